@@ -1,0 +1,73 @@
+import type { Database, Migration, ReadOnlyDatabase } from "../postgres/database.ts";
+import type { RedisReader, RedisStore } from "../redis/redis-store.ts";
+
+/** A PostgreSQL database that the service owns: schema role for migrations, data role for the service. */
+export interface PostgresDecl {
+  readonly kind: "postgres";
+  readonly access: "owner";
+  /** Database name, lower_snake. */
+  readonly database: string;
+  /** In the order in which they are applied. */
+  readonly migrations: readonly Migration[];
+}
+
+/** Views of a database that another service owns and publishes as a contract. */
+export interface PostgresViewsDecl {
+  readonly kind: "postgres";
+  readonly access: "read-only";
+  readonly database: string;
+  /** Views that may be read. */
+  readonly views: readonly string[];
+}
+
+/** Redis servers by what they hold; each is a process with a password of its own. */
+export type RedisServerName = "counts" | "cache" | "faces" | "events";
+
+/** The right to part of a Redis server. */
+export interface RedisDecl<A extends "read-only" | "read-write" = "read-only" | "read-write"> {
+  readonly kind: "redis";
+  readonly access: A;
+  readonly server: RedisServerName;
+  /** The primary, or a replica of it where there is one. */
+  readonly role: "primary" | "replica";
+  /** Key patterns, as Redis ACL writes them without the leading "~", such as "count:*". */
+  readonly keys: readonly string[];
+}
+
+export type StoreDecl = PostgresDecl | PostgresViewsDecl | RedisDecl;
+
+/** Declares the service's own database. */
+export function postgres(options: {
+  readonly database: string;
+  readonly migrations: readonly Migration[];
+}): PostgresDecl {
+  return { kind: "postgres", access: "owner", ...options };
+}
+
+/** Declares a read-only look at views of another service's database. */
+export function postgresViews(options: {
+  readonly database: string;
+  readonly views: readonly string[];
+}): PostgresViewsDecl {
+  return { kind: "postgres", access: "read-only", ...options };
+}
+
+/** Declares the right to keys of a Redis server. */
+export function redis<const A extends "read-only" | "read-write">(
+  server: RedisServerName,
+  access: A,
+  options: { readonly keys: readonly string[]; readonly role?: "primary" | "replica" },
+): RedisDecl<A> {
+  return { kind: "redis", access, server, role: options.role ?? "primary", keys: options.keys };
+}
+
+/** What a service gets for a declared store. */
+export type StoreHandle<D> = D extends PostgresDecl
+  ? Database
+  : D extends PostgresViewsDecl
+    ? ReadOnlyDatabase
+    : D extends RedisDecl<"read-write">
+      ? RedisStore
+      : D extends RedisDecl<"read-only">
+        ? RedisReader
+        : never;

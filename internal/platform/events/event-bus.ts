@@ -1,0 +1,133 @@
+import type { Component } from "../app/component.ts";
+
+/** An event as it travels: CloudEvents 1.0 attributes and the message in protobuf binary. */
+export interface EventRecord {
+  /** CloudEvents id: two records of one id are the same event. */
+  readonly id: string;
+  /** CloudEvents source, such as "/muin/count-write". */
+  readonly source: string;
+  /** CloudEvents type: full name of the protobuf message. */
+  readonly type: string;
+  /** CloudEvents subject: the aggregate's id and the ordering key. */
+  readonly subject: string;
+  /** Topic it travels on. */
+  readonly topic: string;
+  /** CloudEvents time: milliseconds since the Unix epoch. */
+  readonly timeMs: number;
+  /** W3C trace context of the change that made it; empty without one. */
+  readonly traceparent: string;
+  /** The message. */
+  readonly data: Uint8Array<ArrayBuffer>;
+}
+
+/** The right to act as the one holder of a lease. A later holder has a larger number. */
+export interface Fence {
+  readonly lease: string;
+  readonly number: number;
+}
+
+/** Thrown by `publish` when a later holder of the lease has begun: stop at once, nothing of the call was stored. */
+export class FencedError extends Error {
+  override readonly name = "FencedError";
+}
+
+/** How a consumer takes part in a topic. */
+export interface Subscription {
+  /** Service that consumes: its instances share the work (group), or each gets all (everyInstance). */
+  readonly service: string;
+  readonly topic: string;
+  /** Full names of the messages that `handle` wants; others of the topic are acknowledged unseen. */
+  readonly types: readonly string[];
+  readonly kind: "group" | "everyInstance";
+  /** What happens to later events of a key once one of it was given up on. Only for groups. */
+  readonly onFailure: "parkKey" | "skip";
+  /** everyInstance: begin so far back, in milliseconds. A new group begins with the oldest retained event. */
+  readonly backMs: number;
+  /** Attempts before an event is parked, at least 1. Only for groups. */
+  readonly attemptsMax: number;
+  /**
+   * Handles one event; events of one key come in order, one at a time. Rejecting means: try again, then park. An event can
+   * come again after a crash: effects are made once by the handler (`Delivery.once`, a version check). The signal is aborted
+   * when the consumer stops or loses its partition.
+   */
+  handle(record: EventRecord, delivery: BusDelivery): Promise<void>;
+}
+
+/** What a handler learns beside the event. */
+export interface BusDelivery {
+  /** Inbox generation of the consumer: grows by one with each `replay`. */
+  readonly generation: number;
+  /** 1 for the first attempt. */
+  readonly attempt: number;
+  readonly signal: AbortSignal;
+}
+
+/** A running subscription. */
+export interface Consumer extends Component {
+  /** everyInstance: resolves once all that was stored when it started has been handled. group: once it takes part. */
+  readonly caughtUp: Promise<void>;
+}
+
+/** The state of a service's subscription to a topic, over all instances. */
+export interface ConsumerState {
+  readonly service: string;
+  readonly topic: string;
+  /** Events stored and not yet handled. */
+  readonly lag: number;
+  readonly deadLetters: number;
+  /** True when retention removed events before they were handled. */
+  readonly lost: boolean;
+}
+
+/** An event that a consumer gave up on, or that waits behind one of its key. */
+export interface ParkedEvent {
+  readonly deadLetterId: string;
+  readonly service: string;
+  readonly record: EventRecord;
+  readonly reason: string;
+  /** 0 for an event that waits behind an earlier one. */
+  readonly attempts: number;
+  readonly parkTimeMs: number;
+}
+
+/**
+ * Carries events between services. Order holds per (topic, subject): first occurrences come in the order in which they were
+ * published; repeats may come at any time and carry the same id. Nothing acknowledged is lost before retention removes it, and
+ * a slow consumer never stops a producer.
+ */
+export interface EventBus {
+  /**
+   * Resolves once every record is stored durably. Records of one topic and subject keep their order. Rejects with
+   * `FencedError` when `fence` is outdated; after any other rejection some records may be stored, and publishing all of them
+   * again is right.
+   */
+  publish(records: readonly EventRecord[], fence?: Fence): Promise<void>;
+  /** A component that consumes while it runs. */
+  subscribe(subscription: Subscription): Consumer;
+  /**
+   * A component that runs `work` in at most one live holder at a time over all processes, and again in another when the holder
+   * dies or is cut off. `work` must end soon after its signal is aborted; until it ends, `fence` protects.
+   */
+  leaseholder(lease: string, work: (fence: Fence, signal: AbortSignal) => Promise<void>): Component;
+  /** Records of a topic as they are stored, until the signal is aborted. Keeps no position. */
+  tail(
+    topic: string,
+    options: { readonly fromStart: boolean; readonly signal: AbortSignal },
+  ): AsyncIterable<EventRecord>;
+  /** Every group that ever consumed, by service and topic. */
+  consumerStates(): Promise<readonly ConsumerState[]>;
+  /** Parked events, oldest first, after `pageToken` (empty for the first page). */
+  listParked(options: {
+    readonly service: string | undefined;
+    readonly pageSize: number;
+    readonly pageToken: string;
+  }): Promise<{ readonly parked: readonly ParkedEvent[]; readonly nextPageToken: string }>;
+  /** Hands parked events back to their consumer in order, before newer ones of their key. Returns how many. */
+  redrive(service: string, subject: string | undefined): Promise<number>;
+  /** Starts a new inbox generation for a group and moves it to the oldest retained event. Returns the generation. */
+  replay(service: string, topic: string): Promise<number>;
+  /** When the newest heartbeat was received, by the local monotonic clock in milliseconds; -Infinity before the first. */
+  heartbeatReceivedAt(): number;
+  /** Lets go of all connections. Consumers and leaseholders must have stopped. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,42 @@
+import type { Redis } from "ioredis";
+
+/**
+ * A Redis server that may be written. Commands fail at once while the connection is down and are never sent twice by
+ * the connection itself: whoever writes decides what is safe to repeat.
+ */
+export interface RedisStore {
+  /** Shared, auto-pipelined connection. Never use blocking commands on it. */
+  readonly client: Redis;
+  /** A connection of its own, for blocking commands. The caller ends it with `disconnect()`. */
+  dedicated(): Redis;
+}
+
+/** Commands that read. */
+type ReadCommand =
+  | "get"
+  | "getBuffer"
+  | "mget"
+  | "mgetBuffer"
+  | "hget"
+  | "hgetBuffer"
+  | "hmget"
+  | "hmgetBuffer"
+  | "hgetall"
+  | "hgetallBuffer"
+  | "exists"
+  | "hlen"
+  | "zscore"
+  | "zcard"
+  | "xlen"
+  | "xrange"
+  | "pipeline"
+  | "call"
+  | "callBuffer"
+  | "time"
+  | "status";
+
+/** A Redis server, or a replica of one, that may only be read. The ACL user behind it can do no more either. */
+export interface RedisReader {
+  /** Shared, auto-pipelined connection. */
+  readonly client: Pick<Redis, ReadCommand>;
+}
