@@ -1,0 +1,35 @@
+/** Claims of the tokens that auth signs (RFC 7519, EdDSA with `kid`) and every service verifies. */
+export interface TokenClaims {
+  /** The installation's issuer, the same for all of its services. */
+  readonly iss: string;
+  /** Always `tokenAudience`. */
+  readonly aud: string;
+  /** A person's user id, or `service:<name>` for one of Muin's own services. */
+  readonly sub: string;
+  /** Issued, in seconds since the Unix epoch. */
+  readonly iat: number;
+  /** Ends, in seconds since the Unix epoch. */
+  readonly exp: number;
+  /** Session id. People's tokens have it, services' tokens do not. */
+  readonly sid?: string;
+  /** Scopes, separated by one space. People's tokens have it, services' tokens do not: they are admitted by kind. */
+  readonly scope?: string;
+}
+
+/** The audience of every token. */
+export const tokenAudience = "muin";
+
+/** The one algorithm that tokens are signed with. */
+export const tokenAlgorithm = "EdDSA";
+
+/** What the subject of a service's token begins with; its name in the catalogue follows. */
+export const serviceSubjectPrefix = "service:";
+
+/** What an API key's secret begins with: tells it from a token. */
+export const apiKeyPrefix = "muin_";
+
+/** How long a person's token is good for, at the longest. Revoked sessions are remembered a minute longer. */
+export const accessTokenLifeMsMax: number = 15 * 60_000;
+
+/** A token longer than this is refused unread. */
+export const tokenCharsMax = 4096;
