@@ -36,7 +36,12 @@ export interface ConfigField<T> {
   readonly default: T | undefined;
   /** The value, or `undefined` when the text is not acceptable. */
   parse(text: string): T | undefined;
+  /** The text of a value, acceptable or not, as a person may see it. */
+  redact(text: string): string;
 }
+
+const asIs = (text: string): string => text;
+const hidden = (): string => "[redacted]";
 
 /** What every field states. */
 interface FieldOptions<T> {
@@ -61,6 +66,43 @@ export function int(
       const value = /^-?\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
       return value >= min && value <= max ? value : undefined;
     },
+    redact: asIs,
+  };
+}
+
+/** A decimal number within inclusive bounds. */
+export function decimal(
+  name: string,
+  options: FieldOptions<number> & { readonly min: number; readonly max: number },
+): ConfigField<number> {
+  return {
+    name,
+    accepts: `number, ${options.min} to ${options.max}`,
+    doc: options.doc,
+    default: options.default,
+    parse: (text) => {
+      const value = /^-?\d{1,16}(\.\d{1,16})?$/.test(text) ? Number(text) : Number.NaN;
+      return value >= options.min && value <= options.max ? value : undefined;
+    },
+    redact: asIs,
+  };
+}
+
+/** An absolute URL of one of the listed schemes, such as "redis". A password in it is never printed. */
+export function url(
+  name: string,
+  options: FieldOptions<string> & { readonly schemes: readonly string[] },
+): ConfigField<string> {
+  return {
+    name,
+    accepts: options.schemes.map((scheme) => `${scheme}://…`).join(" | "),
+    doc: options.doc,
+    default: options.default,
+    parse: (value) =>
+      options.schemes.some((scheme) => value.startsWith(`${scheme}://`)) && URL.canParse(value) ? value : undefined,
+    // Up to the last "@": a password that was not percent-encoded may itself contain "@", "/" or ":".
+    redact: (value) =>
+      value.replace(/^([^:]*:\/\/)?.*@/s, (_, scheme: string | undefined) => `${scheme ?? ""}[redacted]@`),
   };
 }
 
@@ -72,6 +114,7 @@ export function text(name: string, options: FieldOptions<string>): ConfigField<s
     doc: options.doc,
     default: options.default,
     parse: (value) => (value.length > 0 && value.length <= 4096 ? value : undefined),
+    redact: asIs,
   };
 }
 
@@ -87,6 +130,7 @@ export function oneOf<const T extends string>(
     doc: options.doc,
     default: options.default,
     parse: (value) => words.find((word) => word === value),
+    redact: asIs,
   };
 }
 
@@ -98,6 +142,7 @@ export function flag(name: string, options: FieldOptions<boolean>): ConfigField<
     doc: options.doc,
     default: options.default,
     parse: (value) => (value === "true" ? true : value === "false" ? false : undefined),
+    redact: asIs,
   };
 }
 
@@ -109,6 +154,7 @@ export function secret(name: string, options: FieldOptions<Secret>): ConfigField
     doc: options.doc,
     default: options.default,
     parse: (value) => (value.length > 0 && value.length <= 4096 ? new Secret(value) : undefined),
+    redact: hidden,
   };
 }
 
