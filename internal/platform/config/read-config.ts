@@ -66,7 +66,7 @@ export function describeConfig(prefix: string, fields: ConfigFields, env: Enviro
   return Object.values(fields).map((field) => {
     const { variable, text, source, problem } = read(prefix, field, env);
     const fallback =
-      field.default === undefined ? undefined : field.redact(String(field.default as { toString(): string }));
+      field.default === undefined ? undefined : field.redact((field.default as { toString(): string }).toString());
     return {
       variable,
       accepts: field.accepts,
