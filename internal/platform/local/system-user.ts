@@ -1,0 +1,35 @@
+/** An account of the operating system, which a server runs as. */
+export interface SystemUser {
+  readonly name: string;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** Name of the account that PostgreSQL runs as when we are root, which PostgreSQL itself refuses to be. */
+const POSTGRES_USER = "postgres";
+
+/**
+ * The account that PostgreSQL must run as: `undefined` for a normal user (it runs as that user), the system account
+ * "postgres" for root, made on first use.
+ */
+export function postgresUser(): SystemUser | undefined {
+  if (process.getuid?.() !== 0) return undefined;
+  const known = lookUp(POSTGRES_USER);
+  if (known !== undefined) return known;
+  const made = Bun.spawnSync(
+    ["useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", POSTGRES_USER],
+    { stdout: "ignore", stderr: "pipe", env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" } },
+  );
+  const user = lookUp(POSTGRES_USER);
+  if (user !== undefined) return user;
+  throw new Error(
+    `PostgreSQL does not run as root, and the system user "${POSTGRES_USER}" could not be made: ` +
+      `${made.stderr.toString().trim()}. Make it (useradd --system ${POSTGRES_USER}) or start as a normal user.`,
+  );
+}
+
+function lookUp(name: string): SystemUser | undefined {
+  const result = Bun.spawnSync(["getent", "passwd", name], { stdout: "pipe", stderr: "ignore" });
+  const [, , uid, gid] = result.stdout.toString().trim().split(":");
+  return uid === undefined || gid === undefined ? undefined : { name, uid: Number(uid), gid: Number(gid) };
+}

@@ -1,0 +1,21 @@
+/** Pause between two checks: short enough that a test does not notice it. */
+const PAUSE_MS = 20;
+
+/**
+ * Runs `check` again and again until it stops throwing, and returns what it returns; rejects with its last error after
+ * `timeoutMs` (default 10 000). For conditions that have no signal to wait for.
+ */
+export async function eventually<T>(
+  check: () => Promise<T> | T,
+  options: { readonly timeoutMs?: number } = {},
+): Promise<T> {
+  const endMs = performance.now() + (options.timeoutMs ?? 10_000);
+  for (;;) {
+    try {
+      return await check();
+    } catch (error) {
+      if (performance.now() >= endMs) throw error;
+    }
+    await Bun.sleep(PAUSE_MS);
+  }
+}
