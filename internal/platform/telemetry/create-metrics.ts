@@ -51,26 +51,17 @@ export function createMetrics(): MetricsRegistry {
 
   return {
     counter: (options) => {
-      const metric = remember(
-        metricOf(Counter, options, (named) => new Counter(named)),
-        options,
-      );
-      return { add: (value, ...[labels]) => metric.inc((labels ?? {}) as Record<string, string>, value) };
+      const metric = once("counter", options, (named) => new Counter(named));
+      return { add: (value, ...[labels]) => metric.inc(labels ?? {}, value) };
     },
     gauge: (options) => {
-      const metric = remember(
-        metricOf(Gauge, options, (named) => new Gauge(named)),
-        options,
-      );
-      return { set: (value, ...[labels]) => metric.set((labels ?? {}) as Record<string, string>, value) };
+      const metric = once("gauge", options, (named) => new Gauge(named));
+      return { set: (value, ...[labels]) => metric.set(labels ?? {}, value) };
     },
     histogram: (options) => {
       const buckets = [...options.buckets];
-      const metric = remember(
-        metricOf(Histogram, options, (named) => new Histogram({ ...named, buckets })),
-        options,
-      );
-      return { observe: (value, ...[labels]) => metric.observe((labels ?? {}) as Record<string, string>, value) };
+      const metric = once("histogram", options, (named) => new Histogram({ ...named, buckets }));
+      return { observe: (value, ...[labels]) => metric.observe(labels ?? {}, value) };
     },
     addSource: (source) => {
       const name = `muin_${source.name}`;
