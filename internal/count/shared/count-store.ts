@@ -1,0 +1,53 @@
+import type { Random } from "../../platform/clock/random.ts";
+import { MuinError } from "../../platform/errors/muin-error.ts";
+import type { RedisReader, RedisStore } from "../../platform/redis/redis-store.ts";
+import { shardsMax, storeKey } from "./key-schema.ts";
+
+/** What a counts store is, for ever. */
+export interface CountStoreLayout {
+  /** UUID, made when the store was first used. */
+  readonly storeId: string;
+  /** A power of two, 1 to 64. */
+  readonly shards: number;
+}
+
+/**
+ * Reads the layout, recording it first in a store that is new. Throws when the store was made with another number of shards:
+ * a Count's shard would not be found again.
+ */
+export async function recordLayout(
+  store: RedisStore,
+  { shards, random }: { readonly shards: number; readonly random: Random },
+): Promise<CountStoreLayout> {
+  if (!Number.isInteger(Math.log2(shards)) || shards < 1 || shards > shardsMax) {
+    throw new Error(`the number of shards must be a power of two from 1 to ${shardsMax}, not ${shards}`);
+  }
+  const { client } = store;
+  await client.hsetnx(storeKey, "shards", shards.toString());
+  await client.hsetnx(storeKey, "id", random.uuid());
+  const layout = await readLayout(store);
+  if (layout.shards !== shards) {
+    throw new Error(`the counts store has ${layout.shards} shards, recorded for ever; the setting says ${shards}`);
+  }
+  return layout;
+}
+
+/** Reads the layout. Throws UNAVAILABLE, reason STORE_UNAVAILABLE, while no writer has recorded it yet. */
+export async function readLayout(store: RedisReader | RedisStore): Promise<CountStoreLayout> {
+  const [storeId, shards] = await store.client.hmget(storeKey, "id", "shards").catch((error: unknown) => {
+    throw storeUnavailable(error);
+  });
+  if (typeof storeId !== "string" || typeof shards !== "string") throw storeUnavailable(undefined);
+  return { storeId, shards: Number(shards) };
+}
+
+/** The counts store cannot be reached or is not ready. The call that it is thrown from has changed nothing, or is safe to repeat. */
+export function storeUnavailable(cause: unknown): MuinError {
+  return new MuinError({
+    code: "unavailable",
+    reason: "STORE_UNAVAILABLE",
+    message: "the counts store is not available; try again",
+    retryAfterMs: 500,
+    cause,
+  });
+}

@@ -1,0 +1,57 @@
+/**
+ * The key schema of the counts Redis. Every key begins with "count:". A Count lives on one of 1 to 64 shards; its shard stands
+ * as hash tag in every key that a script touches together, so that the same scripts run on Redis Cluster.
+ *
+ * | key | type | holds |
+ * | --- | --- | --- |
+ * | `count:store` | hash | `id` (UUID of the store), `shards` (how many): written once |
+ * | `count:{N}:states` | hash | per Count: state, value, revision, update time, bounds, info revision (`count-state.ts`) |
+ * | `count:{N}:meta` | string | the shard's clock, outbox bytes and request-id buckets (`shard-meta.ts`) |
+ * | `count:{N}:outbox` | stream | one entry per applied batch (`write-batch.ts`) |
+ * | `count:{N}:requests:1` to `:5` | hash | per request id: the first reply, in buckets of a quarter window |
+ * | `count:{N}:writer:<id>` | hash | a writer's last sequences and replies |
+ * | `count:{N}:heartbeat` | string | Redis TIME of the primary in milliseconds, decimal |
+ * | `count:{N}:import:<key>` and `count:{N}:imports:<key>` | hash, list | imports (`internal/count/write/import-store.ts`) |
+ */
+export const storeKey = "count:store";
+
+/** Shards of a store that is new, unless the setting says otherwise. */
+export const shardsDefault = 4;
+
+/** Most shards that a store may have. */
+export const shardsMax = 64;
+
+/** Most decimal places that a value, delta or bound can use exactly in Lua, JSON and JavaScript: 2^53 - 1. */
+export const valueMax = Number.MAX_SAFE_INTEGER;
+
+/** Buckets of request ids: the window is at least four of them, so that an id lives for the whole window. */
+export const requestBuckets = 5;
+
+/** The keys of a shard. */
+export interface ShardKeys {
+  readonly states: string;
+  readonly meta: string;
+  readonly outbox: string;
+  readonly requests: readonly string[];
+  readonly heartbeat: string;
+  /** The memory of a writer. */
+  writer(id: string): string;
+}
+
+/** The keys of shard `shard`, from 0. */
+export function keysOf(shard: number): ShardKeys {
+  const prefix = `count:{${shard}}:`;
+  return {
+    states: `${prefix}states`,
+    meta: `${prefix}meta`,
+    outbox: `${prefix}outbox`,
+    requests: Array.from({ length: requestBuckets }, (_, index) => `${prefix}requests:${index + 1}`),
+    heartbeat: `${prefix}heartbeat`,
+    writer: (id) => `${prefix}writer:${id}`,
+  };
+}
+
+/** The shard of a Count, or of anything else that has an id: CRC-32 of the id, modulo a power of two. */
+export function shardOf(id: string, shards: number): number {
+  return Bun.hash.crc32(id) & (shards - 1);
+}
