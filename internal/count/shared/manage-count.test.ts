@@ -27,11 +27,11 @@ describe("the state of Counts", () => {
   test("is not reachable before the layout is recorded, and the number of shards never changes", async () => {
     await using fresh = await open();
     const states = createCountState(fresh.store);
-    await expect(states.read(["a"])).rejects.toMatchObject({ code: "unavailable", reason: "STORE_UNAVAILABLE" });
+    expect(states.read(["a"])).rejects.toMatchObject({ code: "unavailable", reason: "STORE_UNAVAILABLE" });
     const layout = await recordLayout(fresh.store, { shards: 4, random: systemRandom });
     expect(await recordLayout(fresh.store, { shards: 4, random: systemRandom })).toEqual(layout);
-    await expect(recordLayout(fresh.store, { shards: 8, random: systemRandom })).rejects.toThrow("has 4 shards");
-    await expect(recordLayout(fresh.store, { shards: 3, random: systemRandom })).rejects.toThrow("power of two");
+    expect(recordLayout(fresh.store, { shards: 8, random: systemRandom })).rejects.toThrow("has 4 shards");
+    expect(recordLayout(fresh.store, { shards: 3, random: systemRandom })).rejects.toThrow("power of two");
     expect(await states.read(["a"])).toEqual([{ countId: "a", record: undefined, heartbeatMs: undefined }]);
   });
 
@@ -84,7 +84,7 @@ describe("the state of Counts", () => {
     await recordLayout(fresh.store, { shards: 1, random: systemRandom });
     const full = createCountState(fresh.store, { outboxBytesMax: 300 });
     expect(await full.create({ countId: "a", infoRevision: 1, initialValue: 0 })).toMatchObject({ outcome: "applied" });
-    await expect(full.create({ countId: "b", infoRevision: 1, initialValue: 0 })).rejects.toMatchObject({
+    expect(full.create({ countId: "b", infoRevision: 1, initialValue: 0 })).rejects.toMatchObject({
       code: "resource_exhausted",
       reason: "OUTBOX_FULL",
     });
