@@ -1,0 +1,191 @@
+import { createHash } from "node:crypto";
+import type { Clock } from "../../../internal/platform/clock/clock.ts";
+import { createCountIds } from "./count-id.ts";
+import { createExtractor, ImportOptionsError } from "./extract.ts";
+import { detectFormat, type Format } from "./format.ts";
+import { type BadLine, type Batch, createPlanner } from "./planner.ts";
+import { type Source, SourceError } from "./source.ts";
+import type { ImportPosition, ImportTarget } from "./target.ts";
+
+/** What the user asked for. */
+export interface ImportOptions {
+  /** Absent: told by the content. */
+  readonly format: Format | undefined;
+  readonly by: readonly string[];
+  readonly prefix: string;
+  readonly header: boolean;
+  /** Count an unterminated last line. */
+  readonly final: boolean;
+  /** Empty: the file's beginning names the import. */
+  readonly importId: string;
+  readonly restart: boolean;
+}
+
+/** What one run did. */
+export interface ImportResult {
+  readonly importId: string;
+  readonly format: Format;
+  /** Offset at which this run began. */
+  readonly offsetStart: number;
+  /** Offset reached: decompressed bytes counted by this and earlier runs. */
+  offset: number;
+  /** Lines that this run covered. */
+  lines: number;
+  /** Records that this run counted. */
+  counted: number;
+  /** Bad lines of this run, and the first of them. */
+  badCount: number;
+  readonly bad: BadLine[];
+  /** What this run added to each Count. */
+  readonly writes: Map<string, number>;
+  /** How it ended: all is counted; a last line has no end yet; it was told to stop; the source broke, with the reason. */
+  end: "finished" | "unterminated" | "interrupted" | { readonly broken: string };
+}
+
+/** What a run uses. */
+export interface ImportDeps {
+  readonly source: Source;
+  readonly target: ImportTarget;
+  readonly clock: Clock;
+  /** Aborted: the batch under way is finished, no other is begun. */
+  readonly signal: AbortSignal;
+  /** Called once the import is found or begun, before its first batch. */
+  readonly onStart: (result: ImportResult, detected: boolean) => void;
+  /** Called after each batch. */
+  readonly onBatch: (result: ImportResult, batch: Batch) => void;
+}
+
+/** Bad lines of which the result tells word for word. */
+const badLinesShownMax = 10;
+
+/** A stream that is quiet for so long has what came so far counted. */
+const idleMs = 1000;
+
+/** The options that decide what is counted, as the server compares them. */
+function hashOptions(format: Format, options: ImportOptions): Uint8Array<ArrayBuffer> {
+  const header = format === "csv" || format === "tsv" ? options.header : undefined;
+  const text = JSON.stringify([1, format, options.by, options.prefix, header ?? null]);
+  return Uint8Array.from(createHash("sha256").update(text).digest());
+}
+
+/** Counts what of the source was not counted before. */
+export async function runImport(options: ImportOptions, deps: ImportDeps): Promise<ImportResult> {
+  const { source, target, signal } = deps;
+  const endIsFinal = source.compressed || options.final;
+  const format =
+    options.format ??
+    detectFormat(
+      Buffer.from(source.head)
+        .toString("utf8")
+        .replace(/^\uFEFF/, ""),
+    );
+  if (format === undefined) {
+    throw new ImportOptionsError(
+      source.head.length === 0
+        ? `${source.name} is empty: there is nothing to count yet`
+        : `${source.name} does not show its format: say --format access, json, csv or tsv`,
+    );
+  }
+  const extractor = createExtractor({
+    ...options,
+    format,
+    head: source.head,
+    headIsAll: source.headIsAll && endIsFinal,
+  });
+  const position: ImportPosition = await target.start({
+    optionsHash: hashOptions(format, options),
+    // A stream is named by its id alone: how much of it comes first is chance.
+    prefix: source.bytesTotal === undefined ? new Uint8Array() : Uint8Array.from(source.head),
+    importId: options.importId,
+    restart: options.restart,
+  });
+  const ids = createCountIds(options.prefix);
+  if (position.sequence > 0) {
+    for await (const { value, countId } of target.assignments(position.importId)) ids.restore(value, countId);
+  }
+  const result: ImportResult = {
+    importId: position.importId,
+    format,
+    offsetStart: position.offset,
+    offset: position.offset,
+    lines: 0,
+    counted: 0,
+    badCount: 0,
+    bad: [],
+    writes: new Map(),
+    end: "finished",
+  };
+  deps.onStart(result, options.format === undefined);
+
+  let sequence = position.sequence;
+  const send = async (batch: Batch): Promise<void> => {
+    await target.apply(position.importId, sequence + 1, batch);
+    sequence++;
+    result.offset = batch.offsetEnd;
+    result.lines += batch.lines;
+    result.counted += batch.counted;
+    result.badCount += batch.badCount;
+    result.bad.push(...batch.bad.slice(0, badLinesShownMax - result.bad.length));
+    for (const [countId, delta] of batch.writes) result.writes.set(countId, (result.writes.get(countId) ?? 0) + delta);
+    deps.onBatch(result, batch);
+  };
+
+  const planner = createPlanner({ offset: position.offset, lines: position.lines, extractor, ids });
+  let offsetRead = position.offset;
+  try {
+    for await (const chunk of withPauses(source.read(position.offset), deps)) {
+      if (signal.aborted) break;
+      if (chunk === "pause") {
+        const batch = planner.flush();
+        if (batch !== undefined) await send(batch);
+        continue;
+      }
+      offsetRead += chunk.length;
+      for (const batch of planner.push(chunk)) {
+        await send(batch);
+        if (signal.aborted) break;
+      }
+    }
+  } catch (error) {
+    if (!(error instanceof SourceError)) throw error;
+    result.end = { broken: error.message };
+  }
+  if (signal.aborted) {
+    result.end = "interrupted";
+    return result;
+  }
+  if (endIsFinal && result.end === "finished") {
+    for (const batch of planner.finish()) await send(batch);
+  } else {
+    const batch = planner.flush();
+    if (batch !== undefined) await send(batch);
+    if (result.end === "finished" && offsetRead > result.offset) result.end = "unterminated";
+  }
+  return result;
+}
+
+/** The chunks of a source, and a "pause" whenever none comes for a while. Ends early when the signal is aborted. */
+async function* withPauses(
+  input: AsyncGenerator<Uint8Array, void, void>,
+  { clock, signal }: ImportDeps,
+): AsyncGenerator<Uint8Array | "pause", void, void> {
+  let next = input.next();
+  while (!signal.aborted) {
+    const waiting = new AbortController();
+    const first = await Promise.race([
+      next,
+      clock.sleep(idleMs, AbortSignal.any([signal, waiting.signal])).then(
+        () => "pause" as const,
+        () => "pause" as const, // Aborted: the loop's condition tells.
+      ),
+    ]);
+    if (first === "pause") {
+      if (!signal.aborted) yield "pause";
+      continue;
+    }
+    waiting.abort();
+    if (first.done === true) return;
+    yield first.value;
+    next = input.next();
+  }
+}

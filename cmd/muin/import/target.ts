@@ -1,0 +1,35 @@
+import type { Batch } from "./planner.ts";
+
+/** Where an import stands. */
+export interface ImportPosition {
+  readonly importId: string;
+  /** Decompressed bytes counted so far. */
+  readonly offset: number;
+  /** Sequence of the last batch applied. */
+  readonly sequence: number;
+  /** Lines counted so far. */
+  readonly lines: number;
+}
+
+/** Where an import's batches go. */
+export interface ImportTarget {
+  /** Finds the import or begins it. */
+  start(request: {
+    readonly optionsHash: Uint8Array<ArrayBuffer>;
+    readonly prefix: Uint8Array<ArrayBuffer>;
+    readonly importId: string;
+    readonly restart: boolean;
+  }): Promise<ImportPosition>;
+  /** What earlier runs assigned. */
+  assignments(importId: string): AsyncIterable<{ readonly value: string; readonly countId: string }>;
+  /** Makes sure the batch's new Counts exist, then applies it once, however often this is called for a sequence. */
+  apply(importId: string, sequence: number, batch: Batch): Promise<void>;
+}
+
+/** A target that keeps nothing: for a look at what would be counted. */
+export const dryRunTarget: ImportTarget = {
+  start: () => Promise.resolve({ importId: "", offset: 0, sequence: 0, lines: 0 }),
+  // oxlint-disable-next-line require-yield -- there is nothing to yield
+  assignments: async function* assignments() {},
+  apply: () => Promise.resolve(),
+};
