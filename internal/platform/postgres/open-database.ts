@@ -1,0 +1,236 @@
+import postgres, { type Options, type PostgresType, type Sql } from "postgres";
+import type { Component } from "../app/component.ts";
+import { type Clock, systemClock } from "../clock/clock.ts";
+import { type Random, systemRandom } from "../clock/random.ts";
+import { storeBusy, storeUnavailable } from "../errors/store-error.ts";
+import type { Database, ReadOnlyDatabase, Transaction } from "./database.ts";
+import { mapPostgresError, sqlState } from "./map-error.ts";
+
+/** Until a connection is there. */
+const CONNECT_TIMEOUT_MS = 5000;
+/** The server ends a statement after this. */
+const STATEMENT_TIMEOUT_MS = 5000;
+/** The server gives up waiting for a lock after this. */
+const LOCK_TIMEOUT_MS = 3000;
+/** The server ends a transaction in which nothing happens for this long. */
+const IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000;
+/** A server that is frozen ends nothing: after this the caller gets its answer without it. */
+const QUERY_DEADLINE_MS = STATEMENT_TIMEOUT_MS + 1000;
+/** The same for a transaction as a whole. */
+const TRANSACTION_DEADLINE_MS = 20_000;
+/** Statements and transactions that may be under way or waiting, per connection of the pool. */
+const PENDING_PER_CONNECTION_MAX = 64;
+/** Attempts at a transaction that the server broke off in favour of another. */
+const TRANSACTION_ATTEMPTS_MAX = 5;
+const TRANSACTION_BACKOFF_MS = 10;
+/** Pause between attempts to connect. */
+const RECONNECT_MS_MIN = 50;
+const RECONNECT_MS_MAX = 1000;
+/** Connections get so long to finish when the pool closes. */
+const CLOSE_TIMEOUT_MS = 5000;
+const PROBE_TIMEOUT_MS = 900;
+/** serialization_failure and deadlock_detected: the transaction had no effect and may be tried again. */
+const RETRIED_STATES = new Set(["40001", "40P01"]);
+
+/** How to open a database. */
+export interface OpenDatabaseOptions {
+  /** `postgres://role:password@host:port/database` */
+  readonly url: string;
+  /** Connections at most, opened when needed. Default 10. */
+  readonly poolMax?: number;
+  /** Shown by the server beside each connection: the service's name. */
+  readonly applicationName: string;
+  readonly clock?: Clock;
+  readonly random?: Random;
+}
+
+/** A pool of connections. `start` opens nothing and never fails: a server that is away is met by the first statement. */
+export interface OpenDatabase extends Database, Component {
+  /** Why the database cannot work, in words for an operator, or `undefined`. Answers within a second. */
+  probe(): Promise<string | undefined>;
+}
+
+/** A pool of connections that may only read. */
+export interface OpenReadOnlyDatabase extends ReadOnlyDatabase, Component {
+  /** As in `OpenDatabase`. */
+  probe(): Promise<string | undefined>;
+}
+
+/**
+ * Opens a service's database with its data role. A failure of the server or the network rejects with
+ * `STORE_UNAVAILABLE`; too many statements waiting with `STORE_BUSY`; a statement's own failure with the driver's
+ * `PostgresError`, whose `code` is the SQLSTATE. 64-bit integers come as text and go as text, number or bigint.
+ */
+export function openDatabase(options: OpenDatabaseOptions): OpenDatabase {
+  const { raw, guarded, admit, component, probe, clock } = openPool(options, false);
+  const random = options.random ?? systemRandom;
+
+  const attempt = async <T>(work: (tx: Transaction) => Promise<T>): Promise<T> => {
+    const done = admit();
+    const settled = raw.begin(work).finally(done);
+    try {
+      return (await within(TRANSACTION_DEADLINE_MS, settled)) as T;
+    } catch (error) {
+      throw mapPostgresError(error);
+    }
+  };
+
+  return {
+    ...component,
+    sql: guarded,
+    probe,
+    transaction: async (work) => {
+      for (let attempts = 1; ; attempts++) {
+        try {
+          return await attempt(work);
+        } catch (error) {
+          if (attempts >= TRANSACTION_ATTEMPTS_MAX || !RETRIED_STATES.has(sqlState(error) ?? "")) throw error;
+          await clock.sleep(TRANSACTION_BACKOFF_MS * 2 ** attempts * (0.5 + random.fraction()));
+        }
+      }
+    },
+  };
+}
+
+/** Opens a look at views of another service's database. Every statement that would write is refused by the session too. */
+export function openReadOnlyDatabase(options: OpenDatabaseOptions): OpenReadOnlyDatabase {
+  const { guarded, component, probe } = openPool(options, true);
+  return { ...component, sql: guarded, probe };
+}
+
+function openPool(options: OpenDatabaseOptions, readOnly: boolean) {
+  const poolMax = options.poolMax ?? 10;
+  const pendingMax = poolMax * PENDING_PER_CONNECTION_MAX;
+  const raw = postgres(options.url, {
+    ...driverOptions(options.applicationName, options.random ?? systemRandom),
+    max: poolMax,
+    connection: {
+      application_name: options.applicationName,
+      statement_timeout: STATEMENT_TIMEOUT_MS,
+      lock_timeout: LOCK_TIMEOUT_MS,
+      idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
+      ...(readOnly ? { default_transaction_read_only: true } : {}),
+    },
+  });
+
+  let pending = 0;
+  const admit = (): (() => void) => {
+    if (pending >= pendingMax) throw storeBusy();
+    pending++;
+    return () => void pending--;
+  };
+
+  let stopped: Promise<void> | undefined;
+  const component: Component = {
+    name: `postgres ${options.applicationName}`,
+    start: () => Promise.resolve(),
+    stop: () => (stopped ??= raw.end({ timeout: CLOSE_TIMEOUT_MS / 1000 })),
+  };
+  const probe = async (): Promise<string | undefined> => {
+    try {
+      await within(PROBE_TIMEOUT_MS, raw`select 1`);
+      return undefined;
+    } catch (error) {
+      return describe(error);
+    }
+  };
+  return { raw, guarded: guard(raw, admit), admit, component, probe, clock: options.clock ?? systemClock };
+}
+
+/** Settings that hold for every connection, the migrations' included. */
+export function driverOptions(
+  applicationName: string,
+  random: Random,
+): Options<Record<string, PostgresType>> & { readonly backoff: (retries: number) => number } {
+  return {
+    connect_timeout: CONNECT_TIMEOUT_MS / 1000,
+    connection: { application_name: applicationName },
+    backoff: (retries) =>
+      (Math.min(RECONNECT_MS_MIN * 2 ** retries, RECONNECT_MS_MAX) * (0.5 + random.fraction() / 2)) / 1000,
+    onnotice: () => undefined,
+  };
+}
+
+/** What the guard touches of the driver's query object. */
+interface DriverQuery {
+  handler: (query: DriverQuery) => unknown;
+  resolve: (value: unknown) => void;
+  reject: (error: unknown) => void;
+}
+
+/**
+ * The tagged template with a bound on what may wait, a deadline, and mapped errors. The hook is the query's own handler, which
+ * the driver calls when a statement is really sent: fragments that are built into other statements never come there.
+ */
+function guard(raw: Sql, admit: () => () => void): Sql {
+  const guardQuery = (result: unknown): unknown => {
+    if (!(result instanceof Promise) || !("handler" in result)) return result;
+    const query = result as unknown as DriverQuery;
+    const { handler } = query;
+    query.handler = () => {
+      const { resolve, reject } = query;
+      let done: () => void;
+      try {
+        done = admit();
+      } catch (error) {
+        reject(error);
+        return undefined;
+      }
+      const timer = setTimeout(
+        () => reject(storeUnavailable(new Error("the server did not answer in time"))),
+        QUERY_DEADLINE_MS,
+      );
+      const finish = (): void => {
+        clearTimeout(timer);
+        done();
+        done = () => undefined;
+      };
+      query.resolve = (value) => {
+        finish();
+        resolve(value);
+      };
+      query.reject = (error) => {
+        finish();
+        reject(mapPostgresError(error));
+      };
+      return handler(query);
+    };
+    return query;
+  };
+  return new Proxy(raw, {
+    apply: (target, receiver, args) => guardQuery(Reflect.apply(target, receiver, args)),
+    get: (target, key) => {
+      const value: unknown = Reflect.get(target, key);
+      if (key !== "unsafe") return value;
+      return (...args: Parameters<Sql["unsafe"]>) => guardQuery(target.unsafe(...args));
+    },
+  });
+}
+
+/** The outcome of `work`, or a rejection after `ms`; what comes later is dropped. */
+async function within<T>(ms: number, work: PromiseLike<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(storeUnavailable(new Error(`no answer within ${ms} ms`))), ms);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** What an operator is told of a failed probe. */
+const PROBE_WORDS: ReadonlyMap<string | undefined, string> = new Map([
+  ["ECONNREFUSED", "refuses connections"],
+  ["28P01", "refuses the credentials"],
+  ["28000", "refuses the credentials"],
+  ["3D000", "the database does not exist"],
+  ["53100", "its disk is full"],
+  ["53300", "has no connection left"],
+  ["57P03", "is starting or stopping"],
+]);
+
+function describe(error: unknown): string {
+  return PROBE_WORDS.get(sqlState(error)) ?? "does not answer";
+}

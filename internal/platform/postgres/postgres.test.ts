@@ -1,0 +1,144 @@
+import { describe, expect, test } from "bun:test";
+import postgres from "postgres";
+import { MuinError } from "../errors/muin-error.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import { eventually } from "../testing/eventually.ts";
+import { sharedPostgres, startPostgres } from "../testing/postgres.ts";
+import { migrate } from "./migrate.ts";
+import { openDatabase, openReadOnlyDatabase } from "./open-database.ts";
+
+const nothing = () => undefined;
+const log: Logger = { debug: nothing, info: nothing, warn: nothing, error: nothing, child: () => log };
+const first = {
+  name: "0001_words",
+  sql: "create table words (word text primary key); insert into words values ('a');",
+};
+const second = { name: "0002_more_words", sql: "insert into words values ('b')" };
+
+async function reasonOf(work: Promise<unknown>): Promise<string> {
+  const error: unknown = await work.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  return error instanceof MuinError ? `${error.code} ${error.reason}` : `not a MuinError: ${String(error)}`;
+}
+
+describe("database", () => {
+  test("a transaction commits what it returns and rolls back what it throws", async () => {
+    const database = openDatabase({ url: await (await sharedPostgres()).createDatabase(), applicationName: "test" });
+    await database.sql`create table rows (id int primary key)`;
+    expect(
+      await database.transaction((tx) => tx`insert into rows values (1) returning id`.then((rows) => rows.length)),
+    ).toBe(1);
+    const failed = database.transaction(async (tx) => {
+      await tx`insert into rows values (2)`;
+      throw new Error("no");
+    });
+    expect(failed).rejects.toThrow("no");
+    expect(await failed.catch(() => "rolled back")).toBe("rolled back");
+    expect([...(await database.sql`select id from rows`)]).toEqual([{ id: 1 }]);
+    await database.stop();
+  });
+
+  test("transactions that the server breaks off are tried again", async () => {
+    const database = openDatabase({ url: await (await sharedPostgres()).createDatabase(), applicationName: "test" });
+    await database.sql`create table rows (id int primary key, n int not null)`;
+    await database.sql`insert into rows values (1, 0), (2, 0)`;
+    const cross = (order: readonly number[]) =>
+      database.transaction(async (tx) => {
+        for (const id of order) {
+          await tx`update rows set n = n + 1 where id = ${id}`;
+          await tx`select pg_sleep(0.02)`;
+        }
+      });
+    await Promise.all(Array.from({ length: 8 }, (_, index) => cross(index % 2 === 0 ? [1, 2] : [2, 1])));
+    expect([...(await database.sql`select n from rows`)]).toEqual([{ n: 8 }, { n: 8 }]);
+    await database.stop();
+  });
+
+  test("a broken constraint keeps its SQLSTATE; a fragment is no statement of its own", async () => {
+    const database = openDatabase({ url: await (await sharedPostgres()).createDatabase(), applicationName: "test" });
+    await database.sql`create table rows (id int primary key)`;
+    await database.sql`insert into rows values (1)`;
+    const broken: unknown = await database.sql`insert into rows values (1)`.catch((error: unknown) => error);
+    expect(broken).toMatchObject({ code: "23505" });
+    const where = database.sql`where id = ${1}`;
+    expect([...(await database.sql`select id from rows ${where}`)]).toEqual([{ id: 1 }]);
+    await database.stop();
+  });
+
+  test("statements beyond the bound are refused with STORE_BUSY, and the pool works on", async () => {
+    const database = openDatabase({
+      url: await (await sharedPostgres()).createDatabase(),
+      applicationName: "test",
+      poolMax: 1,
+    });
+    const outcomes = await Promise.all(
+      Array.from({ length: 80 }, () =>
+        database.sql`select pg_sleep(0.001)`.then(
+          () => "done",
+          (error: unknown) => (error as MuinError).reason,
+        ),
+      ),
+    );
+    expect(Map.groupBy(outcomes, (outcome) => outcome).get("STORE_BUSY")).toHaveLength(16);
+    expect([...(await database.sql`select 1 as one`)]).toEqual([{ one: 1 }]);
+    await database.stop();
+  });
+
+  test("a server that is away is STORE_UNAVAILABLE without its words; the pool recovers by itself", async () => {
+    await using server = await startPostgres();
+    const database = openDatabase({ url: await server.createDatabase(), applicationName: "test", poolMax: 2 });
+    await database.sql`select 1`;
+    await server.kill("SIGKILL");
+    expect(await reasonOf(database.sql`select 1`)).toBe("unavailable STORE_UNAVAILABLE");
+    expect(await reasonOf(database.transaction((tx) => tx`select 1`))).toBe("unavailable STORE_UNAVAILABLE");
+    expect(await database.probe()).toBeString();
+    await server.restart();
+    await eventually(async () => expect(await database.probe()).toBeUndefined());
+    expect([...(await database.sql`select 1 as one`)]).toEqual([{ one: 1 }]);
+    await database.stop();
+    await database.stop();
+  });
+
+  test("a read-only database refuses to write", async () => {
+    const url = await (await sharedPostgres()).createDatabase();
+    const database = openReadOnlyDatabase({ url, applicationName: "test" });
+    expect(await reasonOf(database.sql`create table rows (id int)`)).toBe("unavailable STORE_UNAVAILABLE");
+    await database.stop();
+  });
+});
+
+describe("migrate", () => {
+  test("applies each file once, also when several begin at the same time", async () => {
+    const url = await (await sharedPostgres()).createDatabase();
+    await migrate({ url, migrations: [first], log });
+    await Promise.all(Array.from({ length: 4 }, () => migrate({ url, migrations: [first, second], log })));
+    const sql = postgres(url, { max: 1 });
+    expect([...(await sql`select word from words order by word`)]).toEqual([{ word: "a" }, { word: "b" }]);
+    expect([...(await sql`select count(*)::int as n from platform.outbox`)]).toEqual([{ n: 0 }]);
+    await sql.end();
+  });
+
+  test("a failing file leaves nothing behind and keeps those before it", async () => {
+    const url = await (await sharedPostgres()).createDatabase();
+    const broken = { name: "0002_broken", sql: "insert into words values ('c'); select * from missing" };
+    expect(await migrate({ url, migrations: [first, broken], log }).catch(() => "failed")).toBe("failed");
+    await migrate({ url, migrations: [first, second], log });
+    const sql = postgres(url, { max: 1 });
+    expect([...(await sql`select word from words order by word`)]).toEqual([{ word: "a" }, { word: "b" }]);
+    await sql.end();
+  });
+
+  test.each([
+    ["an edited file", [{ ...first, sql: `${first.sql} ` }, second], "migration 0001_words was edited"],
+    ["an older binary", [first], "which this version does not know: it is older than the database"],
+    ["a renamed file", [first, { ...second, name: "0002_other" }], "where this version has 0002_other"],
+    ["a gap", [first, second, { name: "0004_gap", sql: "" }], "where one named 0003_words is expected"],
+  ])("refuses %s", async (_, migrations, message) => {
+    const url = await (await sharedPostgres()).createDatabase();
+    await migrate({ url, migrations: [first, second], log });
+    const error: unknown = await migrate({ url, migrations, log }).catch((error: unknown) => error);
+    expect(String(error)).toContain(message);
+  });
+});

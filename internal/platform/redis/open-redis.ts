@@ -1,0 +1,148 @@
+import { Redis, type RedisOptions } from "ioredis";
+import type { Component } from "../app/component.ts";
+import { type Clock, systemClock } from "../clock/clock.ts";
+import { type Random, systemRandom } from "../clock/random.ts";
+import { MuinError } from "../errors/muin-error.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import { mapRedisError } from "./map-error.ts";
+import type { RedisReader, RedisStore } from "./redis-store.ts";
+
+/** Until a connection is there. */
+const CONNECT_TIMEOUT_MS = 2000;
+/**
+ * A server that owes an answer and sends nothing for so long is cut off, and the commands under way fail with an unknown
+ * outcome. A timeout per command would leave the connection open with the outcome just as unknown.
+ */
+const SILENCE_MS_MAX = 4000;
+/** The same for connections with blocking commands, which must block for less. */
+const BLOCKING_SILENCE_MS_MAX = 10_000;
+/** Pause between attempts to connect. */
+const RECONNECT_MS_MIN = 50;
+const RECONNECT_MS_MAX = 1000;
+const PROBE_TIMEOUT_MS = 900;
+
+/** How to open a Redis server. */
+export interface OpenRedisOptions {
+  /** `redis://user:password@host:port`, or `rediss://` with TLS. */
+  readonly url: string;
+  /** Shown by the server beside each connection. */
+  readonly name: string;
+  readonly clock?: Clock;
+  readonly random?: Random;
+  /** Told when the server goes away and when it comes back. */
+  readonly log?: Logger;
+}
+
+/** `start` waits for the first attempt to connect and never fails; a lost connection is sought again for ever. */
+export interface OpenRedis extends RedisStore, Component {
+  /** Why the server cannot work, in words for an operator, or `undefined`. Answers within a second. */
+  probe(): Promise<string | undefined>;
+}
+
+/** As `OpenRedis`, for reading. */
+export interface OpenRedisReader extends RedisReader, Component {
+  /** As in `OpenRedis`. */
+  probe(): Promise<string | undefined>;
+}
+
+/** Opens a server for reading and writing. Commands fail at once while it is away, and none is ever sent twice. */
+export function openRedis(options: OpenRedisOptions): OpenRedis {
+  const client = connect(options, {});
+  return {
+    ...lifecycle(options, client),
+    client,
+    dedicated: () =>
+      connect(options, { lazyConnect: false, enableAutoPipelining: false, socketTimeout: BLOCKING_SILENCE_MS_MAX }),
+  };
+}
+
+/** Opens a server for reading. A read that was under way when the connection broke is sent once more. */
+export function openRedisReader(options: OpenRedisOptions): OpenRedisReader {
+  const client = connect(options, { autoResendUnfulfilledCommands: true, maxRetriesPerRequest: 1 });
+  return { ...lifecycle(options, client), client };
+}
+
+/** A connection with the settings that every writer needs; `overrides` for those who know why. */
+export function connect(options: OpenRedisOptions, overrides: RedisOptions): Redis {
+  const random = options.random ?? systemRandom;
+  const client = new MappedRedis(options.url, {
+    connectionName: options.name,
+    lazyConnect: true,
+    // A write that was sent twice would be applied twice: whoever writes decides what is safe to repeat.
+    autoResendUnfulfilledCommands: false,
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 0,
+    enableAutoPipelining: true,
+    // Scripts are batches already. In an automatic pipeline each would wait for the reply to the one before.
+    autoPipeliningIgnoredCommands: ["eval", "evalsha", "ping"],
+    connectTimeout: CONNECT_TIMEOUT_MS,
+    socketTimeout: SILENCE_MS_MAX,
+    retryStrategy: (attempts) =>
+      Math.min(RECONNECT_MS_MIN * 2 ** Math.min(attempts - 1, 10), RECONNECT_MS_MAX) * (0.5 + random.fraction() / 2),
+    disableClientInfo: true,
+    ...overrides,
+    // With protocol 3 some replies change their shape.
+    protocol: 2,
+    replyMapping: "legacy",
+  });
+  let isAway = false;
+  client.on("error", (error: unknown) => {
+    if (isAway) return; // Once per outage: an attempt every second would flood the log.
+    isAway = true;
+    options.log?.warn("redis is not reachable", { connection: options.name, err: error });
+  });
+  client.on("ready", () => {
+    if (isAway) options.log?.info("redis is reachable again", { connection: options.name });
+    isAway = false;
+  });
+  return client;
+}
+
+/** Maps what a command rejects with, whichever way it was sent. */
+class MappedRedis extends Redis {
+  override sendCommand(...args: Parameters<Redis["sendCommand"]>): unknown {
+    const [command] = args;
+    const { reject } = command;
+    command.reject = (error) => reject(mapRedisError(error) as Error);
+    return super.sendCommand(...args);
+  }
+}
+
+function lifecycle(
+  options: OpenRedisOptions,
+  client: Redis,
+): Component & { readonly probe: () => Promise<string | undefined> } {
+  const clock = options.clock ?? systemClock;
+  return {
+    name: `redis ${options.name}`,
+    start: async () => {
+      // A server that is away is no reason not to start: readiness tells, and the connection goes on trying.
+      if (client.status === "wait") await client.connect().catch(() => undefined);
+    },
+    stop: () => {
+      client.disconnect();
+      return Promise.resolve();
+    },
+    probe: async () => {
+      const stop = new AbortController();
+      const late = clock.sleep(PROBE_TIMEOUT_MS, stop.signal).then(
+        () => "does not answer",
+        () => "does not answer",
+      );
+      const answer = client.ping().then(() => undefined, describe);
+      try {
+        return await Promise.race([answer, late]);
+      } finally {
+        stop.abort();
+      }
+    },
+  };
+}
+
+function describe(error: unknown): string {
+  const text = error instanceof MuinError && error.cause instanceof Error ? error.cause.message : String(error);
+  if (text.startsWith("LOADING")) return "is loading its data";
+  if (text.startsWith("MISCONF")) return "cannot write to its disk";
+  if (/^(WRONGPASS|NOAUTH|NOPERM)/.test(text)) return "refuses the credentials";
+  return "is not reachable";
+}

@@ -1,0 +1,47 @@
+import type { Redis } from "ioredis";
+
+/** A Lua script, known to servers by its hash. */
+export interface Script<Reply> {
+  readonly name: string;
+  /**
+   * Runs it. Bulk replies are Buffers, integers numbers. A script error rolls nothing back: a script must check and compute
+   * before its first write. Rejects as `mapRedisError` says; after that the script may have run.
+   */
+  run(
+    client: Redis,
+    keys: readonly (string | Buffer)[],
+    args: readonly (string | number | Uint8Array)[],
+  ): Promise<Reply>;
+}
+
+/**
+ * Defines a script that takes `keys` keys ("any": as many as are given). A server that does not know it, since it is new or was
+ * restarted, is sent the text: NOSCRIPT says for certain that nothing ran.
+ */
+export function defineScript<Reply>(options: {
+  readonly name: string;
+  readonly lua: string;
+  readonly keys: number | "any";
+}): Script<Reply> {
+  const { name, lua, keys: keyCount } = options;
+  const sha = new Bun.CryptoHasher("sha1").update(lua).digest("hex");
+  return {
+    name,
+    run: async (client, keys, args) => {
+      if (keyCount !== "any" && keys.length !== keyCount) {
+        throw new Error(`script ${name} takes ${keyCount} keys, got ${keys.length}`);
+      }
+      const values = args.map((arg) =>
+        typeof arg === "object" && !Buffer.isBuffer(arg)
+          ? Buffer.from(arg.buffer, arg.byteOffset, arg.byteLength)
+          : arg,
+      );
+      try {
+        return (await client.callBuffer("evalsha", sha, keys.length, ...keys, ...values)) as Reply;
+      } catch (error) {
+        if (!(error instanceof Error) || !error.message.startsWith("NOSCRIPT")) throw error;
+        return (await client.callBuffer("eval", lua, keys.length, ...keys, ...values)) as Reply;
+      }
+    },
+  };
+}
