@@ -1,0 +1,244 @@
+import type { DescService } from "@bufbuild/protobuf";
+import { createClient, type Client, type ServiceImpl, type Transport } from "@connectrpc/connect";
+import type { Clock } from "../clock/clock.ts";
+import type { Random } from "../clock/random.ts";
+import { MuinError } from "../errors/muin-error.ts";
+import { createPublish } from "../events/create-publish.ts";
+import type { Consumer, EventBus } from "../events/event-bus.ts";
+import { createOutboxRelay, type OutboxRelay } from "../events/outbox-relay.ts";
+import { topicOf } from "../events/topics.ts";
+import { migrate } from "../postgres/migrate.ts";
+import { openDatabase, openReadOnlyDatabase } from "../postgres/open-database.ts";
+import { openRedis, openRedisReader } from "../redis/open-redis.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
+import type { Tracing } from "../telemetry/tracing.ts";
+import { checkParts } from "./check-catalog.ts";
+import { createGroup, type Component } from "./component.ts";
+import type { Extra, Handled, Served, ServiceInfo } from "./define-service.ts";
+import type { PostgresDecl, StoreDecl } from "./stores.ts";
+import { subscriptionsOf } from "./subscriptions.ts";
+
+/** How a runtime connects a service to the outside. */
+export interface Wiring {
+  /** URL of a declared store, with the service's own credentials. */
+  storeUrl(info: ServiceInfo, store: string): string;
+  /** URL of a declared PostgreSQL database with the role that owns its schema. */
+  schemaUrl(info: ServiceInfo, store: string): string;
+  /** Values of the service's settings. */
+  config(info: ServiceInfo): Readonly<Record<string, unknown>>;
+  /** Carries calls of a service to an RPC service. */
+  transport(info: ServiceInfo, target: DescService): Transport;
+  /** Runs after a service's schema is current, before it serves: hands out rights to its views. */
+  onMigrated(info: ServiceInfo, store: PostgresDecl): Promise<void>;
+  readonly bus: EventBus;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  readonly tracing: Tracing;
+}
+
+/** A store as a running service holds it. */
+export interface OpenStore {
+  /** Name in the declaration. */
+  readonly name: string;
+  readonly decl: StoreDecl;
+  /** Why it cannot be used, or `undefined` when it answered. */
+  probe(): Promise<string | undefined>;
+}
+
+/** A service that was put together and can run. */
+export interface ComposedService extends Component {
+  readonly info: ServiceInfo;
+  /** Its RPC services. Before the service is up, each call is UNAVAILABLE with reason SERVICE_STARTING. */
+  readonly served: readonly Served[];
+  readonly stores: readonly OpenStore[];
+  /** Outboxes: the database's, or the service's own. */
+  readonly outboxes: readonly { read(): Promise<{ readonly depth: number; readonly ageMs: number }> }[];
+  readonly republishers: readonly Extract<Extra, { part: "republisher" }>[];
+  /** Resolves once its schema is current and its consumers and background work run. Rejects when it was stopped before. */
+  readonly up: Promise<void>;
+  /** Why it is not ready to serve, or `undefined` when it is. */
+  readiness(): Promise<string | undefined>;
+}
+
+/** Pauses between attempts to bring a service up while a store is away, in milliseconds. */
+const bringUpPauseMs = 500;
+
+/** Connections in a service's PostgreSQL pool. */
+const databasePoolMax = 8;
+
+/**
+ * Puts a service together: opens its stores, gives `create` what the declaration says, and checks what it returned. Nothing
+ * connects before `start`, and `start` does not wait for a store that is away: the service comes up when it is back.
+ */
+export function composeService(info: ServiceInfo, wiring: Wiring): ComposedService {
+  const { bus, clock, random } = wiring;
+  const log = wiring.log.child({ service: info.name });
+  const source = `/muin/${info.name}`;
+  const opened = Object.entries(info.stores).map(([name, decl]) => openStore(info, name, decl, wiring, log));
+  const topics = new Set(info.publishes.map((schema) => topicOf(schema).topic));
+  const parts = info.create({
+    calls: Object.fromEntries(
+      Object.entries(info.calls).map(([key, service]): [string, Client<DescService>] => [
+        key,
+        createClient(service, wiring.transport(info, service)),
+      ]),
+    ),
+    stores: Object.fromEntries(opened.map(({ name, handle }) => [name, handle])) as never, // Typed by the declaration.
+    publish: createPublish({ source, clock, random }),
+    bus: {
+      publish: async (records, fence) => {
+        const foreign = records.find(({ topic }) => !topics.has(topic));
+        if (foreign !== undefined) throw new Error(`${info.name} does not declare an event on ${foreign.topic}`);
+        await bus.publish(records, fence);
+      },
+      leaseholder: (lease, work) => bus.leaseholder(lease, work),
+    },
+    config: wiring.config(info) as never, // Typed by the declaration.
+    clock,
+    random,
+    log,
+    metrics: wiring.metrics,
+  });
+  const problems = checkParts(info, parts);
+  if (problems.length > 0) throw new Error(problems.join("; "));
+  const handled = parts.filter((part): part is Handled => part.part === "handled");
+  const extras = parts.filter((part): part is Extra => part.part !== "served" && part.part !== "handled");
+
+  const owned = opened.find(({ decl }) => decl.kind === "postgres" && decl.access === "owner");
+  const relay: OutboxRelay | undefined =
+    owned?.database === undefined || info.publishes.length === 0
+      ? undefined
+      : createOutboxRelay({
+          service: info.name,
+          database: owned.database,
+          listenUrl: wiring.storeUrl(info, owned.name),
+          bus,
+          clock,
+          random,
+          log,
+          metrics: wiring.metrics,
+        });
+  const consumers: readonly Consumer[] = subscriptionsOf(info, handled, wiring.tracing).map((subscription) =>
+    bus.subscribe(subscription),
+  );
+  const work = createGroup(info.name, [
+    ...(relay === undefined ? [] : [relay]),
+    ...consumers,
+    ...extras.flatMap((extra) => (extra.part === "background" ? [extra.component] : [])),
+  ]);
+  const stores = createGroup(
+    info.name,
+    opened.map(({ component }) => component),
+  );
+
+  let isUp = false;
+  const stopping = new AbortController();
+  const up = Promise.withResolvers<void>();
+  up.promise.catch(() => undefined); // Whoever does not wait for it learns from the log.
+  let bringingUp: Promise<void> = Promise.resolve();
+  const bringUp = async (): Promise<void> => {
+    for (;;) {
+      try {
+        for (const { name, decl } of opened) {
+          if (decl.kind !== "postgres" || decl.access !== "owner") continue;
+          await migrate({ url: wiring.schemaUrl(info, name), migrations: decl.migrations, log });
+          await wiring.onMigrated(info, decl);
+        }
+        break;
+      } catch (error) {
+        if (stopping.signal.aborted) throw error;
+        if (!(error instanceof MuinError) || error.code !== "unavailable") throw error;
+        log.warn("waiting for a store to come up", { err: error });
+        await clock.sleep(bringUpPauseMs, stopping.signal);
+      }
+    }
+    stopping.signal.throwIfAborted();
+    await work.start();
+    await Promise.all(consumers.map(({ caughtUp }) => caughtUp));
+    isUp = true;
+  };
+
+  return {
+    info,
+    name: info.name,
+    served: parts
+      .filter((part): part is Served => part.part === "served")
+      .map((part) => ({ ...part, impl: gate(part.impl, info.name, () => isUp) })),
+    stores: opened,
+    outboxes: [
+      ...(relay === undefined ? [] : [relay]),
+      ...extras.flatMap((extra) => (extra.part === "outbox" ? [{ read: extra.read }] : [])),
+    ],
+    republishers: extras.filter((extra) => extra.part === "republisher"),
+    up: up.promise,
+    readiness: async () => {
+      if (!isUp) return "starting";
+      const checks = extras.filter((extra) => extra.part === "readiness");
+      const answers = await Promise.all([
+        ...opened.filter(({ decl }) => isEssential(decl)).map(async (store) => named(store.name, await store.probe())),
+        ...checks.map(async ({ name, check }) => named(name, await check())),
+      ]);
+      return answers.find((answer) => answer !== undefined);
+    },
+    start: async () => {
+      await stores.start();
+      bringingUp = bringUp().then(up.resolve, (error: unknown) => {
+        if (!stopping.signal.aborted) log.error("the service cannot come up", { err: error });
+        up.reject(error);
+      });
+    },
+    stop: async () => {
+      stopping.abort(new Error(`${info.name} is stopping`));
+      await work.stop();
+      await bringingUp;
+      await stores.stop();
+    },
+  };
+}
+
+/** Refuses calls until the service is up: its schema may be of another version before. */
+function gate(impl: ServiceImpl<DescService>, service: string, isUp: () => boolean): ServiceImpl<DescService> {
+  return Object.fromEntries(
+    Object.entries(impl).map(([method, handler]) => {
+      const handle = handler as (...args: unknown[]) => unknown;
+      const gated = (...args: unknown[]): unknown => {
+        if (isUp()) return handle.apply(impl, args);
+        throw new MuinError({
+          code: "unavailable",
+          reason: "SERVICE_STARTING",
+          message: `${service} is starting: try again in a moment`,
+          retryAfterMs: bringUpPauseMs,
+        });
+      };
+      return [method, gated as ServiceImpl<DescService>[string]];
+    }),
+  );
+}
+
+/** A cache, a replica and another service's views can be away: who uses them serves without, or says so per call. */
+function isEssential(decl: StoreDecl): boolean {
+  return decl.kind === "postgres" ? decl.access === "owner" : decl.server !== "cache" && decl.role === "primary";
+}
+
+function named(name: string, problem: string | undefined): string | undefined {
+  return problem === undefined ? undefined : `${name}: ${problem}`;
+}
+
+function openStore(info: ServiceInfo, name: string, decl: StoreDecl, wiring: Wiring, log: Logger) {
+  const url = wiring.storeUrl(info, name);
+  if (decl.kind === "postgres") {
+    const options = { url, poolMax: databasePoolMax, applicationName: `muin-${info.name}`, log };
+    if (decl.access === "owner") {
+      const database = openDatabase(options);
+      return { name, decl, handle: database, component: database, database, probe: () => database.probe() };
+    }
+    const database = openReadOnlyDatabase(options);
+    return { name, decl, handle: database, component: database, database: undefined, probe: () => database.probe() };
+  }
+  const options = { url, name: `${info.name}/${name}`, clock: wiring.clock, log };
+  const redis = decl.access === "read-write" ? openRedis(options) : openRedisReader(options);
+  return { name, decl, handle: redis, component: redis, database: undefined, probe: () => redis.probe() };
+}

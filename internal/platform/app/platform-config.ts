@@ -1,0 +1,50 @@
+import { int, oneOf, text, type ConfigValues } from "../config/fields.ts";
+
+/** Settings of a process, whatever services it runs. */
+export const platformConfig = {
+  host: text("HOST", { doc: "Address that both ports listen on.", default: "127.0.0.1" }),
+  httpPort: int("HTTP_PORT", {
+    doc: "Port of Connect, gRPC-Web, REST and pages; 0 takes any free one.",
+    default: 8080,
+    max: 65_535,
+  }),
+  grpcPort: int("GRPC_PORT", { doc: "Port of native gRPC; 0 takes any free one.", default: 9090, max: 65_535 }),
+  logLevel: oneOf("LOG_LEVEL", ["debug", "info", "warn", "error"], {
+    doc: "Least serious log lines that are written.",
+    default: "info",
+  }),
+  issuer: text("ISSUER", { doc: "Issuer that tokens must name.", default: "https://muin.localhost" }),
+  corsOrigins: text("CORS_ORIGINS", {
+    doc: "Origins whose pages may call, separated by commas. Pages of this server and of localhost always may.",
+    default: "http://localhost",
+  }),
+  trustedHops: int("TRUSTED_HOPS", {
+    doc: "Routers in front that set X-Forwarded-For: 1 behind Envoy, 0 when clients connect directly.",
+    default: 0,
+    max: 8,
+  }),
+  drainMs: int("DRAIN_MS", {
+    doc: "How long a stopping process stays reachable while not ready, so that the router notices; in milliseconds.",
+    default: 0,
+    max: 60_000,
+  }),
+  shutdownGraceMs: int("SHUTDOWN_GRACE_MS", {
+    doc: "How long calls may take to finish once the process stops, in milliseconds.",
+    default: 5_000,
+    max: 60_000,
+  }),
+  eventPartitions: int("EVENT_PARTITIONS", {
+    doc: "Partitions of every topic. Recorded in the events store at its first use; another number refuses to start.",
+    default: 4,
+    min: 1,
+    max: 64,
+  }),
+  traceSamplePercent: int("TRACE_SAMPLE_PERCENT", {
+    doc: "Share of the traces that begin here, while OTEL_EXPORTER_OTLP_ENDPOINT names a collector.",
+    default: 10,
+    max: 100,
+  }),
+} as const;
+
+/** Values of `platformConfig`. */
+export type PlatformConfig = ConfigValues<typeof platformConfig>;
