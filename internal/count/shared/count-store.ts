@@ -1,5 +1,5 @@
 import type { Random } from "../../platform/clock/random.ts";
-import { MuinError } from "../../platform/errors/muin-error.ts";
+import { storeUnavailable } from "../../platform/errors/store-error.ts";
 import type { RedisReader, RedisStore } from "../../platform/redis/redis-store.ts";
 import { shardsMax, storeKey } from "./key-schema.ts";
 
@@ -34,20 +34,7 @@ export async function recordLayout(
 
 /** Reads the layout. Throws UNAVAILABLE, reason STORE_UNAVAILABLE, while no writer has recorded it yet. */
 export async function readLayout(store: RedisReader | RedisStore): Promise<CountStoreLayout> {
-  const [storeId, shards] = await store.client.hmget(storeKey, "id", "shards").catch((error: unknown) => {
-    throw storeUnavailable(error);
-  });
+  const [storeId, shards] = await store.client.hmget(storeKey, "id", "shards");
   if (typeof storeId !== "string" || typeof shards !== "string") throw storeUnavailable(undefined);
   return { storeId, shards: Number(shards) };
-}
-
-/** The counts store cannot be reached or is not ready. The call that it is thrown from has changed nothing, or is safe to repeat. */
-export function storeUnavailable(cause: unknown): MuinError {
-  return new MuinError({
-    code: "unavailable",
-    reason: "STORE_UNAVAILABLE",
-    message: "the counts store is not available; try again",
-    retryAfterMs: 500,
-    cause,
-  });
 }

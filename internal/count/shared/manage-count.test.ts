@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { decode } from "@msgpack/msgpack";
-import { Redis } from "ioredis";
 import { systemRandom } from "../../platform/clock/random.ts";
+import { openRedis } from "../../platform/redis/open-redis.ts";
 import { startRedis } from "../../platform/testing/redis.ts";
 import { recordLayout } from "./count-store.ts";
 import { keysOf, shardOf } from "./key-schema.ts";
@@ -11,13 +11,12 @@ import { readValues } from "./read-values.ts";
 /** A store on a fresh Redis. */
 async function open() {
   const redis = await startRedis();
-  const client = new Redis(redis.url, { enableAutoPipelining: true });
-  const store = { client, dedicated: () => client.duplicate() };
+  const store = openRedis({ url: redis.url, name: "test" });
+  await store.start();
   return {
-    client,
     store,
     [Symbol.asyncDispose]: async () => {
-      client.disconnect();
+      await store.stop();
       await redis.stop();
     },
   };
@@ -75,7 +74,7 @@ describe("the state of Counts", () => {
       },
     ]);
     expect(read.timeMs).toBeGreaterThanOrEqual(created.updateTimeMs);
-    const entries = await fresh.client.xrangeBuffer(keysOf(shardOf("a", 2)).outbox, "-", "+");
+    const entries = await fresh.store.client.xrangeBuffer(keysOf(shardOf("a", 2)).outbox, "-", "+");
     expect(entries.map(([, fields]) => decode(fields[1] as Buffer))).toEqual([[["a"], [], "s", [-7], []]]);
   });
 

@@ -2,11 +2,11 @@ import { encode } from "@msgpack/msgpack";
 import { assertNever } from "../../platform/errors/assert-never.ts";
 import { MuinError } from "../../platform/errors/muin-error.ts";
 import type { RedisStore } from "../../platform/redis/redis-store.ts";
+import { defineScript } from "../../platform/redis/script.ts";
 import { stateFormat } from "./count-state.ts";
-import { type CountStoreLayout, readLayout, storeUnavailable } from "./count-store.ts";
+import { type CountStoreLayout, readLayout } from "./count-store.ts";
 import { keysOf, shardOf, valueMax } from "./key-schema.ts";
 import { type ReadCount, readValues } from "./read-values.ts";
-import { luaScript, runScript } from "./run-script.ts";
 import { metaPlace, outboxEntryOverheadBytes, shardMetaLua } from "./shard-meta.ts";
 
 /** Bytes that the outbox of one shard may hold unless the setting says otherwise: 256 MiB. */
@@ -78,9 +78,8 @@ export function createCountState(store: RedisStore, options: { readonly outboxBy
     const { shards } = await layoutOf();
     const keys = keysOf(shardOf(countId, shards));
     const initialValue = numbers.initialValue ?? 0;
-    const [code, state, value, revision, updateTimeMs, carried] = (await runScript(
+    const [code, state, value, revision, updateTimeMs, carried] = await manageScript.run(
       store.client,
-      manageScript,
       [keys.states, keys.outbox, keys.meta],
       [
         operation,
@@ -91,11 +90,9 @@ export function createCountState(store: RedisStore, options: { readonly outboxBy
         (numbers.maxValue ?? valueMax).toString(),
         outboxBytesMax.toString(),
         // A Set of one Count, as a batch of a writer would say it (`write-batch.ts`).
-        Buffer.from(encode([[countId], [], "s", [initialValue], []])),
+        encode([[countId], [], "s", [initialValue], []]),
       ],
-    ).catch((error: unknown) => {
-      throw storeUnavailable(error);
-    })) as readonly [Buffer, Buffer, Buffer, Buffer, Buffer, Buffer];
+    );
     const outcome = code.toString() as ManageResult["outcome"] | "outbox_full";
     switch (outcome) {
       case "applied":
@@ -132,7 +129,10 @@ export function createCountState(store: RedisStore, options: { readonly outboxBy
 }
 
 /** All checks stand before the first write, and no command after it can fail. */
-const manageScript = luaScript(`
+const manageScript = defineScript<readonly [Buffer, Buffer, Buffer, Buffer, Buffer, Buffer]>({
+  name: "manage-count",
+  keys: 3,
+  lua: `
 local META = KEYS[3]
 ${shardMetaLua}
 local operation, id, given = ARGV[1], ARGV[2], tonumber(ARGV[3])
@@ -167,4 +167,5 @@ if entry then
 end
 save_meta()
 return answer('applied')
-`);
+`,
+});

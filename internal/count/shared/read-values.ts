@@ -1,6 +1,6 @@
 import type { RedisReader, RedisStore } from "../../platform/redis/redis-store.ts";
 import { type CountStateRecord, decodeCountState } from "./count-state.ts";
-import { type CountStoreLayout, storeUnavailable } from "./count-store.ts";
+import type { CountStoreLayout } from "./count-store.ts";
 import { keysOf, shardOf } from "./key-schema.ts";
 
 /** A Count's state as one store knew it. */
@@ -44,11 +44,9 @@ export async function readValues(
     pipeline.get(keys.heartbeat);
     pipeline.hmgetBuffer(keys.states, ...list.map((place) => countIds[place] as string));
   }
-  const replies = await pipeline.exec().catch((error: unknown) => {
-    throw storeUnavailable(error);
-  });
+  const replies = await pipeline.exec();
   const results: unknown[] = (replies ?? []).map(([error, result]) => {
-    if (error !== null) throw storeUnavailable(error);
+    if (error !== null) throw error;
     return result;
   });
   const [seconds, micros] = results[0] as [string | number, string | number];
