@@ -1,0 +1,73 @@
+import type { Clock } from "../clock/clock.ts";
+
+/** A deadline that has not passed. */
+export interface Deadline {
+  /** Moment on the clock's monotonic scale, in milliseconds. */
+  readonly at: number;
+  /** The call ended in time. Idempotent. */
+  cancel(): void;
+}
+
+/** Watches deadlines: one timer for however many calls of one duration, because a timer per call costs more than the call. */
+export interface Deadlines {
+  /** Calls `onLate` after `ms` milliseconds unless cancelled before. */
+  add(ms: number, onLate: () => void): Deadline;
+}
+
+/** Deadlines of one duration in the order in which they pass: a ring with itself as its end. */
+class Node implements Deadline {
+  readonly at: number;
+  readonly onLate: () => void;
+  before: Node;
+  after: Node;
+
+  constructor(at: number, onLate: () => void) {
+    this.at = at;
+    this.onLate = onLate;
+    this.before = this;
+    this.after = this;
+  }
+
+  cancel(): void {
+    this.before.after = this.after;
+    this.after.before = this.before;
+    this.before = this;
+    this.after = this;
+  }
+}
+
+/** Creates a watch. Deadlines of `commonMs` share one timer; others have a timer each. */
+export function createDeadlines(clock: Clock, commonMs: number): Deadlines {
+  const ring = new Node(0, () => undefined);
+  let armed = false;
+  const arm = (ms: number): void => {
+    armed = true;
+    setTimeout(sweep, ms).unref();
+  };
+  const sweep = (): void => {
+    armed = false;
+    const now = clock.monotonic();
+    while (ring.after !== ring && ring.after.at <= now) {
+      const late = ring.after;
+      late.cancel();
+      late.onLate();
+    }
+    if (ring.after !== ring) arm(Math.max(1, Math.ceil(ring.after.at - now)));
+  };
+  return {
+    add: (ms, onLate) => {
+      const at = clock.monotonic() + ms;
+      if (ms !== commonMs) {
+        const timer = setTimeout(onLate, ms);
+        return { at, cancel: () => clearTimeout(timer) };
+      }
+      const node = new Node(at, onLate);
+      node.before = ring.before;
+      node.after = ring;
+      ring.before.after = node;
+      ring.before = node;
+      if (!armed) arm(ms);
+      return node;
+    },
+  };
+}

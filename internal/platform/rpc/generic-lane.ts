@@ -1,0 +1,217 @@
+import type { Message } from "@bufbuild/protobuf";
+import {
+  Code,
+  ConnectError,
+  createConnectRouter,
+  createContextValues,
+  type HandlerContext,
+  type MethodImpl,
+} from "@connectrpc/connect";
+import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
+import {
+  createLinkedAbortController,
+  type UniversalServerRequest,
+  type UniversalServerResponse,
+} from "@connectrpc/connect/protocol";
+import { parseTimeout as parseConnectTimeout } from "@connectrpc/connect/protocol-connect";
+import { parseTimeout as parseGrpcTimeout } from "@connectrpc/connect/protocol-grpc";
+import type { DescMethod } from "@bufbuild/protobuf";
+import { addressKey } from "../identity/address.ts";
+import { callerKey } from "../identity/caller.ts";
+import type { RpcLimits } from "./limits.ts";
+import type { CollectHandler, MethodPlan, StreamHandler, UnaryHandler } from "./method-plan.ts";
+import { race, raceIterable } from "./race.ts";
+import { reviseResponse } from "./revise-response.ts";
+import { callKey, lateError, timeoutError, type Call, type Steps } from "./steps.ts";
+
+/** Serves one method over the library's protocols. `address` is the caller's network address. */
+export type GenericHandler = (request: UniversalServerRequest, address: string) => Promise<UniversalServerResponse>;
+
+/** Which protocols a port speaks. */
+export interface GenericLaneOptions {
+  readonly protocols: "connect-and-grpc-web" | "grpc";
+  readonly limits: RpcLimits;
+  /** Aborted when calls under way must end. */
+  readonly shutdownSignal: AbortSignal;
+}
+
+/** Serves the planned methods by the library's own handlers, by path: every codec, compression, GET and streams. */
+export function createGenericLane(
+  plans: ReadonlyMap<string, MethodPlan>,
+  steps: Steps,
+  options: GenericLaneOptions,
+): ReadonlyMap<string, GenericHandler> {
+  const { limits } = options;
+  const router = createConnectRouter({
+    connect: options.protocols !== "grpc",
+    grpcWeb: options.protocols !== "grpc",
+    grpc: options.protocols === "grpc",
+    readMaxBytes: limits.readBytesMax,
+    writeMaxBytes: limits.writeBytesMax,
+    acceptCompression: [compressionGzip, compressionBrotli],
+    shutdownSignal: options.shutdownSignal,
+    requestGate: async (context) => {
+      const call = callIn(context);
+      try {
+        const timeout = readTimeout(context.protocolName, context.requestHeader, limits.timeoutMsMax);
+        if (timeout.error !== undefined) throw timeoutError(timeout.error);
+        const admitted = steps.admit(call, context.requestHeader.get("authorization"));
+        if (admitted !== undefined) await race(admitted, context.signal);
+        context.values.set(callerKey, call.caller);
+      } catch (error) {
+        throw steps.fail(call, error);
+      }
+    },
+  });
+  for (const plan of plans.values()) router.rpc(plan.method, adapt(plan, steps));
+
+  const handlers = new Map<string, GenericHandler>();
+  for (const handler of router.handlers) {
+    const plan = plans.get(handler.requestPath)!;
+    const unary = plan.method.methodKind === "unary";
+    handlers.set(handler.requestPath, async (request, address) => {
+      const protocol = protocolOf(request.header.get("content-type"));
+      const call = steps.begin(plan, protocol, request.header.get("traceparent"), true);
+      const abort = createLinkedAbortController(request.signal);
+      const timeoutMs =
+        readTimeout(protocol, request.header, limits.timeoutMsMax).timeoutMs ??
+        (unary ? limits.timeoutMsDefault : undefined);
+      const deadline =
+        timeoutMs === undefined ? undefined : steps.deadlines.add(timeoutMs, () => abort.abort(lateError()));
+      const end = (): void => {
+        deadline?.cancel();
+        abort.abort();
+        steps.end(call);
+      };
+      try {
+        const response = await handler({
+          ...request,
+          // A body that never comes ends with the deadline. The source is only left unread: cancelling it would end the
+          // HTTP/2 stream before the reply.
+          body: raceIterable(request.body as AsyncIterable<Uint8Array>, abort.signal, { release: false }),
+          signal: abort.signal,
+          contextValues: createContextValues().set(callKey, call).set(addressKey, address),
+        });
+        return await reviseResponse(response, protocol, call, steps, end);
+      } catch (error) {
+        steps.fail(call, error);
+        end();
+        throw error;
+      }
+    });
+  }
+  return handlers;
+}
+
+/** The deadline that the caller named in the headers of its protocol. */
+function readTimeout(
+  protocol: string,
+  header: Headers,
+  timeoutMsMax: number,
+): { timeoutMs?: number | undefined; error?: ConnectError | undefined } {
+  return protocol === "connect"
+    ? parseConnectTimeout(header.get("connect-timeout-ms"), timeoutMsMax)
+    : parseGrpcTimeout(header.get("grpc-timeout"), timeoutMsMax);
+}
+
+function protocolOf(contentType: string | null): "connect" | "grpc" | "grpc-web" {
+  if (contentType === null || !contentType.startsWith("application/grpc")) return "connect";
+  return contentType.startsWith("application/grpc-web") ? "grpc-web" : "grpc";
+}
+
+function callIn(context: HandlerContext): Call {
+  const call = context.values.get(callKey);
+  if (call === undefined) throw new ConnectError("call without steps", Code.Internal);
+  return call;
+}
+
+/** The implementation with the steps that follow parsing. */
+function adapt(plan: MethodPlan, steps: Steps): MethodImpl<DescMethod> {
+  const accept = (call: Call, request: Message, context: HandlerContext): void =>
+    steps.accept(call, request, context.requestHeader.get("idempotency-key"));
+  const acceptAll = (call: Call, requests: AsyncIterable<Message>, context: HandlerContext): AsyncIterable<Message> =>
+    mapIterable(requests, (request) => {
+      accept(call, request, context);
+      return request;
+    });
+  const handler = plan.handler;
+  switch (plan.method.methodKind) {
+    case "unary": {
+      const run = handler as unknown as UnaryHandler;
+      return (async (request: Message, context: HandlerContext) => {
+        const call = callIn(context);
+        try {
+          accept(call, request, context);
+          return await race(Promise.resolve(call.span.run(() => run(request, context))), context.signal);
+        } catch (error) {
+          throw steps.fail(call, error);
+        }
+      }) as unknown as MethodImpl<DescMethod>;
+    }
+    case "client_streaming": {
+      const run = handler as unknown as CollectHandler;
+      return (async (requests: AsyncIterable<Message>, context: HandlerContext) => {
+        const call = callIn(context);
+        try {
+          return await race(
+            call.span.run(() => run(acceptAll(call, requests, context), context)),
+            context.signal,
+          );
+        } catch (error) {
+          throw steps.fail(call, error);
+        }
+      }) as unknown as MethodImpl<DescMethod>;
+    }
+    case "server_streaming":
+    case "bidi_streaming": {
+      const run = handler as unknown as StreamHandler;
+      return ((request: Message | AsyncIterable<Message>, context: HandlerContext) => {
+        const call = callIn(context);
+        try {
+          let input = request;
+          if (plan.method.methodKind === "server_streaming") accept(call, request as Message, context);
+          else input = acceptAll(call, request as AsyncIterable<Message>, context);
+          const replies = raceIterable(
+            call.span.run(() => run(input, context)),
+            context.signal,
+            { release: true },
+          );
+          return mapErrors(replies, (error) => steps.fail(call, error));
+        } catch (error) {
+          throw steps.fail(call, error);
+        }
+      }) as unknown as MethodImpl<DescMethod>;
+    }
+  }
+}
+
+function mapIterable<T>(source: AsyncIterable<T>, map: (value: T) => T): AsyncIterable<T> {
+  return {
+    [Symbol.asyncIterator]: () => {
+      const inner = source[Symbol.asyncIterator]();
+      return {
+        next: async () => {
+          const result = await inner.next();
+          return result.done === true ? result : { done: false, value: map(result.value) };
+        },
+        return: async () => (await inner.return?.()) ?? { done: true, value: undefined },
+      };
+    },
+  };
+}
+
+function mapErrors<T>(source: AsyncIterable<T>, map: (error: unknown) => unknown): AsyncIterable<T> {
+  return {
+    [Symbol.asyncIterator]: () => {
+      const inner = source[Symbol.asyncIterator]();
+      return {
+        next: () =>
+          inner.next().catch((error: unknown) => {
+            throw map(error);
+          }),
+        throw: (error) => inner.throw!(error),
+        return: () => inner.return!(),
+      };
+    },
+  };
+}

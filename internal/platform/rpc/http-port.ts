@@ -1,0 +1,162 @@
+import { universalServerRequestFromFetch, universalServerResponseToFetch } from "@connectrpc/connect/protocol";
+import type { Server } from "bun";
+import type { Clock } from "../clock/clock.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import { callerAddress } from "./address.ts";
+import { createCors, type CorsOptions } from "./cors.ts";
+import { createGenericLane } from "./generic-lane.ts";
+import type { RpcLimits } from "./limits.ts";
+import type { MethodPlan } from "./method-plan.ts";
+import { PortTakenError } from "./port-taken-error.ts";
+import type { Steps } from "./steps.ts";
+
+/** Answers a request that is no RPC: a page, a file, metrics. */
+export type ExtraRoute = (request: Request) => Response | Promise<Response>;
+
+/** What both ports share. */
+export interface PortDeps {
+  readonly plans: ReadonlyMap<string, MethodPlan>;
+  readonly steps: Steps;
+  readonly limits: RpcLimits;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly readiness: () => string | undefined;
+  readonly tls: { readonly key: string; readonly cert: string; readonly ca?: string } | undefined;
+  readonly trustedHops: number;
+  readonly shutdownSignal: AbortSignal;
+  readonly host: string;
+  readonly port: number;
+}
+
+/** A listening port. */
+export interface Port {
+  start(): Promise<void>;
+  /** Takes no new connections; calls under way go on. */
+  stopAccepting(): void;
+  /** Closes what is left. Idempotent. */
+  stop(): Promise<void>;
+  /** Where it listens. Throws before `start`. */
+  address(): string;
+}
+
+/** Creates the port for Connect, gRPC-Web, REST and pages, over HTTP/1.1 and HTTP/2. */
+export function createHttpPort(
+  options: PortDeps & {
+    readonly cors: CorsOptions | undefined;
+    readonly extraRoutes: Readonly<Record<string, ExtraRoute>>;
+  },
+): Port {
+  const { steps, limits, readiness } = options;
+  const generic = createGenericLane(options.plans, steps, {
+    protocols: "connect-and-grpc-web",
+    limits,
+    shutdownSignal: options.shutdownSignal,
+  });
+  const cors = createCors(options.cors);
+  const extra = createExtraRoutes({
+    ...options.extraRoutes,
+    "/healthz": () => text(200, "ok"),
+    "/readyz": () => {
+      const reason = readiness();
+      return reason === undefined ? text(200, "ok") : text(503, reason);
+    },
+  });
+  let server: Server<undefined> | undefined;
+
+  const addressOf = (request: Request): string =>
+    callerAddress(
+      server?.requestIP(request)?.address ?? "",
+      options.trustedHops === 0 ? null : request.headers.get("x-forwarded-for"),
+      options.trustedHops,
+    );
+
+  const serve = async (request: Request): Promise<Response> => {
+    const path = pathOf(request.url);
+    const handler = generic.get(path);
+    if (handler !== undefined) {
+      const response = await handler(universalServerRequestFromFetch(request, {}), addressOf(request));
+      return universalServerResponseToFetch(response);
+    }
+    const route = extra(path);
+    if (route !== undefined) return route(request);
+    return Response.json(
+      { error: { code: 404, status: "NOT_FOUND", message: `there is nothing at ${path}` } },
+      { status: 404 },
+    );
+  };
+
+  return {
+    start: async () => {
+      try {
+        server = Bun.serve({
+          hostname: options.host,
+          port: options.port,
+          http2: true,
+          idleTimeout: 0,
+          ...(options.tls === undefined ? {} : { tls: tlsOf(options.tls) }),
+          fetch: async (request) => cors.preflight(request) ?? cors.allow(request, await serve(request)),
+          error: (error) => {
+            options.log.error("request failed", { err: error });
+            return Response.json(
+              { error: { code: 500, status: "INTERNAL", message: "internal error" } },
+              { status: 500 },
+            );
+          },
+        });
+      } catch (error) {
+        throw (error as { code?: string }).code === "EADDRINUSE"
+          ? new PortTakenError("http", options.port, error)
+          : error;
+      }
+    },
+    stopAccepting: () => {
+      void server?.stop(false); // Resolves when idle connections have closed, which the caller does not wait for.
+    },
+    stop: async () => {
+      await server?.stop(true);
+    },
+    address: () => {
+      if (server === undefined) throw new Error("the HTTP port has not started");
+      return `${options.tls === undefined ? "http" : "https"}://${hostOf(options.host)}:${server.port}`;
+    },
+  };
+}
+
+/** Path of an absolute URL, as it stands there. */
+export function pathOf(url: string): string {
+  const start = url.indexOf("/", url.indexOf("//") + 2);
+  if (start < 0) return "/";
+  const query = url.indexOf("?", start);
+  return query < 0 ? url.slice(start) : url.slice(start, query);
+}
+
+/** A host as it stands in a URL. */
+export function hostOf(host: string): string {
+  return host.includes(":") ? `[${host}]` : host;
+}
+
+/** TLS options as Bun and node:http2 both take them. */
+export function tlsOf(tls: NonNullable<PortDeps["tls"]>): {
+  key: string;
+  cert: string;
+  ca?: string;
+  requestCert?: boolean;
+  rejectUnauthorized?: boolean;
+} {
+  const { key, cert, ca } = tls;
+  return ca === undefined ? { key, cert } : { key, cert, ca, requestCert: true, rejectUnauthorized: true };
+}
+
+function createExtraRoutes(routes: Readonly<Record<string, ExtraRoute>>): (path: string) => ExtraRoute | undefined {
+  const exact = new Map<string, ExtraRoute>();
+  const below: [prefix: string, route: ExtraRoute][] = [];
+  for (const [path, route] of Object.entries(routes)) {
+    if (path.endsWith("/*")) below.push([path.slice(0, -1), route]);
+    else exact.set(path, route);
+  }
+  return (path) => exact.get(path) ?? below.find(([prefix]) => path.startsWith(prefix))?.[1];
+}
+
+function text(status: number, body: string): Response {
+  return new Response(`${body}\n`, { status, headers: { "content-type": "text/plain; charset=utf-8" } });
+}

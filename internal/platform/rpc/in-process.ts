@@ -1,0 +1,269 @@
+import {
+  clone,
+  create,
+  type DescMessage,
+  type DescMethod,
+  type Message,
+  type MessageInitShape,
+} from "@bufbuild/protobuf";
+import {
+  Code,
+  ConnectError,
+  createContextValues,
+  type StreamResponse,
+  type Transport,
+  type UnaryResponse,
+} from "@connectrpc/connect";
+import { createMethodUrl, runStreamingCall, runUnaryCall } from "@connectrpc/connect/protocol";
+import type { Served } from "../app/define-service.ts";
+import { systemClock, type Clock } from "../clock/clock.ts";
+import type { Caller } from "../identity/caller.ts";
+import type { CallObserver } from "../telemetry/call-observer.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import { LazyContext } from "./lazy-context.ts";
+import { defaultRpcLimits, type RpcLimits } from "./limits.ts";
+import { createErrorMapper, errorDomain } from "./map-error.ts";
+import {
+  planMethods,
+  type CollectHandler,
+  type MethodPlan,
+  type StreamHandler,
+  type UnaryHandler,
+} from "./method-plan.ts";
+import { race, raceIterable } from "./race.ts";
+import { createSteps, type Call } from "./steps.ts";
+
+/** What the transport needs. */
+export interface InProcessOptions {
+  /** Who calls: `{ kind: "service", id: <name>, principal: "service:<name>" }`. */
+  readonly caller: Caller;
+  readonly observer: CallObserver;
+  readonly log: Logger;
+  readonly clock?: Clock;
+  readonly limits?: Partial<RpcLimits>;
+}
+
+/**
+ * Creates a transport to services of the same process: the steps, errors and deadlines of a call over the network without the
+ * network. Messages are copied on the way in and out, so neither side can change the other's. Calls do not count as load: the
+ * call that caused them does.
+ */
+export function createInProcessTransport(served: readonly Served[], options: InProcessOptions): Transport {
+  const limits: RpcLimits = { ...defaultRpcLimits, ...options.limits };
+  const clock = options.clock ?? systemClock;
+  const steps = createSteps({
+    authenticator: { authenticate: () => options.caller },
+    observer: options.observer,
+    errors: createErrorMapper(errorDomain),
+    limits,
+    clock,
+    log: options.log,
+  });
+  const plans = planMethods(served);
+  const never = new AbortController().signal; // The process's own stop ends the callers of these calls first.
+
+  const planOf = (method: DescMethod): MethodPlan => {
+    const plan = plans.get(createMethodUrl("/", method));
+    if (plan === undefined) {
+      throw new ConnectError(`${method.parent.typeName} is not served in this process`, Code.Unimplemented);
+    }
+    return plan;
+  };
+  const begin = (plan: MethodPlan, header: Headers): Call =>
+    steps.begin(plan, "in-process", header.get("traceparent"), false);
+  const contextOf = (call: Call, header: Headers, signal: AbortSignal, deadlineAt: number | undefined): LazyContext =>
+    new LazyContext(
+      call,
+      {
+        protocolName: "in-process",
+        requestMethod: "POST",
+        url: call.plan.path,
+        requestHeader: header,
+        signal,
+        address: () => "",
+      },
+      never,
+      deadlineAt,
+      () => clock.monotonic(),
+    );
+  // The caller is fixed by whoever created the transport; what the client claims in its headers means nothing.
+  const admit = (call: Call): void | Promise<void> => steps.admit(call, "in-process");
+
+  return {
+    unary: async <I extends DescMessage, O extends DescMessage>(
+      ...[method, signal, timeoutMs, header, message, contextValues]: Parameters<Transport["unary"]>
+    ): Promise<UnaryResponse<I, O>> => {
+      const plan = planOf(method);
+      const handler = plan.handler as unknown as UnaryHandler;
+      const timeout = timeoutMs ?? limits.timeoutMsDefault;
+      const deadlineAt = clock.monotonic() + timeout;
+      const response = await runUnaryCall({
+        req: {
+          stream: false,
+          service: method.parent,
+          method,
+          requestMethod: "POST",
+          url: plan.path,
+          header: new Headers(header),
+          contextValues: contextValues ?? createContextValues(),
+          message: message as MessageInitShape<DescMessage>,
+        },
+        timeoutMs: timeout,
+        ...(signal === undefined ? {} : { signal }),
+        next: async (request) => {
+          const call = begin(plan, request.header);
+          const context = contextOf(call, request.header, request.signal, deadlineAt);
+          try {
+            const admitted = admit(call);
+            if (admitted !== undefined) await admitted;
+            const input = clone(method.input, request.message);
+            steps.accept(call, input, request.header.get("idempotency-key"));
+            const output = await race(Promise.resolve(call.span.run(() => handler(input, context))), request.signal);
+            return {
+              stream: false,
+              service: method.parent,
+              method,
+              header: context.usedResponseHeader ?? new Headers(),
+              trailer: context.usedResponseTrailer ?? new Headers(),
+              message: copyOut(method.output, output),
+            };
+          } catch (error) {
+            const mapped = steps.fail(call, error);
+            context.abort(mapped);
+            throw mapped;
+          } finally {
+            context.abort();
+            steps.end(call);
+          }
+        },
+      });
+      return response as unknown as UnaryResponse<I, O>;
+    },
+
+    stream: async <I extends DescMessage, O extends DescMessage>(
+      ...[method, signal, timeoutMs, header, messages, contextValues]: Parameters<Transport["stream"]>
+    ): Promise<StreamResponse<I, O>> => {
+      const plan = planOf(method);
+      const deadlineAt = timeoutMs === undefined ? undefined : clock.monotonic() + timeoutMs;
+      // Released when the reader leaves early: a client's `break` ends its iterator and nothing else.
+      const left = new AbortController();
+      const response = await runStreamingCall({
+        req: {
+          stream: true,
+          service: method.parent,
+          method,
+          requestMethod: "POST",
+          url: plan.path,
+          header: new Headers(header),
+          contextValues: contextValues ?? createContextValues(),
+          message: messages as AsyncIterable<MessageInitShape<DescMessage>>,
+        },
+        ...(timeoutMs === undefined ? {} : { timeoutMs }),
+        ...(signal === undefined ? {} : { signal }),
+        next: async (request) => {
+          const call = begin(plan, request.header);
+          const whileWanted = AbortSignal.any([request.signal, left.signal]);
+          const context = contextOf(call, request.header, whileWanted, deadlineAt);
+          const finish = (error?: unknown): ConnectError | undefined => {
+            const mapped = error === undefined ? undefined : steps.fail(call, error);
+            context.abort(mapped);
+            steps.end(call);
+            return mapped;
+          };
+          try {
+            const admitted = admit(call);
+            if (admitted !== undefined) await admitted;
+            const accepted = acceptAll(request.message, (input) => {
+              const copy = clone(method.input, input);
+              steps.accept(call, copy, request.header.get("idempotency-key"));
+              return copy;
+            });
+            const replies = raceIterable(await call.span.run(() => invoke(plan, accepted, context)), whileWanted, {
+              release: true,
+            });
+            return {
+              stream: true,
+              service: method.parent,
+              method,
+              header: context.usedResponseHeader ?? new Headers(),
+              trailer: context.responseTrailer,
+              message: deliver(replies, (reply) => copyOut(method.output, reply), finish),
+            };
+          } catch (error) {
+            throw finish(error);
+          }
+        },
+      });
+      const message = {
+        [Symbol.asyncIterator]: () => {
+          const inner = response.message[Symbol.asyncIterator]();
+          return {
+            next: () => inner.next(),
+            return: () => {
+              left.abort(new ConnectError("the reader left", Code.Canceled));
+              return Promise.resolve({ done: true, value: undefined });
+            },
+          };
+        },
+      };
+      return { ...response, message } as unknown as StreamResponse<I, O>;
+    },
+  };
+}
+
+/** A reply of its own for the caller, complete even when the handler returned a part. */
+function copyOut(schema: DescMessage, reply: Message): Message {
+  return reply.$typeName === schema.typeName ? clone(schema, reply) : create(schema, reply);
+}
+
+async function invoke(
+  plan: MethodPlan,
+  requests: AsyncIterable<Message>,
+  context: LazyContext,
+): Promise<AsyncIterable<Message>> {
+  if (plan.method.methodKind === "client_streaming") {
+    return once(await (plan.handler as unknown as CollectHandler)(requests, context));
+  }
+  const handler = plan.handler as unknown as StreamHandler;
+  if (plan.method.methodKind === "bidi_streaming") return handler(requests, context);
+  for await (const request of requests) return handler(request, context);
+  throw new ConnectError("protocol error: missing input message for server-streaming method", Code.Unimplemented);
+}
+
+async function* once(message: Message): AsyncIterable<Message> {
+  yield message;
+}
+
+async function* acceptAll(source: AsyncIterable<Message>, accept: (input: Message) => Message): AsyncIterable<Message> {
+  for await (const input of source) yield accept(input);
+}
+
+/** Hands replies on, mapped, and reports how the stream ended. */
+function deliver(
+  replies: AsyncIterable<Message>,
+  copy: (reply: Message) => Message,
+  finish: (error?: unknown) => ConnectError | undefined,
+): AsyncIterable<Message> {
+  return {
+    [Symbol.asyncIterator]: () => {
+      const inner = replies[Symbol.asyncIterator]();
+      return {
+        next: async () => {
+          try {
+            const result = await inner.next();
+            if (result.done !== true) return { done: false, value: copy(result.value) };
+            finish();
+            return result;
+          } catch (error) {
+            throw finish(error);
+          }
+        },
+        return: async () => {
+          await inner.return?.();
+          finish();
+          return { done: true, value: undefined };
+        },
+      };
+    },
+  };
+}

@@ -1,0 +1,167 @@
+import type { Message } from "@bufbuild/protobuf";
+import { Code, ConnectError, createContextKey } from "@connectrpc/connect";
+import { codeToString } from "@connectrpc/connect/protocol-connect";
+import type { Clock } from "../clock/clock.ts";
+import { MuinError } from "../errors/muin-error.ts";
+import { anonymous, type Caller } from "../identity/caller.ts";
+import type { CallObserver, CallSpan } from "../telemetry/call-observer.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import { authorize } from "./authorize.ts";
+import { createDeadlines, type Deadlines } from "./deadlines.ts";
+import type { RpcLimits } from "./limits.ts";
+import type { ErrorMapper } from "./map-error.ts";
+import type { MethodPlan } from "./method-plan.ts";
+
+/** Tells who calls. */
+export interface Authenticator {
+  /**
+   * The caller behind the header `Authorization`, at once when nothing has to be asked. `null` is the anonymous caller; what
+   * proves nobody is rejected with MuinError `unauthenticated`.
+   */
+  authenticate(authorization: string | null): Caller | Promise<Caller>;
+}
+
+/** A call under way. */
+export interface Call {
+  readonly plan: MethodPlan;
+  readonly span: CallSpan;
+  /** Whether it counts against the calls in flight. */
+  readonly counted: boolean;
+  /** Set by `admit`. */
+  caller: Caller;
+  /** Set by `fail`. */
+  failure: ConnectError | undefined;
+  ended: boolean;
+}
+
+/** Carries the call in a handler's context. */
+export const callKey: ReturnType<typeof createContextKey<Call | undefined>> = createContextKey<Call | undefined>(
+  undefined,
+  { description: "muin call" },
+);
+
+/**
+ * What happens to a call, the same in every lane: begin, admit (load, identity, policy; before the body is read), accept (the
+ * parsed request), the handler, fail if anything threw, end.
+ */
+export interface Steps {
+  readonly deadlines: Deadlines;
+  /** Begins a call. `counted` calls are limited in number. Never throws; whoever begins a call ends it. */
+  begin(plan: MethodPlan, protocol: string, traceparent: string | null, counted: boolean): Call;
+  /** Throws unless there is room and the caller may call. Synchronous when identity is known at once. */
+  admit(call: Call, authorization: string | null): void | Promise<void>;
+  /** Applies the header Idempotency-Key to the request and validates it. */
+  accept(call: Call, request: Message, idempotencyKey: string | null): void;
+  /** Maps what was thrown to what the caller sees, logs what the caller is not told, and remembers the outcome. */
+  fail(call: Call, thrown: unknown): ConnectError;
+  /** The same for an error that the protocol library made itself. */
+  failProtocol(call: Call, error: ConnectError): ConnectError;
+  /** Ends the call. Idempotent. */
+  end(call: Call): void;
+  /** Calls under way. */
+  inFlight(): number;
+}
+
+/** What the steps need. */
+export interface StepsDeps {
+  readonly authenticator: Authenticator;
+  readonly observer: CallObserver;
+  readonly errors: ErrorMapper;
+  readonly limits: RpcLimits;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** Creates the steps. */
+export function createSteps(deps: StepsDeps): Steps {
+  const { authenticator, observer, errors, limits, log } = deps;
+  let inFlight = 0;
+  const remember = (call: Call, mapped: ReturnType<ErrorMapper["map"]>): ConnectError => {
+    call.failure = mapped.error;
+    if (mapped.hidden !== undefined) {
+      call.span.run(() =>
+        log.error("call failed", {
+          service: call.plan.method.parent.typeName,
+          method: call.plan.method.name,
+          code: codeToString(mapped.error.code),
+          err: mapped.hidden,
+        }),
+      );
+    }
+    return mapped.error;
+  };
+  return {
+    deadlines: createDeadlines(deps.clock, limits.timeoutMsDefault),
+    begin: (plan, protocol, traceparent, counted) => {
+      if (counted) inFlight += 1;
+      const span = observer.begin({
+        service: plan.method.parent.typeName,
+        method: plan.method.name,
+        protocol,
+        traceparent: traceparent ?? undefined,
+      });
+      return { plan, span, counted, caller: anonymous, failure: undefined, ended: false };
+    },
+    admit: (call, authorization) => {
+      if (call.counted && inFlight > limits.callsInFlightMax) {
+        throw new MuinError({
+          code: "resource_exhausted",
+          reason: "TOO_MANY_CALLS",
+          message: "the server has as many calls in flight as it takes; try again shortly",
+          retryAfterMs: limits.overloadRetryAfterMs,
+        });
+      }
+      const admitted = (caller: Caller): void => {
+        call.caller = caller;
+        authorize(call.plan.policy, caller);
+      };
+      if (authorization === null) return admitted(anonymous);
+      const caller = authenticator.authenticate(authorization);
+      return caller instanceof Promise ? caller.then(admitted) : admitted(caller);
+    },
+    accept: (call, request, idempotencyKey) => {
+      if (idempotencyKey !== null) applyIdempotencyKey(call.plan, request, idempotencyKey);
+      call.plan.validate(request);
+    },
+    fail: (call, thrown) => remember(call, errors.map(thrown)),
+    failProtocol: (call, error) => remember(call, errors.mapProtocol(error)),
+    end: (call) => {
+      if (call.ended) return;
+      call.ended = true;
+      if (call.counted) inFlight -= 1;
+      call.span.end(call.failure === undefined ? "ok" : codeToString(call.failure.code));
+    },
+    inFlight: () => inFlight,
+  };
+}
+
+/** The error of a call that did not end in time. */
+export function lateError(): ConnectError {
+  return new ConnectError("the operation timed out", Code.DeadlineExceeded);
+}
+
+/** The error of a call whose deadline is malformed or longer than allowed. */
+export function timeoutError(error: ConnectError): MuinError {
+  return new MuinError({ code: "invalid_argument", reason: "TIMEOUT_INVALID", message: error.rawMessage });
+}
+
+function applyIdempotencyKey(plan: MethodPlan, request: Message, idempotencyKey: string): void {
+  if (!plan.hasRequestId) {
+    throw new MuinError({
+      code: "invalid_argument",
+      reason: "IDEMPOTENCY_KEY_UNSUPPORTED",
+      message: "this method has no request_id, so the header Idempotency-Key has no meaning here",
+    });
+  }
+  const target = request as Message & { requestId: string };
+  if (target.requestId === "") {
+    target.requestId = idempotencyKey;
+  } else if (target.requestId !== idempotencyKey) {
+    throw new MuinError({
+      code: "invalid_argument",
+      reason: "IDEMPOTENCY_KEY_DIFFERS",
+      message: "the header Idempotency-Key and the field request_id must be the same, or one of them absent",
+      violations: [{ field: "request_id", description: "must equal the header Idempotency-Key" }],
+    });
+  }
+}
