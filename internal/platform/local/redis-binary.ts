@@ -1,3 +1,4 @@
+import type { Clock } from "../clock/clock.ts";
 import { join } from "node:path";
 import { homedir } from "node:os";
 import { access } from "node:fs/promises";
@@ -14,6 +15,7 @@ export interface RedisBinary {
 export async function provideRedis(options: {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly report: (line: string) => void;
+  readonly clock: Clock;
 }): Promise<RedisBinary> {
   const cache = options.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache");
   const server = join(cache, "muin", "redis-8.10.2", "bin", "redis-server");

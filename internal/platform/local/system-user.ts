@@ -1,3 +1,5 @@
+import { SetupError } from "./setup-error.ts";
+
 /** An account of the operating system, which a server runs as. */
 export interface SystemUser {
   readonly name: string;
@@ -22,7 +24,7 @@ export function postgresUser(): SystemUser | undefined {
   );
   const user = lookUp(POSTGRES_USER);
   if (user !== undefined) return user;
-  throw new Error(
+  throw new SetupError(
     `PostgreSQL does not run as root, and the system user "${POSTGRES_USER}" could not be made: ` +
       `${made.stderr.toString().trim()}. Make it (useradd --system ${POSTGRES_USER}) or start as a normal user.`,
   );

@@ -1,6 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Redis } from "ioredis";
+import { systemClock } from "../clock/clock.ts";
 import { freePort } from "../local/free-port.ts";
 import { provideRedis } from "../local/redis-binary.ts";
 import { eventually } from "./eventually.ts";
@@ -41,7 +42,7 @@ export interface TestRedis extends AsyncDisposable {
 
 /** Starts a Redis server; resolves when it answers. */
 export async function startRedis(options: TestRedisOptions = {}): Promise<TestRedis> {
-  const binary = await provideRedis({ env: process.env, report: (line) => console.error(line) });
+  const binary = await provideRedis({ env: process.env, report: (line) => console.error(line), clock: systemClock });
   const folder = await createServerFolder("redis");
   const password = crypto.randomUUID();
   const host = "127.0.0.1";

@@ -1,0 +1,74 @@
+import { access, chown, constants, mkdir, open, readFile, rename, stat } from "node:fs/promises";
+import { dirname } from "node:path";
+import type { SystemUser } from "./system-user.ts";
+
+/** Replaces a file at once and durably: whoever reads it, and whenever the machine stops, it is the old or the new one. */
+export async function replaceFile(
+  path: string,
+  content: string,
+  options: { readonly mode: number; readonly owner?: SystemUser | undefined },
+): Promise<void> {
+  const partial = `${path}.partial`;
+  const file = await open(partial, "w", options.mode);
+  try {
+    await file.chmod(options.mode); // `open` does not change the mode of a file that was left over.
+    await file.writeFile(content);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  if (options.owner !== undefined) await chown(partial, options.owner.uid, options.owner.gid);
+  await rename(partial, path);
+  const folder = await open(dirname(path), constants.O_RDONLY);
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
+
+/** The value in a JSON file; `undefined` when there is no such file. */
+export async function readJson<T>(path: string): Promise<T | undefined> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+  return JSON.parse(text) as T;
+}
+
+/** Makes a folder with exactly this mode, and belonging to `owner` if one is given. */
+export async function makeFolder(path: string, mode: number, owner?: SystemUser): Promise<void> {
+  await mkdir(path, { recursive: true, mode });
+  const folder = await open(path, constants.O_RDONLY);
+  try {
+    await folder.chmod(mode);
+    if (owner !== undefined) await folder.chown(owner.uid, owner.gid);
+  } finally {
+    await folder.close();
+  }
+}
+
+/** Whether there is something at the path. */
+export async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false, // Not there, or not for us: the same to whoever asks.
+  );
+}
+
+/** The first folder, from `path` upwards, that an account without rights of its own cannot enter. */
+export async function closedFolder(path: string): Promise<string | undefined> {
+  for (let folder = path; ; folder = dirname(folder)) {
+    const { mode } = await stat(folder);
+    if ((mode & constants.S_IXOTH) === 0) return folder;
+    if (folder === dirname(folder)) return undefined;
+  }
+}
+
+/** Whether an error of the file system says that there is no such file. */
+export function isMissing(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "ENOENT";
+}

@@ -1,0 +1,80 @@
+import { readdir, readFile, readlink } from "node:fs/promises";
+import { basename } from "node:path";
+import type { Clock } from "../clock/clock.ts";
+import type { Logger } from "../telemetry/logger.ts";
+
+/** A left-over has so long to end after the signal, then SIGKILL, then so long again. */
+const END_MS_MAX = 15_000;
+const KILL_MS_MAX = 5000;
+const POLL_MS = 20;
+
+interface ProcessFacts {
+  readonly pid: number;
+  readonly parent: number;
+}
+
+/**
+ * Ends servers that an earlier run left behind in a data folder, and resolves when none is left: two servers on the same files
+ * would destroy them. A process is such a server when its working directory is `folder` and the program it runs has one of the
+ * names `programs`; that holds whatever became of pid files, and never for a stranger with a reused pid. `signal` asks for a
+ * clean end. Returns how many there were.
+ */
+export async function endLeftOvers(options: {
+  readonly folder: string;
+  readonly programs: readonly string[];
+  readonly signal: NodeJS.Signals;
+  readonly clock: Clock;
+  readonly log: Logger;
+}): Promise<number> {
+  const { folder, programs, clock, log } = options;
+  const found = await find(folder, programs);
+  if (found.length === 0) return 0;
+  const pids = new Set(found.map((facts) => facts.pid));
+  const roots = found.filter((facts) => !pids.has(facts.parent));
+  log.warn("a server of an earlier run is still there and is ended", { folder, pids: roots.map(({ pid }) => pid) });
+  for (const { pid } of roots) {
+    send(pid, "SIGCONT"); // One that was halted would not see the next signal.
+    send(pid, options.signal);
+  }
+  if (await gone(folder, programs, clock, END_MS_MAX)) return found.length;
+  for (const { pid } of await find(folder, programs)) send(pid, "SIGKILL");
+  if (await gone(folder, programs, clock, KILL_MS_MAX)) return found.length;
+  throw new Error(`a server of an earlier run in ${folder} does not end (process ${[...pids].join(", ")})`);
+}
+
+async function gone(folder: string, programs: readonly string[], clock: Clock, ms: number): Promise<boolean> {
+  const endAt = clock.monotonic() + ms;
+  while ((await find(folder, programs)).length > 0) {
+    if (clock.monotonic() > endAt) return false;
+    await clock.sleep(POLL_MS);
+  }
+  return true;
+}
+
+async function find(folder: string, programs: readonly string[]): Promise<readonly ProcessFacts[]> {
+  const names = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
+  const facts = await Promise.all(
+    names.map(async (name): Promise<ProcessFacts | undefined> => {
+      try {
+        if ((await readlink(`/proc/${name}/cwd`)) !== folder) return undefined;
+        const program = basename(await readlink(`/proc/${name}/exe`)).replace(/ \(deleted\)$/, "");
+        if (!programs.includes(program)) return undefined;
+        // "pid (name) state parent ...": the name may hold anything, a closing parenthesis included.
+        const stat = await readFile(`/proc/${name}/stat`, "utf8");
+        const parent = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
+        return { pid: Number(name), parent };
+      } catch {
+        return undefined; // It has ended meanwhile, or belongs to another account: not ours.
+      }
+    }),
+  );
+  return facts.filter((fact) => fact !== undefined);
+}
+
+function send(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error; // It ended by itself.
+  }
+}

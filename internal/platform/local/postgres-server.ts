@@ -1,0 +1,177 @@
+import { chown, readFile, rename, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import postgres, { type Sql } from "postgres";
+import type { Component } from "../app/component.ts";
+import type { Clock } from "../clock/clock.ts";
+import type { Random } from "../clock/random.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import type { DataFolder } from "./data-folder.ts";
+import { closedFolder, exists, makeFolder } from "./files.ts";
+import { freePort } from "./free-port.ts";
+import { initCluster, POSTGRES_ADMIN, POSTGRES_ENV } from "./init-cluster.ts";
+import { endLeftOvers } from "./left-overs.ts";
+import type { PostgresBinaries } from "./postgres-binaries.ts";
+import { SetupError } from "./setup-error.ts";
+import { createSupervisedProcess, type ProcessStatus } from "./supervised-process.ts";
+
+const KEY = "postgres";
+/** Connections over all services. */
+const CONNECTIONS_MAX = 300;
+/** Time for a fast shutdown, and again for an immediate one. */
+const STOP_MS_MAX = 3000;
+/** Time for a probe to connect and to answer. */
+const PROBE_S_MAX = 2;
+
+/** Settings of the cluster. On the command line, so that they hold whatever an older Muin wrote; none is secret. */
+const SETTINGS: Readonly<Record<string, string>> = {
+  listen_addresses: "127.0.0.1",
+  unix_socket_directories: "",
+  synchronous_commit: "on",
+  fsync: "on",
+  full_page_writes: "on",
+  password_encryption: "scram-sha-256",
+  max_connections: `${CONNECTIONS_MAX}`,
+  shared_buffers: "64MB",
+  max_wal_size: "512MB",
+  log_min_messages: "warning",
+  log_checkpoints: "off",
+  log_min_error_statement: "panic", // Statements hold values of people; the server's log must not.
+};
+
+/** The supervised PostgreSQL server on loopback. */
+export interface PostgresServer extends Component {
+  /** Port; known once it was started. */
+  port(): number;
+  /** Runs `work` on a connection of the superuser to a database. */
+  asAdmin<T>(database: string, work: (sql: Sql) => Promise<T>): Promise<T>;
+  status(): ProcessStatus;
+}
+
+/** What it takes to run PostgreSQL. */
+export interface PostgresServerDeps {
+  readonly folder: DataFolder;
+  /** The programs; asked for at every start. */
+  readonly binaries: () => PostgresBinaries;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+/**
+ * A PostgreSQL cluster in the folder postgres of the data folder, made at the first start and kept running from `start` to
+ * `stop`. Commits are on disk before their reply. Rejects with a `SetupError` when the account that it runs as cannot reach the data folder, or when the data
+ * are of another major version.
+ */
+export function createPostgresServer(deps: PostgresServerDeps): PostgresServer {
+  const { folder, clock, random, log } = deps;
+  const home = join(folder.path, "postgres");
+  const data = join(home, "data");
+  let port = 0;
+  let password = "";
+
+  const connect = (database: string): Sql =>
+    postgres({
+      host: "127.0.0.1",
+      port,
+      database,
+      username: POSTGRES_ADMIN,
+      password,
+      max: 1,
+      connect_timeout: PROBE_S_MAX,
+      onnotice: () => undefined,
+      connection: { application_name: "muin-supervisor" },
+    });
+  const server = createSupervisedProcess({
+    name: "postgres",
+    prepare: async (again) => {
+      if (!again) {
+        // Services hold the address from the first answer on, so only a first start may move it.
+        port = await freePort(folder.port(KEY));
+        if (folder.port(KEY) !== port) await folder.setPort(KEY, port);
+      }
+      const settings = Object.entries(SETTINGS).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
+      return {
+        argv: [deps.binaries().postgres, "-D", data, "-p", `${port}`, ...settings],
+        folder: home,
+        env: POSTGRES_ENV,
+        user: deps.binaries().user,
+      };
+    },
+    probe: async () => {
+      const sql = connect("postgres");
+      try {
+        await sql`SELECT 1`;
+      } finally {
+        await sql.end({ timeout: 0 });
+      }
+    },
+    logFile: join(home, "server.log"),
+    stopSignals: ["SIGINT", "SIGQUIT"], // Fast shutdown: ends sessions, writes a checkpoint. Immediate: recovers at the next start.
+    stopMsMax: STOP_MS_MAX,
+    clock,
+    random,
+    log,
+  });
+
+  const makeCluster = async (): Promise<void> => {
+    const binaries = deps.binaries();
+    if (await exists(data)) return checkVersion(data, binaries);
+    const fresh = join(home, "fresh");
+    await rm(fresh, { recursive: true, force: true }); // Left by a start that was interrupted.
+    await makeFolder(fresh, 0o700, binaries.user);
+    await initCluster(binaries, fresh, password);
+    await rename(join(fresh, "data"), data); // A cluster is complete or absent.
+    await rm(fresh, { recursive: true, force: true });
+  };
+
+  return {
+    name: "postgres",
+    port: () => port,
+    status: () => server.status(),
+    asAdmin: async (database, work) => {
+      const sql = connect(database);
+      try {
+        return await work(sql);
+      } finally {
+        await sql.end();
+      }
+    },
+    start: async () => {
+      const { user } = deps.binaries();
+      await makeFolder(home, 0o700, user);
+      if (user !== undefined) {
+        const closed = await closedFolder(dirname(home));
+        if (closed !== undefined) {
+          throw new SetupError(
+            `PostgreSQL runs as the user "${user.name}", which cannot enter ${closed}. ` +
+              `Choose another data folder with --data-dir, or allow it: chmod o+x ${closed}`,
+          );
+        }
+      }
+      password = await folder.secret("postgres/admin");
+      // The server works in data/, its starting moments are spent in the folder above.
+      for (const place of [data, home]) {
+        await endLeftOvers({ folder: place, programs: ["postgres", "initdb"], signal: "SIGINT", clock, log });
+      }
+      await makeCluster();
+      // Nothing of it runs, as was just seen; a pid that another process has by now would stop the start.
+      await rm(join(data, "postmaster.pid"), { force: true });
+      const logFile = join(home, "server.log");
+      if (user !== undefined && (await exists(logFile))) await chown(logFile, user.uid, user.gid);
+      await server.start();
+    },
+    stop: () => server.stop(),
+  };
+}
+
+async function checkVersion(data: string, binaries: PostgresBinaries): Promise<void> {
+  const ofData = (await readFile(join(data, "PG_VERSION"), "utf8")).trim();
+  const child = Bun.spawn([binaries.postgres, "--version"], { stdout: "pipe", stderr: "ignore", stdin: "ignore" });
+  const text = await new Response(child.stdout).text();
+  const ofProgram = /\b(\d+)\./.exec(text)?.[1];
+  if (ofData === ofProgram) return;
+  throw new SetupError(
+    `${data} was made by PostgreSQL ${ofData}, but the program is ${text.trim()}. ` +
+      `Set POSTGRES_BIN to the bin folder of a PostgreSQL ${ofData}.`,
+  );
+}

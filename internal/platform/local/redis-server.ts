@@ -1,0 +1,221 @@
+import { createHash } from "node:crypto";
+import { basename, join } from "node:path";
+import { Redis } from "ioredis";
+import type { Component } from "../app/component.ts";
+import type { Clock } from "../clock/clock.ts";
+import type { Random } from "../clock/random.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import type { DataFolder } from "./data-folder.ts";
+import { makeFolder, replaceFile } from "./files.ts";
+import { freePort } from "./free-port.ts";
+import { endLeftOvers } from "./left-overs.ts";
+import type { RedisBinary } from "./redis-binary.ts";
+import { createSupervisedProcess, type ProcessStatus, type SupervisedProcess } from "./supervised-process.ts";
+
+/** Users of our own on every server: to look after it, and for replicas to follow it. Services cannot have these names. */
+const SUPERVISOR = "supervisor";
+const REPLICATION = "replication";
+
+/** Memory of a server that keeps nothing, in bytes; beyond it what was used least recently is dropped. */
+const CACHE_BYTES_MAX = 128 * 1024 * 1024;
+/** Time for a probe to connect and to answer. */
+const PROBE_MS_MAX = 2000;
+/** Time for a clean end, fsync included. */
+const STOP_MS_MAX = 3000;
+
+/** A Redis server of its own process. */
+export interface RedisServerSpec {
+  /** Such as "counts"; becomes a folder's name. */
+  readonly name: string;
+  /** True: every write is on disk before its reply. False: nothing is kept, memory is bounded and evicted. */
+  readonly durable: boolean;
+  /** Name of the server it follows as a read-only replica; `undefined` for a primary. */
+  readonly replicaOf?: string | undefined;
+  /** Who may do what; nobody else may do anything. */
+  readonly users: readonly RedisUserSpec[];
+}
+
+/** A user of a Redis server. */
+export interface RedisUserSpec {
+  readonly name: string;
+  /** Rules as `ACL SETUSER` takes them, "on" included, without password. */
+  readonly rules: readonly string[];
+}
+
+/** A supervised Redis server on loopback. */
+export interface RedisServer extends Component {
+  readonly name: string;
+  /** Port; known once it was started, the same until the data folder is removed unless another program took it. */
+  port(): number;
+  /** `redis://user:password@127.0.0.1:port` of a user of the specification. */
+  url(user: string): string;
+  status(): ProcessStatus;
+}
+
+/** What it takes to run Redis servers. */
+export interface RedisServerDeps {
+  readonly folder: DataFolder;
+  /** The program; asked for at every start. */
+  readonly binary: () => RedisBinary;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+/**
+ * A Redis server in the folder redis/<name> of the data folder, kept running from `start` to `stop`. Passwords are generated
+ * and kept; they stand in files that only their owner reads, never in arguments. A replica must start after its primary.
+ */
+export function createRedisServer(
+  spec: RedisServerSpec,
+  deps: RedisServerDeps,
+  primary: RedisServer | undefined,
+): RedisServer {
+  const { folder, clock, random, log } = deps;
+  const name = `redis ${spec.name}`;
+  const home = join(folder.path, "redis", spec.name);
+  const key = `redis/${spec.name}`;
+  const passwords = new Map<string, string>();
+  let port = 0;
+
+  const url = (user: string): string => {
+    const password = passwords.get(user);
+    if (password === undefined) throw new Error(`${name} has no user "${user}", or was not started`);
+    return `redis://${encodeURIComponent(user)}:${password}@127.0.0.1:${port}`;
+  };
+
+  const prepare = async (again: boolean) => {
+    if (!again) {
+      // Services hold the address from the first answer on, so only a first start may move it.
+      port = await freePort(folder.port(key));
+      if (folder.port(key) !== port) await folder.setPort(key, port);
+    }
+    await replaceFile(join(home, "users.acl"), aclFile(spec, passwords), { mode: 0o600 });
+    const replication = spec.replicaOf === undefined ? undefined : await follow(primary, folder);
+    await replaceFile(join(home, "redis.conf"), configFile(spec, home, port, replication), { mode: 0o600 });
+    return {
+      argv: [deps.binary().server, join(home, "redis.conf")],
+      folder: home,
+      env: { PATH: "/usr/bin:/bin", LC_ALL: "C", TZ: "UTC" },
+      user: undefined,
+    };
+  };
+
+  const server: SupervisedProcess = createSupervisedProcess({
+    name,
+    prepare,
+    probe: () => ping(url(SUPERVISOR)),
+    logFile: join(home, "server.log"),
+    stopSignals: ["SIGTERM"],
+    stopMsMax: STOP_MS_MAX,
+    clock,
+    random,
+    log,
+  });
+  return {
+    name,
+    port: () => port,
+    url,
+    status: () => server.status(),
+    start: async () => {
+      await makeFolder(join(folder.path, "redis"), 0o700);
+      await makeFolder(home, 0o700);
+      const users = [SUPERVISOR, REPLICATION, ...spec.users.map((user) => user.name)];
+      const secrets = await Promise.all(users.map((user) => folder.secret(secretName(spec.name, user))));
+      for (const [index, user] of users.entries()) passwords.set(user, secrets[index] ?? "");
+      await endLeftOvers({
+        folder: home,
+        programs: ["redis-server", basename(deps.binary().server)],
+        signal: "SIGTERM",
+        clock,
+        log,
+      });
+      await server.start();
+    },
+    stop: () => server.stop(),
+  };
+}
+
+interface Replication {
+  readonly port: number;
+  readonly password: string;
+}
+
+async function follow(primary: RedisServer | undefined, folder: DataFolder): Promise<Replication> {
+  if (primary === undefined) throw new Error("a replica needs its primary");
+  const primaryName = primary.name.replace(/^redis /, "");
+  return { port: primary.port(), password: await folder.secret(secretName(primaryName, REPLICATION)) };
+}
+
+function secretName(server: string, user: string): string {
+  return `redis/${server}/${user}`;
+}
+
+/** The users of a server. Passwords stand as their SHA-256, as Redis itself keeps them. */
+function aclFile(spec: RedisServerSpec, passwords: ReadonlyMap<string, string>): string {
+  const line = (user: string, rules: readonly string[]): string => {
+    const hash = createHash("sha256")
+      .update(passwords.get(user) ?? "")
+      .digest("hex");
+    return `user ${user} reset ${rules.join(" ")} #${hash}`;
+  };
+  return `${[
+    "user default reset off",
+    line(SUPERVISOR, ["on", "-@all", "+ping", "+info", "+hello", "+client"]),
+    line(REPLICATION, ["on", "-@all", "+psync", "+replconf", "+ping"]),
+    ...spec.users.map((user) => line(user.name, user.rules)),
+  ].join("\n")}\n`;
+}
+
+function configFile(spec: RedisServerSpec, home: string, port: number, replication: Replication | undefined): string {
+  const keep = spec.durable
+    ? ["appendonly yes", "appendfsync always"]
+    : ["appendonly no", `maxmemory ${CACHE_BYTES_MAX}`, "maxmemory-policy allkeys-lru"];
+  const following =
+    replication === undefined
+      ? []
+      : [
+          `replicaof 127.0.0.1 ${replication.port}`,
+          `masteruser ${REPLICATION}`,
+          `masterauth ${replication.password}`,
+          "replica-read-only yes",
+        ];
+  return `${[
+    "bind 127.0.0.1",
+    `port ${port}`,
+    "protected-mode yes",
+    "databases 1",
+    `dir ${quote(home)}`,
+    `aclfile ${quote(join(home, "users.acl"))}`,
+    "daemonize no",
+    'save ""', // Snapshots would only repeat what the append-only file has.
+    ...keep,
+    "lazyfree-lazy-expire yes",
+    "lazyfree-lazy-server-del yes",
+    "repl-diskless-sync-delay 0",
+    "shutdown-timeout 1", // A replica that lags must not hold up the stop: it will follow again.
+    ...following,
+  ].join("\n")}\n`;
+}
+
+/** A value of redis.conf, in which a space would end it. */
+function quote(value: string): string {
+  return `"${value.replaceAll(/["\\]/g, "\\$&")}"`;
+}
+
+async function ping(url: string): Promise<void> {
+  const client = new Redis(url, {
+    lazyConnect: true,
+    connectTimeout: PROBE_MS_MAX,
+    commandTimeout: PROBE_MS_MAX,
+    maxRetriesPerRequest: 0,
+    retryStrategy: () => null,
+  });
+  client.on("error", () => undefined); // The rejected call carries the error.
+  try {
+    await client.connect();
+    await client.ping();
+  } finally {
+    client.disconnect();
+  }
+}
