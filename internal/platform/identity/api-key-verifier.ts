@@ -1,0 +1,144 @@
+import type { Clock } from "../clock/clock.ts";
+import { MuinError } from "../errors/muin-error.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import type { Caller } from "./caller.ts";
+import { createLruMap } from "./lru-map.ts";
+import { createRevocations } from "./revocations.ts";
+
+/** A key as auth tells it. */
+export interface VerifiedApiKey {
+  readonly id: string;
+  readonly scopes: readonly string[];
+  /** When it ends, in milliseconds since the Unix epoch; `undefined` for never. */
+  readonly expireTimeMs: number | undefined;
+}
+
+/** What verifying API keys needs. */
+export interface ApiKeyVerifierDeps {
+  /** Whose secret has this SHA-256; `undefined` for nobody's. Rejects when auth cannot be asked. */
+  verifyApiKey(secretHash: Uint8Array<ArrayBuffer>): Promise<VerifiedApiKey | undefined>;
+  /** Age of the bus's newest heartbeat in milliseconds: old means that revocations may not arrive. */
+  heartbeatAgeMs(): number;
+  /** Makes the one answer to bad credentials, and tells the log why. */
+  readonly refused: (why: string) => MuinError;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** Tells who holds an API key. */
+export interface ApiKeyVerifier {
+  /** The caller, at once when the key was confirmed lately. Throws or rejects with MuinError otherwise. */
+  callerOf(secret: string): Caller | Promise<Caller>;
+  /** From now on the key is not accepted. */
+  apiKeyRevoked(apiKeyId: string): void;
+}
+
+/** A key is good for this long after auth confirmed it, even when auth is away. */
+const confirmedMsMax = 60_000;
+/** Above this age of the heartbeat, cached keys are asked for again, each at most once in `askAgainMs`. */
+const heartbeatAgeMsMax = 2000;
+const askAgainMs = 1000;
+const keysMax = 20_000;
+const revokedKeysMax = 1_000_000;
+/** Unknown secrets are remembered, so that repeating one costs auth nothing. */
+const unknownMs = 5000;
+const unknownMax = 10_000;
+/** Questions to auth under way at once. */
+const questionsMax = 256;
+
+interface Known {
+  readonly caller: Extract<Caller, { kind: "api_key" }>;
+  readonly expireTimeMs: number;
+  /** When the question began that auth confirmed: what was revoked before has been seen by it. */
+  readonly confirmedAtMs: number;
+  /** When auth was last asked, successfully or not. */
+  askedAtMs: number;
+}
+
+/** Makes a verifier that knows no key yet. */
+export function createApiKeyVerifier(deps: ApiKeyVerifierDeps): ApiKeyVerifier {
+  const { clock, refused, log } = deps;
+  const keys = createLruMap<Known>(keysMax);
+  const unknown = createLruMap<number>(unknownMax);
+  const revoked = createRevocations(clock, revokedKeysMax);
+  const questions = new Map<string, Promise<Caller>>();
+  /** When the bus was last found silent: what was confirmed before may have been revoked unheard. */
+  let silentAtMs = Number.NEGATIVE_INFINITY;
+
+  const isGood = (known: Known): boolean =>
+    clock.monotonic() - known.confirmedAtMs < confirmedMsMax &&
+    clock.now() < known.expireTimeMs &&
+    !revoked.has(known.caller.id);
+
+  const isDoubtful = (known: Known): boolean => {
+    const now = clock.monotonic();
+    if (deps.heartbeatAgeMs() > heartbeatAgeMsMax) silentAtMs = now;
+    return known.confirmedAtMs <= silentAtMs && now - known.askedAtMs >= askAgainMs;
+  };
+
+  const ask = async (secret: string, hash: string): Promise<Caller> => {
+    const askedAtMs = clock.monotonic();
+    const before = keys.get(hash);
+    if (before !== undefined) before.askedAtMs = askedAtMs;
+    let answer: VerifiedApiKey | undefined;
+    try {
+      answer = await deps.verifyApiKey(Bun.SHA256.hash(secret) as Uint8Array<ArrayBuffer>);
+    } catch (error) {
+      if (before !== undefined && isGood(before)) return before.caller;
+      log.warn("an API key could not be verified", { err: error });
+      throw new MuinError({
+        code: "unavailable",
+        reason: "IDENTITY_UNAVAILABLE",
+        message: "API keys cannot be verified at the moment",
+        retryAfterMs: askAgainMs,
+        cause: error,
+      });
+    }
+    if (answer === undefined) {
+      keys.delete(hash);
+      unknown.set(hash, clock.monotonic() + unknownMs);
+      throw refused("unknown API key");
+    }
+    const known: Known = {
+      caller: {
+        kind: "api_key",
+        id: answer.id,
+        principal: `api_key:${answer.id}`,
+        scopes: new Set(answer.scopes),
+      },
+      expireTimeMs: answer.expireTimeMs ?? Number.POSITIVE_INFINITY,
+      confirmedAtMs: askedAtMs,
+      askedAtMs,
+    };
+    // The answer may be older than a revocation that came while it was on its way.
+    if (!isGood(known)) throw refused("ended API key");
+    keys.set(hash, known);
+    return known.caller;
+  };
+
+  return {
+    callerOf: (secret) => {
+      const hash = Bun.SHA256.hash(secret, "base64");
+      const known = keys.get(hash);
+      if (known !== undefined && isGood(known) && !isDoubtful(known)) return known.caller;
+      const unknownUntilMs = unknown.get(hash);
+      if (unknownUntilMs !== undefined && unknownUntilMs > clock.monotonic()) throw refused("unknown API key");
+      if (known !== undefined && revoked.has(known.caller.id)) throw refused("ended API key");
+
+      const asked = questions.get(hash);
+      if (asked !== undefined) return asked;
+      if (questions.size >= questionsMax) {
+        throw new MuinError({
+          code: "resource_exhausted",
+          reason: "TOO_MANY_VERIFICATIONS",
+          message: "too many API keys are being verified; try again shortly",
+          retryAfterMs: askAgainMs,
+        });
+      }
+      const question = ask(secret, hash).finally(() => questions.delete(hash));
+      questions.set(hash, question);
+      return question;
+    },
+    apiKeyRevoked: (apiKeyId) => revoked.add(apiKeyId),
+  };
+}

@@ -1,0 +1,89 @@
+import type { Clock } from "../clock/clock.ts";
+import { MuinError } from "../errors/muin-error.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
+import { createApiKeyVerifier, type VerifiedApiKey } from "./api-key-verifier.ts";
+import { anonymous, type Caller } from "./caller.ts";
+import { apiKeyPrefix, tokenCharsMax } from "./token-claims.ts";
+import { createTokenVerifier, type TokenKey } from "./token-verifier.ts";
+
+/** What telling who calls needs. */
+export interface AuthenticatorDeps {
+  /** The issuer that tokens must name. */
+  readonly issuer: string;
+  /** The keys that may sign tokens now. Rejects when auth cannot be asked. */
+  readonly fetchKeys: () => Promise<readonly TokenKey[]>;
+  /** Whose API key has this SHA-256; `undefined` for nobody's. Rejects when auth cannot be asked. */
+  verifyApiKey(secretHash: Uint8Array<ArrayBuffer>): Promise<VerifiedApiKey | undefined>;
+  /** Age of the bus's newest heartbeat in milliseconds; Infinity before the first. */
+  heartbeatAgeMs(): number;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+}
+
+/** Tells who calls, from the header Authorization alone. */
+export interface Authenticator {
+  /**
+   * The caller, at once when nothing has to be asked; `null` is the anonymous caller. Credentials that prove nobody end with
+   * MuinError `unauthenticated`, one answer whatever was wrong; `unavailable` when it cannot be told now.
+   */
+  authenticate(authorization: string | null): Caller | Promise<Caller>;
+  /** From now on no token of the session is accepted. */
+  sessionRevoked(sessionId: string): void;
+  /** From now on the API key is not accepted. */
+  apiKeyRevoked(apiKeyId: string): void;
+  /** Why no token can be verified, or `undefined`. Fetches the keys when there are none yet. */
+  readiness(): Promise<string | undefined>;
+}
+
+/** At most one line a second says why credentials were refused: whoever guesses does not fill the log. */
+const refusalLogIntervalMs = 1000;
+
+/** Makes an authenticator that has asked nothing yet. */
+export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
+  const { clock, log, metrics } = deps;
+  const refusals = metrics.counter({
+    name: "identity_refusals_total",
+    help: "Credentials that were refused, by reason.",
+    labels: ["why"],
+  });
+  let loggedAtMs = Number.NEGATIVE_INFINITY;
+  let unlogged = 0;
+  const refused = (why: string): MuinError => {
+    refusals.add(1, { why });
+    if (clock.monotonic() - loggedAtMs < refusalLogIntervalMs) {
+      unlogged++;
+    } else {
+      log.info("credentials were refused", { why, unlogged });
+      loggedAtMs = clock.monotonic();
+      unlogged = 0;
+    }
+    return new MuinError({
+      code: "unauthenticated",
+      reason: "CREDENTIALS_INVALID",
+      message: "the credentials in the header Authorization are not valid",
+    });
+  };
+  const tokens = createTokenVerifier({ ...deps, refused });
+  const apiKeys = createApiKeyVerifier({ ...deps, refused });
+
+  return {
+    authenticate: (authorization) => {
+      if (authorization === null) return anonymous;
+      if (authorization.length > tokenCharsMax) throw refused("too long");
+      const credential = bearerOf(authorization);
+      if (credential === undefined) throw refused("not a bearer");
+      return credential.startsWith(apiKeyPrefix) ? apiKeys.callerOf(credential) : tokens.callerOf(credential);
+    },
+    sessionRevoked: (sessionId) => tokens.sessionRevoked(sessionId),
+    apiKeyRevoked: (apiKeyId) => apiKeys.apiKeyRevoked(apiKeyId),
+    readiness: () => tokens.readiness(),
+  };
+}
+
+/** The scheme is the same in upper and lower case (RFC 9110); nearly everybody writes "Bearer". */
+function bearerOf(authorization: string): string | undefined {
+  if (authorization.startsWith("Bearer ")) return authorization.slice(7).trim();
+  return /^bearer +(\S+)\s*$/i.exec(authorization)?.[1];
+}
