@@ -19,7 +19,8 @@ export interface ManageResult {
    * - `repeated`: this info revision had been applied before; nothing changed, the rest is the Count as it is now.
    * - `stale`: the Count carries a later info revision (`create`: it exists, under another one); nothing changed.
    * - `not_found`: no such Count; nothing changed, and the numbers below are 0. Never from `create`.
-   * - `out_of_range`: `setBounds` with bounds that exclude the present value; nothing changed.
+   * - `out_of_range`: `setBounds` with bounds that exclude the present value. Value and bounds stay; the Count carries the info
+   *   revision from now on, so that a repeated or delayed attempt is refused as well, whatever the value is by then.
    */
   readonly outcome: "applied" | "repeated" | "stale" | "not_found" | "out_of_range";
   readonly state: "active" | "deleted";
@@ -145,7 +146,12 @@ local function answer(outcome)
     string.format('%.0f', time), string.format('%.0f', info)}
 end
 if not record and operation ~= 'create' then return answer('not_found') end
-if record and given == info then return answer('repeated') end
+local function store() redis.call('HSET', KEYS[1], id, struct.pack('${stateFormat}', state, value, revision, time, min, max, info)) end
+if record and given == info then
+  -- Bounds that were set before are there; others were refused.
+  if operation == 'bounds' and (min ~= low or max ~= high) then return answer('out_of_range') end
+  return answer('repeated')
+end
 if record and (given < info or operation == 'create') then return answer('stale') end
 local entry, size
 if operation == 'create' then
@@ -155,12 +161,16 @@ if operation == 'create' then
   if meta[${metaPlace.written}] - meta[${metaPlace.trimmed}] + size > tonumber(ARGV[7]) then return answer('outbox_full') end
   redis.call('XLEN', KEYS[2])
 elseif operation == 'bounds' then
-  if value < low or value > high then return answer('out_of_range') end
+  if value < low or value > high then
+    info = given
+    store()
+    return answer('out_of_range')
+  end
   min, max = low, high
 elseif operation == 'remove' then state = 2
 else state = 1 end
 info = given
-redis.call('HSET', KEYS[1], id, struct.pack('${stateFormat}', state, value, revision, time, min, max, info))
+store()
 if entry then
   meta[${metaPlace.written}] = meta[${metaPlace.written}] + size
   redis.call('XADD', KEYS[2], '*', 'w', ARGV[8], 'r', entry, 'p', string.format('%.0f', meta[${metaPlace.written}]))

@@ -1,0 +1,141 @@
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { bulkhead, BulkheadRejectedError } from "cockatiel";
+import { CountValueSchema } from "../../gen/muin/count/v1/count_pb.ts";
+import {
+  CreateCountResponseSchema,
+  type CreateCountResponse,
+} from "../../gen/muin/count/v1/count_management_service_pb.ts";
+import type { Transaction } from "../../platform/postgres/database.ts";
+import type { Logger } from "../../platform/telemetry/logger.ts";
+import { stateAfter, toCountInfo, type CountRecord, type Mutation } from "./count-info.ts";
+import { countContended, countsUnavailable, outcomeUnknown, outOfRange, tooManyMutations } from "./errors.ts";
+import type { CountChange, CountInfoStore, RequestIdentity } from "./store.ts";
+
+/** Changes of other callers that a mutation may find in its way before it gives up. */
+const ATTEMPTS_MAX = 32;
+
+/** Mutations of one process that are worked on at a time: fewer than the database has connections. */
+const AT_ONCE_MAX = 6;
+/** Mutations of one process that may wait for their turn. */
+const WAITING_MAX = 4096;
+
+/** What the counts store decided of a change. It decides each info revision of a Count once and repeats its answer. */
+export type Decision =
+  | { readonly kind: "applied"; readonly value: bigint; readonly revision: bigint; readonly updateTimeMs: number }
+  /** The new bounds do not admit the value. */
+  | { readonly kind: "out_of_range"; readonly value: bigint };
+
+/** What the saga needs. */
+export interface CountChangesDeps {
+  readonly store: Pick<CountInfoStore, "accept" | "complete" | "withdraw">;
+  /**
+   * Has the counts store decide a change, idempotent by count_id and info revision. Rejects when the outcome could not be
+   * learned.
+   */
+  readonly decide: (change: CountChange) => Promise<Decision>;
+  /** False while the counts store is known to be away: nothing is accepted that would only wait. */
+  readonly isDecidable: () => boolean;
+  /** Records the change's event in the transaction that makes it known. */
+  readonly announce: (tx: Transaction, change: CountChange, record: CountRecord) => Promise<void>;
+  readonly log: Logger;
+}
+
+/** Makes changes of Counts, each a small saga: accepted, decided by the counts store, made known. */
+export interface CountChanges {
+  /**
+   * Makes a mutation. Resolves once it is known and its event recorded. Rejects with what refused it (nothing was changed),
+   * or with UNAVAILABLE, reason OUTCOME_UNKNOWN, when it was accepted and will be finished later.
+   */
+  mutate(mutation: Mutation, request: RequestIdentity): Promise<CreateCountResponse>;
+  /** Finishes a change that somebody began. Safe to run at the same time as others that finish it. */
+  finish(change: CountChange): Promise<Decision>;
+}
+
+/**
+ * The order is the guarantee: nothing reaches the counts store that CountInfoDB does not know of, and nothing is known to
+ * others that the counts store has not decided. Whoever finds a change half done finishes it: a later mutation of the same
+ * Count, the same request when it comes again, or the sweeper.
+ */
+export function createCountChanges(deps: CountChangesDeps): CountChanges {
+  const { store, log } = deps;
+
+  const run = async (change: CountChange): Promise<{ decision: Decision; response: CreateCountResponse }> => {
+    const decision = await deps.decide(change);
+    const record: CountRecord = {
+      ...change.content,
+      countId: change.countId,
+      state: stateAfter(change.operation),
+      version: change.infoRevision,
+      createTimeMs: change.createTimeMs,
+      updateTimeMs: change.startTimeMs,
+    };
+    if (decision.kind !== "applied") {
+      await store.withdraw(change);
+      return { decision, response: create(CreateCountResponseSchema) };
+    }
+    const response = create(CreateCountResponseSchema, {
+      countInfo: toCountInfo(record),
+      value: create(CountValueSchema, {
+        countId: change.countId,
+        value: decision.value,
+        revision: decision.revision,
+        updateTime: timestampFromMs(decision.updateTimeMs),
+      }),
+    });
+    await store.complete(
+      change,
+      record,
+      (tx) => deps.announce(tx, change, record),
+      toBinary(CreateCountResponseSchema, response),
+    );
+    return { decision, response };
+  };
+
+  const runOwn = async (change: CountChange): Promise<CreateCountResponse> => {
+    let outcome;
+    try {
+      outcome = await run(change);
+    } catch (error) {
+      log.warn("a change is left to the sweeper", {
+        count_id: change.countId,
+        operation: change.operation,
+        err: error,
+      });
+      throw outcomeUnknown(change.countId, error);
+    }
+    if (outcome.decision.kind === "applied") return outcome.response;
+    throw outOfRange(change.countId, `the bounds do not admit the Count's value ${outcome.decision.value}`);
+  };
+
+  const turns = bulkhead(AT_ONCE_MAX, WAITING_MAX);
+  const mutate = async (mutation: Mutation, request: RequestIdentity): Promise<CreateCountResponse> => {
+    if (!deps.isDecidable()) throw countsUnavailable();
+    for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
+      const acceptance = await store.accept(mutation, request);
+      switch (acceptance.kind) {
+        case "accepted":
+        case "resumed":
+          return runOwn(acceptance.change);
+        case "replayed":
+          return fromBinary(CreateCountResponseSchema, acceptance.response);
+        case "refused":
+          throw acceptance.error;
+        case "busy":
+          await run(acceptance.change);
+      }
+    }
+    throw countContended(mutation.countId);
+  };
+
+  return {
+    mutate: async (mutation, request) => {
+      try {
+        return await turns.execute(() => mutate(mutation, request));
+      } catch (error) {
+        throw error instanceof BulkheadRejectedError ? tooManyMutations() : error;
+      }
+    },
+    finish: async (change) => (await run(change)).decision,
+  };
+}

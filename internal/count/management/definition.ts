@@ -1,0 +1,93 @@
+import { CountManagementService } from "../../gen/muin/count/v1/count_management_service_pb.ts";
+import {
+  CountCreatedSchema,
+  CountDeletedSchema,
+  CountUpdatedSchema,
+} from "../../gen/muin/count/v1/count_info_events_pb.ts";
+import { CountsChangedSchema } from "../../gen/muin/count/v1/count_value_events_pb.ts";
+import { background, defineService, group, on, serve, type ServiceInfo } from "../../platform/app/define-service.ts";
+import { postgres, redis } from "../../platform/app/stores.ts";
+import { createCountState } from "../shared/manage-count.ts";
+import { countManagementConfig } from "./config.ts";
+import { createCountChanges } from "./count-change.ts";
+import { createCountVerifier } from "./count-verifier.ts";
+import { runsOf } from "./count-watch.ts";
+import { decideInCountsStore } from "./counts-store.ts";
+import { announceCount } from "./events.ts";
+import { createHandlers } from "./handlers.ts";
+import countInfoSql from "./migrations/0001_count_info.sql" with { type: "text" };
+import countWatchSql from "./migrations/0002_count_watch.sql" with { type: "text" };
+import { createPostgresCountInfoStore } from "./store-postgres.ts";
+import { createSweeper } from "./sweeper.ts";
+import { createPostgresWatchStore } from "./watch-store-postgres.ts";
+
+/** Creates, describes and deletes Counts, and watches that the sum of their changes equals their value. */
+export const countManagement: ServiceInfo<"count-management"> = defineService({
+  name: "count-management",
+  summary: "Creates, describes and deletes Counts, and watches that the sum of their changes equals their value.",
+  serves: [CountManagementService],
+  calls: {},
+  stores: {
+    info: postgres({
+      database: "count_info",
+      migrations: [
+        { name: "0001_count_info", sql: countInfoSql },
+        { name: "0002_count_watch", sql: countWatchSql },
+      ],
+    }),
+    counts: redis("counts", "read-write", { keys: ["count:*"] }),
+  },
+  publishes: [CountCreatedSchema, CountUpdatedSchema, CountDeletedSchema],
+  consumes: [group(CountsChangedSchema, { onFailure: "parkKey" })],
+  config: countManagementConfig,
+  create: ({ stores, publish, config, clock, log, metrics }) => {
+    const store = createPostgresCountInfoStore({ database: stores.info, requestIdWindowMs: config.requestIdWindowMs });
+    const watch = createPostgresWatchStore(stores.info);
+    const states = createCountState(stores.counts);
+    const changes = createCountChanges({
+      store,
+      decide: (change) => decideInCountsStore(states, change),
+      isDecidable: () => stores.counts.client.status === "ready",
+      announce: (tx, change, record) => announceCount(publish, tx, change.operation, record),
+      log,
+    });
+    const verifier = createCountVerifier({ watch, states });
+    const failures = metrics.counter({
+      name: "count_watch_failures_total",
+      help: "Counts whose change events were first seen to miss a revision, or to add up to another value.",
+      labels: ["kind"],
+    });
+    return [
+      serve(CountManagementService, createHandlers({ store, changes, verifier })),
+      on(CountsChangedSchema, async (event, delivery) => {
+        let found: Awaited<ReturnType<typeof watch.advance>> = [];
+        const isNew = await delivery.once(stores.info, async (tx) => {
+          found = await watch.advance(tx, runsOf(event));
+        });
+        for (const { countId, kind, revision } of isNew ? found : []) {
+          failures.add(1, { kind });
+          log.error("the change events of a Count do not add up", { count_id: countId, kind, revision: `${revision}` });
+        }
+      }),
+      background(createSweeper({ store, changes, clock, log, ageMs: config.sweepAgeMs })),
+      {
+        part: "republisher",
+        topic: "count.info",
+        republish: async () => {
+          let total = 0;
+          for (let after = ""; ;) {
+            const { last, announced } = await store.republish(after, REPUBLISH_PAGE, (tx, record) =>
+              announceCount(publish, tx, record.state === "DELETED" ? "DELETE" : "UPDATE", record),
+            );
+            total += announced;
+            if (last === "") return total;
+            after = last;
+          }
+        },
+      },
+    ];
+  },
+});
+
+/** Counts that are announced again in one transaction. */
+const REPUBLISH_PAGE = 500;
