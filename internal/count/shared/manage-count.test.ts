@@ -50,16 +50,16 @@ describe("the state of Counts", () => {
       outcome: "stale",
     });
     expect(await states.setBounds({ countId: "b", infoRevision: 2 })).toMatchObject({ outcome: "not_found" });
-    expect(await states.setBounds({ countId: "a", infoRevision: 2, minValue: 0 })).toMatchObject({
-      outcome: "out_of_range",
-      infoRevision: 1,
-    });
-    expect(await states.setBounds({ countId: "a", infoRevision: 2, maxValue: 0 })).toMatchObject({
-      outcome: "applied",
-    });
-    expect(await states.remove({ countId: "a", infoRevision: 3 })).toMatchObject({ state: "deleted", value: -7 });
+    const refused = { countId: "a", infoRevision: 2, minValue: 0 };
+    expect(await states.setBounds(refused)).toMatchObject({ outcome: "out_of_range", infoRevision: 2 });
+    // Refused once, refused for ever: also a copy that comes when the value would be admitted.
+    expect(await states.setBounds({ ...refused, minValue: -9 })).toMatchObject({ outcome: "out_of_range" });
+    const bounds = { countId: "a", infoRevision: 3, maxValue: 0 };
+    expect(await states.setBounds(bounds)).toMatchObject({ outcome: "applied" });
+    expect(await states.setBounds(bounds)).toMatchObject({ outcome: "repeated" });
+    expect(await states.remove({ countId: "a", infoRevision: 4 })).toMatchObject({ state: "deleted", value: -7 });
     expect(await states.restore({ countId: "a", infoRevision: 2 })).toMatchObject({ outcome: "stale" });
-    expect(await states.restore({ countId: "a", infoRevision: 4 })).toMatchObject({ state: "active", revision: 1 });
+    expect(await states.restore({ countId: "a", infoRevision: 5 })).toMatchObject({ state: "active", revision: 1 });
     const read = await readValues(fresh.store, layout, ["none", "a"]);
     expect(read.counts.map(({ record }) => record)).toEqual([
       undefined,
@@ -70,7 +70,7 @@ describe("the state of Counts", () => {
         updateTimeMs: created.updateTimeMs,
         minValue: -Number.MAX_SAFE_INTEGER,
         maxValue: 0,
-        infoRevision: 4,
+        infoRevision: 5,
       },
     ]);
     expect(read.timeMs).toBeGreaterThanOrEqual(created.updateTimeMs);
