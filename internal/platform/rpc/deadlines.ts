@@ -1,3 +1,4 @@
+import { Code, ConnectError } from "@connectrpc/connect";
 import type { Clock } from "../clock/clock.ts";
 
 /** A deadline that has not passed. */
@@ -11,17 +12,19 @@ export interface Deadline {
 /** Watches deadlines: one timer for however many calls of one duration, because a timer per call costs more than the call. */
 export interface Deadlines {
   /** Calls `onLate` after `ms` milliseconds unless cancelled before. */
-  add(ms: number, onLate: () => void): Deadline;
+  add(ms: number, onLate: (reason: ConnectError) => void): Deadline;
+  /** Ends all that have not passed, for `reason`. */
+  expireAll(reason: ConnectError): void;
 }
 
 /** Deadlines of one duration in the order in which they pass: a ring with itself as its end. */
 class Node implements Deadline {
   readonly at: number;
-  readonly onLate: () => void;
+  readonly onLate: (reason: ConnectError) => void;
   before: Node;
   after: Node;
 
-  constructor(at: number, onLate: () => void) {
+  constructor(at: number, onLate: (reason: ConnectError) => void) {
     this.at = at;
     this.onLate = onLate;
     this.before = this;
@@ -39,6 +42,11 @@ class Node implements Deadline {
 /** Creates a watch. Deadlines of `commonMs` share one timer; others have a timer each. */
 export function createDeadlines(clock: Clock, commonMs: number): Deadlines {
   const ring = new Node(0, () => undefined);
+  const others = new Map<Node, ReturnType<typeof setTimeout>>();
+  const expire = (node: Node, reason: ConnectError): void => {
+    others.delete(node);
+    node.onLate(reason);
+  };
   let armed = false;
   const arm = (ms: number): void => {
     armed = true;
@@ -50,18 +58,24 @@ export function createDeadlines(clock: Clock, commonMs: number): Deadlines {
     while (ring.after !== ring && ring.after.at <= now) {
       const late = ring.after;
       late.cancel();
-      late.onLate();
+      late.onLate(lateError());
     }
     if (ring.after !== ring) arm(Math.max(1, Math.ceil(ring.after.at - now)));
   };
   return {
     add: (ms, onLate) => {
-      const at = clock.monotonic() + ms;
+      const node = new Node(clock.monotonic() + ms, onLate);
       if (ms !== commonMs) {
-        const timer = setTimeout(onLate, ms);
-        return { at, cancel: () => clearTimeout(timer) };
+        const timer = setTimeout(() => expire(node, lateError()), ms);
+        others.set(node, timer);
+        return {
+          at: node.at,
+          cancel: () => {
+            clearTimeout(timer);
+            others.delete(node);
+          },
+        };
       }
-      const node = new Node(at, onLate);
       node.before = ring.before;
       node.after = ring;
       ring.before.after = node;
@@ -69,5 +83,21 @@ export function createDeadlines(clock: Clock, commonMs: number): Deadlines {
       if (!armed) arm(ms);
       return node;
     },
+    expireAll: (reason) => {
+      while (ring.after !== ring) {
+        const node = ring.after;
+        node.cancel();
+        node.onLate(reason);
+      }
+      for (const [node, timer] of others) {
+        clearTimeout(timer);
+        expire(node, reason);
+      }
+    },
   };
+}
+
+/** The error of a call that did not end in time. */
+export function lateError(): ConnectError {
+  return new ConnectError("the operation timed out", Code.DeadlineExceeded);
 }

@@ -22,7 +22,7 @@ import type { RpcLimits } from "./limits.ts";
 import type { CollectHandler, MethodPlan, StreamHandler, UnaryHandler } from "./method-plan.ts";
 import { race, raceIterable } from "./race.ts";
 import { reviseResponse } from "./revise-response.ts";
-import { callKey, lateError, timeoutError, type Call, type Steps } from "./steps.ts";
+import { callKey, timeoutError, type Call, type Steps } from "./steps.ts";
 
 /** Serves one method over the library's protocols. `address` is the caller's network address. */
 export type GenericHandler = (request: UniversalServerRequest, address: string) => Promise<UniversalServerResponse>;
@@ -77,7 +77,7 @@ export function createGenericLane(
         readTimeout(protocol, request.header, limits.timeoutMsMax).timeoutMs ??
         (unary ? limits.timeoutMsDefault : undefined);
       const deadline =
-        timeoutMs === undefined ? undefined : steps.deadlines.add(timeoutMs, () => abort.abort(lateError()));
+        timeoutMs === undefined ? undefined : steps.deadlines.add(timeoutMs, (reason) => abort.abort(reason));
       const end = (): void => {
         deadline?.cancel();
         abort.abort();

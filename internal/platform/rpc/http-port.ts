@@ -4,6 +4,7 @@ import type { Clock } from "../clock/clock.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { callerAddress } from "./address.ts";
 import { createCors, type CorsOptions } from "./cors.ts";
+import { createFastLane } from "./fast-lane.ts";
 import { createGenericLane } from "./generic-lane.ts";
 import type { RpcLimits } from "./limits.ts";
 import type { MethodPlan } from "./method-plan.ts";
@@ -52,6 +53,7 @@ export function createHttpPort(
     limits,
     shutdownSignal: options.shutdownSignal,
   });
+  const fast = createFastLane(options.plans, limits, options);
   const cors = createCors(options.cors);
   const extra = createExtraRoutes({
     ...options.extraRoutes,
@@ -72,6 +74,8 @@ export function createHttpPort(
 
   const serve = async (request: Request): Promise<Response> => {
     const path = pathOf(request.url);
+    const answer = fast.get(path)?.(request, () => addressOf(request));
+    if (answer !== undefined) return answer;
     const handler = generic.get(path);
     if (handler !== undefined) {
       const response = await handler(universalServerRequestFromFetch(request, {}), addressOf(request));

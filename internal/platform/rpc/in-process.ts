@@ -1,11 +1,4 @@
-import {
-  clone,
-  create,
-  type DescMessage,
-  type DescMethod,
-  type Message,
-  type MessageInitShape,
-} from "@bufbuild/protobuf";
+import { clone, create, type DescMessage, type DescMethod, type Message } from "@bufbuild/protobuf";
 import {
   Code,
   ConnectError,
@@ -84,7 +77,7 @@ export function createInProcessTransport(served: readonly Served[], options: InP
       },
       never,
       deadlineAt,
-      () => clock.monotonic(),
+      clock,
     );
   // The caller is fixed by whoever created the transport; what the client claims in its headers means nothing.
   const admit = (call: Call): void | Promise<void> => steps.admit(call, "in-process");
@@ -106,7 +99,7 @@ export function createInProcessTransport(served: readonly Served[], options: InP
           url: plan.path,
           header: new Headers(header),
           contextValues: contextValues ?? createContextValues(),
-          message: message as MessageInitShape<DescMessage>,
+          message,
         },
         timeoutMs: timeout,
         ...(signal === undefined ? {} : { signal }),
@@ -156,7 +149,7 @@ export function createInProcessTransport(served: readonly Served[], options: InP
           url: plan.path,
           header: new Headers(header),
           contextValues: contextValues ?? createContextValues(),
-          message: messages as AsyncIterable<MessageInitShape<DescMessage>>,
+          message: messages,
         },
         ...(timeoutMs === undefined ? {} : { timeoutMs }),
         ...(signal === undefined ? {} : { signal }),

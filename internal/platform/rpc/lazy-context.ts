@@ -1,5 +1,6 @@
 import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import type { ContextKey, ContextValues, HandlerContext } from "@connectrpc/connect";
+import type { Clock } from "../clock/clock.ts";
 import { addressKey } from "../identity/address.ts";
 import { callerKey } from "../identity/caller.ts";
 import { callKey, type Call } from "./steps.ts";
@@ -25,7 +26,7 @@ export class LazyContext implements HandlerContext {
   readonly #origin: CallOrigin;
   readonly #shutdown: AbortSignal;
   readonly #deadlineAt: number | undefined;
-  readonly #now: () => number;
+  readonly #clock: Clock;
   #controller: AbortController | undefined;
   #aborted: unknown;
   #isAborted = false;
@@ -34,18 +35,12 @@ export class LazyContext implements HandlerContext {
   #responseTrailer: Headers | undefined;
   #values: ContextValues | undefined;
 
-  constructor(
-    call: Call,
-    origin: CallOrigin,
-    shutdown: AbortSignal,
-    deadlineAt: number | undefined,
-    now: () => number,
-  ) {
+  constructor(call: Call, origin: CallOrigin, shutdown: AbortSignal, deadlineAt: number | undefined, clock: Clock) {
     this.#call = call;
     this.#origin = origin;
     this.#shutdown = shutdown;
     this.#deadlineAt = deadlineAt;
-    this.#now = now;
+    this.#clock = clock;
   }
 
   get method(): DescMethod {
@@ -84,7 +79,7 @@ export class LazyContext implements HandlerContext {
     return (this.#values ??= new CallValues(this.#call, this.#origin));
   }
   readonly timeoutMs = (): number | undefined =>
-    this.#deadlineAt === undefined ? undefined : Math.max(0, this.#deadlineAt - this.#now());
+    this.#deadlineAt === undefined ? undefined : Math.max(0, this.#deadlineAt - this.#clock.monotonic());
 
   get signal(): AbortSignal {
     if (this.#controller === undefined) {

@@ -57,7 +57,7 @@ export function planMethods(served: readonly Served[]): ReadonlyMap<string, Meth
       }
       const implementation = (impl as Readonly<Record<string, AnyHandler>>)[method.localName];
       if (implementation === undefined) throw new Error(`${service.typeName}.${method.name} has no implementation`);
-      const validate = validatorOf(method.input);
+      const validate = validatorOf(method.input, isHot);
       plans.set(path, {
         method,
         path,

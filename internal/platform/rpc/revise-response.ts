@@ -36,6 +36,11 @@ export async function reviseResponse(
   if (protocol === "connect" && !contentType.startsWith("application/connect")) {
     return reviseUnary(response, body, call, steps, end);
   }
+  const cut = (): void => {
+    // The caller went away before the stream's end.
+    if (!call.ended) steps.failProtocol(call, new ConnectError("the call was canceled", Code.Canceled));
+    end();
+  };
   const revise = (chunk: Uint8Array): Uint8Array =>
     call.failure === undefined && isEnd(protocol, chunk) ? reviseEnd(protocol, chunk, call, steps) : chunk;
   return {
@@ -43,11 +48,6 @@ export async function reviseResponse(
     body: {
       [Symbol.asyncIterator]: () => {
         const inner = body[Symbol.asyncIterator]();
-        const cut = (): void => {
-          // The caller went away before the stream's end.
-          if (!call.ended) steps.failProtocol(call, new ConnectError("the call was canceled", Code.Canceled));
-          end();
-        };
         return {
           next: async () => {
             try {
@@ -67,7 +67,7 @@ export async function reviseResponse(
             return (await inner.throw?.(error)) ?? { done: true, value: undefined };
           },
           return: async () => {
-            if (!call.ended) cut();
+            cut();
             return (await inner.return?.()) ?? { done: true, value: undefined };
           },
         };

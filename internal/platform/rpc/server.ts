@@ -115,7 +115,9 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
     grpc.stopAccepting();
     const until = clock.monotonic() + (options.shutdownGraceMs ?? 5000);
     while (steps.inFlight() > 0 && clock.monotonic() < until) await clock.sleep(drainPollMs);
-    shutdown.abort(new ConnectError("the server is stopping", Code.Unavailable));
+    const reason = new ConnectError("the server is stopping", Code.Unavailable);
+    shutdown.abort(reason);
+    steps.deadlines.expireAll(reason);
     const abortUntil = clock.monotonic() + abortGraceMs;
     while (steps.inFlight() > 0 && clock.monotonic() < abortUntil) await clock.sleep(drainPollMs);
     await Promise.all([http.stop(), grpc.stop()]);

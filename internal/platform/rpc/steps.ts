@@ -1,5 +1,5 @@
 import type { Message } from "@bufbuild/protobuf";
-import { Code, ConnectError, createContextKey } from "@connectrpc/connect";
+import { ConnectError, createContextKey } from "@connectrpc/connect";
 import { codeToString } from "@connectrpc/connect/protocol-connect";
 import type { Clock } from "../clock/clock.ts";
 import { MuinError } from "../errors/muin-error.ts";
@@ -133,11 +133,6 @@ export function createSteps(deps: StepsDeps): Steps {
     },
     inFlight: () => inFlight,
   };
-}
-
-/** The error of a call that did not end in time. */
-export function lateError(): ConnectError {
-  return new ConnectError("the operation timed out", Code.DeadlineExceeded);
 }
 
 /** The error of a call whose deadline is malformed or longer than allowed. */

@@ -1,0 +1,97 @@
+import { create, type Message } from "@bufbuild/protobuf";
+import type { ConnectError } from "@connectrpc/connect";
+import type { Clock } from "../clock/clock.ts";
+import { LazyContext, type CallOrigin } from "./lazy-context.ts";
+import type { MethodPlan, UnaryHandler } from "./method-plan.ts";
+import type { Call, Steps } from "./steps.ts";
+
+/** How a lane of our own reads a request and answers it. */
+export interface UnaryLane {
+  readonly protocol: string;
+  /** Reads and parses the request. Errors that it throws are the protocol's. */
+  read(): Promise<Message>;
+  /** The response to a reply; what it throws is the handler's fault. */
+  reply(message: Message, context: LazyContext): Response;
+  /** The response to an error that was mapped. */
+  refuse(error: ConnectError, context: LazyContext): Response;
+}
+
+/** What calls of our own lanes share. */
+export interface UnaryDeps {
+  readonly steps: Steps;
+  readonly clock: Clock;
+  readonly shutdownSignal: AbortSignal;
+}
+
+/** Runs one unary call through all steps. Answers at the deadline, however long the handler goes on. */
+export function runUnary(
+  plan: MethodPlan,
+  origin: CallOrigin,
+  lane: UnaryLane,
+  timeoutMs: number,
+  { steps, clock, shutdownSignal }: UnaryDeps,
+): Promise<Response> {
+  const header = origin.requestHeader;
+  const call = steps.begin(plan, lane.protocol, header.get("traceparent"), true);
+  return new Promise((resolve) => {
+    const refuse = (error: ConnectError): void => {
+      if (call.ended) return;
+      deadline.cancel();
+      context.abort(error);
+      steps.end(call);
+      resolve(lane.refuse(error, context));
+    };
+    const deadline = steps.deadlines.add(timeoutMs, (reason) => {
+      if (!call.ended) refuse(steps.fail(call, reason));
+    });
+    const context = new LazyContext(call, origin, shutdownSignal, deadline.at, clock);
+    const run = async (): Promise<void> => {
+      try {
+        const response = await work(call, context, lane, steps, header);
+        if (call.ended) return; // Answered at the deadline.
+        deadline.cancel();
+        context.abort();
+        steps.end(call);
+        resolve(response);
+      } catch (error) {
+        if (call.ended) return;
+        refuse(error instanceof ProtocolFailure ? steps.failProtocol(call, error.error) : steps.fail(call, error));
+      }
+    };
+    void run(); // Catches all that it throws.
+  });
+}
+
+/** An error of the protocol library, kept apart from what handlers throw. */
+class ProtocolFailure {
+  readonly error: ConnectError;
+
+  constructor(error: ConnectError) {
+    this.error = error;
+  }
+}
+
+async function work(
+  call: Call,
+  context: LazyContext,
+  lane: UnaryLane,
+  steps: Steps,
+  header: Headers,
+): Promise<Response> {
+  const { plan } = call;
+  const admitted = steps.admit(call, header.get("authorization"));
+  if (admitted !== undefined) await admitted;
+  let request: Message;
+  try {
+    request = await lane.read();
+  } catch (error) {
+    throw new ProtocolFailure(error as ConnectError);
+  }
+  steps.accept(call, request, header.get("idempotency-key"));
+  const handler = plan.handler as unknown as UnaryHandler;
+  const reply = await call.span.run(() => handler(request, context));
+  return lane.reply(
+    reply.$typeName === plan.method.output.typeName ? reply : create(plan.method.output, reply),
+    context,
+  );
+}
