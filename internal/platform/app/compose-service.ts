@@ -7,7 +7,7 @@ import { createPublish } from "../events/create-publish.ts";
 import type { Consumer, EventBus } from "../events/event-bus.ts";
 import { createOutboxRelay, type OutboxRelay } from "../events/outbox-relay.ts";
 import { topicOf } from "../events/topics.ts";
-import { migrate } from "../postgres/migrate.ts";
+import { migrate, type MigrateOptions } from "../postgres/migrate.ts";
 import { openDatabase, openReadOnlyDatabase } from "../postgres/open-database.ts";
 import { openRedis, openRedisReader } from "../redis/open-redis.ts";
 import type { Logger } from "../telemetry/logger.ts";
@@ -29,8 +29,8 @@ export interface Wiring {
   config(info: ServiceInfo): Readonly<Record<string, unknown>>;
   /** Carries calls of a service to an RPC service. */
   transport(info: ServiceInfo, target: DescService): Transport;
-  /** Runs after a service's schema is current, before it serves: hands out rights to its views. */
-  onMigrated(info: ServiceInfo, store: PostgresDecl): Promise<void>;
+  /** Roles that get rights on a database once its schema is current; absent where they are handed out elsewhere. */
+  grants(store: PostgresDecl): Pick<MigrateOptions, "dataRole" | "readers">;
   readonly bus: EventBus;
   readonly clock: Clock;
   readonly random: Random;
@@ -78,7 +78,7 @@ export function composeService(info: ServiceInfo, wiring: Wiring): ComposedServi
   const log = wiring.log.child({ service: info.name });
   const source = `/muin/${info.name}`;
   const opened = Object.entries(info.stores).map(([name, decl]) => openStore(info, name, decl, wiring, log));
-  const topics = new Set(info.publishes.map((schema) => topicOf(schema).topic));
+  const topics = new Set(info.publishes.map((schema) => topicOf(schema)));
   const parts = info.create({
     calls: Object.fromEntries(
       Object.entries(info.calls).map(([key, service]): [string, Client<DescService>] => [
@@ -144,8 +144,8 @@ export function composeService(info: ServiceInfo, wiring: Wiring): ComposedServi
       try {
         for (const { name, decl } of opened) {
           if (decl.kind !== "postgres" || decl.access !== "owner") continue;
-          await migrate({ url: wiring.schemaUrl(info, name), migrations: decl.migrations, log });
-          await wiring.onMigrated(info, decl);
+          const { migrations } = decl;
+          await migrate({ url: wiring.schemaUrl(info, name), migrations, log, ...wiring.grants(decl) });
         }
         break;
       } catch (error) {

@@ -6,6 +6,7 @@ import { HeartbeatSchema } from "../../gen/muin/platform/v1/heartbeat_events_pb.
 import { MuinError } from "../errors/muin-error.ts";
 import type { EventBus, EventRecord } from "../events/event-bus.ts";
 import { topicOf } from "../events/topics.ts";
+import type { LocalStoresStatus } from "../local/local-stores.ts";
 import type { ComposedService } from "./compose-service.ts";
 import { serve, type Served } from "./define-service.ts";
 import { version } from "./version.ts";
@@ -38,15 +39,16 @@ export interface ProcessStatus {
 export interface OperationsDeps {
   readonly services: readonly ComposedService[];
   readonly bus: EventBus;
-  /** What the servers that this process started say of themselves, by store name; empty when it started none. */
-  localDetail(store: string): string | undefined;
+  /** The servers that this process started; absent when it started none. */
+  readonly localStores: (() => Promise<LocalStoresStatus>) | undefined;
 }
 
 /** Gathers the state of the process. A store that does not answer is reported, never waited for beyond its probe's limit. */
-export async function readStatus({ services, bus, localDetail }: OperationsDeps): Promise<ProcessStatus> {
+export async function readStatus({ services, bus, localStores }: OperationsDeps): Promise<ProcessStatus> {
+  const local = await localStores?.();
   const [readiness, stores, outboxes, consumers] = await Promise.all([
     Promise.all(services.map((service) => service.readiness())),
-    Promise.all(services.flatMap(({ info, stores }) => stores.map((store) => probe(info.name, store, localDetail)))),
+    Promise.all(services.flatMap(({ info, stores }) => stores.map((store) => probe(info.name, store, local)))),
     Promise.all(
       services.flatMap(({ info, outboxes }) =>
         outboxes.map(async (outbox) => {
@@ -84,7 +86,7 @@ export function createOperations(deps: OperationsDeps): Served {
   const { services, bus } = deps;
   const messages = [HeartbeatSchema, ...services.flatMap(({ info }) => info.publishes)];
   const registry = createRegistry(...messages);
-  const topics = new Set(messages.map((schema) => topicOf(schema).topic));
+  const topics = new Set(messages.map((schema) => topicOf(schema)));
   const impl: ServiceImpl<typeof OperationsService> = {
     getStatus: async () => {
       const status = await readStatus(deps);
@@ -133,7 +135,7 @@ export function createOperations(deps: OperationsDeps): Served {
     },
     replayEvents: async ({ service, topic }) => {
       const { info } = serviceNamed(services, service);
-      const consumed = info.consumes.filter(({ kind }) => kind === "group").map(({ schema }) => topicOf(schema).topic);
+      const consumed = info.consumes.filter(({ kind }) => kind === "group").map(({ schema }) => topicOf(schema));
       if (!consumed.includes(topic)) {
         throw notFound("TOPIC_NOT_FOUND", `${service} does not consume "${topic}" as a group: ${list(consumed)}`);
       }
@@ -164,15 +166,18 @@ export function createOperations(deps: OperationsDeps): Served {
 async function probe(
   service: string,
   store: ComposedService["stores"][number],
-  localDetail: OperationsDeps["localDetail"],
+  local: LocalStoresStatus | undefined,
 ): Promise<ProcessStatus["stores"][number]> {
   const problem = await store.probe();
-  const name = store.decl.kind === "postgres" ? store.decl.database : store.decl.server;
+  const server = store.decl.kind === "postgres" ? "postgres" : `redis ${store.decl.server}`;
+  const lastError = local?.stores.find(({ name }) => name === server)?.lastError;
+  const fullDisk = local?.disk.full === true ? `the disk of ${local.disk.path} is full` : undefined;
+  const details = problem === undefined ? [fullDisk] : [problem, lastError, fullDisk];
   return {
     name: `${service}/${store.name}`,
     kind: store.decl.kind,
     reachable: problem === undefined,
-    detail: problem === undefined ? "" : [problem, localDetail(name)].filter((part) => part !== undefined).join("; "),
+    detail: details.filter((detail) => detail !== undefined).join("; "),
   };
 }
 

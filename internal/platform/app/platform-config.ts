@@ -1,5 +1,8 @@
 import { int, oneOf, text, type ConfigValues } from "../config/fields.ts";
 
+/** Stands for the pages of this machine, whatever their port. */
+export const localOrigins = "localhost";
+
 /** Settings of a process, whatever services it runs. */
 export const platformConfig = {
   host: text("HOST", { doc: "Address that both ports listen on.", default: "127.0.0.1" }),
@@ -13,10 +16,10 @@ export const platformConfig = {
     doc: "Least serious log lines that are written.",
     default: "info",
   }),
-  issuer: text("ISSUER", { doc: "Issuer that tokens must name.", default: "https://muin.localhost" }),
+  issuer: text("ISSUER", { doc: "Issuer that tokens must name.", default: "muin" }),
   corsOrigins: text("CORS_ORIGINS", {
-    doc: "Origins whose pages may call, separated by commas. Pages of this server and of localhost always may.",
-    default: "http://localhost",
+    doc: 'Origins whose pages may call, separated by commas, "*" for any. Default: pages of this machine only.',
+    default: localOrigins,
   }),
   trustedHops: int("TRUSTED_HOPS", {
     doc: "Routers in front that set X-Forwarded-For: 1 behind Envoy, 0 when clients connect directly.",

@@ -47,6 +47,15 @@ export function redisRights(info: ServiceInfo): readonly RedisRights[] {
   }));
 }
 
+/** The user of a process on the events server: topics, consumers and leases are keys that begin with "events:". */
+export function eventsRights(process: string): RedisRights {
+  return {
+    server: "events",
+    user: process,
+    rules: ["on", "resetchannels", "-@all", ...connectionCommands, `(~events:* ${writerCommands} +@blocking)`],
+  };
+}
+
 /** The roles of every database in the catalogue. */
 export function postgresRights(catalog: readonly ServiceInfo[]): readonly PostgresRights[] {
   const stores = catalog.flatMap((info) => Object.values(info.stores).map((store) => ({ info, store })));

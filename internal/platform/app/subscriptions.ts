@@ -16,7 +16,7 @@ export function subscriptionsOf(
 ): readonly Subscription[] {
   const bySubscription = new Map<string, { consumption: Consumption; topic: string; handlers: Map<string, Handled> }>();
   for (const [index, consumption] of info.consumes.entries()) {
-    const { topic } = topicOf(consumption.schema);
+    const topic = topicOf(consumption.schema);
     const key = `${topic} ${consumption.kind}`;
     const handler = handled[index];
     if (handler === undefined) continue; // `checkParts` has refused it.
