@@ -101,15 +101,9 @@ function jsonExtractor(by: readonly string[]): Extractor {
 
 /** A plain JSON value as text, null as an empty one; `undefined` for a list or an object. */
 function plainText(value: unknown): string | undefined {
-  switch (typeof value) {
-    case "string":
-      return value;
-    case "number":
-    case "boolean":
-      return String(value);
-    default:
-      return value === null ? "" : undefined;
-  }
+  if (typeof value === "string") return value;
+  if (typeof value === "number" || typeof value === "boolean") return String(value);
+  return value === null ? "" : undefined;
 }
 
 /** Numbers that a double cannot hold keep their digits, so that two of them never become one. */

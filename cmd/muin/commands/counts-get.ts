@@ -1,0 +1,57 @@
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import type { Command } from "commander";
+import { CountSchema, CountSource } from "../../../internal/gen/muin/count/v1/count_pb.ts";
+import { CountReadService } from "../../../internal/gen/muin/count/v1/count_read_service_pb.ts";
+import type { Cli } from "../cli.ts";
+import { connect } from "../connection.ts";
+import { Failure } from "../failure.ts";
+import { durationMs, examples, remote, type RemoteOptions } from "../options.ts";
+import { plainMessage } from "../plain-message.ts";
+
+interface GetOptions extends RemoteOptions {
+  readonly maxStaleness?: number;
+}
+
+/** Registers `counts get`. */
+export function registerCountsGet(counts: Command, cli: Cli): void {
+  const command = remote(counts.command("get <count-id...>"))
+    .description("read Counts: up to 1000, in the order given")
+    .option("--max-staleness <time>", "how old a value may be; 0s reads the primary (default: 1s)", durationMs)
+    .action(async (countIds: readonly string[], options: GetOptions) => {
+      const { client } = await connect(options, cli.env);
+      const signal = cli.signal();
+      const staleness =
+        options.maxStaleness === undefined ? {} : { maxStaleness: durationFromMs(options.maxStaleness) };
+      const read = client(CountReadService);
+      const [only] = countIds;
+      let found;
+      let missing: readonly string[] = [];
+      if (countIds.length === 1 && only !== undefined) {
+        const { count } = await read.getCount({ countId: only, ...staleness }, { signal });
+        found = count === undefined ? [] : [count];
+      } else {
+        const reply = await read.batchGetCounts({ countIds: [...countIds], ...staleness }, { signal });
+        found = reply.counts;
+        missing = reply.missingCountIds;
+      }
+      if (options.json === true) {
+        for (const count of found) cli.output.json(plainMessage(CountSchema, count));
+      } else if (found.length > 0) {
+        const rows = found.map((count) => [
+          count.value?.countId ?? "",
+          String(count.value?.value ?? 0n),
+          String(count.value?.revision ?? 0n),
+          sourceWords[count.source] ?? "unknown",
+        ]);
+        cli.output.table(["COUNT", "VALUE", "REVISION", "FROM"], rows);
+      }
+      if (missing.length > 0) throw new Failure("notFound", `there is no Count ${missing.join(", ")}`);
+    });
+  examples(command, "muin counts get visits", "muin counts get visits seats --max-staleness 0s --json");
+}
+
+const sourceWords: Readonly<Record<number, string>> = {
+  [CountSource.PRIMARY]: "primary",
+  [CountSource.REPLICA]: "replica",
+  [CountSource.CACHE]: "cache",
+};

@@ -1,0 +1,142 @@
+import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
+import type { DescService } from "@bufbuild/protobuf";
+import { type Client, Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
+import { createFetchClient } from "@connectrpc/connect/protocol";
+import { createTransport } from "@connectrpc/connect/protocol-connect";
+import type { Environment } from "../../internal/platform/config/read-config.ts";
+import { defaultDataPath, readCredentials, readRunRecord } from "../../internal/platform/local/data-folder.ts";
+import { Failure } from "./failure.ts";
+
+/** How long a call may take unless it says otherwise, in milliseconds. */
+const timeoutMsDefault = 15_000;
+
+/** Largest reply, in bytes. */
+const readMaxBytes = 64 << 20;
+
+/** Where to find Muin, as the command line said it. */
+export interface ConnectionOptions {
+  readonly url?: string;
+  readonly dataDir?: string;
+}
+
+/** A Muin to talk to. */
+export interface Connection {
+  /** Its base URL. */
+  readonly url: string;
+  /** A client of one of its RPC services. */
+  readonly client: <S extends DescService>(service: S) => Client<S>;
+}
+
+/**
+ * Finds Muin: at `--url` or `MUIN_URL` with the key in `MUIN_API_KEY` or the file `MUIN_API_KEY_FILE`; otherwise the one that runs
+ * on the local data folder, by default with the operator key kept there. The operator key is sent nowhere else.
+ */
+export async function connect(options: ConnectionOptions, env: Environment): Promise<Connection> {
+  const url = options.url ?? (options.dataDir === undefined ? env["MUIN_URL"] : undefined);
+  const given = await givenKey(env);
+  if (url !== undefined) return connection(baseUrl(url), given);
+
+  const folder = resolve(options.dataDir ?? env["MUIN_DATA_DIR"] ?? defaultDataPath(env));
+  const local = await ownerOnly(folder, readRunRecord);
+  if (local?.http === undefined) {
+    throw new Failure(
+      "unreachable",
+      local === undefined
+        ? `no Muin runs on the data folder ${folder}; start it with "muin up", or name another with --url or --data-dir`
+        : `the Muin on the data folder ${folder} is still starting; try again in a moment`,
+    );
+  }
+  return connection(local.http, given ?? (await ownerOnly(folder, readCredentials))?.operator_key);
+}
+
+/** Reads what only the folder's owner may. */
+async function ownerOnly<T>(folder: string, read: (path: string) => Promise<T>): Promise<T> {
+  try {
+    return await read(folder);
+  } catch (error) {
+    if (error instanceof Error && "code" in error && (error.code === "EACCES" || error.code === "EPERM")) {
+      throw new Failure(
+        "refused",
+        `the data folder ${folder} belongs to another user; name Muin with --url and MUIN_API_KEY`,
+      );
+    }
+    throw error;
+  }
+}
+
+function baseUrl(text: string): string {
+  const url = URL.parse(text.includes("://") ? text : `http://${text}`);
+  if (url === null || (url.protocol !== "http:" && url.protocol !== "https:")) {
+    throw new Failure("usage", `"${text}" is not a URL; write it like http://127.0.0.1:8080`);
+  }
+  return url.href.replace(/\/+$/, "");
+}
+
+async function givenKey(env: Environment): Promise<string | undefined> {
+  const key = env["MUIN_API_KEY"];
+  const path = env["MUIN_API_KEY_FILE"];
+  if (key !== undefined && path !== undefined) {
+    throw new Failure("usage", "MUIN_API_KEY and MUIN_API_KEY_FILE are both set; give one of them");
+  }
+  if (path === undefined) return key === "" ? undefined : key;
+  try {
+    return (await readFile(path, "utf8")).trim();
+  } catch (error) {
+    throw new Failure("usage", `MUIN_API_KEY_FILE names ${path}, which cannot be read`, { cause: error });
+  }
+}
+
+function connection(url: string, key: string | undefined): Connection {
+  const transport: Transport = createTransport({
+    baseUrl: url,
+    httpClient: createFetchClient(reachingFetch(url)),
+    useBinaryFormat: true,
+    useHttpGet: false,
+    interceptors: [
+      (next) => (request) => {
+        if (key !== undefined) request.header.set("authorization", `Bearer ${key}`);
+        return next(request);
+      },
+    ],
+    acceptCompression: [],
+    sendCompression: null,
+    compressMinBytes: 0,
+    readMaxBytes,
+    writeMaxBytes: readMaxBytes,
+    defaultTimeoutMs: timeoutMsDefault,
+  });
+  return { url, client: (service) => createClient(service, transport) };
+}
+
+/** Thrown inside a ConnectError as its cause when the connection itself was refused: nothing was sent. */
+export class ConnectionRefused extends Error {
+  override readonly name = "ConnectionRefused";
+}
+
+/** A fetch whose failures say where Muin was looked for, and whether anything can have reached it. */
+function reachingFetch(url: string): typeof globalThis.fetch {
+  const reach = async (request: Request): Promise<Response> => {
+    let response: Response;
+    try {
+      response = await fetch(request);
+    } catch (error) {
+      if (request.signal.aborted) throw error;
+      const code = error instanceof Error && "code" in error ? error.code : undefined;
+      if (code === "ConnectionRefused" || code === "ENOTFOUND") {
+        const text = `no Muin answers at ${url}; start it with "muin up", or name another with --url`;
+        throw new ConnectError(text, Code.Unavailable, undefined, undefined, new ConnectionRefused(text));
+      }
+      throw new ConnectError(`the connection to ${url} broke`, Code.Unavailable, undefined, undefined, error);
+    }
+    if (!response.ok && response.headers.get("content-type")?.startsWith("application/") !== true) {
+      await response.body?.cancel();
+      throw new ConnectError(
+        `what answers at ${url} is not Muin's HTTP address (status ${response.status})`,
+        response.status >= 502 && response.status <= 504 ? Code.Unavailable : Code.Unimplemented,
+      );
+    }
+    return response;
+  };
+  return reach as typeof globalThis.fetch;
+}

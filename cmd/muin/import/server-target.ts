@@ -1,0 +1,72 @@
+import { createHash } from "node:crypto";
+import { type Client, Code, ConnectError } from "@connectrpc/connect";
+import type { CountImportService } from "../../../internal/gen/muin/count/v1/count_import_service_pb.ts";
+import type { CountManagementService } from "../../../internal/gen/muin/count/v1/count_management_service_pb.ts";
+import type { RetryOptions } from "../retry.ts";
+import { retry } from "../retry.ts";
+import { displayNameOf } from "./count-id.ts";
+import type { ImportTarget } from "./target.ts";
+
+/** Counts created at once. */
+const creationsMax = 16;
+
+/** How long a batch may take, in milliseconds: the server goes on with it, and the repetition finds it done. */
+const batchTimeoutMs = 60_000;
+
+/** Assignments asked for at once. */
+const pageSize = 1000;
+
+/** Creates a target that counts in a running Muin. Every call is repeated as `retryOptions` says: all are safe to repeat. */
+export function createServerTarget(
+  imports: Client<typeof CountImportService>,
+  management: Client<typeof CountManagementService>,
+  retryOptions: RetryOptions,
+): ImportTarget {
+  const createCount = async (importId: string, countId: string, value: string): Promise<void> => {
+    const requestId = createHash("sha256").update(`${importId}\n${countId}`).digest("hex").slice(0, 32);
+    try {
+      await retry(
+        () => management.createCount({ countId, countInfo: { displayName: displayNameOf(value) }, requestId }),
+        retryOptions,
+      );
+    } catch (error) {
+      if (error instanceof ConnectError && error.code === Code.AlreadyExists) return; // Any Count of that id will do.
+      throw error;
+    }
+  };
+  return {
+    start: async (request) => {
+      const reply = await retry(() => imports.startImport(request), retryOptions);
+      return {
+        importId: reply.importId,
+        offset: Number(reply.offset),
+        sequence: Number(reply.sequence),
+        lines: Number(reply.lines),
+      };
+    },
+    assignments: async function* assignments(importId) {
+      let pageToken = "";
+      do {
+        const request = { importId, pageSize, pageToken };
+        const page = await retry(() => imports.getImport(request), retryOptions);
+        yield* page.assignments;
+        pageToken = page.nextPageToken;
+      } while (pageToken !== "");
+    },
+    apply: async (importId, sequence, batch) => {
+      for (let from = 0; from < batch.assignments.length; from += creationsMax) {
+        const some = batch.assignments.slice(from, from + creationsMax);
+        await Promise.all(some.map(({ countId, value }) => createCount(importId, countId, value)));
+      }
+      const request = {
+        importId,
+        sequence: BigInt(sequence),
+        offsetEnd: BigInt(batch.offsetEnd),
+        writes: Array.from(batch.writes, ([countId, delta]) => ({ countId, delta: BigInt(delta) })),
+        assignments: [...batch.assignments],
+        lines: BigInt(batch.lines),
+      };
+      await retry(() => imports.importBatch(request, { timeoutMs: batchTimeoutMs }), retryOptions);
+    },
+  };
+}

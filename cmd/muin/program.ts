@@ -1,0 +1,41 @@
+import { Command, CommanderError } from "commander";
+import type { Cli } from "./cli.ts";
+import { registerCounts } from "./commands/counts.ts";
+import { registerDeadLetters } from "./commands/dead-letters.ts";
+import { registerEvents } from "./commands/events.ts";
+import { registerKeys } from "./commands/keys.ts";
+import { registerStatus } from "./commands/status.ts";
+import { registerVersion } from "./commands/version.ts";
+import { exitCodes, exitCodesHelp } from "./exit-codes.ts";
+import { toFailure } from "./failure.ts";
+
+/** Runs one command and returns the exit code. `args` are what follows the program's name. */
+export async function runProgram(cli: Cli, args: readonly string[]): Promise<number> {
+  const program = createProgram(cli);
+  try {
+    await program.parseAsync([...args], { from: "user" });
+    return exitCodes.done.code;
+  } catch (error) {
+    // Commander has said on standard error what is wrong, or printed the help that was asked for.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.done.code : exitCodes.usage.code;
+    const failure = toFailure(error);
+    cli.output.note(`muin: ${failure.message}`);
+    return exitCodes[failure.exit].code;
+  }
+}
+
+function createProgram(cli: Cli): Command {
+  const program = new Command("muin")
+    .description("Muin runs unmanned branches: this command starts it, looks at it and counts with it.")
+    .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "muin: ")) })
+    .showHelpAfterError("(add --help to see what it accepts)")
+    .addHelpText("after", `\n${exitCodesHelp()}\n\nExample:\n  $ muin status`);
+  registerStatus(program, cli);
+  registerCounts(program, cli);
+  registerKeys(program, cli);
+  registerEvents(program, cli);
+  registerDeadLetters(program, cli);
+  registerVersion(program, cli);
+  return program;
+}

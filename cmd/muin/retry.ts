@@ -1,0 +1,43 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { Clock } from "../../internal/platform/clock/clock.ts";
+import type { Random } from "../../internal/platform/clock/random.ts";
+import { ConnectionRefused } from "./connection.ts";
+
+/** How a call is repeated. */
+export interface RetryOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly signal: AbortSignal;
+  /** No attempt begins later than this after the first, in milliseconds. */
+  readonly boundMs: number;
+  /** Repeat even when the very first connection was refused: nobody can tell whether Muin will come. */
+  readonly patient: boolean;
+  /** Called before each pause. */
+  readonly onPause?: (error: ConnectError) => void;
+}
+
+/** First pause between attempts and the longest, in milliseconds. Each is twice the one before, less up to a half. */
+const pauseMs = { first: 50, max: 2000 };
+
+/** Repeats a call that is safe to repeat while Muin is away, overloaded or late, within a bound. Throws the last error. */
+export async function retry<T>(call: () => Promise<T>, options: RetryOptions): Promise<T> {
+  const start = options.clock.monotonic();
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await call();
+    } catch (error) {
+      if (!(error instanceof ConnectError) || !isPassing(error) || options.signal.aborted) throw error;
+      if (attempt === 0 && !options.patient && error.cause instanceof ConnectionRefused) throw error;
+      const pause = Math.min(pauseMs.first * 2 ** attempt, pauseMs.max) * (1 - options.random.fraction() / 2);
+      if (options.clock.monotonic() - start + pause > options.boundMs) throw error;
+      options.onPause?.(error);
+      await options.clock.sleep(pause, options.signal).catch(() => undefined); // Interrupted: one last attempt tells.
+    }
+  }
+}
+
+function isPassing(error: ConnectError): boolean {
+  return (
+    error.code === Code.Unavailable || error.code === Code.ResourceExhausted || error.code === Code.DeadlineExceeded
+  );
+}
