@@ -1,0 +1,90 @@
+import type { Component } from "../app/component.ts";
+import type { Clock } from "../clock/clock.ts";
+import type { Database, Transaction } from "../postgres/database.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import type { EventBus } from "./event-bus.ts";
+
+/** Pause between looks for rows that are no longer needed. */
+const PRUNE_EVERY_MS = 600_000;
+/** Rows deleted by one statement. */
+const PRUNE_ROWS_MAX = 5000;
+/** Clocks of two machines may differ by so much. */
+const CLOCK_MARGIN_MS = 3_600_000;
+const PARKED_PAGE = 1000;
+
+/** Names the handling of an event by a consumer. */
+export interface InboxKey {
+  readonly consumer: string;
+  /** Of `BusDelivery`: a replay begins a new one, for which nothing has happened yet. */
+  readonly generation: number;
+  readonly eventId: string;
+}
+
+/**
+ * Runs `effect` in a transaction together with a row that says so, and returns true; returns false without running it when the row
+ * was there. Two at the same time: the second waits for the first.
+ */
+export function once(database: Database, key: InboxKey, effect: (tx: Transaction) => Promise<void>): Promise<boolean> {
+  return database.transaction(async (tx) => {
+    const { count } = await tx`
+      insert into platform.inbox (consumer, generation, event_id)
+      values (${key.consumer}, ${key.generation}, ${key.eventId}) on conflict do nothing`;
+    if (count === 0) return false;
+    await effect(tx);
+    return true;
+  });
+}
+
+/**
+ * Removes rows of events that cannot come again: older than the bus keeps events (`retentionMs`, the longest of the consumed
+ * topics) and older than the service's oldest dead letter, which may be redriven at any time.
+ */
+export function createInboxPruner(options: {
+  readonly service: string;
+  readonly database: Database;
+  readonly bus: Pick<EventBus, "listParked">;
+  readonly retentionMs: number;
+  readonly clock: Clock;
+  readonly log: Logger;
+}): Component & { readonly prune: () => Promise<number> } {
+  const { service, database, bus, retentionMs, clock, log } = options;
+  const stopping = new AbortController();
+  let running: Promise<void> = Promise.resolve();
+
+  const prune = async (): Promise<number> => {
+    let beforeMs = clock.now() - retentionMs;
+    for (let pageToken = ""; ;) {
+      const page = await bus.listParked({ service, pageSize: PARKED_PAGE, pageToken });
+      for (const { record } of page.parked) beforeMs = Math.min(beforeMs, record.timeMs);
+      pageToken = page.nextPageToken;
+      if (pageToken === "") break;
+    }
+    const before = new Date(beforeMs - CLOCK_MARGIN_MS);
+    for (let pruned = 0; ;) {
+      const { count } = await database.sql`
+        delete from platform.inbox where ctid in (
+          select ctid from platform.inbox where handled_at < ${before} limit ${PRUNE_ROWS_MAX})`;
+      pruned += count;
+      if (count < PRUNE_ROWS_MAX || stopping.signal.aborted) return pruned;
+    }
+  };
+
+  const run = async (): Promise<void> => {
+    while (!stopping.signal.aborted) {
+      await prune().catch((error: unknown) => log.warn("old inbox rows could not be removed", { err: error }));
+      await clock.sleep(PRUNE_EVERY_MS, stopping.signal).catch(() => undefined); // Ends the loop.
+    }
+  };
+  return {
+    name: `inbox pruner of ${service}`,
+    prune,
+    start: () => {
+      running = run();
+      return Promise.resolve();
+    },
+    stop: () => {
+      stopping.abort();
+      return running;
+    },
+  };
+}

@@ -1,0 +1,223 @@
+import { create, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
+import { type Component, createGroup } from "../app/component.ts";
+import type { Publish } from "../app/define-service.ts";
+import type { Clock } from "../clock/clock.ts";
+import type { Random } from "../clock/random.ts";
+import { MuinError } from "../errors/muin-error.ts";
+import type { Database, Transaction } from "../postgres/database.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
+import { type EventBus, type EventRecord, EVENT_BYTES_MAX, type Fence, FencedError } from "./event-bus.ts";
+import { createRecord, type RecordContext } from "./topics.ts";
+
+/** Rows that are published together, and bytes after which no further row is added. */
+const BATCH_ROWS_MAX = 256;
+const BATCH_BYTES_MAX = 4 << 20;
+/** The relay looks so often when nobody woke it: a notification can be lost with its connection. */
+const POLL_MS = 1000;
+/** Pause after a failure, doubled with each further one. */
+const BACKOFF_MS_MIN = 100;
+const BACKOFF_MS_MAX = 5000;
+/** Depth and age are measured so often. */
+const SAMPLE_MS = 2000;
+/** Channel that the outbox' trigger notifies. */
+const CHANNEL = "muin_outbox";
+
+/**
+ * Records an event in the transaction of its change. Call it after the statement that locked the aggregate's row (an update, an
+ * insert of a new key, `select … for update`): then the row's sequence grows, per aggregate, in the order of the commits, since
+ * the next writer can take its own only after this transaction has ended.
+ */
+export async function recordEvent<M extends DescMessage>(
+  tx: Transaction,
+  schema: M,
+  message: MessageInitShape<M>,
+  context: RecordContext,
+): Promise<void> {
+  const event = createRecord(schema, create(schema, message), context);
+  if (event.data.byteLength > EVENT_BYTES_MAX) {
+    throw new MuinError({
+      code: "invalid_argument",
+      reason: "EVENT_TOO_LARGE",
+      message: `the change is too large to be announced: at most ${EVENT_BYTES_MAX} bytes`,
+    });
+  }
+  await tx`
+    insert into platform.outbox (event_id, source, type, subject, topic, time_ms, traceparent, data)
+    values (${event.id}, ${event.source}, ${event.type}, ${event.subject}, ${event.topic}, ${event.timeMs},
+      ${event.traceparent}, ${event.data})`;
+}
+
+/** What a service publishes with; `currentTraceparent` gives the trace of the call under way, or "". */
+export function createPublish<const P extends readonly DescMessage[]>(options: {
+  readonly source: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly currentTraceparent: () => string;
+}): Publish<P> {
+  const { currentTraceparent, ...context } = options;
+  return (tx, schema, message) => recordEvent(tx, schema, message, { ...context, traceparent: currentTraceparent() });
+}
+
+/** The relay of one database. */
+export interface OutboxRelay extends Component {
+  /** Events recorded and not yet on the bus, and the age of the oldest in milliseconds, 0 when there is none. */
+  read(): Promise<{ readonly depth: number; readonly ageMs: number }>;
+}
+
+/**
+ * Moves recorded events to the bus, in order per subject, in at most one process at a time. Deletes what the bus acknowledged,
+ * so an event is published at least once, repeats with the same id.
+ *
+ * A row of a late commit cannot be skipped: there is no position to fall behind. Each round selects the rows that are there,
+ * lowest sequence first, and deletes by sequence just those that were acknowledged. A row whose transaction took its sequence
+ * early and committed late is simply found by a later round. It may then follow rows of higher sequences, of other subjects
+ * only: of its own subject there can be none, see `recordEvent`.
+ */
+export function createOutboxRelay(options: {
+  /** Service that owns the database. */
+  readonly service: string;
+  readonly database: Database;
+  readonly bus: Pick<EventBus, "publish" | "leaseholder">;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+}): OutboxRelay {
+  const { service, database, bus, clock, random, log, metrics } = options;
+  const depthGauge = metrics.gauge({
+    name: "outbox_depth",
+    help: "Events recorded and not yet on the bus.",
+    labels: ["service"],
+  });
+  const ageGauge = metrics.gauge({
+    name: "outbox_age_seconds",
+    help: "Age of the oldest event not yet on the bus.",
+    labels: ["service"],
+  });
+  const failures = metrics.counter({
+    name: "outbox_failures_total",
+    help: "Batches that could not be moved to the bus and were tried again.",
+    labels: ["service"],
+  });
+
+  const read = async (): Promise<{ depth: number; ageMs: number }> => {
+    const [row] = await database.sql<{ depth: string; oldest: string | null }[]>`
+      select count(*) as depth, min(time_ms) as oldest from platform.outbox`;
+    const oldest = row?.oldest ?? null;
+    return { depth: Number(row?.depth ?? 0), ageMs: oldest === null ? 0 : Math.max(0, clock.now() - Number(oldest)) };
+  };
+
+  /** Publishes one batch; true when there may be more. */
+  const moveBatch = async (fence: Fence): Promise<boolean> => {
+    const rows = await database.sql<OutboxRow[]>`
+      select sequence, event_id, source, type, subject, topic, time_ms, traceparent, data from (
+        select *, sum(octet_length(data)) over (order by sequence) - octet_length(data) as bytes_before from (
+          select * from platform.outbox order by sequence limit ${BATCH_ROWS_MAX}) as oldest) as summed
+      where bytes_before < ${BATCH_BYTES_MAX} order by sequence`;
+    if (rows.length === 0) return false;
+    await bus.publish(rows.map(toRecord), fence);
+    await database.sql`delete from platform.outbox where sequence = any(${rows.map((row) => row.sequence)}::bigint[])`;
+    return true;
+  };
+
+  const relay = async (fence: Fence, signal: AbortSignal): Promise<void> => {
+    const bell = createBell();
+    const listening = await database.sql.listen(CHANNEL, bell.ring, bell.ring);
+    try {
+      for (let failed = 0; !signal.aborted;) {
+        try {
+          bell.reset(); // Before the look, so that a row recorded during it rings again.
+          const isMore = await moveBatch(fence);
+          failed = 0;
+          if (!isMore) await bell.wait(clock, POLL_MS, signal);
+        } catch (error) {
+          if (error instanceof FencedError) return;
+          failed++;
+          failures.add(1, { service });
+          log.warn("events wait in the outbox: the bus or the database failed", { failed, err: error });
+          const backoffMs = Math.min(BACKOFF_MS_MIN * 2 ** (failed - 1), BACKOFF_MS_MAX);
+          await clock.sleep(backoffMs * (0.5 + random.fraction() / 2), signal).catch(() => undefined); // Ends the loop.
+        }
+      }
+    } finally {
+      await listening.unlisten().catch(() => undefined); // The connection is gone, and the listening with it.
+    }
+  };
+
+  const group = createGroup(`outbox of ${service}`, [
+    createSampler(clock, async () => {
+      const { depth, ageMs } = await read();
+      depthGauge.set(depth, { service });
+      ageGauge.set(ageMs / 1000, { service });
+    }),
+    bus.leaseholder(`outbox:${service}`, relay),
+  ]);
+  return { ...group, read };
+}
+
+interface OutboxRow {
+  readonly sequence: string;
+  readonly event_id: string;
+  readonly source: string;
+  readonly type: string;
+  readonly subject: string;
+  readonly topic: string;
+  readonly time_ms: string;
+  readonly traceparent: string;
+  readonly data: Uint8Array<ArrayBuffer>;
+}
+
+function toRecord(row: OutboxRow): EventRecord {
+  return {
+    id: row.event_id,
+    source: row.source,
+    type: row.type,
+    subject: row.subject,
+    topic: row.topic,
+    timeMs: Number(row.time_ms),
+    traceparent: row.traceparent,
+    data: row.data,
+  };
+}
+
+/** Measures while it runs; a measurement that fails is left out. Runs in every instance: a bus that is away must be seen. */
+function createSampler(clock: Clock, sample: () => Promise<void>): Component {
+  const stopping = new AbortController();
+  let running: Promise<void> = Promise.resolve();
+  const run = async (): Promise<void> => {
+    while (!stopping.signal.aborted) {
+      await sample().catch(() => undefined); // The database is away; its own probe says so.
+      await clock.sleep(SAMPLE_MS, stopping.signal).catch(() => undefined); // Ends the loop.
+    }
+  };
+  return {
+    name: "outbox sampler",
+    start: () => {
+      running = run();
+      return Promise.resolve();
+    },
+    stop: () => {
+      stopping.abort();
+      return running;
+    },
+  };
+}
+
+/** Something to wait for that may have happened before the wait. */
+function createBell() {
+  let { promise, resolve } = Promise.withResolvers<void>();
+  return {
+    ring: (): void => resolve(),
+    reset: (): void => {
+      ({ promise, resolve } = Promise.withResolvers<void>());
+    },
+    /** Resolves when rung since the last reset, after `ms`, or when aborted. */
+    wait: async (clock: Clock, ms: number, signal: AbortSignal): Promise<void> => {
+      const waited = new AbortController();
+      const stop = AbortSignal.any([waited.signal, signal]);
+      await Promise.race([promise, clock.sleep(ms, stop).catch(() => undefined)]); // Aborted: the wait is over.
+      waited.abort();
+    },
+  };
+}

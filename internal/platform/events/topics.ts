@@ -1,0 +1,89 @@
+import { type DescMessage, getOption, hasOption, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import { event as eventOption } from "../../gen/muin/platform/v1/options_pb.ts";
+import type { Clock } from "../clock/clock.ts";
+import type { Random } from "../clock/random.ts";
+import type { EventRecord } from "./event-bus.ts";
+
+/** Kept so long where the proto says nothing. */
+const RETENTION_HOURS_DEFAULT = 168;
+const HOUR_MS = 3_600_000;
+
+/** Where events travel. */
+export interface Topic {
+  readonly name: string;
+  /** Events older than this may be removed. */
+  readonly retentionMs: number;
+}
+
+interface EventKind {
+  readonly topic: Topic;
+  /** Name of the message's field, as TypeScript knows it. */
+  readonly subjectField: string;
+}
+
+const kinds = new WeakMap<DescMessage, EventKind>(); // Reading an option costs microseconds each time.
+
+/** The topic of an event message. Throws for a message that is no event. */
+export function topicOf(schema: DescMessage): string {
+  return kindOf(schema).topic.name;
+}
+
+/** The ordering key of an event. Throws for a message that is no event, and when the key is empty. */
+export function subjectOf<M extends DescMessage>(schema: M, message: MessageShape<M>): string {
+  const { subjectField } = kindOf(schema);
+  const subject = (message as unknown as Readonly<Record<string, unknown>>)[subjectField];
+  if (typeof subject !== "string" || subject === "") throw new Error(`${schema.typeName} has no ${subjectField}`);
+  return subject;
+}
+
+/** The topics of event messages, each once, by name. Of several retentions the longest counts. */
+export function topicsOf(schemas: readonly DescMessage[]): readonly Topic[] {
+  const topics = new Map<string, Topic>();
+  for (const schema of schemas) {
+    const { topic } = kindOf(schema);
+    const known = topics.get(topic.name);
+    if (known === undefined || known.retentionMs < topic.retentionMs) topics.set(topic.name, topic);
+  }
+  return [...topics.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+/** What an event gets beside its message. */
+export interface RecordContext {
+  /** CloudEvents source, such as "/muin/auth". */
+  readonly source: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** W3C trace context of the change; empty without one. */
+  readonly traceparent: string;
+}
+
+/** A message as it travels, with a new id that grows with time. */
+export function createRecord<M extends DescMessage>(
+  schema: M,
+  message: MessageShape<M>,
+  context: RecordContext,
+): EventRecord {
+  return {
+    id: context.random.uuid(),
+    source: context.source,
+    type: schema.typeName,
+    subject: subjectOf(schema, message),
+    topic: topicOf(schema),
+    timeMs: context.clock.now(),
+    traceparent: context.traceparent,
+    data: toBinary(schema, message),
+  };
+}
+
+function kindOf(schema: DescMessage): EventKind {
+  const known = kinds.get(schema);
+  if (known !== undefined) return known;
+  if (!hasOption(schema, eventOption)) throw new Error(`${schema.typeName} is no event: it has no option (event)`);
+  const option = getOption(schema, eventOption);
+  const field = schema.fields.find(({ name }) => name === option.subject);
+  if (option.topic === "" || field === undefined) throw new Error(`${schema.typeName}: topic or subject is missing`);
+  const hours = option.retentionHours === 0 ? RETENTION_HOURS_DEFAULT : option.retentionHours;
+  const kind = { topic: { name: option.topic, retentionMs: hours * HOUR_MS }, subjectField: field.localName };
+  kinds.set(schema, kind);
+  return kind;
+}
