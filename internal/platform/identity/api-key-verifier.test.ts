@@ -1,0 +1,198 @@
+import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import type { Clock } from "../clock/clock.ts";
+import { MuinError } from "../errors/muin-error.ts";
+import { importMutant } from "../testing/mutant.ts";
+import { createApiKeyVerifier, type ApiKeyVerifierDeps, type VerifiedApiKey } from "./api-key-verifier.ts";
+
+type Create = typeof createApiKeyVerifier;
+
+const key: VerifiedApiKey = { id: "k1", scopes: ["counts.read"], expireTimeMs: undefined };
+const caller = { kind: "api_key", id: "k1", principal: "api_key:k1", scopes: new Set(["counts.read"]) } as const;
+
+/** A verifier with a clock, a bus and an auth that the test holds in its hand. */
+function setUp(create: Create = createApiKeyVerifier) {
+  const state = {
+    nowMs: 1_000_000,
+    heartbeatAgeMs: 0,
+    asked: 0,
+    answer: async (): Promise<VerifiedApiKey | undefined> => key,
+  };
+  const clock: Clock = {
+    now: () => state.nowMs,
+    monotonic: () => state.nowMs,
+    sleep: () => Promise.reject(new Error("nothing sleeps here")),
+  };
+  const deps: ApiKeyVerifierDeps = {
+    verifyApiKey: () => {
+      state.asked++;
+      return state.answer();
+    },
+    heartbeatAgeMs: () => state.heartbeatAgeMs,
+    refused: (why) => new MuinError({ code: "unauthenticated", reason: "REFUSED", message: why }),
+    clock,
+    log: { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => deps.log },
+  };
+  const verifier = create(deps);
+  /** "sync" and "asked" when accepted, else the error's code. */
+  const call = async (secret = "muin_secret"): Promise<string> => {
+    try {
+      const result = verifier.callerOf(secret);
+      expect(await result).toEqual(caller);
+      return result instanceof Promise ? "asked" : "sync";
+    } catch (error) {
+      return (error as MuinError).code;
+    }
+  };
+  return { state, verifier, call };
+}
+
+const source = join(import.meta.dir, "api-key-verifier.ts");
+const mutant = async (from: string, to: string): Promise<Create> =>
+  (await importMutant<{ createApiKeyVerifier: Create }>(source, from, to)).createApiKeyVerifier;
+
+describe("a key that auth confirmed", () => {
+  test("is accepted at once for 60 seconds, then asked for again", async () => {
+    const { state, call } = setUp();
+    expect(await call()).toBe("asked");
+    state.nowMs += 59_999;
+    expect(await call()).toBe("sync");
+    state.nowMs += 1;
+    expect(await call()).toBe("asked");
+    expect(state.asked).toBe(2);
+  });
+
+  test("is not accepted after its end", async () => {
+    const { state, call } = setUp();
+    state.answer = async () => ({ ...key, expireTimeMs: state.nowMs + 10 });
+    expect(await call()).toBe("asked");
+    state.nowMs += 10;
+    state.answer = async () => undefined;
+    expect(await call()).toBe("unauthenticated");
+  });
+
+  test("is not accepted once its revocation is heard", async () => {
+    const { state, verifier, call } = setUp();
+    expect(await call()).toBe("asked");
+    verifier.apiKeyRevoked("k1");
+    expect(await call()).toBe("unauthenticated");
+    expect(state.asked).toBe(1);
+  });
+});
+
+/** A question that began before the revocation is answered, falsely by now, after it. */
+async function revokeDuringQuestion(create?: Create): Promise<readonly string[]> {
+  const { state, verifier, call } = setUp(create);
+  const answered = Promise.withResolvers<VerifiedApiKey>();
+  state.answer = () => answered.promise;
+  const early = call();
+  verifier.apiKeyRevoked("k1");
+  const late = call(); // Joins the question under way.
+  answered.resolve(key);
+  return [await early, await late, await call()];
+}
+
+test("an answer that is older than a revocation is not kept", async () => {
+  expect(await revokeDuringQuestion()).toEqual(["unauthenticated", "unauthenticated", "unauthenticated"]);
+  // Mutant: the answer is kept without a look at what was revoked meanwhile.
+  const careless = await mutant("if (!isGood(known)) throw refused", "if (false) throw refused");
+  expect(await revokeDuringQuestion(careless)).toContain("asked");
+  // Mutant: revocations are not remembered.
+  const forgetful = await mutant(
+    "apiKeyRevoked: (apiKeyId) => revoked.add(apiKeyId)",
+    "apiKeyRevoked: () => undefined",
+  );
+  expect(await revokeDuringQuestion(forgetful)).toContain("asked");
+});
+
+/** How a cached key fares while the bus says nothing: with auth there, and revoked there unheard. */
+async function revokeInSilence(create?: Create): Promise<readonly string[]> {
+  const { state, call } = setUp(create);
+  const seen = [await call(), await call()];
+  state.nowMs += 3000;
+  state.heartbeatAgeMs = 2000;
+  seen.push(await call());
+  state.heartbeatAgeMs = 2001;
+  seen.push(await call());
+  state.answer = async () => undefined;
+  state.nowMs += 1000;
+  seen.push(await call());
+  return seen;
+}
+
+test("cached keys are asked for again when the heartbeat is older than 2 seconds", async () => {
+  expect(await revokeInSilence()).toEqual(["asked", "sync", "sync", "asked", "unauthenticated"]);
+  // Mutant: the heartbeat is not looked at.
+  const trusting = await mutant("deps.heartbeatAgeMs() > heartbeatAgeMsMax", "false");
+  expect(await revokeInSilence(trusting)).toEqual(["asked", "sync", "sync", "sync", "sync"]);
+});
+
+test("what was confirmed before a silence is asked for again after it", async () => {
+  const { state, call } = setUp();
+  state.answer = async () => key;
+  expect(await call()).toBe("asked");
+  state.nowMs += 3000;
+  state.heartbeatAgeMs = 3000;
+  expect(await call()).toBe("asked");
+  state.nowMs += 500;
+  expect(await call()).toBe("sync"); // Asked less than a second ago.
+  state.nowMs += 500;
+  state.heartbeatAgeMs = 0;
+  expect(await call()).toBe("asked"); // Its revocation may still be on the way.
+  state.nowMs += 2000;
+  expect(await call()).toBe("sync");
+});
+
+/** How long a confirmed key lives while neither the bus nor auth answers, in seconds. */
+async function lifeWithoutAuth(create?: Create): Promise<number> {
+  const { state, call } = setUp(create);
+  expect(await call()).toBe("asked");
+  state.answer = () => Promise.reject(new Error("auth is away"));
+  state.heartbeatAgeMs = Number.POSITIVE_INFINITY;
+  for (let second = 1; second <= 200; second++) {
+    state.nowMs += 1000;
+    if ((await call()) === "unavailable") return second;
+  }
+  return Number.POSITIVE_INFINITY;
+}
+
+test("with auth away too, a key stays valid for 60 seconds from its last confirmation", async () => {
+  expect(await lifeWithoutAuth()).toBe(60);
+  // Mutant: a failed question counts as a confirmation.
+  const hopeful = await mutant(
+    "if (before !== undefined && isGood(before)) return before.caller;",
+    "if (before !== undefined) { keys.set(hash, { ...before, confirmedAtMs: askedAtMs }); return before.caller; }",
+  );
+  expect(await lifeWithoutAuth(hopeful)).toBe(Number.POSITIVE_INFINITY);
+});
+
+test("calls with one key share one question", async () => {
+  const { state, call } = setUp();
+  const answered = Promise.withResolvers<VerifiedApiKey>();
+  state.answer = () => answered.promise;
+  const calls = Array.from({ length: 50 }, () => call());
+  answered.resolve(key);
+  expect(new Set(await Promise.all(calls))).toEqual(new Set(["asked"]));
+  expect(state.asked).toBe(1);
+});
+
+test("an unknown secret is not asked for twice in 5 seconds", async () => {
+  const { state, call } = setUp();
+  state.answer = async () => undefined;
+  expect([await call(), await call(), state.asked]).toEqual(["unauthenticated", "unauthenticated", 1]);
+  state.nowMs += 5000;
+  state.answer = async () => key;
+  expect(await call()).toBe("asked");
+});
+
+test("random secrets fill neither memory nor auth", async () => {
+  const { state, call } = setUp();
+  const answered = Promise.withResolvers<undefined>();
+  state.answer = () => answered.promise;
+  const calls = Array.from({ length: 1000 }, (_, index) => call(`muin_${index}`));
+  const refusedAtOnce = await Promise.all(calls.slice(256));
+  expect(new Set(refusedAtOnce)).toEqual(new Set(["resource_exhausted"]));
+  expect(state.asked).toBe(256);
+  answered.resolve(undefined);
+  await Promise.all(calls);
+});

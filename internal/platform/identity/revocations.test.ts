@@ -1,0 +1,40 @@
+import { expect, test } from "bun:test";
+import { createLruMap } from "./lru-map.ts";
+import { createRevocations, revocationLifeMs } from "./revocations.ts";
+
+test("revocations are remembered for 16 minutes, repeats from the last one", () => {
+  let nowMs = 0;
+  const revoked = createRevocations({ monotonic: () => nowMs }, 100);
+  revoked.add("a");
+  nowMs = 1000;
+  revoked.add("b");
+  revoked.add("a");
+  nowMs = revocationLifeMs;
+  revoked.add("c");
+  expect(["a", "b", "c", "d"].map((id) => revoked.has(id))).toEqual([true, true, true, false]);
+  nowMs = revocationLifeMs + 1000;
+  revoked.add("d");
+  expect(["a", "b", "c", "d"].map((id) => revoked.has(id))).toEqual([false, false, true, true]);
+});
+
+test("a full memory refuses everybody rather than forget", () => {
+  let nowMs = 0;
+  const revoked = createRevocations({ monotonic: () => nowMs }, 2);
+  revoked.add("a");
+  expect(revoked.has("other")).toBe(false);
+  revoked.add("b");
+  revoked.add("c");
+  expect([revoked.has("c"), revoked.has("other")]).toEqual([true, true]);
+  nowMs = revocationLifeMs;
+  expect([revoked.has("c"), revoked.has("other")]).toEqual([false, false]);
+});
+
+test("an LRU map keeps what was used last", () => {
+  const map = createLruMap<number>(3);
+  for (const [index, key] of ["a", "b", "c"].entries()) map.set(key, index);
+  expect(map.get("a")).toBe(0);
+  map.set("d", 3);
+  map.set("c", 4);
+  map.delete("nothing");
+  expect(["a", "b", "c", "d"].map((key) => map.get(key))).toEqual([0, undefined, 4, 3]);
+});

@@ -1,0 +1,273 @@
+import { describe, expect, test } from "bun:test";
+import { base64url, exportJWK, generateKeyPair, SignJWT, UnsecuredJWT, type JWTPayload } from "jose";
+import { join } from "node:path";
+import type { Clock } from "../clock/clock.ts";
+import { MuinError } from "../errors/muin-error.ts";
+import { importMutant } from "../testing/mutant.ts";
+import { createTokenVerifier, type TokenKey } from "./token-verifier.ts";
+
+type Create = typeof createTokenVerifier;
+
+const issuer = "https://muin.test";
+const startMs = 1_800_000_000_000;
+const startSeconds = startMs / 1000;
+const good: JWTPayload & { sid?: string; scope?: string } = {
+  iss: issuer,
+  aud: "muin",
+  sub: "u1",
+  iat: startSeconds,
+  exp: startSeconds + 900,
+  sid: "s1",
+  scope: "counts.read counts.write",
+};
+const person = {
+  kind: "person",
+  id: "u1",
+  principal: "person:u1",
+  scopes: new Set(["counts.read", "counts.write"]),
+  sessionId: "s1",
+} as const;
+
+async function makeKey(kid: string) {
+  const { publicKey, privateKey } = await generateKeyPair("EdDSA", { extractable: true });
+  const { kty, crv, x } = await exportJWK(publicKey);
+  const publicPart = { kty, crv, x, kid } as TokenKey;
+  const sign = (claims: JWTPayload, header: Record<string, unknown> = {}) =>
+    new SignJWT(claims).setProtectedHeader({ alg: "EdDSA", kid, ...header }).sign(privateKey);
+  return { publicPart, sign };
+}
+
+const one = await makeKey("one");
+const two = await makeKey("two");
+const [header, payload, signature] = (await one.sign(good)).split(".") as [string, string, string];
+const { sid: _sid, ...sessionless } = good;
+const { scope: _scope, ...scopeless } = good;
+const { exp: _exp, ...endless } = good;
+
+function setUp(create: Create = createTokenVerifier) {
+  const state = { nowMs: startMs, fetched: 0, why: "", keys: async (): Promise<TokenKey[]> => [one.publicPart] };
+  const clock: Clock = {
+    now: () => state.nowMs,
+    monotonic: () => state.nowMs,
+    sleep: () => Promise.reject(new Error("nothing sleeps here")),
+  };
+  const silent = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => silent };
+  const verifier = create({
+    issuer,
+    fetchKeys: () => {
+      state.fetched++;
+      return state.keys();
+    },
+    refused: (why) => {
+      state.why = why;
+      return new MuinError({ code: "unauthenticated", reason: "REFUSED", message: "no" });
+    },
+    clock,
+    log: silent,
+  });
+  /** "sync" and "verified" when accepted, why it was refused, or the error's code when it could not be told. */
+  const call = async (token: string): Promise<string> => {
+    try {
+      const result = verifier.callerOf(token);
+      await result;
+      return result instanceof Promise ? "verified" : "sync";
+    } catch (error) {
+      const { code } = error as MuinError;
+      return code === "unauthenticated" ? state.why : code;
+    }
+  };
+  return { state, verifier, call };
+}
+
+const source = join(import.meta.dir, "token-verifier.ts");
+const mutant = async (from: string, to: string): Promise<Create> =>
+  (await importMutant<{ createTokenVerifier: Create }>(source, from, to)).createTokenVerifier;
+
+test("a person's token names them, and is verified once", async () => {
+  const { state, verifier, call } = setUp();
+  const token = await one.sign(good);
+  expect(await verifier.callerOf(token)).toEqual(person);
+  expect(verifier.callerOf(token)).toEqual(person);
+  state.nowMs = startMs + 900_000 - 1;
+  expect(await call(token)).toBe("sync");
+  state.nowMs = startMs + 900_000 + 5001;
+  expect(await call(token)).toBe("expired");
+});
+
+test("a service's token names the service", async () => {
+  const { verifier } = setUp();
+  const claims = {
+    iss: issuer,
+    aud: "muin",
+    sub: "service:count-read",
+    iat: startSeconds,
+    exp: startSeconds + 31_536_000,
+  };
+  expect(await verifier.callerOf(await one.sign(claims))).toEqual({
+    kind: "service",
+    id: "count-read",
+    principal: "service:count-read",
+  });
+});
+
+describe("refuses", () => {
+  const publicBytes = base64url.decode(one.publicPart.x);
+  const tampered = base64url.encode(JSON.stringify({ ...good, scope: "keys.manage" }));
+  /** The last column breaks the rule: with it the token is accepted. */
+  const cases: [string, () => string | Promise<string>, string, [string, string]?][] = [
+    ["alg none", () => new UnsecuredJWT(good).encode(), "wrong algorithm"],
+    [
+      "HS256 with the public key as its secret",
+      () => new SignJWT(good).setProtectedHeader({ alg: "HS256", kid: "one" }).sign(publicBytes),
+      "wrong algorithm",
+    ],
+    ["no key id", () => one.sign(good, { kid: undefined }), "no key id"],
+    ["an unknown key id", () => two.sign(good), "unknown key id"],
+    ["another key's signature", () => two.sign(good, { kid: "one" }), "wrong signature"],
+    ["altered claims", () => [header, tampered, signature].join("."), "wrong signature"],
+    ["a cut token", () => [header, payload].join("."), "not a token"],
+    ["text", () => "hello", "not a token"],
+    [
+      "an expired token",
+      () => one.sign({ ...good, iat: startSeconds - 900, exp: startSeconds - 6 }),
+      "expired",
+      ["clockTolerance: clockSkewMs / 1000", "clockTolerance: 1e6"],
+    ],
+    ["a token without end", () => one.sign(endless), "wrong claim exp"],
+    [
+      "a token not valid yet",
+      () => one.sign({ ...good, nbf: startSeconds + 60 }),
+      "wrong claim nbf",
+      ["clockTolerance: clockSkewMs / 1000", "clockTolerance: 1e6"],
+    ],
+    [
+      "a token from the future",
+      () => one.sign({ ...good, iat: startSeconds + 60 }),
+      "issued in the future",
+      ["iat! * 1000 > clock.now() + clockSkewMs", "false"],
+    ],
+    [
+      "another audience",
+      () => one.sign({ ...good, aud: "other" }),
+      "wrong claim aud",
+      ["audience: tokenAudience,", ""],
+    ],
+    [
+      "another issuer",
+      () => one.sign({ ...good, iss: "https://evil.test" }),
+      "wrong claim iss",
+      ["issuer: deps.issuer,", ""],
+    ],
+    [
+      "no subject",
+      () => one.sign({ ...good, sub: "" }),
+      "wrong claim sub",
+      ['sub === undefined || sub === "" || sub.length > idCharsMax', "sub === undefined"],
+    ],
+    [
+      "a service with a session",
+      () => one.sign({ ...good, sub: "service:auth" }),
+      "wrong claim sub",
+      [" || sid !== undefined", ""],
+    ],
+    ["a service without a name", () => one.sign({ ...sessionless, sub: "service:" }), "wrong claim sub"],
+    ["a person without a session", () => one.sign(sessionless), "wrong claim sid"],
+    ["a person without scopes", () => one.sign(scopeless), "wrong claim scope"],
+    [
+      "a person's token of a day",
+      () => one.sign({ ...good, exp: startSeconds + 86_400 }),
+      "lives too long",
+      ["(exp! - iat!) * 1000 > accessTokenLifeMsMax", "false"],
+    ],
+    [
+      "a token bound to a key",
+      () => one.sign({ ...good, cnf: { jwk: {} } }),
+      "bound to a key",
+      ['claims["cnf"] !== undefined', "false"],
+    ],
+  ];
+  test.each(cases.map((row) => ({ name: row[0], row })))("$name", async ({ row: [, make, why, change] }) => {
+    const token = await make();
+    expect(await setUp().call(token)).toBe(why);
+    if (change !== undefined) expect(await setUp(await mutant(...change)).call(token)).toBe("verified");
+  });
+
+  test("other algorithms at two places", async () => {
+    const token = await new SignJWT(good).setProtectedHeader({ alg: "HS256", kid: "one" }).sign(publicBytes);
+    const trusting = await mutant("header.alg !== tokenAlgorithm", "false");
+    expect(await setUp(trusting).call(token)).toBe("malformed token");
+    const trustingJose = await mutant("algorithms: [tokenAlgorithm],", "");
+    expect(await setUp(trustingJose).call(token)).toBe("wrong algorithm");
+  });
+});
+
+/** Every way in which a token of a revoked session may come. */
+async function revokeSession(create?: Create): Promise<readonly string[]> {
+  const { state, verifier, call } = setUp(create);
+  const seen = await one.sign(good);
+  const unseen = await one.sign({ ...good, jti: "2" });
+  const during = await one.sign({ ...good, jti: "3" });
+  await call(seen);
+  const underWay = call(during);
+  verifier.sessionRevoked("s1");
+  const results = [await call(seen), await call(unseen), await underWay];
+  state.nowMs += 15 * 60_000 - 1;
+  return [...results, await call(seen), await call(await one.sign({ ...good, sid: "s2", jti: "4" }))];
+}
+
+test("no token of a revoked session is accepted, and those of others are", async () => {
+  const revoked = "session revoked";
+  expect(await revokeSession()).toEqual([revoked, revoked, revoked, revoked, "verified"]);
+  const forgetful = await mutant("revoked.has(caller.sessionId)", "false");
+  expect(await revokeSession(forgetful)).toEqual(["sync", "verified", "verified", "sync", "verified"]);
+  // Mutant: only tokens that come again are looked at, not those that were being verified.
+  const hasty = await mutant("return admit(caller);", "return caller;");
+  expect(await revokeSession(hasty)).toContain("verified");
+  expect((await revokeSession(hasty))[2]).toBe("verified");
+});
+
+describe("keys", () => {
+  test("are fetched again for an unknown key id, at most every 3 seconds", async () => {
+    const { state, call } = setUp();
+    expect(await call(await one.sign(good))).toBe("verified");
+    const fresh = await two.sign(good);
+    state.keys = async () => [one.publicPart, two.publicPart];
+    for (let repeat = 0; repeat < 20; repeat++) expect(await call(fresh)).toBe("unknown key id");
+    expect(state.fetched).toBe(1);
+    state.nowMs += 3000;
+    expect(await Promise.all([call(fresh), call(fresh)])).toEqual(["verified", "verified"]);
+    expect(state.fetched).toBe(2);
+  });
+
+  test("are kept while auth is away, and tokens of unknown keys wait for it", async () => {
+    const { state, verifier, call } = setUp();
+    state.keys = () => Promise.reject(new Error("away"));
+    expect(await verifier.readiness()).toContain("could not be fetched");
+    expect(await call(await one.sign(good))).toBe("unavailable");
+    state.keys = async () => [one.publicPart];
+    state.nowMs += 3000;
+    expect(await verifier.readiness()).toBeUndefined();
+    state.keys = () => Promise.reject(new Error("away"));
+    state.nowMs += 600_000;
+    const later = { ...good, iat: startSeconds + 600, exp: startSeconds + 1500 };
+    expect(await call(await one.sign(later))).toBe("verified");
+    expect(await call(await one.sign({ ...later, jti: "2" }))).toBe("verified");
+    state.nowMs += 3000;
+    expect(await call(await two.sign(later))).toBe("unavailable");
+  });
+
+  test("that auth withdrew are forgotten", async () => {
+    const { state, call } = setUp();
+    expect(await call(await one.sign(good))).toBe("verified");
+    state.keys = async () => [two.publicPart];
+    state.nowMs += 300_001;
+    expect(await call(await one.sign({ ...good, jti: "2" }))).toBe("verified"); // The keys are fetched beside this call.
+    expect(await call(await one.sign({ ...good, jti: "3" }))).toBe("unknown key id");
+  });
+
+  test("of other kinds are not used", async () => {
+    const { state, call } = setUp();
+    state.keys = async () => [{ kty: "oct", crv: "Ed25519", x: one.publicPart.x, kid: "one" }, two.publicPart];
+    expect(await call(await one.sign(good))).toBe("unknown key id");
+  });
+});
