@@ -1,0 +1,29 @@
+import { CountsChangedSchema } from "../../gen/muin/count/v1/count_value_events_pb.ts";
+import { CountWriteService } from "../../gen/muin/count/v1/count_write_service_pb.ts";
+import { background, defineService, serve, type ServiceInfo } from "../../platform/app/define-service.ts";
+import { redis } from "../../platform/app/stores.ts";
+import { countWriteConfig } from "./config.ts";
+import { createCountWriter } from "./count-writer.ts";
+import { createHandlers } from "./handlers.ts";
+
+/** Changes values: durably, each write once, with its event. */
+export const countWrite: ServiceInfo<"count-write"> = defineService({
+  name: "count-write",
+  summary: "Changes values: durably, each write once, with its event.",
+  serves: [CountWriteService],
+  calls: {},
+  stores: { counts: redis("counts", "read-write", { keys: ["count:*"] }) },
+  publishes: [CountsChangedSchema],
+  consumes: [],
+  config: countWriteConfig,
+  create: ({ stores, config, clock, random, log, metrics }) => {
+    const writer = createCountWriter({ store: stores.counts, limits: config, clock, random, log, metrics });
+    return [
+      serve(CountWriteService, createHandlers({ writer, clock }), {
+        hot: ["increment", "decrement", "set", "batchWrite"],
+      }),
+      background(writer),
+      { part: "readiness", name: "counts", check: () => Promise.resolve(writer.obstacle()) },
+    ];
+  },
+});

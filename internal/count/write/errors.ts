@@ -1,0 +1,93 @@
+import { MuinError } from "../../platform/errors/muin-error.ts";
+import { assertNever } from "../../platform/errors/assert-never.ts";
+import type { RefusedWrite } from "./write-batch.ts";
+
+/** When to try again after an overload, in milliseconds: by then a full queue has been worked off. */
+const OVERLOAD_RETRY_MS = 250;
+/** When to try again while the outbox is full, in milliseconds. */
+const OUTBOX_RETRY_MS = 1000;
+
+/** The queue is full: nothing was applied. */
+export function overloaded(): MuinError {
+  return new MuinError({
+    code: "resource_exhausted",
+    reason: "OVERLOADED",
+    message: "too many writes are waiting; try again later",
+    retryAfterMs: OVERLOAD_RETRY_MS,
+  });
+}
+
+/** The outbox has reached its bound: nothing was applied. */
+export function outboxFull(): MuinError {
+  return new MuinError({
+    code: "resource_exhausted",
+    reason: "OUTBOX_FULL",
+    message: "the outbox of the counts store is full, since its events are not being delivered; try again later",
+    retryAfterMs: OUTBOX_RETRY_MS,
+  });
+}
+
+/** The write was sent, and no answer came in time: it may or may not have been applied. */
+export function outcomeUnknown(): MuinError {
+  return new MuinError({
+    code: "unavailable",
+    reason: "OUTCOME_UNKNOWN",
+    message: "the write was sent, but its outcome could not be learned in time; repeat it with the same request_id",
+  });
+}
+
+/** The service is stopping: nothing was applied. */
+export function shuttingDown(): MuinError {
+  return new MuinError({
+    code: "unavailable",
+    reason: "SHUTTING_DOWN",
+    message: "this instance is shutting down; try again",
+    retryAfterMs: OVERLOAD_RETRY_MS,
+  });
+}
+
+/** Why a write of a batch was refused; it changed nothing. */
+export function refusedWrite(countId: string, refused: RefusedWrite): MuinError {
+  const metadata = { count_id: countId };
+  switch (refused.outcome) {
+    case "not_found":
+      return new MuinError({
+        code: "not_found",
+        reason: "COUNT_NOT_FOUND",
+        message: `there is no Count "${countId}"`,
+        metadata,
+      });
+    case "deleted":
+      return new MuinError({
+        code: "failed_precondition",
+        reason: "COUNT_DELETED",
+        message: `the Count "${countId}" is deleted`,
+        metadata,
+      });
+    case "out_of_range":
+      return new MuinError({
+        code: "out_of_range",
+        reason: "VALUE_OUT_OF_RANGE",
+        message: `the Count "${countId}" is ${refused.value} and would pass its bound ${refused.bound}`,
+        metadata: { ...metadata, value: refused.value.toString(), bound: refused.bound.toString() },
+      });
+    case "request_id_reused":
+      return new MuinError({
+        code: "invalid_argument",
+        reason: "REQUEST_ID_REUSED",
+        message: "this request_id was used for a different write of the same Count",
+        metadata,
+        violations: [{ field: "request_id", description: "was used for a different write; choose a new one" }],
+      });
+    case "request_ids_full":
+      return new MuinError({
+        code: "resource_exhausted",
+        reason: "REQUEST_IDS_FULL",
+        message: "as many request ids are remembered as may be; try again later",
+        metadata,
+        retryAfterMs: OUTBOX_RETRY_MS,
+      });
+    default:
+      return assertNever(refused);
+  }
+}
