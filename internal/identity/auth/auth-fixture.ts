@@ -1,0 +1,190 @@
+import { createRegistry, fromBinary, type DescService, type Message } from "@bufbuild/protobuf";
+import { createClient, createRouterTransport, type Client, type Interceptor } from "@connectrpc/connect";
+import { ApiKeyService } from "../../gen/muin/identity/v1/api_key_service_pb.ts";
+import { AuthService } from "../../gen/muin/identity/v1/auth_service_pb.ts";
+import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
+import { ServiceTokenService } from "../../gen/muin/identity/v1/service_token_service_pb.ts";
+import type { Extra, Served, ServicePart } from "../../platform/app/define-service.ts";
+import { systemClock, type Clock } from "../../platform/clock/clock.ts";
+import { systemRandom } from "../../platform/clock/random.ts";
+import type { ConfigField, ConfigFields } from "../../platform/config/fields.ts";
+import { createPublish } from "../../platform/events/outbox.ts";
+import { addressKey } from "../../platform/identity/address.ts";
+import { anonymous, callerKey, type Caller } from "../../platform/identity/caller.ts";
+import { migrate } from "../../platform/postgres/migrate.ts";
+import { openDatabase, type OpenDatabase } from "../../platform/postgres/open-database.ts";
+import { createErrorMapper, errorDomain, reasonOf } from "../../platform/rpc/map-error.ts";
+import { createValidatorFactory } from "../../platform/rpc/validate.ts";
+import { createMetrics } from "../../platform/telemetry/create-metrics.ts";
+import type { Logger } from "../../platform/telemetry/logger.ts";
+import { sharedPostgres } from "../../platform/testing/postgres.ts";
+import { ConnectError, Code } from "@connectrpc/connect";
+import { authConfig, type AuthConfig } from "./config.ts";
+import { auth } from "./definition.ts";
+import { published, type AuthPublish } from "./events.ts";
+import { migrations } from "./migrations.ts";
+
+/** A clock that goes with the machine's and can be moved. */
+export interface MovableClock extends Clock {
+  advance(ms: number): void;
+}
+
+/** Who calls and from where; by default nobody, from 192.0.2.1. */
+export interface From {
+  readonly caller?: Caller;
+  readonly address?: string;
+  readonly userAgent?: string;
+}
+
+/** Auth on a PostgreSQL database of its own. */
+export interface AuthFixture extends AsyncDisposable {
+  readonly database: OpenDatabase;
+  readonly clock: MovableClock;
+  readonly publish: AuthPublish;
+  readonly config: AuthConfig;
+  readonly log: Logger;
+  readonly parts: readonly ServicePart[];
+  readonly extras: readonly Extra[];
+  /** A client that calls as somebody, with the proto's validation and the platform's error mapping. */
+  as<S extends DescService>(service: S, from?: From): Client<S>;
+  /** Events in the order in which they were recorded. */
+  events(): Promise<Message[]>;
+  /** Another process of the same installation: the same database, nothing else in common but the clock. */
+  another(): readonly ServicePart[];
+}
+
+const registry = createRegistry(...published);
+const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => silent };
+
+/** The cheapest parameters that Argon2 takes: the tests count computations, not their time. */
+const cheap = { argon2MemoryKib: 8, argon2Passes: 1 };
+
+/** Makes auth with its schema migrated. `mutant` replaces its definition's `create`, to show that a broken rule is noticed. */
+export async function startAuth(
+  options: { readonly config?: Partial<AuthConfig>; readonly create?: typeof auth.create } = {},
+): Promise<AuthFixture> {
+  const url = await (await sharedPostgres()).createDatabase();
+  await migrate({ url, migrations, log: silent });
+  const database = openDatabase({ url, poolMax: 8, applicationName: "auth test" });
+  const clock = createMovableClock();
+  const config = { ...defaultsOf(authConfig), ...cheap, ...options.config } as AuthConfig;
+  const publish = createPublish({
+    source: "/muin/auth",
+    clock,
+    random: systemRandom,
+    currentTraceparent: () => "",
+  });
+  const create = (): readonly ServicePart[] =>
+    (options.create ?? auth.create)({
+      stores: { database },
+      calls: {},
+      publish: publish as never, // Typed by the declaration.
+      bus: {
+        publish: () => Promise.reject(new Error("auth publishes through its outbox")),
+        leaseholder: () => ({ name: "none", start: () => Promise.resolve(), stop: () => Promise.resolve() }),
+      },
+      config,
+      clock,
+      random: systemRandom,
+      log: silent,
+      metrics: createMetrics(),
+    });
+  const parts = create();
+  return {
+    database,
+    clock,
+    publish: publish as AuthPublish,
+    config,
+    log: silent,
+    parts,
+    extras: parts.filter((part): part is Extra => part.part !== "served" && part.part !== "handled"),
+    as: (service, from = {}) => clientOf(parts, service, from),
+    events: async () => {
+      const rows = await database.sql<{ type: string; data: Uint8Array }[]>`
+        SELECT type, data FROM platform.outbox ORDER BY sequence`;
+      return rows.map(({ type, data }) => {
+        const schema = registry.getMessage(type);
+        if (schema === undefined) throw new Error(`${type} is not declared`);
+        return fromBinary(schema, data);
+      });
+    },
+    another: create,
+    [Symbol.asyncDispose]: () => database.stop(),
+  };
+}
+
+/** A client of a service among `parts`. */
+export function clientOf<S extends DescService>(parts: readonly ServicePart[], service: S, from: From = {}): Client<S> {
+  const served = parts.find((part): part is Served => part.part === "served" && part.service === service);
+  if (served === undefined) throw new Error(`${service.typeName} is not served`);
+  const validatorOf = createValidatorFactory();
+  const steps: Interceptor = (next) => async (request) => {
+    request.contextValues.set(callerKey, from.caller ?? anonymous);
+    request.contextValues.set(addressKey, from.address ?? "192.0.2.1");
+    try {
+      if (!request.stream) validatorOf(request.method.input, false)(request.message);
+      return await next(request);
+    } catch (error) {
+      throw createErrorMapper(errorDomain).map(error).error;
+    }
+  };
+  const client: Interceptor = (next) => (request) => {
+    request.header.set("user-agent", from.userAgent ?? "test/1");
+    return next(request);
+  };
+  const transport = createRouterTransport(({ service: add }) => void add(served.service, served.impl), {
+    router: { interceptors: [steps] },
+    transport: { interceptors: [client] },
+  });
+  return createClient(service, transport);
+}
+
+/** A person as the platform's authenticator tells them from their access token; the token is not verified here. */
+export function personOfToken(accessToken: string): Extract<Caller, { kind: "person" }> {
+  const claims = JSON.parse(Buffer.from(accessToken.split(".")[1] ?? "", "base64url").toString()) as {
+    sub: string;
+    sid: string;
+    scope: string;
+  };
+  return {
+    kind: "person",
+    id: claims.sub,
+    principal: `person:${claims.sub}`,
+    scopes: new Set(claims.scope.split(" ").filter((scope) => scope !== "")),
+    sessionId: claims.sid,
+  };
+}
+
+/** One of Muin's own services. */
+export const service: Caller = { kind: "service", id: "count-write", principal: "service:count-write" };
+
+/** "<code> <reason>" of a call's failure, "done" without one. */
+export async function outcomeOf(call: Promise<unknown>): Promise<string> {
+  try {
+    await call;
+    return "done";
+  } catch (error) {
+    const failure = ConnectError.from(error);
+    return `${Code[failure.code]} ${reasonOf(failure) ?? ""}`;
+  }
+}
+
+export { ApiKeyService, AuthService, PersonKeyService, ServiceTokenService };
+
+function createMovableClock(): MovableClock {
+  let offsetMs = 0;
+  return {
+    now: () => systemClock.now() + offsetMs,
+    monotonic: () => systemClock.monotonic() + offsetMs,
+    sleep: systemClock.sleep,
+    advance: (ms) => {
+      offsetMs += ms;
+    },
+  };
+}
+
+function defaultsOf(fields: ConfigFields): Record<string, unknown> {
+  const valueOf = (field: ConfigField<unknown>): unknown =>
+    field.default ?? field.parse("a key-encryption secret for tests only");
+  return Object.fromEntries(Object.entries(fields).map(([key, field]) => [key, valueOf(field)]));
+}

@@ -1,0 +1,86 @@
+import { int, secret, text, type ConfigField, type ConfigValues, type Secret } from "../../platform/config/fields.ts";
+import { accessTokenLifeMsMax } from "../../platform/identity/token-claims.ts";
+
+const minuteMs = 60_000;
+const dayMs = 86_400_000;
+
+/** A key-encryption secret shorter than this could be guessed. */
+const keyEncryptionSecretCharsMin = 32;
+
+/** A secret long enough to derive keys from. */
+function longSecret(name: string, options: { readonly doc: string }): ConfigField<Secret> {
+  const field = secret(name, options);
+  return {
+    ...field,
+    accepts: `secret text of ${keyEncryptionSecretCharsMin} to 4096 characters`,
+    parse: (value) => (value.length >= keyEncryptionSecretCharsMin ? field.parse(value) : undefined),
+  };
+}
+
+/** Settings of auth, `MUIN_AUTH_<NAME>`. */
+export const authConfig = {
+  keyEncryptionSecret: longSecret("KEY_ENCRYPTION_SECRET", {
+    doc: "Encrypts signing keys and people's keys in the database. Losing it loses them: people sign in again, and personal fields in events can no longer be read. It cannot be changed in place.",
+  }),
+  issuer: text("ISSUER", {
+    doc: "Issuer (iss) of tokens; the same for every service of an installation.",
+    default: "muin",
+  }),
+  accessTokenLifeMs: int("ACCESS_TOKEN_LIFE_MS", {
+    doc: "How long an access token is good for.",
+    default: accessTokenLifeMsMax,
+    min: minuteMs,
+    max: accessTokenLifeMsMax,
+  }),
+  refreshTokenLifeMs: int("REFRESH_TOKEN_LIFE_MS", {
+    doc: "How long a session lasts without being refreshed.",
+    default: 30 * dayMs,
+    min: minuteMs,
+    max: 366 * dayMs,
+  }),
+  sessionLifeMs: int("SESSION_LIFE_MS", {
+    doc: "How long a session lasts at the longest, however often it is refreshed.",
+    default: 180 * dayMs,
+    min: minuteMs,
+    max: 3660 * dayMs,
+  }),
+  signingKeyLifeMs: int("SIGNING_KEY_LIFE_MS", {
+    doc: "How long a key signs tokens before the next one takes over.",
+    default: 30 * dayMs,
+    min: minuteMs,
+    max: 366 * dayMs,
+  }),
+  signingKeyAheadMs: int("SIGNING_KEY_AHEAD_MS", {
+    doc: "How long a key is published before it signs; longer than any verifier keeps the key set.",
+    default: dayMs,
+    min: minuteMs,
+    max: 30 * dayMs,
+  }),
+  argon2MemoryKib: int("ARGON2_MEMORY_KIB", {
+    doc: "Memory of one Argon2id computation in KiB. OWASP's least advice is 19456 with 2 passes.",
+    default: 19_456,
+    min: 8,
+    max: 1_048_576,
+  }),
+  argon2Passes: int("ARGON2_PASSES", {
+    doc: "Passes of one Argon2id computation.",
+    default: 2,
+    min: 1,
+    max: 64,
+  }),
+  argon2Concurrent: int("ARGON2_CONCURRENT", {
+    doc: "Argon2id computations at a time; each takes ARGON2_MEMORY_KIB and a processor.",
+    default: 2,
+    min: 1,
+    max: 256,
+  }),
+  argon2Waiting: int("ARGON2_WAITING", {
+    doc: "Calls that may wait for an Argon2id computation; more are refused with RESOURCE_EXHAUSTED.",
+    default: 64,
+    min: 0,
+    max: 10_000,
+  }),
+} as const;
+
+/** The values of auth's settings. */
+export type AuthConfig = ConfigValues<typeof authConfig>;

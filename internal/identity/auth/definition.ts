@@ -1,0 +1,83 @@
+import { ApiKeyService } from "../../gen/muin/identity/v1/api_key_service_pb.ts";
+import { AuthService } from "../../gen/muin/identity/v1/auth_service_pb.ts";
+import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
+import { ServiceTokenService } from "../../gen/muin/identity/v1/service_token_service_pb.ts";
+import { background, defineService, serve, type ServiceInfo } from "../../platform/app/define-service.ts";
+import { postgres } from "../../platform/app/stores.ts";
+import { createAccounts } from "./account.ts";
+import { createApiKeys } from "./api-key.ts";
+import { authConfig } from "./config.ts";
+import { published } from "./events.ts";
+import {
+  createApiKeyHandlers,
+  createAuthHandlers,
+  createPersonKeyHandlers,
+  createServiceTokenHandlers,
+} from "./handlers.ts";
+import { migrations } from "./migrations.ts";
+import { createPasswordQueue } from "./password.ts";
+import { createPersonKeys } from "./person-key.ts";
+import { createPruning } from "./pruning.ts";
+import { republishUsers } from "./republish.ts";
+import { createSessions } from "./session.ts";
+import { createSigningKeys } from "./signing-key.ts";
+import { createTokenIssuer } from "./token-issuer.ts";
+import { createVault } from "./vault.ts";
+
+/** Accounts, sessions, tokens, API keys and people's keys. */
+export const auth: ServiceInfo<"auth"> = defineService({
+  name: "auth",
+  summary: "Knows who calls: accounts, sessions, tokens, API keys and the keys of people's data.",
+  serves: [AuthService, ApiKeyService, ServiceTokenService, PersonKeyService],
+  calls: {},
+  stores: { database: postgres({ database: "auth", migrations }) },
+  publishes: published,
+  consumes: [],
+  config: authConfig,
+  create: ({ stores, publish, config, clock, random, log }) => {
+    const { database } = stores;
+    const vault = createVault(config.keyEncryptionSecret, random);
+    const keys = createSigningKeys({ database, vault, clock, random, config });
+    const tokens = createTokenIssuer({ keys, clock, random, config });
+    const personKeys = createPersonKeys({ database, vault, clock, random });
+    const sessions = createSessions({ database, publish, vault, tokens, clock, random, config });
+    const passwords = createPasswordQueue(config, random);
+    const accounts = createAccounts({
+      database,
+      publish,
+      vault,
+      passwords,
+      sessions,
+      personKeys,
+      clock,
+      random,
+    });
+    const apiKeys = createApiKeys({ database, publish, clock, random, log });
+    return [
+      serve(AuthService, createAuthHandlers({ accounts, sessions, keys })),
+      serve(ApiKeyService, createApiKeyHandlers(apiKeys)),
+      serve(ServiceTokenService, createServiceTokenHandlers({ tokens, database, clock })),
+      serve(PersonKeyService, createPersonKeyHandlers(personKeys)),
+      background(apiKeys.useWriter),
+      background(createPruning({ database, keys, clock, log })),
+      {
+        part: "readiness",
+        name: "signing key",
+        check: async () => {
+          try {
+            await keys.active();
+            return undefined;
+          } catch (error) {
+            log.warn("there is no usable signing key", { err: error });
+            return "the signing key cannot be read: is the database up, and the key-encryption secret the one it was written with?";
+          }
+        },
+      },
+      {
+        part: "republisher",
+        topic: "identity.user",
+        republish: () => republishUsers({ database, publish, personKeys, random }),
+      },
+    ];
+  },
+});

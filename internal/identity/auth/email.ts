@@ -1,0 +1,26 @@
+import { domainToASCII } from "node:url";
+
+/** RFC 5321: of the whole address, and of the part before "@". */
+const emailCharsMax = 254;
+const localCharsMax = 64;
+
+/** Characters that show nothing (zero-width, direction marks, soft hyphen) and control characters. */
+const invisible = /[\p{Default_Ignorable_Code_Point}\p{Cc}]/gu;
+/** What may stand unquoted before "@"; quoted forms are refused. No line end can pass into a mail's header. */
+const localPart = /^[^\s"(),:;<>@[\\\]]+$/u;
+const domainPart = /^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?$/;
+
+/**
+ * The one form in which an address is stored, compared and counted for lockout: NFKC, invisible characters and space at the
+ * ends removed, lower case, the domain in ASCII (UTS #46). So "ＡＤＡ@Example.ORG" is "ada@example.org". Look-alikes of other
+ * scripts (Cyrillic "а") are other addresses: they name other accounts and gain nothing. `undefined` when it is no address.
+ */
+export function normaliseEmail(text: string): string | undefined {
+  const folded = text.normalize("NFKC").replace(invisible, "").trim().toLowerCase().normalize("NFKC");
+  const at = folded.lastIndexOf("@");
+  const local = folded.slice(0, at);
+  const domain = domainToASCII(folded.slice(at + 1));
+  if (at < 1 || local.length > localCharsMax || !localPart.test(local) || !domainPart.test(domain)) return undefined;
+  const email = `${local}@${domain}`;
+  return email.length <= emailCharsMax ? email : undefined;
+}

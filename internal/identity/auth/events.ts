@@ -1,0 +1,62 @@
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { ApiKeyRevokedSchema, SessionRevokedSchema } from "../../gen/muin/identity/v1/session_events_pb.ts";
+import { UserCreatedSchema, UserProfileSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
+import type { Publish } from "../../platform/app/define-service.ts";
+import type { Random } from "../../platform/clock/random.ts";
+import { sealPersonal, type PersonKey } from "../../platform/identity/person-seal.ts";
+import type { Transaction } from "../../platform/postgres/database.ts";
+
+/** Events that auth publishes. */
+export const published = [UserCreatedSchema, SessionRevokedSchema, ApiKeyRevokedSchema] as const;
+
+/** Records one of auth's events in a transaction. */
+export type AuthPublish = Publish<typeof published>;
+
+/** What UserCreated tells of an account. */
+export interface CreatedAccount {
+  readonly email: string;
+  readonly displayName: string;
+  readonly roles: readonly string[];
+  readonly version: bigint;
+  readonly createTimeMs: number;
+}
+
+/** Records UserCreated. The account's row must be locked by `tx`. */
+export async function publishUserCreated(
+  tx: Transaction,
+  publish: AuthPublish,
+  random: Random,
+  person: PersonKey,
+  account: CreatedAccount,
+): Promise<void> {
+  const { email, displayName } = account;
+  await publish(tx, UserCreatedSchema, {
+    userId: person.personId,
+    profile: sealPersonal(UserProfileSchema, { email, displayName }, person, random),
+    roles: [...account.roles],
+    aggregateVersion: account.version,
+    time: timestampFromMs(account.createTimeMs),
+  });
+}
+
+/** Records SessionRevoked. The session's row must be locked by `tx`. */
+export async function publishSessionRevoked(
+  tx: Transaction,
+  publish: AuthPublish,
+  sessionId: string,
+  version: bigint,
+  nowMs: number,
+): Promise<void> {
+  await publish(tx, SessionRevokedSchema, { sessionId, aggregateVersion: version, time: timestampFromMs(nowMs) });
+}
+
+/** Records ApiKeyRevoked. The key's row must be locked by `tx`. */
+export async function publishApiKeyRevoked(
+  tx: Transaction,
+  publish: AuthPublish,
+  apiKeyId: string,
+  version: bigint,
+  nowMs: number,
+): Promise<void> {
+  await publish(tx, ApiKeyRevokedSchema, { apiKeyId, aggregateVersion: version, time: timestampFromMs(nowMs) });
+}

@@ -1,0 +1,13 @@
+import type { Migration } from "../../platform/postgres/database.ts";
+import accounts from "./migrations/0001_accounts.sql" with { type: "text" };
+import sessions from "./migrations/0002_sessions.sql" with { type: "text" };
+import apiKeys from "./migrations/0003_api_keys.sql" with { type: "text" };
+import auditLog from "./migrations/0004_audit_log.sql" with { type: "text" };
+
+/** Auth's schema, in the order in which it is applied. */
+export const migrations: readonly Migration[] = [
+  { name: "0001_accounts", sql: accounts },
+  { name: "0002_sessions", sql: sessions },
+  { name: "0003_api_keys", sql: apiKeys },
+  { name: "0004_audit_log", sql: auditLog },
+];

@@ -1,0 +1,57 @@
+import type { Clock } from "../../platform/clock/clock.ts";
+import type { Random } from "../../platform/clock/random.ts";
+import type { PersonKey } from "../../platform/identity/person-seal.ts";
+import type { Database, Transaction } from "../../platform/postgres/database.ts";
+import type { Vault } from "./vault.ts";
+
+const keyBytes = 32;
+
+/** What is known of a person's key; without `key` it was destroyed, or there never was one. */
+export interface FoundPersonKey {
+  readonly personId: string;
+  readonly key: Uint8Array | undefined;
+  readonly destroyed: boolean;
+}
+
+/** Keys that encrypt people's fields in events. */
+export interface PersonKeys {
+  /** Makes the key of a new person. */
+  create(tx: Transaction, personId: string): Promise<PersonKey>;
+  /** Finds keys: one result for each id, in that order. */
+  find(personIds: readonly string[]): Promise<readonly FoundPersonKey[]>;
+}
+
+const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/** Makes the rules. */
+export function createPersonKeys(deps: {
+  readonly database: Database;
+  readonly vault: Vault;
+  readonly clock: Clock;
+  readonly random: Random;
+}): PersonKeys {
+  const { database, vault, clock, random } = deps;
+  return {
+    create: async (tx, personId) => {
+      const key = random.bytes(keyBytes);
+      await tx`
+        INSERT INTO person_keys (person_id, key_sealed, create_time)
+        VALUES (${personId}, ${vault.seal("person-key", personId, key)}, ${new Date(clock.now())})`;
+      return { personId, key };
+    },
+    find: async (personIds) => {
+      const ids = personIds.filter((id) => uuid.test(id)); // Other texts are nobody's id.
+      const rows = await database.sql<{ person_id: string; key_sealed: Uint8Array | null }[]>`
+        SELECT person_id, key_sealed FROM person_keys WHERE person_id = ANY(${ids}::uuid[])`;
+      const sealed = new Map(rows.map((row) => [row.person_id, row.key_sealed]));
+      return personIds.map((personId) => {
+        const found = sealed.get(personId);
+        return {
+          personId,
+          key: found === undefined || found === null ? undefined : vault.open("person-key", personId, found),
+          destroyed: found === null,
+        };
+      });
+    },
+  };
+}

@@ -1,0 +1,56 @@
+import type { Component } from "../../platform/app/component.ts";
+import type { Clock } from "../../platform/clock/clock.ts";
+import type { Database } from "../../platform/postgres/database.ts";
+import type { Logger } from "../../platform/telemetry/logger.ts";
+import { familiarMs } from "./lockout.ts";
+import { createLoop } from "./loop.ts";
+import type { SigningKeys } from "./signing-key.ts";
+
+const everyMs = 5 * 60_000;
+const dayMs = 86_400_000;
+/** An ended session is kept so long. */
+const endedSessionMs = dayMs;
+/** A key that was revoked or has expired is listed so long. */
+const endedKeyMs = 400 * dayMs;
+/** Rows removed from a table in one turn: the next turn goes on. */
+const rowsMax = 10_000;
+
+/** Removes what has ended: in one process at a time, a bounded number of rows a turn. */
+export function createPruning(deps: {
+  readonly database: Database;
+  readonly keys: SigningKeys;
+  readonly clock: Clock;
+  readonly log: Logger;
+}): Component & { /** One turn. */ prune(): Promise<void> } {
+  const { database, keys, clock, log } = deps;
+  const prune = (): Promise<void> =>
+    database.transaction(async (tx) => {
+      const [lock] = await tx<{ held: boolean }[]>`
+        SELECT pg_try_advisory_xact_lock(hashtext('muin auth pruning')) AS held`;
+      if (lock?.held !== true) return;
+      const nowMs = clock.now();
+      const before = (ms: number): Date => new Date(nowMs - ms);
+      await tx`
+        DELETE FROM sessions WHERE session_id IN
+          (SELECT session_id FROM sessions WHERE end_time < ${before(endedSessionMs)} OR expire_time < ${before(0)}
+            LIMIT ${rowsMax})`;
+      await tx`
+        DELETE FROM sign_in_failures WHERE subject_hash IN
+          (SELECT subject_hash FROM sign_in_failures
+            WHERE window_end_time < ${before(0)} AND (lock_end_time IS NULL OR lock_end_time < ${before(0)})
+            LIMIT ${rowsMax})`;
+      await tx`
+        DELETE FROM familiar_networks WHERE (user_id, network_hash) IN
+          (SELECT user_id, network_hash FROM familiar_networks WHERE use_time < ${before(familiarMs)} LIMIT ${rowsMax})`;
+      await tx`
+        DELETE FROM api_keys WHERE api_key_id IN
+          (SELECT api_key_id FROM api_keys
+            WHERE revoke_time < ${before(endedKeyMs)} OR expire_time < ${before(endedKeyMs)} LIMIT ${rowsMax})`;
+      // The schema keeps the retention: it refuses to remove a younger row.
+      await tx`
+        DELETE FROM audit_log WHERE audit_id IN
+          (SELECT audit_id FROM audit_log WHERE create_time < now() - interval '400 days' LIMIT ${rowsMax})`;
+      await keys.prune(tx);
+    });
+  return { ...createLoop({ name: "auth pruning", everyMs, atStop: false, clock, log, work: prune }), prune };
+}

@@ -1,0 +1,62 @@
+import type { Random } from "../../platform/clock/random.ts";
+import type { Database } from "../../platform/postgres/database.ts";
+import { publishUserCreated, type AuthPublish } from "./events.ts";
+import type { PersonKeys } from "./person-key.ts";
+
+/** Accounts in one transaction. */
+const batchMax = 200;
+
+/** Records UserCreated with the present state of every account again, at its version. Returns how many. Erased people are left out. */
+export async function republishUsers(deps: {
+  readonly database: Database;
+  readonly publish: AuthPublish;
+  readonly personKeys: PersonKeys;
+  readonly random: Random;
+}): Promise<number> {
+  const { database, publish, personKeys, random } = deps;
+  let lastId = "00000000-0000-0000-0000-000000000000";
+  for (let count = 0; ;) {
+    const ids = (
+      await database.sql<{ user_id: string }[]>`
+        SELECT user_id FROM accounts WHERE user_id > ${lastId} ORDER BY user_id LIMIT ${batchMax}`
+    ).map((row) => row.user_id);
+    if (ids.length === 0) return count;
+    lastId = ids.at(-1) ?? lastId;
+    const keys = new Map((await personKeys.find(ids)).map((found) => [found.personId, found.key]));
+    count += await database.transaction(async (tx) => {
+      const rows = await tx<
+        {
+          user_id: string;
+          email: string;
+          display_name: string;
+          version: string;
+          create_time: Date;
+          roles: string[];
+        }[]
+      >`
+        SELECT user_id, email, display_name, version, create_time,
+          ARRAY(SELECT role FROM role_assignments r WHERE r.user_id = a.user_id ORDER BY role) AS roles
+        FROM accounts a WHERE user_id = ANY(${ids}::uuid[]) ORDER BY user_id FOR UPDATE`;
+      let recorded = 0;
+      for (const row of rows) {
+        const key = keys.get(row.user_id);
+        if (key === undefined) continue;
+        await publishUserCreated(
+          tx,
+          publish,
+          random,
+          { personId: row.user_id, key },
+          {
+            email: row.email,
+            displayName: row.display_name,
+            roles: row.roles,
+            version: BigInt(row.version),
+            createTimeMs: row.create_time.getTime(),
+          },
+        );
+        recorded++;
+      }
+      return recorded;
+    });
+  }
+}
