@@ -1,4 +1,4 @@
-import type { Message } from "@bufbuild/protobuf";
+import type { Message, Registry } from "@bufbuild/protobuf";
 import { createMethodSerializationLookup, mergeNonProtocolHeaders } from "@connectrpc/connect/protocol";
 import { codeToHttpStatus, errorToJsonBytes, parseTimeout, trailerMux } from "@connectrpc/connect/protocol-connect";
 import type { LazyContext } from "./lazy-context.ts";
@@ -16,22 +16,28 @@ export type FastHandler = (request: Request, address: () => string) => Promise<R
  */
 export function createFastLane(
   plans: ReadonlyMap<string, MethodPlan>,
+  registry: Registry,
   limits: RpcLimits,
   deps: UnaryDeps,
 ): ReadonlyMap<string, FastHandler> {
   const handlers = new Map<string, FastHandler>();
-  for (const plan of plans.values()) if (plan.hot) handlers.set(plan.path, createHandler(plan, limits, deps));
+  for (const plan of plans.values()) if (plan.hot) handlers.set(plan.path, createHandler(plan, registry, limits, deps));
   return handlers;
 }
 
 const contentTypeBinary = "application/proto";
 const contentTypeJson = "application/json";
 
-function createHandler(plan: MethodPlan, limits: RpcLimits, deps: UnaryDeps): FastHandler {
-  const serialization = createMethodSerializationLookup(plan.method, undefined, undefined, {
-    readMaxBytes: limits.readBytesMax,
-    writeMaxBytes: limits.writeBytesMax,
-  });
+function createHandler(plan: MethodPlan, registry: Registry, limits: RpcLimits, deps: UnaryDeps): FastHandler {
+  const serialization = createMethodSerializationLookup(
+    plan.method,
+    undefined,
+    { registry },
+    {
+      readMaxBytes: limits.readBytesMax,
+      writeMaxBytes: limits.writeBytesMax,
+    },
+  );
   return (request, address) => {
     const { headers } = request;
     const contentType = headers.get("content-type");
@@ -65,7 +71,7 @@ function createHandler(plan: MethodPlan, limits: RpcLimits, deps: UnaryDeps): Fa
           if (!error.isWireError && !isEmpty(error.metadata)) {
             mergeNonProtocolHeaders(context.responseHeader, error.metadata);
           }
-          return respond(codeToHttpStatus(error.code), errorToJsonBytes(error, undefined), contentTypeJson, context);
+          return respond(codeToHttpStatus(error.code), errorToJsonBytes(error, { registry }), contentTypeJson, context);
         },
       },
       timeout.timeoutMs ?? limits.timeoutMsDefault,

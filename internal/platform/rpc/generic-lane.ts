@@ -1,4 +1,4 @@
-import type { Message } from "@bufbuild/protobuf";
+import type { DescMethod, Message, Registry } from "@bufbuild/protobuf";
 import {
   Code,
   ConnectError,
@@ -15,7 +15,6 @@ import {
 } from "@connectrpc/connect/protocol";
 import { parseTimeout as parseConnectTimeout } from "@connectrpc/connect/protocol-connect";
 import { parseTimeout as parseGrpcTimeout } from "@connectrpc/connect/protocol-grpc";
-import type { DescMethod } from "@bufbuild/protobuf";
 import { addressKey } from "../identity/address.ts";
 import { callerKey } from "../identity/caller.ts";
 import type { RpcLimits } from "./limits.ts";
@@ -31,6 +30,8 @@ export type GenericHandler = (request: UniversalServerRequest, address: string) 
 export interface GenericLaneOptions {
   readonly protocols: "connect-and-grpc-web" | "grpc";
   readonly limits: RpcLimits;
+  /** Types that may stand in an Any of a reply or an error. */
+  readonly registry: Registry;
   /** Aborted when calls under way must end. */
   readonly shutdownSignal: AbortSignal;
 }
@@ -48,6 +49,7 @@ export function createGenericLane(
     grpc: options.protocols === "grpc",
     readMaxBytes: limits.readBytesMax,
     writeMaxBytes: limits.writeBytesMax,
+    jsonOptions: { registry: options.registry },
     acceptCompression: [compressionGzip, compressionBrotli],
     shutdownSignal: options.shutdownSignal,
     requestGate: async (context) => {

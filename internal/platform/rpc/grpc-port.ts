@@ -25,6 +25,7 @@ export function createGrpcPort(options: PortDeps & { readonly served: readonly S
   const lane = createGenericLane(options.plans, steps, {
     protocols: "grpc",
     limits,
+    registry: options.registry,
     shutdownSignal: options.shutdownSignal,
   });
   const sessions = new Set<ServerHttp2Session>();

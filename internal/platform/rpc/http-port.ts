@@ -1,4 +1,5 @@
 import { universalServerRequestFromFetch, universalServerResponseToFetch } from "@connectrpc/connect/protocol";
+import type { Registry } from "@bufbuild/protobuf";
 import type { Server } from "bun";
 import type { Clock } from "../clock/clock.ts";
 import type { Logger } from "../telemetry/logger.ts";
@@ -9,6 +10,7 @@ import { createGenericLane } from "./generic-lane.ts";
 import type { RpcLimits } from "./limits.ts";
 import type { MethodPlan } from "./method-plan.ts";
 import { PortTakenError } from "./port-taken-error.ts";
+import { createRestLane, planRoutes } from "./rest-lane.ts";
 import type { Steps } from "./steps.ts";
 
 /** Answers a request that is no RPC: a page, a file, metrics. */
@@ -19,6 +21,7 @@ export interface PortDeps {
   readonly plans: ReadonlyMap<string, MethodPlan>;
   readonly steps: Steps;
   readonly limits: RpcLimits;
+  readonly registry: Registry;
   readonly clock: Clock;
   readonly log: Logger;
   readonly readiness: () => string | undefined;
@@ -47,15 +50,17 @@ export function createHttpPort(
     readonly extraRoutes: Readonly<Record<string, ExtraRoute>>;
   },
 ): Port {
-  const { steps, limits, readiness } = options;
+  const { steps, limits, registry, readiness } = options;
   const generic = createGenericLane(options.plans, steps, {
     protocols: "connect-and-grpc-web",
     limits,
+    registry,
     shutdownSignal: options.shutdownSignal,
   });
-  const fast = createFastLane(options.plans, limits, options);
+  const fast = createFastLane(options.plans, registry, limits, options);
+  const rest = createRestLane(planRoutes(options.plans, registry), registry, limits, options);
   const cors = createCors(options.cors);
-  const extra = createExtraRoutes({
+  const routes = Object.entries<ExtraRoute>({
     ...options.extraRoutes,
     "/healthz": () => text(200, "ok"),
     "/readyz": () => {
@@ -63,6 +68,10 @@ export function createHttpPort(
       return reason === undefined ? text(200, "ok") : text(503, reason);
     },
   });
+  const pages = new Map(routes.filter(([path]) => !path.endsWith("/*")));
+  const wildcards = routes
+    .filter(([path]) => path.endsWith("/*"))
+    .map(([path, route]) => [path.slice(0, -1), route] as const);
   let server: Server<undefined> | undefined;
 
   const addressOf = (request: Request): string =>
@@ -81,8 +90,12 @@ export function createHttpPort(
       const response = await handler(universalServerRequestFromFetch(request, {}), addressOf(request));
       return universalServerResponseToFetch(response);
     }
-    const route = extra(path);
-    if (route !== undefined) return route(request);
+    const page = pages.get(path);
+    if (page !== undefined) return page(request);
+    const resource = rest(request, path, () => addressOf(request));
+    if (resource !== undefined) return resource;
+    const below = wildcards.find(([prefix]) => path.startsWith(prefix));
+    if (below !== undefined) return below[1](request);
     return Response.json(
       { error: { code: 404, status: "NOT_FOUND", message: `there is nothing at ${path}` } },
       { status: 404 },
@@ -149,16 +162,6 @@ export function tlsOf(tls: NonNullable<PortDeps["tls"]>): {
 } {
   const { key, cert, ca } = tls;
   return ca === undefined ? { key, cert } : { key, cert, ca, requestCert: true, rejectUnauthorized: true };
-}
-
-function createExtraRoutes(routes: Readonly<Record<string, ExtraRoute>>): (path: string) => ExtraRoute | undefined {
-  const exact = new Map<string, ExtraRoute>();
-  const below: [prefix: string, route: ExtraRoute][] = [];
-  for (const [path, route] of Object.entries(routes)) {
-    if (path.endsWith("/*")) below.push([path.slice(0, -1), route]);
-    else exact.set(path, route);
-  }
-  return (path) => exact.get(path) ?? below.find(([prefix]) => path.startsWith(prefix))?.[1];
 }
 
 function text(status: number, body: string): Response {

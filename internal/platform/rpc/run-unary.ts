@@ -1,5 +1,5 @@
 import { create, type Message } from "@bufbuild/protobuf";
-import type { ConnectError } from "@connectrpc/connect";
+import { ConnectError } from "@connectrpc/connect";
 import type { Clock } from "../clock/clock.ts";
 import { LazyContext, type CallOrigin } from "./lazy-context.ts";
 import type { MethodPlan, UnaryHandler } from "./method-plan.ts";
@@ -8,7 +8,7 @@ import type { Call, Steps } from "./steps.ts";
 /** How a lane of our own reads a request and answers it. */
 export interface UnaryLane {
   readonly protocol: string;
-  /** Reads and parses the request. Errors that it throws are the protocol's. */
+  /** Reads and parses the request. A ConnectError that it throws is the protocol's. */
   read(): Promise<Message>;
   /** The response to a reply; what it throws is the handler's fault. */
   reply(message: Message, context: LazyContext): Response;
@@ -85,7 +85,7 @@ async function work(
   try {
     request = await lane.read();
   } catch (error) {
-    throw new ProtocolFailure(error as ConnectError);
+    throw error instanceof ConnectError ? new ProtocolFailure(error) : error;
   }
   steps.accept(call, request, header.get("idempotency-key"));
   const handler = plan.handler as unknown as UnaryHandler;

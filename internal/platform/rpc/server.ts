@@ -7,6 +7,7 @@ import type { Logger } from "../telemetry/logger.ts";
 import type { CorsOptions } from "./cors.ts";
 import { createGrpcPort } from "./grpc-port.ts";
 import { createHttpPort, type ExtraRoute } from "./http-port.ts";
+import { createJsonRegistry } from "./json-registry.ts";
 import { defaultRpcLimits, type RpcLimits } from "./limits.ts";
 import { createErrorMapper, errorDomain } from "./map-error.ts";
 import { planMethods } from "./method-plan.ts";
@@ -92,6 +93,7 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
     plans,
     steps,
     limits,
+    registry: createJsonRegistry(options.served),
     clock,
     readiness,
     log: options.log,

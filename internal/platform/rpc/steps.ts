@@ -56,6 +56,8 @@ export interface Steps {
   fail(call: Call, thrown: unknown): ConnectError;
   /** The same for an error that the protocol library made itself. */
   failProtocol(call: Call, error: ConnectError): ConnectError;
+  /** Gives an error outside of any call its reason. */
+  describe(error: ConnectError): ConnectError;
   /** Ends the call. Idempotent. */
   end(call: Call): void;
   /** Calls under way. */
@@ -125,6 +127,7 @@ export function createSteps(deps: StepsDeps): Steps {
     },
     fail: (call, thrown) => remember(call, errors.map(thrown)),
     failProtocol: (call, error) => remember(call, errors.mapProtocol(error)),
+    describe: (error) => errors.map(error).error,
     end: (call) => {
       if (call.ended) return;
       call.ended = true;
