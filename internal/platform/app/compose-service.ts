@@ -3,13 +3,14 @@ import { createClient, type Client, type ServiceImpl, type Transport } from "@co
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
 import { MuinError } from "../errors/muin-error.ts";
-import { createPublish } from "../events/create-publish.ts";
 import type { Consumer, EventBus } from "../events/event-bus.ts";
-import { createOutboxRelay, type OutboxRelay } from "../events/outbox-relay.ts";
-import { topicOf } from "../events/topics.ts";
+import { createInboxPruner } from "../events/inbox.ts";
+import { createOutboxRelay, createPublish, type OutboxRelay } from "../events/outbox.ts";
+import { topicOf, topicsOf } from "../events/topics.ts";
 import { migrate, type MigrateOptions } from "../postgres/migrate.ts";
 import { openDatabase, openReadOnlyDatabase } from "../postgres/open-database.ts";
 import { openRedis, openRedisReader } from "../redis/open-redis.ts";
+import { activeTrace } from "../telemetry/active-trace.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { Tracing } from "../telemetry/tracing.ts";
@@ -87,7 +88,7 @@ export function composeService(info: ServiceInfo, wiring: Wiring): ComposedServi
       ]),
     ),
     stores: Object.fromEntries(opened.map(({ name, handle }) => [name, handle])) as never, // Typed by the declaration.
-    publish: createPublish({ source, clock, random }),
+    publish: createPublish({ source, clock, random, currentTraceparent }),
     bus: {
       publish: async (records, fence) => {
         const foreign = records.find(({ topic }) => !topics.has(topic));
@@ -114,7 +115,6 @@ export function composeService(info: ServiceInfo, wiring: Wiring): ComposedServi
       : createOutboxRelay({
           service: info.name,
           database: owned.database,
-          listenUrl: wiring.storeUrl(info, owned.name),
           bus,
           clock,
           random,
@@ -124,8 +124,21 @@ export function composeService(info: ServiceInfo, wiring: Wiring): ComposedServi
   const consumers: readonly Consumer[] = subscriptionsOf(info, handled, wiring.tracing).map((subscription) =>
     bus.subscribe(subscription),
   );
+  const consumed = topicsOf(info.consumes.map(({ schema }) => schema));
+  const pruner =
+    owned?.database === undefined || consumed.length === 0
+      ? undefined
+      : createInboxPruner({
+          service: info.name,
+          database: owned.database,
+          bus,
+          retentionMs: Math.max(...consumed.map(({ retentionMs }) => retentionMs)),
+          clock,
+          log,
+        });
   const work = createGroup(info.name, [
     ...(relay === undefined ? [] : [relay]),
+    ...(pruner === undefined ? [] : [pruner]),
     ...consumers,
     ...extras.flatMap((extra) => (extra.part === "background" ? [extra.component] : [])),
   ]);
@@ -216,6 +229,10 @@ function gate(impl: ServiceImpl<DescService>, service: string, isUp: () => boole
       return [method, gated as ServiceImpl<DescService>[string]];
     }),
   );
+}
+
+function currentTraceparent(): string {
+  return activeTrace()?.traceparent ?? "";
 }
 
 /** A cache, a replica and another service's views can be away: who uses them serves without, or says so per call. */

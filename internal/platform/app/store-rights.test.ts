@@ -58,19 +58,19 @@ describe("rights derived from declarations", () => {
   });
 
   test.each([
-    ["KEYS", "*"],
-    ["SCAN", "0"],
-    ["RANDOMKEY"],
-    ["DBSIZE"],
-    ["FLUSHALL"],
-    ["CONFIG", "GET", "*"],
-    ["ACL", "LIST"],
-    ["DEBUG", "SLEEP", "0"],
-    ["CLIENT", "LIST"],
-    ["MONITOR"],
-    ["SHUTDOWN", "NOSAVE"],
-  ])("refuse %p, which would show or touch what belongs to others", async (...command) => {
-    const [name = "", ...args] = command;
+    "KEYS *",
+    "SCAN 0",
+    "RANDOMKEY",
+    "DBSIZE",
+    "FLUSHALL",
+    "CONFIG GET *",
+    "ACL LIST",
+    "DEBUG SLEEP 0",
+    "CLIENT LIST",
+    "MONITOR",
+    "SHUTDOWN NOSAVE",
+  ])("refuse %s, which would show or touch what belongs to others", async (command) => {
+    const [name = "", ...args] = command.split(" ");
     for (const rights of [...redisRights(writer), ...redisRights(reader), eventsRights("process")]) {
       const user = await as(rights.user, rights.rules);
       expect(user.call(name, ...args)).rejects.toThrow("NOPERM");

@@ -1,0 +1,4 @@
+import { countRead } from "../../internal/count/read/definition.ts";
+import { runService } from "../../internal/platform/app/run-service.ts";
+
+await runService(countRead);

@@ -1,0 +1,4 @@
+import { countWrite } from "../../internal/count/write/definition.ts";
+import { runService } from "../../internal/platform/app/run-service.ts";
+
+await runService(countWrite);

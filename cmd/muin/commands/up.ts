@@ -1,0 +1,174 @@
+import { Option, type Command } from "commander";
+import { catalog } from "../../../internal/catalog.ts";
+import { authConfig } from "../../../internal/identity/auth/config.ts";
+import { auth } from "../../../internal/identity/auth/definition.ts";
+import type { published } from "../../../internal/identity/auth/events.ts";
+import { createAuthSetup, operatorScopes } from "../../../internal/identity/auth/setup.ts";
+import { platformConfig, type PlatformConfig } from "../../../internal/platform/app/platform-config.ts";
+import { runUntilSignal } from "../../../internal/platform/app/run-until-signal.ts";
+import { createStandalone, type Standalone } from "../../../internal/platform/app/standalone.ts";
+import { version } from "../../../internal/platform/app/version.ts";
+import type { Random } from "../../../internal/platform/clock/random.ts";
+import { Secret, secret, text } from "../../../internal/platform/config/fields.ts";
+import { readConfig } from "../../../internal/platform/config/read-config.ts";
+import { createPublish } from "../../../internal/platform/events/outbox.ts";
+import { defaultDataPath, type Credentials } from "../../../internal/platform/local/data-folder.ts";
+import { openDatabase } from "../../../internal/platform/postgres/open-database.ts";
+import { PortTakenError } from "../../../internal/platform/rpc/port-taken-error.ts";
+import { createLogger } from "../../../internal/platform/telemetry/create-logger.ts";
+import type { Cli } from "../cli.ts";
+import { Failure } from "../failure.ts";
+import { examples, wholeNumber } from "../options.ts";
+
+interface UpOptions {
+  readonly dataDir?: string;
+  readonly host?: string;
+  readonly httpPort?: number;
+  readonly grpcPort?: number;
+  readonly json?: boolean;
+}
+
+/** 144 bits: a password nobody guesses. */
+const passwordBytes = 18;
+
+/** Settings of the first start. */
+export function upConfig(random: Random) {
+  return {
+    adminEmail: text("ADMIN_EMAIL", { doc: "Address of the first administrator.", default: "admin@localhost" }),
+    adminPassword: secret("ADMIN_PASSWORD", {
+      doc: "Password of the first administrator. Default: a random one, shown once.",
+      default: new Secret(Buffer.from(random.bytes(passwordBytes)).toString("base64url")),
+    }),
+  } as const;
+}
+
+const demoScopes = ["counts.read", "counts.write", "counts.manage"] as const;
+
+/** What the first start made, for the table. */
+interface FirstSteps {
+  readonly credentials: Credentials;
+  readonly email: string;
+  /** Only when the administrator was just made. */
+  readonly password: string | undefined;
+}
+
+/** Registers `up`. */
+export function registerUp(program: Command, cli: Cli): void {
+  const port = wholeNumber(0, 65_535);
+  const command = program
+    .command("up")
+    .description("run all of Muin on this machine, on PostgreSQL and Redis servers of its own, until interrupted")
+    .option("--data-dir <folder>", "where data lies (MUIN_DATA_DIR)")
+    .option("--host <address>", "address to listen on (MUIN_HOST; default 127.0.0.1)")
+    .option(
+      "--http-port <port>",
+      "port of Connect, gRPC-Web, REST and pages; 0 takes any free one (MUIN_HTTP_PORT; 8080)",
+      port,
+    )
+    .option("--grpc-port <port>", "port of native gRPC; 0 takes any free one (MUIN_GRPC_PORT; 9090)", port)
+    .addOption(new Option("--json", "print the table as one JSON object on one line"))
+    .action(async (options: UpOptions) => {
+      const code = await up(options, cli);
+      if (code !== 0) throw new Failure("failed", "Muin did not stop cleanly: the log says what was left");
+    });
+  examples(command, "muin up", "muin up --data-dir ./data --http-port 0 --grpc-port 0 --json");
+}
+
+async function up(options: UpOptions, cli: Cli): Promise<number> {
+  const { env, output, clock, random } = cli;
+  const read = readConfig("", platformConfig, env);
+  const settings: PlatformConfig = {
+    ...read,
+    host: options.host ?? read.host,
+    httpPort: options.httpPort ?? read.httpPort,
+    grpcPort: options.grpcPort ?? read.grpcPort,
+    // On a terminal, routine lines would bury the table.
+    logLevel: output.terminal && env["MUIN_LOG_LEVEL"] === undefined ? "warn" : read.logLevel,
+  };
+  const log = createLogger({ level: settings.logLevel, service: "muin", destination: "stderr" });
+  const muin = createStandalone({
+    catalog,
+    dataDir: options.dataDir ?? env["MUIN_DATA_DIR"] ?? defaultDataPath(env),
+    settings,
+    env,
+    report: (line) => output.note(line),
+    clock,
+    random,
+    log,
+  });
+  try {
+    return await runUntilSignal(muin, {
+      log,
+      onStarted: async () => print(await takeFirstSteps(muin, cli), muin, options.json === true, cli),
+    });
+  } catch (error) {
+    if (!(error instanceof PortTakenError)) throw error;
+    const flag = error.which === "http" ? "--http-port" : "--grpc-port";
+    throw new Failure(
+      "failed",
+      `${error.message}; end that program, or choose another port with ${flag} (0 takes any free one)`,
+    );
+  }
+}
+
+/** Makes the first administrator and the keys, as far as they are missing. */
+async function takeFirstSteps(muin: Standalone, cli: Cli): Promise<FirstSteps> {
+  const { clock, random } = cli;
+  const { adminEmail, adminPassword } = readConfig("", upConfig(random), cli.env);
+  const password = adminPassword.reveal();
+  const database = openDatabase({
+    url: muin.storeUrl(auth, "database"),
+    poolMax: 1,
+    applicationName: "muin-up",
+  });
+  await database.start();
+  try {
+    const setup = createAuthSetup({
+      database,
+      publish: createPublish<typeof published>({ source: "/muin/auth", clock, random, currentTraceparent: () => "" }),
+      config: readConfig(auth.name, authConfig, muin.env),
+      clock,
+      random,
+    });
+    const created = await setup.ensureAdministrator({ email: adminEmail, password });
+    const kept = await muin.folder.readCredentials();
+    const demo = await setup.ensureApiKey({ name: "demo", scopes: demoScopes, kept: kept?.api_key });
+    const operator = await setup.ensureApiKey({ name: "operator", scopes: operatorScopes, kept: kept?.operator_key });
+    const credentials: Credentials = { api_key: demo.secret, operator_key: operator.secret };
+    if (demo.created || operator.created) await muin.folder.saveCredentials(credentials);
+    return { credentials, email: adminEmail, password: created ? password : undefined };
+  } finally {
+    await database.stop();
+  }
+}
+
+function print(steps: FirstSteps, muin: Standalone, asJson: boolean, { output }: Cli): void {
+  const { http, grpc } = muin.addresses();
+  const { path } = muin.folder;
+  const { credentials, email, password } = steps;
+  if (asJson) {
+    output.json({
+      http,
+      grpc,
+      data_dir: path,
+      admin: { email, ...(password === undefined ? {} : { password }) },
+      api_key: credentials.api_key,
+    });
+    return;
+  }
+  const row = (name: string, value: string): void => output.print(`  ${output.paint("dim", name.padEnd(9))}${value}`);
+  output.print(output.paint("bold", `Muin ${version} is ready.`));
+  output.print("");
+  row("HTTP", `${http}  Connect, gRPC-Web, REST, status page`);
+  row("gRPC", `${grpc}  with health and reflection`);
+  row("data", path);
+  row("admin", password === undefined ? email : `${email}  password ${password}  (shown once)`);
+  row("API key", credentials.api_key);
+  output.print("");
+  output.print("Try in another terminal:");
+  output.print("  npm run muin -- counts create visits");
+  output.print("  npm run muin -- counts inc visits");
+  output.print(`  curl -H 'Authorization: Bearer ${credentials.api_key}' ${http}/api/v1/counts/visits`);
+  output.print("");
+  output.print("Ctrl-C stops it.");
+}
