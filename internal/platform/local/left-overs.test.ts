@@ -1,0 +1,152 @@
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { copyFile, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Redis } from "ioredis";
+import postgres from "postgres";
+import { systemClock } from "../clock/clock.ts";
+import { eventually } from "../testing/eventually.ts";
+import { silentLog, startLocalStores, startStoresProcess } from "../testing/local-stores.ts";
+import { endLeftOvers } from "./left-overs.ts";
+
+/** A second start must be ready within this. */
+const SECOND_START_MS_MAX = 5000;
+
+let path = "";
+
+beforeEach(async () => {
+  const parent = await mkdtemp(join(tmpdir(), "muin-left-overs-"));
+  Bun.spawnSync(["chmod", "o+x", parent]); // For the account that PostgreSQL runs as when we are root.
+  path = join(parent, "data");
+});
+
+afterEach(async () => {
+  await rm(join(path, ".."), { recursive: true, force: true });
+});
+
+/** Whether the process runs. One that has ended and that nobody has waited for yet (a zombie) does not. */
+function isAlive(pid: number): boolean {
+  try {
+    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch {
+    return false; // There is none.
+  }
+}
+
+function spawnIn(folder: string, command: string): Bun.Subprocess {
+  return Bun.spawn([command, "60"], { cwd: folder, stdio: ["ignore", "ignore", "ignore"] });
+}
+
+/** Writes to both stores until they fail; returns how many writes each had acknowledged. */
+async function writeUntilCut(redisUrl: string, sqlUrl: string): Promise<{ redis: number; sql: number }> {
+  const client = new Redis(redisUrl, { retryStrategy: () => null, maxRetriesPerRequest: 0 });
+  client.on("error", () => undefined);
+  const sql = postgres(sqlUrl, { max: 1, onnotice: () => undefined });
+  await sql`CREATE TABLE written (v int)`;
+  const done = { redis: 0, sql: 0 };
+  const toRedis = async (): Promise<void> => {
+    for (;;) done.redis = await client.incr("count:written");
+  };
+  const toSql = async (): Promise<void> => {
+    for (;;) {
+      await sql`INSERT INTO written VALUES (1)`;
+      done.sql += 1;
+    }
+  };
+  await Promise.allSettled([toRedis(), toSql()]);
+  client.disconnect();
+  await sql.end({ timeout: 0 });
+  return done;
+}
+
+describe("after kill -9 of Muin", () => {
+  test("the next start ends its servers and loses nothing that was acknowledged", async () => {
+    const first = await startStoresProcess(path);
+    const writing = writeUntilCut(first.report.redisUrl, first.report.schemaUrl);
+    const probe = new Redis(first.report.redisUrl);
+    await eventually(async () => expect(Number(await probe.get("count:written"))).toBeGreaterThan(50));
+    probe.disconnect();
+    first.child.kill("SIGKILL");
+    await first.child.exited;
+    expect(first.report.pids.map(isAlive)).toEqual([true, true, true, true]);
+
+    const startedAt = performance.now();
+    const second = await startLocalStores(path);
+    expect(performance.now() - startedAt).toBeLessThan(SECOND_START_MS_MAX);
+    try {
+      expect(first.report.pids.filter(isAlive)).toEqual([]);
+      const done = await writing;
+      expect(done.sql).toBeGreaterThan(0);
+      const client = new Redis(second.stores.redisUrl("counts", "count-write"));
+      const kept = Number(await client.get("count:written"));
+      client.disconnect();
+      const sql = postgres(second.stores.postgresUrl("counts", "counts_schema"), { max: 1 });
+      const [row] = await sql<{ n: number }[]>`SELECT count(*)::int AS n FROM written`;
+      await sql.end();
+      // One more than acknowledged is right: the last write may have been done and its reply cut off.
+      expect([0, 1]).toContain(kept - done.redis);
+      expect([0, 1]).toContain((row?.n ?? 0) - done.sql);
+    } finally {
+      await second.stop();
+    }
+  });
+
+  test("servers that were halted are ended too, and stop ends all there are", async () => {
+    const first = await startStoresProcess(path);
+    first.child.kill("SIGKILL");
+    await first.child.exited;
+    for (const pid of first.report.pids) process.kill(pid, "SIGSTOP");
+    const second = await startLocalStores(path);
+    expect(first.report.pids.filter(isAlive)).toEqual([]);
+    const pids = (await second.stores.status()).stores.map(({ pid }) => pid ?? 0);
+    const stoppedAt = performance.now();
+    await second.stop();
+    expect(performance.now() - stoppedAt).toBeLessThan(7000);
+    expect(pids.filter(isAlive)).toEqual([]);
+  });
+
+  test("a data folder that is in use is left alone", async () => {
+    const first = await startStoresProcess(path);
+    try {
+      const error = await startLocalStores(path).then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      expect(String(error)).toContain(`(process ${first.child.pid})`);
+      expect(first.report.pids.map(isAlive)).toEqual([true, true, true, true]);
+    } finally {
+      first.child.kill("SIGTERM");
+      expect(await first.child.exited).toBe(0);
+    }
+    expect(first.report.pids.filter(isAlive)).toEqual([]);
+  });
+});
+
+describe("what counts as a left-over", () => {
+  test("the program's name and the working directory together", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "muin-place-"));
+    const elsewhere = await mkdtemp(join(tmpdir(), "muin-place-"));
+    const program = join(elsewhere, "our-server");
+    await copyFile("/bin/sleep", program);
+    const ours = spawnIn(folder, program);
+    const otherPlace = spawnIn(elsewhere, program);
+    const otherProgram = spawnIn(folder, "/bin/sleep");
+    try {
+      const options = {
+        folder,
+        programs: ["our-server"],
+        signal: "SIGTERM",
+        clock: systemClock,
+        log: silentLog,
+      } as const;
+      expect(await endLeftOvers(options)).toBe(1);
+      expect(await endLeftOvers(options)).toBe(0);
+      expect([ours, otherPlace, otherProgram].map(({ pid }) => isAlive(pid))).toEqual([false, true, true]);
+    } finally {
+      for (const child of [ours, otherPlace, otherProgram]) child.kill("SIGKILL");
+      await Promise.all([ours, otherPlace, otherProgram].map((child) => child.exited));
+      for (const place of [folder, elsewhere]) await rm(place, { recursive: true, force: true });
+    }
+  });
+});
