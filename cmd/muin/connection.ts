@@ -1,11 +1,11 @@
-import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { DescService } from "@bufbuild/protobuf";
 import { type Client, Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
 import { createFetchClient } from "@connectrpc/connect/protocol";
 import { createTransport } from "@connectrpc/connect/protocol-connect";
-import type { Environment } from "../../internal/platform/config/read-config.ts";
+import { type Environment, readConfig } from "../../internal/platform/config/read-config.ts";
 import { defaultDataPath, readCredentials, readRunRecord } from "../../internal/platform/local/data-folder.ts";
+import { cliConfig } from "./cli-config.ts";
 import { Failure } from "./failure.ts";
 
 /** How long a call may take unless it says otherwise, in milliseconds. */
@@ -33,11 +33,12 @@ export interface Connection {
  * on the local data folder, by default with the operator key kept there. The operator key is sent nowhere else.
  */
 export async function connect(options: ConnectionOptions, env: Environment): Promise<Connection> {
-  const url = options.url ?? (options.dataDir === undefined ? env["MUIN_URL"] : undefined);
-  const given = await givenKey(env);
+  const settings = readConfig("", cliConfig, env);
+  const given = settings.apiKey.reveal() === "" ? undefined : settings.apiKey.reveal().trim();
+  const url = options.url ?? (options.dataDir === undefined && settings.url !== "" ? settings.url : undefined);
   if (url !== undefined) return connection(baseUrl(url), given);
 
-  const folder = resolve(options.dataDir ?? env["MUIN_DATA_DIR"] ?? defaultDataPath(env));
+  const folder = resolve(options.dataDir ?? (settings.dataDir === "" ? defaultDataPath(env) : settings.dataDir));
   const local = await ownerOnly(folder, readRunRecord);
   if (local?.http === undefined) {
     throw new Failure(
@@ -71,20 +72,6 @@ function baseUrl(text: string): string {
     throw new Failure("usage", `"${text}" is not a URL; write it like http://127.0.0.1:8080`);
   }
   return url.href.replace(/\/+$/, "");
-}
-
-async function givenKey(env: Environment): Promise<string | undefined> {
-  const key = env["MUIN_API_KEY"];
-  const path = env["MUIN_API_KEY_FILE"];
-  if (key !== undefined && path !== undefined) {
-    throw new Failure("usage", "MUIN_API_KEY and MUIN_API_KEY_FILE are both set; give one of them");
-  }
-  if (path === undefined) return key === "" ? undefined : key;
-  try {
-    return (await readFile(path, "utf8")).trim();
-  } catch (error) {
-    throw new Failure("usage", `MUIN_API_KEY_FILE names ${path}, which cannot be read`, { cause: error });
-  }
 }
 
 function connection(url: string, key: string | undefined): Connection {
@@ -123,7 +110,7 @@ function reachingFetch(url: string): typeof globalThis.fetch {
     } catch (error) {
       if (request.signal.aborted) throw error;
       const code = error instanceof Error && "code" in error ? error.code : undefined;
-      if (code === "ConnectionRefused" || code === "ENOTFOUND") {
+      if (code === "ECONNREFUSED" || code === "ENOTFOUND") {
         const text = `no Muin answers at ${url}; start it with "muin up", or name another with --url`;
         throw new ConnectError(text, Code.Unavailable, undefined, undefined, new ConnectionRefused(text));
       }

@@ -28,9 +28,8 @@ export function toFailure(error: unknown): Failure {
   if (error instanceof Failure) return error;
   if (error instanceof ConnectError) return new Failure(exitOf(error), sentenceOf(error), { cause: error });
   if (error instanceof ImportOptionsError) return new Failure("usage", error.message);
-  if (error instanceof SourceError || error instanceof ConfigError || error instanceof TooManyValuesError) {
-    return new Failure("failed", error.message);
-  }
+  if (error instanceof ConfigError) return new Failure("usage", error.problems.join("; "));
+  if (error instanceof SourceError || error instanceof TooManyValuesError) return new Failure("failed", error.message);
   return new Failure("failed", error instanceof Error ? error.message : String(error), { cause: error });
 }
 

@@ -1,8 +1,10 @@
 import { Command, CommanderError } from "commander";
 import type { Cli } from "./cli.ts";
+import { registerConfig } from "./commands/config.ts";
 import { registerCounts } from "./commands/counts.ts";
 import { registerDeadLetters } from "./commands/dead-letters.ts";
 import { registerEvents } from "./commands/events.ts";
+import { registerGraph } from "./commands/graph.ts";
 import { registerKeys } from "./commands/keys.ts";
 import { registerStatus } from "./commands/status.ts";
 import { registerVersion } from "./commands/version.ts";
@@ -36,6 +38,8 @@ function createProgram(cli: Cli): Command {
   registerKeys(program, cli);
   registerEvents(program, cli);
   registerDeadLetters(program, cli);
+  registerGraph(program, cli);
+  registerConfig(program, cli);
   registerVersion(program, cli);
   return program;
 }

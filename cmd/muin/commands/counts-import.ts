@@ -190,8 +190,8 @@ function report({ output }: Cli, options: ImportCommandOptions, result: ImportRe
   if (writes.size === 0) return;
   const rows = [...writes].toSorted(([a, x], [b, y]) => y - x || (a < b ? -1 : 1)).slice(0, countsShownMax);
   output.table(
-    ["COUNT", options.dryRun === true ? "LINES" : "ADDED"],
-    rows.map(([countId, delta]) => [countId, String(delta)]),
+    [options.dryRun === true ? "LINES" : "ADDED", "COUNT"],
+    rows.map(([countId, delta]) => [String(delta), countId]),
   );
   if (writes.size > rows.length) output.print(`and ${grouped(writes.size - rows.length)} more`);
 }

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import packageJson from "../../../package.json" with { type: "json" };
+import { version } from "../../../internal/platform/app/version.ts";
 import type { Cli } from "../cli.ts";
 import { examples } from "../options.ts";
 
@@ -10,7 +10,7 @@ export function registerVersion(program: Command, cli: Cli): void {
     .description("print the versions of Muin and of what it runs on")
     .option("--json", "print for a program: one JSON document")
     .action((options: { readonly json?: boolean }) => {
-      const facts = { version: packageJson.version, bun: Bun.version, platform: process.platform, arch: process.arch };
+      const facts = { version, bun: Bun.version, platform: process.platform, arch: process.arch };
       if (options.json === true) cli.output.json(facts);
       else cli.output.print(`muin ${facts.version} (bun ${facts.bun}, ${facts.platform} ${facts.arch})`);
     });

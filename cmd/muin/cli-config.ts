@@ -1,0 +1,17 @@
+import { secret, Secret, text } from "../../internal/platform/config/fields.ts";
+
+/** Settings of the command line itself. Empty means: not given. */
+export const cliConfig = {
+  url: text("URL", {
+    doc: "HTTP address of the Muin to talk to. Default: the one on the local data folder.",
+    default: "",
+  }),
+  apiKey: secret("API_KEY", {
+    doc: "Key to talk to it with. Default: the operator key in the local data folder, for the Muin that runs there.",
+    default: new Secret(""),
+  }),
+  dataDir: text("DATA_DIR", {
+    doc: "Data folder. Default: muin in XDG_DATA_HOME or ~/.local/share; for root /var/lib/muin.",
+    default: "",
+  }),
+} as const;
