@@ -1,0 +1,132 @@
+import { describe, expect, test } from "bun:test";
+import * as fc from "fast-check";
+import { createCountIds } from "./count-id.ts";
+import { createExtractor } from "./extract.ts";
+import { type Batch, type BatchLimits, createPlanner } from "./planner.ts";
+
+const header = "id,state\n";
+const row = fc.oneof(
+  { weight: 8, arbitrary: fc.constantFrom("1,TX", "2,tx", "3,CA", '4,"N\nY"', "5,주", "6,") },
+  { weight: 2, arbitrary: fc.constantFrom("bad", "", '7,"x"y', "8,\ud800") },
+);
+const file = fc
+  .tuple(fc.array(row, { maxLength: 40 }), fc.boolean())
+  .map(([rows, ended]) => Buffer.from(header + rows.join("\n") + (ended ? "\n" : "")));
+const limits = fc.record<BatchLimits>({
+  countsMax: fc.integer({ min: 1, max: 4 }),
+  bytesMax: fc.integer({ min: 1, max: 60 }),
+  assignedCharsMax: fc.integer({ min: 1, max: 20 }),
+});
+
+interface Position {
+  readonly offset: number;
+  readonly lines: number;
+  readonly owned: ReadonlyMap<string, string>;
+}
+
+const beginning: Position = { offset: 0, lines: 0, owned: new Map() };
+
+/** The batches of the part behind a position, as one run would make them. */
+function planFrom(bytes: Uint8Array, position: Position, batchLimits: BatchLimits, chunk: number): Batch[] {
+  const extractor = createExtractor({ format: "csv", by: ["state"], header: true, head: bytes, headIsAll: true });
+  const ids = createCountIds("s.");
+  for (const [value, countId] of position.owned) ids.restore(value, countId);
+  const planner = createPlanner({ ...position, extractor, ids, limits: batchLimits });
+  const batches: Batch[] = [];
+  for (let from = position.offset; from < bytes.length; from += chunk)
+    batches.push(...planner.push(bytes.subarray(from, from + chunk)));
+  return [...batches, ...planner.finish()];
+}
+
+function after(position: Position, batches: readonly Batch[]): Position {
+  const assigned = batches.flatMap(({ assignments }) =>
+    assignments.map(({ value, countId }) => [value, countId] as const),
+  );
+  return {
+    offset: batches.at(-1)?.offsetEnd ?? position.offset,
+    lines: position.lines + batches.reduce((sum, { lines }) => sum + lines, 0),
+    owned: new Map([...position.owned, ...assigned]),
+  };
+}
+
+function totals(batches: readonly Batch[]): unknown {
+  const writes = new Map<string, number>();
+  for (const batch of batches) {
+    for (const [countId, delta] of batch.writes) writes.set(countId, (writes.get(countId) ?? 0) + delta);
+  }
+  return {
+    writes: Object.fromEntries([...writes].toSorted(([a], [b]) => (a < b ? -1 : 1))),
+    bad: batches.reduce((sum, { badCount }) => sum + badCount, 0),
+    end: batches.at(-1)?.offsetEnd ?? 0,
+    lines: batches.reduce((sum, { lines }) => sum + lines, 0),
+  };
+}
+
+describe("batches", () => {
+  test("give the same totals when the import is cut after any batch and run again", () => {
+    fc.assert(
+      fc.property(file, limits, limits, fc.nat(), fc.integer({ min: 1, max: 30 }), (bytes, one, other, pick, chunk) => {
+        const whole = planFrom(bytes, beginning, one, 1 << 20);
+        const first = planFrom(bytes, beginning, one, chunk);
+        const done = first.slice(0, pick % (first.length + 1));
+        const rest = planFrom(bytes, after(beginning, done), other, chunk);
+        expect(totals([...done, ...rest])).toEqual(totals(whole));
+      }),
+    );
+  });
+
+  test("keep their limits, follow each other, and assign a value where it is first counted", () => {
+    fc.assert(
+      fc.property(file, limits, (bytes, batchLimits) => {
+        const seen = new Set<string>();
+        let offset = 0;
+        for (const batch of planFrom(bytes, beginning, batchLimits, 7)) {
+          expect(batch.offsetEnd).toBeGreaterThan(offset);
+          offset = batch.offsetEnd;
+          expect(batch.writes.size).toBeLessThanOrEqual(batchLimits.countsMax);
+          for (const { countId } of batch.assignments) {
+            expect(seen.has(countId)).toBe(false);
+            seen.add(countId);
+            expect(batch.writes.has(countId)).toBe(true);
+          }
+          for (const countId of batch.writes.keys()) expect(seen.has(countId)).toBe(true);
+          expect([...batch.writes.values()].reduce((sum, delta) => sum + delta, 0)).toBe(batch.counted);
+        }
+      }),
+    );
+  });
+
+  test("count what the eye counts, and number bad lines as an editor does", () => {
+    const bytes = Buffer.from('id,state\n1,TX\n2,"N\nY"\nbad\n\n3,tx\n4,TX');
+    const [batch, ...others] = planFrom(bytes, beginning, { countsMax: 9, bytesMax: 999, assignedCharsMax: 999 }, 5);
+    expect(others).toEqual([]);
+    expect(batch).toMatchObject({
+      offsetEnd: bytes.length,
+      lines: 8,
+      counted: 4,
+      badCount: 1,
+      bad: [{ line: 5, why: "it has 1 column, not 2", text: "bad" }],
+    });
+    expect([...(batch?.writes ?? [])]).toEqual([
+      ["s.tx", 2],
+      ["s.n-y", 1],
+      [expect.stringMatching(/^s\.tx-[0-9a-f]{6}$/), 1],
+    ]);
+  });
+
+  test("an unterminated last line is left when more may come", () => {
+    const extractor = createExtractor({
+      format: "csv",
+      by: ["1"],
+      header: false,
+      head: Buffer.from(""),
+      headIsAll: false,
+    });
+    const planner = createPlanner({ offset: 0, lines: 0, extractor, ids: createCountIds("") });
+    expect([...planner.push(Buffer.from("a,1\nb,2"))]).toEqual([]);
+    expect(planner.flush()).toMatchObject({ offsetEnd: 4, counted: 1 });
+    expect(planner.flush()).toBeUndefined();
+    expect([...planner.push(Buffer.from("2\n"))]).toEqual([]);
+    expect(planner.flush()).toMatchObject({ offsetEnd: 9, counted: 1 });
+  });
+});
