@@ -2,7 +2,7 @@ import { systemClock } from "../clock/clock.ts";
 import { systemRandom } from "../clock/random.ts";
 import { createDataFolder, type DataFolder } from "../local/data-folder.ts";
 import type { DatabaseSpec } from "../local/database-rights.ts";
-import { createLocalStores, type LocalStores } from "../local/local-stores.ts";
+import { createLocalStores, type LocalStores, type LocalStoresStatus } from "../local/local-stores.ts";
 import type { RedisServerSpec } from "../local/redis-server.ts";
 import type { Logger } from "../telemetry/logger.ts";
 
@@ -77,31 +77,59 @@ export interface StoresReport {
   readonly pids: readonly number[];
 }
 
-/** Starts the same in a process of its own, for tests that kill it. */
-export async function startStoresProcess(
-  path: string,
-): Promise<{ readonly child: Bun.Subprocess; readonly report: StoresReport }> {
-  const code = `import { reportLocalStores } from ${JSON.stringify(import.meta.path)}; await reportLocalStores(${JSON.stringify(path)});`;
-  const child = Bun.spawn([process.execPath, "-e", code], { stdin: "ignore", stdout: "pipe", stderr: "inherit" });
-  const reader = child.stdout.getReader();
-  let text = "";
-  while (!text.includes("\n")) {
-    const { done, value } = await reader.read();
-    if (done) throw new Error("the process with the stores ended");
-    text += new TextDecoder().decode(value);
-  }
-  return { child, report: JSON.parse(text) as StoresReport };
+/** Local stores that run in a process of their own, for tests that kill it. */
+export interface StoresProcess {
+  readonly child: Bun.Subprocess;
+  readonly report: StoresReport;
+  status(): Promise<LocalStoresStatus>;
 }
 
-/** The other side of `startStoresProcess`. */
-export async function reportLocalStores(path: string): Promise<void> {
-  const running = await startLocalStores(path);
-  process.on("SIGTERM", () => void running.stop());
+/** Starts the same as `startLocalStores` in another process; `wrapper` is a command that runs the command after it. */
+export async function startStoresProcess(path: string, wrapper: readonly string[] = []): Promise<StoresProcess> {
+  const child = Bun.spawn([...wrapper, process.execPath, import.meta.path, path], {
+    stdin: "pipe",
+    stdout: "pipe",
+    stderr: "inherit",
+  });
+  const answers = linesOf(child.stdout);
+  const answer = async (): Promise<unknown> => {
+    const { done, value } = await answers.next();
+    if (done === true) throw new Error("the process with the stores ended");
+    return JSON.parse(value);
+  };
+  return {
+    child,
+    report: (await answer()) as StoresReport,
+    status: async () => {
+      await child.stdin.write("status\n");
+      await child.stdin.flush();
+      return (await answer()) as LocalStoresStatus;
+    },
+  };
+}
+
+async function* linesOf(stream: ReadableStream<Uint8Array<ArrayBuffer>>): AsyncGenerator<string, undefined> {
+  let rest = "";
+  for await (const text of stream.pipeThrough(new TextDecoderStream())) {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop() ?? "";
+    yield* lines;
+  }
+}
+
+function say(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value)}\n`);
+}
+
+if (import.meta.main) {
+  const running = await startLocalStores(process.argv[2] ?? "");
+  process.on("SIGTERM", () => void running.stop().then(() => process.exit(0)));
   const { stores } = await running.stores.status();
   const report: StoresReport = {
     redisUrl: running.stores.redisUrl("counts", "count-write"),
     schemaUrl: running.stores.postgresUrl("counts", "counts_schema"),
     pids: stores.flatMap(({ pid }) => (pid === undefined ? [] : [pid])),
   };
-  process.stdout.write(`${JSON.stringify(report)}\n`);
+  say(report);
+  for await (const _ of console) say(await running.stores.status());
 }
