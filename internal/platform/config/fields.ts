@@ -70,24 +70,6 @@ export function int(
   };
 }
 
-/** A decimal number within inclusive bounds. */
-export function decimal(
-  name: string,
-  options: FieldOptions<number> & { readonly min: number; readonly max: number },
-): ConfigField<number> {
-  return {
-    name,
-    accepts: `number, ${options.min} to ${options.max}`,
-    doc: options.doc,
-    default: options.default,
-    parse: (text) => {
-      const value = /^-?\d{1,16}(\.\d{1,16})?$/.test(text) ? Number(text) : Number.NaN;
-      return value >= options.min && value <= options.max ? value : undefined;
-    },
-    redact: asIs,
-  };
-}
-
 /** An absolute URL of one of the listed schemes, such as "redis". A password in it is never printed. */
 export function url(
   name: string,

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
-import { decimal, flag, int, oneOf, secret, text, url } from "./fields.ts";
+import { flag, int, oneOf, secret, text, url } from "./fields.ts";
 import { ConfigError, describeConfig, findUnknown, readConfig } from "./read-config.ts";
 
 const fields = {
@@ -11,7 +11,6 @@ const fields = {
   label: text("LABEL", { doc: "Shown to people.", default: "none" }),
   level: oneOf("LEVEL", ["info", "debug"], { doc: "How much is said.", default: "info" }),
   pepper: secret("PEPPER", { doc: "Mixed into hashes." }),
-  ratio: decimal("RATIO", { doc: "Share of calls.", default: 0.25, min: 0, max: 1 }),
   store: url("STORE_URL", { doc: "Where values are.", schemes: ["redis", "rediss"] }),
   strict: flag("STRICT", { doc: "Refuse more.", default: false }),
 } as const;
@@ -33,13 +32,11 @@ describe("readConfig", () => {
       MUIN_COUNT_WRITE_PEPPER: "hot",
       MUIN_COUNT_WRITE_STORE_URL: "redis://u:p@h:1/0",
       MUIN_COUNT_WRITE_STRICT: "true",
-      MUIN_COUNT_WRITE_RATIO: "0.5",
     });
     expect(rest).toEqual({
       batchMax: 100,
       label: "none",
       level: "info",
-      ratio: 0.5,
       store: "redis://u:p@h:1/0",
       strict: true,
     });
@@ -56,7 +53,6 @@ describe("readConfig", () => {
           MUIN_LABEL: "",
           MUIN_LEVEL: "loud",
           MUIN_PEPPER: long,
-          MUIN_RATIO: "1e3",
           MUIN_STORE_URL: "http://user:hunter2@/x@host",
           MUIN_STRICT: "yes",
         }),
@@ -66,7 +62,6 @@ describe("readConfig", () => {
       "MUIN_LABEL got an empty text, accepts text",
       `MUIN_LEVEL got "loud", accepts info | debug`,
       `MUIN_PEPPER got "[redacted]", accepts secret text`,
-      `MUIN_RATIO got "1e3", accepts number, 0 to 1`,
       `MUIN_STORE_URL got "http://[redacted]@host", accepts redis://… | rediss://…`,
       `MUIN_STRICT got "yes", accepts true | false`,
     ]);
@@ -113,7 +108,6 @@ test("describeConfig shows values and sources, good or bad", () => {
     ["MUIN_LABEL", "none", "default", false],
     ["MUIN_LEVEL", "loud", "environment", true],
     ["MUIN_PEPPER", undefined, "default", true],
-    ["MUIN_RATIO", "0.25", "default", false],
     ["MUIN_STORE_URL", "redis://[redacted]@h", "environment", false],
     ["MUIN_STRICT", "false", "default", false],
   ]);

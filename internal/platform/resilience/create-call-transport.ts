@@ -133,7 +133,7 @@ export function createCallTransport(options: CallTransportOptions): Transport {
       if (budgetMs <= 0) throw lateError(target);
       const endMs = clock.monotonic() + budgetMs;
       const attemptOnce = async (whileWanted: AbortSignal) => {
-        const hadMs = endMs - clock.monotonic();
+        const hadMs = Math.max(1, Math.floor(endMs - clock.monotonic())); // Travels in whole milliseconds.
         const span = begin(method);
         const headers = new Headers(header);
         if (span.traceparent !== undefined) headers.set("traceparent", span.traceparent);
@@ -165,7 +165,7 @@ export function createCallTransport(options: CallTransportOptions): Transport {
     },
 
     stream: async (method, signal, timeoutMs, header, input, contextValues) => {
-      const budgetMs = timeoutMs === undefined ? undefined : timeoutMs - policy.timeoutMarginMs;
+      const budgetMs = timeoutMs === undefined ? undefined : Math.floor(timeoutMs - policy.timeoutMarginMs);
       if (budgetMs !== undefined && budgetMs <= 0) throw lateError(target);
       const span = begin(method);
       const headers = new Headers(header);
@@ -178,6 +178,8 @@ export function createCallTransport(options: CallTransportOptions): Transport {
             throw judged(thrown, 0);
           }
         });
+        // A reader that leaves says so by its signal alone: a client's `break` reaches no transport.
+        signal?.addEventListener("abort", () => span.end("canceled"), { once: true });
         return { ...response, message: observed(response.message, span) };
       } catch (thrown) {
         const error = refusal(thrown);
@@ -227,14 +229,11 @@ async function withDeadline<T>(
 }
 
 async function* observed<T>(messages: AsyncIterable<T>, span: CallSpan): AsyncIterable<T> {
-  let code = "canceled"; // Unless the stream ends by itself, its reader left.
   try {
     yield* messages;
-    code = "ok";
+    span.end("ok");
   } catch (thrown) {
-    code = codeToString(ConnectError.from(thrown).code);
+    span.end(codeToString(ConnectError.from(thrown).code));
     throw thrown;
-  } finally {
-    span.end(code);
   }
 }
