@@ -57,6 +57,7 @@ CREATE INDEX request_memory_expiry ON request_memory (expire_time);
 
 -- The contract with count-read. A Count that is being created does not exist yet.
 CREATE VIEW count_info_v1 AS
-  SELECT count_id, display_name, labels, min_value, max_value, state, version, create_time, update_time
+  SELECT count_id, display_name, labels, min_value, max_value, state, version, 'v' || version AS etag, create_time,
+    update_time
   FROM count_info
   WHERE state <> 'PENDING';

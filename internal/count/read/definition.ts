@@ -1,0 +1,73 @@
+import {
+  CountCreatedSchema,
+  CountDeletedSchema,
+  CountUpdatedSchema,
+} from "../../gen/muin/count/v1/count_info_events_pb.ts";
+import { CountReadService } from "../../gen/muin/count/v1/count_read_service_pb.ts";
+import {
+  background,
+  defineService,
+  everyInstance,
+  on,
+  serve,
+  type ServiceInfo,
+} from "../../platform/app/define-service.ts";
+import { postgresViews, redis } from "../../platform/app/stores.ts";
+import { createClockSampler } from "./clock-sampler.ts";
+import { countReadConfig } from "./config.ts";
+import { createCountReader } from "./count-reader.ts";
+import { onInfoEvent } from "./events.ts";
+import { createHandlers } from "./handlers.ts";
+import { createInfoCache } from "./info-cache.ts";
+import { createPrimaryClock } from "./primary-clock.ts";
+import { createPostgresInfoView } from "./store-postgres.ts";
+import { cacheKeys, createRedisInfoCache } from "./store-redis.ts";
+import { createPrimarySource, createReplicaSource } from "./value-source.ts";
+
+/** What is read of the counts stores. */
+const countKeys = ["count:store", "count:{*}:states", "count:{*}:heartbeat"];
+
+/** Reads values with their metadata, from caches and a replica where the allowed staleness permits. */
+export const countRead: ServiceInfo<"count-read"> = defineService({
+  name: "count-read",
+  summary: "Reads values with their metadata, from caches and a replica where the allowed staleness permits.",
+  serves: [CountReadService],
+  calls: {},
+  stores: {
+    primary: redis("counts", "read-only", { keys: countKeys }),
+    replica: redis("counts", "read-only", { keys: countKeys, role: "replica" }),
+    cache: redis("cache", "read-write", { keys: [cacheKeys] }),
+    info: postgresViews({ database: "count_info", views: ["count_info_v1"] }),
+  },
+  publishes: [],
+  consumes: [everyInstance(CountCreatedSchema), everyInstance(CountUpdatedSchema), everyInstance(CountDeletedSchema)],
+  config: countReadConfig,
+  create: ({ stores, config, clock }) => {
+    const primaryClock = createPrimaryClock(clock);
+    const readPrimary = createPrimarySource(stores.primary, { clock, primaryClock });
+    const infos = createInfoCache({
+      view: createPostgresInfoView(stores.info),
+      store: createRedisInfoCache(stores.cache),
+      clock,
+      lifeMs: config.infoLifeMs,
+      storeTimeoutMs: config.sideStoreTimeoutMs,
+      cachedMax: config.cachedCountsMax,
+    });
+    const reader = createCountReader({
+      readPrimary,
+      readReplica: createReplicaSource(stores.replica, { clock, primaryClock }),
+      infos,
+      clock,
+      replicaTimeoutMs: config.sideStoreTimeoutMs,
+      cachedMax: config.cachedCountsMax,
+    });
+    const caches = { infos, reader };
+    return [
+      serve(CountReadService, createHandlers({ reader }), { hot: ["getCount", "batchGetCounts"] }),
+      on(CountCreatedSchema, (event) => onInfoEvent(caches, event)),
+      on(CountUpdatedSchema, (event) => onInfoEvent(caches, event)),
+      on(CountDeletedSchema, (event) => onInfoEvent(caches, event)),
+      background(createClockSampler(readPrimary, clock)),
+    ];
+  },
+});
