@@ -13,8 +13,15 @@ import { toFailure } from "./failure.ts";
 
 /** Runs one command and returns the exit code. `args` are what follows the program's name. */
 export async function runProgram(cli: Cli, args: readonly string[]): Promise<number> {
-  const program = createProgram(cli);
+  const program = createProgram();
   try {
+    // `up` brings every service with it, which takes longer to load than most commands to run.
+    const [first] = args.filter((arg) => !arg.startsWith("-"));
+    if (first === undefined || first === "up" || first === "help") {
+      const { registerUp } = await import("./commands/up.ts");
+      registerUp(program, cli);
+    }
+    registerOthers(program, cli);
     await program.parseAsync([...args], { from: "user" });
     return exitCodes.done.code;
   } catch (error) {
@@ -26,13 +33,16 @@ export async function runProgram(cli: Cli, args: readonly string[]): Promise<num
   }
 }
 
-function createProgram(cli: Cli): Command {
-  const program = new Command("muin")
+function createProgram(): Command {
+  return new Command("muin")
     .description("Muin runs unmanned branches: this command starts it, looks at it and counts with it.")
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "muin: ")) })
     .showHelpAfterError("(add --help to see what it accepts)")
     .addHelpText("after", `\n${exitCodesHelp()}\n\nExample:\n  $ muin status`);
+}
+
+function registerOthers(program: Command, cli: Cli): void {
   registerStatus(program, cli);
   registerCounts(program, cli);
   registerKeys(program, cli);
@@ -41,5 +51,4 @@ function createProgram(cli: Cli): Command {
   registerGraph(program, cli);
   registerConfig(program, cli);
   registerVersion(program, cli);
-  return program;
 }

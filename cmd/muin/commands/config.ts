@@ -2,13 +2,8 @@ import type { Command } from "commander";
 import type { ServiceInfo } from "../../../internal/platform/app/define-service.ts";
 import { platformConfig } from "../../../internal/platform/app/platform-config.ts";
 import { meshConfig } from "../../../internal/platform/app/run-service.ts";
-import { type ConfigFields, text } from "../../../internal/platform/config/fields.ts";
-import {
-  describeConfig,
-  type DescribedSetting,
-  type Environment,
-  findUnknown,
-} from "../../../internal/platform/config/read-config.ts";
+import { type ConfigFields, secret, Secret, text } from "../../../internal/platform/config/fields.ts";
+import { describeConfig, type DescribedSetting, findUnknown } from "../../../internal/platform/config/read-config.ts";
 import type { Cli } from "../cli.ts";
 import { cliConfig } from "../cli-config.ts";
 import { Failure } from "../failure.ts";
@@ -17,8 +12,8 @@ import { examples } from "../options.ts";
 /** Settings that belong together, with their present values. */
 interface Group {
   readonly title: string;
-  /** Needed only where a service runs in a process of its own: what is missing there is no fault here. */
-  readonly mesh: boolean;
+  /** Services whose process needs them given where they have no default; `muin up` finds all of them by itself. */
+  readonly neededBy: ReadonlySet<string>;
   readonly settings: readonly DescribedSetting[];
 }
 
@@ -29,7 +24,7 @@ export function registerConfig(program: Command, cli: Cli): void {
     .description("print every setting with its value, where that comes from, and what it means")
     .option("--json", "print for a program: one JSON line for each setting")
     .action(async (options: { readonly json?: boolean }) => {
-      for (const { title, settings } of await readGroups(cli.env)) {
+      for (const { title, settings } of await readGroups(cli)) {
         if (options.json !== true) cli.output.print(cli.output.paint("bold", title));
         for (const setting of settings) {
           if (options.json === true) cli.output.json({ group: title, ...setting });
@@ -43,13 +38,15 @@ export function registerConfig(program: Command, cli: Cli): void {
   const verify = config
     .command("verify")
     .description("check the settings that are given; exits with 1 when one cannot be used")
-    .action(async () => {
-      const groups = await readGroups(cli.env);
+    .option("--service <name>", "check too that all is given that a process of this service alone needs")
+    .action(async ({ service }: { readonly service?: string }) => {
+      const groups = await readGroups(cli);
       const known = groups.flatMap(({ settings }) => settings.map(({ variable }) => variable));
-      const problems = groups.flatMap(({ settings, mesh }) =>
-        settings.flatMap(({ problem, source }) =>
-          problem === undefined || (mesh && source === "default") ? [] : [problem],
-        ),
+      const problems = groups.flatMap(({ settings, neededBy }) =>
+        settings.flatMap(({ problem, source }) => {
+          const needed = source !== "default" || (service !== undefined && neededBy.has(service));
+          return problem === undefined || !needed ? [] : [problem];
+        }),
       );
       for (const problem of new Set(problems)) cli.output.print(problem);
       const unknown = findUnknown(known, cli.env);
@@ -60,68 +57,63 @@ export function registerConfig(program: Command, cli: Cli): void {
       if (count > 0) throw new Failure("failed", `${count} ${count === 1 ? "setting" : "settings"} cannot be used`);
       cli.output.print("all settings can be used");
     });
-  examples(verify, "muin config verify");
+  examples(verify, "muin config verify", "muin config verify --service count-write");
 }
 
-async function readGroups(env: Environment): Promise<readonly Group[]> {
+async function readGroups({ env, random }: Cli): Promise<readonly Group[]> {
   // Loaded when asked for: most commands need no service.
   const { catalog } = await import("../../../internal/catalog.ts");
-  const group = (title: string, prefix: string, fields: ConfigFields, mesh = false): Group => ({
+  const { upConfig } = await import("./up.ts");
+  const group = (title: string, prefix: string, fields: ConfigFields, neededBy: readonly string[] = []): Group => ({
     title,
-    mesh,
+    neededBy: new Set(neededBy),
     settings: describeConfig(prefix, fields, env),
   });
   return [
     group("every process", "", platformConfig),
-    group("muin up and the command line", "", cliConfig),
-    ...catalog.map((info) => group(info.name, info.name, info.config)),
+    group("muin up and the command line", "", { ...cliConfig, ...upConfig(random) }),
+    ...catalog.map((info) => group(info.name, info.name, info.config, [info.name])),
     group(
-      "a service in a process of its own",
+      "a process of one service",
       "",
-      { ...meshConfig, ...storeFields(catalog), ...callFields(catalog) },
-      true,
+      meshConfig,
+      catalog.map(({ name }) => name),
+    ),
+    ...catalog.map((info) =>
+      group(`a process of ${info.name}`, "", { ...storeFields(info), ...callFields(info) }, [info.name]),
     ),
   ].filter(({ settings }) => settings.length > 0);
 }
 
 function printSetting({ output }: Cli, { variable, value, source, problem, accepts, doc }: DescribedSetting): void {
-  const shown = value === undefined || value === "" ? output.paint("dim", "not given") : value;
+  const absent = value === undefined || value === "" || (source === "default" && value === "[redacted]");
+  const shown = absent ? output.paint("dim", "not given") : value;
   const origin = source === "default" ? "" : ` from ${source}`;
   output.print(`  ${variable} = ${shown}${output.paint("dim", origin)}`);
   output.print(`      ${doc} (${accepts})`);
   if (problem !== undefined && source !== "default") output.print(`      ${output.paint("red", problem)}`);
 }
 
-/** Where a service of its own finds its stores: each declared name once. */
-function storeFields(catalog: readonly ServiceInfo[]): ConfigFields {
-  const fields = catalog.flatMap((info) =>
-    Object.entries(info.stores).flatMap(([name, { kind }]) => {
-      const url = `STORE_${name.toUpperCase()}_URL`;
-      const field = text(url, { doc: `Store ${name} (${kind}), for services that declare it.` });
-      if (kind === "redis") return [[url, field] as const];
-      const schemaUrl = `STORE_${name.toUpperCase()}_SCHEMA_URL`;
-      return [
-        [url, field] as const,
-        [
-          schemaUrl,
-          text(schemaUrl, { doc: `Store ${name} as its schema role, for migrations. Default: as above.` }),
-        ] as const,
-      ];
-    }),
-  );
+/** Where a process of one service finds its stores. A replica that is not given is its primary. */
+function storeFields({ stores }: ServiceInfo): ConfigFields {
+  const fields = Object.entries(stores).flatMap(([name, store]) => {
+    const optional = store.kind === "redis" && store.role === "replica" ? { default: new Secret("") } : {};
+    const url = `STORE_${name.toUpperCase()}_URL`;
+    const field = secret(url, { doc: `Its store "${name}", ${store.kind} with password.`, ...optional });
+    if (store.kind === "redis" || store.access === "read-only") return [[url, field] as const];
+    const schemaUrl = `STORE_${name.toUpperCase()}_SCHEMA_URL`;
+    const doc = `Its store "${name}" as the role that migrates it. Default: as above.`;
+    return [[url, field] as const, [schemaUrl, secret(schemaUrl, { doc, default: new Secret("") })] as const];
+  });
   return Object.fromEntries(fields);
 }
 
-/** Where a service of its own finds the RPC services that it calls, if not at the router. */
-function callFields(catalog: readonly ServiceInfo[]): ConfigFields {
-  const fields = catalog.flatMap((info) =>
-    Object.values(info.calls).map(({ name }) => {
-      const variable = `CALL_${name
-        .replace(/Service$/, "")
-        .replaceAll(/(?<=[a-z])(?=[A-Z])/g, "_")
-        .toUpperCase()}_URL`;
-      return [variable, text(variable, { doc: `Address of ${name}, if not the router.` })] as const;
-    }),
-  );
+/** Where a process of one service finds the RPC services that it calls, if not at the router. */
+function callFields({ calls }: ServiceInfo): ConfigFields {
+  const fields = Object.values(calls).map(({ name }) => {
+    const words = name.replace(/Service$/, "").replaceAll(/(?<=[a-z])(?=[A-Z])/g, "_");
+    const variable = `CALL_${words.toUpperCase()}_URL`;
+    return [variable, text(variable, { doc: `Address of ${name}. Default: the router.`, default: "" })] as const;
+  });
   return Object.fromEntries(fields);
 }
