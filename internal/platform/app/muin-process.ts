@@ -6,8 +6,10 @@ import { AuthService } from "../../gen/muin/identity/v1/auth_service_pb.ts";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
 import { readConfig, type Environment } from "../config/read-config.ts";
-import type { EventBus } from "../events/event-bus.ts";
+import { HeartbeatSchema } from "../../gen/muin/platform/v1/heartbeat_events_pb.ts";
+import { SessionRevokedSchema } from "../../gen/muin/identity/v1/session_events_pb.ts";
 import { createRedisEventBus } from "../events/redis-event-bus.ts";
+import { topicsOf } from "../events/topics.ts";
 import type { VerifiedApiKey } from "../identity/api-key-verifier.ts";
 import { createAuthenticator } from "../identity/authenticator.ts";
 import type { LocalStoresStatus } from "../local/local-stores.ts";
@@ -71,7 +73,7 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
   });
   const serverObserver = createCallObserver({ side: "server", metrics, tracing, clock });
   const clientObserver = createCallObserver({ side: "client", metrics, tracing, clock });
-  const bus: EventBus = createRedisEventBus({
+  const bus = createRedisEventBus({
     url: options.eventsUrl,
     partitions: settings.eventPartitions,
     instance,
@@ -79,6 +81,11 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
     random,
     log,
     metrics,
+    topics: topicsOf([
+      HeartbeatSchema,
+      SessionRevokedSchema,
+      ...services.flatMap(({ publishes, consumes }) => [...publishes, ...consumes.map(({ schema }) => schema)]),
+    ]),
   });
 
   const composed: ComposedService[] = [];
@@ -173,13 +180,14 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
         }),
       );
       const problem = answers.find((answer) => answer !== undefined) ?? (await authenticator.readiness());
-      if (problem !== notReady) log.info(problem === undefined ? "ready" : "not ready", { reason: problem });
+      if (problem === undefined && notReady !== undefined) log.info("ready");
+      if (problem !== undefined && notReady === undefined) log.warn("not ready", { reason: problem });
       notReady = problem;
       await clock.sleep(notReady === "starting" ? 50 : readinessPeriodMs, stopped.signal).catch(() => undefined);
     }
   };
   const group = createGroup(options.name, [
-    { name: "bus", start: async () => {}, stop: () => bus.close() },
+    bus,
     { name: "tracing", start: async () => {}, stop: () => tracing.shutdown() },
     revocations,
     ...composed,
