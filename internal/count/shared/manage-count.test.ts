@@ -75,7 +75,7 @@ describe("the state of Counts", () => {
     ]);
     expect(read.timeMs).toBeGreaterThanOrEqual(created.updateTimeMs);
     const entries = await fresh.store.client.xrangeBuffer(keysOf(shardOf("a", 2)).outbox, "-", "+");
-    expect(entries.map(([, fields]) => decode(fields[1] as Buffer))).toEqual([[["a"], [], "s", [-7], []]]);
+    expect(entries.map(([, fields]) => decode(fields[1] as Buffer))).toEqual([[["a"], [], "s", [-7]]]);
   });
 
   test("is not created when the outbox is full, and nothing has changed then", async () => {

@@ -91,7 +91,7 @@ export function createCountState(store: RedisStore, options: { readonly outboxBy
         (numbers.maxValue ?? valueMax).toString(),
         outboxBytesMax.toString(),
         // A Set of one Count, as a batch of a writer would say it (`write-batch.ts`).
-        encode([[countId], [], "s", [initialValue], []]),
+        encode([[countId], [], "s", [initialValue]]),
       ],
     );
     const outcome = code.toString() as ManageResult["outcome"] | "outbox_full";
@@ -173,7 +173,7 @@ info = given
 store()
 if entry then
   meta[${metaPlace.written}] = meta[${metaPlace.written}] + size
-  redis.call('XADD', KEYS[2], '*', 'w', ARGV[8], 'r', entry, 'p', string.format('%.0f', meta[${metaPlace.written}]))
+  redis.call('XADD', KEYS[2], '*', 'w', ARGV[8], 'i', '', 'r', entry, 'p', string.format('%.0f', meta[${metaPlace.written}]))
 end
 save_meta()
 return answer('applied')

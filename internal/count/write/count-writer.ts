@@ -125,7 +125,6 @@ interface Lane {
   sequence: number;
   /** The store has answered this writer. */
   begun: boolean;
-  isPumpDue: boolean;
   /** No deadline of the lane lies before this. */
   nextDeadlineMs: number;
 }
@@ -147,7 +146,6 @@ export function createCountWriter(options: CountWriterOptions): CountWriter {
     writerId: freshId(),
     sequence: 0,
     begun: false,
-    isPumpDue: false,
     nextDeadlineMs: Number.POSITIVE_INFINITY,
   }));
   /** What the store was found to be, or why it cannot be used with these settings. */
@@ -156,6 +154,7 @@ export function createCountWriter(options: CountWriterOptions): CountWriter {
     refusal: undefined,
   };
   let state: "new" | "running" | "draining" | "stopped" = "new";
+  let isPumpDue = false;
   let ticking: Promise<void> | undefined;
   const halt = new AbortController();
 
@@ -177,8 +176,7 @@ export function createCountWriter(options: CountWriterOptions): CountWriter {
 
   const settle = (lane: Lane, batch: Batch): void => {
     lane.inFlight = lane.inFlight.filter((other) => other !== batch);
-    metrics.inFlight.set(lane.inFlight.length, { shard: lane.shard.toString() });
-    duePump(lane);
+    duePump();
   };
 
   const onReply = (lane: Lane, batch: Batch, packed: Buffer): void => {
@@ -249,7 +247,6 @@ export function createCountWriter(options: CountWriterOptions): CountWriter {
   };
 
   const pump = (lane: Lane): void => {
-    lane.isPumpDue = false;
     while (
       lane.queue.length > 0 &&
       lane.inFlight.length < limits.batchesInFlightMax &&
@@ -293,17 +290,19 @@ export function createCountWriter(options: CountWriterOptions): CountWriter {
         stalled: false,
       };
       lane.inFlight.push(batch);
-      metrics.inFlight.set(lane.inFlight.length, { shard: lane.shard.toString() });
-      metrics.queued.set(lane.queuedWrites, { shard: lane.shard.toString() });
       metrics.batchWrites.observe(count);
       lane.nextDeadlineMs = Math.min(lane.nextDeadlineMs, batch.firstSentMs + RESOLVE_MS_MAX);
       send(lane, batch);
     }
   };
-  const duePump = (lane: Lane): void => {
-    if (lane.isPumpDue || lane.queue.length === 0) return;
-    lane.isPumpDue = true;
-    queueMicrotask(() => pump(lane));
+  /** Once all that this turn of the event loop brings has been queued: an answered batch brings as many writes again. */
+  const duePump = (): void => {
+    if (isPumpDue) return;
+    isPumpDue = true;
+    setImmediate(() => {
+      isPumpDue = false;
+      for (const lane of lanes) if (lane.queue.length > 0) pump(lane);
+    });
   };
 
   /** Answers what has waited too long and sends again what was cut off. */
@@ -338,20 +337,25 @@ export function createCountWriter(options: CountWriterOptions): CountWriter {
     if (client.status === "ready") {
       // In the order of their sequences.
       for (const batch of lane.inFlight) if (batch.stalled) send(lane, batch);
-      duePump(lane);
+      duePump();
     }
   };
   const tick = async (): Promise<void> => {
     while (!isIdle()) {
       await clock.sleep(TICK_MS);
-      for (const lane of lanes) tend(lane);
+      for (const lane of lanes) {
+        tend(lane);
+        const labels = { shard: lane.shard.toString() };
+        metrics.inFlight.set(lane.inFlight.length, labels);
+        metrics.queued.set(lane.queuedWrites, labels);
+      }
     }
     ticking = undefined;
   };
 
   const learnLayout = async (): Promise<void> => {
     known.layout = await recordLayout(store, { shards: limits.shards, random });
-    for (const lane of lanes) duePump(lane);
+    duePump();
   };
   const seekLayout = async (): Promise<void> => {
     while (!halt.signal.aborted && known.layout === undefined) {
@@ -396,7 +400,7 @@ export function createCountWriter(options: CountWriterOptions): CountWriter {
       lane.queuedWrites += writes.length;
       lane.queuedBytes += bytes;
       if (queueEndMs < lane.nextDeadlineMs) lane.nextDeadlineMs = queueEndMs;
-      duePump(lane);
+      duePump();
       ticking ??= tick();
       return promise;
     },

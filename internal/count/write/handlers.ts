@@ -14,7 +14,6 @@ import { callerOf } from "../../platform/identity/caller.ts";
 import { createErrorMapper, errorDomain } from "../../platform/rpc/map-error.ts";
 import type { CountWriter } from "./count-writer.ts";
 import { refusedWrite } from "./errors.ts";
-import { requestToken } from "./request-token.ts";
 import { batchWritesMax, type CountWrite, isApplied, type WriteOutcome } from "./write-batch.ts";
 
 /** A caller without a deadline is answered within this. */
@@ -49,7 +48,7 @@ export function createHandlers({
     operand: number,
     requestId: string,
   ): Promise<Applied> => {
-    const write = { countId, kind, operand, requestId, token: tokenOf(context, countId, requestId) };
+    const write = { countId, kind, operand, requestId, principal: principalOf(context, requestId) };
     const [outcome] = await writer.write(writer.shardOf(countId), [write], deadlineOf(context));
     return appliedOf(countId, outcome as WriteOutcome);
   };
@@ -92,8 +91,9 @@ export function createHandlers({
   };
 }
 
-function tokenOf(context: HandlerContext, countId: string, requestId: string): Uint8Array | undefined {
-  return requestId === "" ? undefined : requestToken(callerOf(context).principal, countId, requestId);
+/** The caller, where it matters. */
+function principalOf(context: HandlerContext, requestId: string): string {
+  return requestId === "" ? "" : callerOf(context).principal;
 }
 
 function writeOf(context: HandlerContext, { countId, operation, requestId }: Write): CountWrite {
@@ -103,7 +103,7 @@ function writeOf(context: HandlerContext, { countId, operation, requestId }: Wri
     kind: operation.case === "set" ? "s" : "a",
     operand: operation.case === "decrement" ? -operand : operand,
     requestId,
-    token: tokenOf(context, countId, requestId),
+    principal: principalOf(context, requestId),
   };
 }
 

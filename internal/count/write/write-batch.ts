@@ -16,10 +16,10 @@ export interface CountWrite {
   readonly kind: "a" | "s";
   /** Within +-(2^53 - 1). */
   readonly operand: number;
-  /** Goes into the change event; empty without one. */
+  /** Printable ASCII; makes the write safe to repeat, and goes into its change event. Empty without one. */
   readonly requestId: string;
-  /** What makes the write the same write: 16 bytes of a hash of caller, Count and request id. Present with a request id. */
-  readonly token: Uint8Array | undefined;
+  /** Who writes: a request id is one caller's own. Needed with a request id only. */
+  readonly principal: string;
 }
 
 /** A write that was applied, now or before under the same request id. */
@@ -80,39 +80,57 @@ export interface EncodedBatch {
   readonly args: readonly Buffer[];
 }
 
+/** The writes of a batch, packed. */
+export interface EncodedWrites {
+  /** MessagePack: distinct ids, index of each write's id (empty: one each, in order), kinds ("A", "S" with a request id), operands. */
+  readonly writes: Buffer;
+  /** The tokens of the writes that have a request id, one after the other. */
+  readonly tokens: Buffer;
+  /** The request ids of all writes, only for the outbox; empty when none has one. */
+  readonly requestIds: Buffer;
+}
+
+/** Ends each request id, which is printable. */
+const requestIdSeparator = "\n";
 const encoder = new Encoder();
 const nothing = Buffer.alloc(0);
+const digest = new Uint8Array(32);
+const digestToken = new Uint32Array(digest.buffer, 0, tokenBytes / 4);
+const tokenWords = new Uint32Array(batchWritesMax * digestToken.length);
+const tokenBuffer = Buffer.from(tokenWords.buffer);
 
 /** Packs the writes of a batch: at least one, at most `batchWritesMax`, all of one shard. */
-export function encodeWrites(writes: readonly CountWrite[]): { readonly writes: Buffer; readonly tokens: Buffer } {
+export function encodeWrites(writes: readonly CountWrite[]): EncodedWrites {
   const places = new Map<string, number>();
   const index: number[] = [];
+  const operands: number[] = [];
   let kinds = "";
-  let distinct = true;
-  const tokens: Uint8Array[] = [];
-  for (const write of writes) {
-    let place = places.get(write.countId);
-    if (place === undefined) {
-      place = places.size + 1;
-      places.set(write.countId, place);
-    } else {
-      distinct = false;
-    }
+  let requestIds = "";
+  let tokens = 0;
+  for (const { countId, kind, operand, requestId, principal } of writes) {
+    let place = places.get(countId);
+    if (place === undefined) places.set(countId, (place = places.size + 1));
     index.push(place);
-    kinds += write.kind;
-    if (write.token !== undefined) tokens.push(write.token);
+    operands.push(operand);
+    if (requestId === "") {
+      kinds += kind;
+    } else {
+      kinds += kind === "a" ? "A" : "S";
+      // What makes a repeated write the same write. SHA-256: its collisions are out of anybody's reach, and 16 bytes of it are
+      // short in the store. None of the three texts contains a zero byte.
+      Bun.SHA256.hash(`${principal}\0${countId}\0${requestId}`, digest);
+      tokenWords.set(digestToken, tokens * digestToken.length);
+      tokens += 1;
+    }
+    requestIds += requestId;
+    requestIds += requestIdSeparator;
   }
   return {
     writes: Buffer.from(
-      encoder.encode([
-        [...places.keys()],
-        distinct ? [] : index,
-        kinds,
-        writes.map((write) => write.operand),
-        tokens.length === 0 ? [] : writes.map((write) => write.requestId),
-      ]),
+      encoder.encode([[...places.keys()], places.size === writes.length ? [] : index, kinds, operands]),
     ),
-    tokens: tokens.length === 0 ? nothing : Buffer.concat(tokens),
+    tokens: Buffer.from(tokenBuffer.subarray(0, tokens * tokenBytes)),
+    requestIds: tokens === 0 ? nothing : Buffer.from(requestIds, "latin1"),
   };
 }
 
@@ -120,7 +138,7 @@ export function encodeWrites(writes: readonly CountWrite[]): { readonly writes: 
 export function encodeBatch(
   shard: number,
   header: BatchHeader,
-  { writes, tokens }: { readonly writes: Buffer; readonly tokens: Buffer },
+  { writes, tokens, requestIds }: EncodedWrites,
 ): EncodedBatch {
   const keys = keysOf(shard);
   return {
@@ -139,6 +157,7 @@ export function encodeBatch(
       ),
       writes,
       tokens,
+      requestIds,
     ],
   };
 }
@@ -208,18 +227,19 @@ export interface OutboxChange {
   readonly requestId: string;
 }
 
-/** Reads the two packed fields of an outbox entry: what was asked, and the reply. */
+/** Reads the packed fields of an outbox entry: what was asked, the request ids, and the reply. */
 export function decodeOutboxEntry(
   asked: Buffer,
+  requested: Buffer,
   reply: Buffer,
 ): { readonly timeMs: number; readonly changes: readonly OutboxChange[] } {
-  const [ids, index, kinds, operands, requestIds] = decode(asked) as readonly [
+  const [ids, index, kinds, operands] = decode(asked) as readonly [
     readonly string[],
     readonly number[],
     string,
     readonly number[],
-    readonly string[],
   ];
+  const requestIds = requested.toString("latin1").split(requestIdSeparator);
   const [timeMs, codes, values, revisions, sets] = decode(reply) as PackedReply;
   const changes: OutboxChange[] = [];
   let nextSet = 0;
@@ -227,7 +247,7 @@ export function decodeOutboxEntry(
     if (codes !== "" && codes[place] !== "0") continue;
     const value = values[place] as number;
     let delta = 0n;
-    if (kinds[place] === "a") {
+    if (kinds[place] === "a" || kinds[place] === "A") {
       delta = BigInt(operands[place] as number);
     } else {
       delta = BigInt(value) - BigInt(sets[nextSet + 1] as number);
@@ -245,12 +265,12 @@ export function decodeOutboxEntry(
 }
 
 /**
- * The script. KEYS: states, outbox, meta, writer's memory, request buckets. ARGV: header, writes, tokens (all packed above).
+ * The script. KEYS: states, outbox, meta, writer's memory, request buckets. ARGV: header, writes, tokens, request ids (all packed above).
  *
  * It first reads all it needs, from every key that it will write, and computes every result: what fails, fails before the
  * first write. Then it writes, by commands that cannot fail.
  *
- * An outbox entry holds what was asked ("w"), the reply ("r") and the outbox bytes written up to its end ("p").
+ * An outbox entry holds what was asked ("w"), the request ids ("i"), the reply ("r") and the outbox bytes written up to its end ("p").
  *
  * The writer's memory is a hash: "m" packs the highest sequence evicted, when its life was last extended and the sequence in
  * each slot; the fields "1", "2" ... hold the replies.
@@ -318,22 +338,17 @@ if now >= meta[${metaPlace.opened}] + window / 4 then
     meta[${metaPlace.opened}] = now
   end
 end
-if #ARGV[3] > 0 then
+local token_count = #ARGV[3] / ${tokenBytes}
+if token_count > 0 then
   tokens, found = {}, {}
-  local requested, list, length = asked[5], {}, 0
-  for place = 1, count do
-    if requested[place] ~= '' then
-      local token = ARGV[3]:sub(length * ${tokenBytes} + 1, length * ${tokenBytes} + ${tokenBytes})
-      length = length + 1
-      list[length] = token
-      tokens[place] = token
-    end
+  for place = 1, token_count do
+    tokens[place] = ARGV[3]:sub((place - 1) * ${tokenBytes} + 1, place * ${tokenBytes})
   end
   for bucket = 1, ${requestBuckets} do
     if meta[${metaPlace.buckets} + 2 * bucket - 1] > 0 then
-      local replies = call('HMGET', KEYS[4 + bucket], unpack(list))
-      for place = 1, length do
-        if replies[place] then found[list[place]] = replies[place] end
+      local replies = call('HMGET', KEYS[4 + bucket], unpack(tokens))
+      for place = 1, token_count do
+        if replies[place] then found[tokens[place]] = replies[place] end
       end
     end
   end
@@ -341,13 +356,18 @@ end
 
 -- Each write, in order.
 local result_codes, result_values, result_revisions, sets, replays = nil, {}, {}, {}, {}
-local requests, applied, dirty = {}, 0, {}
+local requests, applied, dirty, next_token = {}, 0, {}, 0
 for place = 1, count do
   local at = in_order and place or index[place]
   local kind, operand = kinds:byte(place), operands[place]
-  local token = tokens and tokens[place]
+  local token, first
+  if kind < 97 then
+    kind = kind + 32
+    next_token = next_token + 1
+    token = tokens[next_token]
+    first = found[token]
+  end
   local code = 0
-  local first = token and found[token]
   if first then
     local first_kind, first_operand, value, revision, time = cmsgpack.unpack(first)
     if first_kind == kind and first_operand == operand then
@@ -401,7 +421,7 @@ for place = 1, count do
 end
 local reply = cmsgpack.pack({now, result_codes and table.concat(result_codes) or '', result_values, result_revisions, sets, replays})
 if applied > 0 then
-  local size = #ARGV[2] + #reply + ${outboxEntryOverheadBytes}
+  local size = #ARGV[2] + #ARGV[4] + #reply + ${outboxEntryOverheadBytes}
   if meta[${metaPlace.written}] - meta[${metaPlace.trimmed}] + size > outbox_max then
     -- Remembered, so that a copy delayed on the way is not applied after its callers were told that nothing was.
     if memory_ms > 0 then remember('F') end
@@ -427,7 +447,7 @@ end
 if expired then call('UNLINK', unpack(expired)) end
 if applied > 0 then
   call('HSET', KEYS[1], unpack(packed))
-  call('XADD', KEYS[2], '*', 'w', ARGV[2], 'r', reply, 'p', string.format('%.0f', meta[${metaPlace.written}]))
+  call('XADD', KEYS[2], '*', 'w', ARGV[2], 'i', ARGV[4], 'r', reply, 'p', string.format('%.0f', meta[${metaPlace.written}]))
 end
 if #requests > 0 then call('HSET', KEYS[4 + bucket], unpack(requests)) end
 remember(reply)
