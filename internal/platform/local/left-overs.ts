@@ -3,8 +3,9 @@ import { basename } from "node:path";
 import type { Clock } from "../clock/clock.ts";
 import type { Logger } from "../telemetry/logger.ts";
 
-/** A left-over has so long to end after the signal, then SIGKILL, then so long again. */
-const END_MS_MAX = 15_000;
+/** A left-over gets the signal so often, since Redis forgets one at times, and so long to end each time; then SIGKILL. */
+const SIGNALS_MAX = 5;
+const END_MS_MAX = 2000;
 const KILL_MS_MAX = 5000;
 const POLL_MS = 20;
 
@@ -32,11 +33,13 @@ export async function endLeftOvers(options: {
   const pids = new Set(found.map((facts) => facts.pid));
   const roots = found.filter((facts) => !pids.has(facts.parent));
   log.warn("a server of an earlier run is still there and is ended", { folder, pids: roots.map(({ pid }) => pid) });
-  for (const { pid } of roots) {
-    send(pid, "SIGCONT"); // One that was halted would not see the next signal.
-    send(pid, options.signal);
+  for (let signals = 0; signals < SIGNALS_MAX; signals += 1) {
+    for (const { pid } of roots) {
+      send(pid, "SIGCONT"); // One that was halted would not see the next signal.
+      send(pid, options.signal);
+    }
+    if (await gone(folder, programs, clock, END_MS_MAX)) return found.length;
   }
-  if (await gone(folder, programs, clock, END_MS_MAX)) return found.length;
   for (const { pid } of await find(folder, programs)) send(pid, "SIGKILL");
   if (await gone(folder, programs, clock, KILL_MS_MAX)) return found.length;
   throw new Error(`a server of an earlier run in ${folder} does not end (process ${[...pids].join(", ")})`);

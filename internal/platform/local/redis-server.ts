@@ -20,14 +20,21 @@ const REPLICATION = "replication";
 const CACHE_BYTES_MAX = 128 * 1024 * 1024;
 /** Time for a probe to connect and to answer. */
 const PROBE_MS_MAX = 2000;
-/** Time for a clean end, fsync included. */
-const STOP_MS_MAX = 3000;
+/**
+ * Time for a clean end, fsync included, after each of the signals. Redis forgets a signal that comes while it writes a first
+ * append-only file, hence more than one.
+ */
+const STOP_MS_MAX = 1000;
+const STOP_SIGNALS = ["SIGTERM", "SIGTERM", "SIGTERM", "SIGTERM"] as const;
 
 /** A Redis server of its own process. */
 export interface RedisServerSpec {
   /** Such as "counts"; becomes a folder's name. */
   readonly name: string;
-  /** True: every write is on disk before its reply. False: nothing is kept, memory is bounded and evicted. */
+  /**
+   * True: every write is on disk before its reply; a replica keeps what its primary has, in memory. False: nothing is kept, memory is bounded and
+   * evicted.
+   */
   readonly durable: boolean;
   /** Name of the server it follows as a read-only replica; `undefined` for a primary. */
   readonly replicaOf?: string | undefined;
@@ -106,7 +113,7 @@ export function createRedisServer(
     prepare,
     probe: () => ping(url(SUPERVISOR)),
     logFile: join(home, "server.log"),
-    stopSignals: ["SIGTERM"],
+    stopSignals: STOP_SIGNALS,
     stopMsMax: STOP_MS_MAX,
     clock,
     random,
@@ -169,7 +176,8 @@ function aclFile(spec: RedisServerSpec, passwords: ReadonlyMap<string, string>):
 
 function configFile(spec: RedisServerSpec, home: string, port: number, replication: Replication | undefined): string {
   const keep = spec.durable
-    ? ["appendonly yes", "appendfsync always"]
+    ? // A replica gets everything from its primary when it starts; a file of its own would only be thrown away.
+      [`appendonly ${replication === undefined ? "yes" : "no"}`, "appendfsync always"]
     : ["appendonly no", `maxmemory ${CACHE_BYTES_MAX}`, "maxmemory-policy allkeys-lru"];
   const following =
     replication === undefined
