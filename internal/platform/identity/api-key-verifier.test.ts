@@ -47,6 +47,9 @@ function setUp(create: Create = createApiKeyVerifier) {
   return { state, verifier, call };
 }
 
+/** Whatever was answered so far has been worked in. */
+const answersArrived = () => new Promise((resolve) => setImmediate(resolve));
+
 const source = join(import.meta.dir, "api-key-verifier.ts");
 const mutant = async (from: string, to: string): Promise<Create> =>
   (await importMutant<{ createApiKeyVerifier: Create }>(source, from, to)).createApiKeyVerifier;
@@ -55,11 +58,23 @@ describe("a key that auth confirmed", () => {
   test("is accepted at once for 60 seconds, then asked for again", async () => {
     const { state, call } = setUp();
     expect(await call()).toBe("asked");
+    state.nowMs += 29_999;
+    expect([await call(), state.asked]).toEqual(["sync", 1]);
+    state.nowMs += 60_000;
+    expect([await call(), state.asked]).toEqual(["asked", 2]);
+  });
+
+  test("is confirmed anew beside its calls while it is in use", async () => {
+    const { state, call } = setUp();
+    await call();
+    state.nowMs += 30_000;
+    expect([await call(), state.asked]).toEqual(["sync", 2]);
+    await answersArrived();
     state.nowMs += 59_999;
-    expect(await call()).toBe("sync");
-    state.nowMs += 1;
-    expect(await call()).toBe("asked");
-    expect(state.asked).toBe(2);
+    state.answer = async () => undefined;
+    expect([await call(), state.asked]).toEqual(["sync", 3]);
+    await answersArrived();
+    expect(await call()).toBe("unauthenticated");
   });
 
   test("is not accepted after its end", async () => {

@@ -35,6 +35,8 @@ export interface ApiKeyVerifier {
 
 /** A key is good for this long after auth confirmed it, even when auth is away. */
 const confirmedMsMax = 60_000;
+/** A key in use is confirmed anew beside its calls from this age on, so that they neither wait nor notice a restart of auth. */
+const refreshMs = 30_000;
 /** Above this age of the heartbeat, cached keys are asked for again, each at most once in `askAgainMs`. */
 const heartbeatAgeMsMax = 2000;
 const askAgainMs = 1000;
@@ -74,6 +76,11 @@ export function createApiKeyVerifier(deps: ApiKeyVerifierDeps): ApiKeyVerifier {
     const now = clock.monotonic();
     if (deps.heartbeatAgeMs() > heartbeatAgeMsMax) silentAtMs = now;
     return known.confirmedAtMs <= silentAtMs && now - known.askedAtMs >= askAgainMs;
+  };
+
+  const isAging = ({ confirmedAtMs, askedAtMs }: Known): boolean => {
+    const now = clock.monotonic();
+    return now - confirmedAtMs >= refreshMs && now - askedAtMs >= askAgainMs;
   };
 
   const ask = async (secret: string, hash: string): Promise<Caller> => {
@@ -116,18 +123,30 @@ export function createApiKeyVerifier(deps: ApiKeyVerifierDeps): ApiKeyVerifier {
     return known.caller;
   };
 
+  /** One question at a time for one secret, however many calls wait for it. */
+  const question = (secret: string, hash: string): Promise<Caller> => {
+    let asked = questions.get(hash);
+    if (asked === undefined) {
+      asked = ask(secret, hash).finally(() => questions.delete(hash));
+      questions.set(hash, asked);
+    }
+    return asked;
+  };
+
   return {
     callerOf: (secret) => {
       const hash = Bun.SHA256.hash(secret, "base64");
       const known = keys.get(hash);
-      if (known !== undefined && isGood(known) && !isDoubtful(known)) return known.caller;
+      if (known !== undefined && isGood(known) && !isDoubtful(known)) {
+        if (isAging(known) && questions.size < questionsMax) {
+          question(secret, hash).catch(() => undefined); // The next call is refused for the same reason.
+        }
+        return known.caller;
+      }
       const unknownUntilMs = unknown.get(hash);
       if (unknownUntilMs !== undefined && unknownUntilMs > clock.monotonic()) throw refused("unknown API key");
       if (known !== undefined && revoked.has(known.caller.id)) throw refused("ended API key");
-
-      const asked = questions.get(hash);
-      if (asked !== undefined) return asked;
-      if (questions.size >= questionsMax) {
+      if (questions.size >= questionsMax && !questions.has(hash)) {
         throw new MuinError({
           code: "resource_exhausted",
           reason: "TOO_MANY_VERIFICATIONS",
@@ -135,9 +154,7 @@ export function createApiKeyVerifier(deps: ApiKeyVerifierDeps): ApiKeyVerifier {
           retryAfterMs: askAgainMs,
         });
       }
-      const question = ask(secret, hash).finally(() => questions.delete(hash));
-      questions.set(hash, question);
-      return question;
+      return question(secret, hash);
     },
     apiKeyRevoked: (apiKeyId) => revoked.add(apiKeyId),
   };

@@ -4,7 +4,6 @@ export interface LruMap<V> {
   get(key: string): V | undefined;
   set(key: string, value: V): void;
   delete(key: string): void;
-  size(): number;
 }
 
 /** Makes an empty map of at most `entriesMax` entries. */
@@ -27,6 +26,5 @@ export function createLruMap<V>(entriesMax: number): LruMap<V> {
       entries.set(key, value);
     },
     delete: (key) => void entries.delete(key),
-    size: () => entries.size,
   };
 }

@@ -40,8 +40,9 @@ export interface TokenVerifier {
 const tokensMax = 50_000;
 /** Revoked sessions that are remembered. */
 const revokedSessionsMax = 1_000_000;
-/** Keys are fetched again no sooner than this, whatever tokens come. */
+/** Keys are fetched again no sooner than this, whatever tokens come; sooner when auth did not answer. */
 const keysAskIntervalMs = 3000;
+const keysRetryMs = 500;
 /** Keys older than this are fetched anew beside the call that uses them, so that a withdrawn key goes. */
 const keysFreshMs = 5 * 60_000;
 /** Keys that are taken from one answer. */
@@ -168,7 +169,8 @@ function createKeySet({ fetchKeys, refused, clock, log }: TokenVerifierDeps): Ke
   };
   /** Never rejects; at most one at a time, and none too soon after another. */
   const refresh = (): Promise<void> | undefined => {
-    if (asking === undefined && clock.monotonic() - askedAtMs >= keysAskIntervalMs) {
+    const intervalMs = failure === undefined ? keysAskIntervalMs : keysRetryMs;
+    if (asking === undefined && clock.monotonic() - askedAtMs >= intervalMs) {
       askedAtMs = clock.monotonic();
       asking = fetchAll().finally(() => (asking = undefined));
     }
@@ -190,7 +192,7 @@ function createKeySet({ fetchKeys, refused, clock, log }: TokenVerifierDeps): Ke
         code: "unavailable",
         reason: "IDENTITY_UNAVAILABLE",
         message: "tokens cannot be verified at the moment",
-        retryAfterMs: keysAskIntervalMs,
+        retryAfterMs: keysRetryMs,
         cause: failure,
       });
     },
