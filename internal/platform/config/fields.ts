@@ -40,6 +40,8 @@ export interface ConfigField<T> {
   redact(text: string): string;
 }
 
+/** Up to the last "@": a password that was not percent-encoded may itself contain "@", "/" or ":". */
+const withoutUserInfo = (text: string): string => text.replace(/^([^:]*:\/\/).*@/s, "$1[redacted]@");
 const asIs = (text: string): string => text;
 const hidden = (): string => "[redacted]";
 
@@ -82,13 +84,11 @@ export function url(
     default: options.default,
     parse: (value) =>
       options.schemes.some((scheme) => value.startsWith(`${scheme}://`)) && URL.canParse(value) ? value : undefined,
-    // Up to the last "@": a password that was not percent-encoded may itself contain "@", "/" or ":".
-    redact: (value) =>
-      value.replace(/^([^:]*:\/\/)?.*@/s, (_, scheme: string | undefined) => `${scheme ?? ""}[redacted]@`),
+    redact: withoutUserInfo,
   };
 }
 
-/** Any text of 1 to 4096 characters. */
+/** Any text of 1 to 4096 characters. A password in it is never printed when it is a URL. */
 export function text(name: string, options: FieldOptions<string>): ConfigField<string> {
   return {
     name,
@@ -96,7 +96,7 @@ export function text(name: string, options: FieldOptions<string>): ConfigField<s
     doc: options.doc,
     default: options.default,
     parse: (value) => (value.length > 0 && value.length <= 4096 ? value : undefined),
-    redact: asIs,
+    redact: withoutUserInfo,
   };
 }
 

@@ -102,10 +102,14 @@ describe("readConfig", () => {
 });
 
 test("describeConfig shows values and sources, good or bad", () => {
-  const rows = describeConfig("", fields, { MUIN_STORE_URL: "redis://u:p@h", MUIN_LEVEL: "loud" });
+  const rows = describeConfig("", fields, {
+    MUIN_STORE_URL: "redis://u:p@h",
+    MUIN_LEVEL: "loud",
+    MUIN_LABEL: "http://u:p@h",
+  });
   expect(rows.map((row) => [row.variable, row.value, row.source, row.problem !== undefined])).toEqual([
     ["MUIN_BATCH_MAX", "512", "default", false],
-    ["MUIN_LABEL", "none", "default", false],
+    ["MUIN_LABEL", "http://[redacted]@h", "environment", false],
     ["MUIN_LEVEL", "loud", "environment", true],
     ["MUIN_PEPPER", undefined, "default", true],
     ["MUIN_STORE_URL", "redis://[redacted]@h", "environment", false],
