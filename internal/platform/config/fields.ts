@@ -84,7 +84,7 @@ export function url(
     default: options.default,
     parse: (value) =>
       options.schemes.some((scheme) => value.startsWith(`${scheme}://`)) && URL.canParse(value) ? value : undefined,
-    redact: withoutUserInfo,
+    redact: (value) => (value.includes("://") ? withoutUserInfo(value) : value.replace(/.*@/s, "[redacted]@")),
   };
 }
 

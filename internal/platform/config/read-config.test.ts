@@ -65,6 +65,9 @@ describe("readConfig", () => {
       `MUIN_STORE_URL got "http://[redacted]@host", accepts redis://… | rediss://…`,
       `MUIN_STRICT got "yes", accepts true | false`,
     ]);
+    expect(problemsOf(() => readConfig("", { store: fields.store }, { MUIN_STORE_URL: "user:hunter2@host" }))).toEqual([
+      `MUIN_STORE_URL got "[redacted]@host", accepts redis://… | rediss://…`,
+    ]);
     expect(problemsOf(() => readConfig("", fields, {}))).toEqual([
       "MUIN_PEPPER is missing: it must be given (secret text)",
       "MUIN_STORE_URL is missing: it must be given (redis://… | rediss://…)",
