@@ -142,7 +142,7 @@ async function takeFirstSteps(muin: Standalone, cli: Cli): Promise<FirstSteps> {
   }
 }
 
-function print(steps: FirstSteps, muin: Standalone, asJson: boolean, { output }: Cli): void {
+function print(steps: FirstSteps, muin: Standalone, asJson: boolean, { env, output }: Cli): void {
   const { http, grpc } = muin.addresses();
   const { path } = muin.folder;
   const { credentials, email, password } = steps;
@@ -166,8 +166,9 @@ function print(steps: FirstSteps, muin: Standalone, asJson: boolean, { output }:
   row("API key", credentials.api_key);
   output.print("");
   output.print("Try in another terminal:");
-  output.print("  npm run muin -- counts create visits");
-  output.print("  npm run muin -- counts inc visits");
+  const elsewhere = path === defaultDataPath(env) ? "" : ` --data-dir ${path}`;
+  output.print(`  npm run muin -- counts create visits${elsewhere}`);
+  output.print(`  npm run muin -- counts inc visits${elsewhere}`);
   output.print(`  curl -H 'Authorization: Bearer ${credentials.api_key}' ${http}/api/v1/counts/visits`);
   output.print("");
   output.print("Ctrl-C stops it.");
