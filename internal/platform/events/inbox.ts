@@ -3,6 +3,7 @@ import type { Clock } from "../clock/clock.ts";
 import type { Database, Transaction } from "../postgres/database.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { EventBus } from "./event-bus.ts";
+import { createLoop } from "./loop.ts";
 
 /** Pause between looks for rows that are no longer needed. */
 const PRUNE_EVERY_MS = 600_000;
@@ -48,10 +49,8 @@ export function createInboxPruner(options: {
   readonly log: Logger;
 }): Component & { readonly prune: () => Promise<number> } {
   const { service, database, bus, retentionMs, clock, log } = options;
-  const stopping = new AbortController();
-  let running: Promise<void> = Promise.resolve();
 
-  const prune = async (): Promise<number> => {
+  const prune = async (signal?: AbortSignal): Promise<number> => {
     let beforeMs = clock.now() - retentionMs;
     for (let pageToken = ""; ;) {
       const page = await bus.listParked({ service, pageSize: PARKED_PAGE, pageToken });
@@ -65,26 +64,16 @@ export function createInboxPruner(options: {
         delete from platform.inbox where ctid in (
           select ctid from platform.inbox where handled_at < ${before} limit ${PRUNE_ROWS_MAX})`;
       pruned += count;
-      if (count < PRUNE_ROWS_MAX || stopping.signal.aborted) return pruned;
+      if (count < PRUNE_ROWS_MAX || signal?.aborted === true) return pruned;
     }
   };
 
-  const run = async (): Promise<void> => {
-    while (!stopping.signal.aborted) {
-      await prune().catch((error: unknown) => log.warn("old inbox rows could not be removed", { err: error }));
-      await clock.sleep(PRUNE_EVERY_MS, stopping.signal).catch(() => undefined); // Ends the loop.
-    }
-  };
-  return {
+  const loop = createLoop({
     name: `inbox pruner of ${service}`,
-    prune,
-    start: () => {
-      running = run();
-      return Promise.resolve();
-    },
-    stop: () => {
-      stopping.abort();
-      return running;
-    },
-  };
+    clock,
+    everyMs: PRUNE_EVERY_MS,
+    work: prune,
+    onFailure: (error) => log.warn("old inbox rows could not be removed", { err: error }),
+  });
+  return { ...loop, prune };
 }

@@ -8,6 +8,7 @@ import type { Database, Transaction } from "../postgres/database.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { type EventBus, type EventRecord, EVENT_BYTES_MAX, type Fence, FencedError } from "./event-bus.ts";
+import { createLoop } from "./loop.ts";
 import { createRecord, type RecordContext } from "./topics.ts";
 
 /** Rows that are published together, and bytes after which no further row is added. */
@@ -146,10 +147,17 @@ export function createOutboxRelay(options: {
   };
 
   const group = createGroup(`outbox of ${service}`, [
-    createSampler(clock, async () => {
-      const { depth, ageMs } = await read();
-      depthGauge.set(depth, { service });
-      ageGauge.set(ageMs / 1000, { service });
+    // In every instance, lease or not: an outbox that nobody empties must be seen.
+    createLoop({
+      name: `outbox sampler of ${service}`,
+      clock,
+      everyMs: SAMPLE_MS,
+      work: async () => {
+        const { depth, ageMs } = await read();
+        depthGauge.set(depth, { service });
+        ageGauge.set(ageMs / 1000, { service });
+      },
+      onFailure: () => undefined, // The database is away; its own probe says so.
     }),
     bus.leaseholder(`outbox:${service}`, relay),
   ]);
@@ -178,29 +186,6 @@ function toRecord(row: OutboxRow): EventRecord {
     timeMs: Number(row.time_ms),
     traceparent: row.traceparent,
     data: row.data,
-  };
-}
-
-/** Measures while it runs; a measurement that fails is left out. Runs in every instance: a bus that is away must be seen. */
-function createSampler(clock: Clock, sample: () => Promise<void>): Component {
-  const stopping = new AbortController();
-  let running: Promise<void> = Promise.resolve();
-  const run = async (): Promise<void> => {
-    while (!stopping.signal.aborted) {
-      await sample().catch(() => undefined); // The database is away; its own probe says so.
-      await clock.sleep(SAMPLE_MS, stopping.signal).catch(() => undefined); // Ends the loop.
-    }
-  };
-  return {
-    name: "outbox sampler",
-    start: () => {
-      running = run();
-      return Promise.resolve();
-    },
-    stop: () => {
-      stopping.abort();
-      return running;
-    },
   };
 }
 

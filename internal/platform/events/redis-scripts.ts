@@ -1,0 +1,288 @@
+import { defineScript } from "../redis/script.ts";
+import { type RawEntry, RECORD_FIELDS } from "./redis-keys.ts";
+
+/** Answer of a script that found a later holder of the lease: nothing was changed. */
+export const FENCED = -1;
+/** Answer of a script that found a newer generation of the group: nothing was changed. */
+export const MOVED = -2;
+/** Answer of `parkScript` when the store of dead letters is full: nothing was changed. */
+export const FULL = -3;
+
+const isFenced = (key: string, number: string) =>
+  `tonumber(redis.call('HGET', ${key}, 'number')) ~= tonumber(${number})`;
+
+/** Names and values of an entry's fields, from `first` on in ARGV. */
+const entryFields = (first: string) =>
+  RECORD_FIELDS.map((name, index) => `'${name}', ARGV[${first}${index === 0 ? "" : ` + ${index}`}]`).join(", ");
+
+/** Records the number of partitions on first use. Returns the recorded one. KEYS meta; ARGV partitions. */
+export const openScript = defineScript<number>({
+  name: "events-open",
+  keys: 1,
+  lua: `
+redis.call('HSETNX', KEYS[1], 'partitions', ARGV[1])
+return tonumber(redis.call('HGET', KEYS[1], 'partitions'))`,
+});
+
+/**
+ * Appends records: all of them, or none when the fence is outdated. KEYS lease, then topic and stream of each partition; ARGV
+ * fence number or "", then of each partition its number, how many records, and their values. Returns 1 or FENCED.
+ */
+export const publishScript = defineScript<number>({
+  name: "events-publish",
+  keys: "any",
+  lua: `
+if ARGV[1] ~= '' and ${isFenced("KEYS[1]", "ARGV[1]")} then return ${FENCED} end
+local arg = 2
+for key = 2, #KEYS, 2 do
+  local partition, count = ARGV[arg], tonumber(ARGV[arg + 1])
+  arg = arg + 2
+  for _ = 1, count do
+    redis.call('XADD', KEYS[key + 1], '*', ${entryFields("arg")})
+    arg = arg + ${RECORD_FIELDS.length}
+  end
+  redis.call('HINCRBY', KEYS[key], 'a' .. partition, count)
+end
+return 1`,
+});
+
+/**
+ * Renews, takes and releases leases, and keeps the list of a group's live instances. A lease is free when its end has passed,
+ * or lies further ahead than any lease lasts: then the server's clock stepped back. The number grows with each new holder.
+ * ARGV holder, life in milliseconds; then of each group "join", "leave" or "alone", how many leases, and of each lease "r" +
+ * number to renew, "x" + number to release, "w" to take, "-" to leave. KEYS of each group: members (unless "alone"), leases.
+ * Returns of each group how many more than its share are held, then each lease's number when held, else 0.
+ */
+export const leaseScript = defineScript<number[]>({
+  name: "events-lease",
+  keys: "any",
+  lua: `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local holder, life = ARGV[1], tonumber(ARGV[2])
+local reply, key, arg = {}, 1, 3
+while arg <= #ARGV do
+  local part, count = ARGV[arg], tonumber(ARGV[arg + 1])
+  arg = arg + 2
+  local share = count
+  if part ~= 'alone' then
+    if part == 'join' then
+      redis.call('ZADD', KEYS[key], now + life, holder)
+    else
+      redis.call('ZREM', KEYS[key], holder)
+    end
+    redis.call('ZREMRANGEBYSCORE', KEYS[key], '-inf', now)
+    share = math.ceil(count / math.max(1, redis.call('ZCARD', KEYS[key])))
+    key = key + 1
+  end
+  local numbers, held = {}, 0
+  for i = 1, count do
+    local kind, number = string.sub(ARGV[arg + i - 1], 1, 1), tonumber(string.sub(ARGV[arg + i - 1], 2))
+    numbers[i] = 0
+    if (kind == 'r' or kind == 'x') and tonumber(redis.call('HGET', KEYS[key + i - 1], 'number')) == number then
+      if kind == 'r' then
+        redis.call('HSET', KEYS[key + i - 1], 'until', now + life)
+        numbers[i], held = number, held + 1
+      else
+        redis.call('HSET', KEYS[key + i - 1], 'until', 0)
+      end
+    end
+  end
+  for i = 1, count do
+    if ARGV[arg + i - 1] == 'w' and held < share then
+      local lease = redis.call('HMGET', KEYS[key + i - 1], 'number', 'until')
+      local till = tonumber(lease[2] or '0')
+      if till <= now or till > now + life then
+        local number = tonumber(lease[1] or '0') + 1
+        redis.call('HSET', KEYS[key + i - 1], 'number', number, 'holder', holder, 'until', now + life)
+        numbers[i], held = number, held + 1
+      end
+    end
+  end
+  reply[#reply + 1] = math.max(0, held - share)
+  for i = 1, count do reply[#reply + 1] = numbers[i] end
+  key, arg = key + count, arg + count
+end
+return reply`,
+});
+
+/**
+ * A group's position in a partition; a new group stands before the oldest record. KEYS group, topic, groups; ARGV partition,
+ * "service topic". Returns generation, stream id, ordinal.
+ */
+export const positionScript = defineScript<[generation: number, id: Buffer, ordinal: number]>({
+  name: "events-position",
+  keys: 3,
+  lua: `
+redis.call('SADD', KEYS[3], ARGV[2])
+redis.call('HSETNX', KEYS[1], 'generation', 1)
+if redis.call('HEXISTS', KEYS[1], 'i' .. ARGV[1]) == 0 then
+  local removed = redis.call('HGET', KEYS[2], 'r' .. ARGV[1]) or '0'
+  redis.call('HSET', KEYS[1], 'i' .. ARGV[1], '0-0', 'o' .. ARGV[1], removed)
+end
+local position = redis.call('HMGET', KEYS[1], 'generation', 'i' .. ARGV[1], 'o' .. ARGV[1])
+return { tonumber(position[1]), position[2], tonumber(position[3]) }`,
+});
+
+/**
+ * Moves a group's position behind what it has handled. KEYS lease, group; ARGV fence number, partition, generation, stream id,
+ * ordinal, "1" when records were removed unseen. Returns 1, FENCED or MOVED.
+ */
+export const commitScript = defineScript<number>({
+  name: "events-commit",
+  keys: 2,
+  lua: `
+if ${isFenced("KEYS[1]", "ARGV[1]")} then return ${FENCED} end
+if redis.call('HGET', KEYS[2], 'generation') ~= ARGV[3] then return ${MOVED} end
+redis.call('HSET', KEYS[2], 'i' .. ARGV[2], ARGV[4], 'o' .. ARGV[2], ARGV[5])
+if ARGV[6] == '1' then redis.call('HSET', KEYS[2], 'l' .. ARGV[2], 1) end
+return 1`,
+});
+
+/**
+ * Reads a partition together with the number of records removed from it. KEYS stream, topic; ARGV partition, id after which to
+ * read, how many. Returns the number removed and the entries.
+ */
+export const readScript = defineScript<[removed: number, entries: RawEntry[]]>({
+  name: "events-read",
+  keys: 2,
+  lua: `
+local removed = tonumber(redis.call('HGET', KEYS[2], 'r' .. ARGV[1]) or '0')
+return { removed, redis.call('XRANGE', KEYS[1], '(' .. ARGV[2], '+', 'COUNT', ARGV[3]) }`,
+});
+
+/** The server's time in milliseconds, and of each stream the newest entry's id or "0-0". KEYS streams. */
+export const newestScript = defineScript<[timeMs: number, ...ids: Buffer[]]>({
+  name: "events-newest",
+  keys: "any",
+  lua: `
+local time = redis.call('TIME')
+local reply = { time[1] * 1000 + math.floor(time[2] / 1000) }
+for i, stream in ipairs(KEYS) do
+  local newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)
+  reply[i + 1] = newest[1] and newest[1][1] or '0-0'
+end
+return reply`,
+});
+
+/**
+ * Removes records older than an id, then the oldest until the stream fits its bytes, and counts them. Whole nodes of the stream
+ * only: a little more may stay. KEYS stream, topic; ARGV partition, id, bytes. Returns how many were removed.
+ */
+export const trimScript = defineScript<number>({
+  name: "events-trim",
+  keys: 2,
+  lua: `
+local removed = redis.call('XTRIM', KEYS[1], 'MINID', '~', ARGV[2], 'LIMIT', 100000)
+local bytes = redis.call('MEMORY', 'USAGE', KEYS[1]) or 0
+local length = redis.call('XLEN', KEYS[1])
+if bytes > tonumber(ARGV[3]) and length > 1 then
+  local keep = math.floor(length * tonumber(ARGV[3]) / bytes)
+  removed = removed + redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', keep, 'LIMIT', 100000)
+end
+if removed > 0 then redis.call('HINCRBY', KEYS[2], 'r' .. ARGV[1], removed) end
+return removed`,
+});
+
+/**
+ * Adds a dead letter, unless this very record is among them already. KEYS lease, parked, parked keys; ARGV fence number, at most
+ * how many, ordinal, subject, reason, attempts, time, then the record's values. Returns 1, FENCED or FULL.
+ */
+export const parkScript = defineScript<number>({
+  name: "events-park",
+  keys: 3,
+  lua: `
+if ${isFenced("KEYS[1]", "ARGV[1]")} then return ${FENCED} end
+local last = redis.call('HGET', KEYS[3], 'o' .. ARGV[4])
+if last and tonumber(last) >= tonumber(ARGV[3]) then return 1 end
+if redis.call('XLEN', KEYS[2]) >= tonumber(ARGV[2]) then return ${FULL} end
+redis.call('XADD', KEYS[2], '*', 'ordinal', ARGV[3], 'reason', ARGV[5], 'attempts', ARGV[6], 'parked', ARGV[7],
+  ${entryFields("8")})
+redis.call('HINCRBY', KEYS[3], 'c' .. ARGV[4], 1)
+redis.call('HSET', KEYS[3], 'o' .. ARGV[4], ARGV[3])
+return 1`,
+});
+
+/**
+ * Marks dead letters of one subject, or of all when it is "", as handed back. KEYS parked keys, redriven, group; ARGV partition,
+ * subject. Returns how many.
+ */
+export const redriveScript = defineScript<number>({
+  name: "events-redrive",
+  keys: 3,
+  lua: `
+local total = 0
+local function mark(subject, count)
+  redis.call('SADD', KEYS[2], subject)
+  total = total + tonumber(count)
+end
+if ARGV[2] == '' then
+  local all = redis.call('HGETALL', KEYS[1])
+  for i = 1, #all, 2 do
+    if string.sub(all[i], 1, 1) == 'c' then mark(string.sub(all[i], 2), all[i + 1]) end
+  end
+else
+  local count = redis.call('HGET', KEYS[1], 'c' .. ARGV[2])
+  if count then mark(ARGV[2], count) end
+end
+if total > 0 then redis.call('HINCRBY', KEYS[3], 'd' .. ARGV[1], 1) end
+return total`,
+});
+
+/**
+ * Ends a dead letter's redrive. Handled: removes it, and with the last one its subject. Failed again: its subject waits for the
+ * next redrive. KEYS lease, parked, parked keys, redriven; ARGV fence number, id, subject, "" or the new failure as JSON. Returns
+ * how many of the subject are left, or FENCED.
+ */
+export const redrivenScript = defineScript<number>({
+  name: "events-redriven",
+  keys: 4,
+  lua: `
+if ${isFenced("KEYS[1]", "ARGV[1]")} then return ${FENCED} end
+if ARGV[4] ~= '' then
+  redis.call('HSET', KEYS[3], 'f' .. ARGV[2], ARGV[4])
+  redis.call('SREM', KEYS[4], ARGV[3])
+  return tonumber(redis.call('HGET', KEYS[3], 'c' .. ARGV[3]))
+end
+redis.call('HDEL', KEYS[3], 'f' .. ARGV[2])
+if redis.call('XDEL', KEYS[2], ARGV[2]) == 0 then return tonumber(redis.call('HGET', KEYS[3], 'c' .. ARGV[3]) or '0') end
+local left = redis.call('HINCRBY', KEYS[3], 'c' .. ARGV[3], -1)
+if left <= 0 then
+  redis.call('HDEL', KEYS[3], 'c' .. ARGV[3], 'o' .. ARGV[3])
+  redis.call('SREM', KEYS[4], ARGV[3])
+end
+return left`,
+});
+
+/**
+ * Moves a group to the oldest records as a new generation. Dead letters that are still in the stream come again from there, in
+ * order, and are removed; older ones stay and keep their subjects waiting. KEYS group, topic, then of each partition parked, parked
+ * keys, redriven. Returns the generation, 0 when the group never consumed.
+ */
+export const replayScript = defineScript<number>({
+  name: "events-replay",
+  keys: "any",
+  lua: `
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+for key = 3, #KEYS, 3 do
+  local partition = (key - 3) / 3
+  local removed = tonumber(redis.call('HGET', KEYS[2], 'r' .. partition) or '0')
+  redis.call('HSET', KEYS[1], 'i' .. partition, '0-0', 'o' .. partition, removed)
+  redis.call('HDEL', KEYS[1], 'l' .. partition)
+  for _, entry in ipairs(redis.call('XRANGE', KEYS[key], '-', '+')) do
+    local fields = {}
+    for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end
+    if tonumber(fields.ordinal) > removed then
+      redis.call('XDEL', KEYS[key], entry[1])
+      redis.call('HDEL', KEYS[key + 1], 'f' .. entry[1])
+      if redis.call('HINCRBY', KEYS[key + 1], 'c' .. fields.subject, -1) <= 0 then
+        redis.call('HDEL', KEYS[key + 1], 'c' .. fields.subject, 'o' .. fields.subject)
+        redis.call('SREM', KEYS[key + 2], fields.subject)
+      else
+        redis.call('HSET', KEYS[key + 1], 'o' .. fields.subject, removed)
+      end
+    end
+  end
+end
+return redis.call('HINCRBY', KEYS[1], 'generation', 1)`,
+});
