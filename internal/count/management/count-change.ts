@@ -1,24 +1,19 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { bulkhead, BulkheadRejectedError } from "cockatiel";
 import { CountValueSchema } from "../../gen/muin/count/v1/count_pb.ts";
 import {
   CreateCountResponseSchema,
   type CreateCountResponse,
 } from "../../gen/muin/count/v1/count_management_service_pb.ts";
 import type { Transaction } from "../../platform/postgres/database.ts";
+import type { Bulkhead } from "../../platform/resilience/create-bulkhead.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";
 import { stateAfter, toCountInfo, type CountRecord, type Mutation } from "./count-info.ts";
-import { countContended, countsUnavailable, outcomeUnknown, outOfRange, tooManyMutations } from "./errors.ts";
+import { countContended, countsUnavailable, outcomeUnknown, outOfRange } from "./errors.ts";
 import type { CountChange, CountInfoStore, RequestIdentity } from "./store.ts";
 
 /** Changes of other callers that a mutation may find in its way before it gives up. */
 const ATTEMPTS_MAX = 32;
-
-/** Mutations of one process that are worked on at a time: fewer than the database has connections. */
-const AT_ONCE_MAX = 6;
-/** Mutations of one process that may wait for their turn. */
-const WAITING_MAX = 4096;
 
 /** What the counts store decided of a change. It decides each info revision of a Count once and repeats its answer. */
 export type Decision =
@@ -38,6 +33,8 @@ export interface CountChangesDeps {
   readonly isDecidable: () => boolean;
   /** Records the change's event in the transaction that makes it known. */
   readonly announce: (tx: Transaction, change: CountChange, record: CountRecord) => Promise<void>;
+  /** Gives mutations their turn. */
+  readonly turns: Bulkhead;
   readonly log: Logger;
 }
 
@@ -108,7 +105,6 @@ export function createCountChanges(deps: CountChangesDeps): CountChanges {
     throw outOfRange(change.countId, `the bounds do not admit the Count's value ${outcome.decision.value}`);
   };
 
-  const turns = bulkhead(AT_ONCE_MAX, WAITING_MAX);
   const mutate = async (mutation: Mutation, request: RequestIdentity): Promise<CreateCountResponse> => {
     if (!deps.isDecidable()) throw countsUnavailable();
     for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
@@ -129,13 +125,7 @@ export function createCountChanges(deps: CountChangesDeps): CountChanges {
   };
 
   return {
-    mutate: async (mutation, request) => {
-      try {
-        return await turns.execute(() => mutate(mutation, request));
-      } catch (error) {
-        throw error instanceof BulkheadRejectedError ? tooManyMutations() : error;
-      }
-    },
+    mutate: (mutation, request) => deps.turns.run(() => mutate(mutation, request)),
     finish: async (change) => (await run(change)).decision,
   };
 }

@@ -7,6 +7,7 @@ import {
 import { CountsChangedSchema } from "../../gen/muin/count/v1/count_value_events_pb.ts";
 import { background, defineService, group, on, serve, type ServiceInfo } from "../../platform/app/define-service.ts";
 import { postgres, redis } from "../../platform/app/stores.ts";
+import { createBulkhead } from "../../platform/resilience/create-bulkhead.ts";
 import { createCountState } from "../shared/manage-count.ts";
 import { countManagementConfig } from "./config.ts";
 import { createCountChanges } from "./count-change.ts";
@@ -49,6 +50,12 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
       decide: (change) => decideInCountsStore(states, change),
       isDecidable: () => stores.counts.client.status === "ready",
       announce: (tx, change, record) => announceCount(publish, tx, change.operation, record),
+      turns: createBulkhead({
+        name: "changes of Counts",
+        concurrentMax: AT_ONCE_MAX,
+        queueMax: WAITING_MAX,
+        metrics,
+      }),
       log,
     });
     const verifier = createCountVerifier({ watch, states });
@@ -85,9 +92,14 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
           }
         },
       },
+      { part: "rebuilder", topic: "count.value", rebuild: () => verifier.restartWatch() },
     ];
   },
 });
 
+/** Mutations of one process that are worked on at a time: fewer than its database has connections. */
+const AT_ONCE_MAX = 6;
+/** Mutations of one process that may wait for their turn. */
+const WAITING_MAX = 4096;
 /** Counts that are announced again in one transaction. */
 const REPUBLISH_PAGE = 500;

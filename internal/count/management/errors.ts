@@ -108,16 +108,6 @@ export function outcomeUnknown(countId: string, cause?: unknown): MuinError {
   });
 }
 
-/** More mutations are waiting than may wait: refused at once. */
-export function tooManyMutations(): MuinError {
-  return new MuinError({
-    code: "resource_exhausted",
-    reason: "TOO_MANY_MUTATIONS",
-    message: "too many changes of Counts are waiting; try again later",
-    retryAfterMs: 1000,
-  });
-}
-
 /** Other callers keep changing the same Count. */
 export function countContended(countId: string): MuinError {
   return new MuinError({

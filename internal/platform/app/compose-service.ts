@@ -17,6 +17,7 @@ import type { Tracing } from "../telemetry/tracing.ts";
 import { checkParts } from "./check-catalog.ts";
 import { createGroup, type Component } from "./component.ts";
 import type { Extra, Handled, Served, ServiceInfo } from "./define-service.ts";
+import { createLostRebuilder } from "./rebuild-lost.ts";
 import type { PostgresDecl, StoreDecl } from "./stores.ts";
 import { subscriptionsOf } from "./subscriptions.ts";
 
@@ -140,7 +141,11 @@ export function composeService(info: ServiceInfo, wiring: Wiring): ComposedServi
     ...(relay === undefined ? [] : [relay]),
     ...(pruner === undefined ? [] : [pruner]),
     ...consumers,
-    ...extras.flatMap((extra) => (extra.part === "background" ? [extra.component] : [])),
+    ...extras.flatMap((extra) => {
+      if (extra.part === "background") return [extra.component];
+      if (extra.part !== "rebuilder") return [];
+      return [createLostRebuilder({ service: info.name, rebuilder: extra, bus, clock, log })];
+    }),
   ]);
   const stores = createGroup(
     info.name,

@@ -104,6 +104,11 @@ export type Extra =
   | { readonly part: "readiness"; readonly name: string; readonly check: () => Promise<string | undefined> }
   /** Records an event with the current state of every aggregate of a topic again. Returns how many. */
   | { readonly part: "republisher"; readonly topic: string; readonly republish: () => Promise<number> }
+  /**
+   * Rebuilds what the service made of a topic's events, from their source: run when its group was LOST. After it the group reads
+   * on from the oldest retained event.
+   */
+  | { readonly part: "rebuilder"; readonly topic: string; readonly rebuild: () => Promise<void> }
   /** What `muin status` shows of an outbox that the service keeps itself. */
   | { readonly part: "outbox"; readonly read: () => Promise<{ readonly depth: number; readonly ageMs: number }> };
 
