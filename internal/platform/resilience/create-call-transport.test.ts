@@ -1,6 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createClient, createConnectRouter, type HandlerContext } from "@connectrpc/connect";
+import { compressionGzip } from "@connectrpc/connect-node";
 import { createFetchHandler } from "@connectrpc/connect/protocol";
 import { afterAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -36,8 +37,13 @@ function setUp(options: { policy?: Partial<CallPolicy>; create?: Create; url?: s
     await state.answer(context);
     return {};
   };
-  const router = createConnectRouter({ grpc: false, grpcWeb: false })
-    .service(ApiKeyService, { verifyApiKey: answer, createApiKey: answer, revokeApiKey: answer })
+  const router = createConnectRouter({ grpc: false, grpcWeb: false, acceptCompression: [compressionGzip] })
+    .service(ApiKeyService, {
+      verifyApiKey: answer,
+      createApiKey: answer,
+      revokeApiKey: answer,
+      listApiKeys: () => ({ nextPageToken: "x".repeat(100_000) }), // More than a server sends uncompressed if it may.
+    })
     .service(OperationsService, {
       tailEvents: async function* (request, context) {
         yield await answer(request, context);
@@ -161,6 +167,11 @@ describe("an attempt", () => {
     // Now nobody listens there.
     await new Promise((resolve) => connect(port, "127.0.0.1").once("error", resolve));
     expect(await codeOf(it.keys.createApiKey({}))).toBe("Unavailable");
+  });
+
+  test("takes a large reply", async () => {
+    await using it = setUp();
+    expect((await it.keys.listApiKeys({})).nextPageToken).toHaveLength(100_000);
   });
 
   test("is unavailable without a token", async () => {

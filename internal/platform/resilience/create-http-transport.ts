@@ -20,6 +20,8 @@ export function createHttpTransport(options: {
   const token = createServiceToken({ path: options.tokenFile, clock: options.clock });
   const identify: Interceptor = (next) => async (request) => {
     request.header.set("authorization", `Bearer ${await token()}`);
+    // Otherwise fetch asks for compression and undoes it by itself, and the library, told of it by the header, refuses the reply.
+    request.header.set("accept-encoding", "identity");
     return next(request);
   };
   return createTransport({
