@@ -5,6 +5,7 @@ import { redis } from "../../platform/app/stores.ts";
 import { countWriteConfig } from "./config.ts";
 import { createCountWriter } from "./count-writer.ts";
 import { createHandlers } from "./handlers.ts";
+import { createOutboxRelay } from "./outbox-relay.ts";
 
 /** Changes values: durably, each write once, with its event. */
 export const countWrite: ServiceInfo<"count-write"> = defineService({
@@ -16,14 +17,25 @@ export const countWrite: ServiceInfo<"count-write"> = defineService({
   publishes: [CountsChangedSchema],
   consumes: [],
   config: countWriteConfig,
-  create: ({ stores, config, clock, random, log, metrics }) => {
+  create: ({ stores, bus, config, clock, random, log, metrics }) => {
     const writer = createCountWriter({ store: stores.counts, limits: config, clock, random, log, metrics });
+    const relay = createOutboxRelay({
+      store: stores.counts,
+      layout: () => writer.layout(),
+      bus,
+      clock,
+      log,
+      metrics,
+    });
     return [
       serve(CountWriteService, createHandlers({ writer, clock }), {
         hot: ["increment", "decrement", "set", "batchWrite"],
       }),
+      // The relay is stopped last: what the writer finishes is still published.
+      background(relay),
       background(writer),
       { part: "readiness", name: "counts", check: () => Promise.resolve(writer.obstacle()) },
+      { part: "outbox", read: () => relay.state() },
     ];
   },
 });

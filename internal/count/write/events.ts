@@ -1,0 +1,74 @@
+import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import { CountsChangedSchema } from "../../gen/muin/count/v1/count_value_events_pb.ts";
+import type { EventRecord } from "../../platform/events/event-bus.ts";
+import { topicOf } from "../../platform/events/topics.ts";
+import { decodeOutboxEntry, type OutboxChange } from "./write-batch.ts";
+
+/** CloudEvents source of every change of a value. */
+const source = "/muin/count-write";
+const topic = topicOf(CountsChangedSchema);
+
+/** An entry of the outbox, as the counts store holds it. */
+export interface OutboxEntry {
+  readonly shard: number;
+  /** Id in the shard's stream. */
+  readonly id: string;
+  /** What was asked, packed. */
+  readonly asked: Buffer;
+  /** The request ids, packed. */
+  readonly requested: Buffer;
+  /** The reply, packed. */
+  readonly reply: Buffer;
+  /** Outbox bytes written up to the end of this entry. */
+  readonly position: number;
+}
+
+/** The event of an entry: the same entry makes the same event, with the same id, whenever and by whomever it is made. */
+export function recordOf(storeId: string, entry: OutboxEntry): EventRecord {
+  const { timeMs, changes } = decodeOutboxEntry(entry.asked, entry.requested, entry.reply);
+  const shard = entry.shard.toString();
+  return {
+    id: eventId(storeId, shard, entry.id),
+    source,
+    type: CountsChangedSchema.typeName,
+    subject: shard,
+    topic,
+    timeMs,
+    traceparent: "",
+    data: encodeCountsChanged(shard, timeMs, changes),
+  };
+}
+
+/** UUIDv8 (RFC 9562): SHA-256 of store, shard and entry, each ended by a zero byte, with version and variant put in. */
+function eventId(storeId: string, shard: string, entryId: string): string {
+  const hash = new Uint8Array(Bun.SHA256.hash(`${storeId}\0${shard}\0${entryId}\0`).buffer, 0, 16);
+  hash[6] = ((hash[6] as number) & 0x0f) | 0x80;
+  hash[8] = ((hash[8] as number) & 0x3f) | 0x80;
+  const hex = hash.toHex();
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}
+
+/**
+ * CountsChanged in protobuf binary, written field by field: three times as fast as from message objects, on a path that sees
+ * every write. A test holds it to the generated code.
+ */
+function encodeCountsChanged(shard: string, timeMs: number, changes: readonly OutboxChange[]): Uint8Array<ArrayBuffer> {
+  const time = new BinaryWriter()
+    .tag(1, WireType.Varint)
+    .int64(Math.floor(timeMs / 1000))
+    .tag(2, WireType.Varint)
+    .int32((timeMs % 1000) * 1_000_000)
+    .finish();
+  const writer = new BinaryWriter().tag(1, WireType.LengthDelimited).string(shard);
+  for (const { countId, delta, value, revision, requestId } of changes) {
+    writer.tag(2, WireType.LengthDelimited).fork();
+    writer.tag(1, WireType.LengthDelimited).string(countId);
+    if (delta !== 0n) writer.tag(2, WireType.Varint).int64(delta);
+    if (value !== 0) writer.tag(3, WireType.Varint).int64(value);
+    writer.tag(4, WireType.Varint).int64(revision);
+    if (requestId !== "") writer.tag(5, WireType.LengthDelimited).string(requestId);
+    writer.tag(6, WireType.LengthDelimited).bytes(time);
+    writer.join();
+  }
+  return writer.finish();
+}
