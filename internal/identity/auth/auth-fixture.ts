@@ -1,13 +1,16 @@
 import { createRegistry, fromBinary, type DescService, type Message } from "@bufbuild/protobuf";
-import { createClient, createRouterTransport, type Client, type Interceptor } from "@connectrpc/connect";
-import { ApiKeyService } from "../../gen/muin/identity/v1/api_key_service_pb.ts";
-import { AuthService } from "../../gen/muin/identity/v1/auth_service_pb.ts";
-import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
-import { ServiceTokenService } from "../../gen/muin/identity/v1/service_token_service_pb.ts";
+import {
+  Code,
+  ConnectError,
+  createClient,
+  createRouterTransport,
+  type Client,
+  type Interceptor,
+} from "@connectrpc/connect";
 import type { Extra, Served, ServicePart } from "../../platform/app/define-service.ts";
 import { systemClock, type Clock } from "../../platform/clock/clock.ts";
 import { systemRandom } from "../../platform/clock/random.ts";
-import type { ConfigField, ConfigFields } from "../../platform/config/fields.ts";
+import type { ConfigFields } from "../../platform/config/fields.ts";
 import { createPublish } from "../../platform/events/outbox.ts";
 import { addressKey } from "../../platform/identity/address.ts";
 import { anonymous, callerKey, type Caller } from "../../platform/identity/caller.ts";
@@ -18,11 +21,13 @@ import { createValidatorFactory } from "../../platform/rpc/validate.ts";
 import { createMetrics } from "../../platform/telemetry/create-metrics.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";
 import { sharedPostgres } from "../../platform/testing/postgres.ts";
-import { ConnectError, Code } from "@connectrpc/connect";
 import { authConfig, type AuthConfig } from "./config.ts";
 import { auth } from "./definition.ts";
 import { published, type AuthPublish } from "./events.ts";
 import { migrations } from "./migrations.ts";
+import { createPruning } from "./pruning.ts";
+import { createSigningKeys } from "./signing-key.ts";
+import { createVault } from "./vault.ts";
 
 /** A clock that goes with the machine's and can be moved. */
 export interface MovableClock extends Clock {
@@ -38,6 +43,8 @@ export interface From {
 
 /** Auth on a PostgreSQL database of its own. */
 export interface AuthFixture extends AsyncDisposable {
+  /** The database's URL, for a connection beside the service's own. */
+  readonly url: string;
   readonly database: OpenDatabase;
   readonly clock: MovableClock;
   readonly publish: AuthPublish;
@@ -49,6 +56,8 @@ export interface AuthFixture extends AsyncDisposable {
   as<S extends DescService>(service: S, from?: From): Client<S>;
   /** Events in the order in which they were recorded. */
   events(): Promise<Message[]>;
+  /** One turn of the pruning that runs in the background. */
+  prune(): Promise<void>;
   /** Another process of the same installation: the same database, nothing else in common but the clock. */
   another(): readonly ServicePart[];
 }
@@ -56,13 +65,14 @@ export interface AuthFixture extends AsyncDisposable {
 const registry = createRegistry(...published);
 const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => silent };
 
+const validateAs = createValidatorFactory();
+const mapper = createErrorMapper(errorDomain);
+
 /** The cheapest parameters that Argon2 takes: the tests count computations, not their time. */
 const cheap = { argon2MemoryKib: 8, argon2Passes: 1 };
 
-/** Makes auth with its schema migrated. `mutant` replaces its definition's `create`, to show that a broken rule is noticed. */
-export async function startAuth(
-  options: { readonly config?: Partial<AuthConfig>; readonly create?: typeof auth.create } = {},
-): Promise<AuthFixture> {
+/** Makes auth with its schema migrated. */
+export async function startAuth(options: { readonly config?: Partial<AuthConfig> } = {}): Promise<AuthFixture> {
   const url = await (await sharedPostgres()).createDatabase();
   await migrate({ url, migrations, log: silent });
   const database = openDatabase({ url, poolMax: 8, applicationName: "auth test" });
@@ -75,7 +85,7 @@ export async function startAuth(
     currentTraceparent: () => "",
   });
   const create = (): readonly ServicePart[] =>
-    (options.create ?? auth.create)({
+    auth.create({
       stores: { database },
       calls: {},
       publish: publish as never, // Typed by the declaration.
@@ -90,7 +100,11 @@ export async function startAuth(
       metrics: createMetrics(),
     });
   const parts = create();
+  const random = systemRandom;
+  const vault = createVault(config.keyEncryptionSecret, random);
+  const signingKeys = createSigningKeys({ database, vault, clock, random, config });
   return {
+    url,
     database,
     clock,
     publish: publish as AuthPublish,
@@ -108,6 +122,7 @@ export async function startAuth(
         return fromBinary(schema, data);
       });
     },
+    prune: createPruning({ database, keys: signingKeys, clock, log: silent }).prune,
     another: create,
     [Symbol.asyncDispose]: () => database.stop(),
   };
@@ -117,15 +132,14 @@ export async function startAuth(
 export function clientOf<S extends DescService>(parts: readonly ServicePart[], service: S, from: From = {}): Client<S> {
   const served = parts.find((part): part is Served => part.part === "served" && part.service === service);
   if (served === undefined) throw new Error(`${service.typeName} is not served`);
-  const validatorOf = createValidatorFactory();
   const steps: Interceptor = (next) => async (request) => {
     request.contextValues.set(callerKey, from.caller ?? anonymous);
     request.contextValues.set(addressKey, from.address ?? "192.0.2.1");
     try {
-      if (!request.stream) validatorOf(request.method.input, false)(request.message);
+      if (!request.stream) validateAs(request.method.input, false)(request.message);
       return await next(request);
     } catch (error) {
-      throw createErrorMapper(errorDomain).map(error).error;
+      throw mapper.map(error).error;
     }
   };
   const client: Interceptor = (next) => (request) => {
@@ -169,14 +183,12 @@ export async function outcomeOf(call: Promise<unknown>): Promise<string> {
   }
 }
 
-export { ApiKeyService, AuthService, PersonKeyService, ServiceTokenService };
-
 function createMovableClock(): MovableClock {
   let offsetMs = 0;
   return {
     now: () => systemClock.now() + offsetMs,
     monotonic: () => systemClock.monotonic() + offsetMs,
-    sleep: systemClock.sleep,
+    sleep: (ms, signal) => systemClock.sleep(ms, signal),
     advance: (ms) => {
       offsetMs += ms;
     },
@@ -184,7 +196,10 @@ function createMovableClock(): MovableClock {
 }
 
 function defaultsOf(fields: ConfigFields): Record<string, unknown> {
-  const valueOf = (field: ConfigField<unknown>): unknown =>
-    field.default ?? field.parse("a key-encryption secret for tests only");
-  return Object.fromEntries(Object.entries(fields).map(([key, field]) => [key, valueOf(field)]));
+  return Object.fromEntries(
+    Object.entries(fields).map(([key, field]) => [
+      key,
+      field.default ?? field.parse("a key-encryption secret for tests only"),
+    ]),
+  );
 }

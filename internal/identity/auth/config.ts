@@ -4,6 +4,10 @@ import { accessTokenLifeMsMax } from "../../platform/identity/token-claims.ts";
 const minuteMs = 60_000;
 const dayMs = 86_400_000;
 
+/** The least that OWASP's Password Storage Cheat Sheet advises for Argon2id with one lane. */
+const owaspMemoryKib = 19_456;
+const owaspPasses = 2;
+
 /** A key-encryption secret shorter than this could be guessed. */
 const keyEncryptionSecretCharsMin = 32;
 
@@ -57,15 +61,15 @@ export const authConfig = {
     max: 30 * dayMs,
   }),
   argon2MemoryKib: int("ARGON2_MEMORY_KIB", {
-    doc: "Memory of one Argon2id computation in KiB. OWASP's least advice is 19456 with 2 passes.",
-    default: 19_456,
-    min: 8,
+    doc: "Memory of one Argon2id computation in KiB. Not below what OWASP advises.",
+    default: owaspMemoryKib,
+    min: owaspMemoryKib,
     max: 1_048_576,
   }),
   argon2Passes: int("ARGON2_PASSES", {
     doc: "Passes of one Argon2id computation.",
-    default: 2,
-    min: 1,
+    default: owaspPasses,
+    min: owaspPasses,
     max: 64,
   }),
   argon2Concurrent: int("ARGON2_CONCURRENT", {

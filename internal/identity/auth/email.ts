@@ -16,6 +16,7 @@ const domainPart = /^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?$/;
  * scripts (Cyrillic "а") are other addresses: they name other accounts and gain nothing. `undefined` when it is no address.
  */
 export function normaliseEmail(text: string): string | undefined {
+  if (!text.isWellFormed()) return undefined;
   const folded = text.normalize("NFKC").replace(invisible, "").trim().toLowerCase().normalize("NFKC");
   const at = folded.lastIndexOf("@");
   const local = folded.slice(0, at);

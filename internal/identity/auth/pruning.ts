@@ -21,7 +21,7 @@ export function createPruning(deps: {
   readonly keys: SigningKeys;
   readonly clock: Clock;
   readonly log: Logger;
-}): Component & { /** One turn. */ prune(): Promise<void> } {
+}): Component & { /** One turn. */ readonly prune: () => Promise<void> } {
   const { database, keys, clock, log } = deps;
   const prune = (): Promise<void> =>
     database.transaction(async (tx) => {
