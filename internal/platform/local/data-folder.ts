@@ -1,9 +1,9 @@
-import { readFile, rm } from "node:fs/promises";
+import { mkdir, readFile, rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Component } from "../app/component.ts";
 import type { Random } from "../clock/random.ts";
-import { exists, isMissing, makeFolder, readJson, replaceFile } from "./files.ts";
+import { exists, isMissing, readJson, replaceFile } from "./files.ts";
 import { takeFileLock, type FileLock } from "./file-lock.ts";
 import { openKeptValues, type KeptValues } from "./kept-values.ts";
 import { SetupError } from "./setup-error.ts";
@@ -43,8 +43,8 @@ export interface Credentials {
  *       redis/<server>/    data, redis.conf, users.acl and server.log of one Redis server
  *       postgres/          data/ and server.log of the PostgreSQL cluster
  *
- * Whoever is not the owner reads none of it. For root the folder itself may be passed through (mode 0711), so that the account
- * which PostgreSQL runs as reaches postgres/, which is its own.
+ * Whoever is not the owner reads none of it. A folder that root's Muin makes may be passed through (mode 0711), so that the
+ * account which PostgreSQL runs as reaches postgres/, which is its own.
  */
 export interface DataFolder extends Component {
   /** Absolute path. */
@@ -95,7 +95,8 @@ export function createDataFolder(options: { readonly path: string; readonly rand
     name: "data folder",
     path,
     start: async () => {
-      await makeFolder(path, process.getuid?.() === 0 ? 0o711 : 0o700);
+      // One that was there keeps its mode: it may be a mount point or hold other things.
+      await mkdir(path, { recursive: true, mode: process.getuid?.() === 0 ? 0o711 : 0o700 });
       lock = takeFileLock(join(path, "lock"));
       if (lock === undefined) {
         const holder = await readJson<RunRecord>(runFile);

@@ -1,0 +1,89 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Redis } from "ioredis";
+import { startLocalStores, type RunningStores } from "../testing/local-stores.ts";
+import { startRedis } from "../testing/redis.ts";
+
+let folder = "";
+let running: RunningStores;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "muin-durability-"));
+  Bun.spawnSync(["chmod", "o+x", folder]); // For the account that PostgreSQL runs as when we are root.
+  running = await startLocalStores(join(folder, "data"));
+});
+
+afterAll(async () => {
+  await running.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** Whether the kernel was asked to write the data of an increment to the disk before its reply was sent. */
+async function syncsBeforeReply(url: string, pid: number): Promise<boolean> {
+  const trace = join(folder, `trace-${pid}`);
+  const client = new Redis(url);
+  await client.set("count:traced", "41");
+  const tracer = Bun.spawn(
+    ["strace", "-f", "-p", `${pid}`, "-e", "trace=write,fdatasync,fsync", "-s", "200", "-o", trace],
+    {
+      stdio: ["ignore", "ignore", "pipe"],
+    },
+  );
+  try {
+    for await (const text of tracer.stderr.pipeThrough(new TextDecoderStream())) if (text.includes("attached")) break;
+    expect(await client.incr("count:traced")).toBe(42);
+  } finally {
+    client.disconnect();
+    tracer.kill("SIGINT"); // Lets go of the server, which runs on.
+    await tracer.exited;
+  }
+  const calls = (await readFile(trace, "utf8")).split("\n");
+  const logged = calls.findIndex((call) => /write\(.*INCR/i.test(call));
+  const replied = calls.findIndex((call) => call.includes('":42\\r\\n"'));
+  expect(logged).toBeGreaterThanOrEqual(0);
+  expect(replied).toBeGreaterThan(logged);
+  return calls.slice(logged, replied).some((call) => call.includes("fdatasync("));
+}
+
+const mayTrace = process.getuid?.() === 0 && Bun.which("strace") !== null;
+
+describe("a write is on disk before its reply", () => {
+  // Attaching strace to a process needs the rights of root. kill -9 alone would not show this: the page cache survives it.
+  test.skipIf(!mayTrace)("in the counts Redis", async () => {
+    const { stores } = await running.stores.status();
+    const pid = stores.find(({ name }) => name === "redis counts")?.pid ?? 0;
+    expect(await syncsBeforeReply(running.stores.redisUrl("counts", "count-write"), pid)).toBe(true);
+  });
+
+  test.skipIf(!mayTrace)("which is seen to fail with appendfsync everysec", async () => {
+    await using redis = await startRedis({ appendfsync: "everysec" });
+    expect(await syncsBeforeReply(redis.url, redis.pid)).toBe(false);
+  });
+});
+
+/** Whether the server still has, after kill -9, what it acknowledged. */
+async function survives(args: readonly string[]): Promise<boolean> {
+  await using redis = await startRedis({ args });
+  const before = new Redis(redis.url, { retryStrategy: () => null });
+  before.on("error", () => undefined); // It is killed on purpose.
+  await before.set("k", "v");
+  await redis.kill("SIGKILL");
+  before.disconnect();
+  await redis.restart();
+  const after = new Redis(redis.url);
+  const value = await after.get("k");
+  after.disconnect();
+  return value === "v";
+}
+
+describe("what was acknowledged outlives kill -9", () => {
+  test("with the settings of a server that keeps data", async () => {
+    expect(await survives([])).toBe(true);
+  });
+
+  test("which is seen to fail without an append-only file", async () => {
+    expect(await survives(["--appendonly", "no"])).toBe(false);
+  });
+});
