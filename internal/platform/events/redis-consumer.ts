@@ -140,7 +140,7 @@ export function createGroupConsumer(subscription: Subscription, deps: ConsumerDe
           attempts,
         ];
         const answer = await insist(() =>
-          parkScript.run(client, [leaseKey, parkedKey, parkedKeysKey], [...args, clock.now(), ...recordValues(record)]),
+          parkScript.run(client, [leaseKey, parkedKey, parkedKeysKey], [...args, ...recordValues(record)]),
         );
         if (fenced(answer) !== FULL) break;
         log.error("the store of dead letters is full: the consumer waits for a redrive", { partition });
@@ -176,9 +176,7 @@ export function createGroupConsumer(subscription: Subscription, deps: ConsumerDe
       };
       for (let from = "-"; subjects.size > 0;) {
         const after = from;
-        const page = (await insist(() =>
-          client.callBuffer("xrange", parkedKey, after, "+", "COUNT", PARKED_PAGE),
-        )) as RawEntry[];
+        const page = await insist(() => client.xrangeBuffer(parkedKey, after, "+", "COUNT", PARKED_PAGE));
         for (const entry of page) {
           const entryId = entry[0].toString();
           from = `(${entryId}`;

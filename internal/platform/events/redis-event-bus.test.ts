@@ -1,30 +1,13 @@
 import { describe, expect, test } from "bun:test";
-import { systemClock } from "../clock/clock.ts";
+import { join } from "node:path";
+import { eventsRights } from "../app/store-rights.ts";
 import { systemRandom } from "../clock/random.ts";
 import { openRedis } from "../redis/open-redis.ts";
-import type { Logger } from "../telemetry/logger.ts";
-import type { Metrics } from "../telemetry/metrics.ts";
 import { eventually } from "../testing/eventually.ts";
 import { startRedis } from "../testing/redis.ts";
-import { describeEventBus, type TestBus, type TestBusConfig } from "./event-bus.contract.ts";
+import { describeEventBus } from "./event-bus.contract.ts";
 import type { EventRecord } from "./event-bus.ts";
-import { createRedisEventBus, type RedisEventBusOptions } from "./redis-event-bus.ts";
-
-const nothing = () => undefined;
-const log: Logger = { debug: nothing, info: nothing, warn: nothing, error: nothing, child: () => log };
-const metrics: Metrics = {
-  counter: () => ({ add: nothing }),
-  gauge: () => ({ set: nothing }),
-  histogram: () => ({ observe: nothing }),
-};
-
-/** A bus for tests; the contract's worker processes call it too. */
-export function connectBus(
-  url: string,
-  config: TestBusConfig & Partial<Pick<RedisEventBusOptions, "partitions" | "topicBytesMax">>,
-): TestBus {
-  return createRedisEventBus({ url, partitions: 4, clock: systemClock, random: systemRandom, log, metrics, ...config });
-}
+import { connectBus } from "./redis-bus-fixture.ts";
 
 describeEventBus("EventBus on Redis Streams", async () => {
   const server = await startRedis({ appendfsync: "always" });
@@ -34,7 +17,7 @@ describeEventBus("EventBus on Redis Streams", async () => {
       await server.kill("SIGKILL");
       await server.restart();
     },
-    module: import.meta.path,
+    module: join(import.meta.dir, "redis-bus-fixture.ts"),
     connection: server.url,
     [Symbol.asyncDispose]: () => server.stop(),
   };
@@ -77,7 +60,7 @@ describe("Redis Streams", () => {
     await using server = await startRedis({ appendfsync: "no" });
     const redis = openRedis({ url: server.url, name: "test" });
     await redis.start();
-    await redis.client.acl("SETUSER", "bus", "on", ">secret", "~events:*", "+@all", "-@dangerous", "-@admin");
+    await redis.client.acl("SETUSER", "bus", ">secret", ...eventsRights("bus").rules);
     const url = new URL(server.url);
     [url.username, url.password] = ["bus", "secret"];
     const bus = connectBus(url.href, { instance: "acl", topics: [topic] });

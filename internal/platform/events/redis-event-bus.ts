@@ -201,7 +201,7 @@ export function createRedisEventBus(options: RedisEventBusOptions): EventBus & C
         const key = keys.parked(source.service, source.topic, source.partition);
         // Ids of different streams can be equal: the name decides between them.
         const from = after === undefined ? "-" : key > after.key ? after.id : `(${after.id}`;
-        const entries = (await client.callBuffer("xrange", key, from, "+", "COUNT", pageSize)) as RawEntry[];
+        const entries = await client.xrangeBuffer(key, from, "+", "COUNT", pageSize);
         if (entries.length === 0) return;
         const again = await client.hmget(
           keys.parkedKeys(source.service, source.topic, source.partition),
@@ -490,7 +490,7 @@ function toParked(
     record: toRecord(topic, fields),
     reason: failure?.reason ?? fields.get("reason")?.toString() ?? "",
     attempts: failure?.attempts ?? Number(fields.get("attempts")),
-    parkTimeMs: Number(fields.get("parked")),
+    parkTimeMs: Number(ms),
     order: `${ms.padStart(20, "0")}-${sequence.padStart(20, "0")} ${key}`,
   };
 }

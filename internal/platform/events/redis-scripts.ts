@@ -186,7 +186,7 @@ return removed`,
 
 /**
  * Adds a dead letter, unless this very record is among them already. KEYS lease, parked, parked keys; ARGV fence number, at most
- * how many, ordinal, subject, reason, attempts, time, then the record's values. Returns 1, FENCED or FULL.
+ * how many, ordinal, subject, reason, attempts, then the record's values. Returns 1, FENCED or FULL.
  */
 export const parkScript = defineScript<number>({
   name: "events-park",
@@ -196,8 +196,8 @@ if ${isFenced("KEYS[1]", "ARGV[1]")} then return ${FENCED} end
 local last = redis.call('HGET', KEYS[3], 'o' .. ARGV[4])
 if last and tonumber(last) >= tonumber(ARGV[3]) then return 1 end
 if redis.call('XLEN', KEYS[2]) >= tonumber(ARGV[2]) then return ${FULL} end
-redis.call('XADD', KEYS[2], '*', 'ordinal', ARGV[3], 'reason', ARGV[5], 'attempts', ARGV[6], 'parked', ARGV[7],
-  ${entryFields("8")})
+redis.call('XADD', KEYS[2], '*', 'ordinal', ARGV[3], 'reason', ARGV[5], 'attempts', ARGV[6],
+  ${entryFields("7")})
 redis.call('HINCRBY', KEYS[3], 'c' .. ARGV[4], 1)
 redis.call('HSET', KEYS[3], 'o' .. ARGV[4], ARGV[3])
 return 1`,

@@ -1,4 +1,4 @@
-import { Redis, type RedisOptions } from "ioredis";
+import { Command, Redis, type RedisOptions } from "ioredis";
 import type { Component } from "../app/component.ts";
 import { type Clock, systemClock } from "../clock/clock.ts";
 import { type Random, systemRandom } from "../clock/random.ts";
@@ -100,6 +100,17 @@ export function connect(options: OpenRedisOptions, overrides: RedisOptions): Red
 
 /** Maps what a command rejects with, whichever way it was sent. */
 class MappedRedis extends Redis {
+  constructor(url: string, options: RedisOptions & { readonly replyMapping: "legacy" }) {
+    super(url, options);
+    // The driver's automatic pipeline loses the name of a command given here: send it by itself.
+    this.callBuffer = (...args: unknown[]) => {
+      const [name, ...values] = args.flat() as [string, ...(string | Buffer | number)[]];
+      const command = new Command(name, values, { replyEncoding: null });
+      void this.sendCommand(command);
+      return command.promise;
+    };
+  }
+
   override sendCommand(...args: Parameters<Redis["sendCommand"]>): unknown {
     const [command] = args;
     const { reject } = command;

@@ -30,6 +30,8 @@ describe("redis", () => {
     expect(new Uint8Array(await echo.run(store.client, [], [bytes]))).toEqual(bytes);
     await store.client.script("FLUSH");
     expect(await Promise.all([1, 2, 3].map((by) => increment.run(store.client, ["n"], [by])))).toEqual([1, 3, 6]);
+    // The driver's automatic pipeline would lose the command's name.
+    expect(await store.client.callBuffer("GET", "n")).toEqual(Buffer.from("6"));
     await store.stop();
   });
 
