@@ -21,6 +21,13 @@ test("a line is one JSON object with level, time, service, message and fields", 
   expect(lines[0]!.endsWith("\n")).toBe(true);
 });
 
+test("a name that is given anew stands there once", () => {
+  const { log, lines, last } = recorder();
+  log.child({ service: "auth", shard: 1 }).child({ shard: 2 }).info("inner", { shard: 3 });
+  expect(last()).toMatchObject({ service: "auth", shard: 3 });
+  expect(lines[0]!.match(/"(service|shard)":/g)).toEqual(['"service":', '"shard":']);
+});
+
 test("a line carries the ids of the active span", () => {
   const { log, last } = recorder();
   const trace = { traceId: "a".repeat(32), spanId: "b".repeat(16), traceparent: "" };

@@ -27,7 +27,7 @@ export function createLogger(options: LoggerOptions): Logger {
     pino(
       {
         level: options.level,
-        base: { service: options.service },
+        base: null,
         messageKey: "message",
         errorKey: "err",
         timestamp: pino.stdTimeFunctions.isoTime,
@@ -44,6 +44,7 @@ export function createLogger(options: LoggerOptions): Logger {
         ? pino.destination({ fd: destination === "stdout" ? 1 : 2, sync: true })
         : destination,
     ),
+    { service: options.service },
   );
 }
 
@@ -87,18 +88,17 @@ function hideSecrets(line: string): string {
     .replace(/\b(muin_|eyJ)[\w-]{32,}(\.[\w-]+){0,4}/g, "[redacted]");
 }
 
-function wrap(log: pino.Logger): Logger {
+/** Fields are merged here: pino's own children would print a name twice that a child, or a line, gives anew. */
+function wrap(log: pino.Logger, bound: LogFields): Logger {
   const at =
     (level: "debug" | "info" | "warn" | "error") =>
-    (message: string, fields?: LogFields): void => {
-      if (fields === undefined) log[level](message);
-      else log[level](fields, message);
-    };
+    (message: string, fields?: LogFields): void =>
+      log[level](fields === undefined ? bound : { ...bound, ...fields }, message);
   return {
     debug: at("debug"),
     info: at("info"),
     warn: at("warn"),
     error: at("error"),
-    child: (fields) => wrap(log.child(fields)),
+    child: (fields) => wrap(log, { ...bound, ...fields }),
   };
 }
