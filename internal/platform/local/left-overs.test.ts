@@ -106,6 +106,13 @@ describe("after kill -9 of Muin", () => {
     expect(pids.filter(isAlive)).toEqual([]);
   });
 
+  test("an exit without stop takes the servers along", async () => {
+    const first = await startStoresProcess(path);
+    first.child.kill("SIGUSR2");
+    expect(await first.child.exited).toBe(3);
+    await eventually(() => expect(first.report.pids.filter(isAlive)).toEqual([]));
+  });
+
   test("a data folder that is in use is left alone", async () => {
     const first = await startStoresProcess(path);
     try {

@@ -6,7 +6,8 @@ import { Redis } from "ioredis";
 import postgres from "postgres";
 import { systemRandom } from "../clock/random.ts";
 import { eventually } from "../testing/eventually.ts";
-import { startLocalStores, type RunningStores } from "../testing/local-stores.ts";
+import { migrate } from "../postgres/migrate.ts";
+import { silentLog, startLocalStores, type RunningStores } from "../testing/local-stores.ts";
 import { createDataFolder } from "./data-folder.ts";
 
 async function withRedis<T>(url: string, work: (client: Redis) => Promise<T>): Promise<T> {
@@ -111,19 +112,19 @@ describe("the local stores", () => {
 
   test("each role reaches its own database alone, with its own rights", async () => {
     const { stores } = running;
-    await withSql(stores.postgresUrl("counts", "counts_schema"), async (sql) => {
-      await sql`CREATE TABLE hidden (v int PRIMARY KEY, w bigserial)`;
-      await sql`CREATE VIEW shown AS SELECT v FROM hidden`;
-      await sql`CREATE VIEW internal AS SELECT w FROM hidden`;
-      await sql`CREATE SCHEMA platform`;
-      await sql`CREATE TABLE platform.outbox (v int)`;
+    const tables = "CREATE TABLE hidden (v int PRIMARY KEY, w bigserial);";
+    const views = "CREATE VIEW shown AS SELECT v FROM hidden; CREATE VIEW internal AS SELECT w FROM hidden;";
+    await migrate({
+      url: stores.postgresUrl("counts", "counts_schema"),
+      migrations: [{ name: "0001_tables", sql: tables + views }],
+      log: silentLog,
+      dataRole: "counts_data",
+      readers: [{ role: "look_reader", views: ["shown"] }],
     });
-    await stores.grantViews();
     await withSql(stores.postgresUrl("counts", "counts_data"), async (sql) => {
       await sql`INSERT INTO hidden (v) VALUES (1), (2)`;
       await sql`UPDATE hidden SET v = 3 WHERE v = 2`;
       await sql`DELETE FROM hidden WHERE v = 3`;
-      await sql`INSERT INTO platform.outbox VALUES (1)`;
       expect([...(await sql`SHOW synchronous_commit`)]).toEqual([{ synchronous_commit: "on" }]);
       expect({
         table: await refusal(sql`CREATE TABLE t (v int)`),

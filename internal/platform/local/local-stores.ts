@@ -4,7 +4,7 @@ import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { DataFolder } from "./data-folder.ts";
-import { ensureDatabases, grantViews, type DatabaseSpec } from "./database-rights.ts";
+import { ensureDatabases, type DatabaseSpec } from "./database-rights.ts";
 import { providePostgres, type PostgresBinaries } from "./postgres-binaries.ts";
 import { createPostgresServer } from "./postgres-server.ts";
 import { provideRedis, type RedisBinary } from "./redis-binary.ts";
@@ -49,8 +49,6 @@ export interface LocalStores extends Component {
   redisUrl(server: string, user: string): string;
   /** URL of a database for one of its roles: schema role, data role or a reader. After `start`. */
   postgresUrl(database: string, role: string): string;
-  /** Gives readers the views that they were promised. After the migrations, at every start. */
-  grantViews(): Promise<void>;
   /** How the stores are now. A store that is being restarted says why it ended. */
   status(): Promise<LocalStoresStatus>;
 }
@@ -59,7 +57,8 @@ export interface LocalStores extends Component {
  * Runs a PostgreSQL cluster and Redis servers on loopback in a data folder, for a Muin that has no stores given. `start` finds or
  * fetches the programs, ends left-overs of an earlier run, starts all servers, and makes databases, roles and users with
  * generated passwords; every step is safe to repeat. It rejects with a `SetupError` when the person who starts Muin must change
- * something. A server that ends is started again until `stop`, which ends all of them cleanly within 7 seconds.
+ * something. A server that ends is started again until `stop`, which ends all of them cleanly within 7 seconds. When this process
+ * exits without `stop`, they are asked to end and not waited for; after kill -9 the next start ends them.
  */
 export function createLocalStores(options: LocalStoresOptions): LocalStores {
   const { folder, clock, random, log, env, report } = options;
@@ -95,10 +94,14 @@ export function createLocalStores(options: LocalStoresOptions): LocalStores {
     await together(primaries.map((server) => server.start()));
     await together(replicas.map((server) => server.start()));
   };
-  const all: readonly Component[] = [postgres, ...primaries, ...replicas];
-  const stop = (): Promise<void> => {
+  const all = [postgres, ...primaries, ...replicas];
+  const onExit = (): void => {
+    for (const server of all) server.abandon();
+  };
+  const stop = async (): Promise<void> => {
     stopping.abort(new Error("the local stores are being stopped"));
-    return together(all.map((component) => component.stop()));
+    await together(all.map((server) => server.stop()));
+    process.off("exit", onExit);
   };
 
   return {
@@ -106,6 +109,7 @@ export function createLocalStores(options: LocalStoresOptions): LocalStores {
     start: async () => {
       postgresBinaries = await providePostgres({ env });
       redisBinary = await provideRedis({ env, report, clock, signal: stopping.signal });
+      process.on("exit", onExit);
       try {
         await together([startPostgres(), startRedis()]);
       } catch (error) {
@@ -120,7 +124,6 @@ export function createLocalStores(options: LocalStoresOptions): LocalStores {
       if (password === undefined) throw new Error(`PostgreSQL has no role "${role}", or was not started`);
       return `postgres://${role}:${password}@127.0.0.1:${postgres.port()}/${database}`;
     },
-    grantViews: () => grantViews(postgres, options.databases),
     status: async () => {
       const { bavail, bsize } = await statfs(folder.path);
       const freeBytes = bavail * bsize;

@@ -45,6 +45,8 @@ export interface PostgresServer extends Component {
   /** Runs `work` on a connection of the superuser to a database. */
   asAdmin<T>(database: string, work: (sql: Sql) => Promise<T>): Promise<T>;
   status(): ProcessStatus;
+  /** As of `SupervisedProcess`. */
+  abandon(): void;
 }
 
 /** What it takes to run PostgreSQL. */
@@ -128,6 +130,7 @@ export function createPostgresServer(deps: PostgresServerDeps): PostgresServer {
     name: "postgres",
     port: () => port,
     status: () => server.status(),
+    abandon: () => server.abandon(),
     asAdmin: async (database, work) => {
       const sql = connect(database);
       try {

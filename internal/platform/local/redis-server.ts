@@ -57,6 +57,8 @@ export interface RedisServer extends Component {
   /** `redis://user:password@127.0.0.1:port` of a user of the specification. */
   url(user: string): string;
   status(): ProcessStatus;
+  /** As of `SupervisedProcess`. */
+  abandon(): void;
 }
 
 /** What it takes to run Redis servers. */
@@ -124,6 +126,7 @@ export function createRedisServer(
     port: () => port,
     url,
     status: () => server.status(),
+    abandon: () => server.abandon(),
     start: async () => {
       await makeFolder(join(folder.path, "redis"), 0o700);
       await makeFolder(home, 0o700);

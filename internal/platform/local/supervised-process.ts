@@ -64,6 +64,8 @@ export interface ProcessStatus {
 /** A process that is kept running. */
 export interface SupervisedProcess extends Component {
   status(): ProcessStatus;
+  /** Asks the process to end and does not wait: for when ours must exit at once. */
+  abandon(): void;
 }
 
 /**
@@ -202,6 +204,10 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
 
   return {
     name,
+    abandon: () => {
+      const [signal] = options.stopSignals;
+      if (signal !== undefined) child?.kill(signal);
+    },
     status: () => ({ state, pid: child?.pid, restarts, lastError }),
     start: () => {
       if (stopping.signal.aborted) return Promise.reject(new Error(`${name} was stopped`));

@@ -22,7 +22,7 @@ const databases: readonly DatabaseSpec[] = [
     database: "counts",
     schemaRole: "counts_schema",
     dataRole: "counts_data",
-    readers: [{ role: "look_reader", views: ["shown"] }],
+    readers: [{ role: "look_reader" }],
   },
   { database: "other", schemaRole: "other_schema", dataRole: "other_data", readers: [] },
 ];
@@ -123,6 +123,7 @@ function say(value: unknown): void {
 
 if (import.meta.main) {
   const running = await startLocalStores(process.argv[2] ?? "");
+  process.on("SIGUSR2", () => process.exit(3)); // An exit that stops nothing.
   process.on("SIGTERM", () => void running.stop().then(() => process.exit(0)));
   const { stores } = await running.stores.status();
   const report: StoresReport = {
