@@ -2,11 +2,15 @@ import { int, secret, text, type ConfigField, type ConfigValues, type Secret } f
 import { accessTokenLifeMsMax } from "../../platform/identity/token-claims.ts";
 
 const minuteMs = 60_000;
+const hourMs = 60 * minuteMs;
 const dayMs = 86_400_000;
 
 /** The least that OWASP's Password Storage Cheat Sheet advises for Argon2id with one lane. */
 const owaspMemoryKib = 19_456;
 const owaspPasses = 2;
+
+/** With this, keys of service tokens that live a year are at most 54: a verifier takes 64. */
+const signingKeyLifeMsMin = 7 * dayMs;
 
 /** A key-encryption secret shorter than this could be guessed. */
 const keyEncryptionSecretCharsMin = 32;
@@ -27,7 +31,7 @@ export const authConfig = {
     doc: "Encrypts signing keys and people's keys in the database. Losing it loses them: people sign in again, and personal fields in events can no longer be read. It cannot be changed in place.",
   }),
   issuer: text("ISSUER", {
-    doc: "Issuer (iss) of tokens; the same for every service of an installation.",
+    doc: "Issuer (iss) of tokens: the value of MUIN_ISSUER, by which every service checks it.",
     default: "muin",
   }),
   accessTokenLifeMs: int("ACCESS_TOKEN_LIFE_MS", {
@@ -51,14 +55,14 @@ export const authConfig = {
   signingKeyLifeMs: int("SIGNING_KEY_LIFE_MS", {
     doc: "How long a key signs tokens before the next one takes over.",
     default: 30 * dayMs,
-    min: minuteMs,
+    min: signingKeyLifeMsMin,
     max: 366 * dayMs,
   }),
   signingKeyAheadMs: int("SIGNING_KEY_AHEAD_MS", {
     doc: "How long a key is published before it signs; longer than any verifier keeps the key set.",
     default: dayMs,
-    min: minuteMs,
-    max: 30 * dayMs,
+    min: hourMs,
+    max: 7 * dayMs,
   }),
   argon2MemoryKib: int("ARGON2_MEMORY_KIB", {
     doc: "Memory of one Argon2id computation in KiB. Not below what OWASP advises.",

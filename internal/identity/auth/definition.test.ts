@@ -57,7 +57,10 @@ describe("auth", () => {
     auth.clock.advance(dayMs);
     await auth.prune();
     expect(await counts()).toEqual({ sessions: 1, failures: 0, networks: 1, accounts: 1 });
-    auth.clock.advance(3 * dayMs);
+    auth.clock.advance(2.5 * dayMs);
+    await auth.prune();
+    expect(await counts()).toEqual({ sessions: 1, failures: 0, networks: 1, accounts: 1 });
+    auth.clock.advance(dayMs);
     await auth.prune();
     expect(await counts()).toEqual({ sessions: 0, failures: 0, networks: 1, accounts: 1 });
     auth.clock.advance(90 * dayMs);

@@ -63,15 +63,7 @@ export const auth: ServiceInfo<"auth"> = defineService({
       {
         part: "readiness",
         name: "signing key",
-        check: async () => {
-          try {
-            await keys.active();
-            return undefined;
-          } catch (error) {
-            log.warn("there is no usable signing key", { err: error });
-            return "the signing key cannot be read: is the database up, and the key-encryption secret the one it was written with?";
-          }
-        },
+        check: () => keys.problem(),
       },
       {
         part: "republisher",

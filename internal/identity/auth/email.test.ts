@@ -1,4 +1,6 @@
 import { expect, test } from "bun:test";
+import { join } from "node:path";
+import { importMutant } from "../../platform/testing/mutant.ts";
 import { normaliseEmail } from "./email.ts";
 
 const same: readonly (readonly [what: string, written: string])[] = [
@@ -6,6 +8,7 @@ const same: readonly (readonly [what: string, written: string])[] = [
   ["upper case", "ADA@EXAMPLE.ORG"],
   ["space at the ends", "  ada@example.org\t"],
   ["full-width letters and signs", "ａｄａ＠ｅｘａｍｐｌｅ．ｏｒｇ"],
+  ["mathematical capitals, which have no lower case", "𝐀𝐃𝐀@example.org"],
   ["zero-width joiner", "a\u200dda@example.org"],
   ["soft hyphen in the domain", "ada@exam\u00adple.org"],
   ["direction mark", "\u202eada@example.org"],
@@ -14,6 +17,19 @@ const same: readonly (readonly [what: string, written: string])[] = [
 
 test.each(same)("one address: %s", (_, written) => {
   expect(normaliseEmail(written)).toBe("ada@example.org");
+});
+
+test.each([
+  ["forms of Unicode", 'text.normalize("NFKC")', "text"],
+  ["characters that show nothing", '.replace(invisible, "")', ""],
+  ["case", ".toLowerCase()", ""],
+])("mutant: %s would evade", async (_, from, to) => {
+  const mutant = await importMutant<{ normaliseEmail: typeof normaliseEmail }>(
+    join(import.meta.dir, "email.ts"),
+    from,
+    to,
+  );
+  expect(same.filter(([, written]) => mutant.normaliseEmail(written) !== "ada@example.org")).not.toEqual([]);
 });
 
 const others: readonly (readonly [written: string, normal: string])[] = [

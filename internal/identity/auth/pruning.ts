@@ -8,7 +8,7 @@ import type { SigningKeys } from "./signing-key.ts";
 
 const everyMs = 5 * 60_000;
 const dayMs = 86_400_000;
-/** An ended session is kept so long. */
+/** A session is kept so long after its end: longer than its last access token lives, so that it can be revoked till then. */
 const endedSessionMs = dayMs;
 /** A key that was revoked or has expired is listed so long. */
 const endedKeyMs = 400 * dayMs;
@@ -32,7 +32,7 @@ export function createPruning(deps: {
       const before = (ms: number): Date => new Date(nowMs - ms);
       await tx`
         DELETE FROM sessions WHERE session_id IN
-          (SELECT session_id FROM sessions WHERE end_time < ${before(endedSessionMs)} OR expire_time < ${before(0)}
+          (SELECT session_id FROM sessions WHERE end_time < ${before(endedSessionMs)} OR expire_time < ${before(endedSessionMs)}
             LIMIT ${rowsMax})`;
       await tx`
         DELETE FROM sign_in_failures WHERE subject_hash IN

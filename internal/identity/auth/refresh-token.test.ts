@@ -1,6 +1,8 @@
 import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import { systemRandom } from "../../platform/clock/random.ts";
 import { Secret } from "../../platform/config/fields.ts";
+import { importMutant } from "../../platform/testing/mutant.ts";
 import {
   clientHash,
   judgeRefresh,
@@ -81,6 +83,25 @@ describe("what a presented token brings", () => {
 
   test.each(cases)("%s", (_, token, change, verdict) => {
     expect(judgeRefresh(token, { ...facts, ...change })).toBe(verdict);
+  });
+
+  test.each([
+    ["a grace without end", "facts.nowMs - grace.rotateTimeMs <= refreshGraceMs", "true"],
+    ["a grace for everybody", "equal(grace.clientHash, facts.clientHash)", "true"],
+    ["no grace", "grace !== undefined &&", "false &&"],
+    ["reuse that ends nothing", 'token.genuine ? "reuse" : "refuse"', '"refuse"'],
+    ["sessions ended by inventing tokens", 'token.genuine ? "reuse" : "refuse"', '"reuse"'],
+    ["an ended session that goes on", "facts.ended || ", ""],
+  ])("mutant: %s is noticed", async (_, from, to) => {
+    const mutant = await importMutant<{ judgeRefresh: typeof judgeRefresh }>(
+      join(import.meta.dir, "refresh-token.ts"),
+      from,
+      to,
+    );
+    const wrong = cases.filter(
+      ([, token, change, verdict]) => mutant.judgeRefresh(token, { ...facts, ...change }) !== verdict,
+    );
+    expect(wrong).not.toEqual([]);
   });
 
   test("the grace is ten seconds", () => {

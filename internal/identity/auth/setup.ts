@@ -7,12 +7,14 @@ import { insertApiKey, revokeApiKey, secretHashOf } from "./api-key.ts";
 import { authItself, recordAct } from "./audit-log.ts";
 import type { AuthConfig } from "./config.ts";
 import { normaliseEmail } from "./email.ts";
-import { emailTaken, invalidEmail } from "./errors.ts";
+import { emailTaken, invalidEmail, invalidField } from "./errors.ts";
 import type { AuthPublish } from "./events.ts";
 import { createPasswordQueue } from "./password.ts";
 import { createPersonKeys } from "./person-key.ts";
 import { scopes } from "./role.ts";
 import { createVault } from "./vault.ts";
+
+const passwordCharsMax = 256;
 
 /** What an installation needs before anybody can call it. Works on the migrated database, beside or before the running service. */
 export interface AuthSetup {
@@ -52,6 +54,10 @@ export function createAuthSetup(deps: {
     ensureAdministrator: async ({ email: written, password }) => {
       const email = normaliseEmail(written);
       if (email === undefined) throw invalidEmail();
+      // SignIn takes no longer one.
+      if (password === "" || password.length > passwordCharsMax) {
+        throw invalidField("password", `must have 1 to ${passwordCharsMax} characters`);
+      }
       if (await hasAdministrator(database.sql)) return false;
       const passwordHash = await passwords.run(new AbortController().signal, (hasher) => hasher.hash(password));
       return database.transaction(async (tx) => {

@@ -4,6 +4,8 @@ import { createLocalJWKSet, decodeProtectedHeader, jwtVerify, type JSONWebKeySet
 import { AuthService, ListKeysResponseSchema } from "../../gen/muin/identity/v1/auth_service_pb.ts";
 import { ServiceTokenService } from "../../gen/muin/identity/v1/service_token_service_pb.ts";
 import type { Caller } from "../../platform/identity/caller.ts";
+import { MuinError } from "../../platform/errors/muin-error.ts";
+import { createTokenVerifier } from "../../platform/identity/token-verifier.ts";
 import { Secret } from "../../platform/config/fields.ts";
 import { clientOf, outcomeOf, personOfToken, startAuth, type AuthFixture } from "./auth-fixture.ts";
 import { scopes } from "./role.ts";
@@ -116,6 +118,28 @@ describe("tokens", () => {
     });
     auth.clock.advance(15 * minuteMs);
     expect(verify(auth, token)).rejects.toThrow("exp");
+  });
+
+  test("are taken by the verifier that every service has", async () => {
+    await using auth = await startAuth();
+    const { userId, tokens } = await auth.as(AuthService).signUp(ada);
+    const { token } = await auth
+      .as(ServiceTokenService, { caller: operator })
+      .issueServiceToken({ serviceName: "count-write" });
+    const verifier = createTokenVerifier({
+      issuer: "muin",
+      fetchKeys: async () => (await auth.as(AuthService).listKeys({})).keys,
+      refused: (why) => new MuinError({ code: "unauthenticated", reason: "REFUSED", message: why }),
+      clock: auth.clock,
+      log: auth.log,
+    });
+    const person = personOfToken(tokens?.accessToken ?? "");
+    expect(await verifier.callerOf(tokens?.accessToken ?? "")).toEqual({ ...person, id: userId });
+    expect(await verifier.callerOf(token)).toEqual({
+      kind: "service",
+      id: "count-write",
+      principal: "service:count-write",
+    });
   });
 
   test("outlive the rotation of their key, and each key is published before it signs", async () => {

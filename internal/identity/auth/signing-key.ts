@@ -1,6 +1,7 @@
 import { calculateJwkThumbprint } from "jose";
 import type { Clock } from "../../platform/clock/clock.ts";
 import type { Random } from "../../platform/clock/random.ts";
+import { MuinError } from "../../platform/errors/muin-error.ts";
 import { accessTokenLifeMsMax } from "../../platform/identity/token-claims.ts";
 import type { Database, Transaction } from "../../platform/postgres/database.ts";
 import { authItself, recordAct } from "./audit-log.ts";
@@ -70,6 +71,8 @@ export interface SigningKeys {
   published(): Promise<readonly { readonly kid: string; readonly publicKey: Uint8Array }[]>;
   /** Promises that the key stays published until tokens that end at `expireTimeMs` have ended. False when it is gone. */
   keepUntil(kid: string, expireTimeMs: number): Promise<boolean>;
+  /** Why no token can be signed, or `undefined`. */
+  problem(): Promise<string | undefined>;
   /** Removes keys that are no longer published. */
   prune(tx: Transaction): Promise<void>;
 }
@@ -124,25 +127,37 @@ export function createSigningKeys(deps: {
     return planSigningKeys(keys, clock.now(), config);
   };
 
+  const activeKey = async (): Promise<{ readonly kid: string; readonly privateKey: CryptoKey }> => {
+    const { active } = await plan();
+    if (active === undefined) throw new Error("there is no signing key");
+    const { kid } = active;
+    let privateKey = privateKeys.get(kid);
+    if (privateKey === undefined) {
+      privateKey = await importSeed(vault.open("signing-key", kid, active.seedSealed), false);
+      privateKeys.clear(); // Only one signs at a time.
+      privateKeys.set(kid, privateKey);
+    }
+    return { kid, privateKey };
+  };
+
   return {
-    active: async () => {
-      const { active } = await plan();
-      if (active === undefined) throw new Error("there is no signing key");
-      const { kid } = active;
-      let privateKey = privateKeys.get(kid);
-      if (privateKey === undefined) {
-        privateKey = await importSeed(vault.open("signing-key", kid, active.seedSealed), false);
-        privateKeys.clear(); // Only one signs at a time.
-        privateKeys.set(kid, privateKey);
-      }
-      return { kid, privateKey };
-    },
+    active: activeKey,
     published: async () => (await plan()).published,
     keepUntil: async (kid, expireTimeMs) => {
       const rows = await database.sql`
         UPDATE signing_keys SET token_expire_time = greatest(token_expire_time, ${new Date(expireTimeMs)})
         WHERE kid = ${kid} RETURNING kid`;
       return rows.length > 0;
+    },
+    problem: async () => {
+      try {
+        await activeKey();
+        return undefined;
+      } catch (error) {
+        return error instanceof MuinError
+          ? `the signing key cannot be read: ${error.message}`
+          : "the signing key cannot be opened: the key-encryption secret is not the one that it was written with";
+      }
     },
     prune: async (tx) => {
       const found = await selectKeys(tx);
