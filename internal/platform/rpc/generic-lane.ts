@@ -30,6 +30,8 @@ export type GenericHandler = (request: UniversalServerRequest, address: string) 
 export interface GenericLaneOptions {
   readonly protocols: "connect-and-grpc-web" | "grpc";
   readonly limits: RpcLimits;
+  /** Whether its calls count against the calls in flight. */
+  readonly counted: boolean;
   /** Types that may stand in an Any of a reply or an error. */
   readonly registry: Registry;
   /** Aborted when calls under way must end. */
@@ -73,13 +75,14 @@ export function createGenericLane(
     const unary = plan.method.methodKind === "unary";
     handlers.set(handler.requestPath, async (request, address) => {
       const protocol = protocolOf(request.header.get("content-type"));
-      const call = steps.begin(plan, protocol, request.header.get("traceparent"), true);
+      const call = steps.begin(plan, protocol, request.header.get("traceparent"), options.counted);
       const abort = createLinkedAbortController(request.signal);
       const timeoutMs =
         readTimeout(protocol, request.header, limits.timeoutMsMax).timeoutMs ??
         (unary ? limits.timeoutMsDefault : undefined);
       const deadline =
         timeoutMs === undefined ? undefined : steps.deadlines.add(timeoutMs, (reason) => abort.abort(reason));
+      call.deadline = deadline;
       const end = (): void => {
         deadline?.cancel();
         abort.abort();
@@ -144,7 +147,8 @@ function adapt(plan: MethodPlan, steps: Steps): MethodImpl<DescMethod> {
         const call = callIn(context);
         try {
           accept(call, request, context);
-          return await race(Promise.resolve(call.span.run(() => run(request, context))), context.signal);
+          const full = { ...context, timeoutMs: () => steps.remainingMs(call) };
+          return await race(Promise.resolve(call.span.run(() => run(request, full))), context.signal);
         } catch (error) {
           throw steps.fail(call, error);
         }

@@ -7,39 +7,57 @@ import {
   type ServerHttp2Session,
 } from "node:http2";
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
-import type { Served } from "../app/define-service.ts";
+import { create } from "@bufbuild/protobuf";
+import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
+import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
+import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
+import { ServerReflection } from "../../gen/grpc/reflection/v1/reflection_pb.ts";
+import { ServerReflection as ServerReflectionAlpha } from "../../gen/grpc/reflection/v1alpha/reflection_pb.ts";
+import { PolicySchema } from "../../gen/muin/platform/v1/options_pb.ts";
+import { serve, type Served } from "../app/define-service.ts";
 import { callerAddress } from "./address.ts";
 import { createGenericLane } from "./generic-lane.ts";
 import { hostOf, tlsOf, type Port, type PortDeps } from "./http-port.ts";
+import { createHealth } from "./health.ts";
+import { planMethods, type MethodPlan } from "./method-plan.ts";
 import { PortTakenError } from "./port-taken-error.ts";
+import { createReflection } from "./reflection.ts";
 
 /** How long after a reply a request that is still being sent is cut off, in milliseconds. */
 const unreadGraceMs = 5;
 
-/** gRPC's code for a method that does not exist. */
-const grpcUnimplemented = "12";
+/** What the gRPC port needs. */
+export interface GrpcPortOptions extends PortDeps {
+  /** What health and reflection speak of. */
+  readonly served: readonly Served[];
+}
 
 /** Creates the port for native gRPC, with health and reflection. */
-export function createGrpcPort(options: PortDeps & { readonly served: readonly Served[] }): Port {
+export function createGrpcPort(options: GrpcPortOptions): Port {
   const { limits, steps } = options;
-  const lane = createGenericLane(options.plans, steps, {
+  const shared = {
     protocols: "grpc",
     limits,
     registry: options.registry,
     shutdownSignal: options.shutdownSignal,
-  });
+  } as const;
+  const lane = new Map([
+    // Asking for health must work under load too, and a watcher must not hold up a stop.
+    ...createGenericLane(planAids(options), steps, { ...shared, counted: false }),
+    ...createGenericLane(options.plans, steps, { ...shared, counted: true }),
+  ]);
   const sessions = new Set<ServerHttp2Session>();
 
   const serve = async (request: Http2ServerRequest, response: Http2ServerResponse): Promise<void> => {
     const path = request.url.split("?", 1)[0]!;
     const handler = lane.get(path);
     if (handler === undefined) {
-      response.writeHead(200, {
-        "content-type": "application/grpc",
-        "grpc-status": grpcUnimplemented,
-        "grpc-message": encodeURIComponent(`there is no method ${path}`),
-      });
-      response.end();
+      const trailer = setTrailerStatus(
+        new Headers(),
+        new ConnectError(`there is no method ${path}`, Code.Unimplemented),
+      );
+      const header = new Headers({ "content-type": "application/grpc" });
+      await universalResponseToNodeResponse({ status: 200, header, trailer }, response);
       return;
     }
     const forwardedFor = request.headers["x-forwarded-for"];
@@ -53,14 +71,13 @@ export function createGrpcPort(options: PortDeps & { readonly served: readonly S
   };
 
   const onRequest = (request: Http2ServerRequest, response: Http2ServerResponse): void => {
-    serve(request, response)
-      .catch((error: unknown) => {
-        if (!response.stream.destroyed) {
-          options.log.debug("gRPC reply not delivered", { err: error });
-          response.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
-        }
-      })
-      .finally(() => closeUnread(request, response));
+    // Not after `serve`, which waits for the stream's end and so for what this causes.
+    response.stream.once("finish", () => closeUnread(request, response));
+    serve(request, response).catch((error: unknown) => {
+      if (response.stream.destroyed) return;
+      options.log.debug("gRPC reply not delivered", { err: error });
+      response.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    });
   };
 
   const server =
@@ -104,6 +121,19 @@ export function createGrpcPort(options: PortDeps & { readonly served: readonly S
       return `${hostOf(options.host)}:${address.port}`;
     },
   };
+}
+
+/** Health and reflection, for everybody: they tell nothing that the published protos do not. */
+function planAids({ served, readiness, clock }: GrpcPortOptions): ReadonlyMap<string, MethodPlan> {
+  const services = served.map(({ service }) => service);
+  const described = [...services, Health, ServerReflection, ServerReflectionAlpha];
+  const reflection = createReflection(described);
+  const aids = [
+    serve(Health, createHealth({ services: services.map(({ typeName }) => typeName), readiness, clock })),
+    serve(ServerReflection, reflection),
+    serve(ServerReflectionAlpha, reflection as unknown as ServiceImpl<typeof ServerReflectionAlpha>),
+  ];
+  return planMethods(aids, create(PolicySchema, { public: true }));
 }
 
 function settingsOf({ limits }: PortDeps): { maxConcurrentStreams: number; maxHeaderListSize: number } {

@@ -1,6 +1,7 @@
 import { universalServerRequestFromFetch, universalServerResponseToFetch } from "@connectrpc/connect/protocol";
 import type { Registry } from "@bufbuild/protobuf";
 import type { Server } from "bun";
+import { version } from "../app/version.ts";
 import type { Clock } from "../clock/clock.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { callerAddress } from "./address.ts";
@@ -9,6 +10,7 @@ import { createFastLane } from "./fast-lane.ts";
 import { createGenericLane } from "./generic-lane.ts";
 import type { RpcLimits } from "./limits.ts";
 import type { MethodPlan } from "./method-plan.ts";
+import { describeRoutes } from "./openapi.ts";
 import { PortTakenError } from "./port-taken-error.ts";
 import { createRestLane, planRoutes } from "./rest-lane.ts";
 import type { Steps } from "./steps.ts";
@@ -54,14 +56,18 @@ export function createHttpPort(
   const generic = createGenericLane(options.plans, steps, {
     protocols: "connect-and-grpc-web",
     limits,
+    counted: true,
     registry,
     shutdownSignal: options.shutdownSignal,
   });
   const fast = createFastLane(options.plans, registry, limits, options);
-  const rest = createRestLane(planRoutes(options.plans, registry), registry, limits, options);
+  const restRoutes = planRoutes(options.plans, registry);
+  const rest = createRestLane(restRoutes, registry, limits, options);
+  const openApi = JSON.stringify(describeRoutes(restRoutes, version));
   const cors = createCors(options.cors);
   const routes = Object.entries<ExtraRoute>({
     ...options.extraRoutes,
+    "/openapi.json": () => new Response(openApi, { headers: { "content-type": "application/json" } }),
     "/healthz": () => text(200, "ok"),
     "/readyz": () => {
       const reason = readiness();

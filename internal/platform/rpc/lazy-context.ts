@@ -79,7 +79,7 @@ export class LazyContext implements HandlerContext {
     return (this.#values ??= new CallValues(this.#call, this.#origin));
   }
   readonly timeoutMs = (): number | undefined =>
-    this.#deadlineAt === undefined ? undefined : Math.max(0, this.#deadlineAt - this.#clock.monotonic());
+    this.#deadlineAt === undefined ? undefined : Math.max(0, Math.floor(this.#deadlineAt - this.#clock.monotonic()));
 
   get signal(): AbortSignal {
     if (this.#controller === undefined) {

@@ -100,7 +100,10 @@ export function createErrorMapper(domain: string | undefined): ErrorMapper {
           hidden: undefined,
         };
       }
-      if (error.code === Code.Internal && !message.startsWith("protocol error")) return internal(error);
+      // A reply that cannot be written is the handler's fault. All else that the library finds is in what the caller sent.
+      if (error.code === Code.Internal && /^(serialize|internal error|failed to serialize)/.test(message)) {
+        return internal(error);
+      }
       const revised = new ConnectError(message, error.code);
       revised.details.push(...error.details);
       return {

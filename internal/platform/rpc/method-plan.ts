@@ -43,8 +43,11 @@ export interface MethodPlan {
   readonly handler: AnyHandler;
 }
 
-/** Plans every method of `served`, by path. Refuses two services of one name, and a hot method that is not unary. */
-export function planMethods(served: readonly Served[]): ReadonlyMap<string, MethodPlan> {
+/**
+ * Plans every method of `served`, by path. Refuses two services of one name, and a hot method that is not unary. `policy` holds
+ * for protos of others, which carry none.
+ */
+export function planMethods(served: readonly Served[], policy?: Policy): ReadonlyMap<string, MethodPlan> {
   const plans = new Map<string, MethodPlan>();
   const validatorOf = createValidatorFactory();
   for (const { service, impl, hot } of served) {
@@ -61,7 +64,7 @@ export function planMethods(served: readonly Served[]): ReadonlyMap<string, Meth
       plans.set(path, {
         method,
         path,
-        policy: hasOption(method, policyOption) ? getOption(method, policyOption) : undefined,
+        policy: policy ?? (hasOption(method, policyOption) ? getOption(method, policyOption) : undefined),
         hot: isHot,
         validate,
         hasRequestId: method.input.fields.some(isRequestId),

@@ -11,7 +11,7 @@ import {
 import { Code, ConnectError } from "@connectrpc/connect";
 import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
 import { readAllBytes, universalServerRequestFromFetch } from "@connectrpc/connect/protocol";
-import { codeToHttpStatus, parseTimeout } from "@connectrpc/connect/protocol-connect";
+import { codeToHttpStatus, parseTimeout, trailerMux } from "@connectrpc/connect/protocol-connect";
 import { http as httpOption } from "../../gen/google/api/annotations_pb.ts";
 import type { HttpRule } from "../../gen/google/api/http_pb.ts";
 import { RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
@@ -159,8 +159,12 @@ export function createRestLane(
 const jsonHeaders = { "content-type": "application/json" };
 
 function respond(status: number, body: JsonValue, context: LazyContext): Response {
-  const used = context.usedResponseHeader;
-  const headers = used === undefined ? jsonHeaders : new Headers([...used, ["content-type", "application/json"]]);
+  const { usedResponseHeader: header, usedResponseTrailer: trailer } = context;
+  if (header === undefined && trailer === undefined) {
+    return new Response(JSON.stringify(body), { status, headers: jsonHeaders });
+  }
+  const headers = trailerMux(header ?? new Headers(), trailer ?? new Headers());
+  headers.set("content-type", jsonHeaders["content-type"]);
   return new Response(JSON.stringify(body), { status, headers });
 }
 

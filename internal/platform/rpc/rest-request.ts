@@ -138,8 +138,8 @@ function jsonOf(field: DescField, text: string): JsonValue {
   return text;
 }
 
-/** Well-known messages whose JSON is one string or number. */
-function hasStringForm(message: DescMessage): boolean {
+/** Whether a message is a well-known one whose JSON is one string, number or boolean. */
+export function hasStringForm(message: DescMessage): boolean {
   return (
     isWrapperDesc(message) ||
     message.typeName === "google.protobuf.Timestamp" ||

@@ -7,7 +7,7 @@ import { anonymous, type Caller } from "../identity/caller.ts";
 import type { CallObserver, CallSpan } from "../telemetry/call-observer.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { authorize } from "./authorize.ts";
-import { createDeadlines, type Deadlines } from "./deadlines.ts";
+import { createDeadlines, type Deadline, type Deadlines } from "./deadlines.ts";
 import type { RpcLimits } from "./limits.ts";
 import type { ErrorMapper } from "./map-error.ts";
 import type { MethodPlan } from "./method-plan.ts";
@@ -29,6 +29,8 @@ export interface Call {
   readonly counted: boolean;
   /** Set by `admit`. */
   caller: Caller;
+  /** Set by a lane that watches a deadline. */
+  deadline: Deadline | undefined;
   /** Set by `fail`. */
   failure: ConnectError | undefined;
   ended: boolean;
@@ -60,6 +62,8 @@ export interface Steps {
   describe(error: ConnectError): ConnectError;
   /** Ends the call. Idempotent. */
   end(call: Call): void;
+  /** Milliseconds until the call's deadline; `undefined` when it has none. */
+  remainingMs(call: Call): number | undefined;
   /** Calls under way. */
   inFlight(): number;
 }
@@ -76,7 +80,7 @@ export interface StepsDeps {
 
 /** Creates the steps. */
 export function createSteps(deps: StepsDeps): Steps {
-  const { authenticator, observer, errors, limits, log } = deps;
+  const { authenticator, observer, errors, limits, clock, log } = deps;
   let inFlight = 0;
   const remember = (call: Call, mapped: ReturnType<ErrorMapper["map"]>): ConnectError => {
     call.failure = mapped.error;
@@ -93,7 +97,7 @@ export function createSteps(deps: StepsDeps): Steps {
     return mapped.error;
   };
   return {
-    deadlines: createDeadlines(deps.clock, limits.timeoutMsDefault),
+    deadlines: createDeadlines(clock, limits.timeoutMsDefault),
     begin: (plan, protocol, traceparent, counted) => {
       if (counted) inFlight += 1;
       const span = observer.begin({
@@ -102,7 +106,7 @@ export function createSteps(deps: StepsDeps): Steps {
         protocol,
         traceparent: traceparent ?? undefined,
       });
-      return { plan, span, counted, caller: anonymous, failure: undefined, ended: false };
+      return { plan, span, counted, caller: anonymous, deadline: undefined, failure: undefined, ended: false };
     },
     admit: (call, authorization) => {
       if (call.counted && inFlight > limits.callsInFlightMax) {
@@ -134,6 +138,8 @@ export function createSteps(deps: StepsDeps): Steps {
       if (call.counted) inFlight -= 1;
       call.span.end(call.failure === undefined ? "ok" : codeToString(call.failure.code));
     },
+    remainingMs: ({ deadline }) =>
+      deadline === undefined ? undefined : Math.max(0, Math.floor(deadline.at - clock.monotonic())),
     inFlight: () => inFlight,
   };
 }
