@@ -24,6 +24,7 @@ export interface ManagementFixture extends AsyncDisposable {
   readonly counts: OpenRedis;
   readonly states: CountStates;
   readonly info: OpenDatabase;
+  readonly infoUrl: string;
   readonly metrics: MetricsRegistry;
   readonly parts: readonly ServicePart[];
   /** Calls the service as the API key `id`. */
@@ -38,12 +39,15 @@ export interface ManagementFixture extends AsyncDisposable {
 
 const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => silent };
 
+/** Shards of its counts Redis. */
+export const FIXTURE_SHARDS = 4;
+
 /** Settings of the service under test. */
 const configDefault = { requestIdWindowMs: 600_000, sweepAgeMs: 300 };
 
 /** Starts it, without background work: no relay moves the recorded events on, and no sweeper helps unseen. */
 export async function startManagement(
-  options: { readonly config?: Partial<typeof configDefault>; readonly shards?: number } = {},
+  options: { readonly config?: Partial<typeof configDefault> } = {},
 ): Promise<ManagementFixture> {
   const [postgres, redis] = await Promise.all([sharedPostgres(), startRedis({ appendfsync: "no" })]);
   const url = await postgres.createDatabase();
@@ -53,7 +57,7 @@ export async function startManagement(
   const info = openDatabase({ url, applicationName: "test", poolMax: 8 });
   const counts = openRedis({ url: redis.url, name: "test" });
   await Promise.all([info.start(), counts.start()]);
-  await recordLayout(counts, { shards: options.shards ?? 4, random: systemRandom });
+  await recordLayout(counts, { shards: FIXTURE_SHARDS, random: systemRandom });
   const metrics = createMetrics();
   const publish = createPublish({
     source: "/muin/count-management",
@@ -95,6 +99,7 @@ export async function startManagement(
     counts,
     states: createCountState(counts),
     info,
+    infoUrl: url,
     metrics,
     parts,
     callerOf,

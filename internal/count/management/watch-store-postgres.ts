@@ -14,7 +14,7 @@ export function createPostgresWatchStore(database: Database): WatchStore {
           USING unnest(
             ${runs.map((run) => run.countId)}::text[], ${runs.map((run) => run.firstRevision.toString())}::bigint[],
             ${runs.map((run) => run.lastRevision.toString())}::bigint[], ${runs.map((run) => run.delta.toString())}::bigint[],
-            ${runs.map((run) => run.value.toString())}::bigint[], ${runs.map((run) => run.consistent)}::boolean[],
+            ${runs.map((run) => run.value.toString())}::bigint[], ${runs.map((run) => `${run.consistent}`)}::text[]::boolean[],
             ${runs.map((run) => run.gapRevision.toString())}::bigint[],
             ${runs.map((run) => `{${run.deltas.join()}}`)}::text[]
           ) AS run (count_id, first, last, delta, value, consistent, gap, deltas)
