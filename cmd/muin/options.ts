@@ -42,6 +42,19 @@ export function durationMs(text: string): number {
   return Number(match[1]) * unit;
 }
 
+/** Reads a count_id. */
+export function countId(text: string): string {
+  if (/^[a-z0-9][a-z0-9._-]{0,127}$/.test(text)) return text;
+  throw new InvalidArgumentError(
+    "A count_id has 1 to 128 characters of a-z 0-9 . _ - and begins with a letter or digit.",
+  );
+}
+
+/** Reads one count_id after another. */
+export function countIds(text: string, before: readonly string[] | undefined): readonly string[] {
+  return [...(before ?? []), countId(text)];
+}
+
 /** Collects an option that may be given several times. */
 export function several(value: string, before: readonly string[] | undefined): readonly string[] {
   return [...(before ?? []), value];

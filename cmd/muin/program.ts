@@ -16,7 +16,7 @@ export async function runProgram(cli: Cli, args: readonly string[]): Promise<num
   const program = createProgram();
   try {
     // `up` brings every service with it, which takes longer to load than most commands to run.
-    const [first] = args.filter((arg) => !arg.startsWith("-"));
+    const first = args.find((arg) => !arg.startsWith("-"));
     if (first === undefined || first === "up" || first === "help") {
       const { registerUp } = await import("./commands/up.ts");
       registerUp(program, cli);

@@ -5,7 +5,7 @@ import {
 } from "../../../internal/gen/muin/count/v1/count_management_service_pb.ts";
 import type { Cli } from "../cli.ts";
 import { connect } from "../connection.ts";
-import { examples, remote, type RemoteOptions, several, valueMax, wholeNumber } from "../options.ts";
+import { countId, examples, remote, type RemoteOptions, several, valueMax, wholeNumber } from "../options.ts";
 import { plainMessage } from "../plain-message.ts";
 import { retry } from "../retry.ts";
 
@@ -23,19 +23,20 @@ const boundMs = 10_000;
 /** Registers `counts create`. */
 export function registerCountsCreate(counts: Command, cli: Cli): void {
   const number = wholeNumber(-valueMax, valueMax);
-  const command = remote(counts.command("create <count-id>"))
+  const command = remote(counts.command("create"))
+    .argument("<count-id>", "its id: a-z 0-9 . _ -, beginning with a letter or digit", countId)
     .description("create a Count")
     .option("--name <text>", "name for people")
     .option("--label <key=value>", "label to find it by; may be given several times", several)
     .option("--min <number>", "lowest value", number)
     .option("--max <number>", "highest value", number)
     .option("--value <number>", "first value (default: 0, or the bound nearest to 0)", number)
-    .action(async (countId: string, options: CreateOptions) => {
+    .action(async (id: string, options: CreateOptions) => {
       const labels = Object.fromEntries((options.label ?? []).map(labelOf));
       const { client } = await connect(options, cli.env);
       const management = client(CountManagementService);
       const request = {
-        countId,
+        countId: id,
         countInfo: {
           displayName: options.name ?? "",
           labels,
@@ -53,7 +54,7 @@ export function registerCountsCreate(counts: Command, cli: Cli): void {
         patient: false,
       });
       if (options.json === true) cli.output.json(plainMessage(CreateCountResponseSchema, reply));
-      else cli.output.print(`created ${countId} with the value ${reply.value?.value ?? 0}`);
+      else cli.output.print(`created ${id} with the value ${reply.value?.value ?? 0}`);
     });
   examples(
     command,

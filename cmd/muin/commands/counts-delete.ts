@@ -3,7 +3,7 @@ import { CountInfoSchema } from "../../../internal/gen/muin/count/v1/count_pb.ts
 import { CountManagementService } from "../../../internal/gen/muin/count/v1/count_management_service_pb.ts";
 import type { Cli } from "../cli.ts";
 import { connect } from "../connection.ts";
-import { examples, remote, type RemoteOptions } from "../options.ts";
+import { countId, examples, remote, type RemoteOptions } from "../options.ts";
 import { plainMessage } from "../plain-message.ts";
 import { retry } from "../retry.ts";
 
@@ -17,12 +17,13 @@ export function registerCountsDelete(counts: Command, cli: Cli): void {
     { verb: "undelete", past: "undeleted", description: "bring a deleted Count back with the value that it had" },
   ] as const;
   for (const { verb, past, description } of words) {
-    const command = remote(counts.command(`${verb} <count-id>`))
+    const command = remote(counts.command(verb))
+      .argument("<count-id>", "the Count", countId)
       .description(description)
-      .action(async (countId: string, options: RemoteOptions) => {
+      .action(async (id: string, options: RemoteOptions) => {
         const { client } = await connect(options, cli.env);
         const management = client(CountManagementService);
-        const request = { countId, requestId: cli.random.uuid() };
+        const request = { countId: id, requestId: cli.random.uuid() };
         const signal = cli.signal();
         const change = async () =>
           verb === "delete"
@@ -30,7 +31,7 @@ export function registerCountsDelete(counts: Command, cli: Cli): void {
             : (await management.undeleteCount(request, { signal })).countInfo;
         const countInfo = await retry(change, { ...cli, signal, boundMs, patient: false });
         if (options.json === true && countInfo !== undefined) cli.output.json(plainMessage(CountInfoSchema, countInfo));
-        else cli.output.print(`${past} ${countId}`);
+        else cli.output.print(`${past} ${id}`);
       });
     examples(command, `muin counts ${verb} visits`);
   }

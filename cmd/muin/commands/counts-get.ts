@@ -5,7 +5,7 @@ import { CountReadService } from "../../../internal/gen/muin/count/v1/count_read
 import type { Cli } from "../cli.ts";
 import { connect } from "../connection.ts";
 import { Failure } from "../failure.ts";
-import { durationMs, examples, remote, type RemoteOptions } from "../options.ts";
+import { countIds, durationMs, examples, remote, type RemoteOptions } from "../options.ts";
 import { plainMessage } from "../plain-message.ts";
 
 interface GetOptions extends RemoteOptions {
@@ -14,23 +14,24 @@ interface GetOptions extends RemoteOptions {
 
 /** Registers `counts get`. */
 export function registerCountsGet(counts: Command, cli: Cli): void {
-  const command = remote(counts.command("get <count-id...>"))
+  const command = remote(counts.command("get"))
+    .argument("<count-id...>", "the Counts", countIds)
     .description("read Counts: up to 1000, in the order given")
     .option("--max-staleness <time>", "how old a value may be; 0s reads the primary (default: 1s)", durationMs)
-    .action(async (countIds: readonly string[], options: GetOptions) => {
+    .action(async (ids: readonly string[], options: GetOptions) => {
       const { client } = await connect(options, cli.env);
       const signal = cli.signal();
       const staleness =
         options.maxStaleness === undefined ? {} : { maxStaleness: durationFromMs(options.maxStaleness) };
       const read = client(CountReadService);
-      const [only] = countIds;
+      const [only] = ids;
       let found;
       let missing: readonly string[] = [];
-      if (countIds.length === 1 && only !== undefined) {
+      if (ids.length === 1 && only !== undefined) {
         const { count } = await read.getCount({ countId: only, ...staleness }, { signal });
         found = count === undefined ? [] : [count];
       } else {
-        const reply = await read.batchGetCounts({ countIds: [...countIds], ...staleness }, { signal });
+        const reply = await read.batchGetCounts({ countIds: [...ids], ...staleness }, { signal });
         found = reply.counts;
         missing = reply.missingCountIds;
       }

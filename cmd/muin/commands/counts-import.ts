@@ -3,6 +3,7 @@ import { CountImportService } from "../../../internal/gen/muin/count/v1/count_im
 import { CountManagementService } from "../../../internal/gen/muin/count/v1/count_management_service_pb.ts";
 import type { Cli } from "../cli.ts";
 import { connect } from "../connection.ts";
+import type { ExitName } from "../exit-codes.ts";
 import { Failure, toFailure } from "../failure.ts";
 import { accessLogFields } from "../import/access-log.ts";
 import { isPrefix, prefixRule } from "../import/count-id.ts";
@@ -27,6 +28,9 @@ interface ImportCommandOptions extends RemoteOptions {
 
 /** How long a call is repeated while Muin is away, in milliseconds: a restart of Muin does not end an import. */
 const boundMs = 60_000;
+
+/** Failures after which the same command can go on by itself. */
+const passing: ReadonlySet<ExitName> = new Set(["unreachable", "overloaded", "unknownOutcome"]);
 
 /** Counts shown after an import, those with most lines first. */
 const countsShownMax = 20;
@@ -123,7 +127,7 @@ async function importFile(cli: Cli, file: string, options: ImportCommandOptions)
     progress.end();
     if (options.dryRun === true) throw error;
     const failure = toFailure(error);
-    if (failure.exit === "usage") throw failure;
+    if (!passing.has(failure.exit)) throw failure;
     throw new Failure(failure.exit, `${failure.message}; run the same command again to go on`, { cause: error });
   });
   progress.end();

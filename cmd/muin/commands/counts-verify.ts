@@ -74,14 +74,13 @@ export function registerCountsVerify(counts: Command, cli: Cli): void {
           cli.output.table(["COUNT", "VERDICT", "VALUE", "REVISION", "SUM", "SUM REVISION", "WATCHED SINCE"], rows);
         }
         cli.output.print(`${tally.equal} equal, ${tally.behind} behind, ${tally.different} different`);
-        if (watchedSince > 0)
-          cli.output.note(`${watchedSince} Counts are watched only since a later revision than their first`);
+        if (watchedSince > 0) cli.output.note(`watched only since a later revision than the first: ${watchedSince}`);
       }
       if (tally.different > 0) {
         throw new Failure("failed", "a Count's value is not the sum of its changes: this must not happen");
       }
       if (tally.behind > 0) {
-        throw new Failure("failed", `the events of ${tally.behind} Counts have not arrived; look at "muin status"`);
+        throw new Failure("failed", `not all change events have arrived; look at "muin status"`);
       }
     });
   examples(command, "muin counts verify", "muin counts verify --prefix status. --wait 30s --json");

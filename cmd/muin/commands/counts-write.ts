@@ -8,7 +8,7 @@ import {
 import type { Cli } from "../cli.ts";
 import { connect, ConnectionRefused } from "../connection.ts";
 import { Failure, reasonOf } from "../failure.ts";
-import { examples, remote, type RemoteOptions, valueMax, wholeNumber } from "../options.ts";
+import { countId, examples, remote, type RemoteOptions, valueMax, wholeNumber } from "../options.ts";
 import { plainMessage } from "../plain-message.ts";
 import { retry } from "../retry.ts";
 
@@ -33,12 +33,13 @@ export function registerCountsWrite(counts: Command, cli: Cli): void {
     { verb: "inc", word: "add to", method: "increment" },
     { verb: "dec", word: "subtract from", method: "decrement" },
   ] as const) {
-    const command = writing(counts.command(`${verb} <count-id>`))
+    const command = writing(counts.command(verb))
+      .argument("<count-id>", "the Count", countId)
       .argument("[delta]", "by how much", delta, 1)
       .description(`${word} a Count and print its new value`)
-      .action((countId: string, by: number, options: WriteOptions) =>
+      .action((id: string, by: number, options: WriteOptions) =>
         perform(cli, options, (write, requestId, signal) =>
-          write[method]({ countId, delta: BigInt(by), requestId }, { signal }),
+          write[method]({ countId: id, delta: BigInt(by), requestId }, { signal }),
         ),
       );
     examples(
@@ -47,12 +48,13 @@ export function registerCountsWrite(counts: Command, cli: Cli): void {
       `muin counts ${verb} visits 5 --request-id order-8213-visit --json`,
     );
   }
-  const command = writing(counts.command("set <count-id>"))
+  const command = writing(counts.command("set"))
+    .argument("<count-id>", "the Count", countId)
     .argument("<value>", "the new value", wholeNumber(-valueMax, valueMax))
     .description("set a Count to a value (a negative one after --)")
-    .action((countId: string, value: number, options: WriteOptions) =>
+    .action((id: string, value: number, options: WriteOptions) =>
       perform(cli, options, (write, requestId, signal) =>
-        write.set({ countId, value: BigInt(value), requestId }, { signal }),
+        write.set({ countId: id, value: BigInt(value), requestId }, { signal }),
       ),
     );
   examples(command, "muin counts set visits 0", "muin counts set balance -- -12");

@@ -39,11 +39,10 @@ function registerList(letters: Command, cli: Cli): void {
           if (options.json === true) cli.output.json(plainMessage(DeadLetterSchema, letter));
           else {
             rows.push([
-              letter.deadLetterId,
+              letter.parkTime === undefined ? "" : timestampDate(letter.parkTime).toISOString(),
               letter.service,
               letter.topic,
               letter.subject,
-              letter.parkTime === undefined ? "" : timestampDate(letter.parkTime).toISOString(),
               String(letter.attempts),
               letter.reason,
             ]);
@@ -53,7 +52,7 @@ function registerList(letters: Command, cli: Cli): void {
       } while (pageToken !== "");
       if (options.json === true) return;
       if (rows.length === 0) cli.output.note("there are no dead letters");
-      else cli.output.table(["DEAD LETTER", "SERVICE", "TOPIC", "KEY", "PARKED", "ATTEMPTS", "REASON"], rows);
+      else cli.output.table(["PARKED", "SERVICE", "TOPIC", "KEY", "ATTEMPTS", "REASON"], rows);
     });
   examples(command, "muin dead-letters list", "muin dead-letters list --service count-management --json");
 }

@@ -1,8 +1,11 @@
 import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import * as fc from "fast-check";
+import { importMutant } from "../../../internal/platform/testing/mutant.ts";
 import { createCountIds } from "./count-id.ts";
 import { createExtractor } from "./extract.ts";
-import { type Batch, type BatchLimits, createPlanner } from "./planner.ts";
+import * as planning from "./planner.ts";
+import type { Batch, BatchLimits } from "./planner.ts";
 
 const header = "id,state\n";
 const row = fc.oneof(
@@ -27,7 +30,13 @@ interface Position {
 const beginning: Position = { offset: 0, lines: 0, owned: new Map() };
 
 /** The batches of the part behind a position, as one run would make them. */
-function planFrom(bytes: Uint8Array, position: Position, batchLimits: BatchLimits, chunk: number): Batch[] {
+function planFrom(
+  bytes: Uint8Array,
+  position: Position,
+  batchLimits: BatchLimits,
+  chunk: number,
+  createPlanner: typeof planning.createPlanner = planning.createPlanner,
+): Batch[] {
   const extractor = createExtractor({ format: "csv", by: ["state"], header: true, head: bytes, headIsAll: true });
   const ids = createCountIds("s.");
   for (const [value, countId] of position.owned) ids.restore(value, countId);
@@ -62,17 +71,40 @@ function totals(batches: readonly Batch[]): unknown {
   };
 }
 
+/** Throws unless an import that is cut after any batch and run again counts what one run counts. */
+function assertResumable(createPlanner: typeof planning.createPlanner): void {
+  fc.assert(
+    fc.property(file, limits, limits, fc.nat(), fc.integer({ min: 1, max: 30 }), (bytes, one, other, pick, chunk) => {
+      const whole = planFrom(bytes, beginning, one, 1 << 20);
+      const first = planFrom(bytes, beginning, one, chunk, createPlanner);
+      const done = first.slice(0, pick % (first.length + 1));
+      const rest = planFrom(bytes, after(beginning, done), other, chunk, createPlanner);
+      expect(totals([...done, ...rest])).toEqual(totals(whole));
+    }),
+  );
+}
+
 describe("batches", () => {
   test("give the same totals when the import is cut after any batch and run again", () => {
-    fc.assert(
-      fc.property(file, limits, limits, fc.nat(), fc.integer({ min: 1, max: 30 }), (bytes, one, other, pick, chunk) => {
-        const whole = planFrom(bytes, beginning, one, 1 << 20);
-        const first = planFrom(bytes, beginning, one, chunk);
-        const done = first.slice(0, pick % (first.length + 1));
-        const rest = planFrom(bytes, after(beginning, done), other, chunk);
-        expect(totals([...done, ...rest])).toEqual(totals(whole));
-      }),
-    );
+    assertResumable(planning.createPlanner);
+  });
+
+  test.each<[rule: string, from: string, to: string]>([
+    ["a batch tells how far it reaches", "    batch.offsetEnd = record.end;", "    batch.offsetEnd ||= record.end;"],
+    [
+      "a closed batch does not hold the next record",
+      "countsMax) yield close();",
+      "countsMax) { batch.offsetEnd = record.end; yield close(); }",
+    ],
+    ["the header is never counted", "record.end <= extractor.headerEnd", "record.end < extractor.headerEnd"],
+    [
+      "what earlier runs assigned stays",
+      "ids.idOf(extracted)",
+      "(options.offset > 0 ? ids.idOf(`${extracted}!`) : ids.idOf(extracted))",
+    ],
+  ])("would be caught otherwise: %s", async (_rule, from, to) => {
+    const mutant = await importMutant<typeof planning>(join(import.meta.dir, "planner.ts"), from, to);
+    expect(() => assertResumable(mutant.createPlanner)).toThrow();
   });
 
   test("keep their limits, follow each other, and assign a value where it is first counted", () => {
@@ -122,7 +154,7 @@ describe("batches", () => {
       head: Buffer.from(""),
       headIsAll: false,
     });
-    const planner = createPlanner({ offset: 0, lines: 0, extractor, ids: createCountIds("") });
+    const planner = planning.createPlanner({ offset: 0, lines: 0, extractor, ids: createCountIds("") });
     expect([...planner.push(Buffer.from("a,1\nb,2"))]).toEqual([]);
     expect(planner.flush()).toMatchObject({ offsetEnd: 4, counted: 1 });
     expect(planner.flush()).toBeUndefined();

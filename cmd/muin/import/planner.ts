@@ -15,8 +15,8 @@ export interface BatchLimits {
   readonly assignedCharsMax: number;
 }
 
-/** The server takes 1000 Counts a batch; the rest keeps a batch in the tens of milliseconds. */
-export const batchLimits: BatchLimits = { countsMax: 1000, bytesMax: 4 << 20, assignedCharsMax: 256 * 1024 };
+/** The server takes 1000 Counts a batch; the rest keeps a batch at some ten milliseconds, and what an interruption costs small. */
+export const batchLimits: BatchLimits = { countsMax: 1000, bytesMax: 1 << 20, assignedCharsMax: 256 * 1024 };
 
 /** Bad lines that are kept word for word, of each batch. */
 const badLinesKeptMax = 10;

@@ -15,7 +15,7 @@ export interface Progress {
 const everyMs = { terminal: 100, lines: 5000 };
 
 /** Width of the bar in characters. */
-const barWidth = 24;
+const barWidth = 16;
 
 /** A bar on a terminal, with rate and remaining time; lines now and then elsewhere. */
 export function createProgress(output: Output, clock: Clock, source: Source): Progress {

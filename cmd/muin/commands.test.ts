@@ -1,0 +1,432 @@
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { CountImportService } from "../../internal/gen/muin/count/v1/count_import_service_pb.ts";
+import { CountManagementService } from "../../internal/gen/muin/count/v1/count_management_service_pb.ts";
+import { systemClock } from "../../internal/platform/clock/clock.ts";
+import { systemRandom } from "../../internal/platform/clock/random.ts";
+import { eventually } from "../../internal/platform/testing/eventually.ts";
+import { importMutant } from "../../internal/platform/testing/mutant.ts";
+import * as importer from "./import/run-import.ts";
+import { createServerTarget } from "./import/server-target.ts";
+import { openSource } from "./import/source.ts";
+import { startMuin, type TestMuin } from "./muin-fixture.ts";
+
+// Commands start real processes, and machines are busy; a hang still ends.
+setDefaultTimeout(60_000);
+
+let muin: TestMuin;
+beforeAll(async () => {
+  muin = await startMuin();
+});
+afterAll(() => muin[Symbol.asyncDispose]());
+
+/** The result of a command that must succeed, as JSON. */
+async function json(...args: readonly string[]): Promise<Record<string, unknown>> {
+  const { code, stdout, stderr } = await muin.run(...args, "--json");
+  if (code !== 0) throw new Error(`muin ${args.join(" ")} exited with ${code}: ${stderr}`);
+  return JSON.parse(stdout) as Record<string, unknown>;
+}
+
+/** Values of all Counts whose ids begin with a prefix. */
+async function values(prefix: string): Promise<Record<string, number>> {
+  const { stdout } = await muin.run("counts", "list", "--prefix", prefix, "--json");
+  const rows = stdout.split("\n").filter((line) => line !== "");
+  const counts = rows.map((line) => JSON.parse(line) as { count_id: string; value: number });
+  return Object.fromEntries(counts.map(({ count_id, value }) => [count_id.slice(prefix.length), value]));
+}
+
+/** Sum of those values. */
+async function sum(prefix: string): Promise<number> {
+  return Object.values(await values(prefix)).reduce((total, value) => total + value, 0);
+}
+
+/** Writes an input file. */
+async function write(name: string, content: string | Uint8Array): Promise<string> {
+  const path = join(muin.folder, name);
+  await Bun.write(path, content);
+  return path;
+}
+
+describe("commands", () => {
+  test("status tells that Muin is ready", async () => {
+    const status = await json("status");
+    expect(status).toMatchObject({ ready: true });
+    const { code, stdout } = await muin.run("status");
+    expect(code).toBe(0);
+    expect(stdout).toContain("is ready");
+    expect(stdout).toMatch(/^count-write +ready$/m);
+  });
+
+  test("a Count is created, changed, read, listed, deleted and brought back", async () => {
+    const steps: readonly (readonly [code: number, stdout: string | RegExp, ...args: string[]])[] = [
+      [
+        0,
+        "created life.seats with the value 40\n",
+        "create",
+        "life.seats",
+        "--min",
+        "0",
+        "--max",
+        "40",
+        "--value",
+        "40",
+        "--name",
+        "Seats",
+        "--label",
+        "branch=a",
+      ],
+      [6, "", "create", "life.seats"],
+      [6, "", "inc", "life.seats"],
+      [0, "37\n", "dec", "life.seats", "3"],
+      [0, "38\n", "inc", "life.seats"],
+      [0, "5\n", "set", "life.seats", "5"],
+      [0, /^life\.seats +5 +4 +primary$/m, "get", "life.seats", "--max-staleness", "0s"],
+      [4, /^life\.seats/m, "get", "life.seats", "life.none"],
+      [0, /^life\.seats +5 +Seats +branch=a$/m, "list", "--prefix", "life.", "--label", "branch=a"],
+      [0, "", "list", "--prefix", "life.", "--label", "branch=b"],
+      [0, "deleted life.seats\n", "delete", "life.seats"],
+      [6, "", "inc", "life.seats"],
+      [0, /^life\.seats/m, "list", "--prefix", "life.", "--state", "deleted"],
+      [0, "undeleted life.seats\n", "undelete", "life.seats"],
+      [0, "6\n", "inc", "life.seats"],
+      [4, "", "inc", "life.none"],
+    ];
+    for (const [code, stdout, ...args] of steps) {
+      const ended = await muin.run("counts", ...args);
+      expect({ args, code: ended.code }).toEqual({ args, code });
+      if (typeof stdout === "string") expect(ended.stdout).toBe(stdout);
+      else expect(ended.stdout).toMatch(stdout);
+      if (code !== 0) expect(ended.stderr).toMatch(/^muin: [^\n]+\n$/);
+    }
+  });
+
+  test("a write with its request id is applied once", async () => {
+    await muin.run("counts", "create", "once");
+    const first = await json("counts", "inc", "once", "5", "--request-id", "order-8213");
+    const again = await json("counts", "inc", "once", "5", "--request-id", "order-8213");
+    expect(again).toEqual({ ...first, replayed: true });
+    expect(first).toMatchObject({ count_id: "once", value: 5, replayed: false });
+    const other = await muin.run("counts", "inc", "once", "6", "--request-id", "order-8213");
+    expect(other.code).toBe(2);
+  });
+
+  test("the sum of changes equals the value", async () => {
+    const { code, stdout } = await muin.run("counts", "verify");
+    expect(stdout).toMatch(/^\d+ equal, 0 behind, 0 different$/m);
+    expect(code).toBe(0);
+  });
+
+  test("keys are created, used, listed and revoked; a service gets its token", async () => {
+    const created = (await json("keys", "create", "Shop", "--scope", "counts.read", "--expires", "1d")) as {
+      secret: string;
+      api_key: { api_key_id: string; scopes: string[] };
+    };
+    expect(created.api_key.scopes).toEqual(["counts.read"]);
+    const env = { MUIN_API_KEY: created.secret };
+    await muin.run("counts", "create", "keyed");
+    expect(await muin.begin(["counts", "get", "keyed"], { env }).ended).toMatchObject({ code: 0 });
+    expect(await muin.begin(["counts", "inc", "keyed"], { env }).ended).toMatchObject({ code: 5 });
+    expect((await muin.run("keys", "list")).stdout).toContain(created.api_key.api_key_id);
+    expect((await muin.run("keys", "revoke", created.api_key.api_key_id)).code).toBe(0);
+    await eventually(async () =>
+      expect(await muin.begin(["counts", "get", "keyed"], { env }).ended).toMatchObject({ code: 5 }),
+    );
+    const token = (await muin.run("keys", "service", "count-write", "--ttl", "1h")).stdout;
+    expect(token).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+\n$/);
+  });
+
+  test("events are shown as they are published, until interrupted", async () => {
+    const tail = muin.begin(["events", "tail", "count.value", "--from-start", "--json"]);
+    await muin.run("counts", "create", "tailed", "--value", "3");
+    await tail.shows('"tailed"');
+    tail.kill("SIGINT");
+    const { code, stdout } = await tail.ended;
+    expect(code).toBe(0);
+    for (const line of stdout.trim().split("\n"))
+      expect(JSON.parse(line)).toMatchObject({ type: "muin.count.v1.CountsChanged" });
+  });
+
+  test("operators republish, replay and look at dead letters", async () => {
+    expect(await json("events", "republish", "count.info")).toEqual({ republished: expect.any(Number) as number });
+    expect(await json("events", "replay", "count-management", "count.value")).toEqual({
+      generation: expect.any(Number) as number,
+    });
+    expect(await muin.run("dead-letters", "list")).toMatchObject({ code: 0, stdout: "" });
+    expect(await json("dead-letters", "redrive", "count-management")).toEqual({ redriven: 0 });
+  });
+
+  test("graph, config and version need no running Muin", async () => {
+    expect((await muin.run("graph")).stdout).toMatch(/^count-write$/m);
+    expect((await muin.run("graph", "--mermaid")).stdout).toStartWith("flowchart LR\n");
+    const shown = await muin.begin(["config"], { env: { MUIN_API_KEY: "muin_very-secret" } }).ended;
+    expect(shown.stdout).toContain("MUIN_API_KEY = [redacted] from environment");
+    expect(shown.stdout).not.toContain("very-secret");
+    const wrong = await muin.begin(["config", "verify"], { env: { MUIN_HTTP_PORT: "x", MUIN_HTP_PORT: "1" } }).ended;
+    expect(wrong.code).toBe(1);
+    expect(wrong.stdout).toContain("MUIN_HTTP_PORT got");
+    expect(wrong.stdout).toContain("is MUIN_HTTP_PORT meant?");
+    expect(await json("version")).toMatchObject({ version: expect.stringMatching(/^\d+\.\d+\.\d+/) as string });
+  });
+
+  test.each<[code: number, ...args: string[]]>([
+    [2, "nonsense"],
+    [2, "counts", "inc", "NOT VALID"],
+    [2, "counts", "inc", "visits", "0"],
+    [2, "counts", "import", "x.log"],
+    [2, "counts", "import", "-", "--by", "status"],
+    [2, "counts", "import", "/dev/null", "--by", "status", "--prefix", "Status"],
+    [1, "counts", "import", "/nonexistent", "--by", "status"],
+    [3, "status", "--url", "http://127.0.0.1:1"],
+    [3, "status", "--data-dir", "/nonexistent"],
+    [2, "status", "--url", "ftp://x"],
+    [0, "counts", "import", "--help"],
+  ])("exits with %d for %s %s %s", async (code, ...args) => {
+    const ended = await muin.run(...args);
+    expect(ended.code).toBe(code);
+    expect(ended.stderr).not.toMatch(/\n {4}at /);
+  });
+
+  test("an address that is not Muin's is told apart", async () => {
+    using other = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response("hello", { status: 404 }) });
+    const ended = await muin.run("status", "--url", other.url.href);
+    expect(ended.code).toBe(1);
+    expect(ended.stderr).toContain("not Muin's HTTP address");
+  });
+});
+
+/** Lines of an access log as real ones are: "-" requests, quotes, a cut-off agent, garbage; and what they add up to. */
+function accessLog(lines: number): {
+  readonly text: string;
+  readonly statuses: Record<string, number>;
+  readonly bad: number;
+} {
+  const statuses: Record<string, number> = {};
+  let bad = 0;
+  const rows = Array.from({ length: lines }, (_, index) => {
+    if (index % 997 === 5) {
+      bad++;
+      return `garbage ${index}`;
+    }
+    const status = index % 11 === 0 ? "404" : index % 501 === 0 ? "500" : "200";
+    statuses[status] = (statuses[status] ?? 0) + 1;
+    const request = index % 13 === 0 ? "-" : `GET /page/${index % 50}?q=\\"x\\" HTTP/1.1`;
+    const agent = index % 17 === 0 ? '"Mozilla/5.0 (cut off' : '"Mozilla/5.0 (X11; Linux x86_64)"';
+    return `203.0.113.${index % 250} - - [17/May/2025:10:05:03 +0000] "${request}" ${status} ${index} "-" ${agent}`;
+  });
+  return { text: `${rows.join("\n")}\n`, statuses, bad };
+}
+
+describe("import", () => {
+  const log = accessLog(60_000);
+
+  /** Kills an import of `file` each time its offset has passed one more part, and runs it again, until it ends by itself. */
+  async function importWithKills(file: string, prefix: string, importId: string, parts: number): Promise<number> {
+    const imports = await muin.client(CountImportService);
+    const total = Buffer.byteLength(log.text);
+    let kills = 0;
+    for (let part = 0; part < parts; part++) {
+      const run = muin.begin(["counts", "import", file, "--by", "status", "--prefix", prefix, "--import-id", importId]);
+      const reached = async (): Promise<boolean> => {
+        const known = await imports.getImport({ importId }).catch(() => undefined); // Not begun yet.
+        return known !== undefined && Number(known.offset) >= (total * part) / parts && known.sequence > 0n;
+      };
+      const ended = await Promise.race([
+        run.ended,
+        (async () => {
+          while (!(await reached()));
+        })(),
+      ]);
+      if (ended !== undefined) break;
+      run.kill("SIGKILL");
+      await run.ended;
+      kills++;
+    }
+    return kills;
+  }
+
+  test("counts each line of a gzip file once although it is killed again and again", async () => {
+    const file = await write("killed.log.gz", gzipSync(log.text));
+    const kills = await importWithKills(file, "killed.", "killed", 8);
+    expect(kills).toBeGreaterThan(0);
+    const last = await json("counts", "import", file, "--by", "status", "--prefix", "killed.", "--import-id", "killed");
+    expect(last).toMatchObject({ end: "finished", offset: Buffer.byteLength(log.text) });
+    expect(last["offset_start"]).toBeGreaterThan(0);
+    expect(await values("killed.")).toEqual(log.statuses);
+
+    const again = await muin.run(
+      "counts",
+      "import",
+      file,
+      "--by",
+      "status",
+      "--prefix",
+      "killed.",
+      "--import-id",
+      "killed",
+    );
+    expect(again.code).toBe(0);
+    expect(again.stdout).toBe("nothing new: all lines were counted before\n");
+    expect(await values("killed.")).toEqual(log.statuses);
+  });
+
+  test("counts each line once although Muin itself is killed", async () => {
+    const file = await write("crash.log", log.text);
+    const args = ["counts", "import", file, "--by", "status", "--prefix", "crash."];
+    const imports = await muin.client(CountImportService);
+    const run = muin.begin([...args, "--import-id", "crash"]);
+    await eventually(async () => expect((await imports.getImport({ importId: "crash" })).sequence).toBeGreaterThan(0n));
+    await muin.crash();
+    expect((await run.ended).code).toBe(0); // It waits for Muin to come back.
+    expect(await values("crash.")).toEqual(log.statuses);
+  });
+
+  test("an interrupted one leaves its batch whole and says how to go on", async () => {
+    const file = await write("interrupted.log", log.text);
+    const args = ["counts", "import", file, "--by", "status", "--prefix", "interrupted."];
+    const run = muin.begin(args);
+    await run.shows("format: access log");
+    run.kill("SIGINT");
+    const { code, stderr } = await run.ended;
+    if (code !== 0) {
+      expect(code).toBe(130);
+      expect(stderr).toContain("run the same command again to go on");
+    }
+    const last = await json(...args);
+    expect(last).toMatchObject({ end: "finished" });
+    expect(await values("interrupted.")).toEqual(log.statuses);
+  });
+
+  test("a mutant that forgets where it was is caught", async () => {
+    const mutant = await importMutant<typeof importer>(
+      join(import.meta.dir, "import/run-import.ts"),
+      "source.read(position.offset), deps",
+      "source.read(0), deps",
+    );
+    const file = await write("mutant.log", log.text);
+    const imports = await muin.client(CountImportService);
+    const management = await muin.client(CountManagementService);
+    const once = async (runImport: typeof importer.runImport): Promise<void> => {
+      await runImport(
+        {
+          format: "access",
+          by: ["status"],
+          prefix: "mutant.",
+          header: true,
+          final: false,
+          importId: "",
+          restart: false,
+        },
+        {
+          source: await openSource(file),
+          target: createServerTarget(imports, management, {
+            clock: systemClock,
+            random: systemRandom,
+            signal: new AbortController().signal,
+            boundMs: 0,
+            patient: false,
+          }),
+          clock: systemClock,
+          signal: new AbortController().signal,
+          onStart: () => undefined,
+          onBatch: () => undefined,
+        },
+      );
+    };
+    await once(importer.runImport);
+    await once(importer.runImport);
+    expect(await values("mutant.")).toEqual(log.statuses);
+    await once(mutant.runImport);
+    expect(await values("mutant.")).not.toEqual(log.statuses);
+  });
+
+  test("counts what a growing file gained, an unterminated last line with --final only, all of it with --restart", async () => {
+    const lines = accessLog(300).text;
+    const cut = lines.length - 30;
+    const file = await write("grow.log", lines.slice(0, cut));
+    const args = ["counts", "import", file, "--by", "status", "--prefix", "grow."];
+    expect(await json(...args)).toMatchObject({ end: "unterminated", counted: 298, lines: 299, bad_lines: 1 });
+    expect(await sum("grow.")).toBe(298);
+    await Bun.write(file, lines);
+    expect(await json(...args)).toMatchObject({ end: "finished", counted: 1, lines: 1 });
+    await Bun.write(file, lines + lines.slice(0, 80));
+    expect(await json(...args)).toMatchObject({ end: "unterminated", counted: 0 });
+    expect(await json(...args, "--final")).toMatchObject({ end: "finished", lines: 1 });
+    expect(await json(...args, "--final")).toMatchObject({ end: "finished", lines: 0 });
+    const before = await sum("grow.");
+    expect(await json(...args, "--restart", "--final")).toMatchObject({ offset_start: 0, lines: 301 });
+    expect(await sum("grow.")).toBe(2 * before);
+    await Bun.write(file, lines.slice(0, cut));
+    const shorter = await muin.run(...args);
+    expect(shorter.code).toBe(1);
+    expect(shorter.stderr).toContain("not the same file");
+  });
+
+  test("reads tables, JSON lines and standard input; ids keep their owner from run to run", async () => {
+    const table = 'id,state\n1,TX\n2,tx\n3,"New\nYork"\n4\n5,TX\n';
+    const file = await write("table.csv", table);
+    const args = ["counts", "import", file, "--by", "state", "--prefix", "state."];
+    const first = await json(...args);
+    expect(first).toMatchObject({ format: "csv", counted: 4, bad_lines: 1, bad: [{ line: 6 }] });
+    await Bun.write(file, `${table}6,tx\n7,TX\n`);
+    expect(await json(...args)).toMatchObject({ counted: 2 });
+    const counted = await values("state.");
+    const suffixed = Object.keys(counted).find((id) => /^tx-[0-9a-f]{6}$/.test(id)) ?? "";
+    expect(counted).toEqual({ tx: 3, [suffixed]: 2, "new-york": 1 });
+    const { stdout } = await muin.run("counts", "list", "--prefix", "state.tx", "--json");
+    expect(stdout).toContain('"display_name":"TX"');
+    expect(stdout).toContain('"display_name":"tx"');
+
+    const stdin = '{"user":{"plan":"Pro"},"ok":true}\n{"user":{"plan":"Pro"},"ok":false}\nnope\n';
+    const piped = [
+      "counts",
+      "import",
+      "-",
+      "--by",
+      "user.plan",
+      "--by",
+      "ok",
+      "--prefix",
+      "plan.",
+      "--import-id",
+      "plans",
+      "--json",
+    ];
+    for (const counts of [{ "plan.pro.true": 1, "plan.pro.false": 1 }, {}]) {
+      const { code, stdout } = await muin.begin(piped, { stdin }).ended;
+      expect(code).toBe(0);
+      expect(JSON.parse(stdout)).toMatchObject({ counts });
+    }
+    expect(await values("plan.")).toEqual({ "pro.true": 1, "pro.false": 1 });
+  });
+
+  test("a dry run tells what would be counted and changes nothing", async () => {
+    const file = await write("dry.log.gz", gzipSync(log.text));
+    const { code, stdout } = await muin.run(
+      "counts",
+      "import",
+      file,
+      "--by",
+      "status",
+      "--prefix",
+      "dry.",
+      "--dry-run",
+    );
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^would count [\d ]+ of 60 000 lines into 3 Counts in /);
+    expect(stdout).toContain(`${log.bad} bad lines:`);
+    expect(stdout).toContain('  line 6: not a line of an access log: "garbage 5"');
+    expect(await values("dry.")).toEqual({});
+  });
+
+  test("several batches of many values keep the sum equal to the events", async () => {
+    const rows = Array.from({ length: 2500 }, (_, index) => `${index % 1250},x`).join("\n");
+    const file = await write("many.csv", `${rows}\n`);
+    const result = await json("counts", "import", file, "--by", "1", "--no-header", "--prefix", "many.");
+    expect(result).toMatchObject({ counted: 2500, end: "finished" });
+    const counted = await values("many.");
+    expect(Object.keys(counted)).toHaveLength(1250);
+    expect(new Set(Object.values(counted))).toEqual(new Set([2]));
+    expect((await muin.run("counts", "verify", "--wait", "20s")).code).toBe(0);
+  });
+});
