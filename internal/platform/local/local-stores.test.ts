@@ -44,7 +44,7 @@ describe("the local stores", () => {
   let running: RunningStores;
 
   beforeAll(async () => {
-    path = join(await mkdtemp(join(tmpdir(), "muin-local-")), "data");
+    path = join(await mkdtemp(join(tmpdir(), 'muin local "-')), "data");
     if (process.getuid?.() === 0) Bun.spawnSync(["chmod", "o+x", join(path, "..")]);
     running = await startLocalStores(path);
   });

@@ -1,4 +1,4 @@
-import { chown, readFile, rename, rm } from "node:fs/promises";
+import { readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import postgres, { type Sql } from "postgres";
 import type { Component } from "../app/component.ts";
@@ -88,7 +88,7 @@ export function createPostgresServer(deps: PostgresServerDeps): PostgresServer {
     prepare: async (again) => {
       if (!again) {
         // Services hold the address from the first answer on, so only a first start may move it.
-        port = await freePort(folder.port(KEY));
+        port = await freePort(random, folder.port(KEY));
         if (folder.port(KEY) !== port) await folder.setPort(KEY, port);
       }
       const settings = Object.entries(SETTINGS).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
@@ -159,8 +159,6 @@ export function createPostgresServer(deps: PostgresServerDeps): PostgresServer {
       await makeCluster();
       // Nothing of it runs, as was just seen; a pid that another process has by now would stop the start.
       await rm(join(data, "postmaster.pid"), { force: true });
-      const logFile = join(home, "server.log");
-      if (user !== undefined && (await exists(logFile))) await chown(logFile, user.uid, user.gid);
       await server.start();
     },
     stop: () => server.stop(),

@@ -96,7 +96,7 @@ export function createRedisServer(
   const prepare = async (again: boolean) => {
     if (!again) {
       // Services hold the address from the first answer on, so only a first start may move it.
-      port = await freePort(folder.port(key));
+      port = await freePort(random, folder.port(key));
       if (folder.port(key) !== port) await folder.setPort(key, port);
     }
     await replaceFile(join(home, "users.acl"), aclFile(spec, passwords), { mode: 0o600 });

@@ -1,6 +1,7 @@
 import { chown, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import postgres from "postgres";
+import { systemRandom } from "../clock/random.ts";
 import { freePort } from "../local/free-port.ts";
 import { initCluster, POSTGRES_ADMIN, POSTGRES_ENV } from "../local/init-cluster.ts";
 import { providePostgres, type PostgresBinaries } from "../local/postgres-binaries.ts";
@@ -79,7 +80,7 @@ export async function startPostgres(): Promise<TestPostgres> {
   };
 
   for (let attempt = 1; ; attempt += 1) {
-    port = await freePort();
+    port = await freePort(systemRandom);
     try {
       await launch();
       break;

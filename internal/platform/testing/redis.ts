@@ -2,6 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import { systemClock } from "../clock/clock.ts";
+import { systemRandom } from "../clock/random.ts";
 import { freePort } from "../local/free-port.ts";
 import { provideRedis } from "../local/redis-binary.ts";
 import { eventually } from "./eventually.ts";
@@ -86,7 +87,7 @@ enable-debug-command local
   };
 
   for (let attempt = 1; ; attempt += 1) {
-    port = await freePort();
+    port = await freePort(systemRandom);
     try {
       await launch();
       break;
