@@ -42,6 +42,7 @@ export interface WorkerOrder {
 
 const HOUR_MS = 3_600_000;
 const TYPE = "muin.test.v1.Happened";
+const workerFile = Bun.fileURLToPath(new URL("contract-worker.ts", import.meta.url));
 let names = 0;
 
 interface Seen {
@@ -83,14 +84,11 @@ export function describeEventBus(name: string, startServer: () => Promise<TestBu
       const start = (): Bun.Subprocess => {
         const config = { instance: `worker-${++names}`, topics: [topic] };
         const full: WorkerOrder = { ...order, file, config, module: server.module, connection: server.connection };
-        const worker = Bun.spawn(
-          [process.execPath, join(import.meta.dir, "contract-worker.ts"), JSON.stringify(full)],
-          {
-            stdin: "ignore",
-            stdout: "inherit",
-            stderr: "inherit",
-          },
-        );
+        const worker = Bun.spawn([process.execPath, workerFile, JSON.stringify(full)], {
+          stdin: "ignore",
+          stdout: "inherit",
+          stderr: "inherit",
+        });
         workers.add(worker);
         return worker;
       };
@@ -230,7 +228,7 @@ export function describeEventBus(name: string, startServer: () => Promise<TestBu
       const second = workers.start();
       await eventually(async () => expect((await workers.lines()).length).toBeGreaterThan(before));
       expect(performance.now() - killedAtMs).toBeLessThan(4000);
-      await eventually(async () => expectFirstInOrder(await workers.lines(), subjects, 60), { timeoutMs: 20_000 });
+      await eventually(async () => expectFirstInOrder(await workers.lines(), subjects, 60));
       second.kill("SIGTERM");
       expect(await second.exited).toBe(0);
     });
@@ -247,10 +245,10 @@ export function describeEventBus(name: string, startServer: () => Promise<TestBu
       const second = workers.start();
       const by = async (): Promise<number> => new Set((await workers.lines()).map((line) => line.by)).size;
       await eventually(async () => expect(await by()).toBe(2));
-      await eventually(async () => expectFirstInOrder(await workers.lines(), subjects, 100), { timeoutMs: 20_000 });
+      await eventually(async () => expectFirstInOrder(await workers.lines(), subjects, 100));
       first.kill("SIGCONT");
       await bus.publish(numbers(100, 150).flatMap((number) => subjects.map((key) => event(topic, key, number))));
-      await eventually(async () => expectFirstInOrder(await workers.lines(), subjects, 150), { timeoutMs: 20_000 });
+      await eventually(async () => expectFirstInOrder(await workers.lines(), subjects, 150));
       // The position is the successor's: once all is handled it stays so.
       await eventually(async () => {
         const states = await bus.consumerStates();
@@ -309,6 +307,15 @@ export function describeEventBus(name: string, startServer: () => Promise<TestBu
       await one.start();
       await eventually(() => expect(fences).toHaveLength(1));
       await other.start();
+      // Another lease that the second takes shows that it has asked for this one too, and was told no.
+      const asked = Promise.withResolvers<void>();
+      const free = second.leaseholder("free", (_, signal) => {
+        asked.resolve();
+        return aborted(signal);
+      });
+      await free.start();
+      await asked.promise;
+      expect(fences).toHaveLength(1);
       await first.publish([event(topic, "k", 0)], fences[0]);
       await one.stop();
       await eventually(() => expect(fences).toHaveLength(2));
@@ -317,7 +324,7 @@ export function describeEventBus(name: string, startServer: () => Promise<TestBu
       await second.publish([event(topic, "k", 2)], fences[1]);
       expect(fences[1]?.number).toBeGreaterThan(fences[0]?.number ?? Number.NaN);
       expect(holdersMax).toBe(1);
-      await other.stop();
+      await Promise.all([other.stop(), free.stop()]);
       expect(await take(second.tail(topic.name, { fromStart: true, signal: AbortSignal.timeout(5000) }), 2)).toEqual([
         0, 2,
       ]);
@@ -554,7 +561,7 @@ export function describeEventBus(name: string, startServer: () => Promise<TestBu
       await eventually(() => expect(acknowledged).toBeGreaterThan(after));
       stopping.abort();
       await load;
-      await eventually(() => expectFirstInOrder(seen, subjects, acknowledged), { timeoutMs: 20_000 });
+      await eventually(() => expectFirstInOrder(seen, subjects, acknowledged));
       await consumer.stop();
     });
   });

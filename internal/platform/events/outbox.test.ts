@@ -1,11 +1,13 @@
 import { create } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import { ApiKeyRevokedSchema } from "../../gen/muin/identity/v1/session_events_pb.ts";
 import { systemClock } from "../clock/clock.ts";
 import { systemRandom } from "../clock/random.ts";
 import { migrate } from "../postgres/migrate.ts";
 import { type OpenDatabase, openDatabase } from "../postgres/open-database.ts";
 import { eventually } from "../testing/eventually.ts";
+import { importMutant } from "../testing/mutant.ts";
 import { sharedPostgres } from "../testing/postgres.ts";
 import { startRedis, type TestRedis } from "../testing/redis.ts";
 import type { TestBus } from "./event-bus.contract.ts";
@@ -50,8 +52,9 @@ function newRelay(
   database: OpenDatabase,
   service: string,
   relayBus: Pick<TestBus, "publish" | "leaseholder"> = bus,
+  createRelay: typeof createOutboxRelay = createOutboxRelay,
 ): OutboxRelay {
-  return createOutboxRelay({
+  return createRelay({
     service,
     database,
     bus: relayBus,
@@ -82,6 +85,45 @@ async function watch(service: string): Promise<{ seen: EventRecord[]; stop: () =
   await consumer.start();
   await consumer.caughtUp;
   return { seen, stop: () => consumer.stop() };
+}
+
+/** Records in one transaction, commits another, then the first: what was published before and after that. */
+async function lateCommit(service: string, createRelay: typeof createOutboxRelay): Promise<string[]> {
+  const [database, watched] = [await newDatabase(), await watch(service)];
+  const relay = newRelay(database, service, bus, createRelay);
+  await relay.start();
+  const [recorded, mayCommit] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const late = database.transaction(async (tx) => {
+    await publish(tx, schema, { apiKeyId: `${service}-late` });
+    recorded.resolve();
+    await mayCommit.promise;
+  });
+  await recorded.promise;
+  await database.transaction((tx) => publish(tx, schema, { apiKeyId: `${service}-soon` }));
+  await eventually(() => expect(watched.seen.map(({ subject }) => subject)).toEqual([`${service}-soon`]));
+  mayCommit.resolve();
+  await late;
+  await database.transaction((tx) => publish(tx, schema, { apiKeyId: `${service}-end` }));
+  await eventually(() => expect(watched.seen.at(-1)?.subject).toBe(`${service}-end`));
+  await relay.stop();
+  await watched.stop();
+  await database.stop();
+  return watched.seen.map(({ subject }) => subject);
+}
+
+/** Handles an event eight times at the same time: how often the effect happened, and was said to have. */
+async function race(handleOnce: typeof once) {
+  const database = await newDatabase();
+  await database.sql`insert into keys values ('k', 0)`;
+  const effect = (consumer: string, generation: number, eventId: string) =>
+    handleOnce(database, { consumer, generation, eventId }, async (tx) => {
+      await tx`update keys set version = version + 1`;
+    });
+  const outcomes = await Promise.all(Array.from({ length: 8 }, () => effect("c", 1, "e")));
+  const others = [await effect("c", 2, "e"), await effect("d", 1, "e"), await effect("c", 1, "f")];
+  const [row] = await database.sql<{ version: string }[]>`select version from keys`;
+  await database.stop();
+  return { said: outcomes.filter(Boolean).length, others, happened: Number(row?.version) };
 }
 
 describe("topics", () => {
@@ -129,27 +171,19 @@ describe("outbox", () => {
   });
 
   test("a row of a late commit is not skipped", async () => {
-    const [database, watched] = [await newDatabase(), await watch("late")];
-    const relay = newRelay(database, "late");
-    await relay.start();
-    const [recorded, mayCommit] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
-    const late = database.transaction(async (tx) => {
-      await publish(tx, schema, { apiKeyId: "late-early-sequence" });
-      recorded.resolve();
-      await mayCommit.promise;
-    });
-    await recorded.promise;
-    await database.transaction((tx) => publish(tx, schema, { apiKeyId: "late-2" }));
-    await eventually(() => expect(watched.seen.map(({ subject }) => subject)).toEqual(["late-2"]));
-    await eventually(async () => expect((await relay.read()).depth).toBe(0));
-    mayCommit.resolve();
-    await late;
-    await eventually(() =>
-      expect(watched.seen.map(({ subject }) => subject)).toEqual(["late-2", "late-early-sequence"]),
+    expect(await lateCommit("late", createOutboxRelay)).toEqual(["late-soon", "late-late", "late-end"]);
+  });
+
+  test("mutant: a relay that remembers how far it came skips a late commit", async () => {
+    const { createOutboxRelay: broken } = await importMutant<{ createOutboxRelay: typeof createOutboxRelay }>(
+      join(import.meta.dir, "outbox.ts"),
+      "if (rows.length === 0) return false;",
+      `const fresh = rows.filter((row) => Number(row.sequence) > (globalThis.sequence ?? 0));
+       rows.splice(0, rows.length, ...fresh);
+       if (rows.length === 0) return false;
+       globalThis.sequence = Number(rows.at(-1).sequence);`,
     );
-    await relay.stop();
-    await watched.stop();
-    await database.stop();
+    expect(await lateCommit("skipped", broken)).toEqual(["skipped-soon", "skipped-end"]);
   });
 
   test("concurrent changes of one aggregate are published in the order of their commits", async () => {
@@ -184,6 +218,36 @@ describe("outbox", () => {
     await watched.stop();
     await database.stop();
   });
+
+  // What the rule is for: the same two changes, recorded before or after the row's lock was taken.
+  test.each([
+    ["after its row's lock", "after", ["v1", "v2"]],
+    ["before it, the mutant", "before", ["v2", "v1"]],
+  ] as const)(
+    "an aggregate's events stand in the order of its versions when recorded %s",
+    async (_, when, expected) => {
+      const database = await newDatabase();
+      await database.sql`insert into keys values ('k', 0)`;
+      const [begun, mayGoOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+      const first = database.transaction(async (tx) => {
+        if (when === "before") await publish(tx, schema, { apiKeyId: "v2" });
+        begun.resolve();
+        await mayGoOn.promise;
+        await tx`update keys set version = version + 1`;
+        if (when === "after") await publish(tx, schema, { apiKeyId: "v2" });
+      });
+      await begun.promise;
+      await database.transaction(async (tx) => {
+        await tx`update keys set version = version + 1`;
+        await publish(tx, schema, { apiKeyId: "v1" });
+      });
+      mayGoOn.resolve();
+      await first;
+      const rows = await database.sql<{ subject: string }[]>`select subject from platform.outbox order by sequence`;
+      expect(rows.map(({ subject }) => subject)).toEqual([...expected]);
+      await database.stop();
+    },
+  );
 
   test("while the bus is away rows wait, and a failed batch comes again with the same ids", async () => {
     const [database, watched] = [await newDatabase(), await watch("away")];
@@ -230,18 +294,16 @@ describe("outbox", () => {
 
 describe("inbox", () => {
   test("an effect happens once per consumer, generation and event, also when tried at the same time", async () => {
-    const database = await newDatabase();
-    await database.sql`insert into keys values ('k', 0)`;
-    const key = { consumer: "c", generation: 1, eventId: "e" };
-    const effect = (of: typeof key) =>
-      once(database, of, async (tx) => void (await tx`update keys set version = version + 1`));
-    const outcomes = await Promise.all(Array.from({ length: 8 }, () => effect(key)));
-    expect(outcomes.filter(Boolean)).toHaveLength(1);
-    expect(await effect({ ...key, generation: 2 })).toBe(true);
-    expect(await effect({ ...key, consumer: "d" })).toBe(true);
-    expect(await effect({ ...key, eventId: "f" })).toBe(true);
-    expect([...(await database.sql`select version from keys`)]).toEqual([{ version: "4" }]);
-    await database.stop();
+    expect(await race(once)).toEqual({ said: 1, others: [true, true, true], happened: 4 });
+  });
+
+  test("mutant: without a look at the row a repeat has an effect", async () => {
+    const { once: broken } = await importMutant<{ once: typeof once }>(
+      join(import.meta.dir, "inbox.ts"),
+      "if (count === 0) return false;",
+      "",
+    );
+    expect(await race(broken)).toMatchObject({ happened: 11 });
   });
 
   test("a failed effect leaves no row: the next attempt runs", async () => {
