@@ -1,4 +1,8 @@
-import { universalServerRequestFromFetch, universalServerResponseToFetch } from "@connectrpc/connect/protocol";
+import {
+  universalServerRequestFromFetch,
+  universalServerResponseToFetch,
+  type UniversalServerResponse,
+} from "@connectrpc/connect/protocol";
 import type { Registry } from "@bufbuild/protobuf";
 import type { Server } from "bun";
 import { version } from "../app/version.ts";
@@ -94,7 +98,7 @@ export function createHttpPort(
     const handler = generic.get(path);
     if (handler !== undefined) {
       const response = await handler(universalServerRequestFromFetch(request, {}), addressOf(request));
-      return universalServerResponseToFetch(response);
+      return toFetch(response);
     }
     const page = pages.get(path);
     if (page !== undefined) return page(request);
@@ -143,6 +147,13 @@ export function createHttpPort(
       return `${options.tls === undefined ? "http" : "https"}://${hostOf(options.host)}:${server.port}`;
     },
   };
+}
+
+/** A unary reply is whole and knows its length: sent in one piece, where a stream would come chunked. */
+async function toFetch(response: UniversalServerResponse): Promise<Response> {
+  const { body, header, status } = response;
+  if (body === undefined || header?.has("content-length") !== true) return universalServerResponseToFetch(response);
+  return new Response(Buffer.concat(await Array.fromAsync(body)), { status, headers: header });
 }
 
 /** Path of an absolute URL, as it stands there. */
