@@ -429,7 +429,7 @@ export function createCountWriter(options: CountWriterOptions): CountWriter {
 }
 
 /** True when the store may answer the same batch later: the connection was cut, or the server is not ready to work. */
-function isPassing(error: unknown): boolean {
+export function isPassing(error: unknown): boolean {
   if (!(error instanceof MuinError) || error.reason !== "STORE_UNAVAILABLE") return false;
   const { cause } = error;
   // An error that the server itself replied with is final, except while it loads its data or is kept busy.

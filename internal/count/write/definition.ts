@@ -1,17 +1,21 @@
+import { CountImportService } from "../../gen/muin/count/v1/count_import_service_pb.ts";
 import { CountsChangedSchema } from "../../gen/muin/count/v1/count_value_events_pb.ts";
 import { CountWriteService } from "../../gen/muin/count/v1/count_write_service_pb.ts";
+import { storeUnavailable } from "../../platform/errors/store-error.ts";
 import { background, defineService, serve, type ServiceInfo } from "../../platform/app/define-service.ts";
 import { redis } from "../../platform/app/stores.ts";
 import { countWriteConfig } from "./config.ts";
+import { createCountImports } from "./count-import.ts";
 import { createCountWriter } from "./count-writer.ts";
 import { createHandlers } from "./handlers.ts";
+import { createImportHandlers } from "./import-handlers.ts";
 import { createOutboxRelay } from "./outbox-relay.ts";
 
 /** Changes values: durably, each write once, with its event. */
 export const countWrite: ServiceInfo<"count-write"> = defineService({
   name: "count-write",
   summary: "Changes values: durably, each write once, with its event.",
-  serves: [CountWriteService],
+  serves: [CountWriteService, CountImportService],
   calls: {},
   stores: { counts: redis("counts", "read-write", { keys: ["count:*"] }) },
   publishes: [CountsChangedSchema],
@@ -27,10 +31,22 @@ export const countWrite: ServiceInfo<"count-write"> = defineService({
       log,
       metrics,
     });
+    const imports = createCountImports({
+      store: stores.counts,
+      layout: () => {
+        const layout = writer.layout();
+        if (layout === undefined) throw storeUnavailable(writer.obstacle());
+        return layout;
+      },
+      outboxBytesMax: config.outboxBytesMax,
+      clock,
+      random,
+    });
     return [
       serve(CountWriteService, createHandlers({ writer, clock }), {
         hot: ["increment", "decrement", "set", "batchWrite"],
       }),
+      serve(CountImportService, createImportHandlers({ imports, clock })),
       // The relay is stopped last: what the writer finishes is still published.
       background(relay),
       background(writer),

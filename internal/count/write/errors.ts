@@ -91,3 +91,24 @@ export function refusedWrite(countId: string, refused: RefusedWrite): MuinError 
       return assertNever(refused);
   }
 }
+
+/** Ids named in an error's metadata; of more, the first ones. */
+const NAMED_MAX = 50;
+
+/** Counts that would refuse an import's batch: nothing of it was applied. */
+export function refusedCounts(why: "not_found" | "deleted" | "out_of_range", countIds: readonly string[]): MuinError {
+  const named = countIds.slice(0, NAMED_MAX).join(",");
+  const single = refusedWrite(named, why === "out_of_range" ? { outcome: why, value: 0, bound: 0 } : { outcome: why });
+  return new MuinError({
+    code: single.code,
+    reason: single.reason,
+    message: `${countIds.length} of the batch's Counts ${refusals[why]}: ${named}`,
+    metadata: { count_ids: named, count: countIds.length.toString() },
+  });
+}
+
+const refusals = {
+  not_found: "do not exist",
+  deleted: "are deleted",
+  out_of_range: "would pass their bounds",
+} as const;

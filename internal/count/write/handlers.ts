@@ -37,10 +37,6 @@ export function createHandlers({
   readonly writer: CountWriter;
   readonly clock: Clock;
 }): ServiceImpl<typeof CountWriteService> {
-  const deadlineOf = (context: HandlerContext): number => {
-    const left = context.timeoutMs() ?? DEADLINE_MS_DEFAULT;
-    return clock.monotonic() + Math.max(left / 2, left - DEADLINE_MARGIN_MS);
-  };
   const writeOne = async (
     context: HandlerContext,
     countId: string,
@@ -49,7 +45,7 @@ export function createHandlers({
     requestId: string,
   ): Promise<Applied> => {
     const write = { countId, kind, operand, requestId, principal: principalOf(context, requestId) };
-    const [outcome] = await writer.write(writer.shardOf(countId), [write], deadlineOf(context));
+    const [outcome] = await writer.write(writer.shardOf(countId), [write], deadlineOf(context, clock));
     return appliedOf(countId, outcome as WriteOutcome);
   };
   return {
@@ -59,7 +55,7 @@ export function createHandlers({
       writeOne(context, countId, "a", -Number(delta ?? 1n), requestId),
     set: ({ countId, value, requestId }, context) => writeOne(context, countId, "s", Number(value), requestId),
     batchWrite: async ({ writes }, context) => {
-      const deadlineMs = deadlineOf(context);
+      const deadlineMs = deadlineOf(context, clock);
       const results: MessageInitShape<typeof WriteResultSchema>[] = Array.from({ length: writes.length });
       const shards = new Map<number, number[]>();
       for (const [place, { countId }] of writes.entries()) {
@@ -89,6 +85,12 @@ export function createHandlers({
       return { results };
     },
   };
+}
+
+/** When a call must be answered, on the clock's monotonic scale. */
+export function deadlineOf(context: HandlerContext, clock: Clock): number {
+  const left = context.timeoutMs() ?? DEADLINE_MS_DEFAULT;
+  return clock.monotonic() + Math.max(left / 2, left - DEADLINE_MARGIN_MS);
 }
 
 /** The caller, where it matters. */

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file muin/count/v1/count_import_service.proto.
  */
 export const file_muin_count_v1_count_import_service: GenFile = /*@__PURE__*/
-  fileDesc("CihtdWluL2NvdW50L3YxL2NvdW50X2ltcG9ydF9zZXJ2aWNlLnByb3RvEg1tdWluLmNvdW50LnYxIo4BChJTdGFydEltcG9ydFJlcXVlc3QSHQoMb3B0aW9uc19oYXNoGAEgASgMQge6SAR6AmggEhkKBnByZWZpeBgCIAEoDEIJukgGegQYgIAEEi0KCWltcG9ydF9pZBgDIAEoCUIaukgXchUYQDIRXlthLXpBLVowLTkuXy1dKiQSDwoHcmVzdGFydBgEIAEoCCJZChNTdGFydEltcG9ydFJlc3BvbnNlEhEKCWltcG9ydF9pZBgBIAEoCRIOCgZvZmZzZXQYAiABKAMSEAoIc2VxdWVuY2UYAyABKAMSDQoFbGluZXMYBCABKAMi+gEKEkltcG9ydEJhdGNoUmVxdWVzdBIcCglpbXBvcnRfaWQYASABKAlCCbpIBnIEEAEYQBIZCghzZXF1ZW5jZRgCIAEoA0IHukgEIgIoARIbCgpvZmZzZXRfZW5kGAMgASgDQge6SAQiAigAEjUKBndyaXRlcxgEIAMoCzIaLm11aW4uY291bnQudjEuSW1wb3J0V3JpdGVCCbpIBpIBAxDoBxI/Cgthc3NpZ25tZW50cxgFIAMoCzIfLm11aW4uY291bnQudjEuSW1wb3J0QXNzaWdubWVudEIJukgGkgEDEOgHEhYKBWxpbmVzGAYgASgDQge6SAQiAigAImQKC0ltcG9ydFdyaXRlEjQKCGNvdW50X2lkGAEgASgJQiK6SB9yHRABGIABMhZeW2EtejAtOV1bYS16MC05Ll8tXSokEh8KBWRlbHRhGAIgASgDQhC6SA0iCxj/////////DygBImEKEEltcG9ydEFzc2lnbm1lbnQSFwoFdmFsdWUYASABKAlCCLpIBXIDGIAIEjQKCGNvdW50X2lkGAIgASgJQiK6SB9yHRABGIABMhZeW2EtejAtOV1bYS16MC05Ll8tXSokIjcKE0ltcG9ydEJhdGNoUmVzcG9uc2USDgoGb2Zmc2V0GAEgASgDEhAKCHNlcXVlbmNlGAIgASgDIm0KEEdldEltcG9ydFJlcXVlc3QSHAoJaW1wb3J0X2lkGAEgASgJQgm6SAZyBBABGEASHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAEIqYBChFHZXRJbXBvcnRSZXNwb25zZRIRCglpbXBvcnRfaWQYASABKAkSDgoGb2Zmc2V0GAIgASgDEhAKCHNlcXVlbmNlGAMgASgDEg0KBWxpbmVzGAQgASgDEjQKC2Fzc2lnbm1lbnRzGAUgAygLMh8ubXVpbi5jb3VudC52MS5JbXBvcnRBc3NpZ25tZW50EhcKD25leHRfcGFnZV90b2tlbhgGIAEoCTLgAgoSQ291bnRJbXBvcnRTZXJ2aWNlEm8KC1N0YXJ0SW1wb3J0EiEubXVpbi5jb3VudC52MS5TdGFydEltcG9ydFJlcXVlc3QaIi5tdWluLmNvdW50LnYxLlN0YXJ0SW1wb3J0UmVzcG9uc2UiGZACAoq1GBISDGNvdW50cy53cml0ZRoCAQISbwoLSW1wb3J0QmF0Y2gSIS5tdWluLmNvdW50LnYxLkltcG9ydEJhdGNoUmVxdWVzdBoiLm11aW4uY291bnQudjEuSW1wb3J0QmF0Y2hSZXNwb25zZSIZkAICirUYEhIMY291bnRzLndyaXRlGgIBAhJoCglHZXRJbXBvcnQSHy5tdWluLmNvdW50LnYxLkdldEltcG9ydFJlcXVlc3QaIC5tdWluLmNvdW50LnYxLkdldEltcG9ydFJlc3BvbnNlIhiQAgGKtRgREgtjb3VudHMucmVhZBoCAQJiBnByb3RvMw", [file_buf_validate_validate, file_muin_platform_v1_options]);
+  fileDesc("CihtdWluL2NvdW50L3YxL2NvdW50X2ltcG9ydF9zZXJ2aWNlLnByb3RvEg1tdWluLmNvdW50LnYxIo4BChJTdGFydEltcG9ydFJlcXVlc3QSHQoMb3B0aW9uc19oYXNoGAEgASgMQge6SAR6AmggEhkKBnByZWZpeBgCIAEoDEIJukgGegQYgIAEEi0KCWltcG9ydF9pZBgDIAEoCUIaukgXchUYQDIRXlthLXpBLVowLTkuXy1dKiQSDwoHcmVzdGFydBgEIAEoCCJZChNTdGFydEltcG9ydFJlc3BvbnNlEhEKCWltcG9ydF9pZBgBIAEoCRIOCgZvZmZzZXQYAiABKAMSEAoIc2VxdWVuY2UYAyABKAMSDQoFbGluZXMYBCABKAMi+gEKEkltcG9ydEJhdGNoUmVxdWVzdBIcCglpbXBvcnRfaWQYASABKAlCCbpIBnIEEAEYQBIZCghzZXF1ZW5jZRgCIAEoA0IHukgEIgIoARIbCgpvZmZzZXRfZW5kGAMgASgDQge6SAQiAigAEjUKBndyaXRlcxgEIAMoCzIaLm11aW4uY291bnQudjEuSW1wb3J0V3JpdGVCCbpIBpIBAxDoBxI/Cgthc3NpZ25tZW50cxgFIAMoCzIfLm11aW4uY291bnQudjEuSW1wb3J0QXNzaWdubWVudEIJukgGkgEDEOgHEhYKBWxpbmVzGAYgASgDQge6SAQiAigAImQKC0ltcG9ydFdyaXRlEjQKCGNvdW50X2lkGAEgASgJQiK6SB9yHRABGIABMhZeW2EtejAtOV1bYS16MC05Ll8tXSokEh8KBWRlbHRhGAIgASgDQhC6SA0iCxj/////////DygBImEKEEltcG9ydEFzc2lnbm1lbnQSFwoFdmFsdWUYASABKAlCCLpIBXIDGIAIEjQKCGNvdW50X2lkGAIgASgJQiK6SB9yHRABGIABMhZeW2EtejAtOV1bYS16MC05Ll8tXSokImYKE0ltcG9ydEJhdGNoUmVzcG9uc2USDgoGb2Zmc2V0GAEgASgDEhAKCHNlcXVlbmNlGAIgASgDEi0KB3JlZnVzZWQYAyADKAsyHC5tdWluLmNvdW50LnYxLkltcG9ydFJlZnVzYWwiQAoNSW1wb3J0UmVmdXNhbBIQCghjb3VudF9pZBgBIAEoCRINCgVkZWx0YRgCIAEoAxIOCgZyZWFzb24YAyABKAkibQoQR2V0SW1wb3J0UmVxdWVzdBIcCglpbXBvcnRfaWQYASABKAlCCbpIBnIEEAEYQBIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGOgHKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAQipgEKEUdldEltcG9ydFJlc3BvbnNlEhEKCWltcG9ydF9pZBgBIAEoCRIOCgZvZmZzZXQYAiABKAMSEAoIc2VxdWVuY2UYAyABKAMSDQoFbGluZXMYBCABKAMSNAoLYXNzaWdubWVudHMYBSADKAsyHy5tdWluLmNvdW50LnYxLkltcG9ydEFzc2lnbm1lbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAYgASgJMuACChJDb3VudEltcG9ydFNlcnZpY2USbwoLU3RhcnRJbXBvcnQSIS5tdWluLmNvdW50LnYxLlN0YXJ0SW1wb3J0UmVxdWVzdBoiLm11aW4uY291bnQudjEuU3RhcnRJbXBvcnRSZXNwb25zZSIZkAICirUYEhIMY291bnRzLndyaXRlGgIBAhJvCgtJbXBvcnRCYXRjaBIhLm11aW4uY291bnQudjEuSW1wb3J0QmF0Y2hSZXF1ZXN0GiIubXVpbi5jb3VudC52MS5JbXBvcnRCYXRjaFJlc3BvbnNlIhmQAgKKtRgSEgxjb3VudHMud3JpdGUaAgECEmgKCUdldEltcG9ydBIfLm11aW4uY291bnQudjEuR2V0SW1wb3J0UmVxdWVzdBogLm11aW4uY291bnQudjEuR2V0SW1wb3J0UmVzcG9uc2UiGJACAYq1GBESC2NvdW50cy5yZWFkGgIBAmIGcHJvdG8z", [file_buf_validate_validate, file_muin_platform_v1_options]);
 
 /**
  * Names the file by its beginning.
@@ -28,14 +28,16 @@ export type StartImportRequest = Message<"muin.count.v1.StartImportRequest"> & {
   optionsHash: Uint8Array;
 
   /**
-   * The file's first bytes, decompressed: 64 KiB, or all of it when it is shorter.
+   * The file's first bytes, decompressed: 64 KiB, or all of it when it is shorter. An import remembers as many of them as there
+   * were at its first run, and is found again by a file that begins with these; an empty prefix is never found again.
    *
    * @generated from field: bytes prefix = 2;
    */
   prefix: Uint8Array;
 
   /**
-   * Names the import instead of the file's beginning: needed for standard input.
+   * Names the import instead of the file's beginning: needed for standard input. FAILED_PRECONDITION, reason IMPORT_OPTIONS or
+   * IMPORT_PREFIX, when it was begun with other options or with a file that began otherwise. Each caller has ids of their own.
    *
    * @generated from field: string import_id = 3;
    */
@@ -229,6 +231,13 @@ export type ImportBatchResponse = Message<"muin.count.v1.ImportBatchResponse"> &
    * @generated from field: int64 sequence = 2;
    */
   sequence: bigint;
+
+  /**
+   * Writes of this batch that a Count refused after the batch had begun: their lines are not counted.
+   *
+   * @generated from field: repeated muin.count.v1.ImportRefusal refused = 3;
+   */
+  refused: ImportRefusal[];
 };
 
 /**
@@ -237,6 +246,41 @@ export type ImportBatchResponse = Message<"muin.count.v1.ImportBatchResponse"> &
  */
 export const ImportBatchResponseSchema: GenMessage<ImportBatchResponse> = /*@__PURE__*/
   messageDesc(file_muin_count_v1_count_import_service, 5);
+
+/**
+ * A write of an import that was not applied.
+ *
+ * @generated from message muin.count.v1.ImportRefusal
+ */
+export type ImportRefusal = Message<"muin.count.v1.ImportRefusal"> & {
+  /**
+   * The Count.
+   *
+   * @generated from field: string count_id = 1;
+   */
+  countId: string;
+
+  /**
+   * How much was not added.
+   *
+   * @generated from field: int64 delta = 2;
+   */
+  delta: bigint;
+
+  /**
+   * Why: COUNT_NOT_FOUND, COUNT_DELETED or VALUE_OUT_OF_RANGE.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message muin.count.v1.ImportRefusal.
+ * Use `create(ImportRefusalSchema)` to create a new message.
+ */
+export const ImportRefusalSchema: GenMessage<ImportRefusal> = /*@__PURE__*/
+  messageDesc(file_muin_count_v1_count_import_service, 6);
 
 /**
  * Names the import to read.
@@ -271,7 +315,7 @@ export type GetImportRequest = Message<"muin.count.v1.GetImportRequest"> & {
  * Use `create(GetImportRequestSchema)` to create a new message.
  */
 export const GetImportRequestSchema: GenMessage<GetImportRequest> = /*@__PURE__*/
-  messageDesc(file_muin_count_v1_count_import_service, 6);
+  messageDesc(file_muin_count_v1_count_import_service, 7);
 
 /**
  * An import.
@@ -308,7 +352,7 @@ export type GetImportResponse = Message<"muin.count.v1.GetImportResponse"> & {
   lines: bigint;
 
   /**
-   * A page of the assignments, in no particular order.
+   * A page of the assignments, in the order in which they were made.
    *
    * @generated from field: repeated muin.count.v1.ImportAssignment assignments = 5;
    */
@@ -327,7 +371,7 @@ export type GetImportResponse = Message<"muin.count.v1.GetImportResponse"> & {
  * Use `create(GetImportResponseSchema)` to create a new message.
  */
 export const GetImportResponseSchema: GenMessage<GetImportResponse> = /*@__PURE__*/
-  messageDesc(file_muin_count_v1_count_import_service, 7);
+  messageDesc(file_muin_count_v1_count_import_service, 8);
 
 /**
  * Counts the lines of a file, each once, however often the import is interrupted and run again.
@@ -351,6 +395,12 @@ export const CountImportService: GenService<{
   /**
    * Applies one batch. Repeating the last sequence with the same content answers as the first time; any other sequence than the
    * next one is ABORTED, reason IMPORT_SEQUENCE.
+   *
+   * Counts that are missing, deleted or about to leave their bounds refuse the whole batch before anything of it is applied:
+   * NOT_FOUND, FAILED_PRECONDITION or OUT_OF_RANGE, with their ids in the metadata `count_ids`; the same sequence may then be
+   * sent with other content. Once a batch has begun it is always brought to its end: a Count that was deleted meanwhile is named
+   * among `refused` and its lines are not counted, and the import goes on. After UNAVAILABLE or RESOURCE_EXHAUSTED the same batch
+   * is to be sent again.
    *
    * @generated from rpc muin.count.v1.CountImportService.ImportBatch
    */
