@@ -56,9 +56,7 @@ export function createCountVerifier({
       for (let after = ""; ;) {
         const { checks, last } = await verify("", after, RESTART_PAGE);
         const missed = checks.filter(({ watched, stored }) => stored.revision > watched.sumRevision);
-        if (missed.length > 0) {
-          await watch.restart(missed.map(({ watched, stored }) => ({ countId: watched.countId, ...stored })));
-        }
+        if (missed.length > 0) await watch.restart(missed);
         if (last === "") return;
         after = last;
       }

@@ -184,17 +184,18 @@ test("runs keep the first gap of a message and what leads to it", () => {
   ]);
 });
 
+const sumAfter = async (mutant: WatchStore, ...messages: readonly CountsChanged[]): Promise<string> => {
+  const countId = messages[0]?.changes[0]?.countId ?? "";
+  for (const changed of messages) {
+    await service.info.transaction(async (tx) => {
+      await mutant.advance(tx, runsOf(changed));
+    });
+  }
+  return checkOf(countId);
+};
+
 describe("mutant", () => {
   const path = join(import.meta.dir, "watch-store-postgres.ts");
-  const sumAfter = async (mutant: WatchStore, ...messages: readonly CountsChanged[]): Promise<string> => {
-    const countId = messages[0]?.changes[0]?.countId ?? "";
-    for (const changed of messages) {
-      await service.info.transaction(async (tx) => {
-        await mutant.advance(tx, runsOf(changed));
-      });
-    }
-    return checkOf(countId);
-  };
   const mutantOf = async (from: string, to: string): Promise<WatchStore> =>
     (
       await importMutant<{ createPostgresWatchStore: typeof createPostgresWatchStore }>(path, from, to)

@@ -9,6 +9,7 @@ import { background, defineService, group, on, serve, type ServiceInfo } from ".
 import { postgres, redis } from "../../platform/app/stores.ts";
 import { createBulkhead } from "../../platform/resilience/create-bulkhead.ts";
 import { createCountState } from "../shared/manage-count.ts";
+import { createAuditor } from "./auditor.ts";
 import { countManagementConfig } from "./config.ts";
 import { createCountChanges } from "./count-change.ts";
 import { createCountVerifier } from "./count-verifier.ts";
@@ -41,7 +42,7 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
   publishes: [CountCreatedSchema, CountUpdatedSchema, CountDeletedSchema],
   consumes: [group(CountsChangedSchema, { onFailure: "parkKey" })],
   config: countManagementConfig,
-  create: ({ stores, publish, config, clock, log, metrics }) => {
+  create: ({ stores, publish, bus, config, clock, log, metrics }) => {
     const store = createPostgresCountInfoStore({ database: stores.info, requestIdWindowMs: config.requestIdWindowMs });
     const watch = createPostgresWatchStore(stores.info);
     const states = createCountState(stores.counts);
@@ -77,6 +78,7 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
         }
       }),
       background(createSweeper({ store, changes, clock, log, ageMs: config.sweepAgeMs })),
+      background(createAuditor({ verifier, bus, clock, log, metrics })),
       {
         part: "republisher",
         topic: "count.info",

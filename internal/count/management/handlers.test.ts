@@ -286,14 +286,15 @@ test("of 1000 concurrent creators of one Count exactly one wins", async () => {
       outcomeOf(service.client.createCount({ countId, initialValue: BigInt(index) })),
     ),
   );
-  const counted = Map.groupBy(outcomes, (outcome) => outcome);
-  expect([...counted].map(([outcome, { length }]) => [outcome, length]).toSorted()).toEqual([
-    ["AlreadyExists COUNT_EXISTS", 999],
-    ["ok", 1],
-  ]);
+  const won = outcomes.filter((outcome) => outcome === "ok");
+  const lost = outcomes.filter((outcome) => outcome === "AlreadyExists COUNT_EXISTS");
+  expect([won.length, lost.length]).toEqual([1, 999]);
   expect((await service.states.read([countId]))[0]?.record?.value).toBe(outcomes.indexOf("ok"));
   expect(await eventsOf(countId)).toEqual(["CountCreated 1"]);
 });
+
+const idsOf = async (query: Parameters<ManagementFixture["client"]["listCounts"]>[0]): Promise<readonly string[]> =>
+  (await service.client.listCounts(query)).countInfos.map(({ countId }) => countId);
 
 describe("a list", () => {
   beforeAll(async () => {
@@ -310,9 +311,6 @@ describe("a list", () => {
     await client.createCount({ countId: "list.a0" });
     await client.deleteCount({ countId: "list.a0" });
   });
-  const idsOf = async (query: Parameters<ManagementFixture["client"]["listCounts"]>[0]): Promise<readonly string[]> =>
-    (await service.client.listCounts(query)).countInfos.map(({ countId }) => countId);
-
   test("keeps to prefix, labels and state, in the order of the ids", async () => {
     expect(await idsOf({ prefix: "list.a" })).toEqual(["list.a1", "list.a2", "list.a3", "list.a_"]);
     expect(await idsOf({ prefix: "list.", labels: ["kind=x"] })).toEqual(["list.a1", "list.a2", "list.b1"]);

@@ -79,12 +79,12 @@ export function createPostgresWatchStore(database: Database): WatchStore {
       }));
     },
 
-    restart: async (values) => {
+    restart: async (counts) => {
       await sql`
         INSERT INTO count_watch AS w (count_id, sum, sum_revision, since_revision, watch_time)
         SELECT count_id, value, revision, revision, now() FROM unnest(
-          ${values.map(({ countId }) => countId)}::text[], ${values.map(({ value }) => value.toString())}::bigint[],
-          ${values.map(({ revision }) => revision.toString())}::bigint[]) AS stored (count_id, value, revision)
+          ${counts.map(({ watched }) => watched.countId)}::text[], ${counts.map(({ stored }) => stored.value.toString())}::bigint[],
+          ${counts.map(({ stored }) => stored.revision.toString())}::bigint[]) AS stored (count_id, value, revision)
         ON CONFLICT (count_id) DO UPDATE SET sum = excluded.sum, sum_revision = excluded.sum_revision,
           since_revision = excluded.since_revision, gap_revision = 0, differ_revision = 0, watch_time = now()
         WHERE w.sum_revision < excluded.sum_revision`;

@@ -11,5 +11,5 @@ export interface WatchStore {
   /** Sums of Counts that exist, after the id `after` (empty: from the first), in the order of their ids. */
   list(prefix: string, after: string, limit: number): Promise<readonly WatchedSum[]>;
   /** Begins anew at the given values wherever a sum has not reached them: whoever missed events goes on from there. */
-  restart(values: readonly ({ readonly countId: string } & StoredValue)[]): Promise<void>;
+  restart(counts: readonly { readonly watched: WatchedSum; readonly stored: StoredValue }[]): Promise<void>;
 }

@@ -1,0 +1,162 @@
+import { createClient, type Client } from "@connectrpc/connect";
+import type { CountInfo } from "../../gen/muin/count/v1/count_pb.ts";
+import { CountCreatedSchema } from "../../gen/muin/count/v1/count_info_events_pb.ts";
+import { CountReadService } from "../../gen/muin/count/v1/count_read_service_pb.ts";
+import { create } from "@bufbuild/protobuf";
+import type { Component } from "../../platform/app/component.ts";
+import type { Handled, Served } from "../../platform/app/define-service.ts";
+import { systemClock } from "../../platform/clock/clock.ts";
+import { systemRandom } from "../../platform/clock/random.ts";
+import { migrate } from "../../platform/postgres/migrate.ts";
+import { openDatabase, openReadOnlyDatabase, type OpenDatabase } from "../../platform/postgres/open-database.ts";
+import { openRedis, openRedisReader, type OpenRedis } from "../../platform/redis/open-redis.ts";
+import { createInProcessTransport } from "../../platform/rpc/in-process.ts";
+import { createMetrics } from "../../platform/telemetry/create-metrics.ts";
+import type { Logger } from "../../platform/telemetry/logger.ts";
+import { expect } from "bun:test";
+import type { ReadOnlyDatabase } from "../../platform/postgres/database.ts";
+import type { RedisReader } from "../../platform/redis/redis-store.ts";
+import { eventually } from "../../platform/testing/eventually.ts";
+import { startPostgres, type TestPostgres } from "../../platform/testing/postgres.ts";
+import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
+import { recordLayout, type CountStoreLayout } from "../shared/count-store.ts";
+import { keysOf } from "../shared/key-schema.ts";
+import { createCountState, type CountStates } from "../shared/manage-count.ts";
+import { countRead } from "./definition.ts";
+
+/** count-read on a counts primary with a real replica, a cache Redis and a PostgreSQL with CountInfoDB's view. */
+export interface ReadFixture extends AsyncDisposable {
+  readonly primary: TestRedis;
+  readonly replica: TestRedis;
+  readonly cache: TestRedis;
+  readonly postgres: TestPostgres;
+  readonly layout: CountStoreLayout;
+  /** Writes to the primary. */
+  readonly counts: OpenRedis;
+  readonly states: CountStates;
+  /** CountInfoDB as its owner. */
+  readonly info: OpenDatabase;
+  readonly client: Client<typeof CountReadService>;
+  /** What the service reads from. */
+  readonly stores: {
+    readonly primary: RedisReader;
+    readonly replica: RedisReader;
+    readonly cache: OpenRedis;
+    readonly info: ReadOnlyDatabase;
+  };
+  /** Hands an event to the service. */
+  deliver(info: CountInfo, version: number): Promise<void>;
+  /** Writes the primary's heartbeat as count-write does, or did `ageMs` ago; resolves with its time once the replica has it. */
+  beat(ageMs?: number): Promise<number>;
+  /** A Count in both stores. */
+  addCount(countId: string, value: number, displayName?: string): Promise<void>;
+  /** Changes metadata in CountInfoDB alone. */
+  setInfo(countId: string, displayName: string, version: number, state?: string): Promise<void>;
+}
+
+const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => silent };
+const configDefault = { infoLifeMs: 60_000, cachedCountsMax: 1000, sideStoreTimeoutMs: 300 };
+
+/** Starts it. Nothing writes heartbeats but `beat`. */
+export async function startReading(config: Partial<typeof configDefault> = {}): Promise<ReadFixture> {
+  const [primary, cache, postgres] = await Promise.all([
+    startRedis({ appendfsync: "no" }),
+    startRedis({ appendfsync: "no" }),
+    startPostgres(),
+  ]);
+  const replica = await startRedis({
+    appendfsync: "no",
+    args: [
+      "--replicaof",
+      `${primary.host} ${primary.port}`,
+      "--masterauth",
+      primary.password,
+      "--repl-diskless-sync-delay",
+      "0",
+    ],
+  });
+  const url = await postgres.createDatabase("count_info");
+  const text = await Bun.file(new URL("../management/migrations/0001_count_info.sql", import.meta.url)).text();
+  await migrate({ url, migrations: [{ name: "0001_count_info", sql: text }], log: silent });
+  const counts = openRedis({ url: primary.url, name: "writer" });
+  const info = openDatabase({ url, applicationName: "owner" });
+  const stores = {
+    primary: openRedisReader({ url: primary.url, name: "primary" }),
+    replica: openRedisReader({ url: replica.url, name: "replica" }),
+    cache: openRedis({ url: cache.url, name: "cache" }),
+    info: openReadOnlyDatabase({ url, applicationName: "reader" }),
+  };
+  const opened: readonly Component[] = [counts, info, ...Object.values(stores)];
+  await Promise.all(opened.map((component) => component.start()));
+  const layout = await recordLayout(counts, { shards: 2, random: systemRandom });
+  const parts = countRead.create({
+    calls: {},
+    stores: stores as never, // Typed by the declaration.
+    publish: () => Promise.reject(new Error("not used")),
+    bus: {
+      publish: () => Promise.reject(new Error("not used")),
+      leaseholder: () => ({ name: "none", start: async () => {}, stop: async () => {} }),
+    },
+    config: { ...configDefault, ...config },
+    clock: systemClock,
+    random: systemRandom,
+    log: silent,
+    metrics: createMetrics(),
+  });
+  const served = parts.filter((part): part is Served => part.part === "served");
+  const consumer = parts.find((part): part is Handled => part.part === "handled");
+  const states = createCountState(counts);
+  return {
+    primary,
+    replica,
+    cache,
+    postgres,
+    layout,
+    counts,
+    states,
+    info,
+    stores,
+    client: createClient(
+      CountReadService,
+      createInProcessTransport(served, {
+        caller: { kind: "api_key", id: "t", principal: "api_key:t", scopes: new Set(["counts.read"]) },
+        observer: { begin: () => ({ traceparent: undefined, end: () => {}, run: (work) => work() }) },
+        log: silent,
+      }),
+    ),
+    deliver: async (countInfo, version) => {
+      const event = create(CountCreatedSchema, {
+        countId: countInfo.countId,
+        countInfo,
+        aggregateVersion: BigInt(version),
+      });
+      await consumer?.handle(event, undefined as never); // Not looked at.
+    },
+    beat: async (ageMs = 0) => {
+      const [seconds, micros] = await counts.client.time();
+      const beatMs = Number(seconds) * 1000 + Math.floor(Number(micros) / 1000) - ageMs;
+      for (let shard = 0; shard < layout.shards; shard += 1) await counts.client.set(keysOf(shard).heartbeat, beatMs);
+      await eventually(async () => {
+        for (let shard = 0; shard < layout.shards; shard += 1) {
+          expect(await stores.replica.client.get(keysOf(shard).heartbeat)).toBe(`${beatMs}`);
+        }
+      });
+      return beatMs;
+    },
+    addCount: async (countId, value, displayName = "") => {
+      await info.sql`
+        INSERT INTO count_info (count_id, display_name, labels, state, version, info_revision, create_time, update_time)
+        VALUES (${countId}, ${displayName}, '{}', 'ACTIVE', 1, 1, now(), now())`;
+      await states.create({ countId, infoRevision: 1, initialValue: value });
+    },
+    setInfo: async (countId, displayName, version, state = "ACTIVE") => {
+      await info.sql`
+        UPDATE count_info SET display_name = ${displayName}, version = ${version}, info_revision = ${version}, state = ${state}
+        WHERE count_id = ${countId}`;
+    },
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all(opened.map((component) => component.stop()));
+      await Promise.all([primary.stop(), replica.stop(), cache.stop(), postgres.stop()]);
+    },
+  };
+}
