@@ -1,8 +1,8 @@
 import type { Command } from "commander";
 import type { ServiceInfo } from "../../../internal/platform/app/define-service.ts";
 import { platformConfig } from "../../../internal/platform/app/platform-config.ts";
-import { meshConfig } from "../../../internal/platform/app/run-service.ts";
-import { type ConfigFields, secret, Secret, text } from "../../../internal/platform/config/fields.ts";
+import { callField, meshConfig, schemaFields, storeFields } from "../../../internal/platform/app/mesh-config.ts";
+import type { ConfigFields } from "../../../internal/platform/config/fields.ts";
 import { describeConfig, type DescribedSetting, findUnknown } from "../../../internal/platform/config/read-config.ts";
 import type { Cli } from "../cli.ts";
 import { cliConfig } from "../cli-config.ts";
@@ -79,9 +79,11 @@ async function readGroups({ env, random }: Cli): Promise<readonly Group[]> {
       meshConfig,
       catalog.map(({ name }) => name),
     ),
-    ...catalog.map((info) =>
-      group(`a process of ${info.name}`, "", { ...storeFields(info), ...callFields(info) }, [info.name]),
-    ),
+    ...catalog.flatMap((info) => [
+      group(`stores of a process of ${info.name}`, "", storeFields(info), [info.name]),
+      group(`schema roles of a process of ${info.name}`, "", schemaFields(info), [info.name]),
+      group(`calls of a process of ${info.name}`, "", callFields(info), [info.name]),
+    ]),
   ].filter(({ settings }) => settings.length > 0);
 }
 
@@ -94,26 +96,6 @@ function printSetting({ output }: Cli, { variable, value, source, problem, accep
   if (problem !== undefined && source !== "default") output.print(`      ${output.paint("red", problem)}`);
 }
 
-/** Where a process of one service finds its stores. A replica that is not given is its primary. */
-function storeFields({ stores }: ServiceInfo): ConfigFields {
-  const fields = Object.entries(stores).flatMap(([name, store]) => {
-    const optional = store.kind === "redis" && store.role === "replica" ? { default: new Secret("") } : {};
-    const url = `STORE_${name.toUpperCase()}_URL`;
-    const field = secret(url, { doc: `Its store "${name}", ${store.kind} with password.`, ...optional });
-    if (store.kind === "redis" || store.access === "read-only") return [[url, field] as const];
-    const schemaUrl = `STORE_${name.toUpperCase()}_SCHEMA_URL`;
-    const doc = `Its store "${name}" as the role that migrates it. Default: as above.`;
-    return [[url, field] as const, [schemaUrl, secret(schemaUrl, { doc, default: new Secret("") })] as const];
-  });
-  return Object.fromEntries(fields);
-}
-
-/** Where a process of one service finds the RPC services that it calls, if not at the router. */
 function callFields({ calls }: ServiceInfo): ConfigFields {
-  const fields = Object.values(calls).map(({ name }) => {
-    const words = name.replace(/Service$/, "").replaceAll(/(?<=[a-z])(?=[A-Z])/g, "_");
-    const variable = `CALL_${words.toUpperCase()}_URL`;
-    return [variable, text(variable, { doc: `Address of ${name}. Default: the router.`, default: "" })] as const;
-  });
-  return Object.fromEntries(fields);
+  return Object.fromEntries(Object.entries(calls).map(([name, target]) => [name, callField(target)]));
 }

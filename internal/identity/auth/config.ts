@@ -1,4 +1,5 @@
-import { int, secret, text, type ConfigField, type ConfigValues, type Secret } from "../../platform/config/fields.ts";
+import { int, secret, type ConfigField, type ConfigValues, type Secret } from "../../platform/config/fields.ts";
+import { issuerField } from "../../platform/identity/issuer.ts";
 import { accessTokenLifeMsMax } from "../../platform/identity/token-claims.ts";
 
 const minuteMs = 60_000;
@@ -30,10 +31,7 @@ export const authConfig = {
   keyEncryptionSecret: longSecret("KEY_ENCRYPTION_SECRET", {
     doc: "Encrypts signing keys and people's keys in the database. Losing it loses them: people sign in again, and personal fields in events can no longer be read. It cannot be changed in place.",
   }),
-  issuer: text("ISSUER", {
-    doc: "Issuer (iss) of tokens: the value of MUIN_ISSUER, by which every service checks it.",
-    default: "muin",
-  }),
+  issuer: issuerField,
   accessTokenLifeMs: int("ACCESS_TOKEN_LIFE_MS", {
     doc: "How long an access token is good for.",
     default: accessTokenLifeMsMax,

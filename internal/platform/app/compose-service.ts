@@ -88,7 +88,7 @@ export function composeService(info: ServiceInfo, wiring: Wiring): ComposedServi
         createClient(service, wiring.transport(info, service)),
       ]),
     ),
-    stores: Object.fromEntries(opened.map(({ name, handle }) => [name, handle])) as never, // Typed by the declaration.
+    stores: Object.fromEntries(opened.map(({ name, handle }) => [name, handle])),
     publish: createPublish({ source, clock, random, currentTraceparent }),
     bus: {
       publish: async (records, fence) => {
@@ -98,7 +98,7 @@ export function composeService(info: ServiceInfo, wiring: Wiring): ComposedServi
       },
       leaseholder: (lease, work) => bus.leaseholder(lease, work),
     },
-    config: wiring.config(info) as never, // Typed by the declaration.
+    config: wiring.config(info),
     clock,
     random,
     log,

@@ -1,4 +1,5 @@
 import { int, oneOf, text, type ConfigValues } from "../config/fields.ts";
+import { issuerField } from "../identity/issuer.ts";
 
 /** Stands for the pages of this machine, whatever their port. */
 export const localOrigins = "localhost";
@@ -16,7 +17,7 @@ export const platformConfig = {
     doc: "Least serious log lines that are written.",
     default: "info",
   }),
-  issuer: text("ISSUER", { doc: "Issuer that tokens must name.", default: "muin" }),
+  issuer: issuerField,
   corsOrigins: text("CORS_ORIGINS", {
     doc: 'Origins whose pages may call, separated by commas, "*" for any. Default: pages of this machine only.',
     default: localOrigins,

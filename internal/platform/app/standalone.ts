@@ -58,7 +58,7 @@ export function createStandalone(options: StandaloneOptions): Standalone {
     redis: redisServers(catalog),
     databases,
     env: options.env,
-    report: options.report,
+    report: (line) => options.report(line),
     clock,
     random,
     log,

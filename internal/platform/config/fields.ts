@@ -24,7 +24,7 @@ export class Secret {
   }
 }
 
-/** One setting. Its environment variable is `MUIN_<SERVICE>_<NAME>`, or `MUIN_<NAME>` for the platform's own. */
+/** One setting. Its environment variable is `MUIN_<SERVICE>_<NAME>`, or `MUIN_<NAME>` for the platform's own and shared ones. */
 export interface ConfigField<T> {
   /** UPPER_SNAKE, unit last, such as "ACCESS_TOKEN_LIFE_MS". */
   readonly name: string;
@@ -32,6 +32,8 @@ export interface ConfigField<T> {
   readonly accepts: string;
   /** What it means. */
   readonly doc: string;
+  /** True: one setting of the whole installation, `MUIN_<NAME>` for whichever service declares it. Default false. */
+  readonly isShared?: boolean;
   /** Absent: the setting must be given. */
   readonly default: T | undefined;
   /** The value, or `undefined` when the text is not acceptable. */

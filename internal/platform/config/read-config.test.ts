@@ -26,6 +26,12 @@ function problemsOf(read: () => unknown): readonly string[] {
 }
 
 describe("readConfig", () => {
+  test("reads a shared setting without the service's prefix", () => {
+    const shared = { issuer: { ...text("ISSUER", { doc: "Who issues tokens.", default: "muin" }), isShared: true } };
+    const env = { MUIN_ISSUER: "https://one.example", MUIN_AUTH_ISSUER: "https://other.example" };
+    expect(readConfig("auth", shared, env)).toEqual({ issuer: "https://one.example" });
+  });
+
   test("gives typed values and defaults", () => {
     const { pepper, ...rest } = readConfig("count-write", fields, {
       MUIN_COUNT_WRITE_BATCH_MAX: "100",

@@ -101,7 +101,7 @@ interface ReadSetting {
 }
 
 function read(prefix: string, field: ConfigField<unknown>, env: Environment): ReadSetting {
-  const variable = variableOf(prefix, field.name);
+  const variable = variableOf(field.isShared === true ? "" : prefix, field.name);
   const path = env[`${variable}_FILE`];
   let text = env[variable];
   let source = path === undefined ? (text === undefined ? "default" : "environment") : path;
