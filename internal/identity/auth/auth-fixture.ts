@@ -7,6 +7,7 @@ import {
   type Client,
   type Interceptor,
 } from "@connectrpc/connect";
+import postgres, { type Sql } from "postgres";
 import type { Extra, Served, ServicePart } from "../../platform/app/define-service.ts";
 import { systemClock, type Clock } from "../../platform/clock/clock.ts";
 import { systemRandom } from "../../platform/clock/random.ts";
@@ -126,6 +127,12 @@ export async function startAuth(options: { readonly config?: Partial<AuthConfig>
     another: create,
     [Symbol.asyncDispose]: () => database.stop(),
   };
+}
+
+/** Two connections beside the service's own. */
+export function connect(url: string): AsyncDisposable & { readonly sql: Sql } {
+  const sql = postgres(url, { max: 2 });
+  return { sql, [Symbol.asyncDispose]: () => sql.end() };
 }
 
 /** A client of a service among `parts`. */

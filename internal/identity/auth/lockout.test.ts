@@ -1,7 +1,12 @@
 import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import { AuthService } from "../../gen/muin/identity/v1/auth_service_pb.ts";
+import { systemRandom } from "../../platform/clock/random.ts";
+import { importMutant } from "../../platform/testing/mutant.ts";
 import { outcomeOf, startAuth, type AuthFixture } from "./auth-fixture.ts";
+import * as Lockout from "./lockout.ts";
 import { chargeFailure, lockoutPolicies, type FailureCount } from "./lockout.ts";
+import { createVault } from "./vault.ts";
 
 const ada = { email: "ada@example.org", password: "correct horse battery" };
 const bad = "Unauthenticated BAD_CREDENTIALS";
@@ -49,6 +54,18 @@ const fill = async (auth: AuthFixture, email: string, address: string, times: nu
     outcomes.push(await outcomeOf(client.signIn({ email, password: `guess ${time}` })));
   }
   return outcomes;
+};
+
+/** Of 60 attempts at once, those that may be made. */
+const admitted = async (chargeAttempt: typeof Lockout.chargeAttempt): Promise<number> => {
+  await using auth = await startAuth();
+  const vault = createVault(auth.config.keyEncryptionSecret, systemRandom);
+  const attempt = { email: ada.email, network: "192.0.2.1" };
+  const charges = Array.from({ length: 60 }, () =>
+    auth.database.transaction((tx) => chargeAttempt(tx, vault, attempt, auth.clock.now())),
+  );
+  const outcomes = await Promise.allSettled(charges);
+  return outcomes.filter((outcome) => outcome.status === "fulfilled").length;
 };
 
 describe("lockout", () => {
@@ -99,6 +116,14 @@ describe("lockout", () => {
     );
     expect(outcomes.filter((outcome) => outcome === bad)).toHaveLength(lockoutPolicies.pair.freeMax);
     expect(outcomes.filter((outcome) => outcome === locked)).toHaveLength(60 - lockoutPolicies.pair.freeMax);
+  });
+
+  test("mutant: without the row's lock many at once are more", async () => {
+    const path = join(import.meta.dir, "lockout.ts");
+    const locked = "ON CONFLICT (subject_hash) DO UPDATE SET failures = f.failures";
+    const mutant = await importMutant<typeof Lockout>(path, locked, "ON CONFLICT (subject_hash) DO NOTHING");
+    expect(await admitted(Lockout.chargeAttempt)).toBe(lockoutPolicies.pair.freeMax);
+    expect(await admitted(mutant.chargeAttempt)).toBeGreaterThan(lockoutPolicies.pair.freeMax);
   });
 
   test("a network that tries many accounts, and its sign-ups that probe for addresses", async () => {

@@ -1,13 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import postgres, { type Sql } from "postgres";
 import { AuthService } from "../../gen/muin/identity/v1/auth_service_pb.ts";
 import type { SessionRevoked } from "../../gen/muin/identity/v1/session_events_pb.ts";
 import { systemRandom } from "../../platform/clock/random.ts";
 import { eventually } from "../../platform/testing/eventually.ts";
 import { importMutant } from "../../platform/testing/mutant.ts";
 import { insertAccount } from "./account.ts";
-import { outcomeOf, personOfToken, startAuth, type AuthFixture } from "./auth-fixture.ts";
+import { connect, outcomeOf, personOfToken, startAuth, type AuthFixture } from "./auth-fixture.ts";
 import type { ClientInfo } from "./client.ts";
 import { createPersonKeys } from "./person-key.ts";
 import { createSessions, sessionsPerPersonMax, type Sessions } from "./session.ts";
@@ -37,12 +36,6 @@ async function startSessions(
     return sessions.open(tx, userId ?? "", here);
   });
   return { sessions, refreshToken };
-}
-
-/** Two connections of their own. */
-function connect(url: string): AsyncDisposable & { readonly sql: Sql } {
-  const sql = postgres(url, { max: 2 });
-  return { sql, [Symbol.asyncDispose]: () => sql.end() };
 }
 
 const revokedIds = async (auth: AuthFixture): Promise<string[]> =>

@@ -7,7 +7,8 @@ import type { Caller } from "../../platform/identity/caller.ts";
 import { MuinError } from "../../platform/errors/muin-error.ts";
 import { createTokenVerifier } from "../../platform/identity/token-verifier.ts";
 import { Secret } from "../../platform/config/fields.ts";
-import { clientOf, outcomeOf, personOfToken, startAuth, type AuthFixture } from "./auth-fixture.ts";
+import type { ServicePart } from "../../platform/app/define-service.ts";
+import { clientOf, connect, outcomeOf, personOfToken, startAuth, type AuthFixture } from "./auth-fixture.ts";
 import { scopes } from "./role.ts";
 import { planSigningKeys, type SigningKey } from "./signing-key.ts";
 
@@ -18,6 +19,9 @@ const operator: Caller = { kind: "api_key", id: "k", principal: "api_key:k", sco
 
 const keySetOf = async (auth: AuthFixture): Promise<JSONWebKeySet> =>
   toJson(ListKeysResponseSchema, await auth.as(AuthService).listKeys({})) as unknown as JSONWebKeySet;
+
+const problemOf = (parts: readonly ServicePart[]): Promise<string | undefined> | undefined =>
+  parts.find((part) => part.part === "readiness")?.check();
 
 /** Verifies as a stranger would, who has nothing but the published keys. */
 const verify = async (auth: AuthFixture, token: string): Promise<JWTPayload> => {
@@ -170,14 +174,28 @@ describe("tokens", () => {
     expect(new Set(sets.flatMap((set) => set.keys.map(({ kid }) => kid))).size).toBe(1);
   });
 
+  test("stay verifiable while the database is away, and the loss is named in time where no key is known", async () => {
+    await using auth = await startAuth();
+    const known = await auth.as(AuthService).listKeys({});
+    await using beside = connect(auth.url);
+    await beside.sql.begin(async (tx) => {
+      await tx`LOCK TABLE signing_keys`; // Frozen for the service, until the end.
+      auth.clock.advance(minuteMs);
+      const startedAt = performance.now();
+      expect(await problemOf(auth.another())).toContain("in time");
+      expect(performance.now() - startedAt).toBeLessThan(2000);
+      expect(await auth.as(AuthService).listKeys({})).toEqual(known);
+    });
+    await auth.database.stop();
+    auth.clock.advance(minuteMs);
+    expect(await auth.as(AuthService).listKeys({})).toEqual(known);
+    expect(await problemOf(auth.another())).toContain("cannot be");
+  });
+
   test("need the secret that their keys were written with", async () => {
     await using auth = await startAuth();
     await auth.as(AuthService).listKeys({});
-    const readiness = async (): Promise<string | undefined> => {
-      const part = auth.extras.find((extra) => extra.part === "readiness");
-      return part?.check();
-    };
-    expect(await readiness()).toBeUndefined();
+    expect(await problemOf(auth.parts)).toBeUndefined();
     const [row] = await auth.database.sql<{ seed_sealed: Uint8Array }[]>`SELECT seed_sealed FROM signing_keys`;
     expect(row?.seed_sealed.length).toBe(12 + 32 + 16);
     await using other = await startAuth({
@@ -185,8 +203,7 @@ describe("tokens", () => {
     });
     const rows = await auth.database.sql`SELECT * FROM signing_keys`;
     await other.database.sql`INSERT INTO signing_keys ${other.database.sql(rows)}`;
-    const check = other.extras.find((extra) => extra.part === "readiness");
-    expect(await check?.check()).toContain("key-encryption secret");
+    expect(await problemOf(other.parts)).toContain("key-encryption secret");
   });
 });
 

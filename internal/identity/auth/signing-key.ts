@@ -12,6 +12,7 @@ import type { Vault } from "./vault.ts";
 const cacheMs = 30_000;
 /** Keys stay published this much longer than their tokens live, for clocks that differ. */
 const skewMs = 5 * 60_000;
+const problemMsMax = 900;
 const seedBytes = 32;
 /** DER of an Ed25519 private key in PKCS #8 (RFC 8410), up to the seed. */
 const pkcs8Head = Buffer.from("302e020100300506032b657004220420", "hex");
@@ -71,7 +72,7 @@ export interface SigningKeys {
   published(): Promise<readonly { readonly kid: string; readonly publicKey: Uint8Array }[]>;
   /** Promises that the key stays published until tokens that end at `expireTimeMs` have ended. False when it is gone. */
   keepUntil(kid: string, expireTimeMs: number): Promise<boolean>;
-  /** Why no token can be signed, or `undefined`. */
+  /** Why no token can be signed, or `undefined`. Answers within a second. */
   problem(): Promise<string | undefined>;
   /** Removes keys that are no longer published. */
   prune(tx: Transaction): Promise<void>;
@@ -123,7 +124,14 @@ export function createSigningKeys(deps: {
     );
   };
   const plan = async (): Promise<SigningKeyPlan> => {
-    if (clock.monotonic() - readAtMs >= cacheMs) await (reading ??= read().finally(() => (reading = undefined)));
+    if (clock.monotonic() - readAtMs >= cacheMs) {
+      try {
+        await (reading ??= read().finally(() => (reading = undefined)));
+      } catch (error) {
+        // Without the database the keys that are known go on: what they verify is as good as before.
+        if (keys.length === 0) throw error;
+      }
+    }
     return planSigningKeys(keys, clock.now(), config);
   };
 
@@ -150,13 +158,16 @@ export function createSigningKeys(deps: {
       return rows.length > 0;
     },
     problem: async () => {
+      const answered = new AbortController();
+      const late = clock.sleep(problemMsMax, answered.signal).then(() => "the signing key cannot be read in time");
       try {
-        await activeKey();
-        return undefined;
+        return await Promise.race([activeKey().then(() => undefined), late]);
       } catch (error) {
         return error instanceof MuinError
           ? `the signing key cannot be read: ${error.message}`
           : "the signing key cannot be opened: the key-encryption secret is not the one that it was written with";
+      } finally {
+        answered.abort();
       }
     },
     prune: async (tx) => {
