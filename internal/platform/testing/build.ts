@@ -4,16 +4,10 @@ import { dirname, basename, join, resolve } from "node:path";
 import { stat } from "node:fs/promises";
 
 const root = resolve(import.meta.dir, "../../..");
-const wanted = process.argv.slice(2);
-const mains = (await Array.fromAsync(new Glob("cmd/*/main.ts").scan({ cwd: root }))).toSorted();
-const names = mains.map((main) => basename(dirname(main)));
-const unknown = wanted.filter((name) => !names.includes(name));
-if (unknown.length > 0) {
-  console.error(`There is no cmd/${unknown[0]}; there are: ${names.join(", ")}`);
-  process.exit(2);
-}
-for (const name of names.filter((name) => wanted.length === 0 || wanted.includes(name))) {
-  const outfile = join(root, "dist", name);
+
+/** Compiles `cmd/<name>/main.ts` to the binary `<folder>/<name>` and returns its path. */
+export async function buildBinary(name: string, folder: string): Promise<string> {
+  const outfile = join(folder, name);
   const child = Bun.spawn(
     [
       process.execPath,
@@ -31,9 +25,21 @@ for (const name of names.filter((name) => wanted.length === 0 || wanted.includes
     ],
     { cwd: root, stdio: ["ignore", "ignore", "inherit"] },
   );
-  if ((await child.exited) !== 0) {
-    console.error(`dist/${name} could not be built.`);
-    process.exit(1);
+  if ((await child.exited) !== 0) throw new Error(`${outfile} could not be built`);
+  return outfile;
+}
+
+if (import.meta.main) {
+  const wanted = process.argv.slice(2);
+  const mains = (await Array.fromAsync(new Glob("cmd/*/main.ts").scan({ cwd: root }))).toSorted();
+  const names = mains.map((main) => basename(dirname(main)));
+  const unknown = wanted.filter((name) => !names.includes(name));
+  if (unknown.length > 0) {
+    console.error(`There is no cmd/${unknown[0]}; there are: ${names.join(", ")}`);
+    process.exit(2);
   }
-  console.log(`dist/${name}  ${Math.round((await stat(outfile)).size / 1e6)} MB`);
+  for (const name of names.filter((name) => wanted.length === 0 || wanted.includes(name))) {
+    const binary = await buildBinary(name, join(root, "dist"));
+    console.log(`dist/${name}  ${Math.round((await stat(binary)).size / 1e6)} MB`);
+  }
 }

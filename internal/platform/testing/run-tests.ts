@@ -6,6 +6,12 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { systemClock } from "../clock/clock.ts";
+import { provideRedis } from "../local/redis-binary.ts";
+import { SetupError } from "../local/setup-error.ts";
+
+/** Real servers start within a test; a hang is a failure long before the run's own limit. */
+const TEST_MS_MAX = 60_000;
 
 /** What a run came to. */
 export interface TestCounts {
@@ -28,11 +34,26 @@ export function countTests(report: string, exitCode: number): TestCounts {
 }
 
 if (import.meta.main) {
+  // Fetching or building it, once per machine, takes longer than any test may.
+  try {
+    await provideRedis({ env: process.env, report: (line) => console.error(line), clock: systemClock });
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    console.error(error.message);
+    process.exit(1);
+  }
   const folder = await mkdtemp(join(tmpdir(), "muin-report-"));
   const reportFile = join(folder, "junit.xml");
   const options = process.argv.slice(2).map((argument) => argument.replace(/^--filter(?==|$)/, "--test-name-pattern"));
   const child = Bun.spawn(
-    [process.execPath, "test", "--reporter=junit", `--reporter-outfile=${reportFile}`, ...options],
+    [
+      process.execPath,
+      "test",
+      `--timeout=${TEST_MS_MAX}`,
+      "--reporter=junit",
+      `--reporter-outfile=${reportFile}`,
+      ...options,
+    ],
     { stdio: ["ignore", "inherit", "inherit"], env: { ...process.env, NODE_ENV: "test" } },
   );
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => child.kill(signal));
