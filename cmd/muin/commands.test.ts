@@ -181,7 +181,7 @@ describe("commands", () => {
     [3, "status", "--data-dir", "/nonexistent"],
     [2, "status", "--url", "ftp://x"],
     [0, "counts", "import", "--help"],
-  ])("exits with %d for %s %s %s", async (code, ...args) => {
+  ])("exits with %d for %s", async (code, ...args) => {
     const ended = await muin.run(...args);
     expect(ended.code).toBe(code);
     expect(ended.stderr).not.toMatch(/\n {4}at /);

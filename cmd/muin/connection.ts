@@ -82,6 +82,8 @@ function connection(url: string, key: string | undefined): Connection {
     useHttpGet: false,
     interceptors: [
       (next) => (request) => {
+        // Fetch would ask for gzip by itself, unpack it, and leave the header that says it is packed.
+        request.header.set("accept-encoding", "identity");
         if (key !== undefined) request.header.set("authorization", `Bearer ${key}`);
         return next(request);
       },

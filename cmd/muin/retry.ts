@@ -1,6 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Clock } from "../../internal/platform/clock/clock.ts";
 import type { Random } from "../../internal/platform/clock/random.ts";
+import { RetryInfoSchema } from "../../internal/gen/google/rpc/error_details_pb.ts";
 import { ConnectionRefused } from "./connection.ts";
 
 /** How a call is repeated. */
@@ -37,7 +38,7 @@ export async function retry<T>(call: () => Promise<T>, options: RetryOptions): P
 }
 
 function isPassing(error: ConnectError): boolean {
-  return (
-    error.code === Code.Unavailable || error.code === Code.ResourceExhausted || error.code === Code.DeadlineExceeded
-  );
+  // What is exhausted and does not say when to come back will not come back by itself.
+  if (error.code === Code.ResourceExhausted) return error.findDetails(RetryInfoSchema).length > 0;
+  return error.code === Code.Unavailable || error.code === Code.DeadlineExceeded;
 }

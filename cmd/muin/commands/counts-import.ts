@@ -137,6 +137,10 @@ async function importFile(cli: Cli, file: string, options: ImportCommandOptions)
   if (result.end === "interrupted") {
     throw new Failure("interrupted", `interrupted at byte ${result.offset}; run the same command again to go on`);
   }
+  if (result.refused.length > 0) {
+    const refused = result.refused.map(({ countId, lines, reason }) => `${countId} refused ${lines} (${reason})`);
+    throw new Failure("conflict", `some lines were not counted: ${refused.join(", ")}`);
+  }
   if (typeof result.end === "object") throw new Failure("failed", `${result.end.broken}; what came before is counted`);
 }
 
@@ -168,6 +172,7 @@ function summary(file: string, options: ImportCommandOptions, result: ImportResu
     counted: result.counted,
     bad_lines: result.badCount,
     bad: result.bad,
+    refused: result.refused.map(({ countId, lines, reason }) => ({ count_id: countId, lines, reason })),
     counts: Object.fromEntries(result.writes),
     seconds: Number(seconds.toFixed(3)),
   };

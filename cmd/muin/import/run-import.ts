@@ -5,7 +5,7 @@ import { createExtractor, ImportOptionsError } from "./extract.ts";
 import { detectFormat, type Format } from "./format.ts";
 import { type BadLine, type Batch, createPlanner } from "./planner.ts";
 import { type Source, SourceError } from "./source.ts";
-import type { ImportPosition, ImportTarget } from "./target.ts";
+import type { ImportPosition, ImportTarget, Refusal } from "./target.ts";
 
 /** What the user asked for. */
 export interface ImportOptions {
@@ -36,6 +36,8 @@ export interface ImportResult {
   /** Bad lines of this run, and the first of them. */
   badCount: number;
   readonly bad: BadLine[];
+  /** Lines of applied batches that a Count would not take. */
+  readonly refused: Refusal[];
   /** What this run added to each Count. */
   readonly writes: Map<string, number>;
   /** How it ended: all is counted; a last line has no end yet; it was told to stop; the source broke, with the reason. */
@@ -112,6 +114,7 @@ export async function runImport(options: ImportOptions, deps: ImportDeps): Promi
     counted: 0,
     badCount: 0,
     bad: [],
+    refused: [],
     writes: new Map(),
     end: "finished",
   };
@@ -119,7 +122,7 @@ export async function runImport(options: ImportOptions, deps: ImportDeps): Promi
 
   let sequence = position.sequence;
   const send = async (batch: Batch): Promise<void> => {
-    await target.apply(position.importId, sequence + 1, batch);
+    const refused = await target.apply(position.importId, sequence + 1, batch);
     sequence++;
     result.offset = batch.offsetEnd;
     result.lines += batch.lines;
@@ -127,6 +130,11 @@ export async function runImport(options: ImportOptions, deps: ImportDeps): Promi
     result.badCount += batch.badCount;
     result.bad.push(...batch.bad.slice(0, badLinesShownMax - result.bad.length));
     for (const [countId, delta] of batch.writes) result.writes.set(countId, (result.writes.get(countId) ?? 0) + delta);
+    for (const refusal of refused) {
+      result.refused.push(refusal);
+      result.counted -= refusal.lines;
+      result.writes.set(refusal.countId, (result.writes.get(refusal.countId) ?? 0) - refusal.lines);
+    }
     deps.onBatch(result, batch);
   };
 

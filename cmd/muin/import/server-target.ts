@@ -66,7 +66,8 @@ export function createServerTarget(
         assignments: [...batch.assignments],
         lines: BigInt(batch.lines),
       };
-      await retry(() => imports.importBatch(request, { timeoutMs: batchTimeoutMs }), retryOptions);
+      const { refused } = await retry(() => imports.importBatch(request, { timeoutMs: batchTimeoutMs }), retryOptions);
+      return refused.map(({ countId, delta, reason }) => ({ countId, lines: Number(delta), reason }));
     },
   };
 }

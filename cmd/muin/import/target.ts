@@ -11,6 +11,14 @@ export interface ImportPosition {
   readonly lines: number;
 }
 
+/** Lines that a Count would not take although their batch was applied: it was deleted at that moment. */
+export interface Refusal {
+  readonly countId: string;
+  readonly lines: number;
+  /** UPPER_SNAKE name of the reason. */
+  readonly reason: string;
+}
+
 /** Where an import's batches go. */
 export interface ImportTarget {
   /** Finds the import or begins it. */
@@ -22,8 +30,11 @@ export interface ImportTarget {
   }): Promise<ImportPosition>;
   /** What earlier runs assigned. */
   assignments(importId: string): AsyncIterable<{ readonly value: string; readonly countId: string }>;
-  /** Makes sure the batch's new Counts exist, then applies it once, however often this is called for a sequence. */
-  apply(importId: string, sequence: number, batch: Batch): Promise<void>;
+  /**
+   * Makes sure the batch's new Counts exist, then applies it once, however often this is called for a sequence. Resolves with
+   * what was refused.
+   */
+  apply(importId: string, sequence: number, batch: Batch): Promise<readonly Refusal[]>;
 }
 
 /** A target that keeps nothing: for a look at what would be counted. */
@@ -31,5 +42,5 @@ export const dryRunTarget: ImportTarget = {
   start: () => Promise.resolve({ importId: "", offset: 0, sequence: 0, lines: 0 }),
   // oxlint-disable-next-line require-yield -- there is nothing to yield
   assignments: async function* assignments() {},
-  apply: () => Promise.resolve(),
+  apply: () => Promise.resolve([]),
 };
