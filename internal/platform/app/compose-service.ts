@@ -16,7 +16,7 @@ import type { Metrics } from "../telemetry/metrics.ts";
 import type { Tracing } from "../telemetry/tracing.ts";
 import { checkParts } from "./check-catalog.ts";
 import { createGroup, type Component } from "./component.ts";
-import type { Extra, Handled, Served, ServiceInfo } from "./define-service.ts";
+import { serve, type Extra, type Handled, type Served, type ServiceInfo } from "./define-service.ts";
 import { createLostRebuilder } from "./rebuild-lost.ts";
 import type { PostgresDecl, StoreDecl } from "./stores.ts";
 import { subscriptionsOf } from "./subscriptions.ts";
@@ -88,7 +88,7 @@ export function composeService(info: ServiceInfo, wiring: Wiring): ComposedServi
         createClient(service, wiring.transport(info, service)),
       ]),
     ),
-    stores: Object.fromEntries(opened.map(({ name, handle }) => [name, handle])),
+    stores: Object.fromEntries(opened.map(({ name, handle }) => [name, handle])) as never, // Typed by the declaration.
     publish: createPublish({ source, clock, random, currentTraceparent }),
     bus: {
       publish: async (records, fence) => {
@@ -184,7 +184,13 @@ export function composeService(info: ServiceInfo, wiring: Wiring): ComposedServi
     name: info.name,
     served: parts
       .filter((part): part is Served => part.part === "served")
-      .map((part) => ({ ...part, impl: gate(part.impl, info.name, () => isUp) })),
+      .map(({ service, impl, hot }) =>
+        serve(
+          service,
+          gate(impl, info.name, () => isUp),
+          { hot },
+        ),
+      ),
     stores: opened,
     outboxes: [
       ...(relay === undefined ? [] : [relay]),
