@@ -6,14 +6,14 @@ import { familiarMs } from "./lockout.ts";
 import { createLoop } from "./loop.ts";
 import type { SigningKeys } from "./signing-key.ts";
 
-const everyMs = 5 * 60_000;
+const everyMs = 60_000;
 const dayMs = 86_400_000;
 /** A session is kept so long after its end: longer than its last access token lives, so that it can be revoked till then. */
 const endedSessionMs = dayMs;
 /** A key that was revoked or has expired is listed so long. */
 const endedKeyMs = 400 * dayMs;
-/** Rows removed from a table in one turn: the next turn goes on. */
-const rowsMax = 10_000;
+/** Rows removed from a table in one turn; more a minute than sign-ins can add, since each costs a password's hash. */
+const rowsMax = 20_000;
 
 /** Removes what has ended: in one process at a time, a bounded number of rows a turn. */
 export function createPruning(deps: {
