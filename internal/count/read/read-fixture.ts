@@ -60,20 +60,13 @@ const configDefault = { infoLifeMs: 60_000, cachedCountsMax: 1000, sideStoreTime
 /** Starts it. Nothing writes heartbeats but `beat`. */
 export async function startReading(config: Partial<typeof configDefault> = {}): Promise<ReadFixture> {
   const [primary, cache, postgres] = await Promise.all([
-    startRedis({ appendfsync: "no" }),
+    startRedis({ appendfsync: "no", args: ["--repl-diskless-sync-delay", "0"] }),
     startRedis({ appendfsync: "no" }),
     startPostgres(),
   ]);
   const replica = await startRedis({
     appendfsync: "no",
-    args: [
-      "--replicaof",
-      `${primary.host} ${primary.port}`,
-      "--masterauth",
-      primary.password,
-      "--repl-diskless-sync-delay",
-      "0",
-    ],
+    args: ["--replicaof", `${primary.host} ${primary.port}`, "--masterauth", primary.password],
   });
   const url = await postgres.createDatabase("count_info");
   const text = await Bun.file(new URL("../management/migrations/0001_count_info.sql", import.meta.url)).text();
