@@ -27,6 +27,7 @@ export function reasonOf(error: ConnectError): string | undefined {
 export function toFailure(error: unknown): Failure {
   if (error instanceof Failure) return error;
   if (error instanceof ConnectError) return new Failure(exitOf(error), sentenceOf(error), { cause: error });
+  if (error instanceof DOMException && error.name === "AbortError") return new Failure("interrupted", "interrupted");
   if (error instanceof ImportOptionsError) return new Failure("usage", error.message);
   if (error instanceof ConfigError) return new Failure("usage", error.problems.join("; "));
   if (error instanceof SourceError || error instanceof TooManyValuesError) return new Failure("failed", error.message);
@@ -69,6 +70,7 @@ function sentenceOf(error: ConnectError): string {
   }
   const said = error.rawMessage === "" ? Code[error.code] : error.rawMessage;
   if (error.code === Code.Unauthenticated) return `${said}; give a key with MUIN_API_KEY or MUIN_API_KEY_FILE`;
+  if (error.code === Code.Canceled) return "interrupted";
   if (error.code === Code.DeadlineExceeded) return "Muin did not answer in time";
   if (error.code === Code.Unimplemented) return `this Muin does not offer that: ${said}`;
   return said;

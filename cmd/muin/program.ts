@@ -13,15 +13,10 @@ import { toFailure } from "./failure.ts";
 
 /** Runs one command and returns the exit code. `args` are what follows the program's name. */
 export async function runProgram(cli: Cli, args: readonly string[]): Promise<number> {
-  const program = createProgram();
   try {
-    // `up` brings every service with it, which takes longer to load than most commands to run.
     const first = args.find((arg) => !arg.startsWith("-"));
-    if (first === undefined || first === "up" || first === "help") {
-      const { registerUp } = await import("./commands/up.ts");
-      registerUp(program, cli);
-    }
-    registerOthers(program, cli);
+    // `up` brings every service with it, which takes longer to load than most commands to run.
+    const program = await createProgram(cli, { up: first === undefined || first === "up" || first === "help" });
     await program.parseAsync([...args], { from: "user" });
     return exitCodes.done.code;
   } catch (error) {
@@ -33,16 +28,18 @@ export async function runProgram(cli: Cli, args: readonly string[]): Promise<num
   }
 }
 
-function createProgram(): Command {
-  return new Command("muin")
+/** All commands; `up` only when it is wanted. */
+export async function createProgram(cli: Cli, options: { readonly up: boolean }): Promise<Command> {
+  const program = new Command("muin")
     .description("Muin runs unmanned branches: this command starts it, looks at it and counts with it.")
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "muin: ")) })
     .showHelpAfterError("(add --help to see what it accepts)")
     .addHelpText("after", `\n${exitCodesHelp()}\n\nExample:\n  $ muin status`);
-}
-
-function registerOthers(program: Command, cli: Cli): void {
+  if (options.up) {
+    const { registerUp } = await import("./commands/up.ts");
+    registerUp(program, cli);
+  }
   registerStatus(program, cli);
   registerCounts(program, cli);
   registerKeys(program, cli);
@@ -51,4 +48,5 @@ function registerOthers(program: Command, cli: Cli): void {
   registerGraph(program, cli);
   registerConfig(program, cli);
   registerVersion(program, cli);
+  return program;
 }

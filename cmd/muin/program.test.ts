@@ -1,0 +1,55 @@
+import { describe, expect, test } from "bun:test";
+import type { Command } from "commander";
+import { systemClock } from "../../internal/platform/clock/clock.ts";
+import { systemRandom } from "../../internal/platform/clock/random.ts";
+import { exitCodesHelp } from "./exit-codes.ts";
+import { createOutput } from "./output.ts";
+import { createProgram } from "./program.ts";
+
+const silent = { write: () => true };
+const program = await createProgram(
+  {
+    env: {},
+    output: createOutput(silent, silent, false),
+    clock: systemClock,
+    random: systemRandom,
+    stdin: new ReadableStream(),
+    signal: () => AbortSignal.abort(),
+  },
+  { up: true },
+);
+
+function helpOf(command: Command): string {
+  let text = "";
+  command.configureOutput({ writeOut: (part) => (text += part) });
+  command.outputHelp();
+  return text;
+}
+
+function leaves(command: Command, path: string): readonly (readonly [path: string, command: Command])[] {
+  const own = command.commands.map((child) => leaves(child, `${path} ${child.name()}`));
+  return command.commands.length === 0 ? [[path, command]] : own.flat();
+}
+
+describe("help", () => {
+  const commands = leaves(program, "muin");
+
+  test("names every command that there must be", () => {
+    const names = commands.map(([path]) => path.slice("muin ".length));
+    const counts = ["create", "inc", "dec", "set", "get", "list", "import", "verify"].map((name) => `counts ${name}`);
+    const keys = ["create", "list", "revoke", "service"].map((name) => `keys ${name}`);
+    const events = ["tail", "republish", "replay"].map((name) => `events ${name}`);
+    const others = ["up", "status", "graph", "config verify", "version", "dead-letters list", "dead-letters redrive"];
+    expect(names).toEqual(expect.arrayContaining([...counts, ...keys, ...events, ...others]));
+  });
+
+  test.each(commands)("%s shows an example of itself", (path, command) => {
+    const help = helpOf(command);
+    expect(help).toMatch(/\nExamples?:\n/);
+    expect(help.slice(help.search(/\nExamples?:\n/))).toContain(path);
+  });
+
+  test("tells the exit codes", () => {
+    expect(helpOf(program)).toContain(exitCodesHelp());
+  });
+});
