@@ -85,6 +85,10 @@ describe("the local stores", () => {
       expect(await refusal(client.set("other:a", "1"))).toContain("NOPERM");
       expect(await refusal(client.config("GET", "*"))).toContain("NOPERM");
     });
+    // The same question to a user who may do all: the refusals above come from the rules.
+    await withRedis(running.stores.redisUrl("cache", "count-read"), async (client) => {
+      expect(await refusal(client.set("other:a", "1"))).toBe("accepted");
+    });
     const bare = url.replace(/\/\/.*@/, "//");
     expect(await withRedis(bare, (client) => refusal(client.get("count:a")))).toContain("NOAUTH");
     const wrong = url.replace(/:[^:@]*@/, ":wrong@");
