@@ -1,0 +1,118 @@
+import { systemClock } from "../../platform/clock/clock.ts";
+import { systemRandom } from "../../platform/clock/random.ts";
+import { openRedis } from "../../platform/redis/open-redis.ts";
+import type { RedisStore } from "../../platform/redis/redis-store.ts";
+import type { Logger } from "../../platform/telemetry/logger.ts";
+import { createMetrics } from "../../platform/telemetry/create-metrics.ts";
+import { keysOf } from "../shared/key-schema.ts";
+import { type CountStates, createCountState } from "../shared/manage-count.ts";
+import { type CountWriter, type CountWriterLimits, createCountWriter } from "./count-writer.ts";
+import { type CountWrite, decodeOutboxEntry, type OutboxChange, type WriteOutcome } from "./write-batch.ts";
+
+/** Limits as in production. */
+export const limits: CountWriterLimits = {
+  shards: 4,
+  batchWritesMax: 512,
+  batchesInFlightMax: 2,
+  queueWritesMax: 16_384,
+  queueBytesMax: 8 * 1024 * 1024,
+  requestWindowMs: 600_000,
+  requestIdsMax: 1_000_000,
+  outboxBytesMax: 256 * 1024 * 1024,
+  writerMemoryMs: 3_600_000,
+};
+
+/** Says nothing: what a test asserts, it sees from outside. */
+export const silent: Logger = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+  child: () => silent,
+};
+
+/** A writer with the store behind it. */
+export interface CountFixture extends AsyncDisposable {
+  readonly store: RedisStore;
+  readonly writer: CountWriter;
+  readonly states: CountStates;
+  /** Makes Counts of value 0. */
+  seed(...countIds: readonly string[]): Promise<void>;
+  /** Writes to one shard. */
+  write(writes: readonly CountWrite[], timeoutMs?: number): Promise<readonly WriteOutcome[]>;
+  /** Every change in the outbox, per shard in order. */
+  outbox(): Promise<readonly (OutboxChange & { readonly timeMs: number })[]>;
+}
+
+/** Opens a writer on the Redis at `url`. `lua` breaks the batch script on purpose. */
+export async function openCounts(
+  url: string,
+  options: { readonly limits?: Partial<CountWriterLimits>; readonly lua?: string } = {},
+): Promise<CountFixture> {
+  const store = openRedis({ url, name: "test" });
+  await store.start();
+  const all = { ...limits, ...options.limits };
+  const writer = createCountWriter({
+    store,
+    limits: all,
+    clock: systemClock,
+    random: systemRandom,
+    log: silent,
+    metrics: createMetrics(),
+    ...(options.lua === undefined ? {} : { lua: options.lua }),
+  });
+  await writer.start();
+  const states = createCountState(store);
+  return {
+    store,
+    writer,
+    states,
+    seed: async (...countIds) => {
+      await Promise.all(countIds.map((countId) => states.create({ countId, infoRevision: 1, initialValue: 0 })));
+    },
+    write: (writes, timeoutMs = 10_000) =>
+      writer.write(writer.shardOf((writes[0] as CountWrite).countId), writes, performance.now() + timeoutMs),
+    outbox: async () => {
+      const changes: (OutboxChange & { readonly timeMs: number })[] = [];
+      for (let shard = 0; shard < all.shards; shard += 1) {
+        const entries = await store.client.xrangeBuffer(keysOf(shard).outbox, "-", "+");
+        for (const [, [, asked, , requested, , reply]] of entries) {
+          const entry = decodeOutboxEntry(asked as Buffer, requested as Buffer, reply as Buffer);
+          for (const change of entry.changes) changes.push(Object.assign({ timeMs: entry.timeMs }, change));
+        }
+      }
+      return changes;
+    },
+    [Symbol.asyncDispose]: async () => {
+      await writer.stop();
+      await store.stop();
+    },
+  };
+}
+
+/** An addition; without a request id unless one is given. */
+export function add(countId: string, operand: number, requestId = "", principal = "api_key:one"): CountWrite {
+  return { countId, kind: "a", operand, requestId, principal };
+}
+
+/** A Set. */
+export function set(countId: string, operand: number, requestId = "", principal = "api_key:one"): CountWrite {
+  return { countId, kind: "s", operand, requestId, principal };
+}
+
+/** The batch script with one rule broken. Throws when the rule is not there to be broken. */
+export function broken(lua: string, rule: string, instead: string): string {
+  if (!lua.includes(rule)) throw new Error(`the script has no such rule: ${rule}`);
+  return lua.replace(rule, () => instead);
+}
+
+/** Runs a check that must fail by an assertion of its own. Throws when it does not: a mutant that nobody notices. */
+export async function caught(check: () => Promise<void>): Promise<void> {
+  try {
+    await check();
+  } catch (error) {
+    if (error instanceof Error && /expect\(|Property failed/.test(error.message)) return;
+    throw new Error("the mutant broke the test instead of failing it", { cause: error });
+  }
+  throw new Error("the mutant was not noticed");
+}

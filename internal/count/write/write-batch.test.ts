@@ -1,0 +1,373 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import * as fc from "fast-check";
+import { decodeMulti, encode } from "@msgpack/msgpack";
+import { openRedis } from "../../platform/redis/open-redis.ts";
+import { defineScript } from "../../platform/redis/script.ts";
+import { eventually } from "../../platform/testing/eventually.ts";
+import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
+import { keysOf, valueMax } from "../shared/key-schema.ts";
+import { add, broken, caught, type CountFixture, openCounts, set } from "./count-fixture.ts";
+import type { CountWriterLimits } from "./count-writer.ts";
+import {
+  type AppliedWrite,
+  type BatchReply,
+  type CountWrite,
+  decodeReply,
+  encodeBatch,
+  encodeWrites,
+  isApplied,
+  writeBatchLua,
+} from "./write-batch.ts";
+
+let redis: TestRedis;
+beforeAll(async () => {
+  redis = await startRedis();
+});
+afterAll(() => redis.stop());
+
+/** A writer on an empty store. */
+async function fresh(options: { limits?: Partial<CountWriterLimits>; lua?: string } = {}): Promise<CountFixture> {
+  const store = openRedis({ url: redis.url, name: "flush" });
+  await store.start();
+  await store.client.flushall();
+  await store.stop();
+  return openCounts(redis.url, options);
+}
+
+/** What the write path must do, said as plainly as can be. */
+interface Model {
+  value: bigint;
+  revision: number;
+  readonly min: bigint;
+  readonly max: bigint;
+  isDeleted: boolean;
+}
+
+const max = BigInt(valueMax);
+const operands = fc.oneof(
+  fc.integer({ min: 1, max: 9 }),
+  fc.constantFrom(valueMax, valueMax - 1, 2 ** 52),
+  fc.maxSafeInteger().map((value) => Math.max(1, Math.abs(value))),
+);
+const writes = fc.record({
+  count: fc.constantFrom("a", "b", "c", "bounded", "deleted", "missing"),
+  kind: fc.constantFrom("add", "subtract", "set" as const),
+  operand: operands,
+  isNegative: fc.boolean(),
+  request: fc.option(fc.constantFrom("request-1", "request-2", "request-3", "request-4"), { freq: 2 }),
+  principal: fc.constantFrom("api_key:one", "api_key:two"),
+});
+/** Nothing means: the batch before once more, as a caller repeats it who did not hear the answer. */
+const rounds = fc
+  .array(fc.option(fc.array(writes, { minLength: 1, maxLength: 12 }), { freq: 3 }), { minLength: 1, maxLength: 6 })
+  .map((list) => list.map((_, place) => list.slice(0, place + 1).findLast((batch) => batch !== null) ?? []));
+
+/** Random batches against the model: replies, values, revisions, and the sum of the outbox. */
+async function holdToModel(lua: string | undefined, runs: number): Promise<void> {
+  const seed = Number(process.env["SEED"] ?? Date.now() % 2 ** 31);
+  console.log(`seed ${seed}`);
+  await using counts = await fresh({ limits: { shards: 2 }, ...(lua === undefined ? {} : { lua }) });
+  let number = 0;
+  await fc.assert(
+    fc.asyncProperty(rounds, async (batches) => {
+      const prefix = `run${(number += 1)}.`;
+      const models = new Map<string, Model>();
+      for (const name of ["a", "b", "c", "bounded", "deleted"]) {
+        const bounds = name === "bounded" ? { minValue: -5, maxValue: 5 } : {};
+        await counts.states.create({ countId: prefix + name, infoRevision: 1, initialValue: 1, ...bounds });
+        const [low, high] = name === "bounded" ? [-5n, 5n] : [-max, max];
+        models.set(name, { value: 1n, revision: 1, min: low, max: high, isDeleted: name === "deleted" });
+      }
+      await counts.states.remove({ countId: `${prefix}deleted`, infoRevision: 2 });
+      const remembered = new Map<string, { content: string; value: bigint; revision: number }>();
+      for (const batch of batches) {
+        const expected = batch.map((write) => {
+          const content = contentOf(write);
+          const key = `${write.principal} ${write.count} ${write.request}`;
+          const first = write.request === null ? undefined : remembered.get(key);
+          if (first !== undefined) {
+            if (first.content !== content) return { outcome: "request_id_reused" };
+            return { outcome: "replayed", value: Number(first.value), revision: first.revision };
+          }
+          const model = models.get(write.count);
+          if (model === undefined) return { outcome: "not_found" };
+          if (model.isDeleted) return { outcome: "deleted" };
+          const operand = BigInt(operandOf(write));
+          const value = write.kind === "set" ? operand : model.value + operand;
+          if (value < model.min || value > model.max) {
+            const bound = value < model.min ? model.min : model.max;
+            return { outcome: "out_of_range", value: Number(model.value), bound: Number(bound) };
+          }
+          model.value = value;
+          model.revision += 1;
+          if (write.request !== null) remembered.set(key, { content, value, revision: model.revision });
+          return { outcome: "applied", value: Number(value), revision: model.revision };
+        });
+        const got = await Promise.all(
+          [0, 1].map(async (shard) => {
+            const places = [...batch.keys()].filter(
+              (place) => counts.writer.shardOf(prefix + (batch[place]?.count ?? "")) === shard,
+            );
+            if (places.length === 0) return [];
+            const outcomes = await counts.write(
+              places.map((place) => {
+                const write = batch[place] as (typeof batch)[number];
+                return {
+                  countId: prefix + write.count,
+                  kind: write.kind === "set" ? "s" : "a",
+                  operand: operandOf(write),
+                  requestId: write.request ?? "",
+                  principal: write.principal,
+                } satisfies CountWrite;
+              }),
+            );
+            return places.map((place, index) => [place, outcomes[index]] as const);
+          }),
+        );
+        const outcomes = got
+          .flat()
+          .toSorted(([a], [b]) => a - b)
+          .map(([, outcome]) => {
+            if (outcome === undefined || !isApplied(outcome)) return outcome;
+            return { outcome: outcome.outcome, value: outcome.value, revision: outcome.revision };
+          });
+        expect(outcomes as unknown[]).toEqual(expected);
+      }
+      for (const [name, model] of models) {
+        const [read] = await counts.states.read([prefix + name]);
+        expect(read?.record).toMatchObject({ value: Number(model.value), revision: model.revision });
+      }
+      const changes = (await counts.outbox()).filter(({ countId }) => countId.startsWith(prefix));
+      for (const [name, model] of models) {
+        const own = changes.filter(({ countId }) => countId === prefix + name);
+        expect(own.map(({ revision }) => revision)).toEqual(own.map((_, place) => place + 1));
+        expect(own.reduce((sum, { delta }) => sum + delta, 0n)).toBe(model.value);
+        expect(own).toHaveLength(model.revision);
+      }
+    }),
+    { seed, numRuns: runs },
+  );
+}
+
+function operandOf(write: { kind: string; operand: number; isNegative: boolean }): number {
+  return write.kind === "subtract" || (write.kind === "set" && write.isNegative) ? -write.operand : write.operand;
+}
+
+function contentOf(write: { kind: string; operand: number; isNegative: boolean }): string {
+  return `${write.kind === "set" ? "set" : "add"} ${operandOf(write)}`;
+}
+
+async function checkOneBad(lua?: string): Promise<void> {
+  await using counts = await fresh({ limits: { shards: 1 }, ...(lua === undefined ? {} : { lua }) });
+  await counts.seed("a", "b");
+  const many = Array.from({ length: 512 }, (_, place) => add(place % 2 === 0 ? "a" : "b", 1));
+  many[200] = add("missing", 1);
+  const outcomes = await counts.write(many);
+  expect(outcomes.filter(isApplied)).toHaveLength(511);
+  expect(outcomes[200]).toEqual({ outcome: "not_found" });
+  const read = await counts.states.read(["a", "b"]);
+  expect(read.map(({ record }) => record?.value)).toEqual([255, 256]);
+  expect(await counts.store.client.xlen(keysOf(0).outbox)).toBe(3);
+}
+
+describe("the batch script", () => {
+  test("does what the model does", () => holdToModel(undefined, 60));
+
+  test.each([
+    ["bounds", "if value < lows[at] or value > highs[at] then", "if false then"],
+    ["state", "elseif states[at] ~= 1 then", "elseif not states[at] then"],
+    ["fingerprint", "if first_kind == kind and first_operand == operand then", "if true then"],
+    [
+      "memory of request ids",
+      "requests[#requests + 1] = reply",
+      "requests[#requests + 1] = cmsgpack.pack(0, 0, 0, 0, 0)",
+    ],
+    ["revision", "local revision = revisions[at] + 1", "local revision = revisions[at]"],
+    ["order within a batch", "values[at], revisions[at] = value, revision", "revisions[at] = revision"],
+    ["value before a Set", "sets[#sets + 1] = before", "sets[#sets + 1] = 0"],
+  ])("is caught without its rule of %s", async (_, rule, instead) => {
+    await caught(() => holdToModel(broken(writeBatchLua, rule, instead), 60));
+  });
+
+  test("applies 511 good writes beside a bad one, as one entry of the outbox", async () => {
+    await checkOneBad();
+    await caught(() => checkOneBad(broken(writeBatchLua, "if result_codes then result_codes[place] = code end", "")));
+  });
+});
+
+async function checkRequestId(lua?: string): Promise<void> {
+  await using counts = await fresh({
+    limits: { shards: 1, requestWindowMs: 400 },
+    ...(lua === undefined ? {} : { lua }),
+  });
+  await counts.seed("a", "b");
+  const [first] = (await counts.write([add("a", 5, "request-1")])) as [AppliedWrite];
+  expect(await counts.write([add("a", 5, "request-1")])).toEqual([{ ...first, outcome: "replayed" }]);
+  // Other content, another caller, another Count.
+  expect(await counts.write([add("a", 6, "request-1")])).toEqual([{ outcome: "request_id_reused" }]);
+  expect(await counts.write([set("a", 5, "request-1")])).toEqual([{ outcome: "request_id_reused" }]);
+  expect(await counts.write([add("a", 5, "request-1", "api_key:two")])).toMatchObject([{ value: 10 }]);
+  expect(await counts.write([add("b", 5, "request-1")])).toMatchObject([{ outcome: "applied", value: 5 }]);
+  // After the window it is new again, and not before.
+  await eventually(async () => {
+    const [outcome] = (await counts.write([add("a", 5, "request-1")])) as [AppliedWrite];
+    expect(outcome.outcome).toBe("applied");
+    expect(outcome.timeMs - first.timeMs).toBeGreaterThanOrEqual(400);
+  });
+  const kept = await counts.store.client.keys("count:{0}:requests:*");
+  const ids = await Promise.all(kept.map((key) => counts.store.client.hlen(key)));
+  expect(ids.reduce((sum, count) => sum + count, 0)).toBeLessThanOrEqual(3);
+}
+
+/** Repeats young writes while buckets are opened and dropped. */
+async function holdWindow(lua?: string): Promise<void> {
+  await using counts = await fresh({
+    limits: { shards: 1, requestWindowMs: 600 },
+    ...(lua === undefined ? {} : { lua }),
+  });
+  await counts.seed("a");
+  const sent: AppliedWrite[] = [];
+  const endMs = performance.now() + 1500;
+  for (let number = 0; performance.now() < endMs; number += 1) {
+    const [outcome] = (await counts.write([add("a", 1, `request-${number}`)])) as [AppliedWrite];
+    expect(outcome.outcome).toBe("applied");
+    sent.push(outcome);
+    const young = sent.findIndex(({ timeMs }) => timeMs > outcome.timeMs - 500);
+    const [repeated] = (await counts.write([add("a", 1, `request-${young}`)])) as [AppliedWrite];
+    // On a busy machine the repeat itself can come too late.
+    if (performance.now() < endMs && repeated.timeMs - (sent[young] as AppliedWrite).timeMs < 600) {
+      expect(repeated.outcome).toBe("replayed");
+    }
+  }
+}
+
+describe("a request id", () => {
+  test("is one caller's, one Count's, one write's, and lives for the window", () => checkRequestId());
+
+  test("would be missed without its window", async () => {
+    await caught(() => checkRequestId(broken(writeBatchLua, "meta[place] + window <= now", "meta[place] <= now")));
+  });
+
+  test("is remembered for the whole window while buckets change", async () => {
+    await holdWindow();
+    await caught(() =>
+      holdWindow(broken(writeBatchLua, "meta[place] + window <= now", "meta[place] + window / 2 <= now")),
+    );
+  });
+
+  test("is refused when as many are remembered as may be", async () => {
+    await using counts = await fresh({ limits: { shards: 1, requestIdsMax: 2 } });
+    await counts.seed("a");
+    const requests = ["request-1", "request-2", "request-3"].map((request) => add("a", 1, request));
+    expect((await counts.write(requests)).map(({ outcome }) => outcome)).toEqual([
+      "applied",
+      "applied",
+      "request_ids_full",
+    ]);
+    expect(await counts.write([add("a", 1), add("a", 1, "request-1")])).toMatchObject([
+      { outcome: "applied", value: 3 },
+      { outcome: "replayed", value: 1 },
+    ]);
+  });
+});
+
+describe("a writer's memory", () => {
+  const base = { slots: 2, memoryMs: 3_600_000, requestWindowMs: 600_000, requestIdsMax: 100, outboxBytesMax: 1e9 };
+  const send = async (
+    counts: CountFixture,
+    lua: string,
+    sequence: number,
+    begin = false,
+    outboxBytesMax = 1e9,
+  ): Promise<BatchReply> => {
+    const script = defineScript<Buffer>({ name: "write-batch", keys: "any", lua });
+    const header = { ...base, outboxBytesMax, writerId: "w", sequence, begin };
+    const { keys, args } = encodeBatch(0, header, encodeWrites([add("a", sequence)]));
+    return decodeReply(await script.run(counts.store.client, keys, args), 1);
+  };
+  const check = async (lua: string) => {
+    await using counts = await fresh({ limits: { shards: 1 } });
+    await counts.seed("a");
+    expect(await send(counts, lua, 1)).toEqual({ kind: "unknown_writer" });
+    const first = await send(counts, lua, 1, true);
+    expect(first).toMatchObject({ kind: "done", outcomes: [{ value: 1 }] });
+    const third = await send(counts, lua, 3);
+    const second = await send(counts, lua, 2); // Overtaken on the way, and still taken.
+    expect(second).toMatchObject({ kind: "done", outcomes: [{ value: 6 }] });
+    expect(await send(counts, lua, 3)).toEqual(third);
+    expect(await send(counts, lua, 2, true)).toEqual(second);
+    expect(await send(counts, lua, 1)).toEqual({ kind: "evicted" });
+    expect(await send(counts, lua, 4, false, 100)).toEqual({ kind: "outbox_full" });
+    // A copy of the refused batch that comes late does not do what its callers were told was not done.
+    expect(await send(counts, lua, 4)).toEqual({ kind: "outbox_full" });
+    expect((await counts.states.read(["a"]))[0]?.record).toMatchObject({ value: 6, revision: 4 });
+    expect(await counts.store.client.pttl(keysOf(0).writer("w"))).toBeGreaterThan(3_600_000);
+  };
+
+  test("answers what it remembers and refuses what it has forgotten", () => check(writeBatchLua));
+
+  test.each([
+    ["answers", "if memory[place + 2] == sequence then", "if false then"],
+    ["refusals", "if sequence <= memory[1] or sequence < memory[slot + 2] then return 'E' end", ""],
+    ["writers", "else return 'U' end", "else memory = {0, 0, 0, 0} end"],
+    ["refused batches", "if memory_ms > 0 then remember('F') end", ""],
+    ["life", "call('PEXPIRE', KEYS[4], memory_ms * 2)", "call('PEXPIRE', KEYS[4], 1000)"],
+  ])("is caught without its %s", async (_, rule, instead) => {
+    await caught(() => check(broken(writeBatchLua, rule, instead)));
+  });
+});
+
+async function checkClock(lua?: string): Promise<void> {
+  await using counts = await fresh({ limits: { shards: 1 }, ...(lua === undefined ? {} : { lua }) });
+  await counts.seed("a");
+  const { client } = counts.store;
+  const step = async (ms: number) => {
+    const meta = [...decodeMulti((await client.getBuffer(keysOf(0).meta)) as Buffer)] as number[];
+    meta[0] = (meta[0] as number) + ms; // As if TIME had been there, and had stepped the other way since.
+    await client.set(keysOf(0).meta, Buffer.concat(meta.map((number) => encode(number))));
+  };
+  const [before] = (await counts.write([add("a", 1, "request-1")])) as [AppliedWrite];
+  await step(3_600_000); // TIME has stepped back by an hour.
+  const [after] = (await counts.write([add("a", 1, "request-2")])) as [AppliedWrite];
+  expect(after.timeMs - before.timeMs).toBeGreaterThanOrEqual(3_600_000);
+  const [later] = (await counts.write([add("a", 1)])) as [AppliedWrite];
+  expect(later.timeMs).toBeGreaterThanOrEqual(after.timeMs);
+  expect(later.timeMs - after.timeMs).toBeLessThan(60_000);
+  await step(-3_600_000); // TIME has stepped forward by an hour: the clock goes with it.
+  const [last] = (await counts.write([add("a", 1, "request-2")])) as [AppliedWrite];
+  expect(last.outcome === "replayed" || last.timeMs >= later.timeMs).toBe(true);
+}
+
+describe("the shard's clock", () => {
+  test("never goes back, whichever way TIME steps", () => checkClock());
+
+  test("would go back without its offset", async () => {
+    await caught(() =>
+      checkClock(broken(writeBatchLua, "if raw < meta[1] then meta[2] = meta[2] + (meta[1] - raw) end", "")),
+    );
+  });
+});
+
+async function checkOutboxBound(lua?: string): Promise<void> {
+  await using counts = await fresh({
+    limits: { shards: 1, outboxBytesMax: 2000 },
+    ...(lua === undefined ? {} : { lua }),
+  });
+  await counts.seed("a");
+  let applied = 0;
+  const fill = async () => {
+    for (; applied < 100; applied += 1) await counts.write([add("a", 1)]);
+  };
+  expect(fill()).rejects.toMatchObject({ code: "resource_exhausted", reason: "OUTBOX_FULL" });
+  expect(applied).toBeGreaterThan(2);
+  expect((await counts.states.read(["a"]))[0]?.record).toMatchObject({ value: applied, revision: applied + 1 });
+  expect(await counts.outbox()).toHaveLength(applied + 1);
+}
+
+describe("the bound of the outbox", () => {
+  test("refuses writes and drops none", () => checkOutboxBound());
+
+  test("would be passed without its check", async () => {
+    await caught(() => checkOutboxBound(broken(writeBatchLua, "+ size > outbox_max then", "+ size < 0 then")));
+  });
+});
