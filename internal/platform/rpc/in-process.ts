@@ -23,7 +23,7 @@ import {
   type StreamHandler,
   type UnaryHandler,
 } from "./method-plan.ts";
-import { race, raceIterable } from "./race.ts";
+import { abortError, race, raceIterable } from "./race.ts";
 import { createSteps, type Call } from "./steps.ts";
 
 /** What the transport needs. */
@@ -39,7 +39,8 @@ export interface InProcessOptions {
 /**
  * Creates a transport to services of the same process: the steps, errors and deadlines of a call over the network without the
  * network. Messages are copied on the way in and out, so neither side can change the other's. Calls do not count as load: the
- * call that caused them does.
+ * call that caused them does. Who leaves a stream before its end must abort its signal: the library's clients tell nobody of a
+ * `break`.
  */
 export function createInProcessTransport(served: readonly Served[], options: InProcessOptions): Transport {
   const limits: RpcLimits = { ...defaultRpcLimits, ...options.limits };
@@ -138,8 +139,6 @@ export function createInProcessTransport(served: readonly Served[], options: InP
     ): Promise<StreamResponse<I, O>> => {
       const plan = planOf(method);
       const deadlineAt = timeoutMs === undefined ? undefined : clock.monotonic() + timeoutMs;
-      // Released when the reader leaves early: a client's `break` ends its iterator and nothing else.
-      const left = new AbortController();
       const response = await runStreamingCall({
         req: {
           stream: true,
@@ -155,14 +154,18 @@ export function createInProcessTransport(served: readonly Served[], options: InP
         ...(signal === undefined ? {} : { signal }),
         next: async (request) => {
           const call = begin(plan, request.header);
-          const whileWanted = AbortSignal.any([request.signal, left.signal]);
-          const context = contextOf(call, request.header, whileWanted, deadlineAt);
+          const context = contextOf(call, request.header, request.signal, deadlineAt);
           const finish = (error?: unknown): ConnectError | undefined => {
+            if (call.ended) return call.failure;
+            request.signal.removeEventListener("abort", onAbort);
             const mapped = error === undefined ? undefined : steps.fail(call, error);
             context.abort(mapped);
             steps.end(call);
             return mapped;
           };
+          // The library hands no abort on to an iterator that nobody reads at that moment.
+          const onAbort = (): void => void finish(abortError(request.signal));
+          request.signal.addEventListener("abort", onAbort, { once: true });
           try {
             const admitted = admit(call);
             if (admitted !== undefined) await admitted;
@@ -171,7 +174,7 @@ export function createInProcessTransport(served: readonly Served[], options: InP
               steps.accept(call, copy, request.header.get("idempotency-key"));
               return copy;
             });
-            const replies = raceIterable(await call.span.run(() => invoke(plan, accepted, context)), whileWanted, {
+            const replies = raceIterable(await call.span.run(() => invoke(plan, accepted, context)), request.signal, {
               release: true,
             });
             return {
@@ -187,26 +190,14 @@ export function createInProcessTransport(served: readonly Served[], options: InP
           }
         },
       });
-      const message = {
-        [Symbol.asyncIterator]: () => {
-          const inner = response.message[Symbol.asyncIterator]();
-          return {
-            next: () => inner.next(),
-            return: () => {
-              left.abort(new ConnectError("the reader left", Code.Canceled));
-              return Promise.resolve({ done: true, value: undefined });
-            },
-          };
-        },
-      };
-      return { ...response, message } as unknown as StreamResponse<I, O>;
+      return response as unknown as StreamResponse<I, O>;
     },
   };
 }
 
 /** A reply of its own for the caller, complete even when the handler returned a part. */
 function copyOut(schema: DescMessage, reply: Message): Message {
-  return reply.$typeName === schema.typeName ? clone(schema, reply) : create(schema, reply);
+  return clone(schema, create(schema, reply));
 }
 
 async function invoke(

@@ -12,7 +12,7 @@ import { createMethodUrl } from "@connectrpc/connect/protocol";
 import { policy as policyOption, type Policy } from "../../gen/muin/platform/v1/options_pb.ts";
 import type { Served } from "../app/define-service.ts";
 import { MuinError } from "../errors/muin-error.ts";
-import { createValidatorFactory, type Validate } from "./validate.ts";
+import { createValidate, type Validate } from "./validate.ts";
 
 /** A unary handler, its types erased. */
 export type UnaryHandler = (request: Message, context: HandlerContext) => Promise<Message> | Message;
@@ -49,7 +49,6 @@ export interface MethodPlan {
  */
 export function planMethods(served: readonly Served[], policy?: Policy): ReadonlyMap<string, MethodPlan> {
   const plans = new Map<string, MethodPlan>();
-  const validatorOf = createValidatorFactory();
   for (const { service, impl, hot } of served) {
     for (const method of service.methods) {
       const path = createMethodUrl("/", method);
@@ -60,7 +59,7 @@ export function planMethods(served: readonly Served[], policy?: Policy): Readonl
       }
       const implementation = (impl as Readonly<Record<string, AnyHandler>>)[method.localName];
       if (implementation === undefined) throw new Error(`${service.typeName}.${method.name} has no implementation`);
-      const validate = validatorOf(method.input, isHot);
+      const validate = createValidate(method.input, isHot);
       plans.set(path, {
         method,
         path,

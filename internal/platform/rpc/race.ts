@@ -18,8 +18,8 @@ export function race<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
 }
 
 /**
- * Yields what `source` yields until `signal` is aborted, then throws. `release` runs the source's `return` at its end whatever
- * happens, without waiting for a `next` that hangs.
+ * Yields what `source` yields until `signal` is aborted, then throws. With `release`, the source's `return` runs at the abort
+ * and when the reader leaves, even while nobody reads, and without waiting for a `next` that hangs.
  */
 export function raceIterable<T>(
   source: AsyncIterable<T>,
@@ -30,12 +30,16 @@ export function raceIterable<T>(
     [Symbol.asyncIterator]: () => {
       const inner = source[Symbol.asyncIterator]();
       const release = (): void => {
+        signal.removeEventListener("abort", release);
         if (options.release) inner.return?.().catch(() => undefined); // Its failure has nobody left to hear it.
       };
+      if (options.release) signal.addEventListener("abort", release, { once: true });
       return {
         next: async () => {
           try {
-            return await race(inner.next(), signal);
+            const result = await race(inner.next(), signal);
+            if (result.done === true) signal.removeEventListener("abort", release);
+            return result;
           } catch (error) {
             release();
             throw error;
