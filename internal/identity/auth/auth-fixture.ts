@@ -18,7 +18,7 @@ import { anonymous, callerKey, type Caller } from "../../platform/identity/calle
 import { migrate } from "../../platform/postgres/migrate.ts";
 import { openDatabase, type OpenDatabase } from "../../platform/postgres/open-database.ts";
 import { createErrorMapper, errorDomain, reasonOf } from "../../platform/rpc/map-error.ts";
-import { createValidatorFactory } from "../../platform/rpc/validate.ts";
+import { createValidate } from "../../platform/rpc/validate.ts";
 import { createMetrics } from "../../platform/telemetry/create-metrics.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";
 import { sharedPostgres } from "../../platform/testing/postgres.ts";
@@ -66,7 +66,6 @@ export interface AuthFixture extends AsyncDisposable {
 const registry = createRegistry(...published);
 const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => silent };
 
-const validateAs = createValidatorFactory();
 const mapper = createErrorMapper(errorDomain);
 
 /** The cheapest parameters that Argon2 takes: the tests count computations, not their time. */
@@ -143,7 +142,7 @@ export function clientOf<S extends DescService>(parts: readonly ServicePart[], s
     request.contextValues.set(callerKey, from.caller ?? anonymous);
     request.contextValues.set(addressKey, from.address ?? "192.0.2.1");
     try {
-      if (!request.stream) validateAs(request.method.input, false)(request.message);
+      if (!request.stream) createValidate(request.method.input, false)(request.message);
       return await next(request);
     } catch (error) {
       throw mapper.map(error).error;
