@@ -1,0 +1,266 @@
+import { describe, expect, test } from "bun:test";
+import { eventually } from "../../platform/testing/eventually.ts";
+import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
+import { add, broken, caught, type CountFixture, openCounts } from "./count-fixture.ts";
+import { startLossyProxy } from "./lossy-proxy.ts";
+import { isApplied, writeBatchLua } from "./write-batch.ts";
+
+/** Value, revision and sum of the events of a Count, which must agree. */
+async function settled(
+  counts: CountFixture,
+  countId: string,
+): Promise<{ value: number; revision: number; sum: number }> {
+  const [read] = await counts.states.read([countId]);
+  const own = (await counts.outbox()).filter((change) => change.countId === countId);
+  expect(own.map(({ revision }) => revision)).toEqual(own.map((_, place) => place + 1));
+  return {
+    value: read?.record?.value ?? Number.NaN,
+    revision: read?.record?.revision ?? Number.NaN,
+    sum: Number(own.reduce((sum, { delta }) => sum + delta, 0n)),
+  };
+}
+
+async function checkLostReplies(redis: TestRedis, countId: string, lua?: string): Promise<void> {
+  using proxy = startLossyProxy(redis.port);
+  const url = redis.url.replace(`:${redis.port}`, `:${proxy.port}`);
+  await using counts = await openCounts(url, lua === undefined ? {} : { lua });
+  await counts.seed(countId);
+  for (let number = 1; number <= 5; number += 1) {
+    proxy.loseNextReply();
+    expect(await counts.write([add(countId, 1)])).toMatchObject([{ outcome: "applied", value: number }]);
+  }
+  expect(proxy.lost()).toBe(5);
+  expect(await settled(counts, countId)).toEqual({ value: 5, revision: 6, sum: 5 });
+}
+
+describe("a connection cut between execution and reply", () => {
+  test("applies once and reports truly", async () => {
+    await using redis = await startRedis();
+    await checkLostReplies(redis, "a");
+    await caught(() =>
+      checkLostReplies(redis, "b", broken(writeBatchLua, "if memory[place + 2] == sequence then", "if false then")),
+    );
+  });
+});
+
+describe("Redis killed under load", () => {
+  test("loses nothing acknowledged and applies nothing twice, three times over", async () => {
+    await using redis = await startRedis();
+    await using counts = await openCounts(redis.url);
+    const ids = Array.from({ length: 8 }, (_, place) => `count.${place}`);
+    await counts.seed(...ids);
+    const acknowledged = new Map<string, number>();
+    const unknown = new Map<string, number>();
+    const load = { isOver: false };
+    const callers = Array.from({ length: 32 }, async (_, caller) => {
+      const countId = ids[caller % ids.length] as string;
+      while (!load.isOver) {
+        try {
+          const outcomes = await counts.write([add(countId, 1)]);
+          acknowledged.set(countId, (acknowledged.get(countId) ?? 0) + outcomes.filter(isApplied).length);
+        } catch (error) {
+          expect(error).toMatchObject({ code: "unavailable", reason: "OUTCOME_UNKNOWN" });
+          unknown.set(countId, (unknown.get(countId) ?? 0) + 1);
+        }
+      }
+    });
+    const total = () => [...acknowledged.values()].reduce((sum, count) => sum + count, 0);
+    for (let kill = 0; kill < 3; kill += 1) {
+      const before = total();
+      await eventually(() => expect(total()).toBeGreaterThan(before + 200));
+      await redis.kill("SIGKILL");
+      await redis.restart();
+    }
+    const before = total();
+    await eventually(() => expect(total()).toBeGreaterThan(before + 200));
+    load.isOver = true;
+    await Promise.all(callers);
+    // Every batch was resolved: the store came back well within the time that batches are repeated for.
+    expect(unknown).toEqual(new Map());
+    for (const countId of ids) {
+      const count = acknowledged.get(countId) as number;
+      expect(await settled(counts, countId)).toEqual({ value: count, revision: count + 1, sum: count });
+    }
+  });
+});
+
+describe("Redis stopped and resumed", () => {
+  test("answers by the deadline that the outcome is unknown, and goes on", async () => {
+    await using redis = await startRedis();
+    await using counts = await openCounts(redis.url);
+    await counts.seed("a");
+    await counts.write([add("a", 1)]);
+    await redis.kill("SIGSTOP");
+    const beginMs = performance.now();
+    const late = await counts.write([add("a", 1)], 300).catch((error: unknown) => error);
+    expect(performance.now() - beginMs).toBeLessThan(1000);
+    await redis.kill("SIGCONT");
+    expect(late).toMatchObject({ code: "unavailable", reason: "OUTCOME_UNKNOWN" });
+    // The batch went on without its caller: it is applied once, before the next.
+    expect(await counts.write([add("a", 1)])).toMatchObject([{ outcome: "applied", value: 3 }]);
+    expect(await settled(counts, "a")).toEqual({ value: 3, revision: 4, sum: 3 });
+  });
+});
+
+describe("Redis away", () => {
+  test("answers within the deadline that nothing was applied, and recovers by itself", async () => {
+    await using redis = await startRedis();
+    await using counts = await openCounts(redis.url);
+    await counts.seed("a");
+    await counts.write([add("a", 1)]);
+    await redis.kill("SIGKILL");
+    await eventually(() => expect(counts.writer.obstacle()).toBeDefined());
+    const beginMs = performance.now();
+    const refused = await counts.write([add("a", 1)], 300).catch((error: unknown) => error);
+    expect(performance.now() - beginMs).toBeLessThan(1000);
+    expect(refused).toMatchObject({ code: "unavailable", reason: "STORE_UNAVAILABLE" });
+    const waiting = counts.write([add("a", 1)]);
+    await redis.restart();
+    expect(await waiting).toMatchObject([{ outcome: "applied", value: 2 }]);
+    await eventually(() => expect(counts.writer.obstacle()).toBeUndefined());
+    expect(await settled(counts, "a")).toEqual({ value: 2, revision: 3, sum: 2 });
+  });
+
+  test("starts, refuses, and is ready once it is there", async () => {
+    await using redis = await startRedis();
+    await redis.kill("SIGKILL");
+    await using counts = await openCounts(redis.url);
+    expect(counts.writer.obstacle()).toBe("the counts store is not reachable");
+    expect(counts.write([add("a", 1)], 100)).rejects.toMatchObject({ reason: "STORE_UNAVAILABLE" });
+    await redis.restart();
+    await eventually(() => expect(counts.writer.obstacle()).toBeUndefined());
+    expect(await counts.write([add("a", 1)])).toEqual([{ outcome: "not_found" }]);
+  });
+});
+
+describe("a store that forgot the writer", () => {
+  test("is written to under a new name, once", async () => {
+    await using redis = await startRedis();
+    await using counts = await openCounts(redis.url, { limits: { shards: 1 } });
+    await counts.seed("a");
+    await counts.write([add("a", 1)]);
+    const [memory] = await counts.store.client.keys("count:{0}:writer:*");
+    await counts.store.client.unlink(memory as string);
+    expect(await counts.write([add("a", 1)])).toMatchObject([{ outcome: "applied", value: 2 }]);
+    expect(await settled(counts, "a")).toEqual({ value: 2, revision: 3, sum: 2 });
+  });
+});
+
+async function checkQueueBound(queueWritesMax: number): Promise<void> {
+  await using redis = await startRedis();
+  await using counts = await openCounts(redis.url, { limits: { shards: 1, queueWritesMax } });
+  await counts.seed("a");
+  await counts.write([add("a", 1)]);
+  const sent = await Promise.allSettled(Array.from({ length: 200 }, () => counts.write([add("a", 1)])));
+  const refused = sent.filter(({ status }) => status === "rejected") as PromiseRejectedResult[];
+  expect(refused).toHaveLength(100);
+  for (const { reason } of refused) {
+    expect(reason).toMatchObject({ code: "resource_exhausted", reason: "OVERLOADED", retryAfterMs: 250 });
+  }
+  expect(await settled(counts, "a")).toEqual({ value: 101, revision: 102, sum: 101 });
+}
+
+describe("a full queue", () => {
+  test("refuses what is beyond its bound", async () => {
+    await checkQueueBound(100);
+    await caught(() => checkQueueBound(1000));
+  });
+});
+
+async function checkDelete(lua?: string): Promise<void> {
+  await using redis = await startRedis();
+  await using counts = await openCounts(redis.url, lua === undefined ? {} : { lua });
+  await counts.seed("a");
+  let isDeleted = false;
+  let applied = 0;
+  let late = 0;
+  const writers = Array.from({ length: 16 }, async () => {
+    for (let refused = 0; refused < 5;) {
+      const beganAfter = isDeleted;
+      const [outcome] = await counts.write([add("a", 1)]);
+      if (outcome?.outcome !== "applied") {
+        expect(outcome).toEqual({ outcome: "deleted" });
+        refused += 1;
+      } else {
+        applied += 1;
+        if (beganAfter) late += 1;
+        if (late > 100) break; // Nobody refuses any more.
+      }
+    }
+  });
+  await eventually(() => expect(applied).toBeGreaterThan(200));
+  await counts.states.remove({ countId: "a", infoRevision: 2 });
+  isDeleted = true;
+  await Promise.all(writers);
+  expect(late).toBe(0);
+  expect(await settled(counts, "a")).toEqual({ value: applied, revision: applied + 1, sum: applied });
+}
+
+describe("a delete racing increments", () => {
+  test("lets none through once it has answered", async () => {
+    await checkDelete();
+    await caught(() => checkDelete(broken(writeBatchLua, "elseif states[at] ~= 1 then", "elseif not states[at] then")));
+  });
+});
+
+describe("stopping", () => {
+  test("finishes what was taken and takes no more", async () => {
+    await using redis = await startRedis();
+    await using counts = await openCounts(redis.url);
+    await counts.seed("a");
+    const taken = Array.from({ length: 50 }, () => counts.write([add("a", 1)]));
+    const stopped = counts.writer.stop();
+    expect(counts.write([add("a", 1)])).rejects.toMatchObject({ code: "unavailable", reason: "SHUTTING_DOWN" });
+    expect((await Promise.all(taken)).flat().filter(isApplied)).toHaveLength(50);
+    await stopped;
+  });
+});
+
+/** Whether each reply to a write came after an fdatasync that came after the write was read, as strace saw it. */
+async function checkFsync(appendfsync: "always" | "everysec"): Promise<void> {
+  await using redis = await startRedis({ appendfsync });
+  await using counts = await openCounts(redis.url, { limits: { shards: 1 } });
+  await counts.seed("a");
+  await counts.write([add("a", 1)]);
+  const trace = `${redis.dir}/strace.txt`;
+  await using strace = Bun.spawn(
+    ["strace", "-f", "-p", redis.pid.toString(), "-e", "trace=read,write,writev,fdatasync", "-s", "64", "-o", trace],
+    { stdout: "ignore", stderr: "pipe" },
+  );
+  // It says so once it is attached.
+  await strace.stderr.getReader().read();
+  for (let number = 0; number < 20; number += 1) await counts.write([add("a", 1)]);
+  await counts.store.client.ping();
+  const lines = await eventually(async () => {
+    const text = await Bun.file(trace).text();
+    expect(text).toContain("+PONG");
+    return text.split("\n");
+  });
+  strace.kill("SIGINT");
+  await strace.exited;
+  let isSynced = true;
+  let replies = 0;
+  for (const line of lines) {
+    if (/ read\(.*evalsha/i.test(line)) isSynced = false;
+    if (/ fdatasync\(\d+\)\s+= 0/.test(line) || /fdatasync resumed.*= 0/.test(line)) isSynced = true;
+    // The reply to a batch is a bulk string; the append-only file begins with "*" or "#".
+    if (/ write(v)?\(\d+, .*"\$\d+\\r\\n/.test(line)) {
+      replies += 1;
+      expect(isSynced).toBe(true);
+    }
+  }
+  expect(replies).toBeGreaterThanOrEqual(20);
+}
+
+const strace = Bun.which("strace");
+if (strace === null && process.env["CI"] === undefined) console.log("skipped: strace is not installed");
+
+describe("durability", () => {
+  test.skipIf(strace === null && process.env["CI"] === undefined)(
+    "each write is on disk before its reply, and not with appendfsync everysec",
+    async () => {
+      await checkFsync("always");
+      await caught(() => checkFsync("everysec"));
+    },
+  );
+});

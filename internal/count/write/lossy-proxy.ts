@@ -1,0 +1,70 @@
+import type { Socket } from "bun";
+
+/** A TCP proxy on loopback in front of a server, for tests. */
+export interface LossyProxy extends Disposable {
+  readonly port: number;
+  /** The next reply is thrown away and its connection cut: what was asked has been done, and nobody hears of it. */
+  loseNextReply(): void;
+  /** Replies lost so far. */
+  lost(): number;
+}
+
+interface Side {
+  peer: Socket<Side> | undefined;
+  /** Bytes that came before the peer was there. */
+  early: Buffer[];
+}
+
+/** Starts a proxy to `port`. */
+export function startLossyProxy(port: number): LossyProxy {
+  let isArmed = false;
+  let lost = 0;
+  const listener = Bun.listen<Side>({
+    hostname: "127.0.0.1",
+    port: 0,
+    socket: {
+      open: (client) => {
+        client.data = { peer: undefined, early: [] };
+        void Bun.connect<Side>({
+          hostname: "127.0.0.1",
+          port,
+          data: { peer: client, early: [] },
+          socket: {
+            open: (server) => {
+              client.data.peer = server;
+              for (const bytes of client.data.early) server.write(bytes);
+            },
+            data: (server, bytes) => {
+              if (isArmed) {
+                isArmed = false;
+                lost += 1;
+                server.end();
+                client.end();
+                return;
+              }
+              client.write(bytes);
+            },
+            close: () => {
+              client.end();
+            },
+          },
+        }).catch(() => client.end());
+      },
+      data: (client, bytes) => {
+        if (client.data.peer === undefined) client.data.early.push(bytes);
+        else client.data.peer.write(bytes);
+      },
+      close: (client) => {
+        client.data.peer?.end();
+      },
+    },
+  });
+  return {
+    port: listener.port,
+    loseNextReply: () => {
+      isArmed = true;
+    },
+    lost: () => lost,
+    [Symbol.dispose]: () => listener.stop(true),
+  };
+}
