@@ -8,6 +8,7 @@ import {
   type Interceptor,
 } from "@connectrpc/connect";
 import postgres, { type Sql } from "postgres";
+import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import type { Extra, Served, ServicePart } from "../../platform/app/define-service.ts";
 import { systemClock, type Clock } from "../../platform/clock/clock.ts";
 import { systemRandom } from "../../platform/clock/random.ts";
@@ -17,7 +18,7 @@ import { addressKey } from "../../platform/identity/address.ts";
 import { anonymous, callerKey, type Caller } from "../../platform/identity/caller.ts";
 import { migrate } from "../../platform/postgres/migrate.ts";
 import { openDatabase, type OpenDatabase } from "../../platform/postgres/open-database.ts";
-import { createErrorMapper, errorDomain, reasonOf } from "../../platform/rpc/map-error.ts";
+import { createErrorMapper, errorDomain } from "../../platform/rpc/map-error.ts";
 import { createValidate } from "../../platform/rpc/validate.ts";
 import { createMetrics } from "../../platform/telemetry/create-metrics.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";
@@ -185,7 +186,7 @@ export async function outcomeOf(call: Promise<unknown>): Promise<string> {
     return "done";
   } catch (error) {
     const failure = ConnectError.from(error);
-    return `${Code[failure.code]} ${reasonOf(failure) ?? ""}`;
+    return `${Code[failure.code]} ${failure.findDetails(ErrorInfoSchema)[0]?.reason ?? ""}`;
   }
 }
 
