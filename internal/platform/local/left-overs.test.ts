@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import { copyFile, mkdtemp, rm } from "node:fs/promises";
+import { copyFile, mkdtemp, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
@@ -131,7 +131,7 @@ describe("after kill -9 of Muin", () => {
 });
 
 describe("what counts as a left-over", () => {
-  test("the program's name and the working directory together", async () => {
+  test("the program's name and the working directory together, whatever links lead there", async () => {
     const folder = await mkdtemp(join(tmpdir(), "muin-place-"));
     const elsewhere = await mkdtemp(join(tmpdir(), "muin-place-"));
     const program = join(elsewhere, "our-server");
@@ -140,8 +140,10 @@ describe("what counts as a left-over", () => {
     const otherPlace = spawnIn(elsewhere, program);
     const otherProgram = spawnIn(folder, "/bin/sleep");
     try {
+      const link = join(elsewhere, "link");
+      await symlink(folder, link);
       const options = {
-        folder,
+        folder: link,
         programs: ["our-server"],
         signal: "SIGTERM",
         clock: systemClock,

@@ -1,7 +1,8 @@
-import { readdir, readFile, readlink } from "node:fs/promises";
+import { readdir, readFile, readlink, realpath } from "node:fs/promises";
 import { basename } from "node:path";
 import type { Clock } from "../clock/clock.ts";
 import type { Logger } from "../telemetry/logger.ts";
+import { exists } from "./files.ts";
 
 /** A left-over gets the signal so often, since Redis forgets one at times, and so long to end each time; then SIGKILL. */
 const SIGNALS_MAX = 5;
@@ -27,7 +28,9 @@ export async function endLeftOvers(options: {
   readonly clock: Clock;
   readonly log: Logger;
 }): Promise<number> {
-  const { folder, programs, clock, log } = options;
+  const { programs, clock, log } = options;
+  if (!(await exists(options.folder))) return 0;
+  const folder = await realpath(options.folder); // As the kernel names it: the path given may go through links.
   const found = await find(folder, programs);
   if (found.length === 0) return 0;
   const pids = new Set(found.map((facts) => facts.pid));

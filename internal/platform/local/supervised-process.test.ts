@@ -18,7 +18,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 /** Ready once the script has made the file "ready"; jitter at its largest, so that pauses are exact. */
 function supervise(
   script: string,
-  options: { clock?: Clock; stopMsMax?: number; logFile?: string } = {},
+  options: { clock?: Clock; stopMsMax?: number; logFile?: string; probe?: () => Promise<void> } = {},
 ): SupervisedProcess {
   return createSupervisedProcess({
     name: "server",
@@ -26,7 +26,7 @@ function supervise(
       await rm(join(folder, "ready"), { force: true });
       return { argv: ["sh", "-c", script], folder, env: { PATH: "/usr/bin:/bin" }, user: undefined };
     },
-    probe: async () => void (await stat(join(folder, "ready"))),
+    probe: options.probe ?? (async () => void (await stat(join(folder, "ready")))),
     logFile: options.logFile ?? join(folder, "server.log"),
     stopSignals: ["SIGTERM"],
     stopMsMax: options.stopMsMax ?? 10_000,
@@ -56,6 +56,12 @@ describe("a supervised process", () => {
     expect(await server.start().catch(String)).toBe("Error: server does not start: exit code 3: no room");
     expect(pauses).toEqual([100, 200, 400, 800]);
     expect(server.status()).toMatchObject({ state: "stopped", pid: undefined, restarts: 0 });
+    await server.stop();
+  });
+
+  test("that ends while it is asked is given up as well, though the question stays open", async () => {
+    const server = supervise("exit 3", { clock: hurriedClock([]), probe: () => new Promise<void>(() => undefined) });
+    expect(await server.start().catch(String)).toBe("Error: server does not start: exit code 3");
     await server.stop();
   });
 

@@ -16,6 +16,8 @@ const FIRST_STARTS_MAX = 5;
 const FIRST_ANSWER_MS_MAX = 120_000;
 /** Pause between two questions whether it answers. */
 const PROBE_MS = 25;
+/** Time for one answer. */
+const PROBE_MS_MAX = 15_000;
 /** How often the length of the log is looked at. */
 const LOG_CHECK_MS = 30_000;
 /** Lines of the log that say why a server ended. */
@@ -37,7 +39,7 @@ export interface SupervisedProcessOptions {
   readonly name: string;
   /** Called before every start; the server has answered before if `again`. */
   readonly prepare: (again: boolean) => Promise<ProcessPlan>;
-  /** Resolves when the server answers, rejects when it does not; takes at most a few seconds. */
+  /** Resolves when the server answers, rejects when it does not. */
   readonly probe: () => Promise<void>;
   /** The server's output goes here. */
   readonly logFile: string;
@@ -129,7 +131,7 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
     const endAt = clock.monotonic() + FIRST_ANSWER_MS_MAX;
     while (!hasEnded(current) && !stopping.signal.aborted) {
       try {
-        await options.probe();
+        await probeOnce(current);
         if (!hasEnded(current)) return true;
       } catch (error) {
         if (!again && clock.monotonic() > endAt) {
@@ -141,6 +143,20 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
       await Promise.race([clock.sleep(PROBE_MS), current.exited]);
     }
     return false;
+  };
+
+  /** One question: rejects when the process ends or lets us wait. */
+  const probeOnce = async (current: Bun.Subprocess): Promise<void> => {
+    const patience = new AbortController();
+    try {
+      await Promise.race([
+        options.probe(),
+        current.exited.then(noAnswer),
+        clock.sleep(PROBE_MS_MAX, patience.signal).then(noAnswer),
+      ]);
+    } finally {
+      patience.abort();
+    }
   };
 
   const keepRunning = async (onReady: () => void, onGivenUp: (error: Error) => void): Promise<void> => {
@@ -227,6 +243,10 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
         state = "stopped";
       })()),
   };
+}
+
+function noAnswer(): never {
+  throw new Error("no answer");
 }
 
 function hasEnded(child: Bun.Subprocess): boolean {
