@@ -102,11 +102,12 @@ test("a stream's deadline and its handler's error reach the reader", async () =>
   expect(await failure(Array.fromAsync(client.stream({ name: "INVALID" })))).toBe(Code.InvalidArgument);
 });
 
+async function* requests(): AsyncIterable<{ name: string }> {
+  yield { name: "a" };
+  yield { name: "b" };
+}
+
 test("streams of requests", async () => {
-  const requests = async function* requests() {
-    yield { name: "a" };
-    yield { name: "b" };
-  };
   expect(await client.collect(requests())).toMatchObject({ name: "b", amount: 2n });
   const replies = await Array.fromAsync(client.chat(requests()));
   expect(replies.map(({ name }) => name)).toEqual(["a", "b"]);

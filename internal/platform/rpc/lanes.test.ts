@@ -1,5 +1,14 @@
-import { create, createRegistry, fromJson, toJson, type JsonObject, type MessageInitShape } from "@bufbuild/protobuf";
-import { ConnectError, createClient, type Client, type Transport } from "@connectrpc/connect";
+import {
+  create,
+  createRegistry,
+  fromBinary,
+  fromJson,
+  toBinary,
+  toJson,
+  type JsonObject,
+  type MessageInitShape,
+} from "@bufbuild/protobuf";
+import { Code, ConnectError, createClient, type Client, type Transport } from "@connectrpc/connect";
 import {
   compressionGzip,
   createConnectTransport,
@@ -7,11 +16,16 @@ import {
   createGrpcWebTransport,
 } from "@connectrpc/connect-node";
 import { codeFromString, codeToString } from "@connectrpc/connect/protocol-connect";
+import type { FileSink } from "bun";
+import { createInterface } from "node:readline";
+import { join } from "node:path";
+import { Readable } from "node:stream";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
+import { StatusSchema } from "../../gen/google/rpc/status_pb.ts";
 import { createInProcessTransport } from "./in-process.ts";
 import { createRpcServer, type RpcAddresses, type RpcServer } from "./server.ts";
-import { PartSchema, ProbeResponseSchema, ProbeService, type ProbeRequestSchema } from "./testdata/probe_pb.ts";
+import { PartSchema, ProbeResponseSchema, ProbeRequestSchema, ProbeService } from "./testdata/probe_pb.ts";
 import {
   createProbeService,
   probeAuthenticator,
@@ -161,6 +175,43 @@ const inProcess: Lane = async (call) => {
   }
 };
 
+/** The foreign client's process and what it has answered that nobody has read yet. */
+let foreignClient: { stdin: FileSink; answers: AsyncIterator<string>; kill(): void } | undefined;
+afterAll(() => foreignClient?.kill());
+
+async function foreign(call: Call): Promise<Outcome> {
+  if (foreignClient === undefined) {
+    const child = Bun.spawn([node!, join(import.meta.dir, "testdata/foreign-client.mjs"), addresses.grpc], {
+      stdio: ["pipe", "pipe", "inherit"],
+    });
+    const answers = createInterface({ input: Readable.fromWeb(child.stdout as never) })[Symbol.asyncIterator]();
+    foreignClient = { stdin: child.stdin, answers, kill: () => child.kill() };
+  }
+  const request = create(ProbeRequestSchema, call.request ?? { name: "a" });
+  const body = Buffer.from(toBinary(ProbeRequestSchema, request)).toString("base64");
+  const path = `/muin.probe.v1.ProbeService/${call.method === "lawless" ? "Lawless" : "Slow"}`;
+  void foreignClient.stdin.write(`${JSON.stringify({ path, headers: headersOf(call), body })}\n`);
+  await foreignClient.stdin.flush();
+  const answer = JSON.parse((await foreignClient.answers.next()).value as string) as {
+    code: number;
+    status?: string;
+    body?: string;
+    header: string | null;
+    trailer: string | null;
+  };
+  if (answer.body !== undefined) {
+    const reply = fromBinary(ProbeResponseSchema, Buffer.from(answer.body, "base64"));
+    const { header, trailer } = answer;
+    return { code: "ok", reply: toJson(ProbeResponseSchema, reply, { registry }), header, trailer };
+  }
+  const status = fromBinary(StatusSchema, Buffer.from(answer.status!, "base64"));
+  expect(status.code).toBe(answer.code);
+  const code = Object.values(Code).find((each) => Number(each) === status.code);
+  const error = new ConnectError(status.message, code as Code);
+  for (const { typeUrl, value } of status.details) error.details.push({ type: typeUrl.split("/")[1]!, value });
+  return outcomeOfError(error);
+}
+
 const connect = (options: Partial<Parameters<typeof createConnectTransport>[0]>) => () =>
   createConnectTransport({
     baseUrl: addresses.http,
@@ -169,7 +220,7 @@ const connect = (options: Partial<Parameters<typeof createConnectTransport>[0]>)
     ...options,
   } as Parameters<typeof createConnectTransport>[0]);
 
-const lanes: readonly [name: string, lane: Lane][] = [
+const lanes: [name: string, lane: Lane][] = [
   ["Connect binary, fast", byClient("fast", connect({}))],
   ["Connect JSON, fast", byClient("fast", connect({ useBinaryFormat: false }))],
   ["Connect binary over HTTP/2, fast", byClient("fast", connect({ httpVersion: "2" }))],
@@ -184,6 +235,14 @@ const lanes: readonly [name: string, lane: Lane][] = [
   ["REST", rest],
   ["in process", inProcess],
 ];
+
+const node = Bun.which("node");
+if (node === null) {
+  if (process.env["CI"] !== undefined) throw new Error("there is no node on PATH for the foreign gRPC client");
+  console.log("gRPC from Node: skipped: there is no node on PATH");
+} else {
+  lanes.push(["gRPC from @grpc/grpc-js under Node", foreign]);
+}
 
 const timeoutHeaders = { "connect-timeout-ms": "60", "grpc-timeout": "60m" };
 const cases: readonly [name: string, call: Call, outcome: Outcome][] = [

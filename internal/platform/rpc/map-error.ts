@@ -120,11 +120,6 @@ const protocolReasons: Partial<Record<Code, string>> = {
   [Code.ResourceExhausted]: "MESSAGE_TOO_LARGE",
 };
 
-/** The reason in an error's ErrorInfo; `undefined` when it has none. */
-export function reasonOf(error: ConnectError): string | undefined {
-  return error.findDetails(ErrorInfoSchema)[0]?.reason;
-}
-
 function hasReason(error: ConnectError): boolean {
   return error.details.some((detail) =>
     "desc" in detail ? detail.desc.typeName === ErrorInfoSchema.typeName : detail.type === ErrorInfoSchema.typeName,

@@ -3,7 +3,7 @@ import { validate } from "./testdata/validate-openapi.ts";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { parsePathTemplate } from "./path-template.ts";
 import { createRestRouter } from "./rest-router.ts";
-import { LookResponseSchema } from "./testdata/probe_pb.ts";
+import { ColourSchema, LookResponseSchema, NestedSchema } from "./testdata/probe_pb.ts";
 import { startProbeServer, type ProbeServer } from "./testdata/start-probe-server.ts";
 
 let server: ProbeServer;
@@ -98,8 +98,9 @@ test("a reply shows its zeros, and response_body names a part of it", async () =
   });
 });
 
+const probe = (init: RequestInit) => get("/api/v1/probes/a", { method: "POST", ...init });
+
 test("no body, a body in gzip, and bodies that are not taken", async () => {
-  const probe = (init: RequestInit) => get("/api/v1/probes/a", { method: "POST", ...init });
   expect((await probe({ headers: { authorization: "Bearer good" } })).status).toBe(200);
   const gzip = { ...headers, "content-encoding": "gzip" };
   expect((await probe({ headers: gzip, body: Bun.gzipSync(`{"amount":2}`) })).body).toMatchObject({ amount: "2" });
@@ -156,6 +157,8 @@ describe("path templates", () => {
 test("OpenAPI is valid and tells paths, bodies, errors and who may call", async () => {
   const { body } = await get("/openapi.json");
   expect(await validate(body)).toEqual({ valid: true });
+  const schemas = Object.keys((body["components"] as { schemas: JsonObject }).schemas);
+  expect(schemas).toEqual(expect.arrayContaining([NestedSchema.typeName, ColourSchema.typeName]));
   const paths = body["paths"] as Record<string, Record<string, JsonObject>>;
   expect(Object.keys(paths)).toContain("/api/v1/deep/shelves/{nested.name.1}/books/{nested.name.3}");
   const fast = paths["/api/v1/probes/{name}"]!["post"]!;

@@ -22,6 +22,10 @@ const codeOf = (work: Promise<unknown>): Promise<Code | undefined> =>
     (error: unknown) => ConnectError.from(error).code,
   );
 
+async function* requests(...names: string[]): AsyncIterable<{ name: string }> {
+  for (const name of names) yield { name };
+}
+
 describe("load", () => {
   test("calls beyond the limit are refused in every lane and told when to come again; room comes back", async () => {
     await using server = await startProbeServer({ limits: { callsInFlightMax: 3 } });
@@ -70,9 +74,6 @@ describe("streams", () => {
   test("every kind of stream works over gRPC, and each message is validated", async () => {
     await using server = await startProbeServer();
     const client = createClient(ProbeService, overGrpc(server));
-    const requests = async function* requests(...names: string[]) {
-      for (const name of names) yield { name };
-    };
     expect(await client.collect(requests("a", "b"), { headers })).toMatchObject({ name: "b", amount: 2n });
     expect((await Array.fromAsync(client.chat(requests("a", "b"), { headers }))).map(({ name }) => name)).toEqual([
       "a",
@@ -168,8 +169,8 @@ test("pages are served, and pages of other origins may call only when they are l
       method: "OPTIONS",
       headers: { origin, "access-control-request-method": "POST" },
     });
-  const let_ = await preflight("https://console.example");
-  expect([let_.status, let_.headers.get("access-control-allow-origin")]).toEqual([204, "https://console.example"]);
+  const known = await preflight("https://console.example");
+  expect([known.status, known.headers.get("access-control-allow-origin")]).toEqual([204, "https://console.example"]);
   const other = await preflight("https://evil.example");
   expect([other.status, other.headers.get("access-control-allow-origin")]).toEqual([403, null]);
   const local = await startProbeServer();
