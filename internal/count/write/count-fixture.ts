@@ -1,5 +1,10 @@
+import { CountsChangedSchema } from "../../gen/muin/count/v1/count_value_events_pb.ts";
+import type { Component } from "../../platform/app/component.ts";
 import { systemClock } from "../../platform/clock/clock.ts";
 import { systemRandom } from "../../platform/clock/random.ts";
+import type { EventBus } from "../../platform/events/event-bus.ts";
+import { createRedisEventBus } from "../../platform/events/redis-event-bus.ts";
+import { topicsOf } from "../../platform/events/topics.ts";
 import { openRedis } from "../../platform/redis/open-redis.ts";
 import type { RedisStore } from "../../platform/redis/redis-store.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";
@@ -115,4 +120,18 @@ export async function caught(check: () => Promise<void>): Promise<void> {
     throw new Error("the mutant broke the test instead of failing it", { cause: error });
   }
   throw new Error("the mutant was not noticed");
+}
+
+/** A bus for changes of Counts on the Redis at `url`. */
+export function openBus(url: string, instance: string): EventBus & Component {
+  return createRedisEventBus({
+    url,
+    partitions: 4,
+    instance,
+    clock: systemClock,
+    random: systemRandom,
+    log: silent,
+    metrics: createMetrics(),
+    topics: topicsOf([CountsChangedSchema]),
+  });
 }
