@@ -7,7 +7,7 @@ import { Redis } from "ioredis";
 import postgres from "postgres";
 import { systemClock } from "../clock/clock.ts";
 import { eventually } from "../testing/eventually.ts";
-import { silentLog, startLocalStores, startStoresProcess } from "../testing/local-stores.ts";
+import { endStores, silentLog, startLocalStores, startStoresProcess } from "../testing/local-stores.ts";
 import { endLeftOvers } from "./left-overs.ts";
 
 /** A second start must be ready within this. */
@@ -22,6 +22,7 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
+  await endStores(path);
   await rm(join(path, ".."), { recursive: true, force: true });
 });
 
