@@ -15,7 +15,10 @@ import {
 /** Values, deltas and bounds lie within +-VALUE_MAX. */
 const VALUE_MAX = BigInt(Number.MAX_SAFE_INTEGER);
 
-const COUNT_ID_PATTERN = /^[a-z0-9][a-z0-9._-]{0,127}$/;
+/** Whether a text is the id of a Count. */
+export function isCountId(text: string): boolean {
+  return /^[a-z0-9][a-z0-9._-]{0,127}$/.test(text);
+}
 
 /** What a caller may say about a Count. */
 export interface CountContent {
@@ -122,7 +125,7 @@ export function planUpdate(
   info: CountInfo,
   maskPaths: readonly string[] | undefined,
 ): Extract<Mutation, { operation: "UPDATE" }> {
-  if (!COUNT_ID_PATTERN.test(info.countId)) {
+  if (!isCountId(info.countId)) {
     throw invalidArgument([
       {
         field: "count_info.count_id",
@@ -141,7 +144,7 @@ export function planUpdate(
         field: "update_mask",
         description:
           unknown.length > 0
-            ? `${unknown.map((path) => `"${path}"`).join(", ")} cannot be updated; use ${allowed}, or "*" for all of them`
+            ? `${unknown.map((path) => `"${path}"`).join(", ")} cannot be updated; use ${allowed} (in JSON in lowerCamelCase), or "*" for all of them`
             : `"*" stands alone; use it, or some of ${allowed}`,
       },
     ]);

@@ -3,6 +3,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { CountInfoSchema, CountState } from "../../gen/muin/count/v1/count_pb.ts";
 import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
+import { eventually } from "../../platform/testing/eventually.ts";
 import { startManagement, type ManagementFixture } from "./management-fixture.ts";
 
 let service: ManagementFixture;
@@ -346,7 +347,36 @@ describe("a list", () => {
     expect(await outcomeOf(client.listCounts({ prefix: "list.", labels: ["a=b"], pageToken }))).toBe(refused);
     expect(await outcomeOf(client.listCounts({ prefix: "list.", state: CountState.DELETED, pageToken }))).toBe(refused);
     expect(await outcomeOf(client.verifyCounts({ prefix: "list.", pageToken }))).toBe(refused);
-    expect(await outcomeOf(client.listCounts({ prefix: "list.", pageToken: "nonsense" }))).toBe(refused);
+    const forged = Buffer.concat([Buffer.from(pageToken, "base64url").subarray(0, 12), Buffer.from("a\0")]);
+    for (const token of ["nonsense", `${pageToken}=`, forged.toString("base64url")]) {
+      expect(await outcomeOf(client.listCounts({ prefix: "list.", pageToken: token }))).toBe(refused);
+    }
     expect(await outcomeOf(client.listCounts({ prefix: "list.", pageSize: 3, pageToken }))).toBe("ok");
   });
+});
+
+test("with the counts store away nothing is accepted, and with CountInfoDB's server in reach all goes on when it is back", async () => {
+  await using own = await startManagement();
+  await own.client.createCount({ countId: "a" });
+  await own.redis.kill("SIGKILL");
+  const away = "Unavailable COUNTS_UNAVAILABLE";
+  await eventually(async () => expect(await outcomeOf(own.client.createCount({ countId: "b" }))).toBe(away));
+  expect(await outcomeOf(own.client.deleteCount({ countId: "a" }))).toBe(away);
+  expect(await own.info.sql`SELECT 1 FROM count_change`).toHaveLength(0);
+  expect((await own.client.listCounts({})).countInfos.map(({ countId }) => countId)).toEqual(["a"]);
+  await own.redis.restart();
+  await eventually(async () => expect(await outcomeOf(own.client.deleteCount({ countId: "a" }))).toBe("ok"));
+});
+
+test("a republish announces the present state of every Count again, at its version", async () => {
+  await using own = await startManagement();
+  await own.client.createCount({ countId: "a" });
+  await own.client.updateCount({ countInfo: { countId: "a", displayName: "x" } });
+  await own.client.createCount({ countId: "b" });
+  await own.client.deleteCount({ countId: "b" });
+  const before = await own.events();
+  const republisher = own.parts.find((part) => part.part === "republisher");
+  expect(await republisher?.republish()).toBe(2);
+  const again = (await own.events()).slice(before.length);
+  expect(again).toEqual([before[1], before[3]] as never);
 });

@@ -1,3 +1,4 @@
+import { isCountId } from "./count-info.ts";
 import { invalidPageToken } from "./errors.ts";
 
 /** Bytes of a query's hash inside a token: enough that no two queries of one caller meet by chance. */
@@ -14,7 +15,7 @@ export function afterOf(query: readonly unknown[], token: string): string {
   const bytes = Buffer.from(token, "base64url");
   const after = bytes.subarray(QUERY_HASH_BYTES).toString();
   // Encoding again refuses characters that the decoder passes over.
-  if (after === "" || pageTokenOf(query, after) !== token) throw invalidPageToken();
+  if (!isCountId(after) || pageTokenOf(query, after) !== token) throw invalidPageToken();
   return after;
 }
 

@@ -38,7 +38,7 @@ export type CountCreated = Message<"muin.count.v1.CountCreated"> & {
   countInfo?: CountInfo | undefined;
 
   /**
-   * Grows by one with every change of the metadata.
+   * Grows with every change of the metadata; numbers of refused changes are left out.
    *
    * @generated from field: int64 aggregate_version = 3;
    */
@@ -80,7 +80,7 @@ export type CountUpdated = Message<"muin.count.v1.CountUpdated"> & {
   countInfo?: CountInfo | undefined;
 
   /**
-   * Grows by one with every change of the metadata.
+   * Grows with every change of the metadata; numbers of refused changes are left out.
    *
    * @generated from field: int64 aggregate_version = 3;
    */
@@ -122,7 +122,7 @@ export type CountDeleted = Message<"muin.count.v1.CountDeleted"> & {
   countInfo?: CountInfo | undefined;
 
   /**
-   * Grows by one with every change of the metadata.
+   * Grows with every change of the metadata; numbers of refused changes are left out.
    *
    * @generated from field: int64 aggregate_version = 3;
    */
