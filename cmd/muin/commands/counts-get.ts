@@ -1,5 +1,5 @@
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { CountSchema, CountSource } from "../../../internal/gen/muin/count/v1/count_pb.ts";
 import { CountReadService } from "../../../internal/gen/muin/count/v1/count_read_service_pb.ts";
 import type { Cli } from "../cli.ts";
@@ -9,7 +9,7 @@ import { countIds, durationMs, examples, remote, type RemoteOptions } from "../o
 import { plainMessage } from "../plain-message.ts";
 
 interface GetOptions extends RemoteOptions {
-  readonly maxStaleness?: number;
+  readonly maxStaleness: number;
 }
 
 /** Registers `counts get`. */
@@ -17,21 +17,24 @@ export function registerCountsGet(counts: Command, cli: Cli): void {
   const command = remote(counts.command("get"))
     .argument("<count-id...>", "the Counts", countIds)
     .description("read Counts: up to 1000, in the order given")
-    .option("--max-staleness <time>", "how old a value may be; 0s reads the primary (default: 1s)", durationMs)
+    .addOption(
+      new Option("--max-staleness <time>", "how old a value may be; more than 0s reads caches and the replica")
+        .argParser(durationMs)
+        .default(0, "0s: what was written is seen"),
+    )
     .action(async (ids: readonly string[], options: GetOptions) => {
       const { client } = await connect(options, cli.env);
       const signal = cli.signal();
-      const staleness =
-        options.maxStaleness === undefined ? {} : { maxStaleness: durationFromMs(options.maxStaleness) };
+      const maxStaleness = durationFromMs(options.maxStaleness);
       const read = client(CountReadService);
       const [only] = ids;
       let found;
       let missing: readonly string[] = [];
       if (ids.length === 1 && only !== undefined) {
-        const { count } = await read.getCount({ countId: only, ...staleness }, { signal });
+        const { count } = await read.getCount({ countId: only, maxStaleness }, { signal });
         found = count === undefined ? [] : [count];
       } else {
-        const reply = await read.batchGetCounts({ countIds: [...ids], ...staleness }, { signal });
+        const reply = await read.batchGetCounts({ countIds: [...ids], maxStaleness }, { signal });
         found = reply.counts;
         missing = reply.missingCountIds;
       }
@@ -48,7 +51,7 @@ export function registerCountsGet(counts: Command, cli: Cli): void {
       }
       if (missing.length > 0) throw new Failure("notFound", `there is no Count ${missing.join(", ")}`);
     });
-  examples(command, "muin counts get visits", "muin counts get visits seats --max-staleness 0s --json");
+  examples(command, "muin counts get visits", "muin counts get visits seats --max-staleness 1s --json");
 }
 
 const sourceWords: Readonly<Record<number, string>> = {

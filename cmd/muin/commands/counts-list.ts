@@ -1,3 +1,4 @@
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { type Command, Option } from "commander";
 import { CountInfoSchema, CountState } from "../../../internal/gen/muin/count/v1/count_pb.ts";
 import { CountManagementService } from "../../../internal/gen/muin/count/v1/count_management_service_pb.ts";
@@ -13,6 +14,9 @@ interface ListOptions extends RemoteOptions {
   readonly state: "active" | "deleted";
   readonly limit?: number;
 }
+
+/** What was written is seen. */
+const now = durationFromMs(0);
 
 /** Counts asked for at once. */
 const pageSize = 500;
@@ -49,7 +53,7 @@ export function registerCountsList(counts: Command, cli: Cli): void {
         const values = new Map<string, bigint>();
         if (options.state === "active" && page.countInfos.length > 0) {
           const countIds = page.countInfos.map(({ countId }) => countId);
-          const { counts: found } = await read.batchGetCounts({ countIds }, { signal });
+          const { counts: found } = await read.batchGetCounts({ countIds, maxStaleness: now }, { signal });
           for (const { value } of found) if (value !== undefined) values.set(value.countId, value.value);
         }
         for (const info of page.countInfos) {

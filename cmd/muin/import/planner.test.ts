@@ -17,6 +17,7 @@ const file = fc
   .map(([rows, ended]) => Buffer.from(header + rows.join("\n") + (ended ? "\n" : "")));
 const limits = fc.record<BatchLimits>({
   countsMax: fc.integer({ min: 1, max: 4 }),
+  bytesFirst: fc.integer({ min: 1, max: 30 }),
   bytesMax: fc.integer({ min: 1, max: 60 }),
   assignedCharsMax: fc.integer({ min: 1, max: 20 }),
 });
@@ -130,7 +131,12 @@ describe("batches", () => {
 
   test("count what the eye counts, and number bad lines as an editor does", () => {
     const bytes = Buffer.from('id,state\n1,TX\n2,"N\nY"\nbad\n\n3,tx\n4,TX');
-    const [batch, ...others] = planFrom(bytes, beginning, { countsMax: 9, bytesMax: 999, assignedCharsMax: 999 }, 5);
+    const [batch, ...others] = planFrom(
+      bytes,
+      beginning,
+      { countsMax: 9, bytesFirst: 999, bytesMax: 999, assignedCharsMax: 999 },
+      5,
+    );
     expect(others).toEqual([]);
     expect(batch).toMatchObject({
       offsetEnd: bytes.length,

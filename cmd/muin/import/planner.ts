@@ -9,14 +9,24 @@ export const valuesMax = 1_000_000;
 export interface BatchLimits {
   /** Different Counts. */
   readonly countsMax: number;
-  /** Bytes of the file. */
+  /** Bytes of the file in the first batch. Each later one may have twice as many as the one before. */
+  readonly bytesFirst: number;
+  /** Bytes of the file in any batch. */
   readonly bytesMax: number;
   /** Characters of newly assigned values, so that a batch stays well below the size of a message. */
   readonly assignedCharsMax: number;
 }
 
-/** The server takes 1000 Counts a batch; the rest keeps a batch at some ten milliseconds, and what an interruption costs small. */
-export const batchLimits: BatchLimits = { countsMax: 1000, bytesMax: 1 << 20, assignedCharsMax: 256 * 1024 };
+/**
+ * The server takes 1000 Counts a batch. The first batches are small, so that something is seen soon, and grow until what a batch
+ * costs beside its lines no longer matters.
+ */
+export const batchLimits: BatchLimits = {
+  countsMax: 1000,
+  bytesFirst: 1 << 18,
+  bytesMax: 1 << 22,
+  assignedCharsMax: 256 * 1024,
+};
 
 /** Bad lines that are kept word for word, of each batch. */
 const badLinesKeptMax = 10;
@@ -84,11 +94,13 @@ export function createPlanner(options: PlannerOptions): Planner {
   const splitter = createRecordSplitter(options.offset, extractor.scanQuotes);
   let offset = options.offset;
   let line = options.lines;
+  let bytesMax = Math.min(limits.bytesFirst, limits.bytesMax);
   let batch = emptyBatch();
 
   const close = (): Batch => {
     const { assignedChars: _, start: __, ...closed } = batch;
     batch = emptyBatch();
+    bytesMax = Math.min(bytesMax * 2, limits.bytesMax);
     return closed;
   };
   function emptyBatch() {
@@ -133,7 +145,7 @@ export function createPlanner(options: PlannerOptions): Planner {
     line += record.lines;
     batch.offsetEnd = record.end;
     batch.lines += record.lines;
-    if (offset - batch.start >= limits.bytesMax || batch.assignedChars >= limits.assignedCharsMax) yield close();
+    if (offset - batch.start >= bytesMax || batch.assignedChars >= limits.assignedCharsMax) yield close();
   }
 
   const flush = (): Batch | undefined => (batch.lines === 0 ? undefined : close());

@@ -8,7 +8,7 @@ import { displayNameOf } from "./count-id.ts";
 import type { ImportTarget } from "./target.ts";
 
 /** Counts created at once. */
-const creationsMax = 16;
+const creationsMax = 32;
 
 /** How long a batch may take, in milliseconds: the server goes on with it, and the repetition finds it done. */
 const batchTimeoutMs = 60_000;
@@ -16,18 +16,22 @@ const batchTimeoutMs = 60_000;
 /** Assignments asked for at once. */
 const pageSize = 1000;
 
-/** Creates a target that counts in a running Muin. Every call is repeated as `retryOptions` says: all are safe to repeat. */
+/**
+ * Creates a target that counts in a running Muin. Every call is repeated as `retryOptions` says: all are safe to repeat. Once the
+ * import is begun, Muin is there and is waited for when it goes away.
+ */
 export function createServerTarget(
   imports: Client<typeof CountImportService>,
   management: Client<typeof CountManagementService>,
   retryOptions: RetryOptions,
 ): ImportTarget {
+  const patient = { ...retryOptions, patient: true };
   const createCount = async (importId: string, countId: string, value: string): Promise<void> => {
     const requestId = createHash("sha256").update(`${importId}\n${countId}`).digest("hex").slice(0, 32);
     try {
       await retry(
         () => management.createCount({ countId, countInfo: { displayName: displayNameOf(value) }, requestId }),
-        retryOptions,
+        patient,
       );
     } catch (error) {
       if (error instanceof ConnectError && error.code === Code.AlreadyExists) return; // Any Count of that id will do.
@@ -48,7 +52,7 @@ export function createServerTarget(
       let pageToken = "";
       do {
         const request = { importId, pageSize, pageToken };
-        const page = await retry(() => imports.getImport(request), retryOptions);
+        const page = await retry(() => imports.getImport(request), patient);
         yield* page.assignments;
         pageToken = page.nextPageToken;
       } while (pageToken !== "");
@@ -66,7 +70,7 @@ export function createServerTarget(
         assignments: [...batch.assignments],
         lines: BigInt(batch.lines),
       };
-      const { refused } = await retry(() => imports.importBatch(request, { timeoutMs: batchTimeoutMs }), retryOptions);
+      const { refused } = await retry(() => imports.importBatch(request, { timeoutMs: batchTimeoutMs }), patient);
       return refused.map(({ countId, delta, reason }) => ({ countId, lines: Number(delta), reason }));
     },
   };

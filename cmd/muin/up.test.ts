@@ -1,0 +1,212 @@
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { chown, cp, stat } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { CountManagementService } from "../../internal/gen/muin/count/v1/count_management_service_pb.ts";
+import { CountReadService } from "../../internal/gen/muin/count/v1/count_read_service_pb.ts";
+import { CountWriteService } from "../../internal/gen/muin/count/v1/count_write_service_pb.ts";
+import { OperationsService } from "../../internal/gen/muin/platform/v1/operations_service_pb.ts";
+import { systemClock } from "../../internal/platform/clock/clock.ts";
+import { provideRedis } from "../../internal/platform/local/redis-binary.ts";
+import { eventually } from "../../internal/platform/testing/eventually.ts";
+import {
+  createMuinFolder,
+  muinCommand,
+  runProgram,
+  startMuin,
+  type MuinFolder,
+  type TestMuin,
+} from "../../internal/platform/testing/muin.ts";
+
+const root = resolve(import.meta.dir, "../..");
+/** As the product promises: a stop, and a start on data that is there. */
+const stopMsMax = 10_000;
+const warmStartMsMax = 5000;
+/** A test starts Muin several times, on a machine that may be busy; a hang ends long before. */
+setDefaultTimeout(60_000);
+/** The user "nobody" of every Linux. */
+const nobody = 65_534;
+
+async function create(muin: TestMuin, countId: string): Promise<void> {
+  await muin.client(CountManagementService).createCount({ countId });
+}
+
+async function increment(muin: TestMuin, countId: string): Promise<bigint | undefined> {
+  return (await muin.client(CountWriteService, muin.apiKey).increment({ countId })).value?.value;
+}
+
+async function valueOf(muin: TestMuin, countId: string): Promise<bigint | undefined> {
+  const { count } = await muin.client(CountReadService).getCount({ countId, maxStaleness: { seconds: 0n } });
+  return count?.value?.value;
+}
+
+/** Runs `muin up` to its end, on free ports unless told otherwise. */
+async function runUp(folder: MuinFolder, ...args: readonly string[]) {
+  const command = [...(await muinCommand("sources")), "up", "--json", "--data-dir", folder.dataDir];
+  await using program = runProgram([...command, "--http-port", "0", "--grpc-port", "0", ...args], {
+    cwd: folder.path,
+    env: {},
+  });
+  return { ...(await program.ended), stdout: program.stdout(), stderr: program.stderr() };
+}
+
+describe("muin up", () => {
+  test("tells where it serves in one line, the password once; keeps its data; stops in order", async () => {
+    await using folder = await createMuinFolder();
+    await using first = await startMuin({ folder });
+    const facts = {
+      http: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/),
+      grpc: expect.stringMatching(/^127\.0\.0\.1:\d+$/),
+      data_dir: folder.dataDir,
+      api_key: expect.stringMatching(/^muin_[\w-]{43}$/),
+    };
+    expect(first.facts).toEqual({
+      ...facts,
+      admin: { email: "admin@localhost", password: expect.stringMatching(/^[\w-]{24}$/) },
+    });
+    expect((await stat(join(folder.dataDir, "credentials.json"))).mode & 0o777).toBe(0o600);
+    expect(first.operatorKey).not.toBe(first.apiKey);
+    await create(first, "kept");
+    expect(await increment(first, "kept")).toBe(1n);
+    expect((await folder.processes()).length).toBeGreaterThan(0);
+    const end = await first.stop();
+    expect(end).toMatchObject({ code: 0, signal: null });
+    expect(end.tookMs).toBeLessThan(stopMsMax);
+    expect(await folder.processes()).toEqual([]);
+    expect(first.stdout().trimEnd().split("\n")).toHaveLength(1);
+
+    await using second = await startMuin({ folder });
+    expect(second.startupMs).toBeLessThan(warmStartMsMax);
+    expect(second.facts).toEqual({ ...facts, admin: { email: "admin@localhost" }, api_key: first.apiKey });
+    expect(await valueOf(second, "kept")).toBe(1n);
+    expect(await increment(second, "kept")).toBe(2n);
+  });
+
+  test("takes the administrator's password from MUIN_ADMIN_PASSWORD and shows it at the first start only", async () => {
+    await using muin = await startMuin({ env: { MUIN_ADMIN_PASSWORD: "correct horse battery" } });
+    expect(muin.facts["admin"]).toEqual({ email: "admin@localhost", password: "correct horse battery" });
+    const response = await fetch(`${muin.http}/api/v1/auth:signIn`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ email: "admin@localhost", password: "correct horse battery" }),
+    });
+    expect(response.status).toBe(200);
+  });
+
+  test("a second signal ends it at once, and its servers with it", async () => {
+    await using folder = await createMuinFolder();
+    const muin = await startMuin({ folder });
+    // A stop waits for calls under way; this one does not end by itself.
+    const tail = muin.client(OperationsService).tailEvents({ topic: "platform.heartbeat" })[Symbol.asyncIterator]();
+    await tail.next();
+    const broken = tail.next().catch(() => undefined);
+    muin.signal("SIGINT");
+    await eventually(async () =>
+      expect((await fetch(`${muin.http}/readyz`).catch(() => undefined))?.ok).not.toBe(true),
+    );
+    const at = performance.now();
+    muin.signal("SIGINT");
+    expect(await muin.ended).toEqual({ code: 130, signal: null });
+    expect(performance.now() - at).toBeLessThan(2000);
+    await eventually(async () => expect(await folder.processes()).toEqual([]));
+    await broken;
+  });
+
+  test("after kill -9 the next start takes over what was left, and nothing acknowledged is lost", async () => {
+    await using folder = await createMuinFolder();
+    const first = await startMuin({ folder });
+    await create(first, "survivor");
+    for (let value = 1n; value <= 20n; value += 1n) expect(await increment(first, "survivor")).toBe(value);
+    await first.kill();
+    const left = (await folder.processes()).filter(({ main }) => main).map(({ pid }) => pid);
+    expect(left.length).toBeGreaterThanOrEqual(4);
+    await using second = await startMuin({ folder });
+    expect(second.startupMs).toBeLessThan(2 * warmStartMsMax); // It ends what was left, and PostgreSQL recovers.
+    const now = (await folder.processes()).filter(({ main }) => main).map(({ pid }) => pid);
+    expect(now.filter((pid) => left.includes(pid))).toEqual([]);
+    expect(now).toHaveLength(left.length);
+    expect(await valueOf(second, "survivor")).toBe(20n);
+    expect(second.facts["api_key"]).toBe(first.apiKey);
+  });
+
+  test("is refused on a folder in use, and on a taken port with the flag that changes it", async () => {
+    await using muin = await startMuin();
+    const again = await runUp(muin.folder);
+    expect(again).toMatchObject({ code: 1, stdout: "" });
+    expect(again.stderr).toContain(`already running on the data folder ${muin.dataDir} (process ${muin.pid})`);
+    expect(again.stderr).toContain("--data-dir");
+
+    await using other = await createMuinFolder();
+    for (const [flag, address] of [
+      ["--http-port", muin.http],
+      ["--grpc-port", muin.grpc],
+    ] as const) {
+      const port = address.slice(address.lastIndexOf(":") + 1);
+      const refused = await runUp(other, flag, port);
+      expect(refused).toMatchObject({ code: 1, stdout: "" });
+      expect(refused.stderr).toContain(`port ${port}`);
+      expect(refused.stderr).toContain(flag);
+      expect(await other.processes()).toEqual([]);
+    }
+    expect((await fetch(`${muin.http}/readyz`)).status).toBe(200);
+  });
+
+  test("a store that dies is started again, and counting goes on", async () => {
+    await using muin = await startMuin();
+    await create(muin, "steady");
+    let value = await increment(muin, "steady");
+    for (const name of ["redis/counts", "redis/events", "redis/cache", "postgres/data"]) {
+      const before = await muin.folder.store(name);
+      process.kill(before, "SIGKILL");
+      await eventually(async () => expect(await muin.folder.store(name)).not.toBe(before));
+      const next = await eventually(() => increment(muin, "steady"));
+      expect(next).toBeGreaterThan(value ?? 0n);
+      value = next;
+    }
+    await eventually(async () => {
+      const { services, stores } = await muin.client(OperationsService).getStatus({});
+      expect(services.filter(({ ready }) => !ready)).toEqual([]);
+      expect(stores.filter(({ reachable }) => !reachable)).toEqual([]);
+      expect((await fetch(`${muin.http}/readyz`)).status).toBe(200);
+    });
+  });
+
+  // Without the rights of root there is no other user to be, and the other tests run as a normal user anyway.
+  test.skipIf(process.getuid?.() !== 0)("runs as a normal user", async () => {
+    await using folder = await createMuinFolder();
+    const redis = await provideRedis({ env: process.env, report: (line) => console.error(line), clock: systemClock });
+    const server = join(folder.path, "redis-server"); // Root's cache is closed to others.
+    await cp(redis.server, server);
+    await chown(folder.path, nobody, nobody);
+    await using muin = await startMuin({
+      folder,
+      wrapper: ["setpriv", `--reuid=${nobody}`, `--regid=${nobody}`, "--clear-groups"],
+      env: { HOME: folder.path, REDIS_SERVER: server },
+    });
+    await create(muin, "mine");
+    expect(await increment(muin, "mine")).toBe(1n);
+    const owners = await Promise.all(
+      (await folder.processes()).map(async ({ pid }) => (await stat(`/proc/${pid}`)).uid),
+    );
+    expect(new Set(owners)).toEqual(new Set([nobody]));
+    expect((await stat(folder.dataDir)).mode & 0o777).toBe(0o700);
+  });
+
+  test("npm start prints the one line alone, and a signal to npm ends everything", async () => {
+    await using folder = await createMuinFolder();
+    const command = ["npm", "--prefix", root, "start", "--silent", "--", "--json", "--data-dir", folder.dataDir];
+    await using npm = runProgram([...command, "--http-port", "0", "--grpc-port", "0"], { cwd: folder.path, env: {} });
+    const line = await eventually(
+      () => {
+        expect(npm.stdout()).toEndWith("\n");
+        return npm.stdout();
+      },
+      { timeoutMs: 30_000 },
+    );
+    expect(line.trimEnd().split("\n")).toHaveLength(1);
+    const { http } = JSON.parse(line) as { http: string };
+    expect((await fetch(`${http}/readyz`)).status).toBe(200);
+    expect((await npm.stop()).tookMs).toBeLessThan(stopMsMax);
+    await eventually(async () => expect(await folder.processes()).toEqual([]));
+    expect(npm.stdout()).toBe(line);
+  });
+});
