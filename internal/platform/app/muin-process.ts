@@ -51,12 +51,13 @@ export interface MuinProcessOptions extends Pick<Wiring, "storeUrl" | "schemaUrl
 /** A process of Muin. `start` resolves once both ports listen; services come up as their stores allow. */
 export interface MuinProcess extends Component {
   addresses(): RpcAddresses;
-  /** Resolves once every service is up. Rejects when one cannot come up. */
+  /** Resolves once every service is up and the process is ready for the first time. Rejects when a service cannot come up. */
   readonly up: Promise<void>;
 }
 
-/** How often readiness is asked for, in milliseconds. */
+/** How often readiness is asked for, in milliseconds: of a process that is ready, and of one that is not. */
 const readinessPeriodMs = 1000;
+const unreadinessPeriodMs = 100;
 
 /** Puts a process together: its services, the event bus, identity, both ports and the pages. Does no I/O. */
 export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
@@ -164,12 +165,17 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
   });
 
   const stopped = new AbortController();
+  const firstReady = Promise.withResolvers<void>();
+  firstReady.promise.catch(() => undefined); // Whoever does not wait for `up` learns from the log.
   const readiness: Component = {
     name: "readiness",
     start: async () => {
       void watchReadiness(); // Ends with `stop`; it never rejects.
     },
-    stop: async () => stopped.abort(),
+    stop: async () => {
+      stopped.abort();
+      firstReady.reject(new Error(`${options.name} was stopped before it was ready`));
+    },
   };
   const watchReadiness = async (): Promise<void> => {
     while (!stopped.signal.aborted) {
@@ -180,10 +186,15 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
         }),
       );
       const problem = answers.find((answer) => answer !== undefined) ?? (await authenticator.readiness());
-      if (problem === undefined && notReady !== undefined) log.info("ready");
+      if (problem === undefined && notReady !== undefined) {
+        log.info("ready");
+        firstReady.resolve();
+      }
       if (problem !== undefined && notReady === undefined) log.warn("not ready", { reason: problem });
       notReady = problem;
-      await clock.sleep(notReady === "starting" ? 50 : readinessPeriodMs, stopped.signal).catch(() => undefined);
+      await clock
+        .sleep(notReady === undefined ? readinessPeriodMs : unreadinessPeriodMs, stopped.signal)
+        .catch(() => undefined);
     }
   };
   const group = createGroup(options.name, [
@@ -199,7 +210,7 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
     start: () => group.start(),
     stop: () => group.stop(),
     addresses: () => rpc.addresses(),
-    up: Promise.all([revocations.caughtUp, ...composed.map(({ up }) => up)]).then(() => undefined),
+    up: Promise.all([revocations.caughtUp, ...composed.map(({ up }) => up), firstReady.promise]).then(() => undefined),
   };
 }
 

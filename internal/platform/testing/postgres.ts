@@ -69,7 +69,6 @@ export async function startPostgres(): Promise<TestPostgres> {
       ...(binaries.user === undefined ? {} : { uid: binaries.user.uid, gid: binaries.user.gid }),
     });
     child = started;
-    await folder.setPid(started.pid);
     await untilReady(url(POSTGRES_ADMIN, password, "postgres"), started);
   };
   const end = async (signal: NodeJS.Signals): Promise<void> => {

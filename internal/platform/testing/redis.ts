@@ -76,7 +76,6 @@ enable-debug-command local
       detached: true,
     });
     child = started;
-    await folder.setPid(started.pid);
     await untilReady(`redis://:${password}@${host}:${port}`, started);
   };
   const end = async (signal: NodeJS.Signals): Promise<void> => {

@@ -1,0 +1,330 @@
+import { chmod, mkdir, readdir, readFile, readlink } from "node:fs/promises";
+import { join, relative, resolve } from "node:path";
+import type { DescService } from "@bufbuild/protobuf";
+import { createClient, type Client } from "@connectrpc/connect";
+import { createFetchClient } from "@connectrpc/connect/protocol";
+import { createTransport } from "@connectrpc/connect/protocol-connect";
+import { readCredentials } from "../local/data-folder.ts";
+import { buildBinary } from "./build.ts";
+import { eventually } from "./eventually.ts";
+import { createServerFolder, type ServerFolder } from "./server-folder.ts";
+
+const root = resolve(import.meta.dir, "../../..");
+/** Time until a started Muin is ready, on a busy machine. */
+const READY_MS_MAX = 40_000;
+/** Time until a process that was told to end has ended. */
+const END_MS_MAX = 20_000;
+/** Of a program's standard error, an error shows so many characters. */
+const SHOWN_CHARS_MAX = 4000;
+
+/** How a program ended. */
+export interface Ended {
+  /** `null` when a signal ended it. */
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+/** A process of a program that serves until it is told to end. */
+export interface TestProgram extends AsyncDisposable {
+  readonly pid: number;
+  readonly ended: Promise<Ended>;
+  /** Everything it wrote so far. */
+  stdout(): string;
+  stderr(): string;
+  signal(name: NodeJS.Signals): void;
+  /** Ends it by SIGKILL; resolves when it is gone. */
+  kill(): Promise<void>;
+  /** Ends it by SIGTERM and says how it ended and how long that took. */
+  stop(): Promise<Ended & { readonly tookMs: number }>;
+}
+
+/** A server process that has its working directory in a folder. */
+export interface FolderProcess {
+  readonly pid: number;
+  /** Its working directory relative to the folder: "redis/counts", "postgres/data". */
+  readonly name: string;
+  /** Whether its parent is outside of the folder, or not of the same name: false for a worker of PostgreSQL. */
+  readonly main: boolean;
+}
+
+/** A folder for the data of a Muin that is started there again and again. */
+export interface MuinFolder extends AsyncDisposable {
+  /** For `--data-dir`; made by the first start. */
+  readonly dataDir: string;
+  /** Where programs may be started: what runs here is ended at the latest with the test process. */
+  readonly path: string;
+  /** The servers that run on the data now. */
+  processes(): Promise<readonly FolderProcess[]>;
+  /** The process id of a server, such as "redis/counts" or "postgres/data"; throws when there is none. */
+  store(name: string): Promise<number>;
+}
+
+/** How a test wants its Muin. */
+export interface MuinOptions {
+  /** What runs: `cmd/muin/main.ts`, or the binary compiled from it. Default "sources". */
+  readonly from?: "sources" | "binary";
+  /** Data that outlives the process. Default: a folder that goes with it. */
+  readonly folder?: MuinFolder;
+  readonly env?: Readonly<Record<string, string>>;
+  /** Further arguments of `up`; they win over `--http-port 0 --grpc-port 0`. */
+  readonly args?: readonly string[];
+  /** A command that runs the command after it, such as `["setpriv", "--reuid", "65534"]`. */
+  readonly wrapper?: readonly string[];
+}
+
+/** A running Muin in a process of its own. */
+export interface TestMuin extends TestProgram {
+  /** Base URL of the HTTP port. */
+  readonly http: string;
+  /** "host:port" of the gRPC port. */
+  readonly grpc: string;
+  /** Demo key. */
+  readonly apiKey: string;
+  /** Key with all scopes. */
+  readonly operatorKey: string;
+  readonly folder: MuinFolder;
+  readonly dataDir: string;
+  /** From the start of the process to the line that says it is ready. */
+  readonly startupMs: number;
+  /** What `up --json` printed. */
+  readonly facts: Readonly<Record<string, unknown>>;
+  /** A client over Connect with binary messages; `key` is the operator key unless told otherwise. */
+  client<S extends DescService>(service: S, key?: string): Client<S>;
+}
+
+/** Makes a folder for the data of a Muin. */
+export async function createMuinFolder(): Promise<MuinFolder> {
+  const folder = await createServerFolder("muin");
+  await chmod(folder.path, 0o711); // PostgreSQL may run as another user, who must reach its data below.
+  const dataDir = join(folder.path, "data");
+  const processes = (): Promise<readonly FolderProcess[]> => processesIn(dataDir);
+  let removed: Promise<void> | undefined;
+  const remove = async (): Promise<void> => {
+    for (const { pid, name, main } of await processes()) {
+      // SIGQUIT ends PostgreSQL at once, its workers and its shared memory too.
+      if (main) signalIfThere(pid, name.startsWith("postgres") ? "SIGQUIT" : "SIGKILL");
+    }
+    await eventually(async () => {
+      const left = await processes();
+      if (left.length > 0) throw new Error(`${left.map(({ name }) => name).join(", ")} did not end`);
+    });
+    await folder.remove();
+  };
+  return {
+    dataDir,
+    path: folder.path,
+    processes,
+    store: async (name) => {
+      const found = (await processes()).find((process) => process.name === name && process.main);
+      if (found === undefined) throw new Error(`no ${name} runs on ${dataDir}`);
+      return found.pid;
+    },
+    [Symbol.asyncDispose]: () => (removed ??= remove()),
+  };
+}
+
+/** Starts a Muin on free ports of the loopback; resolves when it is ready. */
+export async function startMuin(options: MuinOptions = {}): Promise<TestMuin> {
+  const folder = options.folder ?? (await createMuinFolder());
+  const { dataDir } = folder;
+  const ports = ["--http-port", "0", "--grpc-port", "0"];
+  const command = [...(options.wrapper ?? []), ...(await muinCommand(options.from ?? "sources"))];
+  command.push("up", "--json", "--data-dir", dataDir, ...ports, ...(options.args ?? []));
+  const startedAt = performance.now();
+  const program = runProgram(command, { cwd: folder.path, env: options.env ?? {} });
+  try {
+    const line = await firstLine(program);
+    const startupMs = performance.now() - startedAt;
+    const facts = JSON.parse(line) as { http: string; grpc: string; api_key: string };
+    const credentials = await readCredentials(dataDir);
+    if (credentials === undefined) throw new Error("there is no credentials.json");
+    const operatorKey = credentials.operator_key;
+    return {
+      ...program,
+      http: facts.http,
+      grpc: facts.grpc,
+      apiKey: facts.api_key,
+      operatorKey,
+      folder,
+      dataDir,
+      startupMs,
+      facts,
+      client: (service, key = operatorKey) => connectClient(service, facts.http, key),
+      [Symbol.asyncDispose]: async () => {
+        await program[Symbol.asyncDispose]();
+        if (options.folder === undefined) await folder[Symbol.asyncDispose]();
+      },
+    };
+  } catch (error) {
+    await program.kill();
+    if (options.folder === undefined) await folder[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** The command that is `muin`: by the sources, or the binary, which is compiled once per test process. */
+export async function muinCommand(from: "sources" | "binary"): Promise<readonly string[]> {
+  if (from === "binary") return [await binaryOf("muin")];
+  return [process.execPath, "--no-env-file", join(root, "cmd/muin/main.ts")];
+}
+
+let binaryFolder: Promise<ServerFolder> | undefined;
+const binaries = new Map<string, Promise<string>>();
+
+/** Below the repository, where a binary finds PostgreSQL's package. */
+async function createBinaryFolder(): Promise<ServerFolder> {
+  const dist = join(root, "dist");
+  await mkdir(dist, { recursive: true });
+  return createServerFolder("binaries", dist);
+}
+
+/** Path of the binary of `cmd/<name>`, compiled once per test process and gone with it. */
+export function binaryOf(name: string): Promise<string> {
+  let binary = binaries.get(name);
+  if (binary === undefined) {
+    binaryFolder ??= createBinaryFolder();
+    binary = binaryFolder.then(async ({ path }) => {
+      await chmod(path, 0o755); // Any user may run them.
+      return buildBinary(name, path);
+    });
+    binaries.set(name, binary);
+  }
+  return binary;
+}
+
+/** Starts a program with standard input closed. It takes no settings from the test's own environment. */
+export function runProgram(
+  command: readonly string[],
+  options: { readonly cwd: string; readonly env: Readonly<Record<string, string>> },
+): TestProgram {
+  const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("MUIN_"));
+  const child = Bun.spawn([...command], {
+    cwd: options.cwd,
+    env: { ...Object.fromEntries(inherited), NO_COLOR: "1", MUIN_LOG_LEVEL: "warn", ...options.env },
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const stdout = collect(child.stdout);
+  const stderr = collect(child.stderr);
+  const ended = (async (): Promise<Ended> => {
+    await child.exited;
+    return { code: child.exitCode, signal: child.signalCode as NodeJS.Signals | null };
+  })();
+  const gone = async (): Promise<Ended> => {
+    const late = Promise.withResolvers<never>();
+    const timer = setTimeout(() => late.reject(failure("it did not end in time", stderr())), END_MS_MAX);
+    try {
+      return await Promise.race([ended, late.promise]);
+    } finally {
+      clearTimeout(timer);
+    }
+  };
+  const hasEnded = (): boolean => child.exitCode !== null || child.signalCode !== null;
+  const stop = async (): Promise<Ended & { readonly tookMs: number }> => {
+    const askedAt = performance.now();
+    child.kill("SIGCONT"); // A halted process would not see the next signal.
+    child.kill("SIGTERM");
+    return { ...(await gone()), tookMs: performance.now() - askedAt };
+  };
+  return {
+    pid: child.pid,
+    ended,
+    stdout,
+    stderr,
+    signal: (name) => child.kill(name),
+    kill: async () => {
+      child.kill("SIGKILL");
+      await gone();
+    },
+    stop,
+    [Symbol.asyncDispose]: async () => {
+      if (hasEnded()) return;
+      const { code } = await stop();
+      if (code !== 0) throw failure(`it ended with code ${code}`, stderr());
+    },
+  };
+}
+
+/** A client over Connect with binary messages. */
+export function connectClient<S extends DescService>(service: S, url: string, key: string | undefined): Client<S> {
+  const bytesMax = 64 << 20;
+  const transport = createTransport({
+    baseUrl: url,
+    httpClient: createFetchClient(fetch),
+    useBinaryFormat: true,
+    interceptors: [
+      (next) => (request) => {
+        if (key !== undefined) request.header.set("authorization", `Bearer ${key}`);
+        request.header.set("accept-encoding", "identity"); // Otherwise fetch undoes compression that the library then looks for.
+        return next(request);
+      },
+    ],
+    acceptCompression: [],
+    sendCompression: null,
+    compressMinBytes: 0,
+    readMaxBytes: bytesMax,
+    writeMaxBytes: bytesMax,
+  });
+  return createClient(service, transport);
+}
+
+async function firstLine(program: TestProgram): Promise<string> {
+  let end: Ended | undefined;
+  void program.ended.then((ended) => (end = ended));
+  return eventually(
+    () => {
+      const [line, ...rest] = program.stdout().split("\n");
+      if (line !== undefined && rest.length > 0) return line;
+      throw failure("Muin is not ready", program.stderr());
+    },
+    { timeoutMs: READY_MS_MAX, unless: () => end !== undefined },
+  );
+}
+
+function failure(message: string, stderr: string): Error {
+  return new Error(`${message}; its standard error ends with:\n${stderr.slice(-SHOWN_CHARS_MAX)}`);
+}
+
+/** Reads a stream to its end; the function returns what has come so far. */
+function collect(stream: ReadableStream<Uint8Array>): () => string {
+  const decoder = new TextDecoder();
+  let text = "";
+  const read = async (): Promise<void> => {
+    for await (const chunk of stream) text += decoder.decode(chunk, { stream: true });
+  };
+  void read(); // A child's pipe ends; it does not fail.
+  return () => text;
+}
+
+function signalIfThere(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // It has ended meanwhile.
+  }
+}
+
+async function processesIn(folder: string): Promise<readonly FolderProcess[]> {
+  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
+  const found = await Promise.all(
+    pids.map(async (pid) => {
+      try {
+        const cwd = (await readlink(`/proc/${pid}/cwd`)).replace(/ \(deleted\)$/, "");
+        if (!cwd.startsWith(`${folder}/`)) return undefined;
+        // "pid (name) state parent ...": the name may hold anything, a closing parenthesis included.
+        const stat = await readFile(`/proc/${pid}/stat`, "utf8");
+        const [state, parent] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+        return state === "Z" ? undefined : { pid: Number(pid), parent: Number(parent), name: relative(folder, cwd) };
+      } catch {
+        return undefined; // It has ended meanwhile, or belongs to another account.
+      }
+    }),
+  );
+  const there = found.filter((one) => one !== undefined);
+  return there.map(({ pid, parent, name }) => ({
+    pid,
+    name,
+    main: !there.some((other) => other.pid === parent && other.name === name),
+  }));
+}
