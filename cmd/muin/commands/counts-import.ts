@@ -186,7 +186,7 @@ function report({ output }: Cli, options: ImportCommandOptions, result: ImportRe
     const rate = seconds > 0 ? `, ${grouped(Math.round(lines / seconds))} lines a second` : "";
     const verb = options.dryRun === true ? "would count" : "counted";
     output.print(
-      `${verb} ${grouped(counted)} of ${grouped(lines)} lines into ${grouped(writes.size)} Counts in ${seconds.toFixed(1)} s${rate}`,
+      `${verb} ${grouped(counted)} of ${grouped(lines)} lines into ${grouped(writes.size)} ${writes.size === 1 ? "Count" : "Counts"} in ${seconds.toFixed(1)} s${rate}`,
     );
   }
   if (result.end === "unterminated") output.print("the last line has no end yet and waits; --final counts it");
