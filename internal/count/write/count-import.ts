@@ -83,6 +83,8 @@ export interface CountImportsOptions {
   readonly outboxBytesMax: number;
   readonly clock: Clock;
   readonly random: Random;
+  /** Text of the batch script, for tests that break a rule of it on purpose. Default: the script. */
+  readonly lua?: string;
 }
 
 /**
@@ -94,6 +96,7 @@ export interface CountImportsOptions {
  */
 export function createCountImports(options: CountImportsOptions): CountImports {
   const { store, clock, random } = options;
+  const script = defineScript<Buffer>({ name: "write-batch", keys: "any", lua: options.lua ?? writeBatchLua });
   let working = 0;
   let opened: ImportStore | undefined;
   const imports = (): ImportStore => (opened ??= createImportStore(store, options.layout().shards));
@@ -174,7 +177,7 @@ export function createCountImports(options: CountImportsOptions): CountImports {
     if (record?.intent === undefined) return record;
     const { batch } = record.intent;
     const refused = await applyIntent(key, batch, deadlineMs);
-    await persist(deadlineMs, () => imports().complete(key, batch.sequence, refused));
+    await persist(deadlineMs, () => imports().complete(key, batch, refused));
     return persist(deadlineMs, () => imports().read(key));
   };
 
@@ -311,8 +314,6 @@ export function createCountImports(options: CountImportsOptions): CountImports {
     },
   };
 }
-
-const script = defineScript<Buffer>({ name: "write-batch", keys: "any", lua: writeBatchLua });
 
 function hashOf(bytes: Uint8Array): Buffer {
   return Buffer.from(Bun.SHA256.hash(bytes).buffer);

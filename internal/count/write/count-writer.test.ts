@@ -26,7 +26,7 @@ async function checkLostReplies(redis: TestRedis, countId: string, lua?: string)
   await using counts = await openCounts(url, lua === undefined ? {} : { lua });
   await counts.seed(countId);
   for (let number = 1; number <= 5; number += 1) {
-    proxy.loseNextReply();
+    proxy.loseReply(0);
     expect(await counts.write([add(countId, 1)])).toMatchObject([{ outcome: "applied", value: number }]);
   }
   expect(proxy.lost()).toBe(5);

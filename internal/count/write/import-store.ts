@@ -74,8 +74,8 @@ export interface ImportStore {
    * batch is under way. `full`: its assignments would be too many.
    */
   begin(key: string, batch: ImportIntent, hash: Uint8Array): Promise<"begun" | "out_of_sequence" | "full">;
-  /** Moves the import past its batch of that sequence; does nothing when that was done. */
-  complete(key: string, sequence: number, refused: readonly ImportRefusal[]): Promise<void>;
+  /** Moves the import past its batch; does nothing when that was done. */
+  complete(key: string, batch: ImportIntent, refused: readonly ImportRefusal[]): Promise<void>;
   /** Assignments from place `from`, in the order in which they were made. */
   assignments(
     key: string,
@@ -127,15 +127,7 @@ export function createImportStore(store: RedisStore, shards: number): ImportStor
       );
     },
     begin: async (key, batch, hash) => {
-      const packed = [
-        batch.sequence,
-        batch.offsetEnd,
-        batch.lines,
-        batch.countIds,
-        batch.deltas,
-        // Each assignment is packed by itself, ready to be stored as it is.
-        batch.assignments.map((pair) => encode(pair)),
-      ];
+      const packed = [batch.sequence, batch.offsetEnd, batch.lines, batch.countIds, batch.deltas, batch.assignments];
       const outcome = await beginScript.run(
         client,
         [homeKey(key), valuesKey(key)],
@@ -143,8 +135,18 @@ export function createImportStore(store: RedisStore, shards: number): ImportStor
       );
       return outcome.toString() as "begun" | "out_of_sequence" | "full";
     },
-    complete: async (key, sequence, refused) => {
-      await completeScript.run(client, [homeKey(key), valuesKey(key)], [sequence, encode(refused)]);
+    complete: async (key, batch, refused) => {
+      await completeScript.run(
+        client,
+        [homeKey(key), valuesKey(key)],
+        [
+          batch.sequence,
+          batch.offsetEnd,
+          batch.lines,
+          encode(refused),
+          ...batch.assignments.map((pair) => encode(pair)),
+        ],
+      );
     },
     assignments: async (key, from, count) => {
       const packed = await client.lrangeBuffer(valuesKey(key), from, from + count - 1);
@@ -164,16 +166,9 @@ function unpackIntent(packed: unknown): ImportIntent {
     number,
     readonly string[],
     readonly number[],
-    readonly Uint8Array[],
+    readonly (readonly [string, string])[],
   ];
-  return {
-    sequence,
-    offsetEnd,
-    lines,
-    countIds,
-    deltas,
-    assignments: assignments.map((pair) => decode(pair) as readonly [string, string]),
-  };
+  return { sequence, offsetEnd, lines, countIds, deltas, assignments };
 }
 
 /** "bytes:hash" in hexadecimal names a beginning in the index. */
@@ -230,16 +225,14 @@ const completeScript = defineScript<number>({
   name: "import-complete",
   keys: 2,
   lua: `
-local packed, hash, lines = unpack(redis.call('HMGET', KEYS[1], 'intent', 'intent_hash', 'lines'))
-if not packed then return 0 end
-local intent = cmsgpack.unpack(packed)
-if intent[1] ~= tonumber(ARGV[1]) then return 0 end
-local total = string.format('%.0f', tonumber(lines) + intent[3])
+local intent_hash, sequence, lines = unpack(redis.call('HMGET', KEYS[1], 'intent_hash', 'sequence', 'lines'))
+-- A kept batch is the one after the last, so the sequence says whether it is this one.
+if not intent_hash or tonumber(sequence) + 1 ~= tonumber(ARGV[1]) then return 0 end
+local total = string.format('%.0f', tonumber(lines) + tonumber(ARGV[3]))
 redis.call('LLEN', KEYS[2])
-redis.call('HSET', KEYS[1], 'sequence', string.format('%.0f', intent[1]), 'offset', string.format('%.0f', intent[2]),
-  'lines', total, 'last', hash, 'refused', ARGV[2])
+redis.call('HSET', KEYS[1], 'sequence', ARGV[1], 'offset', ARGV[2], 'lines', total, 'last', intent_hash, 'refused', ARGV[4])
 redis.call('HDEL', KEYS[1], 'intent', 'intent_hash')
-if #intent[6] > 0 then redis.call('RPUSH', KEYS[2], unpack(intent[6])) end
+if #ARGV > 4 then redis.call('RPUSH', KEYS[2], unpack(ARGV, 5)) end
 return 1
 `,
 });

@@ -3,8 +3,11 @@ import type { Socket } from "bun";
 /** A TCP proxy on loopback in front of a server, for tests. */
 export interface LossyProxy extends Disposable {
   readonly port: number;
-  /** The next reply is thrown away and its connection cut: what was asked has been done, and nobody hears of it. */
-  loseNextReply(): void;
+  /**
+   * After `spared` more parts of replies the next is thrown away and its connection cut: what was asked has been done, and
+   * nobody hears of it.
+   */
+  loseReply(spared: number): void;
   /** Replies lost so far. */
   lost(): number;
 }
@@ -17,7 +20,7 @@ interface Side {
 
 /** Starts a proxy to `port`. */
 export function startLossyProxy(port: number): LossyProxy {
-  let isArmed = false;
+  let spare = Number.POSITIVE_INFINITY;
   let lost = 0;
   const listener = Bun.listen<Side>({
     hostname: "127.0.0.1",
@@ -35,8 +38,9 @@ export function startLossyProxy(port: number): LossyProxy {
               for (const bytes of client.data.early) server.write(bytes);
             },
             data: (server, bytes) => {
-              if (isArmed) {
-                isArmed = false;
+              spare -= 1;
+              if (spare < 0) {
+                spare = Number.POSITIVE_INFINITY;
                 lost += 1;
                 server.end();
                 client.end();
@@ -61,8 +65,8 @@ export function startLossyProxy(port: number): LossyProxy {
   });
   return {
     port: listener.port,
-    loseNextReply: () => {
-      isArmed = true;
+    loseReply: (spared) => {
+      spare = spared;
     },
     lost: () => lost,
     [Symbol.dispose]: () => listener.stop(true),

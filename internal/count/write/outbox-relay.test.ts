@@ -49,12 +49,6 @@ function relayOf(counts: CountFixture, bus: Pick<EventBus, "publish" | "leasehol
   });
 }
 
-/** Starts a relay, which stops at the end of the block. */
-async function run(relay: OutboxRelay): Promise<AsyncDisposable> {
-  await relay.start();
-  return { [Symbol.asyncDispose]: () => relay.stop() };
-}
-
 /** Every record on the topic that holds changes of Counts whose id begins with `prefix`. */
 async function published(bus: EventBus, prefix: string): Promise<readonly EventRecord[]> {
   const ended = new AbortController();
@@ -219,7 +213,9 @@ async function checkFence(isUnfenced: boolean): Promise<void> {
   expect((await said.read()).value).toBe("publishing\n");
   process.kill(paused.pid, "SIGSTOP");
   const relay = relayOf(counts, bus);
-  await using _running = await run(relay);
+  await using stack = new AsyncDisposableStack();
+  stack.defer(() => relay.stop());
+  await relay.start();
   await eventually(async () => expect((await relay.state()).depth).toBe(0));
   await counts.write([add(`${prefix}a`, 5)]);
   await eventually(async () => expect((await relay.state()).depth).toBe(0));

@@ -1,0 +1,249 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { systemClock } from "../../platform/clock/clock.ts";
+import { systemRandom } from "../../platform/clock/random.ts";
+import { eventually } from "../../platform/testing/eventually.ts";
+import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
+import { broken, caught, type CountFixture, openCounts } from "./count-fixture.ts";
+import { type CountImports, createCountImports } from "./count-import.ts";
+import type { ImportIntent } from "./import-store.ts";
+import { startLossyProxy } from "./lossy-proxy.ts";
+import { writeBatchLua } from "./write-batch.ts";
+
+let redis: TestRedis;
+beforeAll(async () => {
+  redis = await startRedis();
+});
+afterAll(() => redis.stop());
+
+const me = "api_key:one";
+const optionsHash = new Uint8Array(32).fill(7);
+
+/** A batch of one line per Count. */
+function batchOf(sequence: number, countIds: readonly string[], delta = 1): ImportIntent {
+  return {
+    sequence,
+    offsetEnd: sequence * 100,
+    lines: countIds.length * delta,
+    countIds,
+    deltas: countIds.map(() => delta),
+    assignments: countIds.map((countId) => [countId.toUpperCase(), countId] as const),
+  };
+}
+
+const soon = (): number => performance.now() + 10_000;
+
+/** Imports with Counts of their own, and a beginning that no other test uses. */
+async function open(url = redis.url, lua?: string) {
+  const counts = await openCounts(url);
+  const layout = await eventually(() => {
+    const known = counts.writer.layout();
+    if (known === undefined) throw new Error("the layout is not known yet");
+    return known;
+  });
+  const prefix = crypto.getRandomValues(new Uint8Array(64));
+  const name = crypto.randomUUID();
+  const imports = createCountImports({
+    store: counts.store,
+    layout: () => layout,
+    outboxBytesMax: 1e9,
+    clock: systemClock,
+    random: systemRandom,
+    ...(lua === undefined ? {} : { lua }),
+  });
+  return {
+    counts,
+    imports,
+    prefix,
+    ids: (count: number) => Array.from({ length: count }, (_, place) => `${name}.${place}`),
+    start: (options: { prefix?: Uint8Array; importId?: string; restart?: boolean } = {}, principal = me) =>
+      imports.start(principal, { optionsHash, prefix, importId: "", restart: false, ...options }, soon()),
+    [Symbol.asyncDispose]: () => counts[Symbol.asyncDispose](),
+  };
+}
+
+async function valuesOf(counts: CountFixture, ids: readonly string[]): Promise<readonly (number | undefined)[]> {
+  return (await counts.states.read(ids)).map(({ record }) => record?.value);
+}
+
+function apply(imports: CountImports, importId: string, batch: ImportIntent) {
+  return imports.apply(me, importId, batch, soon());
+}
+
+describe("an import", () => {
+  test("is found again by the beginning of its file, also when the file has grown, by its caller alone", async () => {
+    await using one = await open();
+    const first = await one.start();
+    expect(first).toMatchObject({ offset: 0, sequence: 0, lines: 0 });
+    expect(await one.start()).toEqual(first);
+    const grown = Buffer.concat([one.prefix, new Uint8Array(100)]);
+    expect(await one.start({ prefix: grown })).toEqual(first);
+    const other = Buffer.concat([new Uint8Array([1]), one.prefix]);
+    expect((await one.start({ prefix: other })).importId).not.toBe(first.importId);
+    expect((await one.start({}, "api_key:two")).importId).not.toBe(first.importId);
+    expect(one.imports.read("api_key:two", first.importId, 0, 10)).rejects.toMatchObject({
+      code: "not_found",
+      reason: "IMPORT_NOT_FOUND",
+    });
+    // Two beginnings at once are one import.
+    const both = await Promise.all([0, 1].map(() => one.start({ prefix: other.subarray(0, 30) })));
+    expect(both[0]?.importId).toBe(both[1]?.importId as string);
+    // Nothing to be found by: each is its own.
+    const empty = await Promise.all([0, 1].map(() => one.start({ prefix: new Uint8Array() })));
+    expect(empty[0]?.importId).not.toBe(empty[1]?.importId as string);
+  });
+
+  test("begins anew when it is told to", async () => {
+    await using one = await open();
+    const [countId] = one.ids(1) as [string];
+    await one.counts.seed(countId);
+    const first = await one.start();
+    await apply(one.imports, first.importId, batchOf(1, [countId]));
+    const anew = await one.start({ restart: true });
+    expect(anew).toMatchObject({ offset: 0, sequence: 0, lines: 0 });
+    expect(anew.importId).not.toBe(first.importId);
+    expect((await one.start()).importId).toBe(anew.importId);
+    const importId = crypto.randomUUID();
+    await one.start({ importId });
+    await apply(one.imports, importId, batchOf(1, [countId]));
+    expect(await one.start({ importId })).toEqual({ importId, offset: 100, sequence: 1, lines: 1 });
+    expect(await one.start({ importId, restart: true })).toEqual({ importId, offset: 0, sequence: 1, lines: 0 });
+    await apply(one.imports, importId, batchOf(2, [countId]));
+    expect(await valuesOf(one.counts, [countId])).toEqual([3]);
+  });
+
+  test("that was named refuses other options and another file", async () => {
+    await using one = await open();
+    const importId = crypto.randomUUID();
+    await one.start({ importId });
+    const other = new Uint8Array(32);
+    const named = { prefix: one.prefix, importId, restart: false };
+    expect(one.imports.start(me, { ...named, optionsHash: other }, soon())).rejects.toMatchObject({
+      reason: "IMPORT_OPTIONS",
+    });
+    expect(one.start({ importId, prefix: other })).rejects.toMatchObject({ reason: "IMPORT_PREFIX" });
+    expect(await one.start({ importId, prefix: new Uint8Array() })).toMatchObject({ importId });
+  });
+
+  test("applies each batch once, 1000 writes over all shards, and keeps its assignments in order", async () => {
+    await using one = await open();
+    const ids = one.ids(1000);
+    await one.counts.seed(...ids);
+    const { importId } = await one.start();
+    const first = await apply(one.imports, importId, batchOf(1, ids));
+    expect(first).toEqual({ progress: { importId, offset: 100, sequence: 1, lines: 1000 }, refused: [] });
+    expect(await apply(one.imports, importId, batchOf(1, ids))).toEqual(first);
+    for (const batch of [batchOf(1, ids, 2), batchOf(3, ids), batchOf(0, ids)]) {
+      expect(apply(one.imports, importId, batch)).rejects.toMatchObject({ code: "aborted", reason: "IMPORT_SEQUENCE" });
+    }
+    expect(new Set(await valuesOf(one.counts, ids))).toEqual(new Set([1]));
+    const read = await one.imports.read(me, importId, 998, 10);
+    expect(read.assignments).toEqual(ids.slice(998).map((countId) => [countId.toUpperCase(), countId]));
+  });
+
+  test("refuses a batch whole when a Count of it would refuse its write, and goes on from there", async () => {
+    await using one = await open();
+    const [a, missing, deleted, bounded] = one.ids(4) as [string, string, string, string];
+    await one.counts.seed(a, deleted);
+    await one.counts.states.remove({ countId: deleted, infoRevision: 2 });
+    await one.counts.states.create({ countId: bounded, infoRevision: 1, initialValue: 0, maxValue: 0 });
+    const { importId } = await one.start();
+    const cases = [
+      [missing, "not_found", "COUNT_NOT_FOUND"],
+      [deleted, "failed_precondition", "COUNT_DELETED"],
+      [bounded, "out_of_range", "VALUE_OUT_OF_RANGE"],
+    ] as const;
+    for (const [countId, code, reason] of cases) {
+      expect(apply(one.imports, importId, batchOf(1, [a, countId]))).rejects.toMatchObject({
+        code,
+        reason,
+        metadata: { count_ids: countId, count: "1" },
+      });
+    }
+    expect(await valuesOf(one.counts, [a])).toEqual([0]);
+    expect(await apply(one.imports, importId, batchOf(1, [a]))).toMatchObject({ progress: { sequence: 1 } });
+  });
+
+  test("is never stuck: a Count deleted after the batch had begun is named, and the import goes on", async () => {
+    await using one = await open();
+    const [a, b] = one.ids(2) as [string, string];
+    await one.counts.seed(a, b);
+    const { importId } = await one.start();
+    // The Count goes as soon as the batch is kept, before it is applied.
+    const racing = createCountImports({
+      store: one.counts.store,
+      layout: () => {
+        const layout = one.counts.writer.layout();
+        if (layout === undefined) throw new Error("the layout is not known");
+        return layout;
+      },
+      outboxBytesMax: 1,
+      clock: systemClock,
+      random: systemRandom,
+    });
+    expect(apply(racing, importId, batchOf(1, [a, b]))).rejects.toMatchObject({ reason: "OUTBOX_FULL" });
+    await one.counts.states.remove({ countId: b, infoRevision: 2 });
+    const answer = await apply(one.imports, importId, batchOf(1, [a, b]));
+    expect(answer).toEqual({
+      progress: { importId, offset: 100, sequence: 1, lines: 2 },
+      refused: [{ countId: b, delta: 1, reason: "COUNT_DELETED" }],
+    });
+    expect(await apply(one.imports, importId, batchOf(1, [a, b]))).toEqual(answer);
+    expect(await valuesOf(one.counts, [a, b])).toEqual([1, 0]);
+    expect(await one.start()).toMatchObject({ importId, sequence: 1 });
+  });
+});
+
+/** Loses a reply to each batch, to a command further on each time. */
+async function checkLostReplies(lua?: string): Promise<void> {
+  using proxy = startLossyProxy(redis.port);
+  await using one = await open(redis.url.replace(`:${redis.port}`, `:${proxy.port}`), lua);
+  const ids = one.ids(8);
+  await one.counts.seed(...ids);
+  const { importId } = await one.start();
+  for (let sequence = 1; sequence <= 12; sequence += 1) {
+    proxy.loseReply(sequence % 6);
+    expect(await apply(one.imports, importId, batchOf(sequence, ids))).toMatchObject({
+      progress: { sequence, offset: sequence * 100 },
+    });
+  }
+  expect(proxy.lost()).toBe(12);
+  expect(new Set(await valuesOf(one.counts, ids))).toEqual(new Set([12]));
+}
+
+describe("an import whose replies are lost", () => {
+  test("counts each line once", async () => {
+    await checkLostReplies();
+    await caught(() =>
+      checkLostReplies(broken(writeBatchLua, "if memory[place + 2] == sequence then", "if false then")),
+    );
+  });
+});
+
+describe("an import that was cut off", () => {
+  test("is brought to its end by whoever comes next, once, also after Redis was killed", async () => {
+    await using own = await startRedis();
+    await using one = await open(own.url);
+    const ids = one.ids(40);
+    await one.counts.seed(...ids);
+    let { importId, sequence } = await one.start();
+    for (let kill = 0; kill < 3; kill += 1) {
+      const applying = apply(one.imports, importId, batchOf(sequence + 1, ids)).catch((error: unknown) => error);
+      await own.kill("SIGKILL");
+      await own.restart();
+      await applying;
+      // A new process finds the import and goes on where it stands.
+      const next = await eventually(() => one.start());
+      expect(next.importId).toBe(importId);
+      ({ importId, sequence } = next);
+      expect(new Set(await valuesOf(one.counts, ids))).toEqual(new Set([sequence]));
+      await apply(one.imports, importId, batchOf(sequence + 1, ids));
+      sequence += 1;
+    }
+    expect(new Set(await valuesOf(one.counts, ids))).toEqual(new Set([sequence]));
+    const changes = await one.counts.outbox();
+    for (const countId of ids) {
+      const changesOf = changes.filter((change) => change.countId === countId);
+      expect(changesOf.reduce((sum, { delta }) => sum + delta, 0n)).toBe(BigInt(sequence));
+    }
+  });
+});
