@@ -2,7 +2,6 @@ import type { Message, Registry } from "@bufbuild/protobuf";
 import { createMethodSerializationLookup, mergeNonProtocolHeaders } from "@connectrpc/connect/protocol";
 import { codeToHttpStatus, errorToJsonBytes, parseTimeout, trailerMux } from "@connectrpc/connect/protocol-connect";
 import type { LazyContext } from "./lazy-context.ts";
-import type { RpcLimits } from "./limits.ts";
 import type { MethodPlan } from "./method-plan.ts";
 import { runUnary, type UnaryDeps } from "./run-unary.ts";
 
@@ -17,18 +16,18 @@ export type FastHandler = (request: Request, address: () => string) => Promise<R
 export function createFastLane(
   plans: ReadonlyMap<string, MethodPlan>,
   registry: Registry,
-  limits: RpcLimits,
   deps: UnaryDeps,
 ): ReadonlyMap<string, FastHandler> {
   const handlers = new Map<string, FastHandler>();
-  for (const plan of plans.values()) if (plan.hot) handlers.set(plan.path, createHandler(plan, registry, limits, deps));
+  for (const plan of plans.values()) if (plan.hot) handlers.set(plan.path, createHandler(plan, registry, deps));
   return handlers;
 }
 
 const contentTypeBinary = "application/proto";
 const contentTypeJson = "application/json";
 
-function createHandler(plan: MethodPlan, registry: Registry, limits: RpcLimits, deps: UnaryDeps): FastHandler {
+function createHandler(plan: MethodPlan, registry: Registry, deps: UnaryDeps): FastHandler {
+  const { limits } = deps;
   const serialization = createMethodSerializationLookup(
     plan.method,
     undefined,
@@ -74,7 +73,7 @@ function createHandler(plan: MethodPlan, registry: Registry, limits: RpcLimits, 
           return respond(codeToHttpStatus(error.code), errorToJsonBytes(error, { registry }), contentTypeJson, context);
         },
       },
-      timeout.timeoutMs ?? limits.timeoutMsDefault,
+      timeout,
       deps,
     );
   };

@@ -3,6 +3,7 @@ import {
   Code,
   ConnectError,
   createConnectRouter,
+  createContextKey,
   createContextValues,
   type HandlerContext,
   type MethodImpl,
@@ -57,8 +58,8 @@ export function createGenericLane(
     requestGate: async (context) => {
       const call = callIn(context);
       try {
-        const timeout = readTimeout(context.protocolName, context.requestHeader, limits.timeoutMsMax);
-        if (timeout.error !== undefined) throw timeoutError(timeout.error);
+        const badTimeout = context.values.get(badTimeoutKey);
+        if (badTimeout !== undefined) throw timeoutError(badTimeout);
         const admitted = steps.admit(call, context.requestHeader.get("authorization"));
         if (admitted !== undefined) await race(admitted, context.signal);
         context.values.set(callerKey, call.caller);
@@ -77,11 +78,12 @@ export function createGenericLane(
       const protocol = protocolOf(request.header.get("content-type"));
       const call = steps.begin(plan, protocol, request.header.get("traceparent"), options.counted);
       const abort = createLinkedAbortController(request.signal);
-      const timeoutMs =
-        readTimeout(protocol, request.header, limits.timeoutMsMax).timeoutMs ??
-        (unary ? limits.timeoutMsDefault : undefined);
+      const named = readTimeout(protocol, request.header, limits.timeoutMsMax);
+      const timeoutMs = named.timeoutMs ?? (unary ? limits.timeoutMsDefault : undefined);
       const deadline =
-        timeoutMs === undefined ? undefined : steps.deadlines.add(timeoutMs, (reason) => abort.abort(reason));
+        timeoutMs === undefined || named.error !== undefined
+          ? undefined
+          : steps.deadlines.add(timeoutMs, (reason) => abort.abort(reason));
       call.deadline = deadline;
       const end = (): void => {
         deadline?.cancel();
@@ -91,11 +93,16 @@ export function createGenericLane(
       try {
         const response = await handler({
           ...request,
+          // The library would set a timer for a deadline that the gate is about to refuse, however long it is.
+          header: named.error === undefined ? request.header : withoutTimeout(request.header),
           // A body that never comes ends with the deadline. The source is only left unread: cancelling it would end the
           // HTTP/2 stream before the reply.
           body: raceIterable(request.body as AsyncIterable<Uint8Array>, abort.signal, { release: false }),
           signal: abort.signal,
-          contextValues: createContextValues().set(callKey, call).set(addressKey, address),
+          contextValues: createContextValues()
+            .set(callKey, call)
+            .set(addressKey, address)
+            .set(badTimeoutKey, named.error),
         });
         return await reviseResponse(response, protocol, call, steps, end);
       } catch (error) {
@@ -106,6 +113,16 @@ export function createGenericLane(
     });
   }
   return handlers;
+}
+
+/** Carries what is wrong with the deadline that the caller named. */
+const badTimeoutKey = createContextKey<ConnectError | undefined>(undefined, { description: "bad timeout" });
+
+function withoutTimeout(header: Headers): Headers {
+  const rest = new Headers(header);
+  rest.delete("connect-timeout-ms");
+  rest.delete("grpc-timeout");
+  return rest;
 }
 
 /** The deadline that the caller named in the headers of its protocol. */

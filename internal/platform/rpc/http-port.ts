@@ -64,9 +64,9 @@ export function createHttpPort(
     registry,
     shutdownSignal: options.shutdownSignal,
   });
-  const fast = createFastLane(options.plans, registry, limits, options);
+  const fast = createFastLane(options.plans, registry, options);
   const restRoutes = planRoutes(options.plans, registry);
-  const rest = createRestLane(restRoutes, registry, limits, options);
+  const rest = createRestLane(restRoutes, registry, options);
   const openApi = JSON.stringify(describeRoutes(restRoutes, version));
   const cors = createCors(options.cors);
   const routes = Object.entries<ExtraRoute>({

@@ -18,7 +18,6 @@ import { RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { MuinError } from "../errors/muin-error.ts";
 import { errorToRest } from "./error-to-rest.ts";
 import type { LazyContext } from "./lazy-context.ts";
-import type { RpcLimits } from "./limits.ts";
 import type { MethodPlan } from "./method-plan.ts";
 import { parsePathTemplate } from "./path-template.ts";
 import { buildRequest, resolveFields, type RequestBinding } from "./rest-request.ts";
@@ -76,12 +75,8 @@ function planRoute(plan: MethodPlan, rule: HttpRule, registry: Registry): RestRo
 }
 
 /** Serves REST with protobuf JSON, by the same steps and handlers as every other lane. */
-export function createRestLane(
-  routes: readonly RestRoute[],
-  registry: Registry,
-  limits: RpcLimits,
-  deps: UnaryDeps,
-): RestHandler {
+export function createRestLane(routes: readonly RestRoute[], registry: Registry, deps: UnaryDeps): RestHandler {
+  const { limits } = deps;
   const router: RestRouter<RestRoute> = createRestRouter();
   for (const route of routes) router.add(route.method, route.template, route);
   const refuseWithoutCall = (status: number, error: ConnectError, headers?: Record<string, string>): Response =>
@@ -114,7 +109,6 @@ export function createRestLane(
     address: () => string,
   ): Promise<Response> {
     const { headers, url } = request;
-    const timeout = parseTimeout(headers.get("connect-timeout-ms"), limits.timeoutMsMax);
     const queryStart = url.indexOf("?");
     return runUnary(
       route.plan,
@@ -131,7 +125,6 @@ export function createRestLane(
       {
         protocol: "rest",
         read: async () => {
-          if (timeout.error !== undefined) throw timeout.error;
           const body = route.binding.body === undefined ? "" : await readBody(request, limits.readBytesMax);
           const query = queryStart < 0 ? "" : url.slice(queryStart + 1);
           try {
@@ -150,7 +143,7 @@ export function createRestLane(
           return respond(status, errorToRest(error, registry, status), context);
         },
       },
-      timeout.timeoutMs ?? limits.timeoutMsDefault,
+      parseTimeout(headers.get("connect-timeout-ms"), limits.timeoutMsMax),
       deps,
     );
   }

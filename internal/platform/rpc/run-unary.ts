@@ -2,8 +2,9 @@ import { create, type Message } from "@bufbuild/protobuf";
 import { ConnectError } from "@connectrpc/connect";
 import type { Clock } from "../clock/clock.ts";
 import { LazyContext, type CallOrigin } from "./lazy-context.ts";
+import type { RpcLimits } from "./limits.ts";
 import type { MethodPlan, UnaryHandler } from "./method-plan.ts";
-import type { Call, Steps } from "./steps.ts";
+import { timeoutError, type Call, type Steps } from "./steps.ts";
 
 /** How a lane of our own reads a request and answers it. */
 export interface UnaryLane {
@@ -16,9 +17,16 @@ export interface UnaryLane {
   refuse(error: ConnectError, context: LazyContext): Response;
 }
 
+/** The deadline that a caller named, or what is wrong with it. */
+export interface NamedTimeout {
+  readonly timeoutMs?: number | undefined;
+  readonly error?: ConnectError | undefined;
+}
+
 /** What calls of our own lanes share. */
 export interface UnaryDeps {
   readonly steps: Steps;
+  readonly limits: RpcLimits;
   readonly clock: Clock;
   readonly shutdownSignal: AbortSignal;
 }
@@ -28,8 +36,8 @@ export function runUnary(
   plan: MethodPlan,
   origin: CallOrigin,
   lane: UnaryLane,
-  timeoutMs: number,
-  { steps, clock, shutdownSignal }: UnaryDeps,
+  named: NamedTimeout,
+  { steps, limits, clock, shutdownSignal }: UnaryDeps,
 ): Promise<Response> {
   const header = origin.requestHeader;
   const call = steps.begin(plan, lane.protocol, header.get("traceparent"), true);
@@ -41,13 +49,14 @@ export function runUnary(
       steps.end(call);
       resolve(lane.refuse(error, context));
     };
-    const deadline = steps.deadlines.add(timeoutMs, (reason) => {
+    const timeoutMs = named.error === undefined ? named.timeoutMs : undefined;
+    const deadline = steps.deadlines.add(timeoutMs ?? limits.timeoutMsDefault, (reason) => {
       if (!call.ended) refuse(steps.fail(call, reason));
     });
     const context = new LazyContext(call, origin, shutdownSignal, deadline.at, clock);
     const run = async (): Promise<void> => {
       try {
-        const response = await work(call, context, lane, steps, header);
+        const response = await work(call, context, lane, named, steps);
         if (call.ended) return; // Answered at the deadline.
         deadline.cancel();
         context.abort();
@@ -75,10 +84,12 @@ async function work(
   call: Call,
   context: LazyContext,
   lane: UnaryLane,
+  named: NamedTimeout,
   steps: Steps,
-  header: Headers,
 ): Promise<Response> {
   const { plan } = call;
+  const header = context.requestHeader;
+  if (named.error !== undefined) throw timeoutError(named.error);
   const admitted = steps.admit(call, header.get("authorization"));
   if (admitted !== undefined) await admitted;
   let request: Message;

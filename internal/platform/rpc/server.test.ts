@@ -51,6 +51,37 @@ describe("load", () => {
   });
 });
 
+test("a call whose caller names no deadline has the server's, and one that names too long a deadline is refused", async () => {
+  await using server = await startProbeServer({ limits: { timeoutMsDefault: 60, timeoutMsMax: 1000 } });
+  const grpc = createClient(ProbeService, overGrpc(server));
+  const client = overConnect(server);
+  const hang = { name: "a", act: "hang" };
+  for (const call of [client.fast, client.slow, grpc.slow]) {
+    expect(await codeOf(call(hang, { headers }))).toBe(Code.DeadlineExceeded);
+    expect(server.events.timeoutMs).toBeWithin(1, 61);
+    const long = { ...headers, "connect-timeout-ms": "9999999999", "grpc-timeout": "99999999S" };
+    expect(await codeOf(call(hang, { headers: long }))).toBe(Code.InvalidArgument);
+  }
+  const json = { ...headers, "content-type": "application/json" };
+  const late = await fetch(`${server.addresses.http}/api/v1/probes/a`, {
+    method: "POST",
+    headers: json,
+    body: `{"act":"hang"}`,
+  });
+  expect(late.status).toBe(504);
+});
+
+test("a public method takes callers without credentials, and not those with bad ones", async () => {
+  await using server = await startProbeServer();
+  for (const client of [overConnect(server), createClient(ProbeService, overGrpc(server))]) {
+    expect(await codeOf(client.look({ name: "a" }))).toBeUndefined();
+    const forged = { headers: { authorization: "Bearer forged" } };
+    expect(await codeOf(client.look({ name: "a" }, forged))).toBe(Code.Unauthenticated);
+  }
+  const forged = { headers: { authorization: "Bearer forged" } };
+  expect((await fetch(`${server.addresses.http}/api/v1/looks/a`, forged)).status).toBe(401);
+});
+
 describe("streams", () => {
   test.each(["connect", "grpc"] as const)(
     "over %s, a stream is released when its reader goes away",
