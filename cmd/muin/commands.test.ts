@@ -264,7 +264,7 @@ describe("import", () => {
   test("counts each line of a gzip file once although it is killed again and again", async () => {
     const file = await write("killed.log.gz", gzipSync(log.text));
     const kills = await importWithKills(file, "killed.", "killed", 8);
-    expect(kills).toBeGreaterThan(0);
+    expect(kills).toBeGreaterThanOrEqual(3);
     const last = await json("counts", "import", file, "--by", "status", "--prefix", "killed.", "--import-id", "killed");
     expect(last).toMatchObject({ end: "finished", offset: Buffer.byteLength(log.text) });
     expect(last["offset_start"]).toBeGreaterThan(0);
@@ -284,6 +284,7 @@ describe("import", () => {
     expect(again.code).toBe(0);
     expect(again.stdout).toBe("nothing new: all lines were counted before\n");
     expect(await values("killed.")).toEqual(log.statuses);
+    expect((await muin.run("counts", "verify", "--prefix", "killed.")).code).toBe(0);
   });
 
   test("counts each line once although Muin itself is killed", async () => {
@@ -295,6 +296,7 @@ describe("import", () => {
     await muin.crash();
     expect((await run.ended).code).toBe(0); // It waits for Muin to come back.
     expect(await values("crash.")).toEqual(log.statuses);
+    expect((await muin.run("counts", "verify", "--prefix", "crash.")).code).toBe(0);
   });
 
   test("an interrupted one leaves its batch whole and says how to go on", async () => {
