@@ -14,7 +14,7 @@ const SAFETY_MS = 200;
 /** A lease whose work ended by itself is taken again after this. */
 const COOL_DOWN_MS = 500;
 /** Work that goes on for so long after its signal is no longer waited for; the fence protects from it. */
-const WORK_GRACE_MS = 3000;
+const WORK_GRACE_MS = 2000;
 
 /** A lease in hand. */
 export interface Held {

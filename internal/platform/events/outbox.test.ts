@@ -8,7 +8,7 @@ import { migrate } from "../postgres/migrate.ts";
 import { type OpenDatabase, openDatabase } from "../postgres/open-database.ts";
 import { eventually } from "../testing/eventually.ts";
 import { importMutant } from "../testing/mutant.ts";
-import { sharedPostgres } from "../testing/postgres.ts";
+import { sharedPostgres, startPostgres, type TestPostgres } from "../testing/postgres.ts";
 import { startRedis, type TestRedis } from "../testing/redis.ts";
 import type { TestBus } from "./event-bus.contract.ts";
 import type { EventRecord } from "./event-bus.ts";
@@ -40,8 +40,8 @@ afterAll(async () => {
   await redis.stop();
 });
 
-async function newDatabase(): Promise<OpenDatabase> {
-  const url = await (await sharedPostgres()).createDatabase();
+async function newDatabase(server?: TestPostgres): Promise<OpenDatabase> {
+  const url = await (server ?? (await sharedPostgres())).createDatabase();
   await migrate({ url, migrations: [], log: silentLog });
   const database = openDatabase({ url, applicationName: "test" });
   await database.sql`create table keys (id text primary key, version bigint not null)`;
@@ -270,6 +270,46 @@ describe("outbox", () => {
     await eventually(async () => expect((await relay.read()).depth).toBe(0));
     await eventually(() => expect(watched.seen.length).toBe(calls));
     expect(new Set(watched.seen.map(({ id }) => id)).size).toBe(1);
+    await relay.stop();
+    await watched.stop();
+    await database.stop();
+  });
+
+  test("PostgreSQL is killed under load: what was committed is published, what was not is not", async () => {
+    await using server = await startPostgres();
+    const [database, watched] = [await newDatabase(server), await watch("crash")];
+    const relay = newRelay(database, "crash");
+    await relay.start();
+    const [committed, failed] = [new Set<string>(), new Set<string>()];
+    let next = 0;
+    for (let kills = 0; kills < 3; kills++) {
+      const stopping = new AbortController();
+      const load = Array.from({ length: 4 }, async () => {
+        while (!stopping.signal.aborted) {
+          const id = `crash-${++next}`;
+          await database
+            .transaction(async (tx) => {
+              await tx`insert into keys values (${id}, 1)`;
+              await publish(tx, schema, { apiKeyId: id });
+            })
+            .then(
+              () => committed.add(id),
+              () => failed.add(id), // Its outcome is unknown: the table below tells.
+            );
+        }
+      });
+      const before = committed.size;
+      await eventually(() => expect(committed.size).toBeGreaterThan(before + 30));
+      await server.kill("SIGKILL");
+      stopping.abort();
+      await Promise.all(load);
+      await server.restart();
+    }
+    const stored = await eventually(() => database.sql<{ id: string }[]>`select id from keys`);
+    const ids = stored.map(({ id }) => id).toSorted();
+    expect(ids.filter((id) => committed.has(id))).toHaveLength(committed.size);
+    await eventually(() => expect([...new Set(watched.seen.map(({ subject }) => subject))].toSorted()).toEqual(ids));
+    await eventually(async () => expect((await relay.read()).depth).toBe(0));
     await relay.stop();
     await watched.stop();
     await database.stop();

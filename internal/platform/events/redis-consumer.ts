@@ -1,3 +1,4 @@
+import { Code, ConnectError } from "@connectrpc/connect";
 import type { Redis } from "ioredis";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
@@ -475,6 +476,7 @@ async function attempt(
 
 /** True for a failure that says nothing about the event: something that is needed is away. */
 function isPassing(error: unknown): boolean {
+  if (error instanceof ConnectError) return error.code === Code.Unavailable;
   return error instanceof MuinError && error.code === "unavailable";
 }
 

@@ -69,7 +69,8 @@ export interface RedisEventBusOptions {
 }
 
 /**
- * The bus on Redis Streams. `start` sends and follows heartbeats and keeps retention; it fails when the store was made with another
+ * The bus on Redis Streams. A call of `publish` with at most 512 records and 4 MiB is one step, stored as a whole or not at all; a
+ * larger one is several. Calls under way at the same time have no order between them. `start` sends and follows heartbeats and keeps retention; it fails when the store was made with another
  * number of partitions, and not when the server is away.
  */
 export function createRedisEventBus(options: RedisEventBusOptions): EventBus & Component {
@@ -329,12 +330,15 @@ export function createRedisEventBus(options: RedisEventBusOptions): EventBus & C
 
   const keepRetention = (topic: Topic) => async (_: Fence, signal: AbortSignal) => {
     while (!signal.aborted) {
-      const oldest = `${Math.max(0, clock.now() - topic.retentionMs)}-0`;
       const bytes = Math.floor(topicBytesMax / partitions);
       await Promise.all(
         allPartitions.map((partition) =>
           trimScript
-            .run(client, [keys.stream(topic.name, partition), keys.topic(topic.name)], [partition, oldest, bytes])
+            .run(
+              client,
+              [keys.stream(topic.name, partition), keys.topic(topic.name)],
+              [partition, topic.retentionMs, bytes],
+            )
             .catch(() => undefined),
         ),
       ); // A server that is away is trimmed when it is back.

@@ -166,14 +166,17 @@ return reply`,
 });
 
 /**
- * Removes records older than an id, then the oldest until the stream fits its bytes, and counts them. Whole nodes of the stream
- * only: a little more may stay. KEYS stream, topic; ARGV partition, id, bytes. Returns how many were removed.
+ * Removes records older than a number of milliseconds, by the server's clock, then the oldest until the stream fits its bytes, and
+ * counts them. Whole nodes of the stream only: a little more may stay. KEYS stream, topic; ARGV partition, milliseconds, bytes.
+ * Returns how many were removed.
  */
 export const trimScript = defineScript<number>({
   name: "events-trim",
   keys: 2,
   lua: `
-local removed = redis.call('XTRIM', KEYS[1], 'MINID', '~', ARGV[2], 'LIMIT', 100000)
+local time = redis.call('TIME')
+local oldest = math.max(0, time[1] * 1000 + math.floor(time[2] / 1000) - tonumber(ARGV[2]))
+local removed = redis.call('XTRIM', KEYS[1], 'MINID', '~', string.format('%.0f-0', oldest), 'LIMIT', 100000)
 local bytes = redis.call('MEMORY', 'USAGE', KEYS[1]) or 0
 local length = redis.call('XLEN', KEYS[1])
 if bytes > tonumber(ARGV[3]) and length > 1 then

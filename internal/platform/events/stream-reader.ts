@@ -6,11 +6,14 @@ import { keys, type RawEntry } from "./redis-keys.ts";
 
 /** Records and bytes of one partition that are read at once; as many more are read ahead. */
 const BATCH_RECORDS_MAX = 256;
-const BATCH_BYTES_MAX = 4 << 20;
+const BATCH_BYTES_MAX = 1 << 20;
 /** The server holds a read for so long when there is nothing new. Bounds how late a new partition or a redrive is noticed. */
 const BLOCK_MS = 200;
-/** The same while a partition's last batch has not been taken yet, so that it is not left out for longer. */
-const SHORT_BLOCK_MS = 10;
+/**
+ * Pause between reads that do not wait, while a partition's last batch has not been taken yet: that partition must be read as
+ * soon as it is, and a read that waits cannot be called back (the server ends it with a precision of 100 ms).
+ */
+const POLL_MS = 5;
 /** Pause after a failure, doubled with each further one. */
 const BACKOFF_MS_MIN = 50;
 const BACKOFF_MS_MAX = 1000;
@@ -69,13 +72,21 @@ export function createStreamReader(options: {
   let loop: Promise<void> | undefined;
   let bytesPerRecord = 1024;
 
-  const read = async (wanting: readonly CursorState[]): Promise<void> => {
-    const blockMs = wanting.length === cursors.size ? BLOCK_MS : SHORT_BLOCK_MS;
+  /** Reads what is there, or waits for it. True when there was something. */
+  const read = async (wanting: readonly CursorState[], isWaiting: boolean): Promise<boolean> => {
     const count = Math.max(1, Math.min(BATCH_RECORDS_MAX, Math.floor(BATCH_BYTES_MAX / bytesPerRecord)));
     const asked = wanting.map(({ seeks }) => seeks);
     const ids = wanting.map(({ afterId }) => afterId);
     const pipeline = connection.pipeline();
-    pipeline.callBuffer("xread", "COUNT", count, "BLOCK", blockMs, "STREAMS", ...wanting.map(({ key }) => key), ...ids);
+    pipeline.callBuffer(
+      "xread",
+      "COUNT",
+      count,
+      ...(isWaiting ? ["BLOCK", BLOCK_MS] : []),
+      "STREAMS",
+      ...wanting.map(({ key }) => key),
+      ...ids,
+    );
     pipeline.hmget(keys.topic(topic), ...wanting.map(({ partition }) => `r${partition}`));
     if (group !== undefined) pipeline.hmget(group, "generation", ...wanting.map(({ partition }) => `d${partition}`));
     const replies = (await pipeline.exec()) ?? [];
@@ -98,6 +109,7 @@ export function createStreamReader(options: {
       cursor.batch = { entries, removed: Number(said[0]), generation: Number(said[1]), redrives: said[2] };
       cursor.wake();
     }
+    return streams.length > 0;
   };
 
   const run = async (): Promise<void> => {
@@ -109,8 +121,10 @@ export function createStreamReader(options: {
         continue;
       }
       try {
-        await read(wanting);
+        const isWaiting = wanting.length === cursors.size;
+        const hasFound = await read(wanting, isWaiting);
         failed = 0;
+        if (!isWaiting && !hasFound) await Promise.race([bell.promise, clock.sleep(POLL_MS)]);
       } catch (error) {
         // A server that is away is logged by its connection; every position stands where it was.
         if (!(error instanceof MuinError)) log.error("a topic cannot be read", { topic, err: error });

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import postgres from "postgres";
+import { systemClock } from "../clock/clock.ts";
 import { MuinError } from "../errors/muin-error.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { eventually } from "../testing/eventually.ts";
@@ -92,13 +93,48 @@ describe("database", () => {
     const database = openDatabase({ url: await server.createDatabase(), applicationName: "test", poolMax: 2 });
     await database.sql`select 1`;
     await server.kill("SIGKILL");
-    expect(await reasonOf(database.sql`select 1`)).toBe("unavailable STORE_UNAVAILABLE");
+    // A process that serves a connection can outlive its killed server for a moment.
+    await eventually(async () => expect(await reasonOf(database.sql`select 1`)).toBe("unavailable STORE_UNAVAILABLE"));
     expect(await reasonOf(database.transaction((tx) => tx`select 1`))).toBe("unavailable STORE_UNAVAILABLE");
     expect(await database.probe()).toBeString();
     await server.restart();
     await eventually(async () => expect(await database.probe()).toBeUndefined());
     expect([...(await database.sql`select 1 as one`)]).toEqual([{ one: 1 }]);
     await database.stop();
+    await database.stop();
+  });
+
+  // The unpatched driver leaves connections stuck until they time out, or ends the process with an uncaught TypeError.
+  test("after a kill under load every connection works again at once, and no transaction goes on elsewhere", async () => {
+    await using server = await startPostgres();
+    const database = openDatabase({ url: await server.createDatabase(), applicationName: "test", poolMax: 4 });
+    await database.sql`create table pairs (id int not null)`;
+    let next = 0;
+    for (let kills = 0; kills < 2; kills++) {
+      const stopping = new AbortController();
+      const before = next;
+      const load = Array.from({ length: 8 }, async () => {
+        while (!stopping.signal.aborted) {
+          const id = ++next;
+          await database
+            .transaction(async (tx) => {
+              await tx`insert into pairs values (${id})`;
+              await tx`insert into pairs values (${id})`;
+            })
+            .catch(() => systemClock.sleep(1)); // The server is away; whether it was committed does not matter here.
+        }
+      });
+      await eventually(() => expect(next).toBeGreaterThan(before + 40));
+      await server.kill("SIGKILL");
+      stopping.abort();
+      await Promise.all(load);
+      await server.restart();
+      const beganMs = performance.now();
+      await eventually(() => Promise.all(Array.from({ length: 16 }, () => database.sql`select pg_sleep(0.005)`)));
+      expect(performance.now() - beganMs).toBeLessThan(3000);
+    }
+    const odd = await database.sql`select id from pairs group by id having count(*) <> 2`;
+    expect([...odd]).toEqual([]);
     await database.stop();
   });
 
