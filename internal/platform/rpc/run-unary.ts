@@ -1,6 +1,7 @@
 import { create, type Message } from "@bufbuild/protobuf";
-import { ConnectError } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
 import type { Clock } from "../clock/clock.ts";
+import { MuinError } from "../errors/muin-error.ts";
 import { LazyContext, type CallOrigin } from "./lazy-context.ts";
 import type { RpcLimits } from "./limits.ts";
 import type { MethodPlan, UnaryHandler } from "./method-plan.ts";
@@ -96,7 +97,11 @@ async function work(
   try {
     request = await lane.read();
   } catch (error) {
-    throw error instanceof ConnectError ? new ProtocolFailure(error) : error;
+    if (error instanceof MuinError) throw error;
+    // All else that reading can throw is the connection's end.
+    throw new ProtocolFailure(
+      error instanceof ConnectError ? error : new ConnectError("the request was cut off", Code.Canceled),
+    );
   }
   steps.accept(call, request, header.get("idempotency-key"));
   const handler = plan.handler as unknown as UnaryHandler;

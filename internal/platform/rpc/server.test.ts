@@ -10,7 +10,7 @@ import { eventually } from "../testing/eventually.ts";
 import { callerAddress } from "./address.ts";
 import { PortTakenError } from "./port-taken-error.ts";
 import { ProbeService } from "./testdata/probe_pb.ts";
-import { startProbeServer, type ProbeServer } from "./testdata/start-probe-server.ts";
+import { createProbeServer, startProbeServer, type ProbeServer } from "./testdata/start-probe-server.ts";
 
 const headers = { authorization: "Bearer good" };
 const overConnect = (server: ProbeServer) =>
@@ -80,6 +80,16 @@ test("a public method takes callers without credentials, and not those with bad 
   }
   const forged = { headers: { authorization: "Bearer forged" } };
   expect((await fetch(`${server.addresses.http}/api/v1/looks/a`, forged)).status).toBe(401);
+});
+
+test("Idempotency-Key is refused where there is no request_id to mean", async () => {
+  await using server = await startProbeServer();
+  const key = { headers: { "idempotency-key": "12345678" } };
+  for (const client of [overConnect(server), createClient(ProbeService, overGrpc(server))]) {
+    expect(await codeOf(client.look({ name: "a" }, key))).toBe(Code.InvalidArgument);
+  }
+  const rest = await fetch(`${server.addresses.http}/api/v1/looks/a`, key);
+  expect([rest.status, await rest.text()]).toEqual([400, expect.stringContaining("IDEMPOTENCY_KEY_UNSUPPORTED")]);
 });
 
 describe("streams", () => {
@@ -155,6 +165,14 @@ describe("stopping", () => {
     expect(await server.stop()).toBeUndefined();
     expect(await http("/healthz").catch(() => "refused")).toBe("refused");
   });
+});
+
+test("a stop during the start leaves nothing listening, and a start after a stop does nothing", async () => {
+  const server = createProbeServer();
+  const starting = server.start();
+  await Promise.all([server.stop(), starting]);
+  await server.start();
+  expect(() => server.addresses()).toThrow("has not started");
 });
 
 test.each(["http", "grpc"] as const)("a taken %s port is named, and nothing is left listening", async (which) => {

@@ -127,6 +127,7 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
   return {
     name: "rpc",
     start: async () => {
+      if (stopping !== undefined) return;
       await http.start();
       try {
         await grpc.start();
@@ -134,6 +135,7 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
         await http.stop();
         throw error;
       }
+      if (stopping !== undefined) await Promise.all([http.stop(), grpc.stop()]); // It was stopped meanwhile.
     },
     stop: () => (stopping ??= stop()),
     addresses: () => ({ http: http.address(), grpc: grpc.address() }),

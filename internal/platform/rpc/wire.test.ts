@@ -2,6 +2,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { Client, credentials, Metadata, status, type ServiceError } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { connect, type Socket } from "node:net";
+import { eventually } from "../testing/eventually.ts";
 import { defaultRpcLimits } from "./limits.ts";
 import { ProbeRequestSchema } from "./testdata/probe_pb.ts";
 import { startProbeServer, type ProbeServer } from "./testdata/start-probe-server.ts";
@@ -217,6 +218,21 @@ test("a body that never comes ends with the deadline in both lanes", async () =>
     expect(await answer).toStartWith("HTTP/1.1 504");
     socket.destroy();
   }
+});
+
+test.each([
+  [`${path}/Fast`, "connect Fast canceled"],
+  [`${path}/Slow`, "connect Slow canceled"],
+  ["/api/v1/probes/a", "rest Fast canceled"],
+])("a request to %s that is cut off is canceled, and nobody's fault", async (url, end) => {
+  const before = { ended: server.ended.length, lines: server.lines.length };
+  const socket = connect(Number(new URL(server.addresses.http).port), "127.0.0.1");
+  socket.write(
+    `POST ${url} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer good\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{`,
+    () => setImmediate(() => socket.destroy()),
+  );
+  await eventually(() => expect(server.ended.slice(before.ended)).toEqual([end]));
+  expect(server.lines.slice(before.lines)).toEqual([]);
 });
 
 test("a method without side effects answers a Connect GET, and others do not", async () => {

@@ -1,4 +1,4 @@
-import { createRpcServer, type RpcAddresses, type RpcServerOptions } from "../server.ts";
+import { createRpcServer, type RpcAddresses, type RpcServer, type RpcServerOptions } from "../server.ts";
 import {
   createProbeService,
   probeAuthenticator,
@@ -16,28 +16,36 @@ export interface ProbeServer extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-/** Starts a server of the probe service on free ports of the loopback. */
-export async function startProbeServer(options: Partial<RpcServerOptions> = {}): Promise<ProbeServer> {
-  const events: ProbeEvents = { released: 0, address: "", timeoutMs: undefined };
-  const ended: string[] = [];
-  const lines: { message: string; fields: unknown }[] = [];
-  const server = createRpcServer({
-    served: [createProbeService(events)],
+/** What is seen of a server. */
+type Seen = Pick<ProbeServer, "events" | "ended" | "lines">;
+
+/** A server of the probe service that has not started. */
+export function createProbeServer(options: Partial<RpcServerOptions> = {}, seen: Seen = createSeen()): RpcServer {
+  return createRpcServer({
+    served: [createProbeService(seen.events)],
     authenticator: probeAuthenticator,
-    observer: recordingObserver(ended),
-    log: recordingLog(lines),
+    observer: recordingObserver(seen.ended),
+    log: recordingLog(seen.lines),
     http: { host: "127.0.0.1", port: 0 },
     grpc: { host: "127.0.0.1", port: 0 },
     shutdownGraceMs: 100,
     ...options,
   });
+}
+
+/** Starts a server of the probe service on free ports of the loopback. */
+export async function startProbeServer(options: Partial<RpcServerOptions> = {}): Promise<ProbeServer> {
+  const seen = createSeen();
+  const server = createProbeServer(options, seen);
   await server.start();
   return {
+    ...seen,
     addresses: server.addresses(),
-    events,
-    ended,
-    lines,
     stop: () => server.stop(),
     [Symbol.asyncDispose]: () => server.stop(),
   };
+}
+
+function createSeen(): Seen {
+  return { events: { released: 0, address: "", timeoutMs: undefined }, ended: [], lines: [] };
 }
