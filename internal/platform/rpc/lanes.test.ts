@@ -23,44 +23,24 @@ import { Readable } from "node:stream";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { StatusSchema } from "../../gen/google/rpc/status_pb.ts";
+import type { Served } from "../app/define-service.ts";
 import { createInProcessTransport } from "./in-process.ts";
-import { createRpcServer, type RpcAddresses, type RpcServer } from "./server.ts";
+import type { RpcServerOptions } from "./server.ts";
 import { PartSchema, ProbeResponseSchema, ProbeRequestSchema, ProbeService } from "./testdata/probe_pb.ts";
-import {
-  createProbeService,
-  probeAuthenticator,
-  recordingLog,
-  recordingObserver,
-  type ProbeEvents,
-} from "./testdata/probe-service.ts";
+import { createProbeService, probeAuthenticator, recordingLog, recordingObserver } from "./testdata/probe-service.ts";
+import { startProbeServer, type ProbeServer } from "./testdata/start-probe-server.ts";
 
-const events: ProbeEvents = { released: 0, address: "", timeoutMs: undefined };
-const ended: string[] = [];
-const lines: { message: string; fields: unknown }[] = [];
-const served = [createProbeService(events)];
 const registry = createRegistry(PartSchema);
-const callsInFlightMax = 4;
-let server: RpcServer;
-let addresses: RpcAddresses;
-
+let server: ProbeServer;
+let served: readonly Served[];
 beforeAll(async () => {
-  server = createRpcServer({
-    served,
-    authenticator: probeAuthenticator,
-    observer: recordingObserver(ended),
-    log: recordingLog(lines),
-    http: { host: "127.0.0.1", port: 0 },
-    grpc: { host: "127.0.0.1", port: 0 },
-    limits: { callsInFlightMax },
-    shutdownGraceMs: 100,
-  });
-  await server.start();
-  addresses = server.addresses();
+  server = await startProbeServer();
+  served = [createProbeService(server.events)];
 });
 afterAll(() => server.stop());
 beforeEach(() => {
-  ended.length = 0;
-  lines.length = 0;
+  server.ended.length = 0;
+  server.lines.length = 0;
 });
 
 type Method = "fast" | "slow" | "lawless";
@@ -131,7 +111,7 @@ function byClient(method: Method, transport: () => Transport): Lane {
 const rest: Lane = async (call) => {
   const { name = "a", ...body } = call.request ?? {};
   const path = call.method === "lawless" ? "lawless-probes" : "probes";
-  const response = await fetch(`${addresses.http}/api/v1/${path}/${name}`, {
+  const response = await fetch(`${server.addresses.http}/api/v1/${path}/${name}`, {
     method: "POST",
     headers: { "content-type": "application/json", ...headersOf(call) },
     body: JSON.stringify(body, (_, value: unknown) => (typeof value === "bigint" ? String(value) : value)),
@@ -167,7 +147,11 @@ const inProcess: Lane = async (call) => {
         ? ({ kind: "anonymous", principal: "anonymous" } as const)
         : await probeAuthenticator.authenticate(authorization);
     return await byClient("fast", () =>
-      createInProcessTransport(served, { caller, observer: recordingObserver(ended), log: recordingLog(lines) }),
+      createInProcessTransport(served, {
+        caller,
+        observer: recordingObserver(server.ended),
+        log: recordingLog(server.lines),
+      }),
     )(call);
   } catch (error) {
     const { reason, message, code } = error as { reason: string; message: string; code: string };
@@ -181,7 +165,7 @@ afterAll(() => foreignClient?.kill());
 
 async function foreign(call: Call): Promise<Outcome> {
   if (foreignClient === undefined) {
-    const child = Bun.spawn([node!, join(import.meta.dir, "testdata/foreign-client.mjs"), addresses.grpc], {
+    const child = Bun.spawn([node!, join(import.meta.dir, "testdata/foreign-client.mjs"), server.addresses.grpc], {
       stdio: ["pipe", "pipe", "inherit"],
     });
     const answers = createInterface({ input: Readable.fromWeb(child.stdout as never) })[Symbol.asyncIterator]();
@@ -214,7 +198,7 @@ async function foreign(call: Call): Promise<Outcome> {
 
 const connect = (options: Partial<Parameters<typeof createConnectTransport>[0]>) => () =>
   createConnectTransport({
-    baseUrl: addresses.http,
+    baseUrl: server.addresses.http,
     httpVersion: "1.1",
     jsonOptions: { registry },
     ...options,
@@ -230,8 +214,8 @@ const lanes: [name: string, lane: Lane][] = [
     "Connect gzip to a hot method",
     byClient("fast", connect({ sendCompression: compressionGzip, compressMinBytes: 0 })),
   ],
-  ["gRPC-Web", byClient("slow", () => createGrpcWebTransport({ baseUrl: addresses.http, httpVersion: "1.1" }))],
-  ["gRPC", byClient("slow", () => createGrpcTransport({ baseUrl: `http://${addresses.grpc}` }))],
+  ["gRPC-Web", byClient("slow", () => createGrpcWebTransport({ baseUrl: server.addresses.http, httpVersion: "1.1" }))],
+  ["gRPC", byClient("slow", () => createGrpcTransport({ baseUrl: `http://${server.addresses.grpc}` }))],
   ["REST", rest],
   ["in process", inProcess],
 ];
@@ -415,8 +399,42 @@ describe.each(lanes)("%s", (name, lane) => {
   test("what the caller is not told is logged, and each call ends once with its code", async () => {
     await lane({ credentials: "good", request: { name: "a", act: "throw" } });
     await lane({ credentials: "good" });
-    expect(lines).toHaveLength(1);
-    expect((lines[0]!.fields as { err: Error }).err.message).toBe("secret text");
-    expect(ended.map((line) => line.split(" ").at(-1))).toEqual(["internal", "ok"]);
+    expect(server.lines).toHaveLength(1);
+    expect((server.lines[0]!.fields as { err: Error }).err.message).toBe("secret text");
+    expect(server.ended.map((line) => line.split(" ").at(-1))).toEqual(["internal", "ok"]);
+  });
+});
+
+/** The cases that a server with these options fails. */
+async function failures(options: Partial<RpcServerOptions>): Promise<string[]> {
+  await using broken = await startProbeServer(options);
+  const lane = byClient("fast", () => createConnectTransport({ baseUrl: broken.addresses.http, httpVersion: "1.1" }));
+  const failed: string[] = [];
+  for (const [name, call, outcome] of cases) {
+    // The lane's client has no types for an Any, which is shown above.
+    if (call.request?.act !== "any" && !Bun.deepEquals(await lane(call), outcome)) failed.push(name);
+  }
+  return failed;
+}
+
+describe("the table notices", () => {
+  test("nothing when nothing is broken", async () => {
+    expect(await failures({})).toEqual([]);
+  });
+
+  test("errors without reasons", async () => {
+    expect(await failures({ errorInfoDomain: null })).toContain("the wrong kind of caller");
+  });
+
+  test("credentials that are believed unseen", async () => {
+    const scopes = new Set(["probe.use"]);
+    const believe = { authenticate: () => ({ kind: "api_key", id: "k1", principal: "api_key:k1", scopes }) as const };
+    expect(await failures({ authenticator: believe })).toEqual(
+      expect.arrayContaining([
+        "bad credentials",
+        "the wrong scope, with an invalid request",
+        "the wrong kind of caller",
+      ]),
+    );
   });
 });
