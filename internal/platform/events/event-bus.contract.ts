@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Component } from "../app/component.ts";
 import { systemClock } from "../clock/clock.ts";
+import { storeUnavailable } from "../errors/store-error.ts";
 import { eventually } from "../testing/eventually.ts";
 import { type EventBus, type EventRecord, type Fence, FencedError, type Subscription } from "./event-bus.ts";
 import type { Topic } from "./topics.ts";
@@ -426,6 +427,25 @@ export function describeEventBus(name: string, startServer: () => Promise<TestBu
       );
       expect(await parked()).toEqual([]);
       expect(await stateOf(bus, parking)).toMatchObject({ lag: 0, deadLetters: 0, lost: false });
+      await consumer.stop();
+    });
+
+    test("a handler that cannot work, since something it needs is away, goes on trying and parks nothing", async () => {
+      const topic = newTopic();
+      const bus = await newBus(topic);
+      const attempts: number[] = [];
+      const waiting: Subscription = {
+        ...subscription(topic, async (_, { attempt }) => {
+          attempts.push(attempt);
+          if (attempt < 5) throw storeUnavailable(undefined);
+        }),
+        attemptsMax: 2,
+      };
+      const consumer = bus.subscribe(waiting);
+      await consumer.start();
+      await bus.publish([event(topic, "k", 0)]);
+      await eventually(async () => expect(await stateOf(bus, waiting)).toMatchObject({ lag: 0, deadLetters: 0 }));
+      expect(attempts).toEqual([1, 2, 3, 4, 5]);
       await consumer.stop();
     });
 

@@ -66,6 +66,7 @@ interface ClaimState {
   isStopping: boolean;
 }
 
+/** Creates a keeper; it begins with the first claim. */
 export function createLeaseKeeper(options: {
   readonly client: Redis;
   /** Unique among all processes that ever were. */

@@ -131,21 +131,15 @@ export function createGroupConsumer(subscription: Subscription, deps: ConsumerDe
 
     const park = async (item: Item, reason: string, attempts: number): Promise<void> => {
       const { record } = item;
-      for (let failed = 0; ; failed++) {
-        const args = [
-          held.number,
-          PARKED_MAX,
-          item.ordinal,
-          record.subject,
-          reason.slice(0, REASON_CHARS_MAX),
-          attempts,
-        ];
-        const answer = await insist(() =>
-          parkScript.run(client, [leaseKey, parkedKey, parkedKeysKey], [...args, ...recordValues(record)]),
-        );
-        if (fenced(answer) !== FULL) break;
+      const text = reason.slice(0, REASON_CHARS_MAX);
+      const args = [held.number, generation, PARKED_MAX, item.ordinal, record.subject, text, attempts];
+      const answer = await insist(() =>
+        parkScript.run(client, [leaseKey, groupKey, parkedKey, parkedKeysKey], [...args, ...recordValues(record)]),
+      );
+      if (fenced(answer) === FULL) {
         log.error("the store of dead letters is full: the consumer waits for a redrive", { partition });
-        await pause(deps, failed + 8, held.signal);
+        await clock.sleep(RETRY_MS_MAX, held.signal);
+        throw new StoppedError(); // Begins again where the position stands, and with what is to be redriven.
       }
       waiting.set(record.subject, (waiting.get(record.subject) ?? 0) + 1);
       deps.counters.parked.add(1, labels);
@@ -168,9 +162,11 @@ export function createGroupConsumer(subscription: Subscription, deps: ConsumerDe
     const redrive = async (): Promise<void> => {
       const subjects = new Set(await insist(() => client.smembers(redrivenKey)));
       const done = async (entryId: string, subject: string, failure: string): Promise<void> => {
-        const args = [held.number, entryId, subject, failure];
+        const args = [held.number, generation, entryId, subject, failure];
         const left = fenced(
-          await insist(() => redrivenScript.run(client, [leaseKey, parkedKey, parkedKeysKey, redrivenKey], args)),
+          await insist(() =>
+            redrivenScript.run(client, [leaseKey, groupKey, parkedKey, parkedKeysKey, redrivenKey], args),
+          ),
         );
         if (left > 0) waiting.set(subject, left);
         else waiting.delete(subject);

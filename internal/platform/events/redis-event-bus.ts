@@ -174,7 +174,7 @@ export function createRedisEventBus(options: RedisEventBusOptions): EventBus & C
     let lag = 0;
     for (const partition of allPartitions) {
       const added = Number(counts[`a${partition}`] ?? 0);
-      lag += added - Number(position[`o${partition}`] ?? counts[`r${partition}`] ?? 0);
+      lag += Math.max(0, added - Number(position[`o${partition}`] ?? counts[`r${partition}`] ?? 0));
     }
     return {
       service,

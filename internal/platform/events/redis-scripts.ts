@@ -11,6 +11,8 @@ export const FULL = -3;
 const isFenced = (key: string, number: string) =>
   `tonumber(redis.call('HGET', ${key}, 'number')) ~= tonumber(${number})`;
 
+const isMoved = (group: string, generation: string) => `redis.call('HGET', ${group}, 'generation') ~= ${generation}`;
+
 /** Names and values of an entry's fields, from `first` on in ARGV. */
 const entryFields = (first: string) =>
   RECORD_FIELDS.map((name, index) => `'${name}', ARGV[${first}${index === 0 ? "" : ` + ${index}`}]`).join(", ");
@@ -133,7 +135,7 @@ export const commitScript = defineScript<number>({
   keys: 2,
   lua: `
 if ${isFenced("KEYS[1]", "ARGV[1]")} then return ${FENCED} end
-if redis.call('HGET', KEYS[2], 'generation') ~= ARGV[3] then return ${MOVED} end
+if ${isMoved("KEYS[2]", "ARGV[3]")} then return ${MOVED} end
 redis.call('HSET', KEYS[2], 'i' .. ARGV[2], ARGV[4], 'o' .. ARGV[2], ARGV[5])
 if ARGV[6] == '1' then redis.call('HSET', KEYS[2], 'l' .. ARGV[2], 1) end
 return 1`,
@@ -188,21 +190,22 @@ return removed`,
 });
 
 /**
- * Adds a dead letter, unless this very record is among them already. KEYS lease, parked, parked keys; ARGV fence number, at most
- * how many, ordinal, subject, reason, attempts, then the record's values. Returns 1, FENCED or FULL.
+ * Adds a dead letter, unless this very record is among them already. KEYS lease, group, parked, parked keys; ARGV fence number,
+ * generation, at most how many, ordinal, subject, reason, attempts, then the record's values. Returns 1, FENCED, MOVED or FULL.
  */
 export const parkScript = defineScript<number>({
   name: "events-park",
-  keys: 3,
+  keys: 4,
   lua: `
 if ${isFenced("KEYS[1]", "ARGV[1]")} then return ${FENCED} end
-local last = redis.call('HGET', KEYS[3], 'o' .. ARGV[4])
-if last and tonumber(last) >= tonumber(ARGV[3]) then return 1 end
-if redis.call('XLEN', KEYS[2]) >= tonumber(ARGV[2]) then return ${FULL} end
-redis.call('XADD', KEYS[2], '*', 'ordinal', ARGV[3], 'reason', ARGV[5], 'attempts', ARGV[6],
-  ${entryFields("7")})
-redis.call('HINCRBY', KEYS[3], 'c' .. ARGV[4], 1)
-redis.call('HSET', KEYS[3], 'o' .. ARGV[4], ARGV[3])
+if ${isMoved("KEYS[2]", "ARGV[2]")} then return ${MOVED} end
+local last = redis.call('HGET', KEYS[4], 'o' .. ARGV[5])
+if last and tonumber(last) >= tonumber(ARGV[4]) then return 1 end
+if redis.call('XLEN', KEYS[3]) >= tonumber(ARGV[3]) then return ${FULL} end
+redis.call('XADD', KEYS[3], '*', 'ordinal', ARGV[4], 'reason', ARGV[6], 'attempts', ARGV[7],
+  ${entryFields("8")})
+redis.call('HINCRBY', KEYS[4], 'c' .. ARGV[5], 1)
+redis.call('HSET', KEYS[4], 'o' .. ARGV[5], ARGV[4])
 return 1`,
 });
 
@@ -234,25 +237,27 @@ return total`,
 
 /**
  * Ends a dead letter's redrive. Handled: removes it, and with the last one its subject. Failed again: its subject waits for the
- * next redrive. KEYS lease, parked, parked keys, redriven; ARGV fence number, id, subject, "" or the new failure as JSON. Returns
- * how many of the subject are left, or FENCED.
+ * next redrive. KEYS lease, group, parked, parked keys, redriven; ARGV fence number, generation, id, subject, "" or the new failure
+ * as JSON. Returns how many of the subject are left, FENCED or MOVED.
  */
 export const redrivenScript = defineScript<number>({
   name: "events-redriven",
-  keys: 4,
+  keys: 5,
   lua: `
 if ${isFenced("KEYS[1]", "ARGV[1]")} then return ${FENCED} end
-if ARGV[4] ~= '' then
-  redis.call('HSET', KEYS[3], 'f' .. ARGV[2], ARGV[4])
-  redis.call('SREM', KEYS[4], ARGV[3])
-  return tonumber(redis.call('HGET', KEYS[3], 'c' .. ARGV[3]))
+if ${isMoved("KEYS[2]", "ARGV[2]")} then return ${MOVED} end
+local subject = ARGV[4]
+if ARGV[5] ~= '' then
+  redis.call('HSET', KEYS[4], 'f' .. ARGV[3], ARGV[5])
+  redis.call('SREM', KEYS[5], subject)
+  return tonumber(redis.call('HGET', KEYS[4], 'c' .. subject) or '0')
 end
-redis.call('HDEL', KEYS[3], 'f' .. ARGV[2])
-if redis.call('XDEL', KEYS[2], ARGV[2]) == 0 then return tonumber(redis.call('HGET', KEYS[3], 'c' .. ARGV[3]) or '0') end
-local left = redis.call('HINCRBY', KEYS[3], 'c' .. ARGV[3], -1)
+redis.call('HDEL', KEYS[4], 'f' .. ARGV[3])
+if redis.call('XDEL', KEYS[3], ARGV[3]) == 0 then return tonumber(redis.call('HGET', KEYS[4], 'c' .. subject) or '0') end
+local left = redis.call('HINCRBY', KEYS[4], 'c' .. subject, -1)
 if left <= 0 then
-  redis.call('HDEL', KEYS[3], 'c' .. ARGV[3], 'o' .. ARGV[3])
-  redis.call('SREM', KEYS[4], ARGV[3])
+  redis.call('HDEL', KEYS[4], 'c' .. subject, 'o' .. subject)
+  redis.call('SREM', KEYS[5], subject)
 end
 return left`,
 });

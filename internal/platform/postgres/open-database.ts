@@ -59,7 +59,7 @@ export interface OpenReadOnlyDatabase extends ReadOnlyDatabase, Component {
 /**
  * Opens a service's database with its data role. A failure of the server or the network rejects with
  * `STORE_UNAVAILABLE`; too many statements waiting with `STORE_BUSY`; a statement's own failure with the driver's
- * `PostgresError`, whose `code` is the SQLSTATE. 64-bit integers come as text and go as text, number or bigint.
+ * `PostgresError`, whose `code` is the SQLSTATE. A transaction that rejects with `STORE_UNAVAILABLE` may have been committed. 64-bit integers come as text and go as text, number or bigint.
  */
 export function openDatabase(options: OpenDatabaseOptions): OpenDatabase {
   const { raw, guarded, admit, component, probe, clock } = openPool(options, false);
