@@ -18,6 +18,7 @@ import {
   type ImportStore,
 } from "./import-store.ts";
 import {
+  batchKeys,
   batchWritesMax,
   type CountWrite,
   decodeReply,
@@ -137,9 +138,8 @@ export function createCountImports(options: CountImportsOptions): CountImports {
     const refused: ImportRefusal[] = [];
     const applyPart = async (shard: number, part: number, writes: readonly CountWrite[]): Promise<void> => {
       const encoded = encodeBatch(
-        shard,
+        batchKeys(shard, `import:${key}`),
         {
-          writerId: `import:${key}`,
           sequence: batch.sequence * partsMax + part,
           begin: true,
           slots: partsMax,

@@ -10,6 +10,7 @@ import { add, broken, caught, type CountFixture, openCounts, set } from "./count
 import type { CountWriterLimits } from "./count-writer.ts";
 import {
   type AppliedWrite,
+  batchKeys,
   type BatchReply,
   type CountWrite,
   decodeReply,
@@ -145,7 +146,8 @@ async function holdToModel(lua: string | undefined, runs: number): Promise<void>
         expect(own).toHaveLength(model.revision);
       }
     }),
-    { seed, numRuns: runs },
+    // A broken rule need not be shrunk to its smallest example.
+    { seed, numRuns: runs, endOnFailure: lua !== undefined },
   );
 }
 
@@ -281,8 +283,8 @@ describe("a writer's memory", () => {
     outboxBytesMax = 1e9,
   ): Promise<BatchReply> => {
     const script = defineScript<Buffer>({ name: "write-batch", keys: "any", lua });
-    const header = { ...base, outboxBytesMax, writerId: "w", sequence, begin };
-    const { keys, args } = encodeBatch(0, header, encodeWrites([add("a", sequence)]));
+    const header = { ...base, outboxBytesMax, sequence, begin };
+    const { keys, args } = encodeBatch(batchKeys(0, "w"), header, encodeWrites([add("a", sequence)]));
     return decodeReply(await script.run(counts.store.client, keys, args), 1);
   };
   const check = async (lua: string) => {

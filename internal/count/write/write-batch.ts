@@ -57,7 +57,6 @@ export type BatchReply =
 
 /** How a batch is bound to its writer, and the limits it is held to. */
 export interface BatchHeader {
-  readonly writerId: string;
   /** Grows by one with each batch of the writer on the shard, from 1. */
   readonly sequence: number;
   /** Begin the writer's memory when there is none; else such a batch is refused as of an unknown writer. */
@@ -127,25 +126,30 @@ export function encodeWrites(writes: readonly CountWrite[]): EncodedWrites {
   }
   return {
     writes: Buffer.from(
-      encoder.encode([[...places.keys()], places.size === writes.length ? [] : index, kinds, operands]),
+      encoder.encodeSharedRef([[...places.keys()], places.size === writes.length ? [] : index, kinds, operands]),
     ),
     tokens: Buffer.from(tokenBuffer.subarray(0, tokens * tokenBytes)),
     requestIds: tokens === 0 ? nothing : Buffer.from(requestIds, "latin1"),
   };
 }
 
+/** The keys that the script takes for a writer on a shard. */
+export function batchKeys(shard: number, writerId: string): readonly string[] {
+  const keys = keysOf(shard);
+  return [keys.states, keys.outbox, keys.meta, keys.writer(writerId), ...keys.requests];
+}
+
 /** Puts writes and header together. */
 export function encodeBatch(
-  shard: number,
+  keys: readonly string[],
   header: BatchHeader,
   { writes, tokens, requestIds }: EncodedWrites,
 ): EncodedBatch {
-  const keys = keysOf(shard);
   return {
-    keys: [keys.states, keys.outbox, keys.meta, keys.writer(header.writerId), ...keys.requests],
+    keys,
     args: [
       Buffer.from(
-        encoder.encode([
+        encoder.encodeSharedRef([
           header.sequence,
           header.begin,
           header.slots,
