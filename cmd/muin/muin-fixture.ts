@@ -57,7 +57,10 @@ export async function startMuin(): Promise<TestMuin> {
     if (!text.includes("\n")) throw new Error(`muin up ended with ${await child.exited} before it was ready`);
     return { child, facts: JSON.parse(text) as TestMuin["facts"] };
   };
-  let { child, facts } = await up("0");
+  let { child, facts } = await up("0").catch(async (error: unknown) => {
+    await rm(folder, { recursive: true, force: true });
+    throw error;
+  });
 
   const begin: TestMuin["begin"] = (args, options = {}) => {
     const command = Bun.spawn([process.execPath, main, ...args], {
