@@ -264,7 +264,6 @@ export function createCountWriter(options: CountWriterOptions): CountWriter {
       lane.queue.length > 0 &&
       lane.inFlight.length < limits.batchesInFlightMax &&
       known.layout !== undefined &&
-      client.status === "ready" &&
       isWorthABatch(lane)
     ) {
       let taken = 0;
@@ -313,10 +312,15 @@ export function createCountWriter(options: CountWriterOptions): CountWriter {
     isPumpDue = true;
     setImmediate(() => {
       isPumpDue = false;
+      if (client.status !== "ready") return; // The tick looks again.
       // The batches of all shards in one piece: one system call here, and one fsync for all of them there.
-      client.stream.cork();
-      for (const lane of lanes) if (lane.queue.length > 0) pump(lane);
-      client.stream.uncork();
+      const { stream } = client;
+      stream.cork();
+      try {
+        for (const lane of lanes) if (lane.queue.length > 0) pump(lane);
+      } finally {
+        stream.uncork();
+      }
     });
   };
 
