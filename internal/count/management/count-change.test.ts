@@ -13,6 +13,7 @@ import { createPostgresCountInfoStore } from "./store-postgres.ts";
 import type { CountInfoStore, RequestIdentity } from "./store.ts";
 import { createSweeper } from "./sweeper.ts";
 
+const childFile = Bun.fileURLToPath(new URL("saga-child.ts", import.meta.url));
 const silent = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => silent };
 
 let service: ManagementFixture;
@@ -31,7 +32,7 @@ function sagaWith(
   return create({
     store,
     decide: (change) => decideInCountsStore(service.states, change),
-    isDecidable: () => true,
+    admit: () => Promise.resolve(),
     announce: (tx, change, record) => announceCount(service.publish, tx, change.operation, record),
     turns: { run: (work) => work() },
     log: silent,
@@ -195,10 +196,10 @@ test("kill -9 of a process under load, three times: the stores and the events ag
   for (let round = 0; round < 3; round += 1) {
     const seed = Math.floor(Math.random() * 2 ** 31);
     console.log(`seed ${seed}`);
-    const child = Bun.spawn(
-      [process.execPath, "run", join(import.meta.dir, "saga-child.ts"), service.infoUrl, service.redis.url, `${seed}`],
-      { stdout: "pipe", stderr: "inherit" },
-    );
+    const child = Bun.spawn([process.execPath, "run", childFile, service.infoUrl, service.redis.url, `${seed}`], {
+      stdout: "pipe",
+      stderr: "inherit",
+    });
     let text = "";
     const decoder = new TextDecoder();
     for await (const chunk of child.stdout) {

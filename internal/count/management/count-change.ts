@@ -9,7 +9,7 @@ import type { Transaction } from "../../platform/postgres/database.ts";
 import type { Bulkhead } from "../../platform/resilience/create-bulkhead.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";
 import { stateAfter, toCountInfo, type CountRecord, type Mutation } from "./count-info.ts";
-import { countContended, countsUnavailable, outcomeUnknown, outOfRange } from "./errors.ts";
+import { countContended, outcomeUnknown, outOfRange } from "./errors.ts";
 import type { CountChange, CountInfoStore, RequestIdentity } from "./store.ts";
 
 /** Changes of other callers that a mutation may find in its way before it gives up. */
@@ -29,8 +29,8 @@ export interface CountChangesDeps {
    * learned.
    */
   readonly decide: (change: CountChange) => Promise<Decision>;
-  /** False while the counts store is known to be away: nothing is accepted that would only wait. */
-  readonly isDecidable: () => boolean;
+  /** Rejects while the counts store cannot decide: nothing is accepted that would only wait. */
+  readonly admit: (mutation: Mutation) => Promise<void>;
   /** Records the change's event in the transaction that makes it known. */
   readonly announce: (tx: Transaction, change: CountChange, record: CountRecord) => Promise<void>;
   /** Gives mutations their turn. */
@@ -106,7 +106,7 @@ export function createCountChanges(deps: CountChangesDeps): CountChanges {
   };
 
   const mutate = async (mutation: Mutation, request: RequestIdentity): Promise<CreateCountResponse> => {
-    if (!deps.isDecidable()) throw countsUnavailable();
+    await deps.admit(mutation);
     for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
       const acceptance = await store.accept(mutation, request);
       switch (acceptance.kind) {

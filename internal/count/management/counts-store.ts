@@ -1,6 +1,33 @@
-import type { CountStates } from "../shared/manage-count.ts";
+import type { RedisStore } from "../../platform/redis/redis-store.ts";
+import { readLayout, type CountStoreLayout } from "../shared/count-store.ts";
+import { keysOf, shardOf } from "../shared/key-schema.ts";
+import { outboxBytesMaxDefault, type CountStates } from "../shared/manage-count.ts";
+import { outboxBytes } from "../shared/shard-meta.ts";
 import type { Decision } from "./count-change.ts";
+import type { Mutation } from "./count-info.ts";
+import { countsUnavailable, outboxFull } from "./errors.ts";
 import type { CountChange } from "./store.ts";
+
+/** Room in a shard's outbox that a creation must find, in bytes: more than its event takes. */
+const CREATION_BYTES = 1024;
+
+/**
+ * Makes the check that comes before a mutation is accepted: that the counts store answers, and has room for the event of a
+ * creation. Rejects with UNAVAILABLE or RESOURCE_EXHAUSTED.
+ */
+export function createAdmission(store: RedisStore): (mutation: Mutation) => Promise<void> {
+  let layout: CountStoreLayout | undefined;
+  return async ({ operation, countId }) => {
+    let meta: Buffer | null;
+    try {
+      layout ??= await readLayout(store);
+      meta = await store.client.getBuffer(keysOf(shardOf(countId, layout.shards)).meta);
+    } catch (error) {
+      throw countsUnavailable(error);
+    }
+    if (operation === "CREATE" && outboxBytes(meta) + CREATION_BYTES > outboxBytesMaxDefault) throw outboxFull();
+  };
+}
 
 /** Has the counts store decide a change. Rejects when its outcome could not be learned. */
 export async function decideInCountsStore(states: CountStates, change: CountChange): Promise<Decision> {

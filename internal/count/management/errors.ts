@@ -86,13 +86,23 @@ export function invalidPageToken(): MuinError {
 }
 
 /** The counts store cannot be reached: nothing was changed. */
-export function countsUnavailable(cause?: unknown): MuinError {
+export function countsUnavailable(cause: unknown): MuinError {
   return new MuinError({
     code: "unavailable",
     reason: "COUNTS_UNAVAILABLE",
     message: "the counts store cannot be reached; nothing was changed",
     retryAfterMs: 1000,
     cause,
+  });
+}
+
+/** The events of the counts store are not being delivered, and there is no room for more: nothing was changed. */
+export function outboxFull(): MuinError {
+  return new MuinError({
+    code: "resource_exhausted",
+    reason: "OUTBOX_FULL",
+    message: "the outbox of the counts store is full: its events are not being delivered; nothing was changed",
+    retryAfterMs: 1000,
   });
 }
 

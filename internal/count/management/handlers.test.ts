@@ -1,10 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import { encode } from "@msgpack/msgpack";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { CountInfoSchema, CountState } from "../../gen/muin/count/v1/count_pb.ts";
 import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { eventually } from "../../platform/testing/eventually.ts";
-import { startManagement, type ManagementFixture } from "./management-fixture.ts";
+import { keysOf, shardOf } from "../shared/key-schema.ts";
+import { FIXTURE_SHARDS, startManagement, type ManagementFixture } from "./management-fixture.ts";
 
 let service: ManagementFixture;
 beforeAll(async () => {
@@ -366,6 +368,20 @@ test("with the counts store away nothing is accepted, and with CountInfoDB's ser
   expect((await own.client.listCounts({})).countInfos.map(({ countId }) => countId)).toEqual(["a"]);
   await own.redis.restart();
   await eventually(async () => expect(await outcomeOf(own.client.deleteCount({ countId: "a" }))).toBe("ok"));
+});
+
+test("with the outbox of the counts store full nothing is created, and what exists can be changed", async () => {
+  await using own = await startManagement();
+  await own.client.createCount({ countId: "a" });
+  const key = keysOf(shardOf("b", FIXTURE_SHARDS)).meta;
+  const full = [0, 0, 256 * 1024 * 1024, 0, 1, 0, ...Array.from({ length: 10 }, () => 0)];
+  await own.counts.client.set(key, Buffer.concat(full.map((number) => encode(number))));
+  expect(await outcomeOf(own.client.createCount({ countId: "b" }))).toBe("ResourceExhausted OUTBOX_FULL");
+  expect(await outcomeOf(own.client.getCountInfo({ countId: "b" }))).toBe("NotFound COUNT_NOT_FOUND");
+  expect(await own.info.sql`SELECT 1 FROM count_info WHERE count_id = 'b'`).toHaveLength(0);
+  expect(await outcomeOf(own.client.deleteCount({ countId: "a" }))).toBe("ok");
+  await own.counts.client.del(key);
+  expect(await outcomeOf(own.client.createCount({ countId: "b" }))).toBe("ok");
 });
 
 test("a republish announces the present state of every Count again, at its version", async () => {

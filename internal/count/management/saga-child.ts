@@ -29,7 +29,7 @@ const publish = createPublish({
 const changes = createCountChanges({
   store: createPostgresCountInfoStore({ database: info, requestIdWindowMs: 600_000 }),
   decide: (change) => decideInCountsStore(states, change),
-  isDecidable: () => true,
+  admit: () => Promise.resolve(),
   announce: (tx, change, record) => announceCount(publish, tx, change.operation, record),
   turns: { run: (work) => work() },
   log: silent,
