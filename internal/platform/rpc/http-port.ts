@@ -120,6 +120,9 @@ export function createHttpPort(
           port: options.port,
           http2: true,
           idleTimeout: 0,
+          development: false,
+          // Outside development Bun shares ports by default: a taken one would go unnoticed and take half of the calls.
+          reusePort: false,
           ...(options.tls === undefined ? {} : { tls: tlsOf(options.tls) }),
           fetch: async (request) => cors.preflight(request) ?? cors.allow(request, await serve(request)),
           error: (error) => {
