@@ -73,10 +73,12 @@ export interface CountWriterOptions {
  * away is waited for in the background. `stop` takes no more writes and waits for those taken.
  */
 export interface CountWriter extends Component {
+  /** Most writes that `write` takes at once. */
+  readonly batchMax: number;
   /** The shard of a Count. */
   shardOf(countId: string): number;
   /**
-   * Applies up to `batchWritesMax` writes of one shard, in order and in one atomic step, each with its own outcome. Resolves
+   * Applies up to `batchMax` writes of one shard, in order and in one atomic step, each with its own outcome. Resolves
    * once they are on disk and their events are stored. `deadlineMs` is on the clock's monotonic scale.
    *
    * Rejects for all of them alike: `OVERLOADED`, `OUTBOX_FULL`, `STORE_FULL`, `STORE_UNAVAILABLE` and `SHUTTING_DOWN` mean
@@ -392,6 +394,7 @@ export function createCountWriter(options: CountWriterOptions): CountWriter {
 
   return {
     name: "count writer",
+    batchMax,
     shardOf: (countId) => shardOf(countId, limits.shards),
     write: (shard, writes, deadlineMs) => {
       const lane = lanes[shard];

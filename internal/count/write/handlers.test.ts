@@ -18,6 +18,7 @@ import { eventually } from "../../platform/testing/eventually.ts";
 import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
 import { valueMax } from "../shared/key-schema.ts";
 import { type CountFixture, openCounts } from "./count-fixture.ts";
+import type { CountWriter } from "./count-writer.ts";
 import { createHandlers } from "./handlers.ts";
 
 let redis: TestRedis;
@@ -48,8 +49,8 @@ function context(caller: Caller = one, timeoutMs = 5000) {
 }
 
 /** The handlers, in the shape of their messages. */
-function handlers() {
-  const made = createHandlers({ writer: counts.writer, clock: systemClock });
+function handlers(writer: CountWriter = counts.writer) {
+  const made = createHandlers({ writer, clock: systemClock });
   const { increment, decrement, set, batchWrite } = made;
   if (!increment || !decrement || !set || !batchWrite) throw new Error("a handler is missing");
   return { increment, decrement, set, batchWrite };
@@ -133,9 +134,10 @@ describe("a batch", () => {
     });
   });
 
-  test("applies 1000 writes of one Count in list order", async () => {
+  test.each([512, 7])("applies 1000 writes of one Count in list order, %d at a time", async (batchWritesMax) => {
     const [countId] = await seed(1);
-    const { batchWrite } = handlers();
+    await using other = await openCounts(redis.url, { limits: { batchWritesMax } });
+    const { batchWrite } = handlers(other.writer);
     const writes = Array.from({ length: 1000 }, (_, place) => ({
       countId,
       operation: { case: "set", value: BigInt(place) } as const,

@@ -14,7 +14,7 @@ import { callerOf } from "../../platform/identity/caller.ts";
 import { createErrorMapper, errorDomain } from "../../platform/rpc/map-error.ts";
 import type { CountWriter } from "./count-writer.ts";
 import { refusedWrite } from "./errors.ts";
-import { batchWritesMax, type CountWrite, isApplied, type WriteOutcome } from "./write-batch.ts";
+import { type CountWrite, isApplied, type WriteOutcome } from "./write-batch.ts";
 
 /** A caller without a deadline is answered within this. */
 const DEADLINE_MS_DEFAULT = 10_000;
@@ -66,8 +66,8 @@ export function createHandlers({
       }
       const writeShard = async (shard: number, places: readonly number[]): Promise<void> => {
         // One part after the other: writes of one Count apply in list order.
-        for (let from = 0; from < places.length; from += batchWritesMax) {
-          const part = places.slice(from, from + batchWritesMax);
+        for (let from = 0; from < places.length; from += writer.batchMax) {
+          const part = places.slice(from, from + writer.batchMax);
           const group = part.map((place) => writeOf(context, writes[place] as Write));
           try {
             const outcomes = await writer.write(shard, group, deadlineMs);
