@@ -19,6 +19,8 @@ interface ServerCompatRequest {
 
 const protocolGrpc = 2;
 const lengthBytes = 4;
+/** How often to look whether the suite still lives, in milliseconds. */
+const orphanCheckMs = 1000;
 
 const generated = join(process.argv[2]!, "connectrpc/conformance/v1");
 const modules = {
@@ -76,6 +78,11 @@ framed.writeUInt32BE(bytes.length);
 framed.set(bytes, lengthBytes);
 process.stdout.write(framed);
 process.once("SIGTERM", () => process.exit(0));
+// A suite that is killed tells its servers nothing.
+const suite = process.ppid;
+setInterval(() => {
+  if (process.ppid !== suite) process.exit(1);
+}, orphanCheckMs);
 
 async function readMessage(): Promise<Uint8Array> {
   let read = Buffer.alloc(0);

@@ -13,3 +13,5 @@ cp "$root/buf.yaml" "$work/"
 cd "$work"
 buf generate --path proto/muin/probe/v1/probe.proto --template '{"version":"v2","plugins":[{"local":"protoc-gen-es","out":"out","opt":["target=ts","import_extension=ts","erasable_syntax=true"]}]}'
 sed 's#"\.\./\.\./platform/v1/#"../../../gen/muin/platform/v1/#; s#"\.\./\.\./\.\./\(buf\|google\)/#"../../../gen/\1/#' out/muin/probe/v1/probe_pb.ts >"$here/probe_pb.ts"
+cd "$root"
+bun fmt --no-script "$here/probe_pb.ts"
