@@ -5,7 +5,7 @@ import { type Component, createGroup } from "../app/component.ts";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
 import { MuinError } from "../errors/muin-error.ts";
-import { connect } from "../redis/open-redis.ts";
+import { connect, cutOff } from "../redis/open-redis.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import {
@@ -47,6 +47,8 @@ const SAMPLE_EVERY_MS = 5000;
 const OWN_SERVICE = "platform";
 /** A connection with blocking reads that hears nothing for so long is cut. Reads block for much less. */
 const READER_SILENCE_MS_MAX = 3000;
+/** Calls under way may take so long when the bus closes. */
+const CLOSE_GRACE_MS = 1000;
 /** Records that a tail reads ahead of its caller. */
 const TAIL_RECORDS_MAX = 1024;
 
@@ -386,9 +388,16 @@ export function createRedisEventBus(options: RedisEventBusOptions): EventBus & C
   let closed: Promise<void> | undefined;
   const close = (): Promise<void> =>
     (closed ??= (async () => {
+      const stopped = new AbortController();
+      // A server that is stuck owes answers that nobody needs any more.
+      void clock.sleep(CLOSE_GRACE_MS, stopped.signal).then(
+        () => cutOff(client),
+        () => undefined,
+      );
       await own.stop();
+      stopped.abort();
+      cutOff(client); // First: the keeper waits for what it has asked.
       await keeper.stop();
-      client.disconnect();
     })());
 
   return {

@@ -1,6 +1,7 @@
 import type { Redis } from "ioredis";
 import type { Clock } from "../clock/clock.ts";
 import { MuinError } from "../errors/muin-error.ts";
+import { cutOff } from "../redis/open-redis.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { keys, type RawEntry } from "./redis-keys.ts";
 
@@ -181,7 +182,7 @@ export function createStreamReader(options: {
     stop: async () => {
       stopping.abort();
       bell.resolve();
-      connection.disconnect(); // Ends a read that waits.
+      cutOff(connection); // Ends a read that waits.
       await loop;
     },
   };
