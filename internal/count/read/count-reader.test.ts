@@ -238,6 +238,7 @@ describe("with a store away", () => {
   afterEach(async () => {
     for (const server of [service.primary, service.replica, service.cache]) await server.kill("SIGCONT");
     await eventually(async () => {
+      await service.counts.client.ping();
       await service.stores.primary.client.time();
       await service.stores.replica.client.time();
       await service.stores.cache.client.ping();
