@@ -1,4 +1,6 @@
 import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import { importMutant } from "../../platform/testing/mutant.ts";
 import { gather } from "./gather.ts";
 
 /** Trips that end when they are told to, each answering with what the store held when it began. */
@@ -18,9 +20,9 @@ function slowTrips() {
 }
 
 /** What a read sees that begins after a write, while earlier reads of the same key are under way. */
-async function readAfterWrite(): Promise<number> {
+async function readAfterWrite(make: typeof gather): Promise<number> {
   const slow = slowTrips();
-  const read = gather(slow.trip);
+  const read = make(slow.trip);
   const before = [read("a"), read("a")];
   slow.write();
   const after = read("a");
@@ -47,7 +49,20 @@ describe("gathered reads", () => {
   });
 
   test("never answer with what was read before the question", async () => {
-    expect(await readAfterWrite()).toBe(1);
+    expect(await readAfterWrite(gather)).toBe(1);
+  });
+
+  test("mutant: joining a trip that is under way is found out", async () => {
+    const { gather: broken } = await importMutant<{ gather: typeof gather }>(
+      join(import.meta.dir, "gather.ts"),
+      "const waiting = new Map<string, Waiting<V>>();",
+      `const waiting = new (class extends Map<string, Waiting<V>> {
+        flying = new Map<string, Waiting<V>>();
+        delete(key: string) { this.flying.set(key, super.get(key)!); return super.delete(key); }
+        get(key: string) { return super.get(key) ?? this.flying.get(key); }
+      })();`,
+    );
+    expect(await readAfterWrite(broken)).toBe(0);
   });
 
   test("reject together with their trip, and the next trip goes", async () => {
