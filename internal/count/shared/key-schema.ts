@@ -7,9 +7,9 @@
  * | `count:store` | hash | `id` (UUID of the store), `shards` (how many): written once |
  * | `count:{N}:states` | hash | per Count: state, value, revision, update time, bounds, info revision (`count-state.ts`) |
  * | `count:{N}:meta` | string | the shard's clock, outbox bytes and request-id buckets (`shard-meta.ts`) |
- * | `count:{N}:outbox` | stream | one entry per applied batch (`write-batch.ts`) |
+ * | `count:{N}:outbox` | stream | one entry per applied batch (`internal/count/write/write-batch.ts`) |
  * | `count:{N}:requests:1` to `:5` | hash | per request id: the first reply, in buckets of a quarter window |
- * | `count:{N}:writer:<id>` | hash | a writer's last sequences and replies |
+ * | `count:{N}:writer:<id>` | hash | a writer's last sequences and replies; of an import, for ever |
  * | `count:{N}:heartbeat` | string | Redis TIME of the primary in milliseconds, decimal |
  * | `count:{N}:import:<key>` and `count:{N}:imports:<key>` | hash, list | imports (`internal/count/write/import-store.ts`) |
  */
@@ -21,7 +21,7 @@ export const shardsDefault = 4;
 /** Most shards that a store may have. */
 export const shardsMax = 64;
 
-/** Most decimal places that a value, delta or bound can use exactly in Lua, JSON and JavaScript: 2^53 - 1. */
+/** Largest value, delta or bound (and, negated, the smallest) that is exact in Lua, JSON and JavaScript: 2^53 - 1. */
 export const valueMax = Number.MAX_SAFE_INTEGER;
 
 /** Buckets of request ids: the window is at least four of them, so that an id lives for the whole window. */

@@ -90,7 +90,7 @@ export function createCountState(store: RedisStore, options: { readonly outboxBy
         (numbers.minValue ?? -valueMax).toString(),
         (numbers.maxValue ?? valueMax).toString(),
         outboxBytesMax.toString(),
-        // A Set of one Count, as a batch of a writer would say it (`write-batch.ts`).
+        // A Set of one Count, as a batch of a writer would say it (`internal/count/write/write-batch.ts`).
         encode([[countId], [], "s", [initialValue]]),
       ],
     );

@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { eventually } from "../../platform/testing/eventually.ts";
 import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
 import { add, broken, caught, type CountFixture, openCounts } from "./count-fixture.ts";
+import type { CountWriterLimits } from "./count-writer.ts";
 import { startLossyProxy } from "./lossy-proxy.ts";
 import { isApplied, writeBatchLua } from "./write-batch.ts";
 
@@ -146,9 +147,9 @@ describe("a store that forgot the writer", () => {
   });
 });
 
-async function checkQueueBound(queueWritesMax: number): Promise<void> {
+async function checkQueueBound(bound: Partial<CountWriterLimits>): Promise<void> {
   await using redis = await startRedis();
-  await using counts = await openCounts(redis.url, { limits: { shards: 1, queueWritesMax } });
+  await using counts = await openCounts(redis.url, { limits: { shards: 1, ...bound } });
   await counts.seed("a");
   await counts.write([add("a", 1)]);
   const sent = await Promise.allSettled(Array.from({ length: 200 }, () => counts.write([add("a", 1)])));
@@ -161,9 +162,11 @@ async function checkQueueBound(queueWritesMax: number): Promise<void> {
 }
 
 describe("a full queue", () => {
-  test("refuses what is beyond its bound", async () => {
-    await checkQueueBound(100);
-    await caught(() => checkQueueBound(1000));
+  test("refuses what is beyond its bounds, in writes and in bytes", async () => {
+    await checkQueueBound({ queueWritesMax: 100 });
+    // The id "a" and what each write is counted for beside its texts.
+    await checkQueueBound({ queueBytesMax: 100 * 65 });
+    await caught(() => checkQueueBound({ queueWritesMax: 1000 }));
   });
 });
 
