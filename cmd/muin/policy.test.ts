@@ -1,0 +1,355 @@
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { readFile } from "node:fs/promises";
+import { connect as connectHttp2 } from "node:http2";
+import { connect as connectTcp } from "node:net";
+import {
+  create,
+  fromBinary,
+  getOption,
+  hasOption,
+  toBinary,
+  type DescMethod,
+  type DescMethodStreaming,
+  type DescMethodUnary,
+} from "@bufbuild/protobuf";
+import { Code, ConnectError, type Transport } from "@connectrpc/connect";
+import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
+import { catalog } from "../../internal/catalog.ts";
+import { http as httpOption } from "../../internal/gen/google/api/annotations_pb.ts";
+import { ErrorInfoSchema } from "../../internal/gen/google/rpc/error_details_pb.ts";
+import { CountManagementService } from "../../internal/gen/muin/count/v1/count_management_service_pb.ts";
+import { CountWriteService, IncrementRequestSchema } from "../../internal/gen/muin/count/v1/count_write_service_pb.ts";
+import { ApiKeyService } from "../../internal/gen/muin/identity/v1/api_key_service_pb.ts";
+import { AuthService } from "../../internal/gen/muin/identity/v1/auth_service_pb.ts";
+import { ServiceTokenService } from "../../internal/gen/muin/identity/v1/service_token_service_pb.ts";
+import { OperationsService } from "../../internal/gen/muin/platform/v1/operations_service_pb.ts";
+import { CallerKind, policy as policyOption } from "../../internal/gen/muin/platform/v1/options_pb.ts";
+import { startMuin, type TestMuin } from "../../internal/platform/testing/muin.ts";
+
+setDefaultTimeout(60_000);
+
+let muin: TestMuin;
+/** Credentials by what they are. */
+interface Credentials {
+  /** Holds no scope. */
+  readonly person: string;
+  readonly service: string;
+  /** An API key with this scope and no other. */
+  readonly keyWith: ReadonlyMap<string, string>;
+}
+let credentials: Credentials;
+
+const methods = [...catalog.flatMap(({ serves }) => serves), OperationsService].flatMap(({ methods }) => methods);
+const nameOf = (method: DescMethod): string => `${method.parent.name}.${method.name}`;
+const policyOf = (method: DescMethod) => getOption(method, policyOption);
+/** Whoever may be called by everybody stands here: an RPC is not opened by the way. */
+const publicMethods = ["AuthService.ListKeys", "AuthService.RefreshToken", "AuthService.SignIn", "AuthService.SignUp"];
+const closed = methods.filter((method) => !publicMethods.includes(nameOf(method)));
+const scopes = [...new Set(methods.flatMap((method) => policyOf(method).scopes))].toSorted();
+
+beforeAll(async () => {
+  muin = await startMuin();
+  const { tokens } = await muin
+    .client(AuthService)
+    .signUp({ email: "person@example.com", password: "a long enough secret" });
+  const { token } = await muin.client(ServiceTokenService).issueServiceToken({ serviceName: "count-read" });
+  const keys = muin.client(ApiKeyService);
+  const keyWith = new Map<string, string>();
+  for (const scope of scopes) {
+    keyWith.set(scope, (await keys.createApiKey({ displayName: scope, scopes: [scope] })).secret);
+  }
+  credentials = { person: tokens?.accessToken ?? "", service: token, keyWith };
+});
+afterAll(() => muin[Symbol.asyncDispose]());
+
+/** Calls a method with a request that is not valid, and says how it was refused. */
+type Lane = (method: DescMethod, key: string | undefined) => Promise<string | undefined>;
+
+function headersOf(key: string | undefined): Record<string, string> {
+  return key === undefined ? {} : { authorization: `Bearer ${key}` };
+}
+
+function outcomeOf(error: ConnectError): string {
+  return `${Code[error.code]} ${error.findDetails(ErrorInfoSchema)[0]?.reason ?? ""}`;
+}
+
+function byTransport(transportOf: () => Transport): Lane {
+  return async (method, key) => {
+    const transport = transportOf();
+    const header = headersOf(key);
+    try {
+      if (method.methodKind === "unary") {
+        await transport.unary(method as DescMethodUnary, undefined, 10_000, header, {});
+      } else {
+        const input = (async function* () {
+          yield create(method.input);
+        })();
+        const { message } = await transport.stream(method as DescMethodStreaming, undefined, 10_000, header, input);
+        for await (const _ of message) return "Ok ";
+      }
+      return "Ok ";
+    } catch (error) {
+      return outcomeOf(ConnectError.from(error));
+    }
+  };
+}
+
+/** Connect with a body that is no JSON: whoever may not call does not learn so. */
+const garbage: Lane = async (method, key) => {
+  if (method.methodKind !== "unary") return undefined;
+  const response = await fetch(`${muin.http}/${method.parent.typeName}/${method.name}`, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...headersOf(key) },
+    body: "{",
+  });
+  const { code, details } = (await response.json()) as { code: string; details: { type: string; value: string }[] };
+  const info = details.find(({ type }) => type === ErrorInfoSchema.typeName);
+  const name = code.replaceAll(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase());
+  return `${name} ${info === undefined ? "" : fromBinary(ErrorInfoSchema, Buffer.from(info.value, "base64")).reason}`;
+};
+
+/** REST on a resource that does not exist, with a body that is no JSON. */
+const rest: Lane = async (method, key) => {
+  if (!hasOption(method, httpOption)) return undefined;
+  const { pattern } = getOption(method, httpOption);
+  if (pattern.case === undefined || pattern.case === "custom") throw new Error(`${nameOf(method)} has no path`);
+  const response = await fetch(`${muin.http}${pattern.value.replaceAll(/\{[^}]*\}/g, "absent")}`, {
+    method: pattern.case.toUpperCase(),
+    headers: { "content-type": "application/json", ...headersOf(key) },
+    ...(pattern.case === "get" || pattern.case === "delete" ? {} : { body: "{" }),
+  });
+  if (response.ok) return "Ok ";
+  const { error } = (await response.json()) as { error: { status: string; details: { reason?: string }[] } };
+  const name = error.status.toLowerCase().replaceAll(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase());
+  return `${name} ${error.details.find(({ reason }) => reason !== undefined)?.reason ?? ""}`;
+};
+
+const lanes: readonly [string, Lane][] = [
+  [
+    "Connect",
+    byTransport(() => createConnectTransport({ baseUrl: muin.http, httpVersion: "1.1", useBinaryFormat: true })),
+  ],
+  ["gRPC-Web", byTransport(() => createGrpcWebTransport({ baseUrl: muin.http, httpVersion: "1.1" }))],
+  ["gRPC", byTransport(() => createGrpcTransport({ baseUrl: `http://${muin.grpc}` }))],
+  ["Connect with garbage", garbage],
+  ["REST with garbage", rest],
+];
+
+describe("every RPC says who may call it, and keeps to it", () => {
+  test("there are RPCs, each has a policy, and only the listed ones are public", () => {
+    expect(methods.length).toBeGreaterThan(30);
+    expect(methods.filter((method) => !hasOption(method, policyOption)).map(nameOf)).toEqual([]);
+    expect(
+      methods
+        .filter((method) => policyOf(method).public)
+        .map(nameOf)
+        .toSorted(),
+    ).toEqual(publicMethods);
+    // Neither public nor for somebody: nobody could call it.
+    expect(closed.filter((method) => policyOf(method).callers.length === 0).map(nameOf)).toEqual([]);
+  });
+
+  test.each(lanes)("nobody gets in without credentials, over %s", async (_, lane) => {
+    const answers = await all(closed, (method) => lane(method, undefined));
+    expect(Object.keys(answers).length).toBeGreaterThan(20);
+    expect(answers).toEqual(expected(answers, "Unauthenticated CREDENTIALS_MISSING"));
+    const forged = await all(closed, (method) => lane(method, "muin_thisIsNobodysKeyAtAllAndNeverWas0000000000000"));
+    expect(forged).toEqual(expected(forged, "Unauthenticated CREDENTIALS_INVALID"));
+  });
+
+  test.each(lanes)("no other scope will do, over %s", async (_, lane) => {
+    const scoped = closed.filter((method) => policyOf(method).scopes.length > 0);
+    expect(scoped.length).toBeGreaterThan(20);
+    for (const scope of scopes) {
+      const key = credentials.keyWith.get(scope);
+      const others = scoped.filter((method) => !policyOf(method).scopes.includes(scope));
+      const answers = await all(others, (method) => lane(method, key));
+      expect(Object.keys(answers).length).toBeGreaterThan(10);
+      expect(answers).toEqual(expected(answers, "PermissionDenied SCOPE_MISSING"));
+    }
+    const answers = await all(scoped, (method) => lane(method, credentials.person));
+    expect(answers).toEqual(expected(answers, "PermissionDenied SCOPE_MISSING"));
+  });
+
+  test.each(lanes)("no other kind of caller will do, over %s", async (_, lane) => {
+    let refused = 0;
+    for (const [kind, key] of [
+      [CallerKind.PERSON, credentials.person],
+      [CallerKind.API_KEY, muin.operatorKey],
+      [CallerKind.SERVICE, credentials.service],
+    ] as const) {
+      const others = closed.filter((method) => !policyOf(method).callers.includes(kind));
+      const answers = await all(others, (method) => lane(method, key));
+      expect(answers).toEqual(expected(answers, "PermissionDenied CALLER_KIND"));
+      refused += Object.keys(answers).length;
+    }
+    expect(refused).toBeGreaterThan(lane === rest ? 20 : 30);
+  });
+
+  test("whoever may call is told what is wrong with the request", async () => {
+    const answers = await all(
+      closed.filter((method) => policyOf(method).callers.includes(CallerKind.API_KEY)),
+      (method) => garbage(method, muin.operatorKey),
+    );
+    expect(Object.keys(answers).length).toBeGreaterThan(20);
+    expect(answers).toEqual(expected(answers, "InvalidArgument MALFORMED_REQUEST"));
+  });
+});
+
+async function all(
+  of: readonly DescMethod[],
+  call: (method: DescMethod) => Promise<string | undefined>,
+): Promise<Record<string, string>> {
+  const answers = await Promise.all(
+    of.map(async (method): Promise<[string, string | undefined]> => [nameOf(method), await call(method)]),
+  );
+  return Object.fromEntries(answers.filter((answer): answer is [string, string] => answer[1] !== undefined));
+}
+
+/** The same answer for every method that was asked. */
+function expected(answers: Record<string, string>, outcome: string): Record<string, string> {
+  return Object.fromEntries(Object.keys(answers).map((name) => [name, outcome]));
+}
+
+/** Five MiB of spaces: more than a request may have. */
+const huge = new Uint8Array(5 << 20).fill(0x20);
+
+describe("whatever is thrown at the running process", () => {
+  const path = "/muin.count.v1.CountWriteService/Increment";
+  const valid = toBinary(IncrementRequestSchema, create(IncrementRequestSchema, { countId: "target", delta: 300n }));
+  const truncated = valid.subarray(0, valid.length - 1);
+  beforeAll(async () => {
+    await muin.client(CountManagementService).createCount({ countId: "target" });
+  });
+
+  const post = async (body: string | Uint8Array<ArrayBuffer>, headers: Record<string, string>, to = path) => {
+    const response = await fetch(muin.http + to, {
+      method: "POST",
+      headers: { authorization: `Bearer ${muin.apiKey}`, "content-type": "application/json", ...headers },
+      body,
+    });
+    const { code, error } = (await response.json()) as { code?: string; error?: { status: string } };
+    return [response.status, code ?? error?.status];
+  };
+
+  test("it answers with the right code, stays well, and its memory bounded", async () => {
+    const before = await residentMb();
+    const restPath = "/api/v1/counts/target/increment";
+    for (let round = 0; round < 20; round += 1) {
+      const answers = await Promise.all([
+        post('{"countId":', {}),
+        post('{"countId":5}', {}),
+        post("[".repeat(100_000), {}),
+        post(truncated, { "content-type": "application/proto" }),
+        post("no gzip", { "content-encoding": "gzip" }),
+        post(Bun.gzipSync(huge), { "content-encoding": "gzip" }),
+        post(huge, {}),
+        post(huge, { "content-type": "application/proto" }),
+        post('{"delta":', {}, restPath),
+        post(huge, {}, restPath),
+      ]);
+      expect(answers).toEqual([
+        [400, "invalid_argument"],
+        [400, "invalid_argument"],
+        [400, "invalid_argument"],
+        [400, "invalid_argument"],
+        [400, "invalid_argument"],
+        [429, "resource_exhausted"],
+        [429, "resource_exhausted"],
+        [429, "resource_exhausted"],
+        [400, "INVALID_ARGUMENT"],
+        [429, "RESOURCE_EXHAUSTED"],
+      ]);
+    }
+    expect(await grpcStatus(truncated)).toBe(Code.InvalidArgument);
+    expect(await grpcStatus(huge)).toBe(Code.ResourceExhausted);
+    // 800 MiB came in; what is kept of it is the room of a few requests.
+    expect(await residentMb()).toBeLessThan(before + 300);
+    await isWell();
+  });
+
+  test("header bombs are refused, and requests that are cut off do no harm", async () => {
+    const line = `x-bomb: ${"b".repeat(1000)}\r\n`;
+    const head = `POST ${path} HTTP/1.1\r\nhost: muin\r\n`;
+    for (const raw of [
+      `${head}${line.repeat(200)}\r\n`,
+      `${head}x-bomb: ${"b".repeat(1 << 20)}\r\n\r\n`,
+      `POST /${"a".repeat(1 << 20)} HTTP/1.1\r\nhost: muin\r\n\r\n`,
+      "\u0000".repeat(100_000),
+    ]) {
+      expect(await tcp(raw)).toMatch(/^(HTTP\/1\.1 4\d\d .*)?$/);
+    }
+    // Announced, begun and never finished.
+    await tcp(`${head}content-type: application/json\r\ncontent-length: 1000\r\n\r\n{"coun`, 50);
+    await tcp(`${head}content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\nzzz\r\n`);
+    const session = connectHttp2(`http://${muin.grpc}`);
+    session.on("error", () => undefined); // The stream's error below is the answer.
+    const bomb = Object.fromEntries(Array.from({ length: 100 }, (_, index) => [`x-bomb-${index}`, "b".repeat(1000)]));
+    const answer = await new Promise((resolve) => {
+      const stream = session.request({ ":method": "POST", ":path": path, "content-type": "application/grpc", ...bomb });
+      stream.on("response", (headers) => resolve(headers[":status"]));
+      stream.on("error", () => resolve("refused"));
+      stream.on("close", () => resolve("refused"));
+    });
+    session.destroy();
+    expect(["refused", 431]).toContain(answer as string);
+    await isWell();
+  });
+
+  async function isWell(): Promise<void> {
+    expect((await fetch(`${muin.http}/readyz`)).status).toBe(200);
+    const { value } = await muin.client(CountWriteService).increment({ countId: "target" });
+    expect(value?.countId).toBe("target");
+    expect(await grpcStatus(valid)).toBe(0);
+  }
+
+  /** The gRPC status of a unary call with these bytes as its message. */
+  async function grpcStatus(message: Uint8Array): Promise<number> {
+    const session = connectHttp2(`http://${muin.grpc}`);
+    const frame = Buffer.alloc(5 + message.length);
+    frame.writeUInt32BE(message.length, 1);
+    frame.set(message, 5);
+    try {
+      return await new Promise((resolve, reject) => {
+        const stream = session.request({
+          ":method": "POST",
+          ":path": path,
+          "content-type": "application/grpc",
+          te: "trailers",
+          authorization: `Bearer ${muin.apiKey}`,
+        });
+        let status: unknown;
+        stream.on("response", (headers) => (status ??= headers["grpc-status"]));
+        stream.on("trailers", (headers) => (status = headers["grpc-status"]));
+        stream.on("data", () => undefined);
+        stream.on("close", () => resolve(Number(status)));
+        stream.on("error", (error) => (status === undefined ? reject(error) : undefined));
+        stream.end(frame);
+      });
+    } finally {
+      session.close();
+    }
+  }
+});
+
+/** Sends bytes as they are; resolves with the first line of the answer, or "" when the connection was closed. */
+function tcp(bytes: string, closeAfterMs?: number): Promise<string> {
+  return new Promise((resolve) => {
+    const { hostname, port } = new URL(muin.http);
+    const socket = connectTcp(Number(port), hostname, () => {
+      socket.write(bytes, () => closeAfterMs !== undefined && setTimeout(() => socket.destroy(), closeAfterMs));
+    });
+    socket.setTimeout(5000, () => socket.destroy(new Error("no answer")));
+    socket.once("data", (data) => {
+      resolve(data.toString().split("\r\n", 1)[0] ?? "");
+      socket.destroy();
+    });
+    socket.on("error", (error) => resolve(error.message === "no answer" ? error.message : ""));
+    socket.on("close", () => resolve(""));
+  });
+}
+
+async function residentMb(): Promise<number> {
+  const status = await readFile(`/proc/${muin.pid}/status`, "utf8");
+  return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1]) / 1024;
+}
