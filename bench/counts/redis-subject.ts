@@ -1,0 +1,129 @@
+import { join } from "node:path";
+import { countWriteConfig } from "../../internal/count/write/config.ts";
+import { recordLayout } from "../../internal/count/shared/count-store.ts";
+import { keysOf } from "../../internal/count/shared/key-schema.ts";
+import { createCountState } from "../../internal/count/shared/manage-count.ts";
+import { readValues } from "../../internal/count/shared/read-values.ts";
+import { systemRandom } from "../../internal/platform/clock/random.ts";
+import { readConfig } from "../../internal/platform/config/read-config.ts";
+import { openRedis } from "../../internal/platform/redis/open-redis.ts";
+import { eventually } from "../../internal/platform/testing/eventually.ts";
+import { startRedis } from "../../internal/platform/testing/redis.ts";
+import { type Child, startChild } from "../harness/child.ts";
+import type { GenericServerOptions } from "./generic-server.ts";
+import { genericKey, plainKeyOf } from "./peer-keys.ts";
+import type { RelayOptions } from "./relay.ts";
+import { countIdAt } from "./requests.ts";
+import type { Subject } from "./subject.ts";
+
+/** Time for the consumer to have received all changes once the load is over. */
+const RECEIVE_MS_MAX = 30_000;
+
+/** A counts Redis and an events Redis without Muin around them, and all that is loaded on them. */
+export interface RedisSubjects {
+  readonly countsUrl: string;
+  readonly eventsUrl: string;
+  /** Muin's write path, with relay and consumer in a process of their own unless `relayInside`. */
+  readonly writer: Subject;
+  /** Plain INCR. */
+  readonly plain: Subject;
+  /** The generic Connect handler; `undefined` unless asked for. */
+  readonly generic: (Subject & { readonly url: string }) | undefined;
+  /** Data folder of the counts Redis. */
+  readonly folder: string;
+  close(): Promise<void>;
+}
+
+/** Starts both servers, fsync at every write, with `counts` Counts of value 0. */
+export async function startRedisSubjects(
+  counts: number,
+  options: { readonly relayInside: boolean; readonly generic: boolean },
+): Promise<RedisSubjects> {
+  const [countsRedis, eventsRedis] = await Promise.all([startRedis(), startRedis()]);
+  const store = openRedis({ url: countsRedis.url, name: "bench-reader" });
+  await store.start();
+  const { shards } = readConfig("count-write", countWriteConfig, {});
+  const layout = await recordLayout(store, { shards, random: systemRandom });
+  const states = createCountState(store);
+  const ids = Array.from({ length: counts }, (_, place) => countIdAt(place));
+  await Promise.all(ids.map((countId) => states.create({ countId, infoRevision: 1, initialValue: 0 })));
+
+  const urls = { countsUrl: countsRedis.url, eventsUrl: eventsRedis.url };
+  const relay: Child<object, number> | undefined = options.relayInside
+    ? undefined
+    : await startChild(script("relay"), urls satisfies RelayOptions);
+  const generic: Child<never, never> | undefined = options.generic
+    ? await startChild(script("generic-server"), { redisUrl: countsRedis.url } satisfies GenericServerOptions)
+    : undefined;
+
+  const depth = async (): Promise<number> => {
+    const lengths = await Promise.all(
+      Array.from({ length: layout.shards }, (_, shard) => store.client.xlen(keysOf(shard).outbox)),
+    );
+    return lengths.reduce((sum, length) => sum + length, 0);
+  };
+  const storedByWriter = async (): Promise<number> =>
+    (await readValues(store, layout, ids)).counts.reduce((sum, { record }) => sum + (record?.value ?? 0), 0);
+  const none = { outboxDepth: undefined, finished: undefined, verify: async () => undefined, close: async () => {} };
+  const redisCounts = { "redis counts": [countsRedis.pid] };
+  return {
+    ...urls,
+    folder: countsRedis.dir,
+    writer: {
+      ...none,
+      processes: async () => ({
+        ...redisCounts,
+        "redis events": [eventsRedis.pid],
+        ...(relay === undefined ? {} : { "relay + consumer": [relay.pid] }),
+      }),
+      stored: storedByWriter,
+      outboxDepth: depth,
+      verify: async () => {
+        if (relay === undefined) return undefined;
+        // Each creation is a change too.
+        const changes = (await storedByWriter()) + counts;
+        let received = 0;
+        try {
+          await eventually(
+            async () => {
+              received = await relay.ask({});
+              if (received !== changes) throw new Error("not yet");
+            },
+            { timeoutMs: RECEIVE_MS_MAX },
+          );
+          return undefined;
+        } catch {
+          return `the consumer received ${received} changes of ${changes}`;
+        }
+      },
+    },
+    plain: {
+      ...none,
+      processes: async () => redisCounts,
+      stored: async () => sumOf(await store.client.mget(ids.map(plainKeyOf))),
+    },
+    generic:
+      generic === undefined
+        ? undefined
+        : {
+            ...none,
+            url: generic.greeting,
+            processes: async () => ({ "generic server": [generic.pid], ...redisCounts }),
+            stored: async () => sumOf(await store.client.hvals(genericKey)),
+          },
+    close: async () => {
+      await generic?.close();
+      await relay?.close();
+      await store.stop();
+      await Promise.all([countsRedis.stop(), eventsRedis.stop()]);
+    },
+  };
+}
+
+function script(name: string): string {
+  return join(import.meta.dir, `${name}.ts`);
+}
+
+function sumOf(values: readonly (string | null)[]): number {
+  return values.reduce((sum, value) => sum + Number(value ?? 0), 0);
+}

@@ -1,0 +1,75 @@
+import { fromBinary } from "@bufbuild/protobuf";
+import { readLayout } from "../../internal/count/shared/count-store.ts";
+import { createOutboxRelay } from "../../internal/count/write/outbox-relay.ts";
+import { CountsChangedSchema } from "../../internal/gen/muin/count/v1/count_value_events_pb.ts";
+import { systemClock } from "../../internal/platform/clock/clock.ts";
+import { systemRandom } from "../../internal/platform/clock/random.ts";
+import { createRedisEventBus } from "../../internal/platform/events/redis-event-bus.ts";
+import { topicOf, topicsOf } from "../../internal/platform/events/topics.ts";
+import { openRedis } from "../../internal/platform/redis/open-redis.ts";
+import { createLogger } from "../../internal/platform/telemetry/create-logger.ts";
+import { createMetrics } from "../../internal/platform/telemetry/create-metrics.ts";
+import { serveChild } from "../harness/child.ts";
+
+/** A running relay with one consumer behind it. */
+export interface RunningRelay {
+  /** Changes that the consumer has received and decoded, over all Counts. */
+  received(): number;
+  close(): Promise<void>;
+}
+
+/** Starts the relay of the counts store at `countsUrl`, its bus, and a consumer that decodes every change. */
+export async function openRelay(countsUrl: string, eventsUrl: string): Promise<RunningRelay> {
+  const log = createLogger({ level: "error", service: "bench", destination: "stderr" });
+  const deps = { clock: systemClock, random: systemRandom, log, metrics: createMetrics() };
+  const store = openRedis({ url: countsUrl, name: "bench-relay" });
+  await store.start();
+  const layout = await readLayout(store);
+  const bus = createRedisEventBus({
+    url: eventsUrl,
+    partitions: 4,
+    instance: crypto.randomUUID(),
+    topics: topicsOf([CountsChangedSchema]),
+    ...deps,
+  });
+  await bus.start();
+  const relay = createOutboxRelay({ store, layout: () => layout, bus, ...deps });
+  let received = 0;
+  const consumer = bus.subscribe({
+    service: "bench",
+    topic: topicOf(CountsChangedSchema),
+    types: [CountsChangedSchema.typeName],
+    kind: "group",
+    onFailure: "skip",
+    backMs: 0,
+    attemptsMax: 1,
+    handle: async ({ data }) => {
+      received += fromBinary(CountsChangedSchema, data).changes.length;
+    },
+  });
+  await consumer.start();
+  await relay.start();
+  return {
+    received: () => received,
+    close: async () => {
+      await relay.stop();
+      await consumer.stop();
+      await bus.stop();
+      await store.stop();
+    },
+  };
+}
+
+/** What this process is told on its command line. */
+export interface RelayOptions {
+  readonly countsUrl: string;
+  readonly eventsUrl: string;
+}
+
+/** As a process of its own, it answers whatever it is asked with what was received so far. */
+if (import.meta.main) {
+  await serveChild(async ({ countsUrl, eventsUrl }: RelayOptions) => {
+    const relay = await openRelay(countsUrl, eventsUrl);
+    return { greeting: "", answer: () => Promise.resolve(relay.received()), close: () => relay.close() };
+  });
+}

@@ -1,0 +1,230 @@
+import { join } from "node:path";
+import { startChild } from "../harness/child.ts";
+import type { LoadResult, RunLoad } from "../harness/load.ts";
+import { type CeilingOptions, runH2load, runWrk } from "./ceilings.ts";
+import type { Sender } from "./measure.ts";
+import type { MuinSubject } from "./muin-subject.ts";
+import type { RedisLoadOptions } from "./redis-load.ts";
+import type { RedisSubjects } from "./redis-subject.ts";
+import { batchItems, type Lane } from "./requests.ts";
+import type { RpcLoadOptions } from "./rpc-load.ts";
+import type { Subject } from "./subject.ts";
+
+/** Writes per second of open-loop load by single calls. */
+const OPEN_CALLS_PER_S = 5000;
+/** BatchWrites per second of open-loop load. */
+const OPEN_BATCHES_PER_S = 500;
+
+/** All that rows load. */
+export interface World {
+  readonly muin: MuinSubject;
+  /** Relay and consumer in a process of their own. */
+  readonly outside: RedisSubjects;
+  /** Relay and consumer in the writer's process. */
+  readonly inside: RedisSubjects;
+  readonly folder: string;
+  /** Counts that exist. */
+  readonly counts: number;
+}
+
+/** A row of the table. */
+export interface Row {
+  readonly id: string;
+  /** Rows of a group take turns, so that what they are compared with had the same minute of the machine. */
+  readonly group: string;
+  readonly title: string;
+  readonly sender: string;
+  readonly callers: number;
+  /** Whether the load goes to one Count instead of to all. */
+  readonly oneCount: boolean;
+  readonly addedFsyncMs: 0 | 2;
+  /** Part of a quick run. */
+  readonly quick: boolean;
+  /** Program that the row needs. */
+  readonly tool?: "wrk" | "h2load";
+  subject(world: World): Subject;
+  open(world: World): Promise<Sender>;
+}
+
+type Place = Pick<Row, "group" | "callers" | "oneCount" | "addedFsyncMs" | "quick">;
+
+const local = (script: string): string => join(import.meta.dir, script);
+
+function nameOf(kind: string, { callers, oneCount, addedFsyncMs }: Place): string {
+  return [kind, callers, ...(oneCount ? ["one-count"] : []), ...(addedFsyncMs > 0 ? ["slow-disk"] : [])].join("/");
+}
+
+async function childSender(script: string, options: object): Promise<Sender> {
+  const child = await startChild<RunLoad, LoadResult>(local(script), options);
+  return { pid: child.pid, run: (windowMs) => child.ask({ windowMs }), close: () => child.close() };
+}
+
+const redisTitles = {
+  "connection-per-caller": "plain INCR, connection per caller",
+  "one-connection": "plain INCR, one connection",
+  writer: "Muin's write path in process",
+  "writer-and-relay": "the same with relay and consumer in it",
+} as const;
+
+function redisRow(way: RedisLoadOptions["way"], place: Place): Row {
+  const redis = (world: World): RedisSubjects => (way === "writer-and-relay" ? world.inside : world.outside);
+  return {
+    ...place,
+    id: nameOf(way, place),
+    title: redisTitles[way],
+    sender: "own",
+    subject: (world) => (way.startsWith("writer") ? redis(world).writer : redis(world).plain),
+    open: (world) => {
+      const { countsUrl, eventsUrl } = redis(world);
+      const counts = place.oneCount ? 1 : world.counts;
+      return childSender("redis-load.ts", {
+        way,
+        countsUrl,
+        eventsUrl,
+        callers: place.callers,
+        counts,
+      } satisfies RedisLoadOptions);
+    },
+  };
+}
+
+const laneTitles = {
+  "connect-binary": "Connect binary",
+  "connect-json": "Connect JSON",
+  rest: "REST",
+  "batch-write": `BatchWrite(${batchItems})`,
+  grpc: "gRPC",
+} as const;
+
+function rpcRow(lane: Lane, load: "saturation" | "open", place: Place): Row {
+  const calls = lane === "batch-write" ? OPEN_BATCHES_PER_S : OPEN_CALLS_PER_S;
+  return {
+    ...place,
+    id: nameOf(load === "open" ? `${lane}/open` : lane, place),
+    title: load === "open" ? `${laneTitles[lane]}, open loop ${calls}/s` : laneTitles[lane],
+    sender: load === "saturation" && lane !== "grpc" ? "autocannon" : "own",
+    subject: ({ muin }) => muin,
+    open: ({ muin: { muin }, counts }) =>
+      childSender("rpc-load.ts", {
+        lane,
+        url: lane === "grpc" ? muin.grpc : muin.http,
+        apiKey: muin.apiKey,
+        callers: place.callers,
+        counts: place.oneCount ? 1 : counts,
+        ...(load === "open" ? { ratePerS: calls } : {}),
+      } satisfies RpcLoadOptions),
+  };
+}
+
+function genericRow(load: "saturation" | "open", place: Place): Row {
+  return {
+    ...rpcRow("connect-binary", load, place),
+    id: nameOf(load === "open" ? "generic/open" : "generic", place),
+    title: `generic Connect handler${load === "open" ? `, open loop ${OPEN_CALLS_PER_S}/s` : ""}`,
+    subject: genericOf,
+    open: (world) =>
+      childSender("rpc-load.ts", {
+        lane: "connect-binary",
+        url: genericOf(world).url,
+        apiKey: world.muin.muin.apiKey,
+        callers: place.callers,
+        counts: place.oneCount ? 1 : world.counts,
+        ...(load === "open" ? { ratePerS: OPEN_CALLS_PER_S } : {}),
+      } satisfies RpcLoadOptions),
+  };
+}
+
+function genericOf({ outside }: World): Subject & { readonly url: string } {
+  if (outside.generic === undefined) throw new Error("the generic server was not started");
+  return outside.generic;
+}
+
+function ceilingRow(kind: "connect-binary" | "generic" | "grpc", place: Place): Row {
+  const tool = kind === "grpc" ? "h2load" : "wrk";
+  const title = { "connect-binary": "Connect binary", generic: "generic Connect handler", grpc: "gRPC, no request id" };
+  const run = tool === "wrk" ? runWrk : runH2load;
+  // h2load sends one body: one Count.
+  const oneCount = place.oneCount || kind === "grpc";
+  return {
+    ...place,
+    oneCount,
+    id: nameOf(`${kind}/${tool}`, place),
+    title: title[kind],
+    sender: tool,
+    tool,
+    subject: (world) => (kind === "generic" ? genericOf(world) : world.muin),
+    open: async (world) => {
+      const { muin } = world.muin;
+      const url = { "connect-binary": () => muin.http, generic: () => genericOf(world).url, grpc: () => muin.grpc };
+      const options: CeilingOptions = {
+        url: url[kind](),
+        apiKey: muin.apiKey,
+        callers: place.callers,
+        counts: oneCount ? 1 : world.counts,
+        folder: world.folder,
+      };
+      return { pid: undefined, run: (windowMs) => run(options, windowMs), close: async () => {} };
+    },
+  };
+}
+
+function listRows(): readonly Row[] {
+  const rows: Row[] = [];
+  for (const callers of [64, 256]) {
+    const place = (group: string): Place => ({
+      group: `${group}, ${callers} callers`,
+      callers,
+      oneCount: false,
+      addedFsyncMs: 0,
+      quick: callers === 64,
+    });
+    const writing = place("write path");
+    rows.push(
+      redisRow("writer", writing),
+      redisRow("connection-per-caller", writing),
+      redisRow("one-connection", writing),
+      redisRow("writer-and-relay", writing),
+      rpcRow("batch-write", "saturation", writing),
+    );
+    const saturating = place("saturation");
+    rows.push(
+      ceilingRow("connect-binary", saturating),
+      ceilingRow("generic", saturating),
+      rpcRow("connect-binary", "saturation", saturating),
+      genericRow("saturation", saturating),
+      rpcRow("connect-json", "saturation", saturating),
+      rpcRow("rest", "saturation", saturating),
+      rpcRow("grpc", "saturation", saturating),
+      ceilingRow("grpc", saturating),
+    );
+    const open = place("open loop");
+    rows.push(
+      rpcRow("connect-binary", "open", open),
+      rpcRow("connect-json", "open", open),
+      rpcRow("rest", "open", open),
+      rpcRow("grpc", "open", open),
+      rpcRow("batch-write", "open", open),
+      genericRow("open", open),
+    );
+    const single: Place = { ...place("one Count"), oneCount: true, quick: false };
+    rows.push(
+      redisRow("writer", single),
+      redisRow("connection-per-caller", single),
+      ceilingRow("connect-binary", single),
+    );
+    const slow: Place = { ...place("2 ms added to fsync"), addedFsyncMs: 2 };
+    rows.push(
+      redisRow("writer", slow),
+      redisRow("connection-per-caller", slow),
+      redisRow("one-connection", { ...slow, quick: false }),
+      rpcRow("batch-write", "saturation", { ...slow, quick: false }),
+      ceilingRow("connect-binary", { ...slow, quick: false }),
+      ceilingRow("generic", { ...slow, quick: false }),
+      rpcRow("connect-binary", "open", { ...slow, quick: false }),
+    );
+  }
+  return rows;
+}
+
+/** Every row of the suite, those of a group one after the other. */
+export const rows: readonly Row[] = listRows();
