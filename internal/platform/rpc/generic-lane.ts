@@ -63,6 +63,7 @@ export function createGenericLane(
         const admitted = steps.admit(call, context.requestHeader.get("authorization"));
         if (admitted !== undefined) await race(admitted, context.signal);
         context.values.set(callerKey, call.caller);
+        context.values.get(admittedKey)?.();
       } catch (error) {
         throw steps.fail(call, error);
       }
@@ -85,6 +86,7 @@ export function createGenericLane(
           ? undefined
           : steps.deadlines.add(timeoutMs, (reason) => abort.abort(reason));
       call.deadline = deadline;
+      const authorization = unary ? null : request.header.get("authorization");
       const end = (): void => {
         deadline?.cancel();
         abort.abort();
@@ -102,7 +104,11 @@ export function createGenericLane(
           contextValues: createContextValues()
             .set(callKey, call)
             .set(addressKey, address)
-            .set(badTimeoutKey, named.error),
+            .set(badTimeoutKey, named.error)
+            .set(admittedKey, () => {
+              if (authorization === null) return;
+              steps.watch(call, authorization, abort.signal, (reason) => abort.abort(reason));
+            }),
         });
         return await reviseResponse(response, protocol, call, steps, end);
       } catch (error) {
@@ -114,6 +120,9 @@ export function createGenericLane(
   }
   return handlers;
 }
+
+/** Carries what to do once the caller was admitted. */
+const admittedKey = createContextKey<(() => void) | undefined>(undefined, { description: "admitted" });
 
 /** Carries what is wrong with the deadline that the caller named. */
 const badTimeoutKey = createContextKey<ConnectError | undefined>(undefined, { description: "bad timeout" });

@@ -52,6 +52,11 @@ export interface Steps {
   begin(plan: MethodPlan, protocol: string, traceparent: string | null, counted: boolean): Call;
   /** Throws unless there is room and the caller may call. Synchronous when identity is known at once. */
   admit(call: Call, authorization: string | null): void | Promise<void>;
+  /**
+   * Watches until `signal` is aborted that the caller of a stream may still have it; `onRefused` is called once when not: a key
+   * was revoked, a session ended, a token is past its time. While that cannot be told, the stream goes on.
+   */
+  watch(call: Call, authorization: string, signal: AbortSignal, onRefused: (reason: ConnectError) => void): void;
   /** Applies the header Idempotency-Key to the request and validates it. */
   accept(call: Call, request: Message, idempotencyKey: string | null): void;
   /** Maps what was thrown to what the caller sees, logs what the caller is not told, and remembers the outcome. */
@@ -77,6 +82,9 @@ export interface StepsDeps {
   readonly clock: Clock;
   readonly log: Logger;
 }
+
+/** How often `watch` asks, in milliseconds: a revocation, which reaches the process sooner, ends a stream within a second. */
+const watchPeriodMs = 250;
 
 /** Creates the steps. */
 export function createSteps(deps: StepsDeps): Steps {
@@ -124,6 +132,24 @@ export function createSteps(deps: StepsDeps): Steps {
       if (authorization === null) return admitted(anonymous);
       const caller = authenticator.authenticate(authorization);
       return caller instanceof Promise ? caller.then(admitted) : admitted(caller);
+    },
+    watch: (call, authorization, signal, onRefused) => {
+      const ask = async (): Promise<void> => {
+        for (;;) {
+          await clock.sleep(watchPeriodMs, signal);
+          try {
+            authorize(call.plan.policy, await authenticator.authenticate(authorization));
+          } catch (error) {
+            if (!(error instanceof MuinError)) throw error;
+            if (error.code !== "unauthenticated" && error.code !== "permission_denied") continue;
+            if (!signal.aborted) onRefused(errors.map(error).error);
+            return;
+          }
+        }
+      };
+      ask().catch((error: unknown) => {
+        if (!signal.aborted) log.error("a stream is no longer watched", { err: error });
+      });
     },
     accept: (call, request, idempotencyKey) => {
       if (idempotencyKey !== null) applyIdempotencyKey(call.plan, request, idempotencyKey);
