@@ -2,8 +2,16 @@ import { Command } from "commander";
 import { runCounts } from "./counts/counts.ts";
 import { isSound, printCounts } from "./counts/print.ts";
 import { writeResults } from "./harness/results.ts";
+import { printTelemetry, runTelemetry } from "./telemetry/telemetry.ts";
+
+interface Options {
+  readonly quick?: boolean;
+  readonly only?: string;
+  readonly json?: boolean;
+}
 
 const program = new Command("bench").description("measures Muin beside its peers, in the same run on the same machine");
+const report = (line: string): void => console.error(line);
 
 program
   .command("counts")
@@ -11,28 +19,62 @@ program
   .option("--quick", "fewer rows and short windows: shows that it works, not how fast; writes no file")
   .option("--only <pattern>", "only rows whose name matches this regular expression; writes no file")
   .option("--json", "print JSON lines instead of the table")
-  .action(async (options: { readonly quick?: boolean; readonly only?: string; readonly json?: boolean }) => {
+  .action(async (options: Options) => {
     const quick = options.quick === true;
     const pattern = new RegExp(options.only ?? "");
-    const at = new Date();
     const result = await runCounts({
       wanted: (row) => pattern.test(row.id) && (!quick || row.quick),
       ...(quick
         ? { windowMs: 300, warmUpMs: 200, repetitions: 2, counts: 1000 }
         : { windowMs: 2000, warmUpMs: 1000, repetitions: 3, counts: 10_000 }),
-      report: (line) => console.error(line),
+      report,
     });
-    const command = `bun run bench ${process.argv.slice(2).join(" ")}`;
     const { rows, targets, ...run } = result;
     const lines = [
-      { kind: "run", suite: "counts", at: at.toISOString(), command, ...run },
+      { kind: "run", ...run },
       ...rows.map((row) => Object.assign({ kind: "row" }, row)),
       ...targets.map((target) => Object.assign({ kind: "target" }, target)),
     ];
-    if (options.json === true) console.log(lines.map((line) => JSON.stringify(line)).join("\n"));
-    else console.log(printCounts(result));
-    if (!quick && options.only === undefined) console.error(`written: ${await writeResults("counts", at, lines)}`);
-    if (!isSound(result)) process.exitCode = 1;
+    await finish("counts", options, lines, printCounts(result), isSound(result));
   });
+
+program
+  .command("telemetry")
+  .description("what tracing costs on the hot path: off, and on with 0, 10 and 100 % sampled")
+  .option("--quick", "short windows: shows that it works, not how much; writes no file")
+  .option("--json", "print JSON lines instead of the table")
+  .action(async (options: Options) => {
+    const result = await runTelemetry({
+      ...(options.quick === true
+        ? { windowMs: 300, warmUpMs: 300, repetitions: 1 }
+        : { windowMs: 3000, warmUpMs: 1500, repetitions: 4 }),
+      callers: 64,
+      counts: 100,
+      report,
+    });
+    const lines = [
+      { kind: "run", machine: result.machine },
+      ...result.rows.map((row) => Object.assign({ kind: "row" }, row)),
+    ];
+    const sound = result.rows.every(({ faults }) => faults.length === 0);
+    await finish("telemetry", options, lines, printTelemetry(result), sound);
+  });
+
+/** Prints a run and keeps it when it is a whole one. Only what was lost or refused makes the command fail, never a timing. */
+async function finish(
+  suite: string,
+  options: Options,
+  lines: readonly object[],
+  table: string,
+  sound: boolean,
+): Promise<void> {
+  const at = new Date();
+  const command = ["bun run bench", ...process.argv.slice(2)].join(" ");
+  const [run, ...rows] = lines;
+  const all = [{ suite, finished: at.toISOString(), command, ...run }, ...rows];
+  console.log(options.json === true ? all.map((line) => JSON.stringify(line)).join("\n") : table);
+  if (options.quick !== true && options.only === undefined) report(`written: ${await writeResults(suite, at, all)}`);
+  if (!sound) process.exitCode = 1;
+}
 
 await program.parseAsync();

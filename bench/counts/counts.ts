@@ -7,7 +7,7 @@ import { fdatasyncP50Ms } from "../harness/fdatasync.ts";
 import { describeMachine, type Machine } from "../harness/machine.ts";
 import { createSlowDisk } from "../harness/slow-disk.ts";
 import { type Figure, figureOf } from "../harness/statistics.ts";
-import { measure, type Sample, type Sender } from "./measure.ts";
+import { measure, type Sample, type Sender, storedAfter } from "./measure.ts";
 import { startMuinSubject } from "./muin-subject.ts";
 import { startRedisSubjects } from "./redis-subject.ts";
 import { rows as allRows, type Row, type World } from "./rows.ts";
@@ -38,9 +38,9 @@ export interface RowResult {
   readonly writesPerS: Figure;
   readonly p50Ms: Figure | undefined;
   readonly p99Ms: Figure | undefined;
-  readonly clientUsPerWrite: Figure;
-  /** Medians, in percent of one core. */
+  /** CPU of each process: medians, in percent of one core and in microseconds for one write. */
   readonly cpuPercent: Readonly<Record<string, number>>;
+  readonly cpuUsPerWrite: Readonly<Record<string, number>>;
   readonly acknowledged: number;
   readonly drainMs: Figure;
   /** Why the row does not count; empty when it does. */
@@ -131,7 +131,7 @@ async function measureGroup(
     for (const row of rows) {
       const sender = await row.open(world);
       senders.set(row, sender);
-      if (options.warmUpMs > 0) await sender.run(options.warmUpMs);
+      if (options.warmUpMs > 0) await storedAfter(row.subject(world), await sender.run(options.warmUpMs));
     }
     for (let repetition = 1; repetition <= options.repetitions; repetition += 1) {
       for (const [row, sender] of senders) {
@@ -156,7 +156,6 @@ function obstacleOf(row: Row, hasSlowDisk: boolean): string | undefined {
 
 function summarise(row: Row, samples: readonly Sample[], counts: number): RowResult {
   const latencies = samples.flatMap(({ latencyMs }) => (latencyMs === undefined ? [] : [latencyMs]));
-  const names = new Set(samples.flatMap(({ cpuPercent }) => Object.keys(cpuPercent)));
   return {
     row: row.id,
     title: row.title,
@@ -167,12 +166,17 @@ function summarise(row: Row, samples: readonly Sample[], counts: number): RowRes
     writesPerS: figureOf(samples.map(({ writesPerS }) => writesPerS)),
     p50Ms: latencies.length === 0 ? undefined : figureOf(latencies.map(({ p50 }) => p50)),
     p99Ms: latencies.length === 0 ? undefined : figureOf(latencies.map(({ p99 }) => p99)),
-    clientUsPerWrite: figureOf(samples.map(({ clientUsPerWrite }) => clientUsPerWrite)),
-    cpuPercent: Object.fromEntries(
-      [...names].map((name) => [name, figureOf(samples.map(({ cpuPercent }) => cpuPercent[name] ?? 0)).median]),
-    ),
+    cpuPercent: mediansOf(samples.map(({ cpuPercent }) => cpuPercent)),
+    cpuUsPerWrite: mediansOf(samples.map(({ cpuUsPerWrite }) => cpuUsPerWrite)),
     acknowledged: samples.reduce((sum, { acknowledged }) => sum + acknowledged, 0),
     drainMs: figureOf(samples.map(({ drainMs }) => drainMs)),
     faults: samples.flatMap(({ faults }) => faults),
   };
+}
+
+function mediansOf(records: readonly Readonly<Record<string, number>>[]): Readonly<Record<string, number>> {
+  const names = new Set(records.flatMap((record) => Object.keys(record)));
+  return Object.fromEntries(
+    [...names].map((name) => [name, figureOf(records.map((record) => record[name] ?? 0)).median]),
+  );
 }

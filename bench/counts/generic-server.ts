@@ -63,6 +63,7 @@ async function openGenericServer({ redisUrl }: GenericServerOptions): Promise<Se
   const server = Bun.serve({
     hostname: "127.0.0.1",
     port: 0,
+    idleTimeout: 0,
     fetch: (request) => {
       const handler = handlers.get(new URL(request.url).pathname);
       return handler === undefined ? new Response(null, { status: 404 }) : handler(request);

@@ -7,6 +7,8 @@ import type { Subject } from "./subject.ts";
 const DRAIN_MS_MAX = 5000;
 /** How often its depth is asked for: often, as the waiting is part of the row. */
 const DRAIN_POLL_MS = 2;
+/** Between two equal readings of what is stored, after which nothing is under way any more. */
+const SETTLE_MS = 50;
 
 /** Sends load on a subject. */
 export interface Sender {
@@ -28,8 +30,8 @@ export interface Sample {
   readonly latencyMs: Latency | undefined;
   /** CPU of each process in percent of one core, the sender as "client". */
   readonly cpuPercent: Readonly<Record<string, number>>;
-  /** CPU of the sender for one write. */
-  readonly clientUsPerWrite: number;
+  /** CPU of each process for one write, in microseconds. */
+  readonly cpuUsPerWrite: Readonly<Record<string, number>>;
   /** Why the sample does not count; empty when it does. */
   readonly faults: readonly string[];
 }
@@ -68,7 +70,7 @@ export async function measure(
   const ms = result.windowMs + drainMs;
 
   for (const [reason, count] of Object.entries(result.refused)) faults.push(`${count} x ${reason}`);
-  const stored = (await subject.stored()) - storedBefore;
+  const stored = (await storedAfter(subject, result)) - storedBefore;
   if (stored < result.acknowledged) faults.push(`${result.acknowledged} acknowledged, ${stored} stored: lost`);
   if (stored > result.acknowledged + result.cutOff) {
     faults.push(`${result.acknowledged} acknowledged, ${stored} stored: more than were sent`);
@@ -84,8 +86,9 @@ export async function measure(
   }
   const cpuMs: Record<string, number> = {};
   for (const [name, after] of Object.entries(cpuAfter)) cpuMs[name] = after - (cpuBefore[name] ?? 0);
-  const clientMs = result.senderCpuMs ?? cpuMs["client"] ?? 0;
-  cpuMs["client"] = clientMs;
+  if (result.senderCpuMs !== undefined) cpuMs["client"] = result.senderCpuMs;
+  const perProcess = (of: (ms: number) => number): Record<string, number> =>
+    Object.fromEntries(Object.entries(cpuMs).map(([name, used]) => [name, of(used)]));
   const wallMs = endMs - startedMs;
   return {
     acknowledged: result.acknowledged,
@@ -93,8 +96,20 @@ export async function measure(
     drainMs,
     writesPerS: (result.acknowledged * 1000) / ms,
     latencyMs: result.latencyMs,
-    cpuPercent: Object.fromEntries(Object.entries(cpuMs).map(([name, used]) => [name, (used * 100) / wallMs])),
-    clientUsPerWrite: (clientMs * 1000) / Math.max(1, result.acknowledged),
+    cpuPercent: perProcess((used) => (used * 100) / wallMs),
+    cpuUsPerWrite: perProcess((used) => (used * 1000) / Math.max(1, result.acknowledged)),
     faults,
   };
+}
+
+/** What is stored once the calls that a sender left behind have ended too. */
+export async function storedAfter(subject: Subject, { cutOff }: LoadResult): Promise<number> {
+  let stored = await subject.stored();
+  if (cutOff === 0) return stored;
+  for (;;) {
+    const before = stored;
+    await Bun.sleep(SETTLE_MS);
+    stored = await subject.stored();
+    if (stored === before) return stored;
+  }
 }

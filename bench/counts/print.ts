@@ -59,7 +59,7 @@ function cellsOf(row: RowResult): string[] {
     `${thousand(row.writesPerS.min)}-${thousand(row.writesPerS.max)}`,
     ms(row.p50Ms),
     ms(row.p99Ms),
-    row.clientUsPerWrite.median.toFixed(1),
+    (row.cpuUsPerWrite["client"] ?? 0).toFixed(1),
     row.drainMs.median.toFixed(0),
     ...processes.map((name) => {
       const percent = row.cpuPercent[name];

@@ -35,30 +35,27 @@ async function openRpcLoad(options: RpcLoadOptions): Promise<Served<RunLoad, Loa
       close: async () => {},
     };
   }
-  const { send, close } =
-    lane === "grpc" ? openGrpc(url, headers, next) : await openHttp(url, callers, headers, writesPerCall, next);
+  const load = (windowMs: number, send: Send): Promise<LoadResult> =>
+    ratePerS === undefined ? closedLoop(callers, windowMs, send) : openLoop(ratePerS, callers, windowMs, send);
+  if (lane === "grpc") {
+    const { send, close } = openGrpc(url, headers, next);
+    return { greeting: "", answer: ({ windowMs }) => load(windowMs, send), close: async () => close() };
+  }
   return {
     greeting: "",
-    answer: ({ windowMs }) =>
-      ratePerS === undefined ? closedLoop(callers, windowMs, send) : openLoop(ratePerS, callers, windowMs, send),
-    close: async () => close(),
-  };
-}
-
-async function openHttp(
-  url: string,
-  callers: number,
-  headers: Readonly<Record<string, string>>,
-  writesPerCall: number,
-  next: ReturnType<typeof createRequests>,
-): Promise<{ readonly send: Send; readonly close: () => void }> {
-  const connections = await openHttpConnections(url, callers, headers);
-  return {
-    send: async (caller) => {
-      await connections.send(caller, next());
-      return writesPerCall;
+    answer: async ({ windowMs }) => {
+      // Anew for each window: a server may close what was idle in between.
+      const connections = await openHttpConnections(url, callers, headers);
+      try {
+        return await load(windowMs, async (caller) => {
+          await connections.send(caller, next());
+          return writesPerCall;
+        });
+      } finally {
+        connections.close();
+      }
     },
-    close: () => connections.close(),
+    close: async () => {},
   };
 }
 

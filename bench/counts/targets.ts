@@ -24,7 +24,7 @@ interface Target {
 }
 
 const rate = (sample: Sample): number => sample.writesPerS;
-const clientCpu = (sample: Sample): number => sample.clientUsPerWrite;
+const clientCpu = (sample: Sample): number => sample.cpuUsPerWrite["client"] ?? Number.NaN;
 const p99 = (sample: Sample): number => sample.latencyMs?.p99 ?? Number.POSITIVE_INFINITY;
 
 function listTargets(withWrk: boolean): readonly Target[] {

@@ -1,5 +1,7 @@
 /** Time for a child to be ready. */
 const READY_MS_MAX = 20_000;
+/** Time for a child to answer. */
+const ANSWER_MS_MAX = 60_000;
 
 /** A Bun process of the bench's own, so that its CPU stands apart. */
 export interface Child<Message, Reply> {
@@ -48,8 +50,11 @@ export async function startChild<Message, Reply>(script: string, options: object
     ask: async (message) => {
       if (child.exitCode !== null) throw new Error(`${script} has ended`);
       waiting = Promise.withResolvers<Told<Reply>>();
+      const { promise, resolve } = waiting;
+      const timer = setTimeout(() => resolve({ kind: "failed", error: `${script} does not answer` }), ANSWER_MS_MAX);
       child.send({ message });
-      const told = await waiting.promise;
+      const told = await promise;
+      clearTimeout(timer);
       if (told.kind !== "reply") throw new Error(told.kind === "failed" ? told.error : `${script} did not reply`);
       return told.reply;
     },

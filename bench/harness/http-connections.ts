@@ -71,9 +71,14 @@ async function openConnection(hostname: string, port: number, common: string): P
     }
   });
   socket.on("error", fail);
-  socket.on("close", () => fail(new Error("the connection was closed")));
+  let closed = false;
+  socket.on("close", () => {
+    closed = true;
+    fail(new Error("the connection was closed"));
+  });
   return {
     send: ({ path, contentType, body }) => {
+      if (closed) return Promise.reject(new Error("the connection was closed"));
       pending = Promise.withResolvers<Buffer>();
       socket.write(
         `POST ${path} HTTP/1.1\r\n${common}content-type: ${contentType}\r\ncontent-length: ${body.length}\r\n\r\n${body}`,

@@ -61,7 +61,7 @@ export async function openLoop(ratePerS: number, callers: number, windowMs: numb
   };
   const begin = (): void => {
     for (const now = performance.now(); next < total && dueMs(next) <= now && free.length > 0; next += 1) {
-      void call(dueMs(next), free.pop() as number); // Its failures are counted.
+      void call(dueMs(next), free.shift() as number); // Its failures are counted.
     }
   };
   const timer = setInterval(begin, 1);
