@@ -141,6 +141,8 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
     metrics,
   });
   const revocations = createRevocationFeed({ service: options.name, bus, authenticator });
+  let knowsRevocations = false;
+  void revocations.caughtUp.then(() => (knowsRevocations = true));
   const operations = { services: composed, bus, localStores: options.localStores };
   let notReady: string | undefined = "starting";
   const rpc: RpcServer = createRpcServer({
@@ -185,7 +187,10 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
           return problem === undefined ? undefined : `${service.info.name}: ${problem}`;
         }),
       );
-      const problem = answers.find((answer) => answer !== undefined) ?? (await authenticator.readiness());
+      const problem =
+        answers.find((answer) => answer !== undefined) ??
+        (await authenticator.readiness()) ??
+        (knowsRevocations ? undefined : "events: what was revoked lately is not known yet");
       if (problem === undefined && notReady !== undefined) {
         log.info("ready");
         firstReady.resolve();
@@ -210,7 +215,7 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
     start: () => group.start(),
     stop: () => group.stop(),
     addresses: () => rpc.addresses(),
-    up: Promise.all([revocations.caughtUp, ...composed.map(({ up }) => up), firstReady.promise]).then(() => undefined),
+    up: Promise.all([...composed.map(({ up }) => up), firstReady.promise]).then(() => undefined),
   };
 }
 

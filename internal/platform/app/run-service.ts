@@ -56,13 +56,16 @@ async function run(info: ServiceInfo, env: Environment): Promise<number> {
     random: systemRandom,
     log,
   });
-  muin.up.catch((error: unknown) => {
-    log.error("the service cannot come up", { err: error });
-    process.exitCode = 1;
-    process.kill(process.pid, "SIGTERM");
-  });
-  return runUntilSignal(muin, {
-    log,
-    onStarted: async () => log.info("serving", { ...muin.addresses() }),
-  });
+  return runUntilSignal(
+    {
+      name: info.name,
+      start: async () => {
+        await muin.start();
+        log.info("serving", { ...muin.addresses() });
+        await muin.up; // A service that can never come up ends its process.
+      },
+      stop: () => muin.stop(),
+    },
+    { log, onStarted: () => Promise.resolve() },
+  );
 }

@@ -1,0 +1,47 @@
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { eventually } from "../testing/eventually.ts";
+import { runProgram, type TestProgram } from "../testing/muin.ts";
+
+setDefaultTimeout(30_000);
+
+/** A service without stores, whose events server is not there: it serves its health, and is never ready. */
+const program = `
+  import { defineService } from ${JSON.stringify(join(import.meta.dir, "define-service.ts"))};
+  import { runService } from ${JSON.stringify(join(import.meta.dir, "run-service.ts"))};
+  await runService(defineService({
+    name: "probe", summary: "A probe.", serves: [], calls: {}, stores: {}, publishes: [], consumes: [], config: {},
+    create: () => [],
+  }));
+`;
+const settings = {
+  MUIN_HTTP_PORT: "0",
+  MUIN_GRPC_PORT: "0",
+  MUIN_LOG_LEVEL: "info",
+  MUIN_EVENTS_URL: "redis://probe:secret@127.0.0.1:1",
+};
+
+function run(env: Readonly<Record<string, string>>): TestProgram {
+  return runProgram([process.execPath, "--no-env-file", "-e", program], { cwd: tmpdir(), env });
+}
+
+test("a process that is not ready yet stops in order at the first signal", async () => {
+  await using probe = run(settings);
+  await eventually(() => expect(probe.stdout()).toContain('"message":"serving"'));
+  const { code, tookMs } = await probe.stop();
+  expect(code).toBe(0);
+  expect(tookMs).toBeLessThan(10_000);
+  expect(probe.stdout()).toContain('"message":"stopped"');
+  expect(probe.stdout()).not.toContain('"level":"error"');
+});
+
+test.each([
+  ["MUIN_EVENTS_URL", "http://probe:secret@127.0.0.1:1"],
+  ["MUIN_HTTP_PORT", "many"],
+])("a %s that cannot be used ends it with code 78, by name and without secrets", async (variable, value) => {
+  await using probe = run({ ...settings, [variable]: value });
+  expect(await probe.ended).toEqual({ code: 78, signal: null });
+  expect(probe.stderr()).toContain(variable);
+  expect(probe.stderr()).not.toContain("secret");
+});
