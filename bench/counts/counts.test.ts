@@ -75,18 +75,21 @@ describe("a sample", () => {
   });
 });
 
-/** A subject that answers with these, one after the other. */
+/** A subject that answers with these, one after the other and then the last again. */
 function subject(
   stored: readonly number[],
   depth: readonly number[],
   codes: readonly Record<string, number>[],
 ): Subject {
-  const one = { stored: [...stored], depth: [...depth], codes: [...codes] };
+  const next = <T>(values: readonly T[], none: T): (() => Promise<T>) => {
+    let place = -1;
+    return async () => values[Math.min((place += 1), values.length - 1)] ?? none;
+  };
   return {
     processes: async () => ({}),
-    stored: async () => one.stored.shift() ?? 0,
-    outboxDepth: async () => (one.depth.length > 1 ? (one.depth.shift() as number) : (one.depth[0] as number)),
-    finished: async () => one.codes.shift() ?? {},
+    stored: next(stored, 0),
+    outboxDepth: next(depth, 0),
+    finished: next(codes, {}),
     verify: async () => undefined,
     close: async () => {},
   };
