@@ -136,7 +136,9 @@ export async function startMuin(options: MuinOptions = {}): Promise<TestMuin> {
     const line = await firstLine(program);
     const startupMs = performance.now() - startedAt;
     const facts = JSON.parse(line) as { http: string; grpc: string; api_key: string };
-    const credentials = await readCredentials(dataDir);
+    // A wrapper may have mounted something there that only the process sees.
+    const seen = options.wrapper === undefined ? dataDir : join(`/proc/${program.pid}/root`, dataDir);
+    const credentials = await readCredentials(seen);
     if (credentials === undefined) throw new Error("there is no credentials.json");
     const operatorKey = credentials.operator_key;
     return {

@@ -1,0 +1,304 @@
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { DescService } from "@bufbuild/protobuf";
+import { Code, ConnectError, type Client } from "@connectrpc/connect";
+import {
+  CountCheckState,
+  CountManagementService,
+} from "../../internal/gen/muin/count/v1/count_management_service_pb.ts";
+import { CountSource } from "../../internal/gen/muin/count/v1/count_pb.ts";
+import { CountReadService } from "../../internal/gen/muin/count/v1/count_read_service_pb.ts";
+import { CountWriteService } from "../../internal/gen/muin/count/v1/count_write_service_pb.ts";
+import { ApiKeyService } from "../../internal/gen/muin/identity/v1/api_key_service_pb.ts";
+import { ServiceTokenService } from "../../internal/gen/muin/identity/v1/service_token_service_pb.ts";
+import { authConfig } from "../../internal/identity/auth/config.ts";
+import type { published } from "../../internal/identity/auth/events.ts";
+import { createAuthSetup, operatorScopes } from "../../internal/identity/auth/setup.ts";
+import { systemClock } from "../../internal/platform/clock/clock.ts";
+import { systemRandom } from "../../internal/platform/clock/random.ts";
+import { readConfig } from "../../internal/platform/config/read-config.ts";
+import { createPublish } from "../../internal/platform/events/outbox.ts";
+import { freePort } from "../../internal/platform/local/free-port.ts";
+import { openDatabase } from "../../internal/platform/postgres/open-database.ts";
+import { eventually } from "../../internal/platform/testing/eventually.ts";
+import {
+  binaryOf,
+  connectClient,
+  createMuinFolder,
+  runProgram,
+  type MuinFolder,
+  type TestProgram,
+} from "../../internal/platform/testing/muin.ts";
+import { startPostgres, type TestPostgres } from "../../internal/platform/testing/postgres.ts";
+import { startRedis, type TestRedis } from "../../internal/platform/testing/redis.ts";
+
+/** Four binaries are compiled and four servers started before the first test. */
+setDefaultTimeout(120_000);
+
+const names = ["auth", "count-management", "count-write", "count-read"] as const;
+type Name = (typeof names)[number];
+const stopMsMax = 10_000;
+
+/** Each service is a process of its own, and so is each store. */
+let folder: MuinFolder;
+let postgres: TestPostgres;
+let redis: Readonly<Record<"counts" | "events" | "cache", TestRedis>>;
+let environments: Readonly<Record<Name, Record<string, string>>>;
+let urls: Readonly<Record<Name, string>>;
+let operatorKey: string;
+const running = new Map<Name, TestProgram>();
+
+beforeAll(async () => {
+  folder = await createMuinFolder();
+  const [server, counts, events, cache] = await Promise.all([
+    startPostgres(),
+    startRedis(),
+    startRedis(),
+    startRedis(),
+    ...names.map((name) => binaryOf(name)),
+  ]);
+  postgres = server;
+  redis = { counts, events, cache };
+  const authUrl = await server.createDatabase("auth");
+  const infoUrl = await server.createDatabase("count_info");
+  const ports: string[] = [];
+  for (const _ of names) ports.push(`${await freePort(systemRandom)}`);
+  const urlOf = (name: Name): string => `http://127.0.0.1:${ports[names.indexOf(name)]}`;
+  urls = {
+    auth: urlOf("auth"),
+    "count-management": urlOf("count-management"),
+    "count-write": urlOf("count-write"),
+    "count-read": urlOf("count-read"),
+  };
+  await mkdir(join(folder.path, "tokens"));
+  const common = (name: Name): Record<string, string> => ({
+    MUIN_HTTP_PORT: new URL(urls[name]).port,
+    MUIN_GRPC_PORT: "0",
+    MUIN_LOG_LEVEL: "info",
+    MUIN_EVENTS_URL: events.url,
+    MUIN_CALL_AUTH_URL: urls.auth,
+    MUIN_CALL_API_KEY_URL: urls.auth,
+    MUIN_SERVICE_TOKEN_FILE: join(folder.path, "tokens", name),
+  });
+  environments = {
+    auth: {
+      ...common("auth"),
+      MUIN_STORE_DATABASE_URL: authUrl,
+      MUIN_AUTH_KEY_ENCRYPTION_SECRET: "a secret that only this test knows",
+    },
+    "count-management": {
+      ...common("count-management"),
+      MUIN_STORE_INFO_URL: infoUrl,
+      MUIN_STORE_COUNTS_URL: counts.url,
+    },
+    "count-write": { ...common("count-write"), MUIN_STORE_COUNTS_URL: counts.url },
+    "count-read": {
+      ...common("count-read"),
+      MUIN_STORE_PRIMARY_URL: counts.url,
+      MUIN_STORE_CACHE_URL: cache.url,
+      MUIN_STORE_INFO_URL: infoUrl,
+    },
+  };
+
+  // The first key is made on auth's database; with it come the tokens by which the services know each other.
+  await start("auth");
+  await isReady("auth");
+  operatorKey = await makeOperatorKey(authUrl);
+  const tokens = client("auth", ServiceTokenService);
+  for (const name of names) {
+    const { token } = await tokens.issueServiceToken({ serviceName: name });
+    await writeFile(join(folder.path, "tokens", name), token);
+  }
+  await stop("auth");
+});
+afterAll(async () => {
+  await Promise.all([...running.values()].map((program) => program.kill()));
+  await Promise.all([postgres, redis.counts, redis.events, redis.cache].map((server) => server.stop()));
+  await folder[Symbol.asyncDispose]();
+});
+
+async function start(name: Name): Promise<void> {
+  running.set(name, runProgram([await binaryOf(name)], { cwd: folder.path, env: environments[name] }));
+  await eventually(async () => expect((await fetch(`${urls[name]}/healthz`)).status).toBe(200), { timeoutMs: 20_000 });
+}
+
+/** Ends a service by SIGTERM, as an orchestrator would. */
+async function stop(name: Name): Promise<void> {
+  const program = running.get(name);
+  const end = await program?.stop();
+  running.delete(name);
+  expect({ name, ...end, shown: end?.code === 0 ? "" : program?.stdout().slice(-3000) }).toMatchObject({
+    code: 0,
+    shown: "",
+  });
+  expect(end?.tookMs).toBeLessThan(stopMsMax);
+}
+
+async function isReady(name: Name): Promise<void> {
+  await eventually(
+    async () => {
+      const response = await fetch(`${urls[name]}/readyz`);
+      expect(`${name}: ${await response.text()}`).toBe(`${name}: ok\n`);
+    },
+    { timeoutMs: 30_000 },
+  );
+}
+
+/** A service that does not notice what it lacks says that it is ready within a moment of its start. */
+async function staysUnready(name: Name): Promise<void> {
+  const untilMs = performance.now() + 1500;
+  do {
+    const response = await fetch(`${urls[name]}/readyz`);
+    expect({ name, status: response.status, reason: await response.text() }).toEqual({
+      name,
+      status: 503,
+      reason: expect.stringMatching(/\w{5}/),
+    });
+    await Bun.sleep(50); // Between two looks, not for anything to happen.
+  } while (performance.now() < untilMs);
+}
+
+function client<S extends DescService>(name: Name, service: S, key = operatorKey): Client<S> {
+  return connectClient(service, urls[name], key);
+}
+
+async function makeOperatorKey(url: string): Promise<string> {
+  const database = openDatabase({ url, poolMax: 1, applicationName: "test" });
+  await database.start();
+  try {
+    const setup = createAuthSetup({
+      database,
+      publish: createPublish<typeof published>({
+        source: "/muin/auth",
+        clock: systemClock,
+        random: systemRandom,
+        currentTraceparent: () => "",
+      }),
+      config: readConfig("auth", authConfig, environments.auth),
+      clock: systemClock,
+      random: systemRandom,
+    });
+    return (await setup.ensureApiKey({ name: "operator", scopes: operatorScopes, kept: undefined })).secret;
+  } finally {
+    await database.stop();
+  }
+}
+
+async function codeOf(call: Promise<unknown>): Promise<Code | undefined> {
+  try {
+    await call;
+    return undefined;
+  } catch (error) {
+    return ConnectError.from(error).code;
+  }
+}
+
+describe("a process for each service", () => {
+  test("a Count is made, changed and read in three of them, for whom the fourth vouches", async () => {
+    await Promise.all(names.map(start));
+    await Promise.all(names.map(isReady));
+    const write = client("count-write", CountWriteService);
+    const read = client("count-read", CountReadService);
+    const management = client("count-management", CountManagementService);
+    await management.createCount({ countId: "far", initialValue: 40n });
+    await write.increment({ countId: "far", requestId: "far-away-1" });
+    expect(await write.increment({ countId: "far", requestId: "far-away-1" })).toMatchObject({ replayed: true });
+    await write.increment({ countId: "far" });
+    const { count } = await read.getCount({ countId: "far", maxStaleness: {} });
+    expect(count).toMatchObject({ value: { value: 42n, revision: 3n }, source: CountSource.PRIMARY });
+    await eventually(async () => {
+      const { checks } = await management.verifyCounts({});
+      expect(checks).toMatchObject([{ countId: "far", sum: 42n, state: CountCheckState.EQUAL, sinceRevision: 0n }]);
+    });
+    // Neither does a service serve what is another's.
+    expect(
+      await codeOf(connectClient(CountWriteService, urls["count-read"], operatorKey).increment({ countId: "far" })),
+    ).toBe(Code.Unimplemented);
+  });
+
+  test("a revoked key is refused in every process within a second", async () => {
+    const keys = client("auth", ApiKeyService);
+    const { apiKey, secret } = await keys.createApiKey({
+      displayName: "short",
+      scopes: ["counts.read", "counts.write"],
+    });
+    const calls = [
+      () => client("count-write", CountWriteService, secret).increment({ countId: "far" }),
+      () => client("count-read", CountReadService, secret).getCount({ countId: "far" }),
+      () => client("count-management", CountManagementService, secret).getCountInfo({ countId: "far" }),
+    ];
+    for (const call of calls) await call();
+    await keys.revokeApiKey({ apiKeyId: apiKey?.apiKeyId ?? "" });
+    const revokedAt = performance.now();
+    await Promise.all(
+      calls.map(async (call) => {
+        for (;;) {
+          const beganAt = performance.now();
+          const code = await codeOf(call());
+          if (code === Code.Unauthenticated) return;
+          expect(code).toBeUndefined();
+          expect(beganAt - revokedAt).toBeLessThan(1000); // The promise, by when the calls that were let in began.
+        }
+      }),
+    );
+  });
+
+  test("SIGTERM lets calls under way finish", async () => {
+    const write = client("count-write", CountWriteService);
+    const before = (await client("count-read", CountReadService).getCount({ countId: "far", maxStaleness: {} })).count
+      ?.value;
+    let acknowledged = 0n;
+    let refused: Code | undefined;
+    let begun = 0;
+    const callers = Array.from({ length: 50 }, async () => {
+      while (refused === undefined) {
+        begun += 1;
+        const code = await codeOf(write.increment({ countId: "far" }, { timeoutMs: 5000 }));
+        if (code === undefined) acknowledged += 1n;
+        else refused = code;
+      }
+    });
+    await eventually(() => expect(acknowledged).toBeGreaterThan(200n));
+    await stop("count-write");
+    await Promise.all(callers);
+    // Once it listens no longer, a connection is refused: the call never began.
+    expect(begun).toBeGreaterThan(Number(acknowledged));
+    await start("count-write");
+    await isReady("count-write");
+    const after = (await client("count-read", CountReadService).getCount({ countId: "far", maxStaleness: {} })).count
+      ?.value;
+    expect((after?.value ?? 0n) - (before?.value ?? 0n)).toBe(acknowledged);
+  });
+
+  const outages: readonly [string, () => TestPostgres | TestRedis, readonly Name[]][] = [
+    ["PostgreSQL", () => postgres, ["auth", "count-management"]],
+    ["the counts Redis", () => redis.counts, ["count-management", "count-write", "count-read"]],
+    ["the events Redis", () => redis.events, names],
+    ["the cache Redis", () => redis.cache, []],
+  ];
+  test.each(outages)(
+    "each starts without %s, says whether it can serve, and ends when told to",
+    async (_, store, needy) => {
+      await Promise.all([...running.keys()].map(stop));
+      await store().kill("SIGKILL");
+      await Promise.all(names.map(start));
+      await Promise.all(needy.map(staysUnready));
+      // Those that do not need it are ready, once auth has given them its keys.
+      if (!needy.includes("auth")) {
+        for (const name of names.filter((name) => !needy.includes(name))) await isReady(name);
+      }
+      // Told to end while it waits for its store, each ends as cleanly as ever.
+      const [first] = needy;
+      if (first !== undefined) {
+        await stop(first);
+        await start(first);
+      }
+      await store().restart();
+      await Promise.all(names.map(isReady));
+      await client("count-write", CountWriteService).increment({ countId: "far" });
+      const { count } = await client("count-read", CountReadService).getCount({ countId: "far", maxStaleness: {} });
+      expect(count?.info?.countId).toBe("far");
+    },
+  );
+});
