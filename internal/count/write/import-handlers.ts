@@ -79,7 +79,7 @@ function placeOf(pageToken: string): number {
   if (/^\d{1,9}$/.test(pageToken)) return Number(pageToken);
   throw new MuinError({
     code: "invalid_argument",
-    reason: "PAGE_TOKEN",
+    reason: "INVALID_PAGE_TOKEN",
     message: "page_token is not one that this method gave out",
     violations: [{ field: "page_token", description: "must come from the previous page" }],
   });

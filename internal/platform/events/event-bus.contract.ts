@@ -493,6 +493,10 @@ export function describeEventBus(name: string, startServer: () => Promise<TestBu
       }
       expect(listed.toSorted((a, b) => a - b)).toEqual(numbers(0, 25));
       expect(times).toEqual(times.toSorted((a, b) => a - b));
+      for (const pageToken of ["x", "1-1", "99999999999999999999-0 forged", "0-99999999999999999999 forged"]) {
+        const forged = bus.listParked({ service: failing.service, pageSize: 10, pageToken });
+        expect(await forged.catch((error: unknown) => error)).toMatchObject({ code: "invalid_argument" });
+      }
       await consumer.stop();
     });
 

@@ -49,6 +49,8 @@ const OWN_SERVICE = "platform";
 const READER_SILENCE_MS_MAX = 3000;
 /** Calls under way may take so long when the bus closes. */
 const CLOSE_GRACE_MS = 1000;
+/** Either part of a stream's id. */
+const STREAM_ID_PART_MAX = 2n ** 64n - 1n;
 /** Records that a tail reads ahead of its caller. */
 const TAIL_RECORDS_MAX = 1024;
 
@@ -477,11 +479,13 @@ function publishArguments(records: readonly EventRecord[], fence: Fence | undefi
 /** A dead letter's id, which is the page token of what comes after it: stream id, then the stream's name. */
 function parsePageToken(token: string): { readonly id: string; readonly key: string } | undefined {
   if (token === "") return undefined;
-  const [, id, key] = /^(\d{1,20}-\d{1,20}) (\S{1,400})$/.exec(token) ?? [];
-  if (id !== undefined && key !== undefined) return { id, key };
+  const [, ms = "", sequence = "", key = ""] = /^(\d{1,20})-(\d{1,20}) (\S{1,400})$/.exec(token) ?? [];
+  if (key !== "" && BigInt(ms) <= STREAM_ID_PART_MAX && BigInt(sequence) <= STREAM_ID_PART_MAX) {
+    return { id: `${ms}-${sequence}`, key };
+  }
   throw new MuinError({
     code: "invalid_argument",
-    reason: "PAGE_TOKEN_INVALID",
+    reason: "INVALID_PAGE_TOKEN",
     message: "page_token is not one that a previous page returned",
   });
 }
