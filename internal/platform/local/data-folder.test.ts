@@ -34,6 +34,7 @@ describe("a data folder", () => {
     expect(new Set(secrets).size).toBe(2);
     for (const secret of secrets) expect(secret).toMatch(/^[\w-]{32}$/);
     expect((await stat(join(path, "secrets.json"))).mode & 0o777).toBe(0o600);
+    expect((await stat(join(path, "lock"))).mode & 0o777).toBe(0o600);
     expect((await stat(path)).mode & 0o066).toBe(0);
   });
 

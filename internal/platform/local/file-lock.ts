@@ -1,4 +1,5 @@
 import { Database } from "bun:sqlite";
+import { chmodSync } from "node:fs";
 
 /** A lock held; the operating system lets go of it when the process ends in whatever way. */
 export interface FileLock {
@@ -12,6 +13,7 @@ export interface FileLock {
 export function takeFileLock(path: string): FileLock | undefined {
   const database = new Database(path, { create: true });
   try {
+    chmodSync(path, 0o600); // Whoever may open it may take the lock and keep its owner out.
     database.run("PRAGMA journal_mode = MEMORY");
     database.run("BEGIN EXCLUSIVE");
   } catch (error) {
