@@ -1,5 +1,6 @@
 import {
   create,
+  fromJson,
   fromJsonString,
   mergeFromJson,
   ScalarType,
@@ -49,11 +50,15 @@ export function buildRequest(
   const { input, json } = binding;
   let message: Message;
   if (binding.body === "*" && body !== "") {
-    message = fromJsonString(input, body, json);
+    message = input.fields.some(isMask)
+      ? fromJson(input, withJsonMasks(input, parseJson(body)), json)
+      : fromJsonString(input, body, json);
   } else {
     message = create(input);
     if (binding.body !== undefined && binding.body !== "*" && body !== "") {
-      mergeFromJson(input, message, { [binding.body.jsonName]: parseJson(body) }, json);
+      const value = parseJson(body);
+      refuseWrapped(input, binding.body, value);
+      mergeFromJson(input, message, { [binding.body.jsonName]: value }, json);
     }
   }
   let rest: JsonObject | undefined;
@@ -71,6 +76,53 @@ export function buildRequest(
     for (const [name, value] of new URLSearchParams(query)) put(rest, queryField(binding, name), value);
   }
   return rest === undefined ? message : mergeFromJson(input, message, rest, json);
+}
+
+/** Says what to do to a body that has the fields of the whole request where the body is one of them. */
+function refuseWrapped(input: DescMessage, body: DescField, value: JsonValue): void {
+  if (body.fieldKind !== "message" || !isObject(value)) return;
+  const named = (message: DescMessage, key: string) => message.fields.find((f) => f.name === key || f.jsonName === key);
+  for (const key of Object.keys(value)) {
+    const field = named(body.message, key) === undefined ? named(input, key) : undefined;
+    if (field === undefined) continue;
+    const advice =
+      field === body ? `send what stands in ${key} without it` : `give ${key} as a query parameter or in the path`;
+    throw new MuinError({
+      code: "invalid_argument",
+      reason: "MALFORMED_REQUEST",
+      message: `the body is the request's field ${body.name} itself: ${advice}`,
+      violations: [{ field: key, description: advice }],
+    });
+  }
+}
+
+/** `json` with its field masks in the form that protobuf JSON knows. */
+function withJsonMasks(input: DescMessage, json: JsonValue): JsonValue {
+  if (!isObject(json)) return json;
+  const changed = { ...json };
+  for (const field of input.fields.filter(isMask)) {
+    for (const key of [field.name, field.jsonName]) {
+      const mask = changed[key];
+      if (typeof mask === "string") changed[key] = jsonMask(mask);
+    }
+  }
+  return changed;
+}
+
+/** A field mask in lowerCamelCase, as protobuf JSON wants it: callers also write the names of the protos. */
+function jsonMask(mask: string): string {
+  return mask
+    .split(",")
+    .map((path) => path.trim().replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase()))
+    .join(",");
+}
+
+function isMask(field: DescField): boolean {
+  return field.fieldKind === "message" && field.message.typeName === "google.protobuf.FieldMask";
+}
+
+function isObject(value: JsonValue): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function queryField(binding: RequestBinding, name: string): readonly DescField[] {
@@ -125,8 +177,19 @@ function put(target: JsonObject, fields: readonly DescField[], text: string): vo
 
 /** The protobuf JSON of one value: numbers may stay strings, booleans and numbers of enums may not. */
 function jsonOf(field: DescField, text: string): JsonValue {
-  const isEnum = field.fieldKind === "enum" || (field.fieldKind === "list" && field.listKind === "enum");
-  if (isEnum) return /^-?\d+$/.test(text) ? Number(text) : text;
+  if (field.fieldKind === "enum" || (field.fieldKind === "list" && field.listKind === "enum")) {
+    if (/^-?\d+$/.test(text)) return Number(text);
+    const names = field.enum.values.map(({ name }) => name);
+    if (names.includes(text)) return text;
+    const description = `must be one of ${names.join(", ")}`;
+    throw new MuinError({
+      code: "invalid_argument",
+      reason: "QUERY_PARAMETER",
+      message: `query parameter ${field.name} ${description}`,
+      violations: [{ field: field.name, description }],
+    });
+  }
+  if (isMask(field)) return jsonMask(text);
   const scalar =
     field.fieldKind === "scalar" || (field.fieldKind === "list" && field.listKind === "scalar")
       ? field.scalar

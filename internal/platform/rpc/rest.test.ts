@@ -53,6 +53,9 @@ test.each([
     { name: "a", maybeBig: "9007199254740993", maybeFlag: false },
   ],
   ["/api/v1/looks/a?maybeBig=1", { name: "a", maybeBig: "1" }],
+  ["/api/v1/looks/a?mask=maybe_big,nested.maybe_flag", { name: "a", mask: "maybeBig,nested.maybeFlag" }],
+  ["/api/v1/looks/a?mask=maybeBig,%20maybe_flag", { name: "a", mask: "maybeBig,maybeFlag" }],
+  ["/api/v1/looks/a?mask=*", { name: "a", mask: "*" }],
 ] as const)("GET %s", async (path, request) => {
   expect(await seen(path)).toEqual(request as JsonValue);
 });
@@ -66,7 +69,11 @@ test.each([
   ["/api/v1/looks/a?labels=x", "query parameter labels cannot be given as a query parameter", "QUERY_PARAMETER"],
   ["/api/v1/looks/a?big=9223372036854775808", undefined, "MALFORMED_REQUEST"],
   ["/api/v1/looks/a?flag=yes", undefined, "MALFORMED_REQUEST"],
-  ["/api/v1/looks/a?colour=COLOUR_NONE", undefined, "MALFORMED_REQUEST"],
+  [
+    "/api/v1/looks/a?colour=RED",
+    "query parameter colour must be one of COLOUR_UNSPECIFIED, COLOUR_RED, COLOUR_BLUE",
+    "QUERY_PARAMETER",
+  ],
   ["/api/v1/looks/a?at=tomorrow", undefined, "MALFORMED_REQUEST"],
   ["/api/v1/looks/%ZZ", "the path /api/v1/looks/%ZZ is not percent-encoded", "INVALID_ARGUMENT"],
 ] as const)("GET %s is refused", async (path, message, reason) => {
@@ -88,6 +95,33 @@ test("the body is one field, or all but the path, and the path wins", async () =
   expect(nested).toEqual({ name: "a", tags: ["x"], nested: { name: "n", numbers: ["5"] } });
   const { body } = await get("/api/v1/probes/path", { method: "POST", headers, body: `{"name":"body","amount":3}` });
   expect(body).toEqual({ name: "path", amount: "3", requestId: "", principal: "api_key:k1" });
+});
+
+test.each([
+  [`{"maybe_big":"5","nested":{"numbers":[1,"2"]}}`, { maybeBig: "5", nested: { numbers: ["1", "2"] } }],
+  [
+    `{"maybeBig":5,"colour":1,"colours":["COLOUR_BLUE"]}`,
+    { maybeBig: "5", colour: "COLOUR_RED", colours: ["COLOUR_BLUE"] },
+  ],
+  [`{"mask":"maybe_big,colours"}`, { mask: "maybeBig,colours" }],
+  [`{"mask":"maybeBig"}`, { mask: "maybeBig" }],
+] as const)("names and numbers in both of their forms: %s", async (body, request) => {
+  expect(await seen("/api/v1/looks:whole", { method: "POST", headers, body })).toEqual(request as JsonValue);
+});
+
+test.each([
+  [`{"nested":{"name":"n"}}`, undefined], // A nested message has such a field itself.
+  [
+    `{"maybeBig":"1"}`,
+    "the body is the request's field nested itself: give maybeBig as a query parameter or in the path",
+  ],
+  [`{"bogus":1}`, 'cannot decode message muin.probe.v1.Nested from JSON: key "bogus" is unknown'],
+] as const)("what stands around the body's field is refused with what to do: %s", async (sent, message) => {
+  const { status, body } = await get("/api/v1/looks/a/nested", { method: "POST", headers, body: sent });
+  expect([status, (body["error"] as JsonObject | undefined)?.["message"]]).toEqual([
+    message === undefined ? 200 : 400,
+    message,
+  ]);
 });
 
 test("a reply shows its zeros, and response_body names a part of it", async () => {
