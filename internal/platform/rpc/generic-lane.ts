@@ -110,7 +110,7 @@ export function createGenericLane(
               steps.watch(call, authorization, abort.signal, (reason) => abort.abort(reason));
             }),
         });
-        return await reviseResponse(response, protocol, call, steps, end);
+        return await reviseResponse(request, response, protocol, call, steps, end);
       } catch (error) {
         steps.fail(call, error);
         end();

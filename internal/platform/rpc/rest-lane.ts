@@ -175,7 +175,7 @@ async function readBody(request: Request, readBytesMax: number): Promise<string>
   const length = headers.get("content-length");
   if (type !== null && type !== "application/json" && !/^application\/json\s*(;|$)/i.test(type)) {
     throw new ConnectError(
-      `content-type ${type} is not taken: send the body as application/json`,
+      `content-type ${type} is not taken: send the body as JSON with content-type: application/json`,
       Code.InvalidArgument,
     );
   }

@@ -1,5 +1,9 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { encodeEnvelope, type UniversalServerResponse } from "@connectrpc/connect/protocol";
+import {
+  encodeEnvelope,
+  type UniversalServerRequest,
+  type UniversalServerResponse,
+} from "@connectrpc/connect/protocol";
 import {
   codeToHttpStatus,
   endStreamFlag,
@@ -19,6 +23,7 @@ const envelopeHeaderBytes = 5;
  * codes and reasons that the steps give to all others, and ends the call with the response's last byte.
  */
 export async function reviseResponse(
+  request: UniversalServerRequest,
   response: UniversalServerResponse,
   protocol: "connect" | "grpc" | "grpc-web",
   call: Call,
@@ -27,10 +32,12 @@ export async function reviseResponse(
 ): Promise<UniversalServerResponse> {
   const { body } = response;
   if (body === undefined) {
-    // The library answered by status alone: a wrong HTTP method, content type or HTTP version.
-    steps.failProtocol(call, new ConnectError(`HTTP ${response.status}`, Code.InvalidArgument));
+    const error = steps.failProtocol(call, explainStatus(request, response.status));
     end();
-    return response;
+    // A client goes by the status, whatever its protocol; the text is for whoever tries the call by hand.
+    const header = new Headers(response.header);
+    header.set("content-type", "text/plain; charset=utf-8");
+    return { ...response, header, body: yieldOnce(new TextEncoder().encode(`${error.rawMessage}\n`)) };
   }
   const contentType = response.header?.get("content-type") ?? "";
   if (protocol === "connect" && !contentType.startsWith("application/connect")) {
@@ -74,6 +81,24 @@ export async function reviseResponse(
       },
     },
   };
+}
+
+/** What the library answered by its status alone: a wrong HTTP method, content type or HTTP version. */
+function explainStatus({ method, header }: UniversalServerRequest, status: number): ConnectError {
+  switch (status) {
+    case 415: {
+      const type = header.get("content-type");
+      const found = type === null ? "there is no content-type" : `content-type ${type} is not taken here`;
+      return new ConnectError(
+        `${found}: send JSON with content-type: application/json, or what Connect, gRPC or gRPC-Web asks for`,
+        Code.InvalidArgument,
+      );
+    }
+    case 405:
+      return new ConnectError(`${method} is not served here, but POST`, Code.Unimplemented);
+    default:
+      return new ConnectError(`HTTP ${status}`, Code.InvalidArgument);
+  }
 }
 
 async function reviseUnary(

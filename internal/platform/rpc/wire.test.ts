@@ -242,6 +242,29 @@ test("a method without side effects answers a Connect GET, and others do not", a
   expect((await fetch(`${server.addresses.http}${path}/Fast${query}`, { headers: good })).status).toBe(405);
 });
 
+test("a call as curl makes it by default is told what to send instead", async () => {
+  const body = `{"name":"abc"}`;
+  const headers = { ...good, "content-type": "application/x-www-form-urlencoded" };
+  for (const name of ["Fast", "Slow"]) {
+    const form = await fetch(`${server.addresses.http}${path}/${name}`, { method: "POST", headers, body });
+    expect([form.status, await form.text()]).toEqual([
+      415,
+      "content-type application/x-www-form-urlencoded is not taken here: send JSON with content-type: application/json, " +
+        "or what Connect, gRPC or gRPC-Web asks for\n",
+    ]);
+  }
+  const get = await fetch(`${server.addresses.http}${path}/Slow`, { headers: good });
+  expect([get.status, await get.text()]).toEqual([405, "GET is not served here, but POST\n"]);
+  const rest = await fetch(`${server.addresses.http}/api/v1/probes/a`, { method: "POST", headers, body });
+  expect(await rest.json()).toMatchObject({
+    error: {
+      code: 400,
+      message:
+        "content-type application/x-www-form-urlencoded is not taken: send the body as JSON with content-type: application/json",
+    },
+  });
+});
+
 test("the limit on messages is the one that is documented", () => {
   expect(defaultRpcLimits.readBytesMax).toBe(4 * 1024 * 1024);
 });
