@@ -10,6 +10,7 @@ import { eventually } from "../testing/eventually.ts";
 import { callerAddress } from "./address.ts";
 import { PortTakenError } from "./port-taken-error.ts";
 import { ProbeService } from "./testdata/probe_pb.ts";
+import { probeAuthenticator } from "./testdata/probe-service.ts";
 import { createProbeServer, startProbeServer, type ProbeServer } from "./testdata/start-probe-server.ts";
 
 const headers = { authorization: "Bearer good" };
@@ -272,4 +273,51 @@ test.each([
   expect(replies[3]).toMatchObject({ case: "errorResponse", value: { errorCode: Code.NotFound } });
   expect(replies[4]).toMatchObject({ value: { extensionNumber: expect.arrayContaining([50001]) as number[] } });
   expect(filesIn(replies[5]!)[0]).toBe("muin/platform/v1/options.proto");
+});
+
+test("asking who calls belongs to the call's span, and a failure names the RPC beside the log's own service", async () => {
+  let within = 0;
+  const asked: number[] = [];
+  await using server = await startProbeServer({
+    observer: {
+      begin: () => ({
+        traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        end: () => undefined,
+        run: (work) => {
+          within += 1;
+          try {
+            return work();
+          } finally {
+            within -= 1;
+          }
+        },
+      }),
+    },
+    authenticator: {
+      authenticate: (authorization) => {
+        asked.push(within);
+        return probeAuthenticator.authenticate(authorization);
+      },
+    },
+  });
+  for (const method of ["Fast", "Slow"]) {
+    const response = await fetch(`${server.addresses.http}/muin.probe.v1.ProbeService/${method}`, {
+      method: "POST",
+      headers: { authorization: "Bearer good", "content-type": "application/json" },
+      body: `{"name":"abc","act":"throw"}`,
+    });
+    expect(response.status).toBe(500);
+  }
+  expect(asked).toEqual([1, 1]);
+  expect(server.lines).toEqual(
+    ["Fast", "Slow"].map((method) => ({
+      message: "call failed",
+      fields: {
+        rpc_service: "muin.probe.v1.ProbeService",
+        rpc_method: method,
+        code: "internal",
+        err: expect.any(Error),
+      },
+    })),
+  );
 });

@@ -2,6 +2,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Component } from "../app/component.ts";
 import type { Served } from "../app/define-service.ts";
 import { systemClock, type Clock } from "../clock/clock.ts";
+import type { Authenticator } from "../identity/authenticator.ts";
 import type { CallObserver } from "../telemetry/call-observer.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { CorsOptions } from "./cors.ts";
@@ -11,7 +12,7 @@ import { createJsonRegistry } from "./json-registry.ts";
 import { defaultRpcLimits, type RpcLimits } from "./limits.ts";
 import { createErrorMapper, errorDomain } from "./map-error.ts";
 import { planMethods } from "./method-plan.ts";
-import { createSteps, type Authenticator } from "./steps.ts";
+import { createSteps } from "./steps.ts";
 
 /** Where a port listens. Port 0 takes any free one. */
 export interface PortOptions {
@@ -29,7 +30,7 @@ export interface TlsOptions {
 /** What the server serves and how. */
 export interface RpcServerOptions {
   readonly served: readonly Served[];
-  readonly authenticator: Authenticator;
+  readonly authenticator: Pick<Authenticator, "authenticate">;
   readonly observer: CallObserver;
   readonly log: Logger;
   readonly http: PortOptions;

@@ -3,6 +3,7 @@ import { ConnectError, createContextKey } from "@connectrpc/connect";
 import { codeToString } from "@connectrpc/connect/protocol-connect";
 import type { Clock } from "../clock/clock.ts";
 import { MuinError } from "../errors/muin-error.ts";
+import type { Authenticator } from "../identity/authenticator.ts";
 import { anonymous, type Caller } from "../identity/caller.ts";
 import type { CallObserver, CallSpan } from "../telemetry/call-observer.ts";
 import type { Logger } from "../telemetry/logger.ts";
@@ -11,15 +12,6 @@ import { createDeadlines, type Deadline, type Deadlines } from "./deadlines.ts";
 import type { RpcLimits } from "./limits.ts";
 import type { ErrorMapper } from "./map-error.ts";
 import type { MethodPlan } from "./method-plan.ts";
-
-/** Tells who calls. */
-export interface Authenticator {
-  /**
-   * The caller behind the header `Authorization`, at once when nothing has to be asked. `null` is the anonymous caller; what
-   * proves nobody is rejected with MuinError `unauthenticated`.
-   */
-  authenticate(authorization: string | null): Caller | Promise<Caller>;
-}
 
 /** A call under way. */
 export interface Call {
@@ -75,7 +67,7 @@ export interface Steps {
 
 /** What the steps need. */
 export interface StepsDeps {
-  readonly authenticator: Authenticator;
+  readonly authenticator: Pick<Authenticator, "authenticate">;
   readonly observer: CallObserver;
   readonly errors: ErrorMapper;
   readonly limits: RpcLimits;
@@ -95,8 +87,8 @@ export function createSteps(deps: StepsDeps): Steps {
     if (mapped.hidden !== undefined) {
       call.span.run(() =>
         log.error("call failed", {
-          service: call.plan.method.parent.typeName,
-          method: call.plan.method.name,
+          rpc_service: call.plan.method.parent.typeName,
+          rpc_method: call.plan.method.name,
           code: codeToString(mapped.error.code),
           err: mapped.hidden,
         }),
@@ -130,7 +122,11 @@ export function createSteps(deps: StepsDeps): Steps {
         authorize(call.plan.policy, caller);
       };
       if (authorization === null) return admitted(anonymous);
-      const caller = authenticator.authenticate(authorization);
+      // With tracing off no closure is made: nearly every caller is known at once.
+      const caller =
+        call.span.traceparent === undefined
+          ? authenticator.authenticate(authorization)
+          : call.span.run(() => authenticator.authenticate(authorization));
       return caller instanceof Promise ? caller.then(admitted) : admitted(caller);
     },
     watch: (call, authorization, signal, onRefused) => {

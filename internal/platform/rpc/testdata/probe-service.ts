@@ -3,10 +3,10 @@ import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
 import { serve, type Served } from "../../app/define-service.ts";
 import { MuinError } from "../../errors/muin-error.ts";
 import { addressOf } from "../../identity/address.ts";
+import type { Authenticator } from "../../identity/authenticator.ts";
 import { callerOf, type Caller } from "../../identity/caller.ts";
 import type { CallObserver } from "../../telemetry/call-observer.ts";
 import type { Logger } from "../../telemetry/logger.ts";
-import type { Authenticator } from "../steps.ts";
 import { PartSchema, ProbeService, type ProbeRequest, type ProbeResponse } from "./probe_pb.ts";
 
 /** What a handler was seen to do, for tests that look from outside. */
@@ -102,7 +102,7 @@ export function createProbeService(events: ProbeEvents): Served {
 }
 
 /** Callers by their credentials. `Bearer later-…` is known only after a while, as a key that is not cached. */
-export const probeAuthenticator: Authenticator = {
+export const probeAuthenticator: Pick<Authenticator, "authenticate"> = {
   authenticate: (authorization) => {
     const callers: Readonly<Record<string, Caller>> = {
       "Bearer good": { kind: "api_key", id: "k1", principal: "api_key:k1", scopes: new Set(["probe.use"]) },
