@@ -38,6 +38,16 @@ test("the caller is the one given, whatever the headers claim", async () => {
   expect(ended).toEqual(["in-process Fast ok"]);
 });
 
+test("a text that the wire could not carry is refused as it is there", async () => {
+  const half = "\ud83d";
+  expect(await failure(client.fast({ name: "a", words: [half] }))).toBe(Code.InvalidArgument);
+  expect(await failure(client.slow({ name: "a", parts: [{ choice: { case: "text", value: half } }] }))).toBe(
+    Code.InvalidArgument,
+  );
+  expect(await failure(Array.fromAsync(client.stream({ name: half })))).toBe(Code.InvalidArgument);
+  expect(ended).toEqual(["Fast", "Slow", "Stream"].map((method) => `in-process ${method} invalid_argument`));
+});
+
 test("neither side can change the other's message", async () => {
   const kept: { name: string; nested?: object }[] = [];
   const service = createProbeService(events);

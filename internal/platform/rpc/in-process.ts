@@ -10,6 +10,7 @@ import {
 import { createMethodUrl, runStreamingCall, runUnaryCall } from "@connectrpc/connect/protocol";
 import type { Served } from "../app/define-service.ts";
 import { systemClock, type Clock } from "../clock/clock.ts";
+import { MuinError } from "../errors/muin-error.ts";
 import type { Caller } from "../identity/caller.ts";
 import type { CallObserver } from "../telemetry/call-observer.ts";
 import type { Logger } from "../telemetry/logger.ts";
@@ -110,7 +111,7 @@ export function createInProcessTransport(served: readonly Served[], options: InP
           try {
             const admitted = admit(call);
             if (admitted !== undefined) await admitted;
-            const input = clone(method.input, request.message);
+            const input = copyIn(method.input, request.message);
             steps.accept(call, input, request.header.get("idempotency-key"));
             const output = await race(Promise.resolve(call.span.run(() => handler(input, context))), request.signal);
             return {
@@ -170,7 +171,7 @@ export function createInProcessTransport(served: readonly Served[], options: InP
             const admitted = admit(call);
             if (admitted !== undefined) await admitted;
             const accepted = acceptAll(request.message, (input) => {
-              const copy = clone(method.input, input);
+              const copy = copyIn(method.input, input);
               steps.accept(call, copy, request.header.get("idempotency-key"));
               return copy;
             });
@@ -193,6 +194,19 @@ export function createInProcessTransport(served: readonly Served[], options: InP
       return response as unknown as StreamResponse<I, O>;
     },
   };
+}
+
+/** A request of its own for the handler. What the wire could not carry, half of a surrogate pair for one, is refused as there. */
+function copyIn(schema: DescMessage, request: Message): Message {
+  try {
+    return clone(schema, request);
+  } catch (error) {
+    throw new MuinError({
+      code: "invalid_argument",
+      reason: "MALFORMED_REQUEST",
+      message: error instanceof Error ? error.message : String(error),
+    });
+  }
 }
 
 /** A reply of its own for the caller, complete even when the handler returned a part. */
