@@ -29,7 +29,7 @@ export function resolveFields(input: DescMessage, path: readonly string[]): read
   const fields: DescField[] = [];
   let message: DescMessage | undefined = input;
   for (const name of path) {
-    const field: DescField | undefined = message?.fields.find((f) => f.name === name || f.jsonName === name);
+    const field: DescField | undefined = message === undefined ? undefined : fieldNamed(message, name);
     if (field === undefined) throw new Error(`${input.typeName} has no field ${path.join(".")}`);
     fields.push(field);
     message = field.fieldKind === "message" ? field.message : undefined;
@@ -81,9 +81,8 @@ export function buildRequest(
 /** Says what to do to a body that has the fields of the whole request where the body is one of them. */
 function refuseWrapped(input: DescMessage, body: DescField, value: JsonValue): void {
   if (body.fieldKind !== "message" || !isObject(value)) return;
-  const named = (message: DescMessage, key: string) => message.fields.find((f) => f.name === key || f.jsonName === key);
   for (const key of Object.keys(value)) {
-    const field = named(body.message, key) === undefined ? named(input, key) : undefined;
+    const field = fieldNamed(body.message, key) === undefined ? fieldNamed(input, key) : undefined;
     if (field === undefined) continue;
     const advice =
       field === body ? `send what stands in ${key} without it` : `give ${key} as a query parameter or in the path`;
@@ -115,6 +114,11 @@ function jsonMask(mask: string): string {
     .split(",")
     .map((path) => path.trim().replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase()))
     .join(",");
+}
+
+/** The field by its name in the proto or in JSON. */
+function fieldNamed(message: DescMessage, name: string): DescField | undefined {
+  return message.fields.find((field) => field.name === name || field.jsonName === name);
 }
 
 function isMask(field: DescField): boolean {
