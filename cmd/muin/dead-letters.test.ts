@@ -1,0 +1,123 @@
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { join } from "node:path";
+import postgres from "postgres";
+import { CountManagementService } from "../../internal/gen/muin/count/v1/count_management_service_pb.ts";
+import { CountWriteService } from "../../internal/gen/muin/count/v1/count_write_service_pb.ts";
+import { eventually } from "../../internal/platform/testing/eventually.ts";
+import { startMuin, type TestMuin } from "./muin-fixture.ts";
+
+setDefaultTimeout(90_000);
+
+/** One of its events cannot be handled: the row that it changes is refused, by a trigger that an operator made by mistake. */
+const mistake = `
+  CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no sums today'; END $$;
+  CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON count_watch FOR EACH ROW EXECUTE FUNCTION refuse()`;
+
+let muin: TestMuin;
+let sql: postgres.Sql;
+beforeAll(async () => {
+  muin = await startMuin();
+  const data = join(muin.folder, "data");
+  const secrets = (await Bun.file(join(data, "secrets.json")).json()) as Record<string, string>;
+  const ports = (await Bun.file(join(data, "ports.json")).json()) as Record<string, number>;
+  sql = postgres({
+    host: "127.0.0.1",
+    port: ports["postgres"] ?? 0,
+    database: "count_info",
+    username: "count_management_schema",
+    password: secrets["postgres/count_management_schema"] ?? "",
+    max: 1,
+    onnotice: () => undefined,
+  });
+});
+afterAll(async () => {
+  await sql.end({ timeout: 1 });
+  await muin[Symbol.asyncDispose]();
+});
+
+/** What a command prints as JSON lines; it must succeed. */
+async function rows(...args: readonly string[]): Promise<Record<string, unknown>[]> {
+  const { code, stdout, stderr } = await muin.run(...args, "--json");
+  if (code !== 0) throw new Error(`muin ${args.join(" ")} exited with ${code}: ${stderr}`);
+  const lines = stdout.split("\n").filter((line) => line !== "");
+  return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+}
+
+test("events that a consumer cannot handle are parked, listed, and redriven in order by the command line", async () => {
+  const write = await muin.client(CountWriteService);
+  await (await muin.client(CountManagementService)).createCount({ countId: "watched" });
+  const isWatched = () =>
+    eventually(
+      async () => {
+        const { code, stdout } = await muin.run("counts", "verify");
+        expect({ code, stdout }).toEqual({ code: 0, stdout: "1 equal, 0 behind, 0 different\n" });
+      },
+      { timeoutMs: 30_000 },
+    );
+  await isWatched();
+
+  await sql.unsafe(mistake);
+  for (const delta of [1n, 2n, 3n]) await write.increment({ countId: "watched", delta });
+  const parked = await eventually(
+    async () => {
+      const letters = await rows("dead-letters", "list", "--service", "count-management");
+      expect(letters).toHaveLength(3);
+      return letters;
+    },
+    { timeoutMs: 60_000 },
+  );
+  // The first was tried and given up; the others of its key wait behind it, untried.
+  expect(parked.map(({ attempts }) => attempts)).toEqual([8, 0, 0]);
+  expect(parked[0]).toMatchObject({ service: "count-management", topic: "count.value" });
+  expect(new Set(parked.map(({ subject }) => subject)).size).toBe(1);
+  const shown = await muin.run("dead-letters", "list");
+  expect(shown.stdout).toMatch(/^PARKED +SERVICE +TOPIC +KEY +ATTEMPTS +REASON$/m);
+  const status = await muin.run("status", "--json");
+  expect(status.stdout).toContain('"dead_letters":3');
+
+  // Redriven while the cause is still there: it stays, and so does what waits behind it.
+  expect(await rows("dead-letters", "redrive", "count-management")).toEqual([{ redriven: 3 }]);
+  await write.increment({ countId: "watched", delta: 4n });
+  await eventually(async () => expect(await rows("dead-letters", "list")).toHaveLength(4), { timeoutMs: 60_000 });
+
+  await sql.unsafe("DROP TRIGGER refuse ON count_watch");
+  expect(await rows("dead-letters", "redrive", "count-management")).toEqual([{ redriven: 4 }]);
+  await write.increment({ countId: "watched", delta: 5n });
+  await eventually(async () => expect(await rows("dead-letters", "list")).toEqual([]), { timeoutMs: 30_000 });
+  // An order that was broken would show as a gap in the revisions.
+  await isWatched();
+  const [watch] = await sql`SELECT sum, sum_revision, gap_revision, differ_revision FROM count_watch
+    WHERE count_id = 'watched'`;
+  expect(watch).toMatchObject({ sum: "15", sum_revision: "6", gap_revision: "0", differ_revision: "0" });
+});
+
+test("a replay handles everything again in a new generation, and a republish announces every Count", async () => {
+  const inbox = async (): Promise<Record<string, string>> => {
+    const counted = await sql<{ generation: string; events: string }[]>`
+      SELECT generation, count(*) AS events FROM platform.inbox WHERE consumer = 'count-management/count.value'
+      GROUP BY generation`;
+    return Object.fromEntries(counted.map(({ generation, events }) => [generation, events]));
+  };
+  const before = await inbox();
+  expect(Object.keys(before)).toEqual(["1"]);
+  expect(await rows("events", "replay", "count-management", "count.value")).toEqual([{ generation: 2 }]);
+  await eventually(async () => expect(await inbox()).toEqual({ 1: before["1"] ?? "", 2: before["1"] ?? "" }), {
+    timeoutMs: 30_000,
+  });
+  const [watch] = await sql`SELECT sum, sum_revision FROM count_watch WHERE count_id = 'watched'`;
+  expect(watch).toMatchObject({ sum: "15", sum_revision: "6" }); // What is not newer has no effect.
+
+  const tail = muin.begin(["events", "tail", "count.info", "--json"]);
+  // The tail has begun once it shows an event; a republish is harmless however often it happens.
+  let isShown = false;
+  void tail.shows('"watched"').then(() => (isShown = true));
+  await eventually(
+    async () => {
+      expect(await rows("events", "republish", "count.info")).toEqual([{ republished: 1 }]);
+      expect(isShown).toBe(true);
+    },
+    { timeoutMs: 30_000 },
+  );
+  tail.kill("SIGINT");
+  await tail.ended;
+});
