@@ -1,9 +1,11 @@
 import { int } from "../../platform/config/fields.ts";
+import { outboxBytesMaxField } from "../shared/outbox-bound.ts";
 
 const DAY_MS = 86_400_000;
 
 /** Settings of count-management. */
 export const countManagementConfig = {
+  outboxBytesMax: outboxBytesMaxField,
   requestIdWindowMs: int("REQUEST_ID_WINDOW_MS", {
     doc: "How long a caller's request_id of a mutation is remembered: a repeated request gets the first reply.",
     default: DAY_MS,

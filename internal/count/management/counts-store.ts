@@ -1,7 +1,7 @@
 import type { RedisStore } from "../../platform/redis/redis-store.ts";
 import { readLayout, type CountStoreLayout } from "../shared/count-store.ts";
 import { keysOf, shardOf } from "../shared/key-schema.ts";
-import { outboxBytesMaxDefault, type CountStates } from "../shared/manage-count.ts";
+import type { CountStates } from "../shared/manage-count.ts";
 import { outboxBytes } from "../shared/shard-meta.ts";
 import type { Decision } from "./count-change.ts";
 import type { Mutation } from "./count-info.ts";
@@ -15,7 +15,10 @@ const CREATION_BYTES = 1024;
  * Makes the check that comes before a mutation is accepted: that the counts store answers, and has room for the event of a
  * creation. Rejects with UNAVAILABLE or RESOURCE_EXHAUSTED.
  */
-export function createAdmission(store: RedisStore): (mutation: Mutation) => Promise<void> {
+export function createAdmission(
+  store: RedisStore,
+  { outboxBytesMax }: { readonly outboxBytesMax: number },
+): (mutation: Mutation) => Promise<void> {
   let layout: CountStoreLayout | undefined;
   return async ({ operation, countId }) => {
     let meta: Buffer | null;
@@ -25,7 +28,7 @@ export function createAdmission(store: RedisStore): (mutation: Mutation) => Prom
     } catch (error) {
       throw countsUnavailable(error);
     }
-    if (operation === "CREATE" && outboxBytes(meta) + CREATION_BYTES > outboxBytesMaxDefault) throw outboxFull();
+    if (operation === "CREATE" && outboxBytes(meta) + CREATION_BYTES > outboxBytesMax) throw outboxFull();
   };
 }
 

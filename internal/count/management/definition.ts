@@ -45,11 +45,11 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
   create: ({ stores, publish, bus, config, clock, log, metrics }) => {
     const store = createPostgresCountInfoStore({ database: stores.info, requestIdWindowMs: config.requestIdWindowMs });
     const watch = createPostgresWatchStore(stores.info);
-    const states = createCountState(stores.counts);
+    const states = createCountState(stores.counts, config);
     const changes = createCountChanges({
       store,
       decide: (change) => decideInCountsStore(states, change),
-      admit: createAdmission(stores.counts),
+      admit: createAdmission(stores.counts, config),
       announce: (tx, change, record) => announceCount(publish, tx, change.operation, record),
       turns: createBulkhead({
         name: "changes of Counts",

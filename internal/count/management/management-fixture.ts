@@ -43,7 +43,7 @@ const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error:
 export const FIXTURE_SHARDS = 4;
 
 /** Settings of the service under test. */
-const configDefault = { requestIdWindowMs: 600_000, sweepAgeMs: 300 };
+const configDefault = { requestIdWindowMs: 600_000, sweepAgeMs: 300, outboxBytesMax: 256 * 1024 * 1024 };
 
 /** Starts it, without background work: no relay moves the recorded events on, and no sweeper helps unseen. */
 export async function startManagement(
@@ -97,7 +97,7 @@ export async function startManagement(
   return {
     redis,
     counts,
-    states: createCountState(counts),
+    states: createCountState(counts, { ...configDefault, ...options.config }),
     info,
     infoUrl: url,
     metrics,

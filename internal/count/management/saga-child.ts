@@ -18,7 +18,7 @@ const [infoUrl = "", countsUrl = "", seed = "1"] = process.argv.slice(2);
 const info = openDatabase({ url: infoUrl, applicationName: "child", poolMax: 8 });
 const counts = openRedis({ url: countsUrl, name: "child" });
 await counts.start();
-const states = createCountState(counts);
+const states = createCountState(counts, { outboxBytesMax: 256 * 1024 * 1024 });
 const silent = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => silent };
 const publish = createPublish({
   source: "/muin/count-management",

@@ -1,4 +1,5 @@
 import type { Component } from "../../platform/app/component.ts";
+import { createLoop } from "../../platform/app/loop.ts";
 import type { Clock } from "../../platform/clock/clock.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";
 import type { CountChanges } from "./count-change.ts";
@@ -24,9 +25,6 @@ export interface SweeperDeps {
  * claimed for `ageMs`, so that they do not get in each other's way, and finishing one twice does no harm.
  */
 export function createSweeper({ store, changes, clock, log, ageMs }: SweeperDeps): Component {
-  const stopping = new AbortController();
-  let running: Promise<void> = Promise.resolve();
-
   const sweep = async (): Promise<void> => {
     for (const change of await store.claim(ageMs, CLAIM_MAX)) {
       const facts = { count_id: change.countId, operation: change.operation, info_revision: change.infoRevision };
@@ -40,22 +38,11 @@ export function createSweeper({ store, changes, clock, log, ageMs }: SweeperDeps
     await store.forgetRequests(FORGET_MAX);
   };
 
-  const run = async (): Promise<void> => {
-    while (!stopping.signal.aborted) {
-      await sweep().catch((error: unknown) => log.warn("a sweep failed", { err: error }));
-      await clock.sleep(ageMs / 2, stopping.signal).catch(() => undefined); // Stopping ends the pause.
-    }
-  };
-
-  return {
+  return createLoop({
     name: "count-management sweeper",
-    start: () => {
-      running = run();
-      return Promise.resolve();
-    },
-    stop: async () => {
-      stopping.abort();
-      await running;
-    },
-  };
+    clock,
+    everyMs: ageMs / 2,
+    work: sweep,
+    onFailure: (error) => log.warn("a sweep failed", { err: error }),
+  });
 }

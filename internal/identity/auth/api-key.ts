@@ -9,7 +9,7 @@ import { recordAct } from "./audit-log.ts";
 import type { ClientInfo } from "./client.ts";
 import { apiKeyNotFound, badApiKey, invalidField, scopeNotHeld, tooManyApiKeys } from "./errors.ts";
 import { publishApiKeyRevoked, type AuthPublish } from "./events.ts";
-import { createLoop } from "./loop.ts";
+import { createLoop } from "../../platform/app/loop.ts";
 import { scopes as knownScopes } from "./role.ts";
 
 const secretBytes = 32;
@@ -132,8 +132,8 @@ export function createApiKeys(deps: {
       everyMs: writeUsesMs,
       atStop: true,
       clock,
-      log,
       work: writeUses,
+      onFailure: (error) => log.warn("last uses of API keys could not be written", { err: error }),
     }),
   };
 }

@@ -1,9 +1,9 @@
 import type { Component } from "../../platform/app/component.ts";
+import { createLoop } from "../../platform/app/loop.ts";
 import type { Clock } from "../../platform/clock/clock.ts";
 import type { Database } from "../../platform/postgres/database.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";
 import { familiarMs } from "./lockout.ts";
-import { createLoop } from "./loop.ts";
 import type { SigningKeys } from "./signing-key.ts";
 
 const everyMs = 60_000;
@@ -52,5 +52,12 @@ export function createPruning(deps: {
           (SELECT audit_id FROM audit_log WHERE create_time < now() - interval '400 days' LIMIT ${rowsMax})`;
       await keys.prune(tx);
     });
-  return { ...createLoop({ name: "auth pruning", everyMs, atStop: false, clock, log, work: prune }), prune };
+  const loop = createLoop({
+    name: "auth pruning",
+    everyMs,
+    clock,
+    work: prune,
+    onFailure: (error) => log.warn("what has ended could not be removed", { err: error }),
+  });
+  return { ...loop, prune };
 }

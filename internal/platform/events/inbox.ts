@@ -3,7 +3,7 @@ import type { Clock } from "../clock/clock.ts";
 import type { Database, Transaction } from "../postgres/database.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { EventBus } from "./event-bus.ts";
-import { createLoop } from "./loop.ts";
+import { createLoop } from "../app/loop.ts";
 
 /** Pause between looks for rows that are no longer needed. */
 const PRUNE_EVERY_MS = 600_000;

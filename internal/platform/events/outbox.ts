@@ -8,7 +8,7 @@ import type { Database, Transaction } from "../postgres/database.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { type EventBus, type EventRecord, EVENT_BYTES_MAX, type Fence, FencedError } from "./event-bus.ts";
-import { createLoop } from "./loop.ts";
+import { createLoop } from "../app/loop.ts";
 import { createRecord, type RecordContext } from "./topics.ts";
 
 /** Rows that are published together, and bytes after which no further row is added. */

@@ -17,7 +17,7 @@ import {
   type ParkedEvent,
   type Subscription,
 } from "./event-bus.ts";
-import { createLoop } from "./loop.ts";
+import { createLoop } from "../app/loop.ts";
 import { type Claim, createLeaseKeeper } from "./lease-keeper.ts";
 import { type ConsumerDeps, createGroupConsumer, createInstanceConsumer } from "./redis-consumer.ts";
 import { fieldsOf, keys, partitionOf, type RawEntry, recordValues, toRecord } from "./redis-keys.ts";

@@ -1,11 +1,10 @@
 import { expect, test } from "bun:test";
-import type { Clock } from "../../platform/clock/clock.ts";
-import type { Logger } from "../../platform/telemetry/logger.ts";
+import type { Clock } from "../clock/clock.ts";
 import { createLoop } from "./loop.ts";
 
 test.each([
-  [true, 4],
-  [false, 3],
+  [true, 5],
+  [false, 4],
 ])("works at each turn, outlives a failure, and stops (with a last turn: %p)", async (atStop, turns) => {
   const asleep = Promise.withResolvers<void>();
   const slept: number[] = [];
@@ -22,18 +21,24 @@ test.each([
       });
     },
   };
-  const warnings: string[] = [];
-  const log = { warn: (message: string) => void warnings.push(message) } as Logger;
+  const failures: unknown[] = [];
   let worked = 0;
   const work = (): Promise<void> => (++worked === 2 ? Promise.reject(new Error("once")) : Promise.resolve());
-  const loop = createLoop({ name: "loop", everyMs: 1000, atStop, clock, log, work });
+  const loop = createLoop({
+    name: "loop",
+    everyMs: 1000,
+    atStop,
+    clock,
+    work,
+    onFailure: (error) => failures.push(error),
+  });
   await loop.start();
   await asleep.promise;
   await loop.stop();
   await loop.stop();
-  expect({ worked, warnings, slept }).toEqual({
+  expect({ worked, failures, slept }).toEqual({
     worked: turns,
-    warnings: ["loop failed"],
+    failures: [new Error("once")],
     slept: [1000, 1000, 1000, 1000],
   });
 });
