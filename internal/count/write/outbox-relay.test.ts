@@ -4,6 +4,7 @@ import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { CountsChangedSchema } from "../../gen/muin/count/v1/count_value_events_pb.ts";
 import { systemClock } from "../../platform/clock/clock.ts";
 import type { EventBus, EventRecord } from "../../platform/events/event-bus.ts";
+import type { Logger } from "../../platform/telemetry/logger.ts";
 import { createMetrics } from "../../platform/telemetry/create-metrics.ts";
 import { eventually } from "../../platform/testing/eventually.ts";
 import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
@@ -37,13 +38,17 @@ async function open() {
   };
 }
 
-function relayOf(counts: CountFixture, bus: Pick<EventBus, "publish" | "leaseholder">, trimEarly = false): OutboxRelay {
+function relayOf(
+  counts: CountFixture,
+  bus: Pick<EventBus, "publish" | "leaseholder">,
+  { trimEarly = false, log = silent }: { readonly trimEarly?: boolean; readonly log?: Logger } = {},
+): OutboxRelay {
   return createOutboxRelay({
     store: counts.store,
     layout: () => counts.writer.layout(),
     bus,
     clock: systemClock,
-    log: silent,
+    log,
     metrics: createMetrics(),
     trimEarly,
   });
@@ -119,6 +124,25 @@ describe("the relay", () => {
     await relay.stop();
   });
 
+  test("says nothing when it starts, nor when the store was away and came back, beyond that it was", async () => {
+    await using system = await open();
+    const { counts, bus } = system;
+    const said: string[] = [];
+    const warn = (message: string): void => void said.push(message);
+    const countId = `${crypto.randomUUID()}.a`;
+    await counts.seed(countId);
+    const relay = relayOf(counts, bus, { log: { ...silent, warn, error: warn } });
+    await relay.start();
+    await eventually(async () => expect((await relay.state()).depth).toBe(0));
+    expect(said).toEqual([]);
+    await countsRedis.kill("SIGKILL");
+    await countsRedis.restart();
+    await counts.write([add(countId, 1)]);
+    await eventually(async () => expect((await relay.state()).depth).toBe(0));
+    await relay.stop();
+    expect(said.filter((message) => message === "the outbox cannot be read").length).toBeLessThanOrEqual(1);
+  });
+
   test("beats on every shard, by the primary's clock", async () => {
     await using system = await open();
     const relay = relayOf(system.counts, system.bus);
@@ -157,7 +181,7 @@ async function checkTrim(trimEarly: boolean): Promise<void> {
         return Promise.reject(new Error("the bus is away"));
       },
     },
-    trimEarly,
+    { trimEarly },
   );
   await away.start();
   await eventually(() => expect(refused).toBeGreaterThan(1));

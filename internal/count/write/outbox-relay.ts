@@ -1,6 +1,8 @@
+import type { Redis } from "ioredis";
 import type { Component } from "../../platform/app/component.ts";
 import type { Clock } from "../../platform/clock/clock.ts";
 import { type EventBus, type EventRecord, type Fence, FencedError } from "../../platform/events/event-bus.ts";
+import { cutOff } from "../../platform/redis/open-redis.ts";
 import type { RedisStore } from "../../platform/redis/redis-store.ts";
 import { defineScript } from "../../platform/redis/script.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";
@@ -123,7 +125,7 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
 
   const relay = async (layout: CountStoreLayout, fence: Fence, signal: AbortSignal): Promise<void> => {
     const connection = store.dedicated();
-    const end = (): void => connection.disconnect();
+    const end = (): void => cutOff(connection);
     signal.addEventListener("abort", end, { once: true });
     const keys = Array.from({ length: layout.shards }, (_, shard) => keysOf(shard).outbox);
     const count = Math.max(1, Math.floor(READ_ENTRIES_MAX / layout.shards));
@@ -133,6 +135,7 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
       while (!signal.aborted) {
         let entries: OutboxEntry[];
         try {
+          await untilReady(connection, signal);
           const command = ["COUNT", count, "BLOCK", BLOCK_MS, "STREAMS", ...keys, ...positions] as const;
           entries = entriesOf(await connection.callBuffer("xread", ...command), keys);
         } catch (error) {
@@ -200,6 +203,17 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
     }
   });
   return { name: "count-write outbox", start: () => holder.start(), stop: () => holder.stop(), state };
+}
+
+/** Resolves once the connection can be used, or `signal` is aborted. */
+async function untilReady(connection: Redis, signal: AbortSignal): Promise<void> {
+  if (connection.status === "ready" || signal.aborted) return;
+  const { promise, resolve } = Promise.withResolvers<unknown>();
+  connection.once("ready", resolve);
+  signal.addEventListener("abort", resolve);
+  await promise;
+  connection.off("ready", resolve);
+  signal.removeEventListener("abort", resolve);
 }
 
 /** Reads the reply of XREAD, fields as `write-batch.ts` names them. */
