@@ -42,9 +42,9 @@ export async function startRedisSubjects(
   const [countsRedis, eventsRedis] = await Promise.all([startRedis(), startRedis()]);
   const store = openRedis({ url: countsRedis.url, name: "bench-reader" });
   await store.start();
-  const { shards } = readConfig("count-write", countWriteConfig, {});
-  const layout = await recordLayout(store, { shards, random: systemRandom });
-  const states = createCountState(store);
+  const config = readConfig("count-write", countWriteConfig, {});
+  const layout = await recordLayout(store, { shards: config.shards, random: systemRandom });
+  const states = createCountState(store, config);
   const ids = Array.from({ length: counts }, (_, place) => countIdAt(place));
   await Promise.all(ids.map((countId) => states.create({ countId, infoRevision: 1, initialValue: 0 })));
 

@@ -98,7 +98,7 @@ export async function startReading(config: Partial<typeof configDefault> = {}): 
   });
   const served = parts.filter((part): part is Served => part.part === "served");
   const consumer = parts.find((part): part is Handled => part.part === "handled");
-  const states = createCountState(counts);
+  const states = createCountState(counts, { outboxBytesMax: 256 * 1024 * 1024 });
   return {
     primary,
     replica,

@@ -25,7 +25,7 @@ async function open() {
 describe("the state of Counts", () => {
   test("is not reachable before the layout is recorded, and the number of shards never changes", async () => {
     await using fresh = await open();
-    const states = createCountState(fresh.store);
+    const states = createCountState(fresh.store, { outboxBytesMax: 1e9 });
     expect(states.read(["a"])).rejects.toMatchObject({ code: "unavailable", reason: "STORE_UNAVAILABLE" });
     const layout = await recordLayout(fresh.store, { shards: 4, random: systemRandom });
     expect(await recordLayout(fresh.store, { shards: 4, random: systemRandom })).toEqual(layout);
@@ -37,7 +37,7 @@ describe("the state of Counts", () => {
   test("is created with its first change, bounded, removed and restored, each once per info revision", async () => {
     await using fresh = await open();
     const layout = await recordLayout(fresh.store, { shards: 2, random: systemRandom });
-    const states = createCountState(fresh.store);
+    const states = createCountState(fresh.store, { outboxBytesMax: 1e9 });
     const created = await states.create({ countId: "a", infoRevision: 1, initialValue: -7, minValue: -10 });
     expect(created).toMatchObject({ outcome: "applied", state: "active", value: -7, revision: 1, infoRevision: 1 });
     expect(Math.abs(created.updateTimeMs - Date.now())).toBeLessThan(60_000);

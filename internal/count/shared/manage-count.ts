@@ -9,9 +9,6 @@ import { keysOf, shardOf, valueMax } from "./key-schema.ts";
 import { type ReadCount, readValues } from "./read-values.ts";
 import { metaPlace, outboxEntryOverheadBytes, shardMetaLua } from "./shard-meta.ts";
 
-/** Bytes that the outbox of one shard may hold unless the setting says otherwise: 256 MiB. */
-export const outboxBytesMaxDefault = 256 * 1024 * 1024;
-
 /** What came of a change of a Count's state. */
 export interface ManageResult {
   /**
@@ -66,8 +63,8 @@ export interface CountStates {
 type Operation = "create" | "bounds" | "remove" | "restore";
 
 /** Changes the state of Counts in `store`. A count-write must have recorded the store's layout. */
-export function createCountState(store: RedisStore, options: { readonly outboxBytesMax?: number } = {}): CountStates {
-  const outboxBytesMax = options.outboxBytesMax ?? outboxBytesMaxDefault;
+export function createCountState(store: RedisStore, options: { readonly outboxBytesMax: number }): CountStates {
+  const { outboxBytesMax } = options;
   let known: CountStoreLayout | undefined;
   const layoutOf = async (): Promise<CountStoreLayout> => (known ??= await readLayout(store));
   const change = async (

@@ -1,6 +1,6 @@
 import { int } from "../../platform/config/fields.ts";
 import { shardsDefault, shardsMax } from "../shared/key-schema.ts";
-import { outboxBytesMaxDefault } from "../shared/manage-count.ts";
+import { outboxBytesMaxField } from "../shared/outbox-bound.ts";
 import { batchWritesMax } from "./write-batch.ts";
 
 /** The settings of count-write. */
@@ -47,12 +47,7 @@ export const countWriteConfig = {
     min: 1000,
     max: 1_000_000_000,
   }),
-  outboxBytesMax: int("OUTBOX_BYTES_MAX", {
-    doc: "Most bytes of events that wait per shard to be published; more writes are refused with RESOURCE_EXHAUSTED.",
-    default: outboxBytesMaxDefault,
-    min: 1024 * 1024,
-    max: 1024 * 1024 * 1024 * 1024,
-  }),
+  outboxBytesMax: outboxBytesMaxField,
   writerMemoryMs: int("WRITER_MEMORY_MS", {
     doc: "How long the store remembers the last batches of an instance after its last write at least, in milliseconds.",
     default: 3_600_000,

@@ -67,7 +67,7 @@ export async function openCounts(
     ...(options.lua === undefined ? {} : { lua: options.lua }),
   });
   await writer.start();
-  const states = createCountState(store);
+  const states = createCountState(store, all);
   return {
     store,
     writer,
