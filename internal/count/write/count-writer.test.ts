@@ -167,6 +167,7 @@ describe("a full queue", () => {
     // The id "a" and what each write is counted for beside its texts.
     await checkQueueBound({ queueBytesMax: 100 * 65 });
     await caught(() => checkQueueBound({ queueWritesMax: 1000 }));
+    await caught(() => checkQueueBound({ queueBytesMax: 1000 * 65 }));
   });
 });
 

@@ -243,6 +243,23 @@ async function holdWindow(lua?: string): Promise<void> {
   }
 }
 
+async function checkRequestIdsMax(lua?: string): Promise<void> {
+  await using counts = await fresh({
+    limits: { shards: 1, requestIdsMax: 3 },
+    ...(lua === undefined ? {} : { lua }),
+  });
+  await counts.seed("a");
+  const outcomesOf = async (...requests: readonly string[]): Promise<readonly string[]> =>
+    (await counts.write(requests.map((request) => add("a", 1, request)))).map(({ outcome }) => outcome);
+  expect(await outcomesOf("request-1", "request-2")).toEqual(["applied", "applied"]);
+  expect(await outcomesOf("request-3", "request-4")).toEqual(["applied", "request_ids_full"]);
+  expect(await counts.write([add("a", 1), add("a", 1, "request-1"), add("a", 1, "request-5")])).toMatchObject([
+    { outcome: "applied", value: 4 },
+    { outcome: "replayed", value: 1 },
+    { outcome: "request_ids_full" },
+  ]);
+}
+
 describe("a request id", () => {
   test("is one caller's, one Count's, one write's, and lives for the window", () => checkRequestId());
 
@@ -258,18 +275,13 @@ describe("a request id", () => {
   });
 
   test("is refused when as many are remembered as may be", async () => {
-    await using counts = await fresh({ limits: { shards: 1, requestIdsMax: 2 } });
-    await counts.seed("a");
-    const requests = ["request-1", "request-2", "request-3"].map((request) => add("a", 1, request));
-    expect((await counts.write(requests)).map(({ outcome }) => outcome)).toEqual([
-      "applied",
-      "applied",
-      "request_ids_full",
-    ]);
-    expect(await counts.write([add("a", 1), add("a", 1, "request-1")])).toMatchObject([
-      { outcome: "applied", value: 3 },
-      { outcome: "replayed", value: 1 },
-    ]);
+    await checkRequestIdsMax();
+    await caught(() => checkRequestIdsMax(broken(writeBatchLua, "remembered >= requests_max", "false")));
+    // Ids of earlier batches count as well as those of this one.
+    await caught(() =>
+      checkRequestIdsMax(broken(writeBatchLua, "else remembered = remembered + meta[place + 1] end", "end")),
+    );
+    await caught(() => checkRequestIdsMax(broken(writeBatchLua, "remembered = remembered + 1", "")));
   });
 });
 
