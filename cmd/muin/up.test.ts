@@ -95,10 +95,15 @@ describe("muin up", () => {
   test("a second signal ends it at once, and its servers with it", async () => {
     await using folder = await createMuinFolder();
     const muin = await startMuin({ folder });
-    // A stop waits for calls under way; this one does not end by itself.
-    const tail = muin.client(OperationsService).tailEvents({ topic: "platform.heartbeat" })[Symbol.asyncIterator]();
-    await tail.next();
-    const broken = tail.next().catch(() => undefined);
+    await create(muin, "held");
+    // A stop waits for calls under way; this one waits for a store that stands still.
+    const redis = await folder.store("redis/counts");
+    process.kill(redis, "SIGSTOP");
+    const held = increment(muin, "held").catch(() => undefined);
+    await eventually(async () => {
+      const metrics = await (await fetch(`${muin.http}/metrics`)).text();
+      expect(metrics).toMatch(/^muin_rpc_server_in_flight\{[^}]*method="Increment"[^}]*\} 1$/m);
+    });
     muin.signal("SIGINT");
     await eventually(async () =>
       expect((await fetch(`${muin.http}/readyz`).catch(() => undefined))?.ok).not.toBe(true),
@@ -107,8 +112,43 @@ describe("muin up", () => {
     muin.signal("SIGINT");
     expect(await muin.ended).toEqual({ code: 130, signal: null });
     expect(performance.now() - at).toBeLessThan(2000);
+    process.kill(redis, "SIGCONT");
     await eventually(async () => expect(await folder.processes()).toEqual([]));
-    await broken;
+    await held;
+  });
+
+  test("stops in time although stores stand still, a stream is open and a write waits", async () => {
+    await using folder = await createMuinFolder();
+    const muin = await startMuin({ folder });
+    await create(muin, "waiting");
+    const tail = muin.client(OperationsService).tailEvents({ topic: "platform.heartbeat" })[Symbol.asyncIterator]();
+    await tail.next();
+    const streaming = tail.next().catch(() => undefined);
+    for (const name of ["redis/counts", "redis/cache", "postgres/data"])
+      process.kill(await folder.store(name), "SIGSTOP");
+    const writing = increment(muin, "waiting").catch(() => undefined);
+    const end = await muin.stop();
+    expect(end).toMatchObject({ code: 0, signal: null });
+    expect(end.tookMs).toBeLessThan(stopMsMax);
+    expect(await folder.processes()).toEqual([]);
+    await Promise.all([streaming, writing]);
+  });
+
+  test("a signal while it starts stops what has been started", async () => {
+    await using folder = await createMuinFolder();
+    const command = [...(await muinCommand("sources")), "up", "--data-dir", folder.dataDir];
+    await using program = runProgram([...command, "--http-port", "0", "--grpc-port", "0"], {
+      cwd: folder.path,
+      env: {},
+    });
+    await eventually(() => folder.store("redis/counts"));
+    const end = await program.stop();
+    expect(end).toMatchObject({ code: 0, signal: null });
+    expect(end.tookMs).toBeLessThan(stopMsMax);
+    expect(await folder.processes()).toEqual([]);
+    expect(program.stdout()).toBe("");
+    await using muin = await startMuin({ folder }); // Nothing half done is in the way.
+    await create(muin, "after");
   });
 
   test("after kill -9 the next start takes over what was left, and nothing acknowledged is lost", async () => {

@@ -40,6 +40,13 @@ export interface Standalone extends Component {
   readonly env: Environment;
 }
 
+/**
+ * How long the services may take to stop before their stores are stopped all the same, and how long after that, in
+ * milliseconds. With what the stores take, all is stopped within 10 seconds.
+ */
+const servicesStopMsMax = 6_500;
+const servicesEndMsMax = 1_000;
+
 /** ACL user of this process on the events server: it publishes and consumes for all services. */
 const processName = "muin";
 
@@ -80,9 +87,13 @@ export function createStandalone(options: StandaloneOptions): Standalone {
 
   const stopAll = async (): Promise<void> => {
     isStopping = true;
-    await muin?.stop();
-    await stores.stop();
+    const services = muin?.stop() ?? Promise.resolve();
+    await settles(services, servicesStopMsMax, clock);
+    await stores.stop(); // Whoever still waits for a store that stands still is told that it is gone.
+    const inTime = await settles(services, servicesEndMsMax, clock);
     await folder.stop();
+    if (!inTime) throw new Error("the services did not stop in time");
+    await services;
   };
   let stopping: Promise<void> | undefined;
   return {
@@ -126,6 +137,25 @@ export function createStandalone(options: StandaloneOptions): Standalone {
     },
     storeUrl,
   };
+}
+
+/** Whether `work` ends within `ms`, well or not. */
+async function settles(work: Promise<unknown>, ms: number, clock: Clock): Promise<boolean> {
+  const patience = new AbortController();
+  try {
+    return await Promise.race([
+      work.then(
+        () => true,
+        () => true,
+      ),
+      clock.sleep(ms, patience.signal).then(
+        () => false,
+        () => false,
+      ),
+    ]);
+  } finally {
+    patience.abort();
+  }
 }
 
 function declared(info: ServiceInfo, store: string): StoreDecl {

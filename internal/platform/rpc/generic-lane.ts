@@ -37,6 +37,8 @@ export interface GenericLaneOptions {
   readonly registry: Registry;
   /** Aborted when calls under way must end. */
   readonly shutdownSignal: AbortSignal;
+  /** Aborted earlier, when streams under way must end. */
+  readonly streamsSignal: AbortSignal;
 }
 
 /** Serves the planned methods by the library's own handlers, by path: every codec, compression, GET and streams. */
@@ -78,7 +80,7 @@ export function createGenericLane(
     handlers.set(handler.requestPath, async (request, address) => {
       const protocol = protocolOf(request.header.get("content-type"));
       const call = steps.begin(plan, protocol, request.header.get("traceparent"), options.counted);
-      const abort = createLinkedAbortController(request.signal);
+      const abort = createLinkedAbortController(request.signal, ...(unary ? [] : [options.streamsSignal]));
       const named = readTimeout(protocol, request.header, limits.timeoutMsMax);
       const timeoutMs = named.timeoutMs ?? (unary ? limits.timeoutMsDefault : undefined);
       const deadline =

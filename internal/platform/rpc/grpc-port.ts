@@ -40,6 +40,7 @@ export function createGrpcPort(options: GrpcPortOptions): Port {
     limits,
     registry: options.registry,
     shutdownSignal: options.shutdownSignal,
+    streamsSignal: options.streamsSignal,
   } as const;
   const lane = new Map([
     // Asking for health must work under load too, and a watcher must not hold up a stop.

@@ -34,6 +34,7 @@ export interface PortDeps {
   readonly tls: { readonly key: string; readonly cert: string; readonly ca?: string } | undefined;
   readonly trustedHops: number;
   readonly shutdownSignal: AbortSignal;
+  readonly streamsSignal: AbortSignal;
   readonly host: string;
   readonly port: number;
 }
@@ -63,6 +64,7 @@ export function createHttpPort(
     counted: true,
     registry,
     shutdownSignal: options.shutdownSignal,
+    streamsSignal: options.streamsSignal,
   });
   const fast = createFastLane(options.plans, registry, options);
   const restRoutes = planRoutes(options.plans, registry);

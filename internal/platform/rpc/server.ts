@@ -51,7 +51,7 @@ export interface RpcServerOptions {
   readonly trustedHops?: number;
   /** How long a stop keeps serving while health already fails, so that routers turn away first, in milliseconds. Default 0. */
   readonly drainMs?: number;
-  /** How long a stop lets calls under way finish, in milliseconds. Default 5000. */
+  /** How long a stop lets calls under way finish, in milliseconds; streams get at most half a second of it. Default 5000. */
   readonly shutdownGraceMs?: number;
   /** Domain of each error's google.rpc.ErrorInfo; `null` sends none, for peers that count an error's details. Default "muin". */
   readonly errorInfoDomain?: string | null;
@@ -71,6 +71,8 @@ export interface RpcServer extends Component {
 
 /** How often a stopping server looks whether its calls have ended, in milliseconds. */
 const drainPollMs = 10;
+/** How long a stop waits for streams, in milliseconds: one that follows something would not end by itself. */
+const streamGraceMs = 500;
 /** How long calls that were told to end may take to do so, in milliseconds. */
 const abortGraceMs = 250;
 
@@ -79,6 +81,7 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
   const clock = options.clock ?? systemClock;
   const limits: RpcLimits = { ...defaultRpcLimits, ...options.limits };
   const shutdown = new AbortController();
+  const streams = new AbortController();
   let draining = false;
   const readiness = (): string | undefined => (draining ? "stopping" : options.readiness?.());
   const steps = createSteps({
@@ -101,6 +104,7 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
     tls: options.tls,
     trustedHops: options.trustedHops ?? 0,
     shutdownSignal: shutdown.signal,
+    streamsSignal: streams.signal,
   };
   const http = createHttpPort({
     ...shared,
@@ -116,9 +120,14 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
     if (options.drainMs !== undefined) await clock.sleep(options.drainMs);
     http.stopAccepting();
     grpc.stopAccepting();
-    const until = clock.monotonic() + (options.shutdownGraceMs ?? 5000);
-    while (steps.inFlight() > 0 && clock.monotonic() < until) await clock.sleep(drainPollMs);
     const reason = new ConnectError("the server is stopping", Code.Unavailable);
+    const began = clock.monotonic();
+    const graceMs = options.shutdownGraceMs ?? 5000;
+    while (steps.inFlight() > 0 && clock.monotonic() < began + graceMs) {
+      await clock.sleep(drainPollMs);
+      if (clock.monotonic() >= began + streamGraceMs) streams.abort(reason);
+    }
+    streams.abort(reason);
     shutdown.abort(reason);
     steps.deadlines.expireAll(reason);
     const abortUntil = clock.monotonic() + abortGraceMs;
