@@ -81,10 +81,6 @@ function subject(
   depth: readonly number[],
   codes: readonly Record<string, number>[],
 ): Subject {
-  const next = <T>(values: readonly T[], none: T): (() => Promise<T>) => {
-    let place = -1;
-    return async () => values[Math.min((place += 1), values.length - 1)] ?? none;
-  };
   return {
     processes: async () => ({}),
     stored: next(stored, 0),
@@ -93,4 +89,9 @@ function subject(
     verify: async () => undefined,
     close: async () => {},
   };
+}
+
+function next<T>(values: readonly T[], none: T): () => Promise<T> {
+  let place = -1;
+  return async () => values[Math.min((place += 1), values.length - 1)] ?? none;
 }
