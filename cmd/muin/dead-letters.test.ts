@@ -121,3 +121,19 @@ test("a replay handles everything again in a new generation, and a republish ann
   tail.kill("SIGINT");
   await tail.ended;
 });
+
+test("a value that is not the sum of its changes fails verify, and shows in the metrics", async () => {
+  const verdicts = async (): Promise<readonly string[]> => {
+    const metrics = await (await fetch(`${muin.facts.http}/metrics`)).text();
+    return metrics.split("\n").filter((line) => line.startsWith('muin_count_watch_counts{verdict="different"'));
+  };
+  await sql`UPDATE count_watch SET sum = sum - 1 WHERE count_id = 'watched'`;
+  const { code, stdout, stderr } = await muin.run("counts", "verify");
+  expect({ code, stdout }).toEqual({
+    code: 1,
+    stdout: expect.stringMatching(/^watched +different +15 +6 +14/m) as string,
+  });
+  expect(stderr).toContain("this must not happen");
+  // The metric follows within a round over all Counts.
+  await eventually(async () => expect(await verdicts()).toEqual([expect.stringMatching(/ 1$/)]), { timeoutMs: 30_000 });
+});
