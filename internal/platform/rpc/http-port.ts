@@ -4,12 +4,14 @@ import {
   type UniversalServerResponse,
 } from "@connectrpc/connect/protocol";
 import type { Registry } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
 import type { Server } from "bun";
 import { version } from "../app/version.ts";
 import type { Clock } from "../clock/clock.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { callerAddress } from "./address.ts";
 import { createCors, type CorsOptions } from "./cors.ts";
+import { errorToRest } from "./error-to-rest.ts";
 import { createFastLane } from "./fast-lane.ts";
 import { createGenericLane } from "./generic-lane.ts";
 import type { RpcLimits } from "./limits.ts";
@@ -108,10 +110,8 @@ export function createHttpPort(
     if (resource !== undefined) return resource;
     const below = wildcards.find(([prefix]) => path.startsWith(prefix));
     if (below !== undefined) return below[1](request);
-    return Response.json(
-      { error: { code: 404, status: "NOT_FOUND", message: `there is nothing at ${path}` } },
-      { status: 404 },
-    );
+    const error = steps.describe(new ConnectError(`there is nothing at ${path}`, Code.NotFound));
+    return Response.json(errorToRest(error, registry, 404), { status: 404 });
   };
 
   return {

@@ -148,7 +148,14 @@ test("404 and 405 say what is there", async () => {
   const nowhere = await get("/api/v1/nowhere");
   expect(nowhere).toEqual({
     status: 404,
-    body: { error: { code: 404, status: "NOT_FOUND", message: "there is nothing at /api/v1/nowhere" } },
+    body: {
+      error: {
+        code: 404,
+        status: "NOT_FOUND",
+        message: "there is nothing at /api/v1/nowhere",
+        details: [{ "@type": "type.googleapis.com/google.rpc.ErrorInfo", reason: "NOT_FOUND", domain: "muin" }],
+      },
+    },
   });
   const response = await fetch(`${server.addresses.http}/api/v1/probes/a`, { method: "DELETE" });
   expect([response.status, response.headers.get("allow")]).toEqual([405, "POST"]);
