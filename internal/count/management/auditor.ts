@@ -4,10 +4,10 @@ import type { CountVerifier } from "./count-verifier.ts";
 import type { WatchVerdict } from "./count-watch.ts";
 
 /** Pause between two rounds over all Counts. */
-const ROUND_PAUSE_MS = 10_000;
+const roundPauseMs = 10_000;
 /** Counts compared at a time, and the pause after them: the counts store has other work. */
-const PAGE = 1000;
-const PAGE_PAUSE_MS = 100;
+const pageSize = 1000;
+const pagePauseMs = 100;
 
 /** Compares all Counts with the sums of their changes, round after round in one process, and keeps a metric of the verdicts. */
 export function createAuditor({
@@ -27,7 +27,7 @@ export function createAuditor({
   const round = async (signal: AbortSignal): Promise<void> => {
     const tally: Record<WatchVerdict, number> = { EQUAL: 0, BEHIND: 0, DIFFERENT: 0, GAP: 0 };
     for (let after = ""; !signal.aborted;) {
-      const { checks, last } = await verifier.verify("", after, PAGE);
+      const { checks, last } = await verifier.verify("", after, pageSize);
       for (const { watched, stored, verdict } of checks) {
         tally[verdict] += 1;
         if (verdict !== "DIFFERENT" && verdict !== "GAP") continue;
@@ -40,7 +40,7 @@ export function createAuditor({
       }
       if (last === "") break;
       after = last;
-      await clock.sleep(PAGE_PAUSE_MS, signal);
+      await clock.sleep(pagePauseMs, signal);
     }
     for (const [verdict, count] of Object.entries(tally)) gauge.set(count, { verdict: verdict.toLowerCase() });
   };
@@ -49,7 +49,7 @@ export function createAuditor({
       await round(signal).catch((error: unknown) => {
         if (!signal.aborted) log.warn("Counts could not be compared with their changes", { err: error });
       });
-      await clock.sleep(ROUND_PAUSE_MS, signal).catch(() => undefined); // Ends the loop.
+      await clock.sleep(roundPauseMs, signal).catch(() => undefined); // Ends the loop.
     }
   });
 }

@@ -1,16 +1,16 @@
 import { int } from "../../platform/config/fields.ts";
 import { outboxBytesMaxField } from "../shared/outbox-bound.ts";
 
-const DAY_MS = 86_400_000;
+const dayMs = 86_400_000;
 
 /** Settings of count-management. */
 export const countManagementConfig = {
   outboxBytesMax: outboxBytesMaxField,
   requestIdWindowMs: int("REQUEST_ID_WINDOW_MS", {
     doc: "How long a caller's request_id of a mutation is remembered: a repeated request gets the first reply.",
-    default: DAY_MS,
+    default: dayMs,
     min: 60_000,
-    max: 30 * DAY_MS,
+    max: 30 * dayMs,
   }),
   sweepAgeMs: int("SWEEP_AGE_MS", {
     doc: "A change that nobody has worked on for so long is finished by the sweeper.",

@@ -8,7 +8,7 @@ import { createCountChanges, type CountChanges, type CountChangesDeps } from "./
 import type { Mutation, Operation } from "./count-info.ts";
 import { decideInCountsStore } from "./counts-store.ts";
 import { announceCount } from "./events.ts";
-import { FIXTURE_SHARDS, startManagement, type ManagementFixture } from "./management-fixture.ts";
+import { fixtureShards, startManagement, type ManagementFixture } from "./management-fixture.ts";
 import { createPostgresCountInfoStore } from "./store-postgres.ts";
 import type { CountInfoStore, RequestIdentity } from "./store.ts";
 import { createSweeper } from "./sweeper.ts";
@@ -170,7 +170,7 @@ test("a refused change that nobody withdrew is refused by the sweeper too, also 
   const cut = sagaWith({ store: { ...store, withdraw: die } }).mutate(narrow, request());
   await cut.catch(() => undefined);
   // What count-write does: the value falls, so that the bound would admit it now.
-  const key = keysOf(shardOf(countId, FIXTURE_SHARDS)).states;
+  const key = keysOf(shardOf(countId, fixtureShards)).states;
   const bytes = (await service.counts.client.hgetBuffer(key, countId)) as Buffer;
   bytes.writeDoubleLE(1, 1);
   await service.counts.client.hset(key, countId, bytes);

@@ -13,7 +13,7 @@ import { countContended, outcomeUnknown, outOfRange } from "./errors.ts";
 import type { CountChange, CountInfoStore, RequestIdentity } from "./store.ts";
 
 /** Changes of other callers that a mutation may find in its way before it gives up. */
-const ATTEMPTS_MAX = 32;
+const attemptsMax = 32;
 
 /** What the counts store decided of a change. It decides each info revision of a Count once and repeats its answer. */
 export type Decision =
@@ -107,7 +107,7 @@ export function createCountChanges(deps: CountChangesDeps): CountChanges {
 
   const mutate = async (mutation: Mutation, request: RequestIdentity): Promise<CreateCountResponse> => {
     await deps.admit(mutation);
-    for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
+    for (let attempt = 1; attempt <= attemptsMax; attempt += 1) {
       const acceptance = await store.accept(mutation, request);
       switch (acceptance.kind) {
         case "accepted":

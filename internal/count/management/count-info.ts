@@ -12,8 +12,8 @@ import {
   outOfRange,
 } from "./errors.ts";
 
-/** Values, deltas and bounds lie within +-VALUE_MAX. */
-const VALUE_MAX = BigInt(Number.MAX_SAFE_INTEGER);
+/** Values, deltas and bounds lie within +-valueMax. */
+const valueMax = BigInt(Number.MAX_SAFE_INTEGER);
 
 /** Whether a text is the id of a Count. */
 export function isCountId(text: string): boolean {
@@ -104,8 +104,8 @@ export function planCreation(
   const content: CountContent =
     info === undefined ? { displayName: "", labels: {}, minValue: undefined, maxValue: undefined } : contentOf(info);
   checkContent(content);
-  const min = content.minValue ?? -VALUE_MAX;
-  const max = content.maxValue ?? VALUE_MAX;
+  const min = content.minValue ?? -valueMax;
+  const max = content.maxValue ?? valueMax;
   const value = initialValue ?? (min > 0n ? min : max < 0n ? max : 0n);
   if (value < min || value > max) {
     throw outOfRange(countId, `initial_value ${value} lies outside the bounds ${min} to ${max}`);
@@ -113,7 +113,7 @@ export function planCreation(
   return { operation: "CREATE", countId, content, initialValue: value };
 }
 
-const UPDATE_PATHS = {
+const updatePaths = {
   display_name: "displayName",
   labels: "labels",
   min_value: "minValue",
@@ -136,8 +136,8 @@ export function planUpdate(
   const content = contentOf(info);
   checkContent(content);
   const paths = maskPaths ?? [];
-  const allowed = Object.keys(UPDATE_PATHS).join(", ");
-  const unknown = paths.filter((path) => path !== "*" && !Object.hasOwn(UPDATE_PATHS, path));
+  const allowed = Object.keys(updatePaths).join(", ");
+  const unknown = paths.filter((path) => path !== "*" && !Object.hasOwn(updatePaths, path));
   if (unknown.length > 0 || (paths.includes("*") && paths.length > 1)) {
     throw invalidArgument([
       {
@@ -149,7 +149,7 @@ export function planUpdate(
       },
     ]);
   }
-  const fields = Object.entries(UPDATE_PATHS)
+  const fields = Object.entries(updatePaths)
     .filter(([path, field]) => (paths.length === 0 ? isSet(content[field]) : paths[0] === "*" || paths.includes(path)))
     .map(([, field]) => field);
   return {

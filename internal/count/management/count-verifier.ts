@@ -28,7 +28,7 @@ export interface CountVerifier {
 }
 
 /** Counts of one step of a restart. */
-const RESTART_PAGE = 1000;
+const restartPage = 1000;
 
 /** Compares against the primary. */
 export function createCountVerifier({
@@ -54,7 +54,7 @@ export function createCountVerifier({
     verify,
     restartWatch: async () => {
       for (let after = ""; ;) {
-        const { checks, last } = await verify("", after, RESTART_PAGE);
+        const { checks, last } = await verify("", after, restartPage);
         const missed = checks.filter(({ watched, stored }) => stored.revision > watched.sumRevision);
         if (missed.length > 0) await watch.restart(missed);
         if (last === "") return;

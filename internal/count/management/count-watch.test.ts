@@ -8,7 +8,7 @@ import { once } from "../../platform/events/inbox.ts";
 import { importMutant } from "../../platform/testing/mutant.ts";
 import { keysOf, shardOf } from "../shared/key-schema.ts";
 import { runsOf } from "./count-watch.ts";
-import { FIXTURE_SHARDS, startManagement, type ManagementFixture } from "./management-fixture.ts";
+import { fixtureShards, startManagement, type ManagementFixture } from "./management-fixture.ts";
 import { createPostgresWatchStore } from "./watch-store-postgres.ts";
 import type { WatchStore } from "./watch-store.ts";
 
@@ -53,7 +53,7 @@ async function countAt(value: number, revision: number): Promise<string> {
   return countId;
 }
 async function setStored(countId: string, value: number, revision: number): Promise<void> {
-  const key = keysOf(shardOf(countId, FIXTURE_SHARDS)).states;
+  const key = keysOf(shardOf(countId, fixtureShards)).states;
   const bytes = (await service.counts.client.hgetBuffer(key, countId)) as Buffer;
   bytes.writeDoubleLE(value, 1);
   bytes.writeDoubleLE(revision, 9);

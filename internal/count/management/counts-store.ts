@@ -9,7 +9,7 @@ import { countsUnavailable, outboxFull } from "./errors.ts";
 import type { CountChange } from "./store.ts";
 
 /** Room in a shard's outbox that a creation must find, in bytes: more than its event takes. */
-const CREATION_BYTES = 1024;
+const creationBytes = 1024;
 
 /**
  * Makes the check that comes before a mutation is accepted: that the counts store answers, and has room for the event of a
@@ -28,7 +28,7 @@ export function createAdmission(
     } catch (error) {
       throw countsUnavailable(error);
     }
-    if (operation === "CREATE" && outboxBytes(meta) + CREATION_BYTES > outboxBytesMax) throw outboxFull();
+    if (operation === "CREATE" && outboxBytes(meta) + creationBytes > outboxBytesMax) throw outboxFull();
   };
 }
 

@@ -53,8 +53,8 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
       announce: (tx, change, record) => announceCount(publish, tx, change.operation, record),
       turns: createBulkhead({
         name: "changes of Counts",
-        concurrentMax: AT_ONCE_MAX,
-        queueMax: WAITING_MAX,
+        concurrentMax: atOnceMax,
+        queueMax: waitingMax,
         metrics,
       }),
       log,
@@ -85,7 +85,7 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
         republish: async () => {
           let total = 0;
           for (let after = ""; ;) {
-            const { last, announced } = await store.republish(after, REPUBLISH_PAGE, (tx, record) =>
+            const { last, announced } = await store.republish(after, republishPage, (tx, record) =>
               announceCount(publish, tx, record.state === "DELETED" ? "DELETE" : "UPDATE", record),
             );
             total += announced;
@@ -100,8 +100,8 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
 });
 
 /** Mutations of one process that are worked on at a time: fewer than its database has connections. */
-const AT_ONCE_MAX = 6;
+const atOnceMax = 6;
 /** Mutations of one process that may wait for their turn. */
-const WAITING_MAX = 4096;
+const waitingMax = 4096;
 /** Counts that are announced again in one transaction. */
-const REPUBLISH_PAGE = 500;
+const republishPage = 500;

@@ -6,7 +6,7 @@ import { CountInfoSchema, CountState } from "../../gen/muin/count/v1/count_pb.ts
 import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { eventually } from "../../platform/testing/eventually.ts";
 import { keysOf, shardOf } from "../shared/key-schema.ts";
-import { FIXTURE_SHARDS, startManagement, type ManagementFixture } from "./management-fixture.ts";
+import { fixtureShards, startManagement, type ManagementFixture } from "./management-fixture.ts";
 
 let service: ManagementFixture;
 beforeAll(async () => {
@@ -375,7 +375,7 @@ test("with the outbox of the counts store full nothing is created, and what exis
   const outboxBytesMax = 1024 * 1024;
   await using own = await startManagement({ config: { outboxBytesMax } });
   await own.client.createCount({ countId: "a" });
-  const key = keysOf(shardOf("b", FIXTURE_SHARDS)).meta;
+  const key = keysOf(shardOf("b", fixtureShards)).meta;
   const full = [0, 0, outboxBytesMax, 0, 1, 0, ...Array.from({ length: 10 }, () => 0)];
   await own.counts.client.set(key, Buffer.concat(full.map((number) => encode(number))));
   expect(await outcomeOf(own.client.createCount({ countId: "b" }))).toBe("ResourceExhausted OUTBOX_FULL");

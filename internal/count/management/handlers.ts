@@ -13,9 +13,9 @@ import { fingerprintOf } from "./request-fingerprint.ts";
 import type { CountInfoStore } from "./store.ts";
 
 /** Page size when the caller names none. */
-const PAGE_SIZE_DEFAULT = 100;
+const pageSizeDefault = 100;
 
-const STATE_NAMES: ReadonlyMap<number, CountStateName> = new Map([
+const stateNames: ReadonlyMap<number, CountStateName> = new Map([
   [CountState.UNSPECIFIED, "ACTIVE"],
   [CountState.PENDING, "PENDING"],
   [CountState.ACTIVE, "ACTIVE"],
@@ -84,11 +84,11 @@ export function createHandlers({ store, changes, verifier }: HandlersDeps): Serv
       const query = {
         prefix: request.prefix,
         labels,
-        state: STATE_NAMES.get(request.state) ?? "ACTIVE",
+        state: stateNames.get(request.state) ?? "ACTIVE",
       };
       const token = ["list", query.prefix, query.state, labels];
       const after = afterOf(token, request.pageToken);
-      const pageSize = request.pageSize === 0 ? PAGE_SIZE_DEFAULT : request.pageSize;
+      const pageSize = request.pageSize === 0 ? pageSizeDefault : request.pageSize;
       const records = await store.list(query, after, pageSize + 1);
       const page = records.slice(0, pageSize);
       const last = page.at(-1);
@@ -101,7 +101,7 @@ export function createHandlers({ store, changes, verifier }: HandlersDeps): Serv
     verifyCounts: async (request) => {
       const token = ["verify", request.prefix];
       const after = afterOf(token, request.pageToken);
-      const pageSize = request.pageSize === 0 ? PAGE_SIZE_DEFAULT : request.pageSize;
+      const pageSize = request.pageSize === 0 ? pageSizeDefault : request.pageSize;
       const { checks, last } = await verifier.verify(request.prefix, after, pageSize);
       return {
         checks: checks.map(({ watched, stored, verdict }) => ({

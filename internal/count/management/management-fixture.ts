@@ -40,7 +40,7 @@ export interface ManagementFixture extends AsyncDisposable {
 const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => silent };
 
 /** Shards of its counts Redis. */
-export const FIXTURE_SHARDS = 4;
+export const fixtureShards = 4;
 
 /** Settings of the service under test. */
 const configDefault = { requestIdWindowMs: 600_000, sweepAgeMs: 300, outboxBytesMax: 256 * 1024 * 1024 };
@@ -57,7 +57,7 @@ export async function startManagement(
   const info = openDatabase({ url, applicationName: "test", poolMax: 8 });
   const counts = openRedis({ url: redis.url, name: "test" });
   await Promise.all([info.start(), counts.start()]);
-  await recordLayout(counts, { shards: FIXTURE_SHARDS, random: systemRandom });
+  await recordLayout(counts, { shards: fixtureShards, random: systemRandom });
   const metrics = createMetrics();
   const publish = createPublish({
     source: "/muin/count-management",

@@ -2,7 +2,7 @@ import { isCountId } from "./count-info.ts";
 import { invalidPageToken } from "./errors.ts";
 
 /** Bytes of a query's hash inside a token: enough that no two queries of one caller meet by chance. */
-const QUERY_HASH_BYTES = 12;
+const queryHashBytes = 12;
 
 /** An opaque token that continues `query` after the id `after`. */
 export function pageTokenOf(query: readonly unknown[], after: string): string {
@@ -13,15 +13,12 @@ export function pageTokenOf(query: readonly unknown[], after: string): string {
 export function afterOf(query: readonly unknown[], token: string): string {
   if (token === "") return "";
   const bytes = Buffer.from(token, "base64url");
-  const after = bytes.subarray(QUERY_HASH_BYTES).toString();
+  const after = bytes.subarray(queryHashBytes).toString();
   // Encoding again refuses characters that the decoder passes over.
   if (!isCountId(after) || pageTokenOf(query, after) !== token) throw invalidPageToken();
   return after;
 }
 
 function hashOf(query: readonly unknown[]): Buffer {
-  return Buffer.from(new Bun.CryptoHasher("sha256").update(JSON.stringify(query)).digest()).subarray(
-    0,
-    QUERY_HASH_BYTES,
-  );
+  return Buffer.from(new Bun.CryptoHasher("sha256").update(JSON.stringify(query)).digest()).subarray(0, queryHashBytes);
 }

@@ -6,9 +6,9 @@ import type { CountChanges } from "./count-change.ts";
 import type { CountInfoStore } from "./store.ts";
 
 /** Changes that one sweep takes up at most. */
-const CLAIM_MAX = 100;
+const claimMax = 100;
 /** Remembered requests that one sweep forgets at most. */
-const FORGET_MAX = 1000;
+const forgetMax = 1000;
 
 /** What the sweeper works with. */
 export interface SweeperDeps {
@@ -26,7 +26,7 @@ export interface SweeperDeps {
  */
 export function createSweeper({ store, changes, clock, log, ageMs }: SweeperDeps): Component {
   const sweep = async (): Promise<void> => {
-    for (const change of await store.claim(ageMs, CLAIM_MAX)) {
+    for (const change of await store.claim(ageMs, claimMax)) {
       const facts = { count_id: change.countId, operation: change.operation, info_revision: change.infoRevision };
       try {
         const { kind } = await changes.finish(change);
@@ -35,7 +35,7 @@ export function createSweeper({ store, changes, clock, log, ageMs }: SweeperDeps
         log.warn("a change that was left half done cannot be finished yet", { ...facts, err: error });
       }
     }
-    await store.forgetRequests(FORGET_MAX);
+    await store.forgetRequests(forgetMax);
   };
 
   return createLoop({

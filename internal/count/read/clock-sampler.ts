@@ -3,7 +3,7 @@ import type { Clock } from "../../platform/clock/clock.ts";
 import type { ReadValues } from "./value-source.ts";
 
 /** Pause between two looks at the primary's clock. */
-const EVERY_MS = 1000;
+const everyMs = 1000;
 
 /** Looks at the primary's clock again and again, so that a step of it is known also when all reads go to a replica. */
 export function createClockSampler(readPrimary: ReadValues, clock: Clock): Component {
@@ -11,7 +11,7 @@ export function createClockSampler(readPrimary: ReadValues, clock: Clock): Compo
   const run = async (): Promise<void> => {
     while (!stopping.signal.aborted) {
       await readPrimary([]).catch(() => undefined); // Away: what was seen of its clock goes on.
-      await clock.sleep(EVERY_MS, stopping.signal).catch(() => undefined); // Stopping ends the pause.
+      await clock.sleep(everyMs, stopping.signal).catch(() => undefined); // Stopping ends the pause.
     }
   };
   return {

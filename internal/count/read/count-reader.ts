@@ -17,7 +17,7 @@ import type { CachedInfo, InfoCache, InfoDemand } from "./info-cache.ts";
 import type { ReadValue, ReadValues } from "./value-source.ts";
 
 /** A replica lags by the time between two heartbeats at least: whoever wants it fresher is sent to the primary at once. */
-const REPLICA_STALENESS_MS_MIN = 150;
+const replicaStalenessMsMin = 150;
 
 /** Reads values with their metadata. `maxStalenessMs` says how old a value may be; 0 reads the primary. */
 export interface CountReader {
@@ -92,7 +92,7 @@ export function createCountReader(deps: CountReaderDeps): CountReader {
   };
 
   const valueOf = async (countId: string, maxStalenessMs: number): Promise<ReadValue> => {
-    if (maxStalenessMs >= REPLICA_STALENESS_MS_MIN) {
+    if (maxStalenessMs >= replicaStalenessMsMin) {
       const value = await oneReplica(countId);
       if (value !== undefined && isFresh(value, maxStalenessMs)) return value;
     }
@@ -146,7 +146,7 @@ export function createCountReader(deps: CountReaderDeps): CountReader {
         }
       }
       const readMissing = async (): Promise<void> => {
-        if (missing.length > 0 && maxStalenessMs >= REPLICA_STALENESS_MS_MIN) {
+        if (missing.length > 0 && maxStalenessMs >= replicaStalenessMsMin) {
           const read = await fromReplica(missing);
           missing = missing.filter((countId, index) => {
             const value = read[index];

@@ -1,11 +1,11 @@
 import { tooManyReads } from "./errors.ts";
 
 /** Keys of one round trip at most. */
-const BATCH_MAX = 1000;
+const batchMax = 1000;
 /** Round trips under way at a time: the cap is what forms the batches. */
-const IN_FLIGHT_MAX = 2;
+const inFlightMax = 2;
 /** Keys that may wait for their trip. */
-const WAITING_MAX = 20_000;
+const waitingMax = 20_000;
 
 interface Waiting<V> {
   readonly promise: Promise<V>;
@@ -26,7 +26,7 @@ export function gather<V>(trip: (keys: readonly string[]) => Promise<readonly V[
     for (const entry of waiting) {
       batch.push(entry);
       waiting.delete(entry[0]);
-      if (batch.length === BATCH_MAX) break;
+      if (batch.length === batchMax) break;
     }
     try {
       const values = await trip(batch.map(([key]) => key));
@@ -38,7 +38,7 @@ export function gather<V>(trip: (keys: readonly string[]) => Promise<readonly V[
     schedule();
   };
   const schedule = (): void => {
-    while (inFlight < IN_FLIGHT_MAX && waiting.size > 0) {
+    while (inFlight < inFlightMax && waiting.size > 0) {
       inFlight += 1;
       void depart();
     }
@@ -47,7 +47,7 @@ export function gather<V>(trip: (keys: readonly string[]) => Promise<readonly V[
   return (key) => {
     const known = waiting.get(key);
     if (known !== undefined) return known.promise;
-    if (waiting.size >= WAITING_MAX) return Promise.reject(tooManyReads());
+    if (waiting.size >= waitingMax) return Promise.reject(tooManyReads());
     const added = Promise.withResolvers<V>();
     waiting.set(key, added);
     schedule();

@@ -5,7 +5,7 @@ import { type CountReadService, GetCountResponseSchema } from "../../gen/muin/co
 import type { CountReader } from "./count-reader.ts";
 
 /** How old a value may be when the caller does not say. */
-const STALENESS_MS_DEFAULT = 1000;
+const stalenessMsDefault = 1000;
 
 /** The RPCs of CountReadService. */
 export function createHandlers({
@@ -31,5 +31,5 @@ export function createHandlers({
 }
 
 function stalenessOf(maxStaleness: Duration | undefined): number {
-  return maxStaleness === undefined ? STALENESS_MS_DEFAULT : durationMs(maxStaleness);
+  return maxStaleness === undefined ? stalenessMsDefault : durationMs(maxStaleness);
 }

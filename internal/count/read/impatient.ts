@@ -1,7 +1,7 @@
 import type { Clock } from "../../platform/clock/clock.ts";
 
 /** After a failure a store is left alone for so long. */
-const PAUSE_MS = 500;
+const pauseMs = 500;
 
 /** A store did not answer in time, or failed a moment ago. */
 export class StoreAwayError extends Error {
@@ -27,7 +27,7 @@ export function impatient<A extends readonly unknown[], R>(
     try {
       return await Promise.race([ask(...args), late]);
     } catch (error) {
-      awayUntil = clock.monotonic() + PAUSE_MS;
+      awayUntil = clock.monotonic() + pauseMs;
       throw error;
     } finally {
       answered.abort();

@@ -6,9 +6,9 @@ import { impatient } from "./impatient.ts";
 import type { InfoCacheStore, InfoView, VersionedInfo } from "./store.ts";
 
 /** CountInfoDB may take so long to answer before what is cached is used in its place, however old. */
-const VIEW_TIMEOUT_MS = 2000;
+const viewTimeoutMs = 2000;
 /** What an event brought stays in the cache Redis for so many lives: longer than any fill that began before it may take. */
-const ANNOUNCED_LIVES = 3;
+const announcedLives = 3;
 
 /** Metadata as the memory of the process keeps it. */
 export interface CachedInfo {
@@ -66,7 +66,7 @@ export function createInfoCache(deps: InfoCacheDeps): InfoCache {
   const fills = new Set<Fill>();
   const readView = impatient((countIds: readonly string[]) => deps.view.read(countIds), {
     clock,
-    timeoutMs: VIEW_TIMEOUT_MS,
+    timeoutMs: viewTimeoutMs,
   });
   const readStore = impatient((countIds: readonly string[]) => deps.store.read(countIds), {
     clock,
@@ -208,7 +208,7 @@ export function createInfoCache(deps: InfoCacheDeps): InfoCache {
           askedRevision: before?.askedRevision ?? 0,
         });
       }
-      await keepNewest([announced], ANNOUNCED_LIVES * lifeMs).catch(() => undefined); // Its short life heals it.
+      await keepNewest([announced], announcedLives * lifeMs).catch(() => undefined); // Its short life heals it.
     },
   };
 }

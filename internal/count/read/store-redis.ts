@@ -8,7 +8,7 @@ import type { InfoCacheStore, VersionedInfo } from "./store.ts";
 export const cacheKeys = "count-read:info:1:*";
 
 /** Bytes of the version before the metadata: a float64, little-endian. */
-const VERSION_BYTES = 8;
+const versionBytes = 8;
 
 /**
  * A cached value is its version as a little-endian float64, then the metadata in protobuf binary. The comparison and the write
@@ -19,8 +19,8 @@ const keepNewestScript = defineScript<null>({
   keys: "any",
   lua: `
 for i, key in ipairs(KEYS) do
-  local known = redis.call('GETRANGE', key, 0, ${VERSION_BYTES - 1})
-  if #known < ${VERSION_BYTES} or struct.unpack('<d', known) < struct.unpack('<d', ARGV[i + 1]) then
+  local known = redis.call('GETRANGE', key, 0, ${versionBytes - 1})
+  if #known < ${versionBytes} or struct.unpack('<d', known) < struct.unpack('<d', ARGV[i + 1]) then
     redis.call('SET', key, ARGV[i + 1], 'PX', ARGV[1])
   end
 end
@@ -49,11 +49,11 @@ function keyOf(countId: string): string {
 }
 
 function encode({ info, version }: VersionedInfo): Buffer {
-  const head = Buffer.alloc(VERSION_BYTES);
+  const head = Buffer.alloc(versionBytes);
   head.writeDoubleLE(version);
   return Buffer.concat([head, toBinary(CountInfoSchema, info)]);
 }
 
 function decode(value: Buffer): VersionedInfo {
-  return { version: value.readDoubleLE(0), info: fromBinary(CountInfoSchema, value.subarray(VERSION_BYTES)) };
+  return { version: value.readDoubleLE(0), info: fromBinary(CountInfoSchema, value.subarray(versionBytes)) };
 }

@@ -5,7 +5,7 @@ import type { Component } from "./component.ts";
 import type { Extra } from "./define-service.ts";
 
 /** Pause between two looks at the consumer's state. */
-const LOOK_EVERY_MS = 2000;
+const lookEveryMs = 2000;
 
 /**
  * Watches whether retention removed events before a consumer had handled them, has the service rebuild what it made of them, and
@@ -32,7 +32,7 @@ export function createLostRebuilder(options: {
       await look().catch((error: unknown) =>
         log.warn("a consumer's state could not be looked at", { topic, err: error }),
       );
-      await clock.sleep(LOOK_EVERY_MS, signal).catch(() => undefined); // Ends the loop.
+      await clock.sleep(lookEveryMs, signal).catch(() => undefined); // Ends the loop.
     }
   });
 }

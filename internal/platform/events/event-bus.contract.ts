@@ -41,8 +41,8 @@ export interface WorkerOrder {
   readonly pauseMs: number;
 }
 
-const HOUR_MS = 3_600_000;
-const TYPE = "muin.test.v1.Happened";
+const hourMs = 3_600_000;
+const happenedType = "muin.test.v1.Happened";
 const workerFile = Bun.fileURLToPath(new URL("contract-worker.ts", import.meta.url));
 let names = 0;
 
@@ -107,7 +107,7 @@ export function describeEventBus(name: string, startServer: () => Promise<TestBu
       const record: EventRecord = {
         id: "id-1",
         source: "/muin/test",
-        type: TYPE,
+        type: happenedType,
         subject: "방문자 1",
         topic: topic.name,
         timeMs: 1_700_000_000_123,
@@ -591,7 +591,7 @@ export function describeEventBus(name: string, startServer: () => Promise<TestBu
   });
 }
 
-function newTopic(retentionMs = HOUR_MS): Topic {
+function newTopic(retentionMs = hourMs): Topic {
   return { name: `test.topic-${++names}`, retentionMs };
 }
 
@@ -611,7 +611,7 @@ function event(topic: Topic, subject: string, number: number): EventRecord {
   return {
     id: `${subject}-${number}`,
     source: "/muin/test",
-    type: TYPE,
+    type: happenedType,
     subject,
     topic: topic.name,
     timeMs: 1,
@@ -628,7 +628,7 @@ function subscription(topic: Topic, handle: Subscription["handle"], service = `s
   return {
     service,
     topic: topic.name,
-    types: [TYPE],
+    types: [happenedType],
     kind: "group",
     onFailure: "parkKey",
     backMs: 0,

@@ -1,7 +1,7 @@
 import type { Component } from "../app/component.ts";
 
 /** Bytes of one event's message at most. */
-export const EVENT_BYTES_MAX: number = 1 << 20;
+export const eventBytesMax: number = 1 << 20;
 
 /** An event as it travels: CloudEvents 1.0 attributes and the message in protobuf binary. */
 export interface EventRecord {

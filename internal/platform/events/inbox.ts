@@ -6,12 +6,12 @@ import type { EventBus } from "./event-bus.ts";
 import { createLoop } from "../app/loop.ts";
 
 /** Pause between looks for rows that are no longer needed. */
-const PRUNE_EVERY_MS = 600_000;
+const pruneEveryMs = 600_000;
 /** Rows deleted by one statement. */
-const PRUNE_ROWS_MAX = 5000;
+const pruneRowsMax = 5000;
 /** Clocks of two machines may differ by so much. */
-const CLOCK_MARGIN_MS = 3_600_000;
-const PARKED_PAGE = 1000;
+const clockMarginMs = 3_600_000;
+const parkedPage = 1000;
 
 /** Names the handling of an event by a consumer. */
 export interface InboxKey {
@@ -53,25 +53,25 @@ export function createInboxPruner(options: {
   const prune = async (signal?: AbortSignal): Promise<number> => {
     let beforeMs = clock.now() - retentionMs;
     for (let pageToken = ""; ;) {
-      const page = await bus.listParked({ service, pageSize: PARKED_PAGE, pageToken });
+      const page = await bus.listParked({ service, pageSize: parkedPage, pageToken });
       for (const { record } of page.parked) beforeMs = Math.min(beforeMs, record.timeMs);
       pageToken = page.nextPageToken;
       if (pageToken === "") break;
     }
-    const before = new Date(beforeMs - CLOCK_MARGIN_MS);
+    const before = new Date(beforeMs - clockMarginMs);
     for (let pruned = 0; ;) {
       const { count } = await database.sql`
         delete from platform.inbox where ctid in (
-          select ctid from platform.inbox where handled_at < ${before} limit ${PRUNE_ROWS_MAX})`;
+          select ctid from platform.inbox where handled_at < ${before} limit ${pruneRowsMax})`;
       pruned += count;
-      if (count < PRUNE_ROWS_MAX || signal?.aborted === true) return pruned;
+      if (count < pruneRowsMax || signal?.aborted === true) return pruned;
     }
   };
 
   const loop = createLoop({
     name: `inbox pruner of ${service}`,
     clock,
-    everyMs: PRUNE_EVERY_MS,
+    everyMs: pruneEveryMs,
     work: prune,
     onFailure: (error) => log.warn("old inbox rows could not be removed", { err: error }),
   });

@@ -6,15 +6,15 @@ import { keys } from "./redis-keys.ts";
 import { leaseScript } from "./redis-scripts.ts";
 
 /** A lease lasts so long after its last renewal: with the pause below, the longest until another takes over. */
-const LEASE_MS = 1500;
+const leaseMs = 1500;
 /** Pause between renewals, and between attempts to take a lease. */
-const TICK_MS = 400;
+const tickMs = 400;
 /** A holder stops relying on its lease so long before the server would give it away. */
-const SAFETY_MS = 200;
+const safetyMs = 200;
 /** A lease whose work ended by itself is taken again after this. */
-const COOL_DOWN_MS = 500;
+const coolDownMsDefault = 500;
 /** Work that goes on for so long after its signal is no longer waited for; the fence protects from it. */
-const WORK_GRACE_MS = 2000;
+const workGraceMs = 2000;
 
 /** A lease in hand. */
 export interface Held {
@@ -86,7 +86,7 @@ export function createLeaseKeeper(options: {
     const now = clock.monotonic();
     for (const { slots } of claims) {
       for (const { state } of slots) {
-        if (state.kind === "held" && now - state.renewedMs > LEASE_MS - SAFETY_MS) state.stop.abort();
+        if (state.kind === "held" && now - state.renewedMs > leaseMs - safetyMs) state.stop.abort();
       }
     }
   };
@@ -109,7 +109,7 @@ export function createLeaseKeeper(options: {
       } catch (error) {
         if (!stop.signal.aborted) log.error("work under a lease failed", { lease: slot.key, err: error });
       }
-      const coolDownMs = stop.signal.aborted ? 0 : COOL_DOWN_MS;
+      const coolDownMs = stop.signal.aborted ? 0 : coolDownMsDefault;
       stop.abort();
       slot.state = { kind: "ended", number, notBeforeMs: clock.monotonic() + coolDownMs };
       claim.running.delete(running);
@@ -123,7 +123,7 @@ export function createLeaseKeeper(options: {
     const asked = [...claims];
     if (asked.length === 0) return;
     const keyList: string[] = [];
-    const args: (string | number)[] = [holder, LEASE_MS];
+    const args: (string | number)[] = [holder, leaseMs];
     const sentMs = clock.monotonic();
     for (const claim of asked) {
       const { membersKey } = claim.options;
@@ -170,10 +170,10 @@ export function createLeaseKeeper(options: {
       bell = Promise.withResolvers();
       const late = new AbortController();
       const pause = AbortSignal.any([late.signal, stopping.signal]);
-      const pauseMs = TICK_MS * (0.9 + random.fraction() / 5);
+      const pauseMs = tickMs * (0.9 + random.fraction() / 5);
       // A server that is away or slow must not keep leases from running out here.
       const answered = tick().catch(() => undefined);
-      await Promise.race([answered, clock.sleep(LEASE_MS, pause).catch(() => undefined)]);
+      await Promise.race([answered, clock.sleep(leaseMs, pause).catch(() => undefined)]);
       expire();
       await Promise.race([bell.promise, clock.sleep(pauseMs, pause).catch(() => undefined)]);
       late.abort();
@@ -204,7 +204,7 @@ export function createLeaseKeeper(options: {
         while (claim.running.size > 0) await Promise.all(claim.running);
         // One more question gives the leases up; a server that is away finds out by itself.
         kick();
-        await Promise.race([claim.left.promise, clock.sleep(TICK_MS)]);
+        await Promise.race([claim.left.promise, clock.sleep(tickMs)]);
         claims.delete(claim);
         claim.asked.resolve();
       };
@@ -233,7 +233,7 @@ function requestOf(state: Slot["state"], isStopping: boolean, nowMs: number): st
 async function untilGrace(work: Promise<void>, signal: AbortSignal, clock: Clock): Promise<void> {
   const done = new AbortController();
   const graceOver = new Promise<void>((resolve) => {
-    const onAbort = (): void => void clock.sleep(WORK_GRACE_MS, done.signal).then(resolve, () => undefined);
+    const onAbort = (): void => void clock.sleep(workGraceMs, done.signal).then(resolve, () => undefined);
     if (signal.aborted) onAbort();
     else signal.addEventListener("abort", onAbort, { once: true });
   });

@@ -7,22 +7,22 @@ import { MuinError } from "../errors/muin-error.ts";
 import type { Database, Transaction } from "../postgres/database.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
-import { type EventBus, type EventRecord, EVENT_BYTES_MAX, type Fence, FencedError } from "./event-bus.ts";
+import { type EventBus, type EventRecord, eventBytesMax, type Fence, FencedError } from "./event-bus.ts";
 import { createLoop } from "../app/loop.ts";
 import { createRecord, type RecordContext } from "./topics.ts";
 
 /** Rows that are published together, and bytes after which no further row is added. */
-const BATCH_ROWS_MAX = 256;
-const BATCH_BYTES_MAX = 4 << 20;
+const batchRowsMax = 256;
+const batchBytesMax = 4 << 20;
 /** The relay looks so often when nobody woke it: a notification can be lost with its connection. */
-const POLL_MS = 1000;
+const pollMs = 1000;
 /** Pause after a failure, doubled with each further one. */
-const BACKOFF_MS_MIN = 100;
-const BACKOFF_MS_MAX = 5000;
+const backoffMsMin = 100;
+const backoffMsMax = 5000;
 /** Depth and age are measured so often. */
-const SAMPLE_MS = 2000;
+const sampleMs = 2000;
 /** Channel that the outbox' trigger notifies. */
-const CHANNEL = "muin_outbox";
+const channelName = "muin_outbox";
 
 /**
  * Records an event in the transaction of its change. Call it after the statement that locked the aggregate's row (an update, an
@@ -36,11 +36,11 @@ export async function recordEvent<M extends DescMessage>(
   context: RecordContext,
 ): Promise<void> {
   const event = createRecord(schema, create(schema, message), context);
-  if (event.data.byteLength > EVENT_BYTES_MAX) {
+  if (event.data.byteLength > eventBytesMax) {
     throw new MuinError({
       code: "invalid_argument",
       reason: "EVENT_TOO_LARGE",
-      message: `the change is too large to be announced: at most ${EVENT_BYTES_MAX} bytes`,
+      message: `the change is too large to be announced: at most ${eventBytesMax} bytes`,
     });
   }
   await tx`
@@ -114,8 +114,8 @@ export function createOutboxRelay(options: {
     const rows = await database.sql<OutboxRow[]>`
       select sequence, event_id, source, type, subject, topic, time_ms, traceparent, data from (
         select *, sum(octet_length(data)) over (order by sequence) - octet_length(data) as bytes_before from (
-          select * from platform.outbox order by sequence limit ${BATCH_ROWS_MAX}) as oldest) as summed
-      where bytes_before < ${BATCH_BYTES_MAX} order by sequence`;
+          select * from platform.outbox order by sequence limit ${batchRowsMax}) as oldest) as summed
+      where bytes_before < ${batchBytesMax} order by sequence`;
     if (rows.length === 0) return false;
     await bus.publish(rows.map(toRecord), fence);
     await database.sql`delete from platform.outbox where sequence = any(${rows.map((row) => row.sequence)}::bigint[])`;
@@ -125,20 +125,20 @@ export function createOutboxRelay(options: {
   const relay = async (fence: Fence, signal: AbortSignal): Promise<void> => {
     const bell = createBell();
     // Without notifications, since the database is away just now, looking now and then still finds every row.
-    const listening = database.sql.listen(CHANNEL, bell.ring, bell.ring).catch(() => undefined);
+    const listening = database.sql.listen(channelName, bell.ring, bell.ring).catch(() => undefined);
     try {
       for (let failed = 0; !signal.aborted;) {
         try {
           bell.reset(); // Before the look, so that a row recorded during it rings again.
           const isMore = await moveBatch(fence);
           failed = 0;
-          if (!isMore) await bell.wait(clock, POLL_MS, signal);
+          if (!isMore) await bell.wait(clock, pollMs, signal);
         } catch (error) {
           if (error instanceof FencedError) return;
           failed++;
           failures.add(1, { service });
           log.warn("events wait in the outbox: the bus or the database failed", { failed, err: error });
-          const backoffMs = Math.min(BACKOFF_MS_MIN * 2 ** (failed - 1), BACKOFF_MS_MAX);
+          const backoffMs = Math.min(backoffMsMin * 2 ** (failed - 1), backoffMsMax);
           await clock.sleep(backoffMs * (0.5 + random.fraction() / 2), signal).catch(() => undefined); // Ends the loop.
         }
       }
@@ -152,7 +152,7 @@ export function createOutboxRelay(options: {
     createLoop({
       name: `outbox sampler of ${service}`,
       clock,
-      everyMs: SAMPLE_MS,
+      everyMs: sampleMs,
       work: async () => {
         const { depth, ageMs } = await read();
         depthGauge.set(depth, { service });

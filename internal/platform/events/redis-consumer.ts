@@ -10,9 +10,9 @@ import type { Claim, Held, LeaseKeeper } from "./lease-keeper.ts";
 import { fieldsOf, keys, type RawEntry, recordValues, toRecord } from "./redis-keys.ts";
 import {
   commitScript,
-  FENCED,
-  FULL,
-  MOVED,
+  fencedReply,
+  fullReply,
+  movedReply,
   newestScript,
   parkScript,
   positionScript,
@@ -22,19 +22,19 @@ import {
 import { createStreamReader, type Cursor } from "./stream-reader.ts";
 
 /** Keys of a partition that are handled at the same time. */
-const KEYS_AT_ONCE_MAX = 16;
+const keysAtOnceMax = 16;
 /** A long batch moves the position so often. */
-const COMMIT_EVERY_MS = 500;
+const commitEveryMs = 500;
 /** Pause before another attempt, doubled with each further one. */
-const RETRY_MS_MIN = 50;
-const RETRY_MS_MAX = 2000;
+const retryMsMin = 50;
+const retryMsMax = 2000;
 /** Dead letters of a group and partition; beyond, the consumer waits for them to be redriven. */
-const PARKED_MAX = 10_000;
-const PARKED_PAGE = 100;
+const parkedMax = 10_000;
+const parkedPage = 100;
 /** The server's reason for a dead letter is cut to this. */
-const REASON_CHARS_MAX = 1000;
+const reasonCharsMax = 1000;
 /** How much of a partition the exact read after a removal takes. */
-const EXACT_READ_MAX = 256;
+const exactReadMax = 256;
 
 /** What consumers need of their bus. */
 export interface ConsumerDeps {
@@ -63,7 +63,7 @@ class StoppedError extends Error {
 
 /** The answer of a script that checks the fence; throws when it was outdated. */
 function fenced(answer: number): number {
-  if (answer === FENCED || answer === MOVED) throw new StoppedError();
+  if (answer === fencedReply || answer === movedReply) throw new StoppedError();
   return answer;
 }
 
@@ -131,14 +131,14 @@ export function createGroupConsumer(subscription: Subscription, deps: ConsumerDe
 
     const park = async (item: Item, reason: string, attempts: number): Promise<void> => {
       const { record } = item;
-      const text = reason.slice(0, REASON_CHARS_MAX);
-      const args = [held.number, generation, PARKED_MAX, item.ordinal, record.subject, text, attempts];
+      const text = reason.slice(0, reasonCharsMax);
+      const args = [held.number, generation, parkedMax, item.ordinal, record.subject, text, attempts];
       const answer = await insist(() =>
         parkScript.run(client, [leaseKey, groupKey, parkedKey, parkedKeysKey], [...args, ...recordValues(record)]),
       );
-      if (fenced(answer) === FULL) {
+      if (fenced(answer) === fullReply) {
         log.error("the store of dead letters is full: the consumer waits for a redrive", { partition });
-        await clock.sleep(RETRY_MS_MAX, held.signal);
+        await clock.sleep(retryMsMax, held.signal);
         throw new StoppedError(); // Begins again where the position stands, and with what is to be redriven.
       }
       waiting.set(record.subject, (waiting.get(record.subject) ?? 0) + 1);
@@ -173,7 +173,7 @@ export function createGroupConsumer(subscription: Subscription, deps: ConsumerDe
       };
       for (let from = "-"; subjects.size > 0;) {
         const after = from;
-        const page = await insist(() => client.xrangeBuffer(parkedKey, after, "+", "COUNT", PARKED_PAGE));
+        const page = await insist(() => client.xrangeBuffer(parkedKey, after, "+", "COUNT", parkedPage));
         for (const entry of page) {
           const entryId = entry[0].toString();
           from = `(${entryId}`;
@@ -183,7 +183,7 @@ export function createGroupConsumer(subscription: Subscription, deps: ConsumerDe
           if (failure !== undefined) subjects.delete(record.subject);
           await done(entryId, record.subject, failure === undefined ? "" : JSON.stringify(failure));
         }
-        if (page.length < PARKED_PAGE) break;
+        if (page.length < parkedPage) break;
       }
     };
 
@@ -217,7 +217,7 @@ export function createGroupConsumer(subscription: Subscription, deps: ConsumerDe
         }
         // Removed since the last batch: before the entries were read (lost) or after (not). A read in one step tells.
         const [removed, entries] = await insist(() =>
-          readScript.run(client, [keys.stream(topic, partition), keys.topic(topic)], [partition, id, EXACT_READ_MAX]),
+          readScript.run(client, [keys.stream(topic, partition), keys.topic(topic)], [partition, id, exactReadMax]),
         );
         const missed = removed - ordinal;
         if (missed > 0) {
@@ -404,13 +404,13 @@ async function handleInOrder(
   const done = new AbortController();
   const meanwhile = async (): Promise<void> => {
     while (!done.signal.aborted) {
-      await how.clock.sleep(COMMIT_EVERY_MS, done.signal).catch(() => undefined); // Ends the loop.
+      await how.clock.sleep(commitEveryMs, done.signal).catch(() => undefined); // Ends the loop.
       if (!done.signal.aborted) await tell();
     }
   };
   const telling = meanwhile();
   const outcomes = await Promise.allSettled(
-    Array.from({ length: Math.min(KEYS_AT_ONCE_MAX, chains.size) }, () =>
+    Array.from({ length: Math.min(keysAtOnceMax, chains.size) }, () =>
       worker().catch((error: unknown) => {
         hasFailed = true;
         throw error;
@@ -482,7 +482,7 @@ async function pause(
   failed: number,
   signal: AbortSignal,
 ): Promise<void> {
-  const ms = Math.min(RETRY_MS_MIN * 2 ** Math.min(failed, 10), RETRY_MS_MAX);
+  const ms = Math.min(retryMsMin * 2 ** Math.min(failed, 10), retryMsMax);
   await clock.sleep(ms * (0.5 + random.fraction() / 2), signal);
 }
 

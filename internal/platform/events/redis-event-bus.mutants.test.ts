@@ -10,7 +10,7 @@ const mutants: readonly (Mutant & { readonly rule: string; readonly caughtBy: st
   {
     rule: "publish checks the fence",
     file: inThisFolder("redis-scripts.ts"),
-    from: `if ARGV[1] ~= '' and \${isFenced("KEYS[1]", "ARGV[1]")} then return \${FENCED} end`,
+    from: `if ARGV[1] ~= '' and \${isFenced("KEYS[1]", "ARGV[1]")} then return \${fencedReply} end`,
     to: "",
     caughtBy: "a relay that was paused and wakes can publish nothing more",
   },

@@ -22,7 +22,7 @@ import { type Claim, createLeaseKeeper } from "./lease-keeper.ts";
 import { type ConsumerDeps, createGroupConsumer, createInstanceConsumer } from "./redis-consumer.ts";
 import { fieldsOf, keys, partitionOf, type RawEntry, recordValues, toRecord } from "./redis-keys.ts";
 import {
-  FENCED,
+  fencedReply,
   newestScript,
   openScript,
   publishScript,
@@ -34,25 +34,25 @@ import { createStreamReader } from "./stream-reader.ts";
 import { createRecord, type Topic, topicOf } from "./topics.ts";
 
 /** Records and bytes that one script call stores. */
-const PUBLISH_RECORDS_MAX = 512;
-const PUBLISH_BYTES_MAX = 4 << 20;
+const publishRecordsMax = 512;
+const publishBytesMax = 4 << 20;
 /** Bytes of a topic's records in the server's memory, unless set otherwise. */
-const TOPIC_BYTES_MAX_DEFAULT = 512 << 20;
-const HEARTBEAT_MS = 500;
+const topicBytesMaxDefault = 512 << 20;
+const heartbeatMs = 500;
 /** A heartbeat says something for seconds; a week of them would be 1.2 million records. */
-const HEARTBEAT_RETENTION_MS = 60_000;
-const TRIM_EVERY_MS = 2000;
-const SAMPLE_EVERY_MS = 5000;
+const heartbeatRetentionMs = 60_000;
+const trimEveryMs = 2000;
+const sampleEveryMs = 5000;
 /** A consumer that reads from the bus to itself, such as the heartbeat's. */
-const OWN_SERVICE = "platform";
+const ownService = "platform";
 /** A connection with blocking reads that hears nothing for so long is cut. Reads block for much less. */
-const READER_SILENCE_MS_MAX = 3000;
+const readerSilenceMsMax = 3000;
 /** Calls under way may take so long when the bus closes. */
-const CLOSE_GRACE_MS = 1000;
+const closeGraceMs = 1000;
 /** Either part of a stream's id. */
-const STREAM_ID_PART_MAX = 2n ** 64n - 1n;
+const streamIdPartMax = 2n ** 64n - 1n;
 /** Records that a tail reads ahead of its caller. */
-const TAIL_RECORDS_MAX = 1024;
+const tailRecordsMax = 1024;
 
 /** What a bus on Redis Streams is made of. */
 export interface RedisEventBusOptions {
@@ -85,13 +85,13 @@ export function createRedisEventBus(options: RedisEventBusOptions): EventBus & C
   const openReader: ConsumerDeps["openReader"] = (name) =>
     connect(
       { ...redisOptions, name: `events ${options.instance} ${name}`.replaceAll(" ", "-") },
-      { enableAutoPipelining: false, socketTimeout: READER_SILENCE_MS_MAX },
+      { enableAutoPipelining: false, socketTimeout: readerSilenceMsMax },
     );
   const keeper = createLeaseKeeper({ client, holder, clock, random, log });
-  const topicBytesMax = options.topicBytesMax ?? TOPIC_BYTES_MAX_DEFAULT;
+  const topicBytesMax = options.topicBytesMax ?? topicBytesMaxDefault;
   const heartbeatTopic = topicOf(HeartbeatSchema);
   const topics = new Map(options.topics.map((topic) => [topic.name, topic]));
-  topics.set(heartbeatTopic, { name: heartbeatTopic, retentionMs: HEARTBEAT_RETENTION_MS });
+  topics.set(heartbeatTopic, { name: heartbeatTopic, retentionMs: heartbeatRetentionMs });
   const meters = createMeters(metrics);
   const allPartitions = Array.from({ length: partitions }, (_, partition) => partition);
   const subscribed = new Set<string>();
@@ -134,7 +134,7 @@ export function createRedisEventBus(options: RedisEventBusOptions): EventBus & C
     await open();
     for (const chunk of chunksOf(records)) {
       const { keyList, args } = publishArguments(chunk, fence, partitions);
-      if ((await publishScript.run(client, keyList, args)) === FENCED) {
+      if ((await publishScript.run(client, keyList, args)) === fencedReply) {
         throw new FencedError(`lease ${fence?.lease} has a later holder`);
       }
       meters.batches.add(1);
@@ -287,7 +287,7 @@ export function createRedisEventBus(options: RedisEventBusOptions): EventBus & C
         const { entries } = await cursor.take(stop);
         for (const entry of entries) queue.push(toRecord(topic, fieldsOf(entry)));
         arrived.resolve();
-        while (queue.length >= TAIL_RECORDS_MAX && !stop.aborted) await taken.promise;
+        while (queue.length >= tailRecordsMax && !stop.aborted) await taken.promise;
       }
     };
     stop.addEventListener(
@@ -327,7 +327,7 @@ export function createRedisEventBus(options: RedisEventBusOptions): EventBus & C
         if (error instanceof FencedError) return;
         // The server is away: the missing heartbeat says so to everybody.
       }
-      const restMs = Math.max(0, HEARTBEAT_MS - (clock.monotonic() - sentMs));
+      const restMs = Math.max(0, heartbeatMs - (clock.monotonic() - sentMs));
       await clock.sleep(restMs, signal).catch(() => undefined); // Ends the loop.
     }
   };
@@ -346,14 +346,14 @@ export function createRedisEventBus(options: RedisEventBusOptions): EventBus & C
             .catch(() => undefined),
         ),
       ); // A server that is away is trimmed when it is back.
-      await clock.sleep(TRIM_EVERY_MS, signal).catch(() => undefined); // Ends the loop.
+      await clock.sleep(trimEveryMs, signal).catch(() => undefined); // Ends the loop.
     }
   };
 
   const sampler = createLoop({
     name: "consumer sampler",
     clock,
-    everyMs: SAMPLE_EVERY_MS,
+    everyMs: sampleEveryMs,
     work: async () => {
       for (const group of subscribed) {
         const { service, topic, lag, deadLetters, lost } = await stateOf(group);
@@ -369,7 +369,7 @@ export function createRedisEventBus(options: RedisEventBusOptions): EventBus & C
     leaseholder("heartbeat", beat),
     createInstanceConsumer(
       {
-        service: OWN_SERVICE,
+        service: ownService,
         topic: heartbeatTopic,
         types: [HeartbeatSchema.typeName],
         kind: "everyInstance",
@@ -392,7 +392,7 @@ export function createRedisEventBus(options: RedisEventBusOptions): EventBus & C
     (closed ??= (async () => {
       const stopped = new AbortController();
       // A server that is stuck owes answers that nobody needs any more.
-      void clock.sleep(CLOSE_GRACE_MS, stopped.signal).then(
+      void clock.sleep(closeGraceMs, stopped.signal).then(
         () => cutOff(client),
         () => undefined,
       );
@@ -447,7 +447,7 @@ function* chunksOf(records: readonly EventRecord[]): Generator<readonly EventRec
   let chunk: EventRecord[] = [];
   let bytes = 0;
   for (const record of records) {
-    if (chunk.length === PUBLISH_RECORDS_MAX || (chunk.length > 0 && bytes + record.data.length > PUBLISH_BYTES_MAX)) {
+    if (chunk.length === publishRecordsMax || (chunk.length > 0 && bytes + record.data.length > publishBytesMax)) {
       yield chunk;
       [chunk, bytes] = [[], 0];
     }
@@ -480,7 +480,7 @@ function publishArguments(records: readonly EventRecord[], fence: Fence | undefi
 function parsePageToken(token: string): { readonly id: string; readonly key: string } | undefined {
   if (token === "") return undefined;
   const [, ms = "", sequence = "", key = ""] = /^(\d{1,20})-(\d{1,20}) (\S{1,400})$/.exec(token) ?? [];
-  if (key !== "" && BigInt(ms) <= STREAM_ID_PART_MAX && BigInt(sequence) <= STREAM_ID_PART_MAX) {
+  if (key !== "" && BigInt(ms) <= streamIdPartMax && BigInt(sequence) <= streamIdPartMax) {
     return { id: `${ms}-${sequence}`, key };
   }
   throw new MuinError({

@@ -1,12 +1,12 @@
 import { defineScript } from "../redis/script.ts";
-import { type RawEntry, RECORD_FIELDS } from "./redis-keys.ts";
+import { type RawEntry, recordFields } from "./redis-keys.ts";
 
 /** Answer of a script that found a later holder of the lease: nothing was changed. */
-export const FENCED = -1;
+export const fencedReply = -1;
 /** Answer of a script that found a newer generation of the group: nothing was changed. */
-export const MOVED = -2;
+export const movedReply = -2;
 /** Answer of `parkScript` when the store of dead letters is full: nothing was changed. */
-export const FULL = -3;
+export const fullReply = -3;
 
 const isFenced = (key: string, number: string) =>
   `tonumber(redis.call('HGET', ${key}, 'number')) ~= tonumber(${number})`;
@@ -15,7 +15,7 @@ const isMoved = (group: string, generation: string) => `redis.call('HGET', ${gro
 
 /** Names and values of an entry's fields, from `first` on in ARGV. */
 const entryFields = (first: string) =>
-  RECORD_FIELDS.map((name, index) => `'${name}', ARGV[${first}${index === 0 ? "" : ` + ${index}`}]`).join(", ");
+  recordFields.map((name, index) => `'${name}', ARGV[${first}${index === 0 ? "" : ` + ${index}`}]`).join(", ");
 
 /** Records the number of partitions on first use. Returns the recorded one. KEYS meta; ARGV partitions. */
 export const openScript = defineScript<number>({
@@ -28,20 +28,20 @@ return tonumber(redis.call('HGET', KEYS[1], 'partitions'))`,
 
 /**
  * Appends records: all of them, or none when the fence is outdated. KEYS lease, then topic and stream of each partition; ARGV
- * fence number or "", then of each partition its number, how many records, and their values. Returns 1 or FENCED.
+ * fence number or "", then of each partition its number, how many records, and their values. Returns 1 or fencedReply.
  */
 export const publishScript = defineScript<number>({
   name: "events-publish",
   keys: "any",
   lua: `
-if ARGV[1] ~= '' and ${isFenced("KEYS[1]", "ARGV[1]")} then return ${FENCED} end
+if ARGV[1] ~= '' and ${isFenced("KEYS[1]", "ARGV[1]")} then return ${fencedReply} end
 local arg = 2
 for key = 2, #KEYS, 2 do
   local partition, count = ARGV[arg], tonumber(ARGV[arg + 1])
   arg = arg + 2
   for _ = 1, count do
     redis.call('XADD', KEYS[key + 1], '*', ${entryFields("arg")})
-    arg = arg + ${RECORD_FIELDS.length}
+    arg = arg + ${recordFields.length}
   end
   redis.call('HINCRBY', KEYS[key], 'a' .. partition, count)
 end
@@ -128,14 +128,14 @@ return { tonumber(position[1]), position[2], tonumber(position[3]) }`,
 
 /**
  * Moves a group's position behind what it has handled. KEYS lease, group; ARGV fence number, partition, generation, stream id,
- * ordinal, "1" when records were removed unseen. Returns 1, FENCED or MOVED.
+ * ordinal, "1" when records were removed unseen. Returns 1, fencedReply or movedReply.
  */
 export const commitScript = defineScript<number>({
   name: "events-commit",
   keys: 2,
   lua: `
-if ${isFenced("KEYS[1]", "ARGV[1]")} then return ${FENCED} end
-if ${isMoved("KEYS[2]", "ARGV[3]")} then return ${MOVED} end
+if ${isFenced("KEYS[1]", "ARGV[1]")} then return ${fencedReply} end
+if ${isMoved("KEYS[2]", "ARGV[3]")} then return ${movedReply} end
 redis.call('HSET', KEYS[2], 'i' .. ARGV[2], ARGV[4], 'o' .. ARGV[2], ARGV[5])
 if ARGV[6] == '1' then redis.call('HSET', KEYS[2], 'l' .. ARGV[2], 1) end
 return 1`,
@@ -191,17 +191,17 @@ return removed`,
 
 /**
  * Adds a dead letter, unless this very record is among them already. KEYS lease, group, parked, parked keys; ARGV fence number,
- * generation, at most how many, ordinal, subject, reason, attempts, then the record's values. Returns 1, FENCED, MOVED or FULL.
+ * generation, at most how many, ordinal, subject, reason, attempts, then the record's values. Returns 1, fencedReply, movedReply or fullReply.
  */
 export const parkScript = defineScript<number>({
   name: "events-park",
   keys: 4,
   lua: `
-if ${isFenced("KEYS[1]", "ARGV[1]")} then return ${FENCED} end
-if ${isMoved("KEYS[2]", "ARGV[2]")} then return ${MOVED} end
+if ${isFenced("KEYS[1]", "ARGV[1]")} then return ${fencedReply} end
+if ${isMoved("KEYS[2]", "ARGV[2]")} then return ${movedReply} end
 local last = redis.call('HGET', KEYS[4], 'o' .. ARGV[5])
 if last and tonumber(last) >= tonumber(ARGV[4]) then return 1 end
-if redis.call('XLEN', KEYS[3]) >= tonumber(ARGV[3]) then return ${FULL} end
+if redis.call('XLEN', KEYS[3]) >= tonumber(ARGV[3]) then return ${fullReply} end
 redis.call('XADD', KEYS[3], '*', 'ordinal', ARGV[4], 'reason', ARGV[6], 'attempts', ARGV[7],
   ${entryFields("8")})
 redis.call('HINCRBY', KEYS[4], 'c' .. ARGV[5], 1)
@@ -238,14 +238,14 @@ return total`,
 /**
  * Ends a dead letter's redrive. Handled: removes it, and with the last one its subject. Failed again: its subject waits for the
  * next redrive. KEYS lease, group, parked, parked keys, redriven; ARGV fence number, generation, id, subject, "" or the new failure
- * as JSON. Returns how many of the subject are left, FENCED or MOVED.
+ * as JSON. Returns how many of the subject are left, fencedReply or movedReply.
  */
 export const redrivenScript = defineScript<number>({
   name: "events-redriven",
   keys: 5,
   lua: `
-if ${isFenced("KEYS[1]", "ARGV[1]")} then return ${FENCED} end
-if ${isMoved("KEYS[2]", "ARGV[2]")} then return ${MOVED} end
+if ${isFenced("KEYS[1]", "ARGV[1]")} then return ${fencedReply} end
+if ${isMoved("KEYS[2]", "ARGV[2]")} then return ${movedReply} end
 local subject = ARGV[4]
 if ARGV[5] ~= '' then
   redis.call('HSET', KEYS[4], 'f' .. ARGV[3], ARGV[5])

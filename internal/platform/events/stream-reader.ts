@@ -6,18 +6,18 @@ import type { Logger } from "../telemetry/logger.ts";
 import { keys, type RawEntry } from "./redis-keys.ts";
 
 /** Records and bytes of one partition that are read at once; as many more are read ahead. */
-const BATCH_RECORDS_MAX = 256;
-const BATCH_BYTES_MAX = 1 << 20;
+const batchRecordsMax = 256;
+const batchBytesMax = 1 << 20;
 /** The server holds a read for so long when there is nothing new. Bounds how late a new partition or a redrive is noticed. */
-const BLOCK_MS = 200;
+const blockMs = 200;
 /**
  * Pause between reads that do not wait, while a partition's last batch has not been taken yet: that partition must be read as
  * soon as it is, and a read that waits cannot be called back (the server ends it with a precision of 100 ms).
  */
-const POLL_MS = 5;
+const pollMs = 5;
 /** Pause after a failure, doubled with each further one. */
-const BACKOFF_MS_MIN = 50;
-const BACKOFF_MS_MAX = 1000;
+const backoffMsMin = 50;
+const backoffMsMax = 1000;
 
 /** Something new in a partition: records, or a change of what the group's hash says. */
 export interface Batch {
@@ -75,7 +75,7 @@ export function createStreamReader(options: {
 
   /** Reads what is there, or waits for it. True when there was something. */
   const read = async (wanting: readonly CursorState[], isWaiting: boolean): Promise<boolean> => {
-    const count = Math.max(1, Math.min(BATCH_RECORDS_MAX, Math.floor(BATCH_BYTES_MAX / bytesPerRecord)));
+    const count = Math.max(1, Math.min(batchRecordsMax, Math.floor(batchBytesMax / bytesPerRecord)));
     const asked = wanting.map(({ seeks }) => seeks);
     const ids = wanting.map(({ afterId }) => afterId);
     const pipeline = connection.pipeline();
@@ -83,7 +83,7 @@ export function createStreamReader(options: {
       "xread",
       "COUNT",
       count,
-      ...(isWaiting ? ["BLOCK", BLOCK_MS] : []),
+      ...(isWaiting ? ["BLOCK", blockMs] : []),
       "STREAMS",
       ...wanting.map(({ key }) => key),
       ...ids,
@@ -125,11 +125,11 @@ export function createStreamReader(options: {
         const isWaiting = wanting.length === cursors.size;
         const hasFound = await read(wanting, isWaiting);
         failed = 0;
-        if (!isWaiting && !hasFound) await Promise.race([bell.promise, clock.sleep(POLL_MS)]);
+        if (!isWaiting && !hasFound) await Promise.race([bell.promise, clock.sleep(pollMs)]);
       } catch (error) {
         // A server that is away is logged by its connection; every position stands where it was.
         if (!(error instanceof MuinError)) log.error("a topic cannot be read", { topic, err: error });
-        const backoffMs = Math.min(BACKOFF_MS_MIN * 2 ** failed++, BACKOFF_MS_MAX);
+        const backoffMs = Math.min(backoffMsMin * 2 ** failed++, backoffMsMax);
         await clock.sleep(backoffMs, stopping.signal).catch(() => undefined); // Ends the loop.
       }
     }

@@ -5,8 +5,8 @@ import type { Random } from "../clock/random.ts";
 import type { EventRecord } from "./event-bus.ts";
 
 /** Kept so long where the proto says nothing. */
-const RETENTION_HOURS_DEFAULT = 168;
-const HOUR_MS = 3_600_000;
+const retentionHoursDefault = 168;
+const hourMs = 3_600_000;
 
 /** Where events travel. */
 export interface Topic {
@@ -82,8 +82,8 @@ function kindOf(schema: DescMessage): EventKind {
   const option = getOption(schema, eventOption);
   const field = schema.fields.find(({ name }) => name === option.subject);
   if (option.topic === "" || field === undefined) throw new Error(`${schema.typeName}: topic or subject is missing`);
-  const hours = option.retentionHours === 0 ? RETENTION_HOURS_DEFAULT : option.retentionHours;
-  const kind = { topic: { name: option.topic, retentionMs: hours * HOUR_MS }, subjectField: field.localName };
+  const hours = option.retentionHours === 0 ? retentionHoursDefault : option.retentionHours;
+  const kind = { topic: { name: option.topic, retentionMs: hours * hourMs }, subjectField: field.localName };
   kinds.set(schema, kind);
   return kind;
 }

@@ -9,9 +9,9 @@ import { openKeptValues, type KeptValues } from "./kept-values.ts";
 import { SetupError } from "./setup-error.ts";
 
 /** Bytes of a generated secret: 192 bits. */
-const SECRET_BYTES = 24;
+const secretBytes = 24;
 /** Where root's data lies: PostgreSQL runs as an account that cannot enter root's home. */
-const ROOT_FOLDER = "/var/lib/muin";
+const rootFolder = "/var/lib/muin";
 
 /** What a running Muin says of itself in its data folder, for whoever wants to talk to it. */
 export interface RunRecord {
@@ -68,7 +68,7 @@ export interface DataFolder extends Component {
 export function defaultDataPath(env: Readonly<Record<string, string | undefined>>): string {
   const preset = env["XDG_DATA_HOME"];
   if (preset !== undefined && preset.startsWith("/")) return join(preset, "muin"); // A relative path is invalid there.
-  if (process.getuid?.() === 0) return ROOT_FOLDER;
+  if (process.getuid?.() === 0) return rootFolder;
   return join(env["HOME"] ?? homedir(), ".local", "share", "muin");
 }
 
@@ -124,7 +124,7 @@ export function createDataFolder(options: { readonly path: string; readonly rand
       const kept = opened(secrets);
       const known = kept.get(name);
       if (known !== undefined) return known;
-      const value = Buffer.from(options.random.bytes(SECRET_BYTES)).toString("base64url");
+      const value = Buffer.from(options.random.bytes(secretBytes)).toString("base64url");
       await kept.set(name, value);
       return value;
     },

@@ -13,7 +13,7 @@ export interface DatabaseSpec {
 }
 
 /** PostgreSQL's limit on names, in bytes. */
-const NAME_PATTERN = /^[a-z][a-z0-9_]{0,62}$/;
+const namePattern = /^[a-z][a-z0-9_]{0,62}$/;
 
 /**
  * Makes the databases and roles that are missing, and sets their rights anew: a role can connect to its own database alone. To be
@@ -72,6 +72,6 @@ async function setRights(sql: Sql, spec: DatabaseSpec): Promise<void> {
 
 /** A name from a declaration as an identifier. */
 function quote(name: string): string {
-  if (!NAME_PATTERN.test(name)) throw new Error(`"${name}" is no name for PostgreSQL: ${NAME_PATTERN.source}`);
+  if (!namePattern.test(name)) throw new Error(`"${name}" is no name for PostgreSQL: ${namePattern.source}`);
   return `"${name}"`;
 }

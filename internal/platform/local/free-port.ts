@@ -3,12 +3,12 @@ import { createServer } from "node:net";
 import type { Random } from "../clock/random.ts";
 
 /** Ports are chosen from here up to where the system's own choices begin. */
-const PORT_MIN = 20_000;
+const portMin = 20_000;
 /** Where the system's choices begin unless it says otherwise. */
-const EPHEMERAL_MIN = 32_768;
+const ephemeralMinDefault = 32_768;
 /** With fewer ports than this to choose from, the system chooses. */
-const PORTS_MIN = 1000;
-const ATTEMPTS_MAX = 100;
+const portsMin = 1000;
+const portAttemptsMax = 100;
 
 /**
  * A loopback TCP port that nobody listens on now: `preferred` if it is free, else one below those that the system gives to
@@ -18,10 +18,10 @@ const ATTEMPTS_MAX = 100;
  */
 export async function freePort(random: Random, preferred?: number): Promise<number> {
   if (preferred !== undefined && (await isFree(preferred))) return preferred;
-  const ports = (await ephemeralMin()) - PORT_MIN;
-  const attemptsMax = ports >= PORTS_MIN ? ATTEMPTS_MAX : 0;
+  const ports = (await ephemeralMin()) - portMin;
+  const attemptsMax = ports >= portsMin ? portAttemptsMax : 0;
   for (let attempt = 0; attempt < attemptsMax; attempt += 1) {
-    const port = PORT_MIN + Math.floor(random.fraction() * ports);
+    const port = portMin + Math.floor(random.fraction() * ports);
     if (await isFree(port)) return port;
   }
   return listen(0);
@@ -29,7 +29,7 @@ export async function freePort(random: Random, preferred?: number): Promise<numb
 
 async function ephemeralMin(): Promise<number> {
   const range = await readFile("/proc/sys/net/ipv4/ip_local_port_range", "utf8").catch(() => ""); // Hidden in some containers.
-  return Number(/^\d+/.exec(range)?.[0] ?? EPHEMERAL_MIN);
+  return Number(/^\d+/.exec(range)?.[0] ?? ephemeralMinDefault);
 }
 
 function isFree(port: number): Promise<boolean> {

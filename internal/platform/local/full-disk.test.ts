@@ -7,13 +7,13 @@ import { eventually } from "../testing/eventually.ts";
 import { startStoresProcess } from "../testing/local-stores.ts";
 
 /** Mounts a small disk that only the process sees, and ends with it. */
-const DISK_MB = 160;
+const diskMb = 160;
 const onSmallDisk = (folder: string): readonly string[] => [
   "unshare",
   "--mount",
   "sh",
   "-c",
-  `mount -t tmpfs -o size=${DISK_MB}m,mode=755 muin "$0" && exec "$@"`,
+  `mount -t tmpfs -o size=${diskMb}m,mode=755 muin "$0" && exec "$@"`,
   folder,
 ];
 

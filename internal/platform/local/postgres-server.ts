@@ -8,29 +8,29 @@ import type { Logger } from "../telemetry/logger.ts";
 import type { DataFolder } from "./data-folder.ts";
 import { closedFolder, exists, makeFolder } from "./files.ts";
 import { freePort } from "./free-port.ts";
-import { initCluster, POSTGRES_ADMIN, POSTGRES_ENV } from "./init-cluster.ts";
+import { initCluster, postgresAdmin, postgresEnv } from "./init-cluster.ts";
 import { endLeftOvers } from "./left-overs.ts";
 import type { PostgresBinaries } from "./postgres-binaries.ts";
 import { SetupError } from "./setup-error.ts";
 import { createSupervisedProcess, type ProcessStatus } from "./supervised-process.ts";
 
-const KEY = "postgres";
+const dataKey = "postgres";
 /** Connections over all services. */
-const CONNECTIONS_MAX = 300;
+const connectionsMax = 300;
 /** Time for a fast shutdown, and again for an immediate one. */
-const STOP_MS_MAX = 3000;
+const stopMsMax = 3000;
 /** Time for a probe to connect and to answer. */
-const PROBE_S_MAX = 2;
+const probeSMax = 2;
 
 /** Settings of the cluster. On the command line, so that they hold whatever an older Muin wrote; none is secret. */
-const SETTINGS: Readonly<Record<string, string>> = {
+const serverSettings: Readonly<Record<string, string>> = {
   listen_addresses: "127.0.0.1",
   unix_socket_directories: "",
   synchronous_commit: "on",
   fsync: "on",
   full_page_writes: "on",
   password_encryption: "scram-sha-256",
-  max_connections: `${CONNECTIONS_MAX}`,
+  max_connections: `${connectionsMax}`,
   shared_buffers: "64MB",
   max_wal_size: "512MB",
   log_min_messages: "warning",
@@ -76,10 +76,10 @@ export function createPostgresServer(deps: PostgresServerDeps): PostgresServer {
       host: "127.0.0.1",
       port,
       database,
-      username: POSTGRES_ADMIN,
+      username: postgresAdmin,
       password,
       max: 1,
-      connect_timeout: PROBE_S_MAX,
+      connect_timeout: probeSMax,
       onnotice: () => undefined,
       connection: { application_name: "muin-supervisor" },
     });
@@ -88,14 +88,14 @@ export function createPostgresServer(deps: PostgresServerDeps): PostgresServer {
     prepare: async (again) => {
       if (!again) {
         // Services hold the address from the first answer on, so only a first start may move it.
-        port = await freePort(random, folder.port(KEY));
-        if (folder.port(KEY) !== port) await folder.setPort(KEY, port);
+        port = await freePort(random, folder.port(dataKey));
+        if (folder.port(dataKey) !== port) await folder.setPort(dataKey, port);
       }
-      const settings = Object.entries(SETTINGS).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
+      const settings = Object.entries(serverSettings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
       return {
         argv: [deps.binaries().postgres, "-D", data, "-p", `${port}`, ...settings],
         folder: home,
-        env: POSTGRES_ENV,
+        env: postgresEnv,
         user: deps.binaries().user,
       };
     },
@@ -109,7 +109,7 @@ export function createPostgresServer(deps: PostgresServerDeps): PostgresServer {
     },
     logFile: join(home, "server.log"),
     stopSignals: ["SIGINT", "SIGQUIT"], // Fast shutdown: ends sessions, writes a checkpoint. Immediate: recovers at the next start.
-    stopMsMax: STOP_MS_MAX,
+    stopMsMax: stopMsMax,
     clock,
     random,
     log,

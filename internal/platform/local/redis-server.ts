@@ -13,19 +13,19 @@ import type { RedisBinary } from "./redis-binary.ts";
 import { createSupervisedProcess, type ProcessStatus, type SupervisedProcess } from "./supervised-process.ts";
 
 /** Users of our own on every server: to look after it, and for replicas to follow it. Services cannot have these names. */
-const SUPERVISOR = "supervisor";
-const REPLICATION = "replication";
+const supervisorUser = "supervisor";
+const replicationUser = "replication";
 
 /** Memory of a server that keeps nothing, in bytes; beyond it what was used least recently is dropped. */
-const CACHE_BYTES_MAX = 128 * 1024 * 1024;
+const cacheBytesMax = 128 * 1024 * 1024;
 /** Time for a probe to connect and to answer. */
-const PROBE_MS_MAX = 2000;
+const probeMsMax = 2000;
 /**
  * Time for a clean end, fsync included, after each of the signals. Redis forgets a signal that comes while it writes a first
  * append-only file, hence more than one.
  */
-const STOP_MS_MAX = 1000;
-const STOP_SIGNALS = ["SIGTERM", "SIGTERM", "SIGTERM", "SIGTERM"] as const;
+const stopMsMax = 1000;
+const stopSignals = ["SIGTERM", "SIGTERM", "SIGTERM", "SIGTERM"] as const;
 
 /** A Redis server of its own process. */
 export interface RedisServerSpec {
@@ -113,10 +113,10 @@ export function createRedisServer(
   const server: SupervisedProcess = createSupervisedProcess({
     name,
     prepare,
-    probe: () => ping(url(SUPERVISOR)),
+    probe: () => ping(url(supervisorUser)),
     logFile: join(home, "server.log"),
-    stopSignals: STOP_SIGNALS,
-    stopMsMax: STOP_MS_MAX,
+    stopSignals,
+    stopMsMax,
     clock,
     random,
     log,
@@ -130,7 +130,7 @@ export function createRedisServer(
     start: async () => {
       await makeFolder(join(folder.path, "redis"), 0o700);
       await makeFolder(home, 0o700);
-      const users = [SUPERVISOR, REPLICATION, ...spec.users.map((user) => user.name)];
+      const users = [supervisorUser, replicationUser, ...spec.users.map((user) => user.name)];
       const secrets = await Promise.all(users.map((user) => folder.secret(secretName(spec.name, user))));
       for (const [index, user] of users.entries()) passwords.set(user, secrets[index] ?? "");
       await endLeftOvers({
@@ -154,7 +154,7 @@ interface Replication {
 async function follow(primary: RedisServer | undefined, folder: DataFolder): Promise<Replication> {
   if (primary === undefined) throw new Error("a replica needs its primary");
   const primaryName = primary.name.replace(/^redis /, "");
-  return { port: primary.port(), password: await folder.secret(secretName(primaryName, REPLICATION)) };
+  return { port: primary.port(), password: await folder.secret(secretName(primaryName, replicationUser)) };
 }
 
 function secretName(server: string, user: string): string {
@@ -171,8 +171,8 @@ function aclFile(spec: RedisServerSpec, passwords: ReadonlyMap<string, string>):
   };
   return `${[
     "user default reset off",
-    line(SUPERVISOR, ["on", "-@all", "+ping", "+info", "+hello", "+client"]),
-    line(REPLICATION, ["on", "-@all", "+psync", "+replconf", "+ping"]),
+    line(supervisorUser, ["on", "-@all", "+ping", "+info", "+hello", "+client"]),
+    line(replicationUser, ["on", "-@all", "+psync", "+replconf", "+ping"]),
     ...spec.users.map((user) => line(user.name, user.rules)),
   ].join("\n")}\n`;
 }
@@ -181,13 +181,13 @@ function configFile(spec: RedisServerSpec, home: string, port: number, replicati
   const keep = spec.durable
     ? // A replica gets everything from its primary when it starts; a file of its own would only be thrown away.
       [`appendonly ${replication === undefined ? "yes" : "no"}`, "appendfsync always"]
-    : ["appendonly no", `maxmemory ${CACHE_BYTES_MAX}`, "maxmemory-policy allkeys-lru"];
+    : ["appendonly no", `maxmemory ${cacheBytesMax}`, "maxmemory-policy allkeys-lru"];
   const following =
     replication === undefined
       ? []
       : [
           `replicaof 127.0.0.1 ${replication.port}`,
-          `masteruser ${REPLICATION}`,
+          `masteruser ${replicationUser}`,
           `masterauth ${replication.password}`,
           "replica-read-only yes",
         ];
@@ -217,8 +217,8 @@ function quote(value: string): string {
 async function ping(url: string): Promise<void> {
   const client = new Redis(url, {
     lazyConnect: true,
-    connectTimeout: PROBE_MS_MAX,
-    commandTimeout: PROBE_MS_MAX,
+    connectTimeout: probeMsMax,
+    commandTimeout: probeMsMax,
     maxRetriesPerRequest: 0,
     retryStrategy: () => null,
   });

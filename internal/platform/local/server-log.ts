@@ -2,9 +2,9 @@ import { copyFile, open, stat, truncate, type FileHandle } from "node:fs/promise
 import { isMissing } from "./files.ts";
 
 /** A server's log, and the one older part that is kept of it, are at most this long each. */
-const LOG_BYTES_MAX = 4 * 1024 * 1024;
+const logBytesMax = 4 * 1024 * 1024;
 /** How much of a log's end is read to say why a server ended. */
-const TAIL_BYTES_MAX = 4096;
+const tailBytesMax = 4096;
 
 /** Opens a server's log for appending. The server itself writes it, so that it needs nobody to go on logging. */
 export function openServerLog(path: string): Promise<FileHandle> {
@@ -16,7 +16,7 @@ export function openServerLog(path: string): Promise<FileHandle> {
  * appending; lines written in the instant between may be lost.
  */
 export async function boundServerLog(path: string): Promise<void> {
-  if ((await logLength(path)) <= LOG_BYTES_MAX) return;
+  if ((await logLength(path)) <= logBytesMax) return;
   await copyFile(path, `${path}.1`);
   await truncate(path, 0);
 }
@@ -34,7 +34,7 @@ export async function logLength(path: string): Promise<number> {
 /** The last lines written after the byte `from`, at most `lines` of them. */
 export async function logTail(path: string, from: number, lines: number): Promise<string> {
   const length = await logLength(path);
-  const start = Math.max(length < from ? 0 : from, length - TAIL_BYTES_MAX);
+  const start = Math.max(length < from ? 0 : from, length - tailBytesMax);
   const text = await Bun.file(path).slice(start, length).text();
   return text
     .split("\n")

@@ -6,22 +6,22 @@ import { boundServerLog, logLength, logTail, openServerLog } from "./server-log.
 import type { SystemUser } from "./system-user.ts";
 
 /** First pause before a server that ended is started again; it doubles up to the second figure. */
-const BACKOFF_MS_MIN = 100;
-const BACKOFF_MS_MAX = 5000;
+const backoffMsMin = 100;
+const backoffMsMax = 5000;
 /** A server that answered for so long has recovered: its next end starts the pauses anew. */
-const HEALTHY_MS_MIN = 10_000;
+const healthyMsMin = 10_000;
 /** A server that never answered is started so often before the start is given up. */
-const FIRST_STARTS_MAX = 5;
+const firstStartsMax = 5;
 /** Time for the first answer in one start. Loading of a large data set counts. */
-const FIRST_ANSWER_MS_MAX = 120_000;
+const firstAnswerMsMax = 120_000;
 /** Pause between two questions whether it answers. */
-const PROBE_MS = 25;
+const probeMs = 25;
 /** Time for one answer. */
-const PROBE_MS_MAX = 15_000;
+const probeMsMax = 15_000;
 /** How often the length of the log is looked at. */
-const LOG_CHECK_MS = 30_000;
+const logCheckMs = 30_000;
 /** Lines of the log that say why a server ended. */
-const REASON_LINES = 4;
+const reasonLines = 4;
 
 /** What to run, and how. */
 export interface ProcessPlan {
@@ -119,7 +119,7 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
       child = undefined;
     }
     const how = current.signalCode === null ? `exit code ${current.exitCode}` : `signal ${current.signalCode}`;
-    const tail = await logTail(options.logFile, logStart, REASON_LINES);
+    const tail = await logTail(options.logFile, logStart, reasonLines);
     return {
       reason: tail === "" ? how : `${how}: ${tail}`,
       healthyMs: readyAt === undefined ? 0 : clock.monotonic() - readyAt,
@@ -128,7 +128,7 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
 
   /** False when the process ended before it answered. Ends one that does not answer in its first start. */
   const untilAnswer = async (current: Bun.Subprocess, again: boolean): Promise<boolean> => {
-    const endAt = clock.monotonic() + FIRST_ANSWER_MS_MAX;
+    const endAt = clock.monotonic() + firstAnswerMsMax;
     while (!hasEnded(current) && !stopping.signal.aborted) {
       try {
         await probeOnce(current);
@@ -140,7 +140,7 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
           return false;
         }
       }
-      await Promise.race([clock.sleep(PROBE_MS), current.exited]);
+      await Promise.race([clock.sleep(probeMs), current.exited]);
     }
     return false;
   };
@@ -152,7 +152,7 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
       await Promise.race([
         options.probe(),
         current.exited.then(noAnswer),
-        clock.sleep(PROBE_MS_MAX, patience.signal).then(noAnswer),
+        clock.sleep(probeMsMax, patience.signal).then(noAnswer),
       ]);
     } finally {
       patience.abort();
@@ -161,7 +161,7 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
 
   const keepRunning = async (onReady: () => void, onGivenUp: (error: Error) => void): Promise<void> => {
     let answeredOnce = false;
-    let pauseMs = BACKOFF_MS_MIN;
+    let pauseMs = backoffMsMin;
     for (let starts = 1; !stopping.signal.aborted; starts += 1) {
       let healthyMs = 0;
       try {
@@ -175,7 +175,7 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
         lastError = error instanceof Error ? error.message : String(error);
       }
       if (stopping.signal.aborted) break;
-      if (!answeredOnce && starts >= FIRST_STARTS_MAX) {
+      if (!answeredOnce && starts >= firstStartsMax) {
         onGivenUp(new Error(`${name} does not start: ${lastError}`));
         break;
       }
@@ -183,10 +183,10 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
         restarts += 1;
         state = "restarting";
       }
-      if (healthyMs >= HEALTHY_MS_MIN) pauseMs = BACKOFF_MS_MIN;
+      if (healthyMs >= healthyMsMin) pauseMs = backoffMsMin;
       const jittered = pauseMs * (0.5 + random.fraction() / 2);
       log.warn(`${name} ended and is started again`, { reason: lastError, restarts, pauseMs: Math.round(jittered) });
-      pauseMs = Math.min(pauseMs * 2, BACKOFF_MS_MAX);
+      pauseMs = Math.min(pauseMs * 2, backoffMsMax);
       await clock.sleep(jittered, stopping.signal).catch(() => undefined); // Rejects only when we stop, which the loop sees.
     }
     state = "stopped";
@@ -197,7 +197,7 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
       await boundServerLog(options.logFile).catch((error: unknown) => {
         log.warn(`the log of ${name} could not be shortened`, { err: error });
       });
-      await clock.sleep(LOG_CHECK_MS, stopping.signal).catch(() => undefined); // As above.
+      await clock.sleep(logCheckMs, stopping.signal).catch(() => undefined); // As above.
     }
   };
 

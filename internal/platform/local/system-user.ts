@@ -8,7 +8,7 @@ export interface SystemUser {
 }
 
 /** Name of the account that PostgreSQL runs as when we are root, which PostgreSQL itself refuses to be. */
-const POSTGRES_USER = "postgres";
+const postgresUserName = "postgres";
 
 /**
  * The account that PostgreSQL must run as: `undefined` for a normal user (it runs as that user), the system account
@@ -16,17 +16,17 @@ const POSTGRES_USER = "postgres";
  */
 export function postgresUser(): SystemUser | undefined {
   if (process.getuid?.() !== 0) return undefined;
-  const known = lookUp(POSTGRES_USER);
+  const known = lookUp(postgresUserName);
   if (known !== undefined) return known;
   const made = Bun.spawnSync(
-    ["useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", POSTGRES_USER],
+    ["useradd", "--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", postgresUserName],
     { stdout: "ignore", stderr: "pipe", env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" } },
   );
-  const user = lookUp(POSTGRES_USER);
+  const user = lookUp(postgresUserName);
   if (user !== undefined) return user;
   throw new SetupError(
-    `PostgreSQL does not run as root, and the system user "${POSTGRES_USER}" could not be made: ` +
-      `${made.stderr.toString().trim()}. Make it (useradd --system ${POSTGRES_USER}) or start as a normal user.`,
+    `PostgreSQL does not run as root, and the system user "${postgresUserName}" could not be made: ` +
+      `${made.stderr.toString().trim()}. Make it (useradd --system ${postgresUserName}) or start as a normal user.`,
   );
 }
 

@@ -1,12 +1,12 @@
 import { storeUnavailable } from "../errors/store-error.ts";
 
 /** SQLSTATE classes that say something about the server and nothing about the statement: connection, resources, system. */
-const SERVER_CLASSES = new Set(["08", "53", "58"]);
+const serverClasses = new Set(["08", "53", "58"]);
 /**
  * Single SQLSTATEs of the same sort: statement timeout, shutdown (three), lock timeout, idle transaction ended, read-only after
  * a failover, refused credentials (two), missing database.
  */
-const SERVER_STATES = new Set([
+const serverStates = new Set([
   "57014",
   "57P01",
   "57P02",
@@ -18,7 +18,7 @@ const SERVER_STATES = new Set([
   "28P01",
   "3D000",
 ]);
-const NETWORK_CODE = /^(E[A-Z]+|CONNECT_TIMEOUT|CONNECTION_(CLOSED|DESTROYED|ENDED|CONNECT_TIMEOUT))$/;
+const networkCode = /^(E[A-Z]+|CONNECT_TIMEOUT|CONNECTION_(CLOSED|DESTROYED|ENDED|CONNECT_TIMEOUT))$/;
 
 /**
  * Turns a failure of the server or of the way to it into `STORE_UNAVAILABLE`. Anything else, such as a broken constraint,
@@ -27,8 +27,8 @@ const NETWORK_CODE = /^(E[A-Z]+|CONNECT_TIMEOUT|CONNECTION_(CLOSED|DESTROYED|END
 export function mapPostgresError(error: unknown): unknown {
   const code = sqlState(error);
   if (code === undefined) return error;
-  const isServers = SERVER_CLASSES.has(code.slice(0, 2)) && code.length === 5;
-  return isServers || SERVER_STATES.has(code) || NETWORK_CODE.test(code) ? storeUnavailable(error) : error;
+  const isServers = serverClasses.has(code.slice(0, 2)) && code.length === 5;
+  return isServers || serverStates.has(code) || networkCode.test(code) ? storeUnavailable(error) : error;
 }
 
 /** The SQLSTATE, or the driver's code of a network failure. */

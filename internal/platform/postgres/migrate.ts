@@ -7,8 +7,8 @@ import platform0001 from "./migrations/0001_events.sql" with { type: "text" };
 import { driverOptions } from "./open-database.ts";
 
 /** One migrator at a time in a database; "muin" in ASCII. */
-const LOCK_KEY = 0x6d75696e;
-const NAME = /^\d{4}_[a-z0-9_]+$/;
+const lockKey = 0x6d75696e;
+const migrationName = /^\d{4}_[a-z0-9_]+$/;
 
 /** Tables that the platform keeps in each service's database, schema `platform`. Applied by `migrate` before the service's own. */
 const platformMigrations: readonly Migration[] = [{ name: "0001_events", sql: platform0001 }];
@@ -44,7 +44,7 @@ export interface MigrateOptions {
 export async function migrate(options: MigrateOptions): Promise<void> {
   const sql = postgres(options.url, { ...driverOptions("muin migrate", systemRandom), max: 1 });
   try {
-    await sql`select pg_advisory_lock(${LOCK_KEY})`;
+    await sql`select pg_advisory_lock(${lockKey})`;
     await sql`create schema if not exists platform`;
     await sql`create table if not exists platform.migrations (
       series text not null, name text not null, checksum text not null,
@@ -90,7 +90,7 @@ async function apply(sql: Sql, series: string, migrations: readonly Migration[],
 function checkNumbers(migrations: readonly Migration[]): void {
   for (const [index, { name }] of migrations.entries()) {
     const expected = String(index + 1).padStart(4, "0");
-    if (!NAME.test(name) || !name.startsWith(`${expected}_`)) {
+    if (!migrationName.test(name) || !name.startsWith(`${expected}_`)) {
       throw new MigrationError(`migration ${name} stands where one named ${expected}_words is expected`);
     }
   }

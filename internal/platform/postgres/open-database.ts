@@ -7,30 +7,30 @@ import type { Database, ReadOnlyDatabase, Transaction } from "./database.ts";
 import { mapPostgresError, sqlState } from "./map-error.ts";
 
 /** Until a connection is there. */
-const CONNECT_TIMEOUT_MS = 5000;
+const connectTimeoutMs = 5000;
 /** The server ends a statement after this. */
-const STATEMENT_TIMEOUT_MS = 5000;
+const statementTimeoutMs = 5000;
 /** The server gives up waiting for a lock after this. */
-const LOCK_TIMEOUT_MS = 3000;
+const lockTimeoutMs = 3000;
 /** The server ends a transaction in which nothing happens for this long. */
-const IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000;
+const idleInTransactionTimeoutMs = 10_000;
 /** A server that is frozen ends nothing: after this the caller gets its answer without it. */
-const QUERY_DEADLINE_MS = STATEMENT_TIMEOUT_MS + 1000;
+const queryDeadlineMs = statementTimeoutMs + 1000;
 /** The same for a transaction as a whole. */
-const TRANSACTION_DEADLINE_MS = 20_000;
+const transactionDeadlineMs = 20_000;
 /** Statements and transactions that may be under way or waiting, per connection of the pool. */
-const PENDING_PER_CONNECTION_MAX = 64;
+const pendingPerConnectionMax = 64;
 /** Attempts at a transaction that the server broke off in favour of another. */
-const TRANSACTION_ATTEMPTS_MAX = 5;
-const TRANSACTION_BACKOFF_MS = 10;
+const transactionAttemptsMax = 5;
+const transactionBackoffMs = 10;
 /** Pause between attempts to connect. */
-const RECONNECT_MS_MIN = 50;
-const RECONNECT_MS_MAX = 1000;
+const reconnectMsMin = 50;
+const reconnectMsMax = 1000;
 /** Connections get so long to finish when the pool closes. */
-const CLOSE_TIMEOUT_MS = 5000;
-const PROBE_TIMEOUT_MS = 900;
+const closeTimeoutMs = 5000;
+const probeTimeoutMs = 900;
 /** serialization_failure and deadlock_detected: the transaction had no effect and may be tried again. */
-const RETRIED_STATES = new Set(["40001", "40P01"]);
+const retriedStates = new Set(["40001", "40P01"]);
 
 /** How to open a database. */
 export interface OpenDatabaseOptions {
@@ -69,7 +69,7 @@ export function openDatabase(options: OpenDatabaseOptions): OpenDatabase {
     const done = admit();
     const settled = raw.begin(work).finally(done);
     try {
-      return (await within(TRANSACTION_DEADLINE_MS, settled)) as T;
+      return (await within(transactionDeadlineMs, settled)) as T;
     } catch (error) {
       throw mapPostgresError(error);
     }
@@ -84,8 +84,8 @@ export function openDatabase(options: OpenDatabaseOptions): OpenDatabase {
         try {
           return await attempt(work);
         } catch (error) {
-          if (attempts >= TRANSACTION_ATTEMPTS_MAX || !RETRIED_STATES.has(sqlState(error) ?? "")) throw error;
-          await clock.sleep(TRANSACTION_BACKOFF_MS * 2 ** attempts * (0.5 + random.fraction()));
+          if (attempts >= transactionAttemptsMax || !retriedStates.has(sqlState(error) ?? "")) throw error;
+          await clock.sleep(transactionBackoffMs * 2 ** attempts * (0.5 + random.fraction()));
         }
       }
     },
@@ -100,15 +100,15 @@ export function openReadOnlyDatabase(options: OpenDatabaseOptions): OpenReadOnly
 
 function openPool(options: OpenDatabaseOptions, readOnly: boolean) {
   const poolMax = options.poolMax ?? 10;
-  const pendingMax = poolMax * PENDING_PER_CONNECTION_MAX;
+  const pendingMax = poolMax * pendingPerConnectionMax;
   const raw = postgres(options.url, {
     ...driverOptions(options.applicationName, options.random ?? systemRandom),
     max: poolMax,
     connection: {
       application_name: options.applicationName,
-      statement_timeout: STATEMENT_TIMEOUT_MS,
-      lock_timeout: LOCK_TIMEOUT_MS,
-      idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
+      statement_timeout: statementTimeoutMs,
+      lock_timeout: lockTimeoutMs,
+      idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,
       ...(readOnly ? { default_transaction_read_only: true } : {}),
     },
   });
@@ -124,11 +124,11 @@ function openPool(options: OpenDatabaseOptions, readOnly: boolean) {
   const component: Component = {
     name: `postgres ${options.applicationName}`,
     start: () => Promise.resolve(),
-    stop: () => (stopped ??= raw.end({ timeout: CLOSE_TIMEOUT_MS / 1000 })),
+    stop: () => (stopped ??= raw.end({ timeout: closeTimeoutMs / 1000 })),
   };
   const probe = async (): Promise<string | undefined> => {
     try {
-      await within(PROBE_TIMEOUT_MS, raw`select 1`);
+      await within(probeTimeoutMs, raw`select 1`);
       return undefined;
     } catch (error) {
       return describe(error);
@@ -143,10 +143,10 @@ export function driverOptions(
   random: Random,
 ): Options<Record<string, PostgresType>> & { readonly backoff: (retries: number) => number } {
   return {
-    connect_timeout: CONNECT_TIMEOUT_MS / 1000,
+    connect_timeout: connectTimeoutMs / 1000,
     connection: { application_name: applicationName },
     backoff: (retries) =>
-      (Math.min(RECONNECT_MS_MIN * 2 ** retries, RECONNECT_MS_MAX) * (0.5 + random.fraction() / 2)) / 1000,
+      (Math.min(reconnectMsMin * 2 ** retries, reconnectMsMax) * (0.5 + random.fraction() / 2)) / 1000,
     onnotice: () => undefined,
   };
 }
@@ -178,7 +178,7 @@ function guard(raw: Sql, admit: () => () => void): Sql {
       }
       const timer = setTimeout(
         () => reject(storeUnavailable(new Error("the server did not answer in time"))),
-        QUERY_DEADLINE_MS,
+        queryDeadlineMs,
       );
       const finish = (): void => {
         clearTimeout(timer);
@@ -221,7 +221,7 @@ async function within<T>(ms: number, work: PromiseLike<T>): Promise<T> {
 }
 
 /** What an operator is told of a failed probe. */
-const PROBE_WORDS: ReadonlyMap<string | undefined, string> = new Map([
+const probeWords: ReadonlyMap<string | undefined, string> = new Map([
   ["ECONNREFUSED", "refuses connections"],
   ["28P01", "refuses the credentials"],
   ["28000", "refuses the credentials"],
@@ -232,5 +232,5 @@ const PROBE_WORDS: ReadonlyMap<string | undefined, string> = new Map([
 ]);
 
 function describe(error: unknown): string {
-  return PROBE_WORDS.get(sqlState(error)) ?? "does not answer";
+  return probeWords.get(sqlState(error)) ?? "does not answer";
 }

@@ -2,9 +2,10 @@ import { MuinError } from "../errors/muin-error.ts";
 import { storeUnavailable } from "../errors/store-error.ts";
 
 /** What ioredis says when the connection is not there, was cut, or stayed silent. */
-const CONNECTION = /^(Stream isn't writeable|Connection is closed|Command timed out|Socket timeout|Socket closed)/;
+const connectionErrors =
+  /^(Stream isn't writeable|Connection is closed|Command timed out|Socket timeout|Socket closed)/;
 /** Replies of a server that cannot work at the moment, whatever was asked. */
-const SERVER = /^(LOADING|READONLY|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS|WRONGPASS|NOAUTH) /;
+const serverErrors = /^(LOADING|READONLY|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY|NOREPLICAS|WRONGPASS|NOAUTH) /;
 
 /**
  * Turns a failure of the server or of the way to it into `STORE_UNAVAILABLE`, and a full memory into
@@ -26,6 +27,6 @@ export function mapRedisError(error: unknown): unknown {
     "syscall" in error ||
     error.name === "MaxRetriesPerRequestError" ||
     error.name === "AbortError" ||
-    CONNECTION.test(error.message);
-  return ofConnection || SERVER.test(error.message) ? storeUnavailable(error) : error;
+    connectionErrors.test(error.message);
+  return ofConnection || serverErrors.test(error.message) ? storeUnavailable(error) : error;
 }

@@ -8,18 +8,18 @@ import { mapRedisError } from "./map-error.ts";
 import type { RedisReader, RedisStore } from "./redis-store.ts";
 
 /** Until a connection is there. */
-const CONNECT_TIMEOUT_MS = 2000;
+const connectTimeoutMs = 2000;
 /**
  * A server that owes an answer and sends nothing for so long is cut off, and the commands under way fail with an unknown
  * outcome. A timeout per command would leave the connection open with the outcome just as unknown.
  */
-const SILENCE_MS_MAX = 4000;
+const silenceMsMax = 4000;
 /** The same for connections with blocking commands, which must block for less. */
-const BLOCKING_SILENCE_MS_MAX = 10_000;
+const blockingSilenceMsMax = 10_000;
 /** Pause between attempts to connect. */
-const RECONNECT_MS_MIN = 50;
-const RECONNECT_MS_MAX = 1000;
-const PROBE_TIMEOUT_MS = 900;
+const reconnectMsMin = 50;
+const reconnectMsMax = 1000;
+const probeTimeoutMs = 900;
 
 /** How to open a Redis server. */
 export interface OpenRedisOptions {
@@ -52,7 +52,7 @@ export function openRedis(options: OpenRedisOptions): OpenRedis {
     ...lifecycle(options, client),
     client,
     dedicated: () =>
-      connect(options, { lazyConnect: false, enableAutoPipelining: false, socketTimeout: BLOCKING_SILENCE_MS_MAX }),
+      connect(options, { lazyConnect: false, enableAutoPipelining: false, socketTimeout: blockingSilenceMsMax }),
   };
 }
 
@@ -75,10 +75,10 @@ export function connect(options: OpenRedisOptions, overrides: RedisOptions): Red
     enableAutoPipelining: true,
     // Scripts are batches already. In an automatic pipeline each would wait for the reply to the one before.
     autoPipeliningIgnoredCommands: ["eval", "evalsha", "ping"],
-    connectTimeout: CONNECT_TIMEOUT_MS,
-    socketTimeout: SILENCE_MS_MAX,
+    connectTimeout: connectTimeoutMs,
+    socketTimeout: silenceMsMax,
     retryStrategy: (attempts) =>
-      Math.min(RECONNECT_MS_MIN * 2 ** Math.min(attempts - 1, 10), RECONNECT_MS_MAX) * (0.5 + random.fraction() / 2),
+      Math.min(reconnectMsMin * 2 ** Math.min(attempts - 1, 10), reconnectMsMax) * (0.5 + random.fraction() / 2),
     disableClientInfo: true,
     ...overrides,
     // With protocol 3 some replies change their shape.
@@ -142,7 +142,7 @@ function lifecycle(
     },
     probe: async () => {
       const stop = new AbortController();
-      const late = clock.sleep(PROBE_TIMEOUT_MS, stop.signal).then(
+      const late = clock.sleep(probeTimeoutMs, stop.signal).then(
         () => "does not answer",
         () => "does not answer",
       );

@@ -1,5 +1,5 @@
 /** Pause between two checks: short enough that a test does not notice it. */
-const PAUSE_MS = 20;
+const pauseMs = 20;
 
 /**
  * Runs `check` again and again until it stops throwing, and returns what it returns; rejects with its last error after
@@ -17,6 +17,6 @@ export async function eventually<T>(
     } catch (error) {
       if (vain || performance.now() >= endMs) throw error;
     }
-    await Bun.sleep(PAUSE_MS);
+    await Bun.sleep(pauseMs);
   }
 }

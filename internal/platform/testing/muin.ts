@@ -11,11 +11,11 @@ import { createServerFolder, type ServerFolder } from "./server-folder.ts";
 
 const root = resolve(import.meta.dir, "../../..");
 /** Time until a started Muin is ready, on a busy machine. */
-const READY_MS_MAX = 40_000;
+const readyMsMax = 40_000;
 /** Time until a process that was told to end has ended. */
-const END_MS_MAX = 20_000;
+const endMsMax = 20_000;
 /** Of a program's standard error, an error shows so many characters. */
-const SHOWN_CHARS_MAX = 4000;
+const shownCharsMax = 4000;
 
 /** How a program ended. */
 export interface Ended {
@@ -215,7 +215,7 @@ export function runProgram(
   })();
   const gone = async (): Promise<Ended> => {
     const late = Promise.withResolvers<never>();
-    const timer = setTimeout(() => late.reject(failure("it did not end in time", stderr())), END_MS_MAX);
+    const timer = setTimeout(() => late.reject(failure("it did not end in time", stderr())), endMsMax);
     try {
       return await Promise.race([ended, late.promise]);
     } finally {
@@ -280,12 +280,12 @@ async function firstLine(program: TestProgram): Promise<string> {
       if (line !== undefined && rest.length > 0) return line;
       throw failure("Muin is not ready", program.stderr());
     },
-    { timeoutMs: READY_MS_MAX, unless: () => end !== undefined },
+    { timeoutMs: readyMsMax, unless: () => end !== undefined },
   );
 }
 
 function failure(message: string, stderr: string): Error {
-  return new Error(`${message}; its standard error ends with:\n${stderr.slice(-SHOWN_CHARS_MAX)}`);
+  return new Error(`${message}; its standard error ends with:\n${stderr.slice(-shownCharsMax)}`);
 }
 
 /** Reads a stream to its end; the function returns what has come so far. */

@@ -3,17 +3,17 @@ import { join } from "node:path";
 import postgres from "postgres";
 import { systemRandom } from "../clock/random.ts";
 import { freePort } from "../local/free-port.ts";
-import { initCluster, POSTGRES_ADMIN, POSTGRES_ENV } from "../local/init-cluster.ts";
+import { initCluster, postgresAdmin, postgresEnv } from "../local/init-cluster.ts";
 import { providePostgres, type PostgresBinaries } from "../local/postgres-binaries.ts";
 import { eventually } from "./eventually.ts";
 import { createServerFolder } from "./server-folder.ts";
 
 /** Attempts at a free port: another process can take one between asking for it and listening on it. */
-const PORT_ATTEMPTS_MAX = 5;
+const portAttemptsMax = 5;
 /** Time for a server to answer after it was started, crash recovery included, on a busy machine. */
-const READY_MS_MAX = 20_000;
+const readyMsMax = 20_000;
 
-const SETTINGS = [
+const serverSettings = [
   ["-c", "listen_addresses=127.0.0.1"],
   ["-c", "unix_socket_directories="],
   ["-c", "fsync=off"],
@@ -59,9 +59,9 @@ export async function startPostgres(): Promise<TestPostgres> {
     `postgres://${role}:${secret}@127.0.0.1:${port}/${database}`;
 
   const launch = async (): Promise<void> => {
-    const started = Bun.spawn([binaries.postgres, "-D", data, "-p", `${port}`, ...SETTINGS], {
+    const started = Bun.spawn([binaries.postgres, "-D", data, "-p", `${port}`, ...serverSettings], {
       cwd: folder.path,
-      env: POSTGRES_ENV,
+      env: postgresEnv,
       stdin: "ignore",
       stdout: Bun.file(logFile),
       stderr: Bun.file(logFile),
@@ -69,7 +69,7 @@ export async function startPostgres(): Promise<TestPostgres> {
       ...(binaries.user === undefined ? {} : { uid: binaries.user.uid, gid: binaries.user.gid }),
     });
     child = started;
-    await untilReady(url(POSTGRES_ADMIN, password, "postgres"), started);
+    await untilReady(url(postgresAdmin, password, "postgres"), started);
   };
   const end = async (signal: NodeJS.Signals): Promise<void> => {
     if (child === undefined) return;
@@ -86,7 +86,7 @@ export async function startPostgres(): Promise<TestPostgres> {
     } catch (error) {
       const log = await readFile(logFile, "utf8").catch(() => "");
       await end("SIGKILL");
-      if (attempt < PORT_ATTEMPTS_MAX && log.includes("Address already in use")) continue;
+      if (attempt < portAttemptsMax && log.includes("Address already in use")) continue;
       await folder.remove();
       throw new Error(`the test's PostgreSQL did not start:\n${log}`, { cause: error });
     }
@@ -94,7 +94,7 @@ export async function startPostgres(): Promise<TestPostgres> {
   // SIGINT is PostgreSQL's fast shutdown; SIGKILL would leave its children running for a moment.
   const stop = (): Promise<void> => (stopped ??= end("SIGINT").then(() => folder.remove()));
   return {
-    adminUrl: url(POSTGRES_ADMIN, password, "postgres"),
+    adminUrl: url(postgresAdmin, password, "postgres"),
     port,
     get pid() {
       return child?.pid ?? 0;
@@ -104,7 +104,7 @@ export async function startPostgres(): Promise<TestPostgres> {
       const database = name ?? `test_${databases}`;
       const role = `${database}_owner`;
       const secret = crypto.randomUUID();
-      const sql = postgres(url(POSTGRES_ADMIN, password, "postgres"), { max: 1, onnotice: () => undefined });
+      const sql = postgres(url(postgresAdmin, password, "postgres"), { max: 1, onnotice: () => undefined });
       try {
         await sql.unsafe(`CREATE ROLE "${role}" LOGIN PASSWORD '${secret}'`);
         await sql.unsafe(`CREATE DATABASE "${database}" OWNER "${role}"`);
@@ -165,7 +165,7 @@ async function untilReady(url: string, child: Bun.Subprocess): Promise<void> {
         await sql.end({ timeout: 1 });
       }
     },
-    { timeoutMs: READY_MS_MAX },
+    { timeoutMs: readyMsMax },
   );
   if (child.exitCode !== null || child.signalCode !== null) throw new Error("postgres ended at once");
 }

@@ -9,9 +9,9 @@ import { eventually } from "./eventually.ts";
 import { createServerFolder } from "./server-folder.ts";
 
 /** Attempts at a free port: another process can take one between asking for it and listening on it. */
-const PORT_ATTEMPTS_MAX = 5;
+const portAttemptsMax = 5;
 /** Time for a server to answer after it was started, on a busy machine. */
-const READY_MS_MAX = 20_000;
+const readyMsMax = 20_000;
 
 /** How a test wants its Redis. */
 export interface TestRedisOptions {
@@ -95,7 +95,7 @@ enable-debug-command local
         .text()
         .catch(() => "");
       await end("SIGKILL");
-      if (attempt < PORT_ATTEMPTS_MAX && log.includes("Address already in use")) continue;
+      if (attempt < portAttemptsMax && log.includes("Address already in use")) continue;
       await folder.remove();
       throw new Error(`the test's Redis did not start:\n${log}`, { cause: error });
     }
@@ -143,7 +143,7 @@ async function untilReady(url: string, child: Bun.Subprocess): Promise<void> {
         client.disconnect();
       }
     },
-    { timeoutMs: READY_MS_MAX },
+    { timeoutMs: readyMsMax },
   );
   if (child.exitCode !== null || child.signalCode !== null) throw new Error("redis-server ended at once");
 }

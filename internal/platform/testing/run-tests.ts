@@ -11,7 +11,7 @@ import { provideRedis } from "../local/redis-binary.ts";
 import { SetupError } from "../local/setup-error.ts";
 
 /** Real servers start within a test; a hang is a failure long before the run's own limit. */
-const TEST_MS_MAX = 60_000;
+const testMsMax = 60_000;
 
 /** What a run came to. */
 export interface TestCounts {
@@ -49,7 +49,7 @@ if (import.meta.main) {
     [
       process.execPath,
       "test",
-      `--timeout=${TEST_MS_MAX}`,
+      `--timeout=${testMsMax}`,
       "--reporter=junit",
       `--reporter-outfile=${reportFile}`,
       ...options,

@@ -6,7 +6,7 @@ import { join } from "node:path";
  * Waits for the end of its standard input, which comes when the test process ends in whatever way, then kills the servers
  * that run in the folder and removes it. The working directory tells a server of ours from a stranger.
  */
-const GUARD = `cat >/dev/null
+const guardScript = `cat >/dev/null
 [ -d "$1" ] || exit 0
 for cwd in /proc/[0-9]*/cwd; do
   case "$(readlink "$cwd")" in
@@ -28,7 +28,7 @@ export interface ServerFolder {
 /** Makes an empty folder under `parent`, by default the system's temporary folder, readable by its owner only. */
 export async function createServerFolder(name: string, parent = tmpdir()): Promise<ServerFolder> {
   const path = await realpath(await mkdtemp(join(parent, `muin-test-${name}-`)));
-  const guard = Bun.spawn(["sh", "-c", GUARD, "sh", path], {
+  const guard = Bun.spawn(["sh", "-c", guardScript, "sh", path], {
     stdin: "pipe",
     stdout: "ignore",
     stderr: "ignore",
