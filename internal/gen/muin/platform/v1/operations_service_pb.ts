@@ -670,7 +670,8 @@ export const OperationsService: GenService<{
     output: typeof ReplayEventsResponseSchema;
   },
   /**
-   * Streams events of a topic as they are published, until the caller ends it.
+   * Streams events of a topic as they are published, until the caller ends it. Ends with UNAUTHENTICATED within a second once the
+   * caller's credentials are revoked, and with UNAVAILABLE when the server stops.
    *
    * @generated from rpc muin.platform.v1.OperationsService.TailEvents
    */
