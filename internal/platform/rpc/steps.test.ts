@@ -58,6 +58,7 @@ function twiceThen(after: () => Caller): () => Caller {
 const refuse = (): Caller => {
   throw refusal;
 };
+const scopeless = (): Caller => ({ ...caller, scopes: new Set() });
 const cannotTell = (): Caller => {
   throw away;
 };
@@ -67,7 +68,6 @@ test("a stream ends within a second of its caller's credentials, and of its scop
   const error = await watched(real, twiceThen(refuse), 5000);
   expect(error?.code).toBe(Code.Unauthenticated);
   expect(performance.now() - beganAt).toBeLessThan(2 * 1000); // Two answers were good, and the promise is a second.
-  const scopeless = (): Caller => ({ ...caller, scopes: new Set() });
   expect((await watched(real, twiceThen(scopeless), 5000))?.code).toBe(Code.PermissionDenied);
 });
 
