@@ -1,7 +1,8 @@
 import { Command } from "commander";
 import { runCounts } from "./counts/counts.ts";
 import { isSound, printCounts } from "./counts/print.ts";
-import { writeResults } from "./harness/results.ts";
+import { writeResults, writeText } from "./harness/results.ts";
+import { runProfiles } from "./profile/profile.ts";
 import { printTelemetry, runTelemetry } from "./telemetry/telemetry.ts";
 
 interface Options {
@@ -58,6 +59,20 @@ program
     ];
     const sound = result.rows.every(({ faults }) => faults.length === 0);
     await finish("telemetry", options, lines, printTelemetry(result), sound);
+  });
+
+program
+  .command("profile")
+  .description("where Muin and the write path in process spend their CPU time under saturation")
+  .action(async () => {
+    const profiles = await runProfiles({ windowMs: 10_000, callers: 64, counts: 1000 });
+    const text = profiles
+      .map(({ process, load, writesPerS, summary }) =>
+        [`# ${process}`, load, `${(writesPerS / 1000).toFixed(1)} k writes/s while profiled`, "", summary].join("\n"),
+      )
+      .join("\n\n");
+    console.log(text);
+    report(`written: ${await writeText("profile", new Date(), text)}`);
   });
 
 /** Prints a run and keeps it when it is a whole one. Only what was lost or refused makes the command fail, never a timing. */

@@ -4,7 +4,7 @@ import type { LoadResult } from "../harness/load.ts";
 import { countIdAt, createRequestIds, incrementOf, incrementPath } from "./requests.ts";
 
 /** h2load's connections; the callers share them as streams. */
-const H2_CONNECTIONS = 8;
+const h2Connections = 8;
 
 /** What a ceiling is taken of. */
 export interface CeilingOptions {
@@ -75,7 +75,7 @@ export async function runH2load(options: CeilingOptions, windowMs: number): Prom
   const body = incrementOf(countIdAt(0), "");
   const file = join(folder, "h2load-body");
   await writeFile(file, Buffer.concat([Buffer.from([0, 0, 0, 0, body.length]), Buffer.from(body, "latin1")]));
-  const connections = Math.min(H2_CONNECTIONS, callers);
+  const connections = Math.min(h2Connections, callers);
   const { output, ms, cpuMs } = await runTool([
     "h2load",
     "-c",

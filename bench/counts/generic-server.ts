@@ -6,10 +6,10 @@ import { type Served, serveChild } from "../harness/child.ts";
 import { genericKey } from "./peer-keys.ts";
 
 /** Entries that the peer's stream keeps: nobody reads it. */
-const STREAM_ENTRIES_MAX = 100_000;
+const streamEntriesMax = 100_000;
 
 /** The peer: what one would otherwise write. Value and event are one script per operation. */
-const INCREMENT = `
+const incrementLua = `
 local value = redis.call('HINCRBY', KEYS[1], ARGV[1], ARGV[2])
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], '*', 'count_id', ARGV[1], 'delta', ARGV[2], 'value', value)
 return value
@@ -39,7 +39,7 @@ export interface GenericServerOptions {
  */
 async function openGenericServer({ redisUrl }: GenericServerOptions): Promise<Served<never, never>> {
   const redis = new Redis(redisUrl, { lazyConnect: true, enableAutoPipelining: true });
-  redis.defineCommand("incrementCount", { numberOfKeys: 2, lua: INCREMENT });
+  redis.defineCommand("incrementCount", { numberOfKeys: 2, lua: incrementLua });
   await redis.connect();
   const routes = (router: ConnectRouter): ConnectRouter =>
     router.service(CountWriteService, {
@@ -49,7 +49,7 @@ async function openGenericServer({ redisUrl }: GenericServerOptions): Promise<Se
           "generic:events",
           countId,
           Number(delta ?? 1n),
-          STREAM_ENTRIES_MAX,
+          streamEntriesMax,
         );
         return { value: { countId, value: BigInt(value) } };
       },

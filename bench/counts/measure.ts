@@ -4,11 +4,11 @@ import { cpuMsOf } from "../harness/processes.ts";
 import type { Subject } from "./subject.ts";
 
 /** Time for the outbox to become as short as it was before the load. */
-const DRAIN_MS_MAX = 5000;
+const drainMsMaxDefault = 5000;
 /** How often its depth is asked for: often, as the waiting is part of the row. */
-const DRAIN_POLL_MS = 2;
+const drainPollMs = 2;
 /** Between two equal readings of what is stored, after which nothing is under way any more. */
-const SETTLE_MS = 50;
+const settleMs = 50;
 
 /** Sends load on a subject. */
 export interface Sender {
@@ -41,7 +41,7 @@ export async function measure(
   subject: Subject,
   sender: Sender,
   windowMs: number,
-  drainMsMax = DRAIN_MS_MAX,
+  drainMsMax = drainMsMaxDefault,
 ): Promise<Sample> {
   const { outboxDepth, finished } = subject;
   const storedBefore = await subject.stored();
@@ -58,7 +58,7 @@ export async function measure(
   if (outboxDepth !== undefined && depthBefore !== undefined) {
     let depth = await outboxDepth();
     while (depth > depthBefore && performance.now() - drainStartedMs < drainMsMax) {
-      await Bun.sleep(DRAIN_POLL_MS);
+      await Bun.sleep(drainPollMs);
       depth = await outboxDepth();
     }
     if (depth > depthBefore) faults.push(`the outbox holds ${depth} entries, ${depthBefore} before`);
@@ -108,7 +108,7 @@ export async function storedAfter(subject: Subject, { cutOff }: LoadResult): Pro
   if (cutOff === 0) return stored;
   for (;;) {
     const before = stored;
-    await Bun.sleep(SETTLE_MS);
+    await Bun.sleep(settleMs);
     stored = await subject.stored();
     if (stored === before) return stored;
   }

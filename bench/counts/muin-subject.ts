@@ -11,20 +11,24 @@ import { countIdAt } from "./requests.ts";
 import type { Subject } from "./subject.ts";
 
 /** Ids of one BatchGetCounts, and checks on one page. */
-const PAGE = 1000;
+const pageSize = 1000;
 /** Creations on their way at once. */
-const CREATORS = 64;
+const creatorsMax = 64;
 /** Time for the watch to have seen all events once the load is over. */
-const VERIFY_MS_MAX = 60_000;
+const verifyMsMax = 60_000;
 
 /** All of Muin, with count-management's watch as the consumer. */
 export interface MuinSubject extends Subject {
   readonly muin: TestMuin;
 }
 
-/** Starts Muin and creates `counts` Counts of value 0. */
-export async function startMuinSubject(counts: number, env: Readonly<Record<string, string>>): Promise<MuinSubject> {
-  const muin = await startMuin({ env });
+/** Starts Muin, by `wrapper` when one is given, and creates `counts` Counts of value 0. */
+export async function startMuinSubject(
+  counts: number,
+  env: Readonly<Record<string, string>>,
+  wrapper: readonly string[] = [],
+): Promise<MuinSubject> {
+  const muin = await startMuin({ env, wrapper });
   const management = muin.client(CountManagementService);
   const reader = muin.client(CountReadService);
   const operations = muin.client(OperationsService);
@@ -37,7 +41,7 @@ export async function startMuinSubject(counts: number, env: Readonly<Record<stri
   };
   const checks = async (): Promise<string | undefined> => {
     for (let pageToken = ""; ;) {
-      const page = await management.verifyCounts({ pageSize: PAGE, pageToken });
+      const page = await management.verifyCounts({ pageSize, pageToken });
       const wrong = page.checks.find(({ state }) => state !== CountCheckState.EQUAL);
       if (wrong !== undefined)
         return `${wrong.countId}: sum ${wrong.sum} at revision ${wrong.sumRevision}, value ${wrong.value} at revision ${wrong.revision}`;
@@ -45,7 +49,7 @@ export async function startMuinSubject(counts: number, env: Readonly<Record<stri
       pageToken = page.nextPageToken;
     }
   };
-  await Promise.all(Array.from({ length: CREATORS }, createSome));
+  await Promise.all(Array.from({ length: creatorsMax }, createSome));
   return {
     muin,
     processes: async () => {
@@ -61,9 +65,9 @@ export async function startMuinSubject(counts: number, env: Readonly<Record<stri
     },
     stored: async () => {
       let sum = 0;
-      for (let from = 0; from < counts; from += PAGE) {
+      for (let from = 0; from < counts; from += pageSize) {
         const page = await reader.batchGetCounts({
-          countIds: ids.slice(from, from + PAGE),
+          countIds: ids.slice(from, from + pageSize),
           maxStaleness: { seconds: 0n, nanos: 0 },
         });
         for (const { value } of page.counts) sum += Number(value?.value ?? 0n);
@@ -93,7 +97,7 @@ export async function startMuinSubject(counts: number, env: Readonly<Record<stri
             const wrong = await checks();
             if (wrong !== undefined) throw new Error(wrong);
           },
-          { timeoutMs: VERIFY_MS_MAX },
+          { timeoutMs: verifyMsMax },
         );
         return undefined;
       } catch (error) {

@@ -14,9 +14,9 @@ import { countIdAt, createRequestIds } from "./requests.ts";
 import { openRelay } from "./relay.ts";
 
 /** A write waits for its outcome at most so long. */
-const WRITE_MS_MAX = 10_000;
+const writeMsMax = 10_000;
 /** As long as that of an API key. */
-const PRINCIPAL = "api_key:0190aaaa-1111-7000-8000-000000000000";
+const benchPrincipal = "api_key:0190aaaa-1111-7000-8000-000000000000";
 
 /** What this process is told on its command line. */
 export interface RedisLoadOptions {
@@ -87,8 +87,8 @@ async function openWriter({ way, countsUrl, eventsUrl, counts }: RedisLoadOption
   return {
     send: async () => {
       const id = countId();
-      const write = { countId: id, kind: "a", operand: 1, requestId: requestId(), principal: PRINCIPAL } as const;
-      const [outcome] = await writer.write(writer.shardOf(id), [write], performance.now() + WRITE_MS_MAX);
+      const write = { countId: id, kind: "a", operand: 1, requestId: requestId(), principal: benchPrincipal } as const;
+      const [outcome] = await writer.write(writer.shardOf(id), [write], performance.now() + writeMsMax);
       if (outcome?.outcome !== "applied") throw new Error(outcome?.outcome ?? "no outcome");
       return 1;
     },

@@ -17,7 +17,7 @@ import { countIdAt } from "./requests.ts";
 import type { Subject } from "./subject.ts";
 
 /** Time for the consumer to have received all changes once the load is over. */
-const RECEIVE_MS_MAX = 30_000;
+const receiveMsMax = 30_000;
 
 /** A counts Redis and an events Redis without Muin around them, and all that is loaded on them. */
 export interface RedisSubjects {
@@ -46,7 +46,12 @@ export async function startRedisSubjects(
   const layout = await recordLayout(store, { shards: config.shards, random: systemRandom });
   const states = createCountState(store, config);
   const ids = Array.from({ length: counts }, (_, place) => countIdAt(place));
-  await Promise.all(ids.map((countId) => states.create({ countId, infoRevision: 1, initialValue: 0 })));
+  await Promise.all(
+    ids.map(async (countId) => {
+      await states.create({ countId, infoRevision: 1, initialValue: 0 });
+      await states.activate({ countId, infoRevision: 1 });
+    }),
+  );
 
   const urls = { countsUrl: countsRedis.url, eventsUrl: eventsRedis.url };
   const relay: Child<object, number> | undefined = options.relayInside
@@ -89,7 +94,7 @@ export async function startRedisSubjects(
               received = await relay.ask({});
               if (received !== changes) throw new Error("not yet");
             },
-            { timeoutMs: RECEIVE_MS_MAX },
+            { timeoutMs: receiveMsMax },
           );
           return undefined;
         } catch {

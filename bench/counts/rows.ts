@@ -11,9 +11,9 @@ import type { RpcLoadOptions } from "./rpc-load.ts";
 import type { Subject } from "./subject.ts";
 
 /** Writes per second of open-loop load by single calls. */
-const OPEN_CALLS_PER_S = 5000;
+const openCallsPerS = 5000;
 /** BatchWrites per second of open-loop load. */
-const OPEN_BATCHES_PER_S = 500;
+const openBatchesPerS = 500;
 
 /** All that rows load. */
 export interface World {
@@ -97,7 +97,7 @@ const laneTitles = {
 } as const;
 
 function rpcRow(lane: Lane, load: "saturation" | "open", place: Place): Row {
-  const calls = lane === "batch-write" ? OPEN_BATCHES_PER_S : OPEN_CALLS_PER_S;
+  const calls = lane === "batch-write" ? openBatchesPerS : openCallsPerS;
   return {
     ...place,
     id: nameOf(load === "open" ? `${lane}/open` : lane, place),
@@ -120,7 +120,7 @@ function genericRow(load: "saturation" | "open", place: Place): Row {
   return {
     ...rpcRow("connect-binary", load, place),
     id: nameOf(load === "open" ? "generic/open" : "generic", place),
-    title: `generic Connect handler${load === "open" ? `, open loop ${OPEN_CALLS_PER_S}/s` : ""}`,
+    title: `generic Connect handler${load === "open" ? `, open loop ${openCallsPerS}/s` : ""}`,
     subject: genericOf,
     open: (world) =>
       childSender("rpc-load.ts", {
@@ -129,7 +129,7 @@ function genericRow(load: "saturation" | "open", place: Place): Row {
         apiKey: world.muin.muin.apiKey,
         callers: place.callers,
         counts: place.oneCount ? 1 : world.counts,
-        ...(load === "open" ? { ratePerS: OPEN_CALLS_PER_S } : {}),
+        ...(load === "open" ? { ratePerS: openCallsPerS } : {}),
       } satisfies RpcLoadOptions),
   };
 }

@@ -6,9 +6,9 @@ import { closedLoop, type LoadResult, openLoop, type RunLoad, type Send } from "
 import { batchItems, createRequests, incrementPath, type Lane } from "./requests.ts";
 
 /** Connections that the callers of gRPC share. */
-const GRPC_CONNECTIONS = 8;
+const grpcConnections = 8;
 /** No call of a load takes longer. */
-const CALL_MS_MAX = 10_000;
+const callMsMax = 10_000;
 
 /** What this process is told on its command line. */
 export interface RpcLoadOptions {
@@ -65,7 +65,7 @@ function openGrpc(
   next: ReturnType<typeof createRequests>,
 ): { readonly send: Send; readonly close: () => void } {
   const clients = Array.from(
-    { length: GRPC_CONNECTIONS },
+    { length: grpcConnections },
     () => new Client(address, credentials.createInsecure(), { "grpc.use_local_subchannel_pool": 1 }),
   );
   const metadata = new Metadata();
@@ -73,13 +73,13 @@ function openGrpc(
   return {
     send: (caller) =>
       new Promise((resolve, reject) => {
-        (clients[caller % GRPC_CONNECTIONS] as Client).makeUnaryRequest<Buffer, Buffer>(
+        (clients[caller % grpcConnections] as Client).makeUnaryRequest<Buffer, Buffer>(
           incrementPath,
           (request) => request,
           (reply) => reply,
           Buffer.from(next().body, "latin1"),
           metadata,
-          { deadline: Date.now() + CALL_MS_MAX },
+          { deadline: Date.now() + callMsMax },
           (error) => (error === null ? resolve(1) : reject(error)),
         );
       }),

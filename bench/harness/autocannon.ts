@@ -3,7 +3,7 @@ import type { WireRequest } from "./http-connections.ts";
 import type { LoadResult } from "./load.ts";
 
 /** How often autocannon looks whether its time is over. */
-const SAMPLE_MS = 20;
+const sampleMs = 20;
 
 /** Saturates an origin with autocannon: `callers` connections, each with one call on its way. */
 export async function runAutocannon(
@@ -20,7 +20,7 @@ export async function runAutocannon(
     url,
     connections: callers,
     duration: windowMs / 1000,
-    sampleInt: SAMPLE_MS,
+    sampleInt: sampleMs,
     method: "POST",
     headers: { ...headers, "content-type": contentType },
     requests: [

@@ -1,7 +1,7 @@
 /** Time for a child to be ready. */
-const READY_MS_MAX = 20_000;
+const readyMsMax = 20_000;
 /** Time for a child to answer. */
-const ANSWER_MS_MAX = 60_000;
+const answerMsMax = 60_000;
 
 /** A Bun process of the bench's own, so that its CPU stands apart. */
 export interface Child<Message, Reply> {
@@ -26,10 +26,14 @@ type Told<Reply> =
   | { readonly kind: "reply"; readonly reply: Reply }
   | { readonly kind: "failed"; readonly error: string };
 
-/** Starts `script`, a file that calls `serveChild`, with `options`; resolves when it is ready. */
-export async function startChild<Message, Reply>(script: string, options: object): Promise<Child<Message, Reply>> {
+/** Starts `script`, a file that calls `serveChild`, with `options` and `flags` of Bun's; resolves when it is ready. */
+export async function startChild<Message, Reply>(
+  script: string,
+  options: object,
+  flags: readonly string[] = [],
+): Promise<Child<Message, Reply>> {
   let waiting = Promise.withResolvers<Told<Reply>>();
-  const child = Bun.spawn([process.execPath, script, JSON.stringify(options)], {
+  const child = Bun.spawn([process.execPath, ...flags, script, JSON.stringify(options)], {
     stdin: "ignore",
     stdout: "inherit",
     stderr: "inherit",
@@ -37,7 +41,7 @@ export async function startChild<Message, Reply>(script: string, options: object
     ipc: (told: Told<Reply>) => waiting.resolve(told),
   });
   void child.exited.then((code) => waiting.resolve({ kind: "failed", error: `${script} ended with code ${code}` }));
-  const late = setTimeout(() => waiting.resolve({ kind: "failed", error: `${script} is not ready` }), READY_MS_MAX);
+  const late = setTimeout(() => waiting.resolve({ kind: "failed", error: `${script} is not ready` }), readyMsMax);
   const first = await waiting.promise;
   clearTimeout(late);
   if (first.kind !== "ready") {
@@ -51,7 +55,7 @@ export async function startChild<Message, Reply>(script: string, options: object
       if (child.exitCode !== null) throw new Error(`${script} has ended`);
       waiting = Promise.withResolvers<Told<Reply>>();
       const { promise, resolve } = waiting;
-      const timer = setTimeout(() => resolve({ kind: "failed", error: `${script} does not answer` }), ANSWER_MS_MAX);
+      const timer = setTimeout(() => resolve({ kind: "failed", error: `${script} does not answer` }), answerMsMax);
       child.send({ message });
       const told = await promise;
       clearTimeout(timer);

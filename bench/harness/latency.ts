@@ -1,7 +1,7 @@
 import { build, type Histogram } from "hdr-histogram-js";
 
 /** The longest latency that is told apart, in microseconds. */
-const LATENCY_US_MAX = 60_000_000;
+const latencyUsMax = 60_000_000;
 
 /** Latencies of a window, in milliseconds. */
 export interface Latency {
@@ -20,11 +20,11 @@ export interface LatencyRecorder {
 export function createLatencyRecorder(): LatencyRecorder {
   const histogram: Histogram = build({
     lowestDiscernibleValue: 1,
-    highestTrackableValue: LATENCY_US_MAX,
+    highestTrackableValue: latencyUsMax,
     numberOfSignificantValueDigits: 3,
   });
   return {
-    record: (ms) => histogram.recordValue(Math.min(LATENCY_US_MAX, Math.max(1, Math.round(ms * 1000)))),
+    record: (ms) => histogram.recordValue(Math.min(latencyUsMax, Math.max(1, Math.round(ms * 1000)))),
     summary: () => ({
       p50: histogram.getValueAtPercentile(50) / 1000,
       p99: histogram.getValueAtPercentile(99) / 1000,

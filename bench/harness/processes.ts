@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 
 /** Clock ticks per second in /proc, the same on every Linux that Bun runs on (proc(5), USER_HZ). */
-const TICKS_PER_S = 100;
+const ticksPerS = 100;
 
 /** Process ids by the name that a row shows, such as "muin" or "redis counts". */
 export type Processes = Readonly<Record<string, readonly number[]>>;
@@ -20,5 +20,5 @@ async function cpuMsOfPid(pid: number): Promise<number> {
   if (stat === undefined) return 0;
   // The name in parentheses may hold anything; user and system time are fields 14 and 15, counted from 1.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return ((Number(fields[11]) + Number(fields[12])) * 1000) / TICKS_PER_S;
+  return ((Number(fields[11]) + Number(fields[12])) * 1000) / ticksPerS;
 }
