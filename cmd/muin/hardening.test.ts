@@ -8,6 +8,7 @@ import { CountWriteService } from "../../internal/gen/muin/count/v1/count_write_
 import { ApiKeyService } from "../../internal/gen/muin/identity/v1/api_key_service_pb.ts";
 import { AuthService } from "../../internal/gen/muin/identity/v1/auth_service_pb.ts";
 import { OperationsService } from "../../internal/gen/muin/platform/v1/operations_service_pb.ts";
+import { eventually } from "../../internal/platform/testing/eventually.ts";
 import { connectClient, startMuin, type TestMuin } from "../../internal/platform/testing/muin.ts";
 
 setDefaultTimeout(60_000);
@@ -233,6 +234,27 @@ describe("what must not be shown", () => {
       if (!modes.includes(0)) open.push(path);
     }
     expect(open).toEqual([]);
+  });
+});
+
+describe("with stores that stand still", () => {
+  test("the status names them within seconds", async () => {
+    const look = async (): Promise<readonly string[]> => {
+      const { stores } = await muin.client(OperationsService).getStatus({}, { timeoutMs: 4000 });
+      return stores.filter(({ reachable }) => !reachable).map(({ name }) => name);
+    };
+    expect(await look()).toEqual([]);
+    const halted = (await muin.folder.processes()).filter(({ name }) => /^postgres|^redis.events/.test(name));
+    expect(halted.length).toBeGreaterThan(2);
+    for (const { pid } of halted) process.kill(pid, "SIGSTOP");
+    try {
+      expect(await look()).toEqual(["auth/database", "count-management/info", "count-read/info", "events"]);
+      const page = await fetch(`${muin.http}/`, { signal: AbortSignal.timeout(4000) });
+      expect(page.status).toBe(200);
+    } finally {
+      for (const { pid } of halted) process.kill(pid, "SIGCONT");
+    }
+    await eventually(async () => expect(await look()).toEqual([]), { timeoutMs: 20_000 });
   });
 });
 

@@ -20,6 +20,7 @@ import { serve, type Extra, type Handled, type Served, type ServiceInfo } from "
 import { createLostRebuilder } from "./rebuild-lost.ts";
 import type { PostgresDecl, StoreDecl } from "./stores.ts";
 import { subscriptionsOf } from "./subscriptions.ts";
+import { within } from "./within.ts";
 
 /** How a runtime connects a service to the outside. */
 export interface Wiring {
@@ -67,6 +68,9 @@ export interface ComposedService extends Component {
 
 /** Pauses between attempts to bring a service up while a store is away, in milliseconds. */
 const bringUpPauseMs = 500;
+
+/** A service's own check of its readiness may take so long, in milliseconds. */
+const checkMsMax = 1000;
 
 /** Connections in a service's PostgreSQL pool. */
 const databasePoolMax = 8;
@@ -203,7 +207,14 @@ export function composeService(info: ServiceInfo, wiring: Wiring): ComposedServi
       const checks = extras.filter((extra) => extra.part === "readiness");
       const answers = await Promise.all([
         ...opened.filter(({ decl }) => isEssential(decl)).map(async (store) => named(store.name, await store.probe())),
-        ...checks.map(async ({ name, check }) => named(name, await check())),
+        ...checks.map(async ({ name, check }) => {
+          const answer = await within(
+            clock,
+            checkMsMax,
+            check().then((problem) => ({ problem })),
+          );
+          return named(name, answer === undefined ? "does not answer" : answer.problem);
+        }),
       ]);
       return answers.find((answer) => answer !== undefined);
     },

@@ -143,7 +143,7 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
   const revocations = createRevocationFeed({ service: options.name, bus, authenticator });
   let knowsRevocations = false;
   void revocations.caughtUp.then(() => (knowsRevocations = true));
-  const operations = { services: composed, bus, localStores: options.localStores };
+  const operations = { services: composed, bus, localStores: options.localStores, clock };
   let notReady: string | undefined = "starting";
   const rpc: RpcServer = createRpcServer({
     served: [...servedHere(), createOperations(operations)],
@@ -183,7 +183,7 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
     while (!stopped.signal.aborted) {
       const answers = await Promise.all(
         composed.map(async (service) => {
-          const problem = await service.readiness().catch((error: unknown) => String(error));
+          const problem = await service.readiness();
           return problem === undefined ? undefined : `${service.info.name}: ${problem}`;
         }),
       );

@@ -3,6 +3,7 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { OperationsService } from "../../gen/muin/platform/v1/operations_service_pb.ts";
 import { HeartbeatSchema } from "../../gen/muin/platform/v1/heartbeat_events_pb.ts";
+import type { Clock } from "../clock/clock.ts";
 import { MuinError } from "../errors/muin-error.ts";
 import type { EventBus, EventRecord } from "../events/event-bus.ts";
 import { topicOf } from "../events/topics.ts";
@@ -10,21 +11,20 @@ import type { LocalStoresStatus } from "../local/local-stores.ts";
 import type { ComposedService } from "./compose-service.ts";
 import { serve, type Served } from "./define-service.ts";
 import { version } from "./version.ts";
+import { within } from "./within.ts";
 
 /** Dead letters in a page unless asked otherwise. */
 const pageSizeDefault = 100;
+
+/** How long an outbox or the bus may take to say how it is, in milliseconds. */
+const lookMsMax = 1000;
 
 /** The state of the process, gathered at once for the RPC and the status page. */
 export interface ProcessStatus {
   readonly version: string;
   readonly ready: boolean;
   readonly services: readonly { readonly name: string; readonly ready: boolean; readonly detail: string }[];
-  readonly stores: readonly {
-    readonly name: string;
-    readonly kind: string;
-    readonly reachable: boolean;
-    readonly detail: string;
-  }[];
+  readonly stores: readonly StoreStatus[];
   readonly outboxes: readonly { readonly service: string; readonly depth: bigint; readonly ageMs: bigint }[];
   readonly consumers: readonly {
     readonly service: string;
@@ -35,16 +35,24 @@ export interface ProcessStatus {
   }[];
 }
 
+interface StoreStatus {
+  readonly name: string;
+  readonly kind: string;
+  readonly reachable: boolean;
+  readonly detail: string;
+}
+
 /** What the operations service looks at. */
 export interface OperationsDeps {
   readonly services: readonly ComposedService[];
   readonly bus: EventBus;
   /** The servers that this process started; absent when it started none. */
   readonly localStores: (() => Promise<LocalStoresStatus>) | undefined;
+  readonly clock: Pick<Clock, "sleep">;
 }
 
-/** Gathers the state of the process. A store that does not answer is reported, never waited for beyond its probe's limit. */
-export async function readStatus({ services, bus, localStores }: OperationsDeps): Promise<ProcessStatus> {
+/** Gathers the state of the process. What does not answer within a second is left out. */
+export async function readStatus({ services, bus, localStores, clock }: OperationsDeps): Promise<ProcessStatus> {
   const local = await localStores?.();
   const [readiness, stores, outboxes, consumers] = await Promise.all([
     Promise.all(services.map((service) => service.readiness())),
@@ -52,15 +60,20 @@ export async function readStatus({ services, bus, localStores }: OperationsDeps)
     Promise.all(
       services.flatMap(({ info, outboxes }) =>
         outboxes.map(async (outbox) => {
-          const state = await outbox.read().catch(() => undefined); // Its store is away: said under `stores`.
+          const state = await within(clock, lookMsMax, outbox.read()); // Its store is away: said under `stores`.
           return state === undefined
             ? []
             : [{ service: info.name, depth: BigInt(state.depth), ageMs: BigInt(Math.round(state.ageMs)) }];
         }),
       ),
     ),
-    bus.consumerStates().catch(() => []), // The events store is away: said by every service's readiness.
+    within(clock, lookMsMax, bus.consumerStates()),
   ]);
+  const events = storeStatus(
+    { name: "events", kind: "redis", server: "redis events" },
+    consumers === undefined ? "does not answer" : undefined,
+    local,
+  );
   return {
     version,
     ready: readiness.every((detail) => detail === undefined),
@@ -69,9 +82,9 @@ export async function readStatus({ services, bus, localStores }: OperationsDeps)
       ready: readiness[index] === undefined,
       detail: readiness[index] ?? "",
     })),
-    stores: stores.toSorted((a, b) => (a.name < b.name ? -1 : 1)),
+    stores: [...stores, events].toSorted((a, b) => (a.name < b.name ? -1 : 1)),
     outboxes: outboxes.flat(),
-    consumers: consumers.map((consumer) => ({
+    consumers: (consumers ?? []).map((consumer) => ({
       service: consumer.service,
       topic: consumer.topic,
       lag: BigInt(consumer.lag),
@@ -167,15 +180,24 @@ async function probe(
   service: string,
   store: ComposedService["stores"][number],
   local: LocalStoresStatus | undefined,
-): Promise<ProcessStatus["stores"][number]> {
+): Promise<StoreStatus> {
   const problem = await store.probe();
-  const server = store.decl.kind === "postgres" ? "postgres" : `redis ${store.decl.server}`;
-  const lastError = local?.stores.find(({ name }) => name === server)?.lastError;
+  const { decl } = store;
+  const server = decl.kind === "postgres" ? "postgres" : `redis ${decl.server}`;
+  return storeStatus({ name: `${service}/${store.name}`, kind: decl.kind, server }, problem, local);
+}
+
+function storeStatus(
+  { name, kind, server }: { readonly name: string; readonly kind: string; readonly server: string },
+  problem: string | undefined,
+  local: LocalStoresStatus | undefined,
+): StoreStatus {
+  const lastError = local?.stores.find((store) => store.name === server)?.lastError;
   const fullDisk = local?.disk.full === true ? `the disk of ${local.disk.path} is full` : undefined;
   const details = problem === undefined ? [fullDisk] : [problem, lastError, fullDisk];
   return {
-    name: `${service}/${store.name}`,
-    kind: store.decl.kind,
+    name,
+    kind,
     reachable: problem === undefined,
     detail: details.filter((detail) => detail !== undefined).join("; "),
   };
