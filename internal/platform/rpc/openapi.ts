@@ -9,6 +9,7 @@ import {
   type JsonObject,
 } from "@bufbuild/protobuf";
 import { field as fieldOption, StringRulesSchema } from "../../gen/buf/validate/validate_pb.ts";
+import { comments } from "../../gen/comments.ts";
 import { CallerKind } from "../../gen/muin/platform/v1/options_pb.ts";
 import { parsePathTemplate } from "./path-template.ts";
 import type { RestRoute } from "./rest-lane.ts";
@@ -34,7 +35,9 @@ export function describeRoutes(routes: readonly RestRoute[], version: string): J
       route.responseField === undefined ? schemas.reference(method.output) : schemas.field(route.responseField);
     (paths[path] ??= {})[route.method.toLowerCase()] = {
       operationId: nth === 1 ? base : `${base}_${nth}`,
-      summary: `${method.parent.typeName}.${method.name}`,
+      summary:
+        summaryOf(comments[`${method.parent.typeName}.${method.name}`]) ?? `${method.parent.name}.${method.name}`,
+      ...described(`${method.parent.typeName}.${method.name}`),
       tags: [method.parent.typeName],
       parameters: [...parameters, ...queryParameters, ...(route.plan.hasRequestId ? [idempotencyKey] : [])],
       ...(body === undefined
@@ -53,6 +56,10 @@ export function describeRoutes(routes: readonly RestRoute[], version: string): J
   return {
     openapi: "3.1.0",
     info: { title: "Muin", version, license: { name: "Apache-2.0", identifier: "Apache-2.0" } },
+    tags: [...new Set(routes.map(({ plan }) => plan.method.parent.typeName))].map((name) => ({
+      name,
+      description: comments[name] ?? name,
+    })),
     paths,
     components: {
       schemas: { ...schemas.all(), Error: errorSchema },
@@ -115,7 +122,14 @@ function pathOf(route: RestRoute): { path: string; parameters: JsonObject[] } {
     const field = variable?.field.join(".") ?? `part${index}`;
     const name =
       variable === undefined || variable.end === variable.start + 1 ? field : `${field}.${index - variable.start}`;
-    parameters.push({ name, in: "path", required: true, schema: { type: "string" } });
+    const bound = variable === undefined ? undefined : route.binding.variables[variables.indexOf(variable)]?.at(-1);
+    parameters.push({
+      name,
+      in: "path",
+      required: true,
+      ...(bound === undefined ? {} : described(nameOf(bound))),
+      schema: { type: "string" },
+    });
     return `{${name}}`;
   });
   return { path: `/${parts.join("/")}${verb === "" ? "" : `:${verb}`}`, parameters };
@@ -133,7 +147,13 @@ function* queryOf(route: RestRoute, schemas: Schemas): Generator<JsonObject> {
       if (field.fieldKind === "message" && !hasStringForm(field.message)) {
         if (depth < queryDepthMax) yield* spread(field.message, `${name}.`, depth + 1);
       } else {
-        yield { name, in: "query", required: false, schema: schemas.field(field) };
+        yield {
+          name,
+          in: "query",
+          required: false,
+          ...described(nameOf(field)),
+          schema: schemas.type(field),
+        };
       }
     }
   }
@@ -163,7 +183,7 @@ class Schemas {
       this.#schemas.set(type.typeName, {}); // Taken before its fields are described: a message may contain itself.
       this.#schemas.set(
         type.typeName,
-        type.kind === "enum" ? { type: "string", enum: type.values.map(({ name }) => name) } : this.object(type.fields),
+        type.kind === "enum" ? enumSchema(type) : { ...described(type.typeName), ...this.object(type.fields) },
       );
     }
     return { $ref: `#/components/schemas/${type.typeName}` };
@@ -176,7 +196,12 @@ class Schemas {
     };
   }
 
+  /** A field's type, with what the protos say of the field. */
   field(field: DescField): JsonObject {
+    return { ...this.type(field), ...described(nameOf(field)) };
+  }
+
+  type(field: DescField): JsonObject {
     switch (field.fieldKind) {
       case "scalar":
         return { ...scalarSchema(field.scalar), ...stringRules(field) };
@@ -197,6 +222,32 @@ class Schemas {
         };
     }
   }
+}
+
+function nameOf(field: DescField): string {
+  return `${field.parent.typeName}.${field.name}`;
+}
+
+function described(name: string): { description?: string } {
+  const description = comments[name];
+  return description === undefined ? {} : { description };
+}
+
+/** The first sentence, without its full stop. */
+function summaryOf(comment: string | undefined): string | undefined {
+  return comment === undefined ? undefined : /^.*?(?=\.(\s|$)|$)/.exec(comment)?.[0];
+}
+
+function enumSchema(type: DescEnum): JsonObject {
+  const values = type.values.map(({ name }) => {
+    const comment = comments[`${type.typeName}.${name}`];
+    return comment === undefined ? name : `${name}: ${comment}`;
+  });
+  return {
+    type: "string",
+    description: [...Object.values(described(type.typeName)), ...values.map((value) => `- ${value}`)].join("\n"),
+    enum: type.values.map(({ name }) => name),
+  };
 }
 
 function stringRules(field: DescField): JsonObject {
