@@ -7,6 +7,7 @@ import { describeConfig, type DescribedSetting, findUnknown } from "../../../int
 import type { Cli } from "../cli.ts";
 import { cliConfig } from "../cli-config.ts";
 import { Failure } from "../failure.ts";
+import { readableAmount } from "../readable-amount.ts";
 import { examples } from "../options.ts";
 
 /** Settings that belong together, with their present values. */
@@ -89,9 +90,11 @@ async function readGroups({ env, random }: Cli): Promise<readonly Group[]> {
 
 function printSetting({ output }: Cli, { variable, value, source, problem, accepts, doc }: DescribedSetting): void {
   const absent = value === undefined || value === "" || (source === "default" && value === "[redacted]");
-  const shown = absent ? output.paint("dim", "not given") : value;
-  const origin = source === "default" ? "" : ` from ${source}`;
-  output.print(`  ${variable} = ${shown}${output.paint("dim", origin)}`);
+  const origin = source === "default" ? "by default" : `from ${source}`;
+  const readable = value === undefined ? undefined : readableAmount(variable, value);
+  const note = readable === undefined ? origin : `${origin} (${readable})`;
+  const shown = absent ? output.paint("dim", "is not given") : `= ${value} ${output.paint("dim", note)}`;
+  output.print(`  ${variable} ${shown}`);
   output.print(`      ${doc} (${accepts})`);
   if (problem !== undefined && source !== "default") output.print(`      ${output.paint("red", problem)}`);
 }

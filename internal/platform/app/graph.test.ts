@@ -48,7 +48,7 @@ describe("createGraph", () => {
         { name: "caller", summary: "", serves: [] },
       ],
       stores: [
-        { name: "counts replica", kind: "redis" },
+        { name: "counts replica", kind: "redis", replicaOf: "counts" },
         { name: "infos", kind: "postgres" },
       ],
       uses: [
@@ -87,5 +87,16 @@ describe("createGraph", () => {
       "  service_owner --> topic_count_info",
       "  topic_count_info --> service_reader",
     ]);
+  });
+
+  test("shows what a replica follows", () => {
+    const writer: ServiceInfo = {
+      ...bare,
+      name: "writer",
+      stores: { counts: redis("counts", "read-write", { keys: ["c:*"] }) },
+    };
+    expect(graphToMermaid(createGraph([...catalog, writer])).split("\n")).toContain(
+      "  store_counts -. replicates .-> store_counts_replica",
+    );
   });
 });

@@ -7,7 +7,12 @@ import type { StoreDecl } from "./stores.ts";
 export interface Graph {
   readonly services: readonly { readonly name: string; readonly summary: string; readonly serves: readonly string[] }[];
   /** Stores, each once, in the order of their names. */
-  readonly stores: readonly { readonly name: string; readonly kind: "postgres" | "redis" }[];
+  readonly stores: readonly {
+    readonly name: string;
+    readonly kind: "postgres" | "redis";
+    /** The store that this one is a replica of. */
+    readonly replicaOf?: string;
+  }[];
   /** Which service uses which store, and how. */
   readonly uses: readonly {
     readonly service: string;
@@ -31,8 +36,14 @@ export interface Graph {
 
 /** Derives the graph from the declarations. */
 export function createGraph(catalog: readonly ServiceInfo[]): Graph {
-  const stores = new Map<string, "postgres" | "redis">();
-  for (const store of catalog.flatMap((info) => Object.values(info.stores))) stores.set(storeName(store), store.kind);
+  const stores = new Map<string, Graph["stores"][number]>();
+  for (const store of catalog.flatMap((info) => Object.values(info.stores))) {
+    const [name, { kind }] = [storeName(store), store];
+    stores.set(
+      name,
+      store.kind === "redis" && store.role === "replica" ? { name, kind, replicaOf: store.server } : { name, kind },
+    );
+  }
 
   const messages = new Map<string, DescMessage>();
   for (const { publishes, consumes } of catalog) {
@@ -46,7 +57,7 @@ export function createGraph(catalog: readonly ServiceInfo[]): Graph {
       summary,
       serves: serves.map(({ typeName }) => typeName),
     })),
-    stores: Array.from(stores, ([name, kind]) => ({ name, kind })).toSorted(byKey(({ name }) => name)),
+    stores: [...stores.values()].toSorted(byKey(({ name }) => name)),
     uses: catalog.flatMap((info) =>
       Object.values(info.stores).map((store) => ({
         service: info.name,
@@ -89,6 +100,10 @@ export function graphToMermaid(graph: Graph): string {
     topics.set(topic, known);
   }
   for (const topic of topics.keys()) lines.push(`  ${nodeId("topic", topic)}{{"${topic}"}}`);
+  for (const { name, replicaOf } of graph.stores) {
+    if (!graph.stores.some((store) => store.name === replicaOf)) continue;
+    lines.push(`  ${nodeId("store", replicaOf!)} -. replicates .-> ${nodeId("store", name)}`);
+  }
   for (const { service, store, access } of graph.uses) {
     const arrow = access === "read-only" ? "-. reads .->" : "-->";
     lines.push(`  ${nodeId("service", service)} ${arrow} ${nodeId("store", store)}`);
