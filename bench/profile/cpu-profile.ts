@@ -62,13 +62,15 @@ function nameOf({ functionName, url }: { readonly functionName: string; readonly
   return `${functionName || "(anonymous)"} ${pathOf(url)}`.trim();
 }
 
-/** Path below the repository. */
+/** Path below the repository, or below where packages are. */
 function pathOf(url: string): string {
-  return url.replace(/^file:\/\//, "").replace(`${root}/`, "");
+  const path = url.replace(/^file:\/\//, "").replace(`${root}/`, "");
+  return path.slice(Math.max(0, path.lastIndexOf("node_modules/")));
 }
 
 function packageOf(url: string): string {
-  return /node_modules\/(@[^/]+\/[^/]+|[^/]+)/.exec(url)?.[0] ?? pathOf(url);
+  const path = pathOf(url);
+  return /^node_modules\/(@[^/]+\/[^/]+|[^/]+)/.exec(path)?.[0] ?? path;
 }
 
 function part(title: string, times: ReadonlyMap<string, number>, total: number): string {
