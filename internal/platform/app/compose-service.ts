@@ -269,7 +269,7 @@ function named(name: string, problem: string | undefined): string | undefined {
 function openStore(info: ServiceInfo, name: string, decl: StoreDecl, wiring: Wiring, log: Logger) {
   const url = wiring.storeUrl(info, name);
   if (decl.kind === "postgres") {
-    const options = { url, poolMax: databasePoolMax, applicationName: `muin-${info.name}`, log };
+    const options = { url, poolMax: databasePoolMax, applicationName: `muin-${info.name}`, metrics: wiring.metrics };
     if (decl.access === "owner") {
       const database = openDatabase(options);
       return { name, decl, handle: database, component: database, database, probe: () => database.probe() };

@@ -3,6 +3,7 @@ import type { Component } from "../app/component.ts";
 import { type Clock, systemClock } from "../clock/clock.ts";
 import { type Random, systemRandom } from "../clock/random.ts";
 import { storeBusy, storeUnavailable } from "../errors/store-error.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
 import type { Database, ReadOnlyDatabase, Transaction } from "./database.ts";
 import { mapPostgresError, sqlState } from "./map-error.ts";
 
@@ -42,6 +43,8 @@ export interface OpenDatabaseOptions {
   readonly applicationName: string;
   readonly clock?: Clock;
   readonly random?: Random;
+  /** Told how full the pool is. */
+  readonly metrics?: Metrics;
 }
 
 /** A pool of connections. `start` opens nothing and never fails: a server that is away is met by the first statement. */
@@ -113,11 +116,29 @@ function openPool(options: OpenDatabaseOptions, readOnly: boolean) {
     },
   });
 
+  const pool = { pool: options.applicationName };
+  const pendingGauge = options.metrics?.gauge({
+    name: "database_pending",
+    help: "Statements and transactions under way or waiting for a connection, by pool.",
+    labels: ["pool"],
+  });
+  const refusals = options.metrics?.counter({
+    name: "database_refusals_total",
+    help: "Statements and transactions that were refused because too many waited, by pool.",
+    labels: ["pool"],
+  });
   let pending = 0;
+  const count = (change: 1 | -1): void => {
+    pending += change;
+    pendingGauge?.set(pending, pool);
+  };
   const admit = (): (() => void) => {
-    if (pending >= pendingMax) throw storeBusy();
-    pending++;
-    return () => void pending--;
+    if (pending >= pendingMax) {
+      refusals?.add(1, pool);
+      throw storeBusy();
+    }
+    count(1);
+    return () => count(-1);
   };
 
   let stopped: Promise<void> | undefined;

@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import postgres from "postgres";
 import { systemClock } from "../clock/clock.ts";
 import { MuinError } from "../errors/muin-error.ts";
+import { createMetrics } from "../telemetry/create-metrics.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { eventually } from "../testing/eventually.ts";
 import { sharedPostgres, startPostgres } from "../testing/postgres.ts";
@@ -70,12 +71,16 @@ describe("database", () => {
   });
 
   test("statements beyond the bound are refused with STORE_BUSY, and the pool works on", async () => {
+    const metrics = createMetrics();
+    const shown = async (): Promise<readonly string[]> =>
+      (await metrics.render()).split("\n").filter((line) => line.startsWith("muin_database_"));
     const database = openDatabase({
+      metrics,
       url: await (await sharedPostgres()).createDatabase(),
       applicationName: "test",
       poolMax: 1,
     });
-    const outcomes = await Promise.all(
+    const statements = Promise.all(
       Array.from({ length: 80 }, () =>
         database.sql`select pg_sleep(0.001)`.then(
           () => "done",
@@ -83,6 +88,9 @@ describe("database", () => {
         ),
       ),
     );
+    await eventually(async () => expect(await shown()).toContain('muin_database_refusals_total{pool="test"} 16'));
+    const outcomes = await statements;
+    expect(await shown()).toContain('muin_database_pending{pool="test"} 0');
     expect(Map.groupBy(outcomes, (outcome) => outcome).get("STORE_BUSY")).toHaveLength(16);
     expect([...(await database.sql`select 1 as one`)]).toEqual([{ one: 1 }]);
     await database.stop();
