@@ -1,17 +1,21 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { silentLog } from "../events/redis-bus-fixture.ts";
+import { migrate } from "../postgres/migrate.ts";
 import { eventually } from "../testing/eventually.ts";
 import { runProgram, type TestProgram } from "../testing/muin.ts";
+import { startPostgres } from "../testing/postgres.ts";
 
 setDefaultTimeout(30_000);
 
-/** A service without stores, whose events server is not there: it serves its health, and is never ready. */
-const program = `
+/** A service whose events server is not there: it serves its health, and is never ready. */
+const program = (stores = ""): string => `
   import { defineService } from ${JSON.stringify(join(import.meta.dir, "define-service.ts"))};
+  import { postgres } from ${JSON.stringify(join(import.meta.dir, "stores.ts"))};
   import { runService } from ${JSON.stringify(join(import.meta.dir, "run-service.ts"))};
   await runService(defineService({
-    name: "probe", summary: "A probe.", serves: [], calls: {}, stores: {}, publishes: [], consumes: [], config: {},
+    name: "probe", summary: "A probe.", serves: [], calls: {}, stores: {${stores}}, publishes: [], consumes: [], config: {},
     create: () => [],
   }));
 `;
@@ -22,8 +26,8 @@ const settings = {
   MUIN_EVENTS_URL: "redis://probe:secret@127.0.0.1:1",
 };
 
-function run(env: Readonly<Record<string, string>>): TestProgram {
-  return runProgram([process.execPath, "--no-env-file", "-e", program], { cwd: tmpdir(), env });
+function run(env: Readonly<Record<string, string>>, stores?: string): TestProgram {
+  return runProgram([process.execPath, "--no-env-file", "-e", program(stores)], { cwd: tmpdir(), env });
 }
 
 test("a process that is not ready yet stops in order at the first signal", async () => {
@@ -44,4 +48,14 @@ test.each([
   expect(await probe.ended).toEqual({ code: 78, signal: null });
   expect(probe.stderr()).toContain(variable);
   expect(probe.stderr()).not.toContain("secret");
+});
+
+test("a database that is newer than the program ends it, and says why", async () => {
+  await using server = await startPostgres();
+  const url = await server.createDatabase();
+  await migrate({ url, migrations: [{ name: "0001_newer", sql: "select 1" }], log: silentLog });
+  await using probe = run({ ...settings, MUIN_STORE_DB_URL: url }, `db: postgres({ database: "db", migrations: [] })`);
+  expect(await probe.ended).toEqual({ code: 1, signal: null });
+  expect(probe.stderr()).toContain("it is older than the database");
+  expect(probe.stdout()).toContain('"message":"the service cannot come up"');
 });
