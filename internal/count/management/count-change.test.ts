@@ -6,7 +6,7 @@ import { importMutant } from "../../platform/testing/mutant.ts";
 import { keysOf, shardOf } from "../shared/key-schema.ts";
 import { createCountChanges, type CountChanges, type CountChangesDeps } from "./count-change.ts";
 import type { Mutation, Operation } from "./count-info.ts";
-import { decideInCountsStore } from "./counts-store.ts";
+import { activateInCountsStore, decideInCountsStore } from "./counts-store.ts";
 import { announceCount } from "./events.ts";
 import { fixtureShards, startManagement, type ManagementFixture } from "./management-fixture.ts";
 import { createPostgresCountInfoStore } from "./store-postgres.ts";
@@ -32,6 +32,7 @@ function sagaWith(
   return create({
     store,
     decide: (change) => decideInCountsStore(service.states, change),
+    activate: (change) => activateInCountsStore(service.states, change),
     admit: () => Promise.resolve(),
     announce: (tx, change, record) => announceCount(service.publish, tx, change.operation, record),
     turns: { run: (work) => work() },
@@ -155,6 +156,43 @@ describe.each(Object.keys(before) as Operation[])("%s", (operation) => {
   });
 });
 
+/** Kills a creation at a point and says what each store holds of it. */
+async function killedCreation(parts: Partial<CountChangesDeps>, create?: typeof createCountChanges): Promise<string> {
+  const countId = `c${(ids += 1)}`;
+  await sagaWith(parts, create)
+    .mutate(mutationOf("CREATE", countId), request())
+    .catch(() => undefined);
+  const [row] = await service.info.sql<{ state: string }[]>`SELECT state FROM count_info WHERE count_id = ${countId}`;
+  const [read] = await service.states.read([countId]);
+  const found = `${row?.state} ${read?.record?.state ?? "absent"}`;
+  await sweep();
+  expect(await disagreements(countId)).toEqual([]);
+  return found;
+}
+
+test("a PENDING Count is never open for writes, and is opened by the sweeper when its creator was killed before", async () => {
+  const found: string[] = [];
+  for (const crash of Object.values(crashes)) found.push(await killedCreation(crash(die)));
+  found.push(await killedCreation({ activate: async () => die() }));
+  expect(found).toEqual(["PENDING absent", "PENDING pending", "PENDING pending", "ACTIVE pending"]);
+});
+
+test("a Count that was announced and not opened is opened before anything else happens to it", async () => {
+  const countId = `c${(ids += 1)}`;
+  const requestId = crypto.randomUUID();
+  const cut = () => sagaWith({ activate: async () => die() }).mutate(mutationOf("CREATE", countId), request(requestId));
+  expect(cut()).rejects.toMatchObject({ reason: "OUTCOME_UNKNOWN" });
+  expect(cut()).rejects.toMatchObject({ reason: "OUTCOME_UNKNOWN" });
+  const { countInfo } = await sagaWith().mutate(mutationOf("UPDATE", countId), request());
+  expect(countInfo).toMatchObject({ maxValue: 9n, etag: "v2" });
+  const first = await sagaWith({ activate: async () => die() }).mutate(
+    mutationOf("CREATE", countId),
+    request(requestId),
+  );
+  expect(first.countInfo?.etag).toBe("v1");
+  expect(await disagreements(countId)).toEqual([]);
+});
+
 test("a later change finishes an earlier one that was left half done", async () => {
   const countId = await prepare("UPDATE");
   const left = sagaWith({ decide: die }).mutate(mutationOf("UPDATE", countId), request());
@@ -221,6 +259,12 @@ describe("mutant", () => {
   const path = join(import.meta.dir, "count-change.ts");
   const mutantOf = async (from: string, to: string): Promise<typeof createCountChanges> =>
     (await importMutant<{ createCountChanges: typeof createCountChanges }>(path, from, to)).createCountChanges;
+  test("a creation that is opened before it is known is found out", async () => {
+    const known = "await store.announceCreation(change, record, announce);";
+    const crash = crashes["in the transaction that makes it known"] as (typeof crashes)[string];
+    expect(await killedCreation(crash(die), await mutantOf(known, ""))).toBe("PENDING active");
+  });
+
   const decided = "const decision = await deps.decide(change);";
   const assumed = `const decision: Decision = { kind: "applied", value: 0n, revision: 0n, updateTimeMs: 0 };`;
 
@@ -228,7 +272,7 @@ describe("mutant", () => {
     "%s made known before it is decided is found out",
     async (operation) => {
       const countId = await prepare(operation);
-      const broken = sagaWith({ decide: die }, await mutantOf(decided, assumed));
+      const broken = sagaWith({ decide: die, activate: async () => {} }, await mutantOf(decided, assumed));
       await broken.mutate(mutationOf(operation, countId), request());
       expect(await disagreements(countId)).not.toEqual([]);
     },

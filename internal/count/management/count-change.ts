@@ -23,12 +23,14 @@ export type Decision =
 
 /** What the saga needs. */
 export interface CountChangesDeps {
-  readonly store: Pick<CountInfoStore, "accept" | "complete" | "withdraw">;
+  readonly store: Pick<CountInfoStore, "accept" | "announceCreation" | "complete" | "withdraw">;
   /**
    * Has the counts store decide a change, idempotent by count_id and info revision. Rejects when the outcome could not be
    * learned.
    */
   readonly decide: (change: CountChange) => Promise<Decision>;
+  /** Opens a Count that was created for writes; idempotent. Rejects when the outcome could not be learned. */
+  readonly activate: (change: CountChange) => Promise<void>;
   /** Rejects while the counts store cannot decide: nothing is accepted that would only wait. */
   readonly admit: (mutation: Mutation) => Promise<void>;
   /** Records the change's event in the transaction that makes it known. */
@@ -80,12 +82,13 @@ export function createCountChanges(deps: CountChangesDeps): CountChanges {
         updateTime: timestampFromMs(decision.updateTimeMs),
       }),
     });
-    await store.complete(
-      change,
-      record,
-      (tx) => deps.announce(tx, change, record),
-      toBinary(CreateCountResponseSchema, response),
-    );
+    const announce = (tx: Transaction): Promise<void> => deps.announce(tx, change, record);
+    if (change.operation === "CREATE") {
+      // Writes come last: a Count that takes them while it is PENDING would be there for some and not for others.
+      await store.announceCreation(change, record, announce);
+      await deps.activate(change);
+    }
+    await store.complete(change, record, announce, toBinary(CreateCountResponseSchema, response));
     return { decision, response };
   };
 

@@ -32,6 +32,16 @@ export function createAdmission(
   };
 }
 
+/** Opens a Count for writes, once its creation is known. Rejects when the outcome could not be learned. */
+export async function activateInCountsStore(
+  states: CountStates,
+  { countId, infoRevision }: Pick<CountChange, "countId" | "infoRevision">,
+): Promise<void> {
+  const { outcome } = await states.activate({ countId, infoRevision });
+  // "stale": a later change followed, which comes only once it is open.
+  if (outcome === "not_found") throw new Error(`the counts store has lost ${countId}, which it had created`);
+}
+
 /** Has the counts store decide a change. Rejects when its outcome could not be learned. */
 export async function decideInCountsStore(states: CountStates, change: CountChange): Promise<Decision> {
   const { countId, infoRevision, content } = change;

@@ -14,7 +14,7 @@ import { countManagementConfig } from "./config.ts";
 import { createCountChanges } from "./count-change.ts";
 import { createCountVerifier } from "./count-verifier.ts";
 import { runsOf } from "./count-watch.ts";
-import { createAdmission, decideInCountsStore } from "./counts-store.ts";
+import { activateInCountsStore, createAdmission, decideInCountsStore } from "./counts-store.ts";
 import { announceCount } from "./events.ts";
 import { createHandlers } from "./handlers.ts";
 import countInfoSql from "./migrations/0001_count_info.sql" with { type: "text" };
@@ -49,6 +49,7 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
     const changes = createCountChanges({
       store,
       decide: (change) => decideInCountsStore(states, change),
+      activate: (change) => activateInCountsStore(states, change),
       admit: createAdmission(stores.counts, config),
       announce: (tx, change, record) => announceCount(publish, tx, change.operation, record),
       turns: createBulkhead({

@@ -10,7 +10,7 @@ import { openRedis } from "../../platform/redis/open-redis.ts";
 import { createCountState } from "../shared/manage-count.ts";
 import { createCountChanges } from "./count-change.ts";
 import type { Mutation } from "./count-info.ts";
-import { decideInCountsStore } from "./counts-store.ts";
+import { activateInCountsStore, decideInCountsStore } from "./counts-store.ts";
 import { announceCount } from "./events.ts";
 import { createPostgresCountInfoStore } from "./store-postgres.ts";
 
@@ -29,6 +29,7 @@ const publish = createPublish({
 const changes = createCountChanges({
   store: createPostgresCountInfoStore({ database: info, requestIdWindowMs: 600_000 }),
   decide: (change) => decideInCountsStore(states, change),
+  activate: (change) => activateInCountsStore(states, change),
   admit: () => Promise.resolve(),
   announce: (tx, change, record) => announceCount(publish, tx, change.operation, record),
   turns: { run: (work) => work() },

@@ -126,16 +126,17 @@ export function createPostgresCountInfoStore(options: {
           throw error;
         }),
 
+    announceCreation: (change, record, announce) =>
+      database.transaction(async (tx) => {
+        const isUnderWay = (await changeOf(tx, change.countId))?.infoRevision === change.infoRevision;
+        if (isUnderWay) await makeKnown(tx, record, announce);
+      }),
+
     complete: (change, record, announce, response) =>
       database.transaction(async (tx) => {
         const done = await takeChange(tx, change);
         if (done === undefined) return false;
-        await tx`
-          UPDATE count_info SET display_name = ${record.displayName}, labels = ${tx.json(record.labels)},
-            min_value = ${record.minValue?.toString() ?? null}, max_value = ${record.maxValue?.toString() ?? null},
-            state = ${record.state}, version = ${record.version}, update_time = ${new Date(record.updateTimeMs)}
-          WHERE count_id = ${record.countId}`;
-        await announce(tx);
+        await makeKnown(tx, record, announce);
         if (done.request_id !== null) {
           await tx`
             UPDATE request_memory SET response = ${response},
@@ -181,6 +182,20 @@ export function createPostgresCountInfoStore(options: {
         return { last: rows.at(-1)?.count_id ?? "", announced: rows.length };
       }),
   };
+}
+
+/** Records the Count as a change made it, and announces it, unless that was done before. */
+async function makeKnown(
+  tx: Transaction,
+  record: CountRecord,
+  announce: (tx: Transaction) => Promise<void>,
+): Promise<void> {
+  const known = await tx`
+    UPDATE count_info SET display_name = ${record.displayName}, labels = ${tx.json(record.labels)},
+      min_value = ${record.minValue?.toString() ?? null}, max_value = ${record.maxValue?.toString() ?? null},
+      state = ${record.state}, version = ${record.version}, update_time = ${new Date(record.updateTimeMs)}
+    WHERE count_id = ${record.countId} AND version < ${record.version}`;
+  if (known.count > 0) await announce(tx);
 }
 
 async function changeOf(tx: Transaction, countId: string): Promise<CountChange | undefined> {

@@ -54,8 +54,17 @@ export interface CountInfoStore {
   /** Decides a mutation on the locked Count and, when it is allowed, records the change. One transaction. */
   accept(mutation: Mutation, request: RequestIdentity): Promise<Acceptance>;
   /**
-   * Makes a decided change known: the Count as `record`, what `announce` records, and the reply to its request in protobuf
-   * binary, in one transaction. Returns false when that had been done before.
+   * Makes a Count that was created ACTIVE, as `record`, with what `announce` records, in one transaction; its change stays on its
+   * way. Does nothing when that had been done before.
+   */
+  announceCreation(
+    change: CountChange,
+    record: CountRecord,
+    announce: (tx: Transaction) => Promise<void>,
+  ): Promise<void>;
+  /**
+   * Ends a decided change, in one transaction: the Count as `record` and what `announce` records, unless that was done before,
+   * and the reply to its request in protobuf binary. Returns false when it had been ended before.
    */
   complete(
     change: CountChange,

@@ -90,16 +90,24 @@ describe("a read", () => {
   });
 
   test("tells unknown, deleted and half made Counts apart", async () => {
-    const [deleted, pending] = [newId(), newId()];
+    const [deleted, pending, unopened] = [newId(), newId(), newId()];
     await service.addCount(deleted, 1);
     await service.states.remove({ countId: deleted, infoRevision: 2 });
     await service.addCount(pending, 1);
     await service.info.sql`UPDATE count_info SET state = 'PENDING' WHERE count_id = ${pending}`;
+    // As between the commit that announces a Count and the step that opens it for writes.
+    await service.states.create({ countId: unopened, infoRevision: 1, initialValue: 1 });
+    await service.info.sql`
+      INSERT INTO count_info (count_id, display_name, labels, state, version, info_revision, create_time, update_time)
+      VALUES (${unopened}, '', '{}', 'ACTIVE', 1, 1, now(), now())`;
     for (const staleness of [0, 60]) {
+      expect(await read(unopened, staleness)).toBe("NotFound COUNT_NOT_FOUND");
       expect(await read("unknown", staleness)).toBe("NotFound COUNT_NOT_FOUND");
       expect(await read(pending, staleness)).toBe("NotFound COUNT_NOT_FOUND");
       expect(await read(deleted, staleness)).toBe("FailedPrecondition COUNT_DELETED");
     }
+    await service.states.activate({ countId: unopened, infoRevision: 1 });
+    expect(await read(unopened, 0)).toBe("1  PRIMARY");
   });
 
   test("never hides a Count that was just created from who asks for the newest, nor longer than the staleness allows", async () => {

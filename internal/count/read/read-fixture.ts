@@ -141,6 +141,7 @@ export async function startReading(config: Partial<typeof configDefault> = {}): 
         INSERT INTO count_info (count_id, display_name, labels, state, version, info_revision, create_time, update_time)
         VALUES (${countId}, ${displayName}, '{}', 'ACTIVE', 1, 1, now(), now())`;
       await states.create({ countId, infoRevision: 1, initialValue: value });
+      await states.activate({ countId, infoRevision: 1 });
     },
     setInfo: async (countId, displayName, version, state = "ACTIVE") => {
       await info.sql`

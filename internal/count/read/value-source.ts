@@ -33,7 +33,12 @@ export function createPrimarySource(store: RedisReader, { clock, primaryClock }:
     const sentAt = clock.monotonic();
     const { counts, timeMs } = await readValues(store, layout, countIds);
     primaryClock.observe(timeMs, sentAt);
-    return counts.map(({ record }) => ({ record, asOfMs: timeMs, freshAt: sentAt, source: "primary" }));
+    return counts.map(({ record }) => ({
+      record: existing(record),
+      asOfMs: timeMs,
+      freshAt: sentAt,
+      source: "primary",
+    }));
   };
 }
 
@@ -43,13 +48,19 @@ export function createReplicaSource(store: RedisReader, { clock, primaryClock }:
   return async (countIds) => {
     const { counts } = await readValues(store, await layoutOf(), countIds);
     const receivedAt = clock.monotonic();
-    return counts.map(({ record, heartbeatMs }) => {
+    return counts.map(({ record: found, heartbeatMs }) => {
+      const record = existing(found);
       if (heartbeatMs === undefined) return { record, asOfMs: 0, freshAt: Number.NEGATIVE_INFINITY, source: "replica" };
       primaryClock.observePast(heartbeatMs, receivedAt);
       const freshAt = receivedAt - (primaryClock.atMost(receivedAt) - heartbeatMs);
       return { record, asOfMs: heartbeatMs, freshAt, source: "replica" };
     });
   };
+}
+
+/** A Count that is being created does not exist yet. */
+function existing(record: CountStateRecord | undefined): CountStateRecord | undefined {
+  return record?.state === "pending" ? undefined : record;
 }
 
 /** The layout never changes: it is read once. */

@@ -39,7 +39,7 @@ describe("the state of Counts", () => {
     const layout = await recordLayout(fresh.store, { shards: 2, random: systemRandom });
     const states = createCountState(fresh.store, { outboxBytesMax: 1e9 });
     const created = await states.create({ countId: "a", infoRevision: 1, initialValue: -7, minValue: -10 });
-    expect(created).toMatchObject({ outcome: "applied", state: "active", value: -7, revision: 1, infoRevision: 1 });
+    expect(created).toMatchObject({ outcome: "applied", state: "pending", value: -7, revision: 1, infoRevision: 1 });
     expect(Math.abs(created.updateTimeMs - Date.now())).toBeLessThan(60_000);
     expect(await states.create({ countId: "a", infoRevision: 1, initialValue: 5 })).toEqual({
       ...created,
@@ -49,6 +49,14 @@ describe("the state of Counts", () => {
       ...created,
       outcome: "stale",
     });
+    const activation = { countId: "a", infoRevision: 1 };
+    expect(await states.activate({ ...activation, infoRevision: 2 })).toMatchObject({
+      outcome: "stale",
+      state: "pending",
+    });
+    expect(await states.activate(activation)).toEqual({ ...created, state: "active" });
+    expect(await states.activate(activation)).toEqual({ ...created, outcome: "repeated", state: "active" });
+    expect(await states.activate({ countId: "b", infoRevision: 1 })).toMatchObject({ outcome: "not_found" });
     expect(await states.setBounds({ countId: "b", infoRevision: 2 })).toMatchObject({ outcome: "not_found" });
     const refused = { countId: "a", infoRevision: 2, minValue: 0 };
     expect(await states.setBounds(refused)).toMatchObject({ outcome: "out_of_range", infoRevision: 2 });
@@ -60,6 +68,10 @@ describe("the state of Counts", () => {
     expect(await states.remove({ countId: "a", infoRevision: 4 })).toMatchObject({ state: "deleted", value: -7 });
     expect(await states.restore({ countId: "a", infoRevision: 2 })).toMatchObject({ outcome: "stale" });
     expect(await states.restore({ countId: "a", infoRevision: 5 })).toMatchObject({ state: "active", revision: 1 });
+    // A copy of the activation that comes late does not bring back what was deleted since.
+    await states.remove({ countId: "a", infoRevision: 6 });
+    expect(await states.activate(activation)).toMatchObject({ outcome: "stale", state: "deleted" });
+    await states.restore({ countId: "a", infoRevision: 7 });
     const read = await readValues(fresh.store, layout, ["none", "a"]);
     expect(read.counts.map(({ record }) => record)).toEqual([
       undefined,
@@ -70,7 +82,7 @@ describe("the state of Counts", () => {
         updateTimeMs: created.updateTimeMs,
         minValue: -Number.MAX_SAFE_INTEGER,
         maxValue: 0,
-        infoRevision: 5,
+        infoRevision: 7,
       },
     ]);
     expect(read.timeMs).toBeGreaterThanOrEqual(created.updateTimeMs);

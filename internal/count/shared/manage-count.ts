@@ -3,7 +3,7 @@ import { assertNever } from "../../platform/errors/assert-never.ts";
 import { MuinError } from "../../platform/errors/muin-error.ts";
 import type { RedisStore } from "../../platform/redis/redis-store.ts";
 import { defineScript } from "../../platform/redis/script.ts";
-import { stateFormat } from "./count-state.ts";
+import { type CountStateWord, countStateOf, stateFormat } from "./count-state.ts";
 import { type CountStoreLayout, readLayout } from "./count-store.ts";
 import { keysOf, shardOf, valueMax } from "./key-schema.ts";
 import { type ReadCount, readValues } from "./read-values.ts";
@@ -20,7 +20,7 @@ export interface ManageResult {
    *   revision from now on, so that a repeated or delayed attempt is refused as well, whatever the value is by then.
    */
   readonly outcome: "applied" | "repeated" | "stale" | "not_found" | "out_of_range";
-  readonly state: "active" | "deleted";
+  readonly state: CountStateWord;
   readonly value: number;
   readonly revision: number;
   /** Milliseconds since the Unix epoch, by the shard's clock. */
@@ -44,12 +44,14 @@ export interface Bounds {
  */
 export interface CountStates {
   /**
-   * Makes a Count with revision 1. The initial value is its first change, in the outbox like any other. Throws
-   * RESOURCE_EXHAUSTED, reason OUTBOX_FULL, with nothing changed.
+   * Makes a Count with revision 1, pending: nobody can write to it before it is activated. The initial value is its first
+   * change, in the outbox like any other. Throws RESOURCE_EXHAUSTED, reason OUTBOX_FULL, with nothing changed.
    */
   create(
     change: { readonly countId: string; readonly infoRevision: number; readonly initialValue: number } & Bounds,
   ): Promise<ManageResult>;
+  /** Opens a pending Count for writes; its info revision is the one that it was created with. */
+  activate(change: { readonly countId: string; readonly infoRevision: number }): Promise<ManageResult>;
   /** Sets both bounds. */
   setBounds(change: { readonly countId: string; readonly infoRevision: number } & Bounds): Promise<ManageResult>;
   /** Sets the tombstone: no write is accepted once this has answered. Value and revision stay. */
@@ -60,7 +62,7 @@ export interface CountStates {
   read(countIds: readonly string[]): Promise<readonly ReadCount[]>;
 }
 
-type Operation = "create" | "bounds" | "remove" | "restore";
+type Operation = "create" | "activate" | "bounds" | "remove" | "restore";
 
 /** Changes the state of Counts in `store`. A count-write must have recorded the store's layout. */
 export function createCountState(store: RedisStore, options: { readonly outboxBytesMax: number }): CountStates {
@@ -100,7 +102,7 @@ export function createCountState(store: RedisStore, options: { readonly outboxBy
       case "out_of_range":
         return {
           outcome,
-          state: state.toString() === "1" ? "active" : "deleted",
+          state: countStateOf(Number(state.toString())),
           value: Number(value.toString()),
           revision: Number(revision.toString()),
           updateTimeMs: Number(updateTimeMs.toString()),
@@ -119,6 +121,7 @@ export function createCountState(store: RedisStore, options: { readonly outboxBy
   };
   return {
     create: ({ countId, infoRevision, ...numbers }) => change("create", countId, infoRevision, numbers),
+    activate: ({ countId, infoRevision }) => change("activate", countId, infoRevision, {}),
     setBounds: ({ countId, infoRevision, ...numbers }) => change("bounds", countId, infoRevision, numbers),
     remove: ({ countId, infoRevision }) => change("remove", countId, infoRevision, {}),
     restore: ({ countId, infoRevision }) => change("restore", countId, infoRevision, {}),
@@ -144,6 +147,13 @@ local function answer(outcome)
 end
 if not record and operation ~= 'create' then return answer('not_found') end
 local function store() redis.call('HSET', KEYS[1], id, struct.pack('${stateFormat}', state, value, revision, time, min, max, info)) end
+if operation == 'activate' then
+  if given ~= info then return answer('stale') end
+  if state ~= 3 then return answer('repeated') end
+  state = 1
+  store()
+  return answer('applied')
+end
 if record and given == info then
   -- Bounds that were set before are there; others were refused.
   if operation == 'bounds' and (min ~= low or max ~= high) then return answer('out_of_range') end
@@ -152,7 +162,7 @@ end
 if record and (given < info or operation == 'create') then return answer('stale') end
 local entry, size
 if operation == 'create' then
-  state, value, revision, time, min, max = 1, tonumber(ARGV[4]), 1, now, low, high
+  state, value, revision, time, min, max = 3, tonumber(ARGV[4]), 1, now, low, high
   entry = cmsgpack.pack({now, '', {value}, {1}, {1, 0}, {}})
   size = #ARGV[8] + #entry + ${outboxEntryOverheadBytes}
   if meta[${metaPlace.written}] - meta[${metaPlace.trimmed}] + size > tonumber(ARGV[7]) then return answer('outbox_full') end

@@ -10,7 +10,7 @@ import type { RedisStore } from "../../platform/redis/redis-store.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";
 import { createMetrics } from "../../platform/telemetry/create-metrics.ts";
 import { keysOf } from "../shared/key-schema.ts";
-import { type CountStates, createCountState } from "../shared/manage-count.ts";
+import { type Bounds, type CountStates, createCountState } from "../shared/manage-count.ts";
 import { type CountWriter, type CountWriterLimits, createCountWriter } from "./count-writer.ts";
 import { type CountWrite, decodeOutboxEntry, type OutboxChange, type WriteOutcome } from "./write-batch.ts";
 
@@ -73,7 +73,7 @@ export async function openCounts(
     writer,
     states,
     seed: async (...countIds) => {
-      await Promise.all(countIds.map((countId) => states.create({ countId, infoRevision: 1, initialValue: 0 })));
+      await Promise.all(countIds.map((countId) => createActive(states, { countId, initialValue: 0 })));
     },
     write: (writes, timeoutMs = 10_000) =>
       writer.write(writer.shardOf((writes[0] as CountWrite).countId), writes, performance.now() + timeoutMs),
@@ -93,6 +93,15 @@ export async function openCounts(
       await store.stop();
     },
   };
+}
+
+/** Makes a Count as count-management does, at info revision 1. */
+export async function createActive(
+  states: CountStates,
+  count: { readonly countId: string; readonly initialValue: number } & Bounds,
+): Promise<void> {
+  await states.create({ ...count, infoRevision: 1 });
+  await states.activate({ countId: count.countId, infoRevision: 1 });
 }
 
 /** An addition; without a request id unless one is given. */

@@ -3,7 +3,7 @@ import { systemClock } from "../../platform/clock/clock.ts";
 import { systemRandom } from "../../platform/clock/random.ts";
 import { eventually } from "../../platform/testing/eventually.ts";
 import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
-import { broken, caught, type CountFixture, openCounts } from "./count-fixture.ts";
+import { broken, caught, type CountFixture, createActive, openCounts } from "./count-fixture.ts";
 import { type CountImports, createCountImports } from "./count-import.ts";
 import type { ImportIntent } from "./import-store.ts";
 import { startLossyProxy } from "./lossy-proxy.ts";
@@ -142,13 +142,15 @@ describe("an import", () => {
 
   test("refuses a batch whole when a Count of it would refuse its write, and goes on from there", async () => {
     await using one = await open();
-    const [a, missing, deleted, bounded] = one.ids(4) as [string, string, string, string];
+    const [a, missing, pending, deleted, bounded] = one.ids(5) as [string, string, string, string, string];
     await one.counts.seed(a, deleted);
     await one.counts.states.remove({ countId: deleted, infoRevision: 2 });
-    await one.counts.states.create({ countId: bounded, infoRevision: 1, initialValue: 0, maxValue: 0 });
+    await createActive(one.counts.states, { countId: bounded, initialValue: 0, maxValue: 0 });
+    await one.counts.states.create({ countId: pending, infoRevision: 1, initialValue: 0 });
     const { importId } = await one.start();
     const cases = [
       [missing, "not_found", "COUNT_NOT_FOUND"],
+      [pending, "not_found", "COUNT_NOT_FOUND"],
       [deleted, "failed_precondition", "COUNT_DELETED"],
       [bounded, "out_of_range", "VALUE_OUT_OF_RANGE"],
     ] as const;

@@ -188,7 +188,7 @@ export function createCountImports(options: CountImportsOptions): CountImports {
     const deleted: string[] = [];
     const leaving: string[] = [];
     for (const [place, { countId, record }] of counts.entries()) {
-      if (record === undefined) missing.push(countId);
+      if (record === undefined || record.state === "pending") missing.push(countId);
       else if (record.state === "deleted") deleted.push(countId);
       else if (record.value + (batch.deltas[place] as number) > record.maxValue) leaving.push(countId);
     }

@@ -255,7 +255,8 @@ describe("a relay that was paused", () => {
   test("publishes nothing once another has taken over", async () => {
     await checkFence(false);
     await caught(() => checkFence(true));
-  });
+    // Each time the lease of the paused one has to run out.
+  }, 30_000);
 });
 
 describe("the outbox's keys", () => {

@@ -6,7 +6,7 @@ import { defineScript } from "../../platform/redis/script.ts";
 import { eventually } from "../../platform/testing/eventually.ts";
 import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
 import { keysOf, valueMax } from "../shared/key-schema.ts";
-import { add, broken, caught, type CountFixture, openCounts, set } from "./count-fixture.ts";
+import { add, broken, caught, type CountFixture, createActive, openCounts, set } from "./count-fixture.ts";
 import type { CountWriterLimits } from "./count-writer.ts";
 import {
   type AppliedWrite,
@@ -75,7 +75,7 @@ async function holdToModel(lua: string | undefined, runs: number): Promise<void>
       const models = new Map<string, Model>();
       for (const name of ["a", "b", "c", "bounded", "deleted"]) {
         const bounds = name === "bounded" ? { minValue: -5, maxValue: 5 } : {};
-        await counts.states.create({ countId: prefix + name, infoRevision: 1, initialValue: 1, ...bounds });
+        await createActive(counts.states, { countId: prefix + name, initialValue: 1, ...bounds });
         const [low, high] = name === "bounded" ? [-5n, 5n] : [-max, max];
         models.set(name, { value: 1n, revision: 1, min: low, max: high, isDeleted: name === "deleted" });
       }
@@ -194,6 +194,27 @@ describe("the batch script", () => {
   test("applies 511 good writes beside a bad one, as one entry of the outbox", async () => {
     await checkOneBad();
     await caught(() => checkOneBad(broken(writeBatchLua, "if result_codes then result_codes[place] = code end", "")));
+  });
+});
+
+async function checkPending(lua?: string): Promise<void> {
+  await using counts = await fresh(lua === undefined ? {} : { lua });
+  await counts.states.create({ countId: "a", infoRevision: 1, initialValue: 7 });
+  expect(await counts.write([add("a", 1), set("a", 1, "request-1")])).toEqual([
+    { outcome: "not_found" },
+    { outcome: "not_found" },
+  ]);
+  await counts.states.activate({ countId: "a", infoRevision: 1 });
+  expect(await counts.write([add("a", 1)])).toMatchObject([{ outcome: "applied", value: 8, revision: 2 }]);
+}
+
+describe("a Count that is being created", () => {
+  test("is not found before it is active", async () => {
+    await checkPending();
+    await caught(() => checkPending(broken(writeBatchLua, "states[at] == 2 and 3 or 2", "states[at] and 3 or 2")));
+    await caught(() =>
+      checkPending(broken(writeBatchLua, "elseif states[at] ~= 1 then", "elseif (states[at] or 2) == 2 then")),
+    );
   });
 });
 

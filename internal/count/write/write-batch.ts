@@ -384,7 +384,7 @@ for place = 1, count do
       result_values[place], result_revisions[place] = 0, 0
     end
   elseif states[at] ~= 1 then
-    code = states[at] and 3 or 2
+    code = states[at] == 2 and 3 or 2
     result_values[place], result_revisions[place] = 0, 0
   else
     local before = values[at]
