@@ -430,6 +430,46 @@ export function describeEventBus(name: string, startServer: () => Promise<TestBu
       await consumer.stop();
     });
 
+    test("of a redrive that fails at one event what stands behind it goes on waiting, and so does what comes meanwhile", async () => {
+      const topic = newTopic();
+      const bus = await newBus(topic);
+      const seen: Seen[] = [];
+      const broken = new Set([0, 2]);
+      const [begun, mayGoOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+      const parking: Subscription = {
+        ...subscription(topic, async (record, delivery) => {
+          const number = numberOf(record);
+          if (broken.has(number)) throw new Error("not this one");
+          if (number === 1) {
+            begun.resolve();
+            await mayGoOn.promise;
+          }
+          await recordInto(seen, "a")(record, delivery);
+        }),
+        attemptsMax: 1,
+      };
+      const consumer = bus.subscribe(parking);
+      await consumer.start();
+      const parked = async (): Promise<number[]> =>
+        (await bus.listParked({ service: parking.service, pageSize: 10, pageToken: "" })).parked.map(({ record }) =>
+          numberOf(record),
+        );
+      await bus.publish(numbers(0, 4).map((number) => event(topic, "k", number)));
+      await eventually(async () => expect(await parked()).toEqual([0, 1, 2, 3]));
+      broken.delete(0);
+      expect(await bus.redrive(parking.service, "k")).toBe(4);
+      await begun.promise;
+      await bus.publish([event(topic, "k", 4)]);
+      mayGoOn.resolve();
+      await eventually(async () => expect(await parked()).toEqual([2, 3, 4]));
+      expect(seen.map(({ number }) => number)).toEqual([0, 1]);
+      broken.clear();
+      expect(await bus.redrive(parking.service, "k")).toBe(3);
+      await eventually(() => expect(seen.map(({ number }) => number)).toEqual(numbers(0, 5)));
+      await eventually(async () => expect(await parked()).toEqual([]));
+      await consumer.stop();
+    });
+
     test("a handler that cannot work, since something it needs is away, goes on trying and parks nothing", async () => {
       const topic = newTopic();
       const bus = await newBus(topic);

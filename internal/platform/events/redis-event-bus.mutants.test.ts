@@ -36,6 +36,14 @@ const mutants: readonly (Mutant & { readonly rule: string; readonly caughtBy: st
     caughtBy: "what keeps failing is parked, its key waits in order, and a redrive keeps the order",
   },
   {
+    rule: "what stands behind a failure waits in a redrive too",
+    file: inThisFolder("redis-consumer.ts"),
+    from: "if (failure !== undefined) subjects.delete(record.subject);",
+    to: "",
+    caughtBy:
+      "of a redrive that fails at one event what stands behind it goes on waiting, and so does what comes meanwhile",
+  },
+  {
     rule: "events of one key are handled one at a time",
     file: inThisFolder("redis-consumer.ts"),
     from: "chains.get(item.record.subject)",
