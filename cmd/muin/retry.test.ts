@@ -24,7 +24,7 @@ async function attempts(errors: readonly Error[], options: Partial<RetryOptions>
       return Promise.resolve();
     },
   };
-  const random = { bytes: (length: number) => new Uint8Array(length), uuid: () => "", fraction: () => 0 };
+  const random = { bytes: (length: number) => new Uint8Array(length), uuid: () => "", fraction: () => 1 };
   let made = 0;
   const result = await retry(
     () => {

@@ -1,4 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
+import { backoffMs } from "../../internal/platform/clock/backoff.ts";
 import type { Clock } from "../../internal/platform/clock/clock.ts";
 import type { Random } from "../../internal/platform/clock/random.ts";
 import { RetryInfoSchema } from "../../internal/gen/google/rpc/error_details_pb.ts";
@@ -17,8 +18,7 @@ export interface RetryOptions {
   readonly onPause?: (error: ConnectError) => void;
 }
 
-/** First pause between attempts and the longest, in milliseconds. Each is twice the one before, less up to a half. */
-const pauseMs = { first: 50, max: 2000 };
+const retryBackoff = { minMs: 50, maxMs: 2000 };
 
 /** Repeats a call that is safe to repeat while Muin is away, overloaded or late, within a bound. Throws the last error. */
 export async function retry<T>(call: () => Promise<T>, options: RetryOptions): Promise<T> {
@@ -29,7 +29,7 @@ export async function retry<T>(call: () => Promise<T>, options: RetryOptions): P
     } catch (error) {
       if (!(error instanceof ConnectError) || !isPassing(error) || options.signal.aborted) throw error;
       if (attempt === 0 && !options.patient && error.cause instanceof ConnectionRefused) throw error;
-      const pause = Math.min(pauseMs.first * 2 ** attempt, pauseMs.max) * (1 - options.random.fraction() / 2);
+      const pause = backoffMs(retryBackoff, attempt + 1, options.random);
       if (options.clock.monotonic() - start + pause > options.boundMs) throw error;
       options.onPause?.(error);
       await options.clock.sleep(pause, options.signal).catch(() => undefined); // Interrupted: one last attempt tells.

@@ -1,6 +1,7 @@
 import { create, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
 import { type Component, createGroup } from "../app/component.ts";
 import type { Publish } from "../app/define-service.ts";
+import { backoffMs } from "../clock/backoff.ts";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
 import { MuinError } from "../errors/muin-error.ts";
@@ -17,8 +18,7 @@ const batchBytesMax = 4 << 20;
 /** The relay looks so often when nobody woke it: a notification can be lost with its connection. */
 const pollMs = 1000;
 /** Pause after a failure, doubled with each further one. */
-const backoffMsMin = 100;
-const backoffMsMax = 5000;
+const failureBackoff = { minMs: 100, maxMs: 5000 };
 /** Depth and age are measured so often. */
 const sampleMs = 2000;
 /** Channel that the outbox' trigger notifies. */
@@ -138,8 +138,7 @@ export function createOutboxRelay(options: {
           failed++;
           failures.add(1, { service });
           log.warn("events wait in the outbox: the bus or the database failed", { failed, err: error });
-          const backoffMs = Math.min(backoffMsMin * 2 ** (failed - 1), backoffMsMax);
-          await clock.sleep(backoffMs * (0.5 + random.fraction() / 2), signal).catch(() => undefined); // Ends the loop.
+          await clock.sleep(backoffMs(failureBackoff, failed, random), signal).catch(() => undefined); // Ends the loop.
         }
       }
     } finally {

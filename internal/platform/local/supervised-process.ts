@@ -1,4 +1,5 @@
 import type { Component } from "../app/component.ts";
+import { backoffMs } from "../clock/backoff.ts";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
 import type { Logger } from "../telemetry/logger.ts";
@@ -6,8 +7,7 @@ import { boundServerLog, logLength, logTail, openServerLog } from "./server-log.
 import type { SystemUser } from "./system-user.ts";
 
 /** First pause before a server that ended is started again; it doubles up to the second figure. */
-const backoffMsMin = 100;
-const backoffMsMax = 5000;
+const restartBackoff = { minMs: 100, maxMs: 5000 };
 /** A server that answered for so long has recovered: its next end starts the pauses anew. */
 const healthyMsMin = 10_000;
 /** A server that never answered is started so often before the start is given up. */
@@ -161,7 +161,7 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
 
   const keepRunning = async (onReady: () => void, onGivenUp: (error: Error) => void): Promise<void> => {
     let answeredOnce = false;
-    let pauseMs = backoffMsMin;
+    let failures = 0;
     for (let starts = 1; !stopping.signal.aborted; starts += 1) {
       let healthyMs = 0;
       try {
@@ -183,11 +183,10 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
         restarts += 1;
         state = "restarting";
       }
-      if (healthyMs >= healthyMsMin) pauseMs = backoffMsMin;
-      const jittered = pauseMs * (0.5 + random.fraction() / 2);
-      log.warn(`${name} ended and is started again`, { reason: lastError, restarts, pauseMs: Math.round(jittered) });
-      pauseMs = Math.min(pauseMs * 2, backoffMsMax);
-      await clock.sleep(jittered, stopping.signal).catch(() => undefined); // Rejects only when we stop, which the loop sees.
+      failures = healthyMs >= healthyMsMin ? 1 : failures + 1;
+      const pauseMs = backoffMs(restartBackoff, failures, random);
+      log.warn(`${name} ended and is started again`, { reason: lastError, restarts, pauseMs: Math.round(pauseMs) });
+      await clock.sleep(pauseMs, stopping.signal).catch(() => undefined); // Rejects only when we stop, which the loop sees.
     }
     state = "stopped";
   };

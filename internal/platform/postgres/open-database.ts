@@ -1,5 +1,6 @@
 import postgres, { type Options, type PostgresType, type Sql } from "postgres";
 import type { Component } from "../app/component.ts";
+import { backoffMs } from "../clock/backoff.ts";
 import { type Clock, systemClock } from "../clock/clock.ts";
 import { type Random, systemRandom } from "../clock/random.ts";
 import { storeBusy, storeUnavailable } from "../errors/store-error.ts";
@@ -25,8 +26,7 @@ const pendingPerConnectionMax = 64;
 const transactionAttemptsMax = 5;
 const transactionBackoffMs = 10;
 /** Pause between attempts to connect. */
-const reconnectMsMin = 50;
-const reconnectMsMax = 1000;
+const reconnectBackoff = { minMs: 50, maxMs: 1000 };
 /** Connections get so long to finish when the pool closes. */
 const closeTimeoutMs = 5000;
 const probeTimeoutMs = 900;
@@ -166,8 +166,7 @@ export function driverOptions(
   return {
     connect_timeout: connectTimeoutMs / 1000,
     connection: { application_name: applicationName },
-    backoff: (retries) =>
-      (Math.min(reconnectMsMin * 2 ** retries, reconnectMsMax) * (0.5 + random.fraction() / 2)) / 1000,
+    backoff: (retries) => backoffMs(reconnectBackoff, retries + 1, random) / 1000,
     onnotice: () => undefined,
   };
 }

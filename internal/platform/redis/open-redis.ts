@@ -1,5 +1,6 @@
 import { Command, Redis, type RedisOptions } from "ioredis";
 import type { Component } from "../app/component.ts";
+import { backoffMs } from "../clock/backoff.ts";
 import { type Clock, systemClock } from "../clock/clock.ts";
 import { type Random, systemRandom } from "../clock/random.ts";
 import { MuinError } from "../errors/muin-error.ts";
@@ -17,8 +18,7 @@ const silenceMsMax = 4000;
 /** The same for connections with blocking commands, which must block for less. */
 const blockingSilenceMsMax = 10_000;
 /** Pause between attempts to connect. */
-const reconnectMsMin = 50;
-const reconnectMsMax = 1000;
+const reconnectBackoff = { minMs: 50, maxMs: 1000 };
 const probeTimeoutMs = 900;
 
 /** How to open a Redis server. */
@@ -77,8 +77,7 @@ export function connect(options: OpenRedisOptions, overrides: RedisOptions): Red
     autoPipeliningIgnoredCommands: ["eval", "evalsha", "ping"],
     connectTimeout: connectTimeoutMs,
     socketTimeout: silenceMsMax,
-    retryStrategy: (attempts) =>
-      Math.min(reconnectMsMin * 2 ** Math.min(attempts - 1, 10), reconnectMsMax) * (0.5 + random.fraction() / 2),
+    retryStrategy: (attempts) => backoffMs(reconnectBackoff, attempts, random),
     disableClientInfo: true,
     ...overrides,
     // With protocol 3 some replies change their shape.
