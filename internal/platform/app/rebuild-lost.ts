@@ -23,8 +23,11 @@ export function createLostRebuilder(options: {
   const look = async (): Promise<void> => {
     const states = await bus.consumerStates();
     if (!states.some((state) => state.service === service && state.topic === topic && state.lost)) return;
+    // First, so that a crash before the replay leaves the mark and all of it is done again.
     await rebuilder.rebuild();
     const generation = await bus.replay(service, topic);
+    // Once more: what was removed during the first is behind the new position and no longer marked.
+    await rebuilder.rebuild();
     log.warn("rebuilt a consumer that had missed events", { topic, generation });
   };
   return bus.leaseholder(`rebuild:${service}:${topic}`, async (_, signal) => {

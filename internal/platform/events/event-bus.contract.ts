@@ -564,6 +564,28 @@ export function describeEventBus(name: string, startServer: () => Promise<TestBu
       await consumer.stop();
     });
 
+    test("a replay in the midst of a long batch ends it, and begins anew", async () => {
+      const topic = newTopic();
+      const bus = await newBus(topic);
+      const seen: [generation: number, number: number][] = [];
+      const slow = subscription(topic, async (record, { generation, signal }) => {
+        if (generation === 1) await systemClock.sleep(40, signal);
+        seen.push([generation, numberOf(record)]);
+      });
+      const consumer = bus.subscribe(slow);
+      await consumer.start();
+      // Longer than any pause between two moves of the position.
+      await bus.publish(numbers(0, 100).map((number) => event(topic, "k", number)));
+      await eventually(() => expect(seen.length).toBeGreaterThan(2));
+      expect(await bus.replay(slow.service, topic.name)).toBe(2);
+      await eventually(() =>
+        expect(seen.filter(([generation]) => generation === 2).map(([, number]) => number)).toEqual(numbers(0, 100)),
+      );
+      expect(seen.filter(([generation]) => generation === 1).length).toBeLessThan(90);
+      expect(await stateOf(bus, slow)).toMatchObject({ deadLetters: 0, lost: false });
+      await consumer.stop();
+    });
+
     test("a tail shows what is stored, from the start or from now on, and ends by its signal", async () => {
       const topic = newTopic();
       const bus = await newBus(topic);

@@ -408,7 +408,11 @@ async function handleInOrder(
       if (!done.signal.aborted) await tell();
     }
   };
-  const telling = meanwhile();
+  const telling = meanwhile().catch((error: unknown) => {
+    hasFailed = true;
+    throw error;
+  });
+  telling.catch(() => undefined); // Heard below, once the handlers have ended.
   const outcomes = await Promise.allSettled(
     Array.from({ length: Math.min(keysAtOnceMax, chains.size) }, () =>
       worker().catch((error: unknown) => {

@@ -44,6 +44,13 @@ const mutants: readonly (Mutant & { readonly rule: string; readonly caughtBy: st
       "of a redrive that fails at one event what stands behind it goes on waiting, and so does what comes meanwhile",
   },
   {
+    rule: "a position that was refused in the midst of a batch is no unhandled error",
+    file: inThisFolder("redis-consumer.ts"),
+    from: "telling.catch(() => undefined);",
+    to: "",
+    caughtBy: "a replay in the midst of a long batch ends it, and begins anew",
+  },
+  {
     rule: "events of one key are handled one at a time",
     file: inThisFolder("redis-consumer.ts"),
     from: "chains.get(item.record.subject)",
