@@ -3,10 +3,10 @@ import type { Clock } from "../../platform/clock/clock.ts";
 import type { Random } from "../../platform/clock/random.ts";
 import { MuinError } from "../../platform/errors/muin-error.ts";
 import type { RedisStore } from "../../platform/redis/redis-store.ts";
-import { defineScript } from "../../platform/redis/script.ts";
 import type { CountStoreLayout } from "../shared/count-store.ts";
 import { shardOf } from "../shared/key-schema.ts";
 import { readValues } from "../shared/read-values.ts";
+import { createBatchRunner } from "./batch-script.ts";
 import { isPassing } from "./count-writer.ts";
 import { outboxFull, overloaded, refusedCounts, refusedWrite } from "./errors.ts";
 import {
@@ -25,7 +25,6 @@ import {
   encodeBatch,
   encodeWrites,
   isApplied,
-  writeBatchLua,
 } from "./write-batch.ts";
 
 /** Batches of imports that one instance works on at once. */
@@ -33,7 +32,7 @@ const batchesMax = 8;
 /** Parts of a batch on one shard: 1000 writes are two calls of the script. */
 const partsMax = 2;
 /** Pause before a store that is away is asked again. */
-const RETRY_MS = 50;
+const retryMs = 50;
 
 /** How far an import is. */
 export interface ImportProgress {
@@ -97,7 +96,7 @@ export interface CountImportsOptions {
  */
 export function createCountImports(options: CountImportsOptions): CountImports {
   const { store, clock, random } = options;
-  const script = defineScript<Buffer>({ name: "write-batch", keys: "any", lua: options.lua ?? writeBatchLua });
+  const runBatch = createBatchRunner(options.lua);
   let working = 0;
   let opened: ImportStore | undefined;
   const imports = (): ImportStore => (opened ??= createImportStore(store, options.layout().shards));
@@ -108,9 +107,9 @@ export function createCountImports(options: CountImportsOptions): CountImports {
       try {
         return await step();
       } catch (error) {
-        if (!isPassing(error) || clock.monotonic() + RETRY_MS >= deadlineMs) throw error;
+        if (!isPassing(error) || clock.monotonic() + retryMs >= deadlineMs) throw error;
       }
-      await clock.sleep(RETRY_MS);
+      await clock.sleep(retryMs);
     }
   };
 
@@ -150,7 +149,7 @@ export function createCountImports(options: CountImportsOptions): CountImports {
         },
         encodeWrites(writes),
       );
-      const packed = await persist(deadlineMs, () => script.run(store.client, encoded.keys, encoded.args));
+      const packed = await persist(deadlineMs, () => runBatch(store.client, encoded));
       const reply = decodeReply(packed, writes.length);
       if (reply.kind === "outbox_full") throw outboxFull();
       if (reply.kind !== "done") return; // A later batch was applied: another process has brought this one to its end.

@@ -4,13 +4,14 @@ import type { Random } from "../../platform/clock/random.ts";
 import { MuinError } from "../../platform/errors/muin-error.ts";
 import { storeUnavailable } from "../../platform/errors/store-error.ts";
 import type { RedisStore } from "../../platform/redis/redis-store.ts";
-import { defineScript, type Script } from "../../platform/redis/script.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";
 import type { Metrics } from "../../platform/telemetry/metrics.ts";
 import { type CountStoreLayout, recordLayout } from "../shared/count-store.ts";
 import { shardOf } from "../shared/key-schema.ts";
+import { createBatchRunner } from "./batch-script.ts";
 import { outboxFull, outcomeUnknown, overloaded, shuttingDown } from "./errors.ts";
 import {
+  type BatchKeys,
   batchKeys,
   batchWritesMax,
   type CountWrite,
@@ -19,19 +20,18 @@ import {
   encodeBatch,
   encodeWrites,
   type WriteOutcome,
-  writeBatchLua,
 } from "./write-batch.ts";
 
 /** A batch is sent again for so long, whatever its callers' deadlines; then its outcome is unknown for good. */
-const RESOLVE_MS_MAX = 5000;
+const resolveMsMax = 5000;
 /** A write that was never sent waits for the store at most so long. */
-const QUEUE_MS_MAX = 5000;
+const queueMsMax = 5000;
 /** How often deadlines are looked at and unanswered batches sent again. */
-const TICK_MS = 20;
+const tickMs = 20;
 /** Bytes that a queued write is counted for beside its texts. */
-const WRITE_OVERHEAD_BYTES = 64;
+const writeOverheadBytes = 64;
 /** Pause between attempts to learn the layout of a store that is away. */
-const LAYOUT_RETRY_MS = 250;
+const layoutRetryMs = 250;
 
 /** The limits of a writer. */
 export interface CountWriterLimits {
@@ -126,7 +126,7 @@ interface Lane {
   inFlight: Batch[];
   writerId: string;
   /** What the script takes for this writer. */
-  keys: readonly string[];
+  keys: BatchKeys;
   sequence: number;
   /** The store has answered this writer. */
   begun: boolean;
@@ -138,7 +138,7 @@ interface Lane {
 export function createCountWriter(options: CountWriterOptions): CountWriter {
   const { store, limits, clock, random, log } = options;
   const { client } = store;
-  const script: Script<Buffer> = defineScript({ name: "write-batch", keys: "any", lua: options.lua ?? writeBatchLua });
+  const runBatch = createBatchRunner(options.lua);
   const metrics = writerMetrics(options.metrics);
   const batchMax = Math.min(limits.batchWritesMax, batchWritesMax);
   const freshWriter = (shard: number): Pick<Lane, "writerId" | "keys"> => {
@@ -248,7 +248,7 @@ export function createCountWriter(options: CountWriterOptions): CountWriter {
   const send = (lane: Lane, batch: Batch): void => {
     batch.copies += 1;
     batch.stalled = false;
-    script.run(client, batch.encoded.keys, batch.encoded.args).then(
+    runBatch(client, batch.encoded).then(
       (reply) => onReply(lane, batch, reply),
       (error: unknown) => onError(lane, batch, error),
     );
@@ -304,7 +304,7 @@ export function createCountWriter(options: CountWriterOptions): CountWriter {
       };
       lane.inFlight.push(batch);
       metrics.batchWrites.observe(count);
-      lane.nextDeadlineMs = Math.min(lane.nextDeadlineMs, batch.firstSentMs + RESOLVE_MS_MAX);
+      lane.nextDeadlineMs = Math.min(lane.nextDeadlineMs, batch.firstSentMs + resolveMsMax);
       send(lane, batch);
     }
   };
@@ -332,14 +332,14 @@ export function createCountWriter(options: CountWriterOptions): CountWriter {
     if (now >= lane.nextDeadlineMs) {
       let next = Number.POSITIVE_INFINITY;
       for (const batch of lane.inFlight) {
-        const isOver = now >= batch.firstSentMs + RESOLVE_MS_MAX;
+        const isOver = now >= batch.firstSentMs + resolveMsMax;
         for (const group of batch.groups) {
           if (group.answered) continue;
           if (isOver || now >= group.deadlineMs) answer(group, outcomeUnknown());
           else next = Math.min(next, group.deadlineMs);
         }
         if (isOver) settle(lane, batch);
-        else next = Math.min(next, batch.firstSentMs + RESOLVE_MS_MAX);
+        else next = Math.min(next, batch.firstSentMs + resolveMsMax);
       }
       const kept: Group[] = [];
       for (const group of lane.queue) {
@@ -363,7 +363,7 @@ export function createCountWriter(options: CountWriterOptions): CountWriter {
   };
   const tick = async (): Promise<void> => {
     while (!isIdle()) {
-      await clock.sleep(TICK_MS);
+      await clock.sleep(tickMs);
       for (const lane of lanes) {
         tend(lane);
         const labels = { shard: lane.shard.toString() };
@@ -380,7 +380,7 @@ export function createCountWriter(options: CountWriterOptions): CountWriter {
   };
   const seekLayout = async (): Promise<void> => {
     while (!halt.signal.aborted && known.layout === undefined) {
-      await clock.sleep(LAYOUT_RETRY_MS, halt.signal);
+      await clock.sleep(layoutRetryMs, halt.signal);
       try {
         await learnLayout();
       } catch (error) {
@@ -407,7 +407,7 @@ export function createCountWriter(options: CountWriterOptions): CountWriter {
         return Promise.reject(error);
       }
       let bytes = 0;
-      for (const write of writes) bytes += write.countId.length + write.requestId.length + WRITE_OVERHEAD_BYTES;
+      for (const write of writes) bytes += write.countId.length + write.requestId.length + writeOverheadBytes;
       if (
         lane.queuedWrites + writes.length > limits.queueWritesMax ||
         lane.queuedBytes + bytes > limits.queueBytesMax
@@ -417,7 +417,7 @@ export function createCountWriter(options: CountWriterOptions): CountWriter {
         return Promise.reject(error);
       }
       const { promise, resolve, reject } = Promise.withResolvers<readonly WriteOutcome[]>();
-      const queueEndMs = Math.min(deadlineMs, clock.monotonic() + QUEUE_MS_MAX);
+      const queueEndMs = Math.min(deadlineMs, clock.monotonic() + queueMsMax);
       lane.queue.push({ writes, bytes, deadlineMs, queueEndMs, resolve, reject, answered: false });
       lane.queuedWrites += writes.length;
       lane.queuedBytes += bytes;

@@ -17,9 +17,9 @@ import { refusedWrite } from "./errors.ts";
 import { type CountWrite, isApplied, type WriteOutcome } from "./write-batch.ts";
 
 /** A caller without a deadline is answered within this. */
-const DEADLINE_MS_DEFAULT = 10_000;
+const deadlineMsDefault = 10_000;
 /** The answer leaves so long before the caller's deadline that it still arrives. */
-const DEADLINE_MARGIN_MS = 40;
+const deadlineMarginMs = 40;
 
 const mapper = createErrorMapper(errorDomain);
 
@@ -89,8 +89,8 @@ export function createHandlers({
 
 /** When a call must be answered, on the clock's monotonic scale. */
 export function deadlineOf(context: HandlerContext, clock: Clock): number {
-  const left = context.timeoutMs() ?? DEADLINE_MS_DEFAULT;
-  return clock.monotonic() + Math.max(left / 2, left - DEADLINE_MARGIN_MS);
+  const left = context.timeoutMs() ?? deadlineMsDefault;
+  return clock.monotonic() + Math.max(left / 2, left - deadlineMarginMs);
 }
 
 /** The caller, where it matters. */

@@ -15,15 +15,15 @@ import { type OutboxEntry, recordOf } from "./events.ts";
 /** The lease of the one relay that publishes. */
 const lease = "count-write:outbox";
 /** Entries read at once over all shards; one holds up to 512 changes. */
-const READ_ENTRIES_MAX = 256;
+const readEntriesMax = 256;
 /** A read waits at most so long for an entry. */
-const BLOCK_MS = 1000;
+const blockMs = 1000;
 /** Pause after a failure, before the next attempt. */
-const RETRY_MS = 200;
+const retryMs = 200;
 /** The counts primary's heartbeat. */
-const HEARTBEAT_MS = 100;
+const heartbeatMs = 100;
 /** How often depth and bytes of the outbox are measured. */
-const MEASURE_MS = 1000;
+const measureMs = 1000;
 
 /** What a relay needs. */
 export interface OutboxRelayOptions {
@@ -115,7 +115,7 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
       } catch (error) {
         if (error instanceof FencedError) throw error;
         log.warn("the event bus does not take changes of Counts; they wait", { err: error });
-        await clock.sleep(RETRY_MS, signal);
+        await clock.sleep(retryMs, signal);
       }
     }
     published.add(entries.length);
@@ -128,7 +128,7 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
     const end = (): void => cutOff(connection);
     signal.addEventListener("abort", end, { once: true });
     const keys = Array.from({ length: layout.shards }, (_, shard) => keysOf(shard).outbox);
-    const count = Math.max(1, Math.floor(READ_ENTRIES_MAX / layout.shards));
+    const count = Math.max(1, Math.floor(readEntriesMax / layout.shards));
     let positions = keys.map(() => "0");
     let delivering: Promise<void> = Promise.resolve();
     try {
@@ -136,13 +136,13 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
         let entries: OutboxEntry[];
         try {
           await untilReady(connection, signal);
-          const command = ["COUNT", count, "BLOCK", BLOCK_MS, "STREAMS", ...keys, ...positions] as const;
+          const command = ["COUNT", count, "BLOCK", blockMs, "STREAMS", ...keys, ...positions] as const;
           entries = entriesOf(await connection.callBuffer("xread", ...command), keys);
         } catch (error) {
           if (signal.aborted) break;
           log.warn("the outbox cannot be read", { err: error });
           await delivering;
-          await clock.sleep(RETRY_MS, signal);
+          await clock.sleep(retryMs, signal);
           // From the beginning: a store that came back from a copy may have smaller entry ids.
           positions = keys.map(() => "0");
           continue;
@@ -171,7 +171,7 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
             heartbeatScript.run(store.client, [keysOf(shard).heartbeat], []),
           ),
         );
-        if (clock.monotonic() - measuredMs >= MEASURE_MS) {
+        if (clock.monotonic() - measuredMs >= measureMs) {
           measuredMs = clock.monotonic();
           const waiting = await state();
           depth.set(waiting.depth);
@@ -181,7 +181,7 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
       } catch (error) {
         log.debug("no heartbeat was written", { err: error });
       }
-      await clock.sleep(HEARTBEAT_MS, signal);
+      await clock.sleep(heartbeatMs, signal);
     }
   };
 
@@ -190,7 +190,7 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
     const both = AbortSignal.any([signal, ended.signal]);
     let layout = options.layout();
     while (layout === undefined && !both.aborted) {
-      await clock.sleep(RETRY_MS, both);
+      await clock.sleep(retryMs, both);
       layout = options.layout();
     }
     if (layout === undefined) return;
@@ -216,7 +216,7 @@ async function untilReady(connection: Redis, signal: AbortSignal): Promise<void>
   signal.removeEventListener("abort", resolve);
 }
 
-/** Reads the reply of XREAD, fields as `write-batch.ts` names them. */
+/** Reads the reply of XREAD, fields as `batch-script.ts` names them. */
 function entriesOf(reply: unknown, keys: readonly string[]): OutboxEntry[] {
   const entries: OutboxEntry[] = [];
   for (const [key, list] of (reply ?? []) as [Buffer, [Buffer, Buffer[]][]][]) {
