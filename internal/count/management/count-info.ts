@@ -2,15 +2,8 @@ import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { CountInfoSchema, CountState, type CountInfo } from "../../gen/muin/count/v1/count_pb.ts";
 import type { FieldViolation, MuinError } from "../../platform/errors/muin-error.ts";
-import {
-  countDeleted,
-  countExists,
-  countNotDeleted,
-  countNotFound,
-  etagMismatch,
-  invalidArgument,
-  outOfRange,
-} from "./errors.ts";
+import { countDeleted, countNotFound } from "../shared/errors.ts";
+import { countExists, countNotDeleted, etagMismatch, invalidArgument, outOfRange } from "./errors.ts";
 
 /** Values, deltas and bounds lie within +-valueMax. */
 const valueMax = BigInt(Number.MAX_SAFE_INTEGER);

@@ -10,26 +10,6 @@ export function invalidArgument(violations: readonly FieldViolation[]): MuinErro
   });
 }
 
-/** There is no such Count, or it is still being created. */
-export function countNotFound(countId: string): MuinError {
-  return new MuinError({
-    code: "not_found",
-    reason: "COUNT_NOT_FOUND",
-    message: `there is no Count ${countId}`,
-    metadata: { count_id: countId },
-  });
-}
-
-/** The Count was deleted: only undeleting it is possible. */
-export function countDeleted(countId: string): MuinError {
-  return new MuinError({
-    code: "failed_precondition",
-    reason: "COUNT_DELETED",
-    message: `Count ${countId} was deleted; undelete it first`,
-    metadata: { count_id: countId },
-  });
-}
-
 /** The id is taken, be it by a deleted Count. */
 export function countExists(countId: string): MuinError {
   return new MuinError({

@@ -7,7 +7,7 @@ import { callerOf } from "../../platform/identity/caller.ts";
 import type { CountChanges } from "./count-change.ts";
 import { labelFilterOf, planCreation, planUpdate, toCountInfo, type CountStateName } from "./count-info.ts";
 import type { CountVerifier } from "./count-verifier.ts";
-import { countNotFound } from "./errors.ts";
+import { countNotFound } from "../shared/errors.ts";
 import { afterOf, pageTokenOf } from "./page-token.ts";
 import { fingerprintOf } from "./request-fingerprint.ts";
 import type { CountInfoStore } from "./store.ts";

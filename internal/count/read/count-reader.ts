@@ -10,7 +10,8 @@ import {
 import type { Clock } from "../../platform/clock/clock.ts";
 import type { MuinError } from "../../platform/errors/muin-error.ts";
 import { BoundedMap } from "./bounded-map.ts";
-import { countDeleted, countNotFound, valuesUnavailable } from "./errors.ts";
+import { countDeleted, countNotFound } from "../shared/errors.ts";
+import { valuesUnavailable } from "./errors.ts";
 import { gather } from "./gather.ts";
 import { impatient } from "./impatient.ts";
 import type { CachedInfo, InfoCache, InfoDemand } from "./info-cache.ts";

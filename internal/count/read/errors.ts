@@ -1,25 +1,5 @@
 import { MuinError } from "../../platform/errors/muin-error.ts";
 
-/** There is no such Count, or it is still being created. */
-export function countNotFound(countId: string): MuinError {
-  return new MuinError({
-    code: "not_found",
-    reason: "COUNT_NOT_FOUND",
-    message: `there is no Count ${countId}`,
-    metadata: { count_id: countId },
-  });
-}
-
-/** The Count was deleted. */
-export function countDeleted(countId: string): MuinError {
-  return new MuinError({
-    code: "failed_precondition",
-    reason: "COUNT_DELETED",
-    message: `Count ${countId} was deleted`,
-    metadata: { count_id: countId },
-  });
-}
-
 /** Neither the primary nor a replica that is fresh enough can be reached. */
 export function valuesUnavailable(cause: unknown): MuinError {
   return new MuinError({

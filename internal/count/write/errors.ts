@@ -1,11 +1,12 @@
 import { MuinError } from "../../platform/errors/muin-error.ts";
 import { assertNever } from "../../platform/errors/assert-never.ts";
+import { countDeleted, countNotFound } from "../shared/errors.ts";
 import type { RefusedWrite } from "./write-batch.ts";
 
 /** When to try again after an overload, in milliseconds: by then a full queue has been worked off. */
-const OVERLOAD_RETRY_MS = 250;
+const overloadRetryMs = 250;
 /** When to try again while the outbox is full, in milliseconds. */
-const OUTBOX_RETRY_MS = 1000;
+const outboxRetryMs = 1000;
 
 /** The queue is full: nothing was applied. */
 export function overloaded(): MuinError {
@@ -13,7 +14,7 @@ export function overloaded(): MuinError {
     code: "resource_exhausted",
     reason: "OVERLOADED",
     message: "too many writes are waiting; try again later",
-    retryAfterMs: OVERLOAD_RETRY_MS,
+    retryAfterMs: overloadRetryMs,
   });
 }
 
@@ -23,7 +24,7 @@ export function outboxFull(): MuinError {
     code: "resource_exhausted",
     reason: "OUTBOX_FULL",
     message: "the outbox of the counts store is full, since its events are not being delivered; try again later",
-    retryAfterMs: OUTBOX_RETRY_MS,
+    retryAfterMs: outboxRetryMs,
   });
 }
 
@@ -42,7 +43,7 @@ export function shuttingDown(): MuinError {
     code: "unavailable",
     reason: "SHUTTING_DOWN",
     message: "this instance is shutting down; try again",
-    retryAfterMs: OVERLOAD_RETRY_MS,
+    retryAfterMs: overloadRetryMs,
   });
 }
 
@@ -51,19 +52,9 @@ export function refusedWrite(countId: string, refused: RefusedWrite): MuinError 
   const metadata = { count_id: countId };
   switch (refused.outcome) {
     case "not_found":
-      return new MuinError({
-        code: "not_found",
-        reason: "COUNT_NOT_FOUND",
-        message: `there is no Count "${countId}"`,
-        metadata,
-      });
+      return countNotFound(countId);
     case "deleted":
-      return new MuinError({
-        code: "failed_precondition",
-        reason: "COUNT_DELETED",
-        message: `the Count "${countId}" is deleted`,
-        metadata,
-      });
+      return countDeleted(countId);
     case "out_of_range":
       return new MuinError({
         code: "out_of_range",
@@ -85,7 +76,7 @@ export function refusedWrite(countId: string, refused: RefusedWrite): MuinError 
         reason: "REQUEST_IDS_FULL",
         message: "as many request ids are remembered as may be; try again later",
         metadata,
-        retryAfterMs: OUTBOX_RETRY_MS,
+        retryAfterMs: outboxRetryMs,
       });
     default:
       return assertNever(refused);
@@ -93,11 +84,11 @@ export function refusedWrite(countId: string, refused: RefusedWrite): MuinError 
 }
 
 /** Ids named in an error's metadata; of more, the first ones. */
-const NAMED_MAX = 50;
+const namedMax = 50;
 
 /** Counts that would refuse an import's batch: nothing of it was applied. */
 export function refusedCounts(why: "not_found" | "deleted" | "out_of_range", countIds: readonly string[]): MuinError {
-  const named = countIds.slice(0, NAMED_MAX).join(",");
+  const named = countIds.slice(0, namedMax).join(",");
   const single = refusedWrite(named, why === "out_of_range" ? { outcome: why, value: 0, bound: 0 } : { outcome: why });
   return new MuinError({
     code: single.code,
