@@ -3,11 +3,11 @@ import { systemClock } from "../../platform/clock/clock.ts";
 import { systemRandom } from "../../platform/clock/random.ts";
 import { eventually } from "../../platform/testing/eventually.ts";
 import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
+import { writeBatchLua } from "./batch-script.ts";
 import { broken, caught, type CountFixture, createActive, openCounts } from "./count-fixture.ts";
 import { type CountImports, createCountImports } from "./count-import.ts";
 import type { ImportIntent } from "./import-store.ts";
 import { startLossyProxy } from "./lossy-proxy.ts";
-import { writeBatchLua } from "./write-batch.ts";
 
 let redis: TestRedis;
 beforeAll(async () => {

@@ -1,10 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import { eventually } from "../../platform/testing/eventually.ts";
 import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
+import { writeBatchLua } from "./batch-script.ts";
 import { add, broken, caught, type CountFixture, openCounts } from "./count-fixture.ts";
 import type { CountWriterLimits } from "./count-writer.ts";
 import { startLossyProxy } from "./lossy-proxy.ts";
-import { isApplied, writeBatchLua } from "./write-batch.ts";
+import { isApplied } from "./write-batch.ts";
 
 /** Value, revision and sum of the events of a Count, which must agree. */
 async function settled(

@@ -2,10 +2,10 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import * as fc from "fast-check";
 import { decodeMulti, encode } from "@msgpack/msgpack";
 import { openRedis } from "../../platform/redis/open-redis.ts";
-import { defineScript } from "../../platform/redis/script.ts";
 import { eventually } from "../../platform/testing/eventually.ts";
 import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
 import { keysOf, valueMax } from "../shared/key-schema.ts";
+import { createBatchRunner, writeBatchLua } from "./batch-script.ts";
 import { add, broken, caught, type CountFixture, createActive, openCounts, set } from "./count-fixture.ts";
 import type { CountWriterLimits } from "./count-writer.ts";
 import {
@@ -17,7 +17,6 @@ import {
   encodeBatch,
   encodeWrites,
   isApplied,
-  writeBatchLua,
 } from "./write-batch.ts";
 
 let redis: TestRedis;
@@ -315,10 +314,9 @@ describe("a writer's memory", () => {
     begin = false,
     outboxBytesMax = 1e9,
   ): Promise<BatchReply> => {
-    const script = defineScript<Buffer>({ name: "write-batch", keys: "any", lua });
     const header = { ...base, outboxBytesMax, sequence, begin };
-    const { keys, args } = encodeBatch(batchKeys(0, "w"), header, encodeWrites([add("a", sequence)]));
-    return decodeReply(await script.run(counts.store.client, keys, args), 1);
+    const batch = encodeBatch(batchKeys(0, "w"), header, encodeWrites([add("a", sequence)]));
+    return decodeReply(await createBatchRunner(lua)(counts.store.client, batch), 1);
   };
   const check = async (lua: string) => {
     await using counts = await fresh({ limits: { shards: 1 } });
