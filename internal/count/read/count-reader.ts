@@ -7,9 +7,9 @@ import {
   CountValueSchema,
   type Count,
 } from "../../gen/muin/count/v1/count_pb.ts";
+import { createLruMap } from "../../platform/cache/lru-map.ts";
 import type { Clock } from "../../platform/clock/clock.ts";
 import type { MuinError } from "../../platform/errors/muin-error.ts";
-import { BoundedMap } from "./bounded-map.ts";
 import { countDeleted, countNotFound } from "../shared/errors.ts";
 import { valuesUnavailable } from "./errors.ts";
 import { gather } from "./gather.ts";
@@ -54,7 +54,7 @@ interface CachedValue {
 /** A reader that remembers nothing yet. */
 export function createCountReader(deps: CountReaderDeps): CountReader {
   const { clock, infos } = deps;
-  const memory = new BoundedMap<string, CachedValue>(deps.cachedMax);
+  const memory = createLruMap<CachedValue>(deps.cachedMax);
   const readReplica = impatient(deps.readReplica, { clock, timeoutMs: deps.replicaTimeoutMs });
 
   const remember = (countIds: readonly string[], values: readonly ReadValue[]): readonly ReadValue[] => {

@@ -1,5 +1,5 @@
+import { createLruMap } from "../../platform/cache/lru-map.ts";
 import type { Clock } from "../../platform/clock/clock.ts";
-import { BoundedMap } from "./bounded-map.ts";
 import { infoUnavailable } from "./errors.ts";
 import { gather } from "./gather.ts";
 import { impatient } from "./impatient.ts";
@@ -62,7 +62,7 @@ type Fill = Map<string, VersionedInfo>;
 /** An empty cache. */
 export function createInfoCache(deps: InfoCacheDeps): InfoCache {
   const { clock, lifeMs } = deps;
-  const memory = new BoundedMap<string, CachedInfo>(deps.cachedMax);
+  const memory = createLruMap<CachedInfo>(deps.cachedMax);
   const fills = new Set<Fill>();
   const readView = impatient((countIds: readonly string[]) => deps.view.read(countIds), {
     clock,

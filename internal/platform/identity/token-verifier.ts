@@ -3,7 +3,7 @@ import type { Clock } from "../clock/clock.ts";
 import { MuinError } from "../errors/muin-error.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Caller } from "./caller.ts";
-import { createLruMap } from "./lru-map.ts";
+import { createLruMap } from "../cache/lru-map.ts";
 import { createRevocations } from "./revocations.ts";
 import { accessTokenLifeMsMax, serviceSubjectPrefix, tokenAlgorithm, tokenAudience } from "./token-claims.ts";
 
