@@ -104,6 +104,30 @@ describe("Redis stopped and resumed", () => {
   });
 });
 
+/** How many of 40 writes are sent while nothing is answered: what was sent has an unknown outcome, the rest was not applied. */
+async function checkInFlight(limits: Partial<CountWriterLimits>): Promise<void> {
+  await using redis = await startRedis();
+  await using counts = await openCounts(redis.url, { limits: { shards: 1, ...limits } });
+  await counts.seed("a");
+  await counts.write([add("a", 1)]);
+  await redis.kill("SIGSTOP");
+  const writes = Array.from({ length: 40 }, () => counts.write([add("a", 1)], 300).catch((error: unknown) => error));
+  const reasons = (await Promise.all(writes)).map((error) => (error as { readonly reason: string }).reason);
+  await redis.kill("SIGCONT");
+  expect(reasons.filter((reason) => reason === "OUTCOME_UNKNOWN")).toHaveLength(8);
+  expect(reasons.filter((reason) => reason === "STORE_UNAVAILABLE")).toHaveLength(32);
+  // What was said not to have been applied was not, and what was unknown went on.
+  expect(await counts.write([add("a", 1)])).toMatchObject([{ outcome: "applied", value: 10 }]);
+}
+
+describe("batches in flight", () => {
+  test("are at most two per shard, each as large as may be", async () => {
+    await checkInFlight({ batchWritesMax: 4, batchesInFlightMax: 2 });
+    await caught(() => checkInFlight({ batchWritesMax: 4, batchesInFlightMax: 3 }));
+    await caught(() => checkInFlight({ batchWritesMax: 5, batchesInFlightMax: 2 }));
+  });
+});
+
 describe("Redis away", () => {
   test("answers within the deadline that nothing was applied, and recovers by itself", async () => {
     await using redis = await startRedis();
