@@ -52,9 +52,9 @@ export interface CountChanges {
 }
 
 /**
- * The order is the guarantee: nothing reaches the counts store that CountInfoDB does not know of, and nothing is known to
- * others that the counts store has not decided, and a new Count takes no write before it is known. Whoever finds a change half done finishes it: a later mutation of the same
- * Count, the same request when it comes again, or the sweeper.
+ * The order is the guarantee: nothing reaches the counts store that CountInfoDB does not know of, nothing is known to others
+ * that the counts store has not decided, and a new Count takes no write before it is known. Whoever finds a change half done
+ * finishes it: a later mutation of the same Count, the same request when it comes again, or the sweeper.
  */
 export function createCountChanges(deps: CountChangesDeps): CountChanges {
   const { store, log } = deps;
