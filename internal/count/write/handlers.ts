@@ -19,7 +19,7 @@ import { type CountWrite, isApplied, type WriteOutcome } from "./write-batch.ts"
 /** A caller without a deadline is answered within this. */
 const deadlineMsDefault = 10_000;
 /** The answer leaves so long before the caller's deadline that it still arrives. */
-const deadlineMarginMs = 40;
+const deadlineMarginMs = 100;
 
 const mapper = createErrorMapper(errorDomain);
 
