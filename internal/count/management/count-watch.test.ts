@@ -170,7 +170,7 @@ describe("the sum of a Count's changes", () => {
 
 test("runs keep the first gap of a message and what leads to it", () => {
   const changed = message(["a", 1, 1, 1], ["a", 1, 2, 2], ["a", 1, 4, 4], ["a", 1, 5, 5]);
-  expect(runsOf(changed)).toEqual([
+  expect(runsOf(changed.changes)).toEqual([
     {
       countId: "a",
       firstRevision: 1n,
@@ -188,7 +188,7 @@ const sumAfter = async (mutant: WatchStore, ...messages: readonly CountsChanged[
   const countId = messages[0]?.changes[0]?.countId ?? "";
   for (const changed of messages) {
     await service.info.transaction(async (tx) => {
-      await mutant.advance(tx, runsOf(changed));
+      await mutant.advance(tx, runsOf(changed.changes));
     });
   }
   return checkOf(countId);

@@ -1,4 +1,4 @@
-import type { CountsChanged } from "../../gen/muin/count/v1/count_value_events_pb.ts";
+import type { CountChanged } from "../../gen/muin/count/v1/count_value_events_pb.ts";
 
 /** The changes of one Count in one message, as far as their revisions follow one another. */
 export interface WatchRun {
@@ -49,10 +49,10 @@ export interface StoredValue {
 /** How a Count's value compares with the sum of its changes. */
 export type WatchVerdict = "EQUAL" | "BEHIND" | "DIFFERENT" | "GAP";
 
-/** Gathers a message's changes by Count. */
-export function runsOf(message: CountsChanged): readonly WatchRun[] {
+/** Gathers changes by Count. Those of one Count come in the order of their revisions; repeats are passed over. */
+export function runsOf(changes: readonly CountChanged[]): readonly WatchRun[] {
   const runs = new Map<string, { -readonly [K in keyof WatchRun]: WatchRun[K] } & { deltas: bigint[] }>();
-  for (const { countId, delta, value, revision } of message.changes) {
+  for (const { countId, delta, value, revision } of changes) {
     const run = runs.get(countId);
     if (run === undefined) {
       runs.set(countId, {

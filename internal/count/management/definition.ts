@@ -5,7 +5,14 @@ import {
   CountUpdatedSchema,
 } from "../../gen/muin/count/v1/count_info_events_pb.ts";
 import { CountsChangedSchema } from "../../gen/muin/count/v1/count_value_events_pb.ts";
-import { background, defineService, group, on, serve, type ServiceInfo } from "../../platform/app/define-service.ts";
+import {
+  background,
+  defineService,
+  group,
+  onMany,
+  serve,
+  type ServiceInfo,
+} from "../../platform/app/define-service.ts";
 import { postgres, redis } from "../../platform/app/stores.ts";
 import { createBulkhead } from "../../platform/resilience/create-bulkhead.ts";
 import { createCountState } from "../shared/manage-count.ts";
@@ -68,12 +75,12 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
     });
     return [
       serve(CountManagementService, createHandlers({ store, changes, verifier })),
-      on(CountsChangedSchema, async (event, delivery) => {
+      onMany(CountsChangedSchema, async (_, delivery) => {
         let found: Awaited<ReturnType<typeof watch.advance>> = [];
-        const isNew = await delivery.once(stores.info, async (tx) => {
-          found = await watch.advance(tx, runsOf(event));
+        await delivery.once(stores.info, async (tx, events) => {
+          found = await watch.advance(tx, runsOf(events.flatMap(({ changes }) => changes)));
         });
-        for (const { countId, kind, revision } of isNew ? found : []) {
+        for (const { countId, kind, revision } of found) {
           failures.add(1, { kind });
           log.error("the change events of a Count do not add up", { count_id: countId, kind, revision: `${revision}` });
         }

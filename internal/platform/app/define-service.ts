@@ -55,6 +55,19 @@ export interface Delivery {
   once(database: Database, effect: (tx: Transaction) => Promise<void>): Promise<boolean>;
 }
 
+/** What a handler of several events learns beside them. */
+export interface ManyDelivery<M extends DescMessage = DescMessage> {
+  readonly signal: AbortSignal;
+  /**
+   * Runs `effect` in a transaction of `database` together with an inbox row for each event. It gets those events that had not been
+   * handled before, in order, and is not run when there are none.
+   */
+  once(
+    database: Database,
+    effect: (tx: Transaction, events: readonly MessageShape<M>[]) => Promise<void>,
+  ): Promise<void>;
+}
+
 /** Records an event in a transaction; a relay publishes it after the commit, in order per subject. */
 export type Publish<P extends readonly DescMessage[]> = <D extends P[number]>(
   tx: Transaction,
@@ -95,6 +108,8 @@ export interface Handled<M extends DescMessage = DescMessage> {
   readonly part: "handled";
   readonly schema: M;
   readonly handle: (event: MessageShape<M>, delivery: Delivery) => Promise<void>;
+  /** Handles several at once; absent: they come one by one. */
+  readonly handleMany: ((events: readonly MessageShape<M>[], delivery: ManyDelivery<M>) => Promise<void>) | undefined;
 }
 
 /** What a service may add after its RPCs and consumers. */
@@ -126,7 +141,29 @@ export function on<M extends DescMessage>(
   schema: M,
   handle: (event: MessageShape<NoInfer<M>>, delivery: Delivery) => Promise<void>,
 ): Handled<M> {
-  return { part: "handled", schema, handle };
+  return { part: "handled", schema, handle, handleMany: undefined };
+}
+
+/**
+ * Handles a consumed message, several at once where several wait: for effects that cost less together. Events come in order per
+ * key. When it rejects for several, each comes again by itself, so that one bad event does not hold up the others.
+ */
+export function onMany<M extends DescMessage>(
+  schema: M,
+  handleMany: (events: readonly MessageShape<NoInfer<M>>[], delivery: ManyDelivery<NoInfer<M>>) => Promise<void>,
+): Handled<M> {
+  return {
+    part: "handled",
+    schema,
+    handleMany,
+    handle: (event, delivery) =>
+      handleMany([event], {
+        signal: delivery.signal,
+        once: async (database, effect) => {
+          await delivery.once(database, (tx) => effect(tx, [event]));
+        },
+      }),
+  };
 }
 
 /** Runs a component from after the stores are reachable until before they are closed. */

@@ -430,6 +430,42 @@ export function describeEventBus(name: string, startServer: () => Promise<TestBu
       await consumer.stop();
     });
 
+    test("what waits is handled together, in order; where that fails, each by itself", async () => {
+      const topic = newTopic();
+      const bus = await newBus(topic);
+      const together: number[] = [];
+      const seen: Seen[] = [];
+      const many: Subscription = {
+        ...subscription(topic, async (record, delivery) => {
+          refuseOne([record]);
+          await recordInto(seen, "alone")(record, delivery);
+        }),
+        attemptsMax: 2,
+        handleTogether: async (records, delivery) => {
+          refuseOne(records);
+          together.push(records.length);
+          for (const record of records) await recordInto(seen, "together")(record, delivery);
+        },
+      };
+      await bus.publish(numbers(0, 40).map((number) => event(topic, "good", number)));
+      const consumer = bus.subscribe(many);
+      await consumer.start();
+      await eventually(() => expect(seen).toHaveLength(40));
+      expect(Math.max(...together)).toBeGreaterThan(1);
+      expectFirstInOrder(seen, ["good"], 40);
+
+      await bus.publish(
+        numbers(0, 4).flatMap((number) => [event(topic, "bad", number), event(topic, "other", number)]),
+      );
+      await eventually(async () => expect(await stateOf(bus, many)).toMatchObject({ lag: 0, deadLetters: 3 }));
+      await bus.publish([event(topic, "bad", 4), event(topic, "bad", 5)]);
+      await eventually(async () => expect(await stateOf(bus, many)).toMatchObject({ lag: 0, deadLetters: 5 }));
+      expect(seen.filter(({ subject }) => subject === "bad").map(({ number }) => number)).toEqual([0]);
+      expectFirstInOrder(seen, ["good"], 40);
+      expectFirstInOrder(seen, ["other"], 4);
+      await consumer.stop();
+    });
+
     test("of a redrive that fails at one event what stands behind it goes on waiting, and so does what comes meanwhile", async () => {
       const topic = newTopic();
       const bus = await newBus(topic);
@@ -697,6 +733,12 @@ function subscription(topic: Topic, handle: Subscription["handle"], service = `s
     attemptsMax: 3,
     handle,
   };
+}
+
+/** Throws when the second event of the subject "bad" is among the records. */
+function refuseOne(records: readonly EventRecord[]): void {
+  const isAmong = records.some((record) => record.subject === "bad" && numberOf(record) === 1);
+  if (isAmong) throw new Error("cannot do this one");
 }
 
 function recordInto(seen: Seen[], by: string): Subscription["handle"] {

@@ -54,6 +54,11 @@ export interface Subscription {
    * when the consumer stops or loses its partition.
    */
   handle(record: EventRecord, delivery: BusDelivery): Promise<void>;
+  /**
+   * Handles several events, of several keys, in the order in which they are stored: for effects that cost less together. Only for
+   * groups. Rejecting means that none was handled; each is then given to `handle`. Absent: `handle` gets all of them.
+   */
+  handleTogether?(records: readonly EventRecord[], delivery: BusDelivery): Promise<void>;
 }
 
 /** What a handler learns beside the event. */

@@ -12,7 +12,7 @@ import { sharedPostgres, startPostgres, type TestPostgres } from "../testing/pos
 import { startRedis, type TestRedis } from "../testing/redis.ts";
 import type { TestBus } from "./event-bus.contract.ts";
 import type { EventRecord } from "./event-bus.ts";
-import { createInboxPruner, once } from "./inbox.ts";
+import { createInboxPruner, once, onceEach } from "./inbox.ts";
 import { createOutboxRelay, createPublish, type OutboxRelay } from "./outbox.ts";
 import { connectBus, silentLog, silentMetrics } from "./redis-bus-fixture.ts";
 import { createRecord, subjectOf, topicOf, topicsOf } from "./topics.ts";
@@ -344,6 +344,26 @@ describe("inbox", () => {
       "",
     );
     expect(await race(broken)).toMatchObject({ happened: 11 });
+  });
+
+  test("of several events each has its effect once, also beside those that came before", async () => {
+    const database = await newDatabase();
+    const handled: string[] = [];
+    const handle = (...eventIds: readonly string[]) =>
+      onceEach(database, { consumer: "c", generation: 1, eventIds }, async (_, fresh) => {
+        handled.push([...fresh].toSorted().join());
+      });
+    await handle("a", "b", "b");
+    await handle("b", "c");
+    await handle("a", "c");
+    expect(handled).toEqual(["a,b", "c"]);
+    const failed = onceEach(database, { consumer: "c", generation: 1, eventIds: ["d"] }, () =>
+      Promise.reject(new Error("no")),
+    );
+    expect(await failed.catch((error: Error) => error.message)).toBe("no");
+    await handle("d");
+    expect(handled).toEqual(["a,b", "c", "d"]);
+    await database.stop();
   });
 
   test("a failed effect leaves no row: the next attempt runs", async () => {

@@ -23,6 +23,8 @@ import { createStreamReader, type Cursor } from "./stream-reader.ts";
 
 /** Keys of a partition that are handled at the same time. */
 const keysAtOnceMax = 16;
+/** Events that are handled together, where the subscriber can. */
+const togetherMax = 64;
 /** A long batch moves the position so often. */
 const commitEveryMs = 500;
 /** Pause before another attempt, doubled with each further one. */
@@ -187,6 +189,30 @@ export function createGroupConsumer(subscription: Subscription, deps: ConsumerDe
       }
     };
 
+    /** Handles together what can be; returns what is left, from the first that could not. */
+    const handleTogether = async (items: readonly Item[]): Promise<readonly Item[]> => {
+      // An event behind a parked one of its key must be parked too.
+      if (subscription.handleTogether === undefined || waiting.size > 0) return items;
+      for (let from = 0; from < items.length; from += togetherMax) {
+        if (!held.isValid()) throw new StoppedError();
+        const some = items.slice(from, from + togetherMax);
+        const wanted = some.map(({ record }) => record).filter(({ type }) => types.has(type));
+        try {
+          if (wanted.length > 0) {
+            await subscription.handleTogether(wanted, { generation, attempt: 1, signal: held.signal });
+          }
+        } catch (error) {
+          if (held.signal.aborted) throw new StoppedError();
+          log.debug("events are handled one by one, since they could not be together", { err: error });
+          return items.slice(from);
+        }
+        deps.counters.handled.add(wanted.length, labels);
+        const last = some.at(-1);
+        if (last !== undefined) await commit(last.id, last.ordinal, false);
+      }
+      return [];
+    };
+
     /** Handles entries that begin with the given ordinal. */
     const handleEntries = async (entries: readonly RawEntry[], first: number): Promise<void> => {
       const items: Item[] = entries.map((entry, index) => ({
@@ -194,7 +220,7 @@ export function createGroupConsumer(subscription: Subscription, deps: ConsumerDe
         ordinal: first + index,
         record: toRecord(topic, fieldsOf(entry)),
       }));
-      await handleInOrder(items, {
+      await handleInOrder(await handleTogether(items), {
         isWanted: ({ record }) => types.has(record.type),
         handle,
         progress: (last) => commit(last.id, last.ordinal, false),

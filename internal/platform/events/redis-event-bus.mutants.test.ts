@@ -24,9 +24,23 @@ const mutants: readonly (Mutant & { readonly rule: string; readonly caughtBy: st
   {
     rule: "the position moves after the effect",
     file: inThisFolder("redis-consumer.ts"),
-    from: "await handleInOrder(items, {\n        isWanted: ({ record }) => types.has(record.type),\n        handle,",
+    from: "await handleInOrder(await handleTogether(items), {\n        isWanted: ({ record }) => types.has(record.type),\n        handle,",
     to: "const last = items.at(-1); if (last !== undefined) await commit(last.id, last.ordinal, false); await handleInOrder(items, { isWanted: ({ record }) => types.has(record.type), handle,",
     caughtBy: "a holder that is killed is succeeded; what it had not finished comes again",
+  },
+  {
+    rule: "what could not be handled together is handled one by one",
+    file: inThisFolder("redis-consumer.ts"),
+    from: "return items.slice(from);",
+    to: "return [];",
+    caughtBy: "what waits is handled together, in order; where that fails, each by itself",
+  },
+  {
+    rule: "nothing is handled together while a key waits",
+    file: inThisFolder("redis-consumer.ts"),
+    from: "if (subscription.handleTogether === undefined || waiting.size > 0) return items;",
+    to: "if (subscription.handleTogether === undefined) return items;",
+    caughtBy: "what waits is handled together, in order; where that fails, each by itself",
   },
   {
     rule: "a parked event's key waits",
