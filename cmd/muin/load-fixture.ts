@@ -157,7 +157,10 @@ export async function startLoad(
         [...acknowledged].map(([countId, list]) => [countId, { value: sum(list), revision: BigInt(list.length + 1) }]),
       );
       const reader = connectClient(CountReadService, now.http, now.operatorKey);
-      const { counts: stored } = await reader.batchGetCounts({ countIds: counts, maxStaleness: {} });
+      // A reader's own connections may come back a little later than the writer's. What it answers must be right at once.
+      const { counts: stored } = await repeatWhileUnavailable(async () =>
+        reader.batchGetCounts({ countIds: counts, maxStaleness: {} }, { timeoutMs: callMsMax }),
+      );
       expect(
         new Map(stored.map(({ value }) => [value?.countId, { value: value?.value, revision: value?.revision }])),
       ).toEqual(expected);
@@ -188,6 +191,18 @@ export async function startLoad(
       );
     },
   };
+}
+
+async function repeatWhileUnavailable<T>(call: () => Promise<T>): Promise<T> {
+  const endAt = performance.now() + patienceMs;
+  for (;;) {
+    try {
+      return await call();
+    } catch (thrown) {
+      if (ConnectError.from(thrown).code !== Code.Unavailable || performance.now() > endAt) throw thrown;
+      await Bun.sleep(20); // A refused connection fails at once: without a pause this would spin.
+    }
+  }
 }
 
 /** Deltas by Count and request id, as the stored events tell them; waits until there are as many as were acknowledged. */
