@@ -15,7 +15,8 @@ export type Action =
   | "REVOKE_API_KEY"
   | "ISSUE_SERVICE_TOKEN"
   | "CREATE_SIGNING_KEY"
-  | "ASSIGN_ROLE";
+  | "ASSIGN_ROLE"
+  | "DESTROY_PERSON_KEY";
 
 /** One act that matters to security. */
 export interface Act {

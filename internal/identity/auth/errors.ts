@@ -105,3 +105,17 @@ export function tooManyApiKeys(max: number): MuinError {
     message: `there are ${max} live API keys, as many as there may be: revoke some`,
   });
 }
+
+/** Nobody has, or ever had, this id. */
+export function personNotFound(): MuinError {
+  return new MuinError({ code: "not_found", reason: "PERSON_NOT_FOUND", message: "there is no such person" });
+}
+
+/** The key of a person who still has an account is needed. */
+export function accountExists(): MuinError {
+  return new MuinError({
+    code: "failed_precondition",
+    reason: "ACCOUNT_EXISTS",
+    message: "the person's account still exists: delete the person first",
+  });
+}

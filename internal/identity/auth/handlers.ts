@@ -159,6 +159,9 @@ export function createPersonKeyHandlers(personKeys: PersonKeys): ServiceImpl<typ
         destroyed,
       })),
     }),
+    destroyPersonKey: async ({ personId }, context) => ({
+      destroyTime: timestampFromMs(await personKeys.destroy(personId, clientOf(context))),
+    }),
   };
 }
 

@@ -2,6 +2,9 @@ import type { Clock } from "../../platform/clock/clock.ts";
 import type { Random } from "../../platform/clock/random.ts";
 import type { PersonKey } from "../../platform/identity/person-seal.ts";
 import type { Database, Transaction } from "../../platform/postgres/database.ts";
+import { recordAct } from "./audit-log.ts";
+import type { ClientInfo } from "./client.ts";
+import { accountExists, personNotFound } from "./errors.ts";
 import type { Vault } from "./vault.ts";
 
 const keyBytes = 32;
@@ -19,6 +22,11 @@ export interface PersonKeys {
   create(tx: Transaction, personId: string): Promise<PersonKey>;
   /** Finds keys: one result for each id, in that order. */
   find(personIds: readonly string[]): Promise<readonly FoundPersonKey[]>;
+  /**
+   * Destroys the key of a person whose account is gone, once; returns when it was destroyed, in milliseconds since 1970. FAILED_PRECONDITION while
+   * the account is there, NOT_FOUND when there never was a key.
+   */
+  destroy(personId: string, client: ClientInfo): Promise<number>;
 }
 
 const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -53,5 +61,21 @@ export function createPersonKeys(deps: {
         };
       });
     },
+    destroy: (personId, client) =>
+      database.transaction(async (tx) => {
+        if (!uuid.test(personId)) throw personNotFound();
+        const [row] = await tx<{ destroy_time: Date | null }[]>`
+          SELECT destroy_time FROM person_keys WHERE person_id = ${personId} FOR UPDATE`;
+        if (row === undefined) throw personNotFound();
+        if (row.destroy_time !== null) return row.destroy_time.getTime();
+        const accounts = await tx`SELECT 1 FROM accounts WHERE user_id = ${personId}`;
+        if (accounts.length > 0) throw accountExists();
+        const nowMs = clock.now();
+        await tx`
+          UPDATE person_keys SET key_sealed = NULL, destroy_time = ${new Date(nowMs)} WHERE person_id = ${personId}`;
+        const subject = `person:${personId}`;
+        await recordAct(tx, { action: "DESTROY_PERSON_KEY", outcome: "DONE", client, subject }, nowMs);
+        return nowMs;
+      }),
   };
 }

@@ -56,6 +56,11 @@ describe("checking a catalogue", () => {
       "two consumes muin.identity.v1.SessionRevoked, which nobody publishes",
     ],
     [
+      "an event that is another's only by declaration",
+      [base, { ...other, consumes: [group(ApiKeyRevokedSchema, { publishedBy: "elsewhere" })] }],
+      "two takes muin.identity.v1.ApiKeyRevoked for elsewhere's, but a service of the catalogue publishes it",
+    ],
+    [
       "a message that is no event",
       [{ ...base, publishes: [ApiKeyRevokedSchema, SealedSchema] }],
       "one publishes muin.platform.v1.Sealed, which has no topic in its proto",
@@ -68,6 +73,11 @@ describe("checking a catalogue", () => {
   ])("finds %s", (_, catalog, problem) => {
     expect(checkCatalog(catalog)).toEqual([problem]);
   });
+});
+
+test("an event may come from a service outside the catalogue when its consumer names it", () => {
+  const outside = { ...other, consumes: [group(SessionRevokedSchema, { publishedBy: "elsewhere" })] };
+  expect(checkCatalog([base, outside])).toEqual([]);
 });
 
 describe("checking the parts of a service", () => {

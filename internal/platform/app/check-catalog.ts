@@ -39,9 +39,14 @@ export function checkCatalog(catalog: readonly ServiceInfo[]): readonly string[]
     for (const service of Object.values(info.calls)) {
       if (!servers.has(service.typeName)) problems.push(`${info.name} calls ${service.typeName}, which nobody serves`);
     }
-    for (const { schema } of info.consumes) {
-      if (!published.has(schema.typeName)) {
+    for (const { schema, publishedBy } of info.consumes) {
+      if (!published.has(schema.typeName) && publishedBy === undefined) {
         problems.push(`${info.name} consumes ${schema.typeName}, which nobody publishes`);
+      }
+      if (published.has(schema.typeName) && publishedBy !== undefined) {
+        problems.push(
+          `${info.name} takes ${schema.typeName} for ${publishedBy}'s, but a service of the catalogue publishes it`,
+        );
       }
     }
     for (const store of Object.values(info.stores)) {

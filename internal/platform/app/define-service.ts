@@ -17,12 +17,21 @@ export interface Consumption<M extends DescMessage = DescMessage> {
   readonly onFailure: "parkKey" | "skip";
   readonly backMs: number;
   readonly attemptsMax: number;
+  /** Service outside the catalogue that publishes the message; `undefined` when one of the catalogue does. */
+  readonly publishedBy: string | undefined;
 }
 
-/** Consumed once per event over all instances of the service. Begins with the oldest retained event. */
+/**
+ * Consumed once per event over all instances of the service. Begins with the oldest retained event. `publishedBy` names the service
+ * that publishes it where that is none of this catalogue.
+ */
 export function group<M extends DescMessage>(
   schema: M,
-  options: { readonly onFailure?: "parkKey" | "skip"; readonly attemptsMax?: number } = {},
+  options: {
+    readonly onFailure?: "parkKey" | "skip";
+    readonly attemptsMax?: number;
+    readonly publishedBy?: string;
+  } = {},
 ): Consumption<M> {
   return {
     schema,
@@ -30,6 +39,7 @@ export function group<M extends DescMessage>(
     onFailure: options.onFailure ?? "parkKey",
     backMs: 0,
     attemptsMax: options.attemptsMax ?? 8,
+    publishedBy: options.publishedBy,
   };
 }
 
@@ -38,7 +48,14 @@ export function everyInstance<M extends DescMessage>(
   schema: M,
   options: { readonly backMs?: number } = {},
 ): Consumption<M> {
-  return { schema, kind: "everyInstance", onFailure: "skip", backMs: options.backMs ?? 0, attemptsMax: 1 };
+  return {
+    schema,
+    kind: "everyInstance",
+    onFailure: "skip",
+    backMs: options.backMs ?? 0,
+    attemptsMax: 1,
+    publishedBy: undefined,
+  };
 }
 
 /** What an event handler learns beside the event. */

@@ -20,7 +20,7 @@ const base = {
   consumes: [everyInstance(ApiKeyRevokedSchema)],
   config: { batchMax: int("BATCH_MAX", { doc: "Writes in a batch.", default: 512 }) },
 } as const;
-const impl = { getPersonKeys: () => ({ personKeys: [] }) };
+const impl = { getPersonKeys: () => ({ personKeys: [] }), destroyPersonKey: () => ({}) };
 
 describe("a service's declaration", () => {
   test("types what create may use and must return", () => {

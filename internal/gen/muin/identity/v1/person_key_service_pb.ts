@@ -5,6 +5,8 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_muin_platform_v1_options } from "../../platform/v1/options_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -12,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file muin/identity/v1/person_key_service.proto.
  */
 export const file_muin_identity_v1_person_key_service: GenFile = /*@__PURE__*/
-  fileDesc("CiltdWluL2lkZW50aXR5L3YxL3BlcnNvbl9rZXlfc2VydmljZS5wcm90bxIQbXVpbi5pZGVudGl0eS52MSI9ChRHZXRQZXJzb25LZXlzUmVxdWVzdBIlCgpwZXJzb25faWRzGAEgAygJQhG6SA6SAQsIARDoByIEcgIYQCJJChVHZXRQZXJzb25LZXlzUmVzcG9uc2USMAoLcGVyc29uX2tleXMYASADKAsyGy5tdWluLmlkZW50aXR5LnYxLlBlcnNvbktleSI+CglQZXJzb25LZXkSEQoJcGVyc29uX2lkGAEgASgJEgsKA2tleRgCIAEoDBIRCglkZXN0cm95ZWQYAyABKAgygAEKEFBlcnNvbktleVNlcnZpY2USbAoNR2V0UGVyc29uS2V5cxImLm11aW4uaWRlbnRpdHkudjEuR2V0UGVyc29uS2V5c1JlcXVlc3QaJy5tdWluLmlkZW50aXR5LnYxLkdldFBlcnNvbktleXNSZXNwb25zZSIKkAIBirUYAxoBBGIGcHJvdG8z", [file_buf_validate_validate, file_muin_platform_v1_options]);
+  fileDesc("CiltdWluL2lkZW50aXR5L3YxL3BlcnNvbl9rZXlfc2VydmljZS5wcm90bxIQbXVpbi5pZGVudGl0eS52MSI9ChRHZXRQZXJzb25LZXlzUmVxdWVzdBIlCgpwZXJzb25faWRzGAEgAygJQhG6SA6SAQsIARDoByIEcgIYQCJJChVHZXRQZXJzb25LZXlzUmVzcG9uc2USMAoLcGVyc29uX2tleXMYASADKAsyGy5tdWluLmlkZW50aXR5LnYxLlBlcnNvbktleSI+CglQZXJzb25LZXkSEQoJcGVyc29uX2lkGAEgASgJEgsKA2tleRgCIAEoDBIRCglkZXN0cm95ZWQYAyABKAgiNwoXRGVzdHJveVBlcnNvbktleVJlcXVlc3QSHAoJcGVyc29uX2lkGAEgASgJQgm6SAZyBBABGEAiTAoYRGVzdHJveVBlcnNvbktleVJlc3BvbnNlEjAKDGRlc3Ryb3lfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAy9wEKEFBlcnNvbktleVNlcnZpY2USbAoNR2V0UGVyc29uS2V5cxImLm11aW4uaWRlbnRpdHkudjEuR2V0UGVyc29uS2V5c1JlcXVlc3QaJy5tdWluLmlkZW50aXR5LnYxLkdldFBlcnNvbktleXNSZXNwb25zZSIKkAIBirUYAxoBBBJ1ChBEZXN0cm95UGVyc29uS2V5EikubXVpbi5pZGVudGl0eS52MS5EZXN0cm95UGVyc29uS2V5UmVxdWVzdBoqLm11aW4uaWRlbnRpdHkudjEuRGVzdHJveVBlcnNvbktleVJlc3BvbnNlIgqQAgKKtRgDGgEEYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp, file_muin_platform_v1_options]);
 
 /**
  * Names the people.
@@ -92,6 +94,48 @@ export const PersonKeySchema: GenMessage<PersonKey> = /*@__PURE__*/
   messageDesc(file_muin_identity_v1_person_key_service, 2);
 
 /**
+ * Names the person.
+ *
+ * @generated from message muin.identity.v1.DestroyPersonKeyRequest
+ */
+export type DestroyPersonKeyRequest = Message<"muin.identity.v1.DestroyPersonKeyRequest"> & {
+  /**
+   * Their id.
+   *
+   * @generated from field: string person_id = 1;
+   */
+  personId: string;
+};
+
+/**
+ * Describes the message muin.identity.v1.DestroyPersonKeyRequest.
+ * Use `create(DestroyPersonKeyRequestSchema)` to create a new message.
+ */
+export const DestroyPersonKeyRequestSchema: GenMessage<DestroyPersonKeyRequest> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_person_key_service, 3);
+
+/**
+ * The key is destroyed.
+ *
+ * @generated from message muin.identity.v1.DestroyPersonKeyResponse
+ */
+export type DestroyPersonKeyResponse = Message<"muin.identity.v1.DestroyPersonKeyResponse"> & {
+  /**
+   * When it was.
+   *
+   * @generated from field: google.protobuf.Timestamp destroy_time = 1;
+   */
+  destroyTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message muin.identity.v1.DestroyPersonKeyResponse.
+ * Use `create(DestroyPersonKeyResponseSchema)` to create a new message.
+ */
+export const DestroyPersonKeyResponseSchema: GenMessage<DestroyPersonKeyResponse> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_person_key_service, 4);
+
+/**
  * Per-person keys that encrypt personal fields in events. Destroying one erases the person from every copy.
  *
  * @generated from service muin.identity.v1.PersonKeyService
@@ -106,6 +150,17 @@ export const PersonKeyService: GenService<{
     methodKind: "unary";
     input: typeof GetPersonKeysRequestSchema;
     output: typeof GetPersonKeysResponseSchema;
+  },
+  /**
+   * Destroys a deleted person's key: from now on nobody can read their personal fields in any event. FAILED_PRECONDITION while the
+   * person's account still exists; done again, it changes nothing.
+   *
+   * @generated from rpc muin.identity.v1.PersonKeyService.DestroyPersonKey
+   */
+  destroyPersonKey: {
+    methodKind: "unary";
+    input: typeof DestroyPersonKeyRequestSchema;
+    output: typeof DestroyPersonKeyResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_muin_identity_v1_person_key_service, 0);

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file muin/identity/v1/session_events.proto.
  */
 export const file_muin_identity_v1_session_events: GenFile = /*@__PURE__*/
-  fileDesc("CiVtdWluL2lkZW50aXR5L3YxL3Nlc3Npb25fZXZlbnRzLnByb3RvEhBtdWluLmlkZW50aXR5LnYxIo0BCg5TZXNzaW9uUmV2b2tlZBISCgpzZXNzaW9uX2lkGAEgASgJEhkKEWFnZ3JlZ2F0ZV92ZXJzaW9uGAIgASgDEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wOiKStRgeChBpZGVudGl0eS5zZXNzaW9uEgpzZXNzaW9uX2lkIowBCg1BcGlLZXlSZXZva2VkEhIKCmFwaV9rZXlfaWQYASABKAkSGQoRYWdncmVnYXRlX3ZlcnNpb24YAiABKAMSKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXA6IpK1GB4KEGlkZW50aXR5LnNlc3Npb24SCmFwaV9rZXlfaWRiBnByb3RvMw", [file_google_protobuf_timestamp, file_muin_platform_v1_options]);
+  fileDesc("CiVtdWluL2lkZW50aXR5L3YxL3Nlc3Npb25fZXZlbnRzLnByb3RvEhBtdWluLmlkZW50aXR5LnYxIo0BCg5TZXNzaW9uUmV2b2tlZBISCgpzZXNzaW9uX2lkGAEgASgJEhkKEWFnZ3JlZ2F0ZV92ZXJzaW9uGAIgASgDEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wOiKStRgeChBpZGVudGl0eS5zZXNzaW9uEgpzZXNzaW9uX2lkIowBCg1BcGlLZXlSZXZva2VkEhIKCmFwaV9rZXlfaWQYASABKAkSGQoRYWdncmVnYXRlX3ZlcnNpb24YAiABKAMSKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXA6IpK1GB4KEGlkZW50aXR5LnNlc3Npb24SCmFwaV9rZXlfaWQijQEKDURldmljZVJldm9rZWQSEQoJZGV2aWNlX2lkGAEgASgJEhkKEWFnZ3JlZ2F0ZV92ZXJzaW9uGAIgASgDEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wOiSStRggChBpZGVudGl0eS5zZXNzaW9uEglkZXZpY2VfaWQYqAFiBnByb3RvMw", [file_google_protobuf_timestamp, file_muin_platform_v1_options]);
 
 /**
  * A session ended before its time.
@@ -84,4 +84,39 @@ export type ApiKeyRevoked = Message<"muin.identity.v1.ApiKeyRevoked"> & {
  */
 export const ApiKeyRevokedSchema: GenMessage<ApiKeyRevoked> = /*@__PURE__*/
   messageDesc(file_muin_identity_v1_session_events, 1);
+
+/**
+ * A device may no longer call.
+ *
+ * @generated from message muin.identity.v1.DeviceRevoked
+ */
+export type DeviceRevoked = Message<"muin.identity.v1.DeviceRevoked"> & {
+  /**
+   * Which one.
+   *
+   * @generated from field: string device_id = 1;
+   */
+  deviceId: string;
+
+  /**
+   * Grows by one with every change of it.
+   *
+   * @generated from field: int64 aggregate_version = 2;
+   */
+  aggregateVersion: bigint;
+
+  /**
+   * When it ended.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 3;
+   */
+  time?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message muin.identity.v1.DeviceRevoked.
+ * Use `create(DeviceRevokedSchema)` to create a new message.
+ */
+export const DeviceRevokedSchema: GenMessage<DeviceRevoked> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_session_events, 2);
 

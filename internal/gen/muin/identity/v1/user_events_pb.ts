@@ -6,6 +6,8 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Membership, RoleAssignment, UserStatus } from "./user_pb.ts";
+import { file_muin_identity_v1_user } from "./user_pb.ts";
 import { file_muin_platform_v1_options } from "../../platform/v1/options_pb.ts";
 import type { Sealed } from "../../platform/v1/sealed_pb.ts";
 import { file_muin_platform_v1_sealed } from "../../platform/v1/sealed_pb.ts";
@@ -15,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file muin/identity/v1/user_events.proto.
  */
 export const file_muin_identity_v1_user_events: GenFile = /*@__PURE__*/
-  fileDesc("CiJtdWluL2lkZW50aXR5L3YxL3VzZXJfZXZlbnRzLnByb3RvEhBtdWluLmlkZW50aXR5LnYxIrsBCgtVc2VyQ3JlYXRlZBIPCgd1c2VyX2lkGAEgASgJEikKB3Byb2ZpbGUYAiABKAsyGC5tdWluLnBsYXRmb3JtLnYxLlNlYWxlZBINCgVyb2xlcxgDIAMoCRIZChFhZ2dyZWdhdGVfdmVyc2lvbhgEIAEoAxIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcDockrUYGAoNaWRlbnRpdHkudXNlchIHdXNlcl9pZCIyCgtVc2VyUHJvZmlsZRINCgVlbWFpbBgBIAEoCRIUCgxkaXNwbGF5X25hbWUYAiABKAliBnByb3RvMw", [file_google_protobuf_timestamp, file_muin_platform_v1_options, file_muin_platform_v1_sealed]);
+  fileDesc("CiJtdWluL2lkZW50aXR5L3YxL3VzZXJfZXZlbnRzLnByb3RvEhBtdWluLmlkZW50aXR5LnYxIrsBCgtVc2VyQ3JlYXRlZBIPCgd1c2VyX2lkGAEgASgJEikKB3Byb2ZpbGUYAiABKAsyGC5tdWluLnBsYXRmb3JtLnYxLlNlYWxlZBINCgVyb2xlcxgDIAMoCRIZChFhZ2dyZWdhdGVfdmVyc2lvbhgEIAEoAxIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcDockrUYGAoNaWRlbnRpdHkudXNlchIHdXNlcl9pZCIyCgtVc2VyUHJvZmlsZRINCgVlbWFpbBgBIAEoCRIUCgxkaXNwbGF5X25hbWUYAiABKAkimgIKC1VzZXJVcGRhdGVkEg8KB3VzZXJfaWQYASABKAkSKQoHY29udGFjdBgCIAEoCzIYLm11aW4ucGxhdGZvcm0udjEuU2VhbGVkEjoKEHJvbGVfYXNzaWdubWVudHMYAyADKAsyIC5tdWluLmlkZW50aXR5LnYxLlJvbGVBc3NpZ25tZW50EjAKCm1lbWJlcnNoaXAYBCABKAsyHC5tdWluLmlkZW50aXR5LnYxLk1lbWJlcnNoaXASGQoRYWdncmVnYXRlX3ZlcnNpb24YBSABKAMSKAoEdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXA6HJK1GBgKDWlkZW50aXR5LnVzZXISB3VzZXJfaWQitQEKEVVzZXJTdGF0dXNDaGFuZ2VkEg8KB3VzZXJfaWQYASABKAkSLAoGc3RhdHVzGAIgASgOMhwubXVpbi5pZGVudGl0eS52MS5Vc2VyU3RhdHVzEhkKEWFnZ3JlZ2F0ZV92ZXJzaW9uGAMgASgDEigKBHRpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wOhyStRgYCg1pZGVudGl0eS51c2VyEgd1c2VyX2lkIpUBCg5Vc2VyRGF0YUVyYXNlZBIPCgd1c2VyX2lkGAEgASgJEg8KB3NlcnZpY2UYAiABKAkSGQoRYWdncmVnYXRlX3ZlcnNpb24YAyABKAMSKAoEdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXA6HJK1GBgKDWlkZW50aXR5LnVzZXISB3VzZXJfaWQigAEKC1VzZXJDb250YWN0Eg0KBWVtYWlsGAEgASgJEhQKDGRpc3BsYXlfbmFtZRgCIAEoCRIOCgZsb2NhbGUYAyABKAkSEQoJdGltZV96b25lGAQgASgJEhQKDHBob25lX251bWJlchgFIAEoCRITCgtwaWN0dXJlX3VyaRgGIAEoCWIGcHJvdG8z", [file_google_protobuf_timestamp, file_muin_identity_v1_user, file_muin_platform_v1_options, file_muin_platform_v1_sealed]);
 
 /**
  * A person signed up.
@@ -93,4 +95,201 @@ export type UserProfile = Message<"muin.identity.v1.UserProfile"> & {
  */
 export const UserProfileSchema: GenMessage<UserProfile> = /*@__PURE__*/
   messageDesc(file_muin_identity_v1_user_events, 1);
+
+/**
+ * A person's profile, roles or membership changed. Carries their whole present state.
+ *
+ * @generated from message muin.identity.v1.UserUpdated
+ */
+export type UserUpdated = Message<"muin.identity.v1.UserUpdated"> & {
+  /**
+   * The person.
+   *
+   * @generated from field: string user_id = 1;
+   */
+  userId: string;
+
+  /**
+   * UserContact, encrypted with the person's key.
+   *
+   * @generated from field: muin.platform.v1.Sealed contact = 2;
+   */
+  contact?: Sealed | undefined;
+
+  /**
+   * What the person may be, and where.
+   *
+   * @generated from field: repeated muin.identity.v1.RoleAssignment role_assignments = 3;
+   */
+  roleAssignments: RoleAssignment[];
+
+  /**
+   * Absent for who has none.
+   *
+   * @generated from field: muin.identity.v1.Membership membership = 4;
+   */
+  membership?: Membership | undefined;
+
+  /**
+   * Grows by one with every change of the person in user. Counted apart from that of UserStatusChanged.
+   *
+   * @generated from field: int64 aggregate_version = 5;
+   */
+  aggregateVersion: bigint;
+
+  /**
+   * When it happened.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 6;
+   */
+  time?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message muin.identity.v1.UserUpdated.
+ * Use `create(UserUpdatedSchema)` to create a new message.
+ */
+export const UserUpdatedSchema: GenMessage<UserUpdated> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_user_events, 2);
+
+/**
+ * A person was suspended, admitted again, or asked to be deleted. After DELETED, each service that holds data of the person
+ * erases it and says so with UserDataErased.
+ *
+ * @generated from message muin.identity.v1.UserStatusChanged
+ */
+export type UserStatusChanged = Message<"muin.identity.v1.UserStatusChanged"> & {
+  /**
+   * The person.
+   *
+   * @generated from field: string user_id = 1;
+   */
+  userId: string;
+
+  /**
+   * What they are now.
+   *
+   * @generated from field: muin.identity.v1.UserStatus status = 2;
+   */
+  status: UserStatus;
+
+  /**
+   * Grows by one with every change of the status. Counted apart from that of UserUpdated.
+   *
+   * @generated from field: int64 aggregate_version = 3;
+   */
+  aggregateVersion: bigint;
+
+  /**
+   * When it happened.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 4;
+   */
+  time?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message muin.identity.v1.UserStatusChanged.
+ * Use `create(UserStatusChangedSchema)` to create a new message.
+ */
+export const UserStatusChangedSchema: GenMessage<UserStatusChanged> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_user_events, 3);
+
+/**
+ * A service has erased everything that it held of a deleted person.
+ *
+ * @generated from message muin.identity.v1.UserDataErased
+ */
+export type UserDataErased = Message<"muin.identity.v1.UserDataErased"> & {
+  /**
+   * The person.
+   *
+   * @generated from field: string user_id = 1;
+   */
+  userId: string;
+
+  /**
+   * Name of the service in the catalogue, such as "auth".
+   *
+   * @generated from field: string service = 2;
+   */
+  service: string;
+
+  /**
+   * That of the UserStatusChanged that asked for it.
+   *
+   * @generated from field: int64 aggregate_version = 3;
+   */
+  aggregateVersion: bigint;
+
+  /**
+   * When the data was erased.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 4;
+   */
+  time?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message muin.identity.v1.UserDataErased.
+ * Use `create(UserDataErasedSchema)` to create a new message.
+ */
+export const UserDataErasedSchema: GenMessage<UserDataErased> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_user_events, 4);
+
+/**
+ * Personal fields of UserUpdated, inside a Sealed.
+ *
+ * @generated from message muin.identity.v1.UserContact
+ */
+export type UserContact = Message<"muin.identity.v1.UserContact"> & {
+  /**
+   * E-mail address that the person signed up with.
+   *
+   * @generated from field: string email = 1;
+   */
+  email: string;
+
+  /**
+   * Name for people.
+   *
+   * @generated from field: string display_name = 2;
+   */
+  displayName: string;
+
+  /**
+   * Language and region, BCP 47, such as "ko-KR".
+   *
+   * @generated from field: string locale = 3;
+   */
+  locale: string;
+
+  /**
+   * IANA time zone, such as "Asia/Seoul".
+   *
+   * @generated from field: string time_zone = 4;
+   */
+  timeZone: string;
+
+  /**
+   * Telephone number, E.164, such as "+821012345678"; empty for none.
+   *
+   * @generated from field: string phone_number = 5;
+   */
+  phoneNumber: string;
+
+  /**
+   * Where the person's picture is kept: an https address; empty for none.
+   *
+   * @generated from field: string picture_uri = 6;
+   */
+  pictureUri: string;
+};
+
+/**
+ * Describes the message muin.identity.v1.UserContact.
+ * Use `create(UserContactSchema)` to create a new message.
+ */
+export const UserContactSchema: GenMessage<UserContact> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_user_events, 5);
 
