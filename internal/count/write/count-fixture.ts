@@ -9,6 +9,7 @@ import { openRedis } from "../../platform/redis/open-redis.ts";
 import type { RedisStore } from "../../platform/redis/redis-store.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";
 import { createMetrics } from "../../platform/telemetry/create-metrics.ts";
+import type { HeldClock } from "../../platform/testing/held-clock.ts";
 import { keysOf } from "../shared/key-schema.ts";
 import { type Bounds, type CountStates, createCountState } from "../shared/manage-count.ts";
 import { type CountWriter, type CountWriterLimits, createCountWriter } from "./count-writer.ts";
@@ -49,18 +50,27 @@ export interface CountFixture extends AsyncDisposable {
   outbox(): Promise<readonly (OutboxChange & { readonly timeMs: number })[]>;
 }
 
-/** Opens a writer on the Redis at `url`. `lua` breaks the batch script on purpose. */
-export async function openCounts(
-  url: string,
-  options: { readonly limits?: Partial<CountWriterLimits>; readonly lua?: string } = {},
-): Promise<CountFixture> {
+/** What a test wants of its writer. */
+export interface CountFixtureOptions {
+  readonly limits?: Partial<CountWriterLimits>;
+  /** Let run again when the fixture is disposed of. */
+  readonly clock?: HeldClock;
+  /** The batch script with a rule broken on purpose. */
+  readonly lua?: string;
+  /** The writer with a rule broken on purpose. */
+  readonly createWriter?: typeof createCountWriter | undefined;
+}
+
+/** Opens a writer on the Redis at `url`. */
+export async function openCounts(url: string, options: CountFixtureOptions = {}): Promise<CountFixture> {
   const store = openRedis({ url, name: "test" });
   await store.start();
   const all = { ...limits, ...options.limits };
-  const writer = createCountWriter({
+  const clock = options.clock ?? systemClock;
+  const writer = (options.createWriter ?? createCountWriter)({
     store,
     limits: all,
-    clock: systemClock,
+    clock,
     random: systemRandom,
     log: silent,
     metrics: createMetrics(),
@@ -76,7 +86,7 @@ export async function openCounts(
       await Promise.all(countIds.map((countId) => createActive(states, { countId, initialValue: 0 })));
     },
     write: (writes, timeoutMs = 10_000) =>
-      writer.write(writer.shardOf((writes[0] as CountWrite).countId), writes, performance.now() + timeoutMs),
+      writer.write(writer.shardOf((writes[0] as CountWrite).countId), writes, clock.monotonic() + timeoutMs),
     outbox: async () => {
       const changes: (OutboxChange & { readonly timeMs: number })[] = [];
       for (let shard = 0; shard < all.shards; shard += 1) {
@@ -89,6 +99,7 @@ export async function openCounts(
       return changes;
     },
     [Symbol.asyncDispose]: async () => {
+      options.clock?.release();
       await writer.stop();
       await store.stop();
     },

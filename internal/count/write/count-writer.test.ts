@@ -1,9 +1,12 @@
 import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import { eventually } from "../../platform/testing/eventually.ts";
+import { createHeldClock, type HeldClock } from "../../platform/testing/held-clock.ts";
+import { importMutant } from "../../platform/testing/mutant.ts";
 import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
 import { writeBatchLua } from "./batch-script.ts";
 import { add, broken, caught, type CountFixture, openCounts } from "./count-fixture.ts";
-import type { CountWriterLimits } from "./count-writer.ts";
+import type { CountWriterLimits, createCountWriter } from "./count-writer.ts";
 import { startLossyProxy } from "./lossy-proxy.ts";
 import { isApplied } from "./write-batch.ts";
 
@@ -41,6 +44,145 @@ describe("a connection cut between execution and reply", () => {
     await checkLostReplies(redis, "a");
     await caught(() =>
       checkLostReplies(redis, "b", broken(writeBatchLua, "if memory[place + 2] == sequence then", "if false then")),
+    );
+  });
+});
+
+type CreateWriter = typeof createCountWriter;
+
+/** The writer with one rule broken. */
+async function brokenWriter(rule: string, instead: string): Promise<CreateWriter> {
+  const path = join(import.meta.dir, "count-writer.ts");
+  return (await importMutant<{ createCountWriter: CreateWriter }>(path, rule, instead)).createCountWriter;
+}
+
+/** A writer whose time the test moves, and Counts on two shards: what happens to one shows by the other how far things are. */
+async function openHeld(redis: TestRedis, createWriter: CreateWriter | undefined) {
+  const clock = createHeldClock();
+  const counts = await openCounts(redis.url, { clock, createWriter, limits: { shards: 2 } });
+  const idOn = (shard: number): string =>
+    ["a", "b", "c", "d", "e", "f"].find((id) => counts.writer.shardOf(id) === shard) as string;
+  const [own, other] = [idOn(0), idOn(1)];
+  await counts.seed(own, other);
+  return { clock, counts, own, other, [Symbol.asyncDispose]: () => counts[Symbol.asyncDispose]() };
+}
+
+/** Kills a server that was stopped, with what it had not read of its sockets, and resolves once the writer has noticed. */
+async function lose(redis: TestRedis, counts: CountFixture): Promise<void> {
+  await redis.kill("SIGKILL");
+  await eventually(() => expect(counts.writer.obstacle()).toBeDefined());
+}
+
+/** Starts the server again and resolves once the writer has found it and has looked at what it has to send. */
+async function bringBack(redis: TestRedis, counts: CountFixture, clock: HeldClock): Promise<void> {
+  await redis.restart();
+  await eventually(() => expect(counts.writer.obstacle()).toBeUndefined());
+  await clock.pass(20);
+}
+
+/** A batch is lost on the way, twice, and its caller's deadline passes before it is sent for the second time. */
+async function checkResent(createWriter?: CreateWriter): Promise<void> {
+  await using redis = await startRedis();
+  await using held = await openHeld(redis, createWriter);
+  const { clock, counts, own, other } = held;
+  await redis.kill("SIGSTOP");
+  const late = counts.write([add(own, 1)], 300).catch((error: unknown) => error);
+  await clock.pass(299);
+  expect(Bun.peek.status(late)).toBe("pending");
+  await clock.pass(1);
+  expect(Bun.peek(late)).toMatchObject({ code: "unavailable", reason: "OUTCOME_UNKNOWN" });
+  await lose(redis, counts);
+  await redis.restart();
+  await eventually(() => expect(counts.writer.obstacle()).toBeUndefined());
+  await redis.kill("SIGSTOP");
+  await clock.pass(20); // The second copy lies in the socket.
+  await lose(redis, counts);
+  await bringBack(redis, counts, clock);
+  // Sent after the third copy on the same connection, and so applied after it.
+  expect(await counts.write([add(other, 1)])).toMatchObject([{ outcome: "applied", value: 1 }]);
+  expect(await settled(counts, own)).toEqual({ value: 1, revision: 2, sum: 1 });
+}
+
+/** A batch is applied and its answer lost; its caller's deadline passes before it is sent again. */
+async function checkHeardAgain(lua?: string): Promise<void> {
+  await using redis = await startRedis();
+  using proxy = startLossyProxy(redis.port);
+  const clock = createHeldClock();
+  const url = redis.url.replace(`:${redis.port}`, `:${proxy.port}`);
+  await using counts = await openCounts(url, { clock, limits: { shards: 1 }, ...(lua === undefined ? {} : { lua }) });
+  await counts.seed("a");
+  await counts.write([add("a", 1)]); // The server knows the script from now on.
+  proxy.loseReply(0);
+  const late = counts.write([add("a", 1)], 300).catch((error: unknown) => error);
+  await eventually(() => expect(proxy.lost()).toBe(1));
+  await clock.pass(300);
+  expect(Bun.peek(late)).toMatchObject({ code: "unavailable", reason: "OUTCOME_UNKNOWN" });
+  const next = counts.write([add("a", 1)]);
+  await eventually(async () => {
+    await clock.pass(0);
+    expect(Bun.peek.status(next)).toBe("fulfilled");
+  });
+  expect(await next).toMatchObject([{ outcome: "applied", value: 3 }]);
+  expect(await settled(counts, "a")).toEqual({ value: 3, revision: 4, sum: 3 });
+}
+
+/** A batch is lost on the way, and the server stays away for longer than the batch is sent again. */
+async function checkGivenUp(createWriter?: CreateWriter): Promise<void> {
+  await using redis = await startRedis();
+  await using held = await openHeld(redis, createWriter);
+  const { clock, counts, own, other } = held;
+  await redis.kill("SIGSTOP");
+  const patient = counts.write([add(own, 1)], 60_000).catch((error: unknown) => error);
+  await clock.pass(0); // It is sent.
+  await lose(redis, counts);
+  await clock.pass(4999);
+  const before = Bun.peek.status(patient);
+  await clock.pass(1);
+  const after = Bun.peek(patient);
+  await bringBack(redis, counts, clock);
+  expect(before).toBe("pending");
+  expect(after).toMatchObject({ code: "unavailable", reason: "OUTCOME_UNKNOWN" });
+  // It is not sent any more, and does not stand in the way.
+  expect(await counts.write([add(other, 1)])).toMatchObject([{ outcome: "applied", value: 1 }]);
+  expect(await settled(counts, own)).toEqual({ value: 0, revision: 1, sum: 0 });
+  expect(await counts.write([add(own, 1)])).toMatchObject([{ outcome: "applied", value: 1 }]);
+}
+
+describe("a batch without an answer", () => {
+  const resend = "for (const batch of lane.inFlight) if (batch.stalled) send(lane, batch);";
+
+  test("is sent again until it is answered, whatever its caller's deadline, and applied once", async () => {
+    await checkResent();
+    await caught(async () => checkResent(await brokenWriter(resend, "")));
+    await caught(async () =>
+      checkResent(await brokenWriter(resend, resend.replace("batch.stalled", "batch.stalled && batch.copies < 2"))),
+    );
+    await caught(async () => checkResent(await brokenWriter("if (isPassing(error)) {", "if (false) {")));
+  });
+
+  test("goes on without its caller", async () => {
+    const dropped = await brokenWriter(
+      "if (isOver) settle(lane, batch);",
+      "if (isOver || batch.groups.every((group) => group.answered)) settle(lane, batch);",
+    );
+    await caught(() => checkResent(dropped));
+    // Whoever waits for it is told by their deadline all the same.
+    await caught(async () => checkResent(await brokenWriter("isOver || now >= group.deadlineMs", "isOver")));
+  });
+
+  test("is heard again rather than applied again", async () => {
+    await checkHeardAgain();
+    const rule = "if memory[place + 2] == sequence then";
+    await caught(() => checkHeardAgain(broken(writeBatchLua, rule, "if false then")));
+  });
+
+  test("is given up after five seconds, and its outcome is unknown", async () => {
+    await checkGivenUp();
+    await caught(async () =>
+      checkGivenUp(await brokenWriter("const resolveMsMax = 5000;", "const resolveMsMax = 1e9;")),
+    );
+    await caught(async () =>
+      checkGivenUp(await brokenWriter("const resolveMsMax = 5000;", "const resolveMsMax = 4990;")),
     );
   });
 });
