@@ -7,6 +7,7 @@ import { freePort } from "../local/free-port.ts";
 import { provideRedis } from "../local/redis-binary.ts";
 import { eventually } from "./eventually.ts";
 import { createServerFolder } from "./server-folder.ts";
+import type { SteppableClock } from "./steppable-clock.ts";
 
 /** Attempts at a free port: another process can take one between asking for it and listening on it. */
 const portAttemptsMax = 5;
@@ -19,6 +20,8 @@ export interface TestRedisOptions {
   readonly appendfsync?: "always" | "everysec" | "no";
   /** Further settings, as on redis-server's command line: ["--maxmemory", "10mb"]. They win over the defaults. */
   readonly args?: readonly string[];
+  /** Default: the machine's. */
+  readonly clock?: SteppableClock;
 }
 
 /** A real Redis server on loopback with data of its own: append-only file on, no snapshots. */
@@ -70,6 +73,7 @@ enable-debug-command local
     );
     const started = Bun.spawn([binary.server, config, ...(options.args ?? [])], {
       cwd: folder.path,
+      env: { ...process.env, ...options.clock?.env },
       stdin: "ignore",
       stdout: "ignore",
       stderr: "ignore",
