@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { CountsChangedSchema } from "../../gen/muin/count/v1/count_value_events_pb.ts";
 import type { Component } from "../../platform/app/component.ts";
 import { systemClock } from "../../platform/clock/clock.ts";
@@ -10,6 +11,7 @@ import type { RedisStore } from "../../platform/redis/redis-store.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";
 import { createMetrics } from "../../platform/telemetry/create-metrics.ts";
 import type { HeldClock } from "../../platform/testing/held-clock.ts";
+import { importMutant } from "../../platform/testing/mutant.ts";
 import { keysOf } from "../shared/key-schema.ts";
 import { type Bounds, type CountStates, createCountState } from "../shared/manage-count.ts";
 import { type CountWriter, type CountWriterLimits, createCountWriter } from "./count-writer.ts";
@@ -50,6 +52,9 @@ export interface CountFixture extends AsyncDisposable {
   outbox(): Promise<readonly (OutboxChange & { readonly timeMs: number })[]>;
 }
 
+/** Makes a writer. */
+export type CreateWriter = typeof createCountWriter;
+
 /** What a test wants of its writer. */
 export interface CountFixtureOptions {
   readonly limits?: Partial<CountWriterLimits>;
@@ -58,7 +63,9 @@ export interface CountFixtureOptions {
   /** The batch script with a rule broken on purpose. */
   readonly lua?: string;
   /** The writer with a rule broken on purpose. */
-  readonly createWriter?: typeof createCountWriter | undefined;
+  readonly createWriter?: CreateWriter | undefined;
+  /** What management does to the state of Counts, with a rule broken on purpose. */
+  readonly createStates?: typeof createCountState | undefined;
 }
 
 /** Opens a writer on the Redis at `url`. */
@@ -77,7 +84,7 @@ export async function openCounts(url: string, options: CountFixtureOptions = {})
     ...(options.lua === undefined ? {} : { lua: options.lua }),
   });
   await writer.start();
-  const states = createCountState(store, all);
+  const states = (options.createStates ?? createCountState)(store, all);
   return {
     store,
     writer,
@@ -130,6 +137,19 @@ export function broken(lua: string, rule: string, instead: string): string {
   if (!lua.includes(rule)) throw new Error(`the script has no such rule: ${rule}`);
   return lua.replace(rule, () => instead);
 }
+
+/** The writer with one rule broken in one of its files. */
+export async function brokenWriter(file: keyof typeof importers, rule: string, instead: string): Promise<CreateWriter> {
+  const [path, ...through] = [file, ...importers[file]].map((name) => join(import.meta.dir, name)) as [string];
+  const mutant = await importMutant<{ readonly createCountWriter: CreateWriter }>(path, rule, instead, through);
+  return mutant.createCountWriter;
+}
+
+/** The files of a writer, each with those over which it gets into it. */
+const importers = {
+  "count-writer.ts": [],
+  "write-batch.ts": ["count-writer.ts"],
+} as const;
 
 /** Runs a check that must fail by an assertion of its own. Throws when it does not: a mutant that nobody notices. */
 export async function caught(check: () => Promise<void>): Promise<void> {

@@ -1,12 +1,18 @@
 import { describe, expect, test } from "bun:test";
-import { join } from "node:path";
 import { eventually } from "../../platform/testing/eventually.ts";
 import { createHeldClock, type HeldClock } from "../../platform/testing/held-clock.ts";
-import { importMutant } from "../../platform/testing/mutant.ts";
 import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
 import { writeBatchLua } from "./batch-script.ts";
-import { add, broken, caught, type CountFixture, openCounts } from "./count-fixture.ts";
-import type { CountWriterLimits, createCountWriter } from "./count-writer.ts";
+import {
+  add,
+  broken,
+  brokenWriter,
+  caught,
+  type CountFixture,
+  type CreateWriter,
+  openCounts,
+} from "./count-fixture.ts";
+import type { CountWriterLimits } from "./count-writer.ts";
 import { startLossyProxy } from "./lossy-proxy.ts";
 import { isApplied } from "./write-batch.ts";
 
@@ -47,14 +53,6 @@ describe("a connection cut between execution and reply", () => {
     );
   });
 });
-
-type CreateWriter = typeof createCountWriter;
-
-/** The writer with one rule broken. */
-async function brokenWriter(rule: string, instead: string): Promise<CreateWriter> {
-  const path = join(import.meta.dir, "count-writer.ts");
-  return (await importMutant<{ createCountWriter: CreateWriter }>(path, rule, instead)).createCountWriter;
-}
 
 /** A writer whose time the test moves, and Counts on two shards: what happens to one shows by the other how far things are. */
 async function openHeld(redis: TestRedis, createWriter: CreateWriter | undefined) {
@@ -153,21 +151,32 @@ describe("a batch without an answer", () => {
 
   test("is sent again until it is answered, whatever its caller's deadline, and applied once", async () => {
     await checkResent();
-    await caught(async () => checkResent(await brokenWriter(resend, "")));
+    await caught(async () => checkResent(await brokenWriter("count-writer.ts", resend, "")));
     await caught(async () =>
-      checkResent(await brokenWriter(resend, resend.replace("batch.stalled", "batch.stalled && batch.copies < 2"))),
+      checkResent(
+        await brokenWriter(
+          "count-writer.ts",
+          resend,
+          resend.replace("batch.stalled", "batch.stalled && batch.copies < 2"),
+        ),
+      ),
     );
-    await caught(async () => checkResent(await brokenWriter("if (isPassing(error)) {", "if (false) {")));
+    await caught(async () =>
+      checkResent(await brokenWriter("count-writer.ts", "if (isPassing(error)) {", "if (false) {")),
+    );
   });
 
   test("goes on without its caller", async () => {
     const dropped = await brokenWriter(
+      "count-writer.ts",
       "if (isOver) settle(lane, batch);",
       "if (isOver || batch.groups.every((group) => group.answered)) settle(lane, batch);",
     );
     await caught(() => checkResent(dropped));
     // Whoever waits for it is told by their deadline all the same.
-    await caught(async () => checkResent(await brokenWriter("isOver || now >= group.deadlineMs", "isOver")));
+    await caught(async () =>
+      checkResent(await brokenWriter("count-writer.ts", "isOver || now >= group.deadlineMs", "isOver")),
+    );
   });
 
   test("is heard again rather than applied again", async () => {
@@ -179,10 +188,10 @@ describe("a batch without an answer", () => {
   test("is given up after five seconds, and its outcome is unknown", async () => {
     await checkGivenUp();
     await caught(async () =>
-      checkGivenUp(await brokenWriter("const resolveMsMax = 5000;", "const resolveMsMax = 1e9;")),
+      checkGivenUp(await brokenWriter("count-writer.ts", "const resolveMsMax = 5000;", "const resolveMsMax = 1e9;")),
     );
     await caught(async () =>
-      checkGivenUp(await brokenWriter("const resolveMsMax = 5000;", "const resolveMsMax = 4990;")),
+      checkGivenUp(await brokenWriter("count-writer.ts", "const resolveMsMax = 5000;", "const resolveMsMax = 4990;")),
     );
   });
 });
@@ -270,7 +279,105 @@ describe("batches in flight", () => {
   });
 });
 
+/** Nothing is timed: time stands still while many write, one after the other and together. */
+async function checkUntimed(createWriter?: CreateWriter): Promise<void> {
+  await using redis = await startRedis();
+  const clock = createHeldClock();
+  await using counts = await openCounts(redis.url, { clock, createWriter, limits: { shards: 1 } });
+  await counts.seed("a");
+  for (const together of [1, 1, 2, 1000]) {
+    const writes = Promise.all(Array.from({ length: together }, () => counts.write([add("a", 1)])));
+    writes.catch(() => undefined); // A writer that waits for a timer lets go of them when it is stopped.
+    // As many calls after it on the same connection as there may be batches of these, one after the other.
+    for (let trip = 0; trip < 10; trip += 1) await counts.store.client.ping();
+    expect(Bun.peek.status(writes)).toBe("fulfilled");
+  }
+  expect(await settled(counts, "a")).toEqual({ value: 1004, revision: 1005, sum: 1004 });
+}
+
+describe("a batch", () => {
+  test("waits for no timer", async () => {
+    await checkUntimed();
+    await caught(async () =>
+      checkUntimed(await brokenWriter("count-writer.ts", "setImmediate(() => {", "void clock.sleep(1).then(() => {")),
+    );
+  });
+});
+
+/** How many writes come to be refused, and not one of them applied, while the store has no memory left. */
+async function checkStoreFull(createWriter?: CreateWriter): Promise<void> {
+  await using redis = await startRedis();
+  await using counts = await openCounts(redis.url, { createWriter });
+  await counts.seed("a");
+  await counts.write([add("a", 1)]);
+  await counts.store.client.config("SET", "maxmemory", "1");
+  const refused = await counts.write([add("a", 1, "request-1")]).catch((error: unknown) => error);
+  await counts.store.client.config("SET", "maxmemory", "0");
+  expect(refused).toMatchObject({ code: "resource_exhausted", reason: "STORE_FULL" });
+  expect(await counts.write([add("a", 1, "request-1")])).toMatchObject([{ outcome: "applied", value: 2 }]);
+  expect(await settled(counts, "a")).toEqual({ value: 2, revision: 3, sum: 2 });
+}
+
+describe("a store without memory left", () => {
+  test("refuses writes, and applies them once it has some", async () => {
+    await checkStoreFull();
+    await caught(async () =>
+      checkStoreFull(
+        await brokenWriter(
+          "count-writer.ts",
+          "error instanceof MuinError ? error : storeUnavailable(error)",
+          "storeUnavailable(error)",
+        ),
+      ),
+    );
+  });
+});
+
+/** A write that could not be sent by its deadline. */
+async function checkAway(createWriter?: CreateWriter): Promise<void> {
+  await using redis = await startRedis();
+  await using held = await openHeld(redis, createWriter);
+  const { clock, counts, own, other } = held;
+  await lose(redis, counts);
+  const waiting = [counts.write([add(own, 1)], 300), counts.write([add(other, 1)], 60_000)].map((write) =>
+    write.catch((error: unknown) => error),
+  );
+  const states = (): unknown[] => waiting.map((write) => Bun.peek.status(write));
+  const seen = [];
+  for (const ms of [299, 1, 4699, 1]) {
+    await clock.pass(ms);
+    seen.push(states());
+  }
+  await bringBack(redis, counts, clock);
+  // The first by its deadline, the other after as long as a write waits at most.
+  expect(seen).toEqual([
+    ["pending", "pending"],
+    ["fulfilled", "pending"],
+    ["fulfilled", "pending"],
+    ["fulfilled", "fulfilled"],
+  ]);
+  for (const refused of waiting)
+    expect(await refused).toMatchObject({ code: "unavailable", reason: "STORE_UNAVAILABLE" });
+  // Nothing of it was applied.
+  for (const countId of [own, other]) {
+    expect(await counts.write([add(countId, 1)])).toMatchObject([{ outcome: "applied", value: 1, revision: 2 }]);
+  }
+}
+
 describe("Redis away", () => {
+  test("refuses what waited for too long, by its deadline and within five seconds, and never sends it", async () => {
+    await checkAway();
+    await caught(async () =>
+      checkAway(await brokenWriter("count-writer.ts", "if (now < group.queueEndMs) {", "if (true) {")),
+    );
+    await caught(async () =>
+      checkAway(
+        await brokenWriter("count-writer.ts", "Math.min(deadlineMs, clock.monotonic() + queueMsMax)", "deadlineMs"),
+      ),
+    );
+    await caught(async () => checkAway(await brokenWriter("count-writer.ts", "lane.queue = kept;", "")));
+  });
+
   test("answers within the deadline that nothing was applied, and recovers by itself", async () => {
     await using redis = await startRedis();
     await using counts = await openCounts(redis.url);
@@ -301,7 +408,38 @@ describe("Redis away", () => {
   });
 });
 
+/** The store forgets a writer whose batch it has applied, and whose answer was lost. */
+async function checkForgotten(createWriter?: CreateWriter): Promise<void> {
+  await using redis = await startRedis();
+  using proxy = startLossyProxy(redis.port);
+  const clock = createHeldClock();
+  const url = redis.url.replace(`:${redis.port}`, `:${proxy.port}`);
+  await using counts = await openCounts(url, { clock, createWriter, limits: { shards: 1 } });
+  await using direct = await openCounts(redis.url, { limits: { shards: 1 } });
+  await counts.seed("a");
+  await counts.write([add("a", 1)]); // The server knows the script from now on.
+  proxy.loseReply(0);
+  const cut = counts.write([add("a", 1)]).catch((error: unknown) => error);
+  await eventually(() => expect(proxy.lost()).toBe(1));
+  const [memory] = await direct.store.client.keys("count:{0}:writer:*");
+  await direct.store.client.unlink(memory as string);
+  await eventually(async () => {
+    await clock.pass(0);
+    expect(Bun.peek.status(cut)).toBe("fulfilled");
+  });
+  expect(await cut).toMatchObject({ code: "unavailable", reason: "OUTCOME_UNKNOWN" });
+  expect(await settled(direct, "a")).toEqual({ value: 2, revision: 3, sum: 2 });
+  expect(await counts.write([add("a", 1)])).toMatchObject([{ outcome: "applied", value: 3 }]);
+}
+
 describe("a store that forgot the writer", () => {
+  test("is not sent again what it may have applied", async () => {
+    await checkForgotten();
+    await caught(async () =>
+      checkForgotten(await brokenWriter("count-writer.ts", "if (batch.copies === 1) {", "if (true) {")),
+    );
+  });
+
   test("is written to under a new name, once", async () => {
     await using redis = await startRedis();
     await using counts = await openCounts(redis.url, { limits: { shards: 1 } });

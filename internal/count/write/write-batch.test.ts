@@ -1,13 +1,26 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import * as fc from "fast-check";
 import { decodeMulti, encode } from "@msgpack/msgpack";
 import { openRedis } from "../../platform/redis/open-redis.ts";
 import { eventually } from "../../platform/testing/eventually.ts";
+import { importMutant } from "../../platform/testing/mutant.ts";
 import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
 import { keysOf, valueMax } from "../shared/key-schema.ts";
+import type { createCountState } from "../shared/manage-count.ts";
 import { createBatchRunner, writeBatchLua } from "./batch-script.ts";
-import { add, broken, caught, type CountFixture, createActive, openCounts, set } from "./count-fixture.ts";
-import type { CountWriterLimits } from "./count-writer.ts";
+import {
+  add,
+  broken,
+  brokenWriter,
+  caught,
+  type CountFixture,
+  type CountFixtureOptions,
+  createActive,
+  type CreateWriter,
+  openCounts,
+  set,
+} from "./count-fixture.ts";
 import {
   type AppliedWrite,
   batchKeys,
@@ -26,7 +39,7 @@ beforeAll(async () => {
 afterAll(() => redis.stop());
 
 /** A writer on an empty store. */
-async function fresh(options: { limits?: Partial<CountWriterLimits>; lua?: string } = {}): Promise<CountFixture> {
+async function fresh(options: CountFixtureOptions = {}): Promise<CountFixture> {
   const store = openRedis({ url: redis.url, name: "flush" });
   await store.start();
   await store.client.flushall();
@@ -186,6 +199,11 @@ describe("the batch script", () => {
     ["revision", "local revision = revisions[at] + 1", "local revision = revisions[at]"],
     ["order within a batch", "values[at], revisions[at] = value, revision", "revisions[at] = revision"],
     ["value before a Set", "sets[#sets + 1] = before", "sets[#sets + 1] = 0"],
+    [
+      "remembering what was applied only",
+      "code = 4\n",
+      "code = 4\n if token then found[token] = cmsgpack.pack(kind, operand, before, 0, now) end\n",
+    ],
   ])("is caught without its rule of %s", async (_, rule, instead) => {
     await caught(() => holdToModel(broken(writeBatchLua, rule, instead), 60));
   });
@@ -217,18 +235,18 @@ describe("a Count that is being created", () => {
   });
 });
 
-async function checkRequestId(lua?: string): Promise<void> {
-  await using counts = await fresh({
-    limits: { shards: 1, requestWindowMs: 400 },
-    ...(lua === undefined ? {} : { lua }),
-  });
+async function checkRequestId(
+  options: { readonly lua?: string; readonly createWriter?: CreateWriter } = {},
+): Promise<void> {
+  await using counts = await fresh({ limits: { shards: 1, requestWindowMs: 400 }, ...options });
   await counts.seed("a", "b");
   const [first] = (await counts.write([add("a", 5, "request-1")])) as [AppliedWrite];
   expect(await counts.write([add("a", 5, "request-1")])).toEqual([{ ...first, outcome: "replayed" }]);
-  // Other content, another caller, another Count.
+  // Other content, another id, another caller, another Count.
   expect(await counts.write([add("a", 6, "request-1")])).toEqual([{ outcome: "request_id_reused" }]);
   expect(await counts.write([set("a", 5, "request-1")])).toEqual([{ outcome: "request_id_reused" }]);
-  expect(await counts.write([add("a", 5, "request-1", "api_key:two")])).toMatchObject([{ value: 10 }]);
+  expect(await counts.write([add("a", 5, "request-2")])).toMatchObject([{ value: 10 }]);
+  expect(await counts.write([add("a", 5, "request-1", "api_key:two")])).toMatchObject([{ value: 15 }]);
   expect(await counts.write([add("b", 5, "request-1")])).toMatchObject([{ outcome: "applied", value: 5 }]);
   // After the window it is new again, and not before.
   await eventually(async () => {
@@ -238,7 +256,7 @@ async function checkRequestId(lua?: string): Promise<void> {
   });
   const kept = await counts.store.client.keys("count:{0}:requests:*");
   const ids = await Promise.all(kept.map((key) => counts.store.client.hlen(key)));
-  expect(ids.reduce((sum, count) => sum + count, 0)).toBeLessThanOrEqual(3);
+  expect(ids.reduce((sum, count) => sum + count, 0)).toBeLessThanOrEqual(4);
 }
 
 /** Repeats young writes while buckets are opened and dropped. */
@@ -284,7 +302,18 @@ describe("a request id", () => {
   test("is one caller's, one Count's, one write's, and lives for the window", () => checkRequestId());
 
   test("would be missed without its window", async () => {
-    await caught(() => checkRequestId(broken(writeBatchLua, "meta[place] + window <= now", "meta[place] <= now")));
+    await caught(() =>
+      checkRequestId({ lua: broken(writeBatchLua, "meta[place] + window <= now", "meta[place] <= now") }),
+    );
+  });
+
+  test.each([
+    ["caller", "${countId}\\0${requestId}"],
+    ["Count", "${principal}\\0${requestId}"],
+    ["own text", "${principal}\\0${countId}"],
+  ])("would be mistaken for another without its %s", async (_, scope) => {
+    const createWriter = await brokenWriter("write-batch.ts", "${principal}\\0${countId}\\0${requestId}", scope);
+    await caught(() => checkRequestId({ createWriter }));
   });
 
   test("is remembered for the whole window while buckets change", async () => {
@@ -334,7 +363,18 @@ describe("a writer's memory", () => {
     // A copy of the refused batch that comes late does not do what its callers were told was not done.
     expect(await send(counts, lua, 4)).toEqual({ kind: "outbox_full" });
     expect((await counts.states.read(["a"]))[0]?.record).toMatchObject({ value: 6, revision: 4 });
-    expect(await counts.store.client.pttl(keysOf(0).writer("w"))).toBeGreaterThan(3_600_000);
+    const key = keysOf(0).writer("w");
+    expect(await counts.store.client.pttl(key)).toBeGreaterThan(3_600_000);
+    // In use it lives on.
+    await counts.store.client.pexpire(key, 60_000);
+    await stepClock(counts, 1_000_000);
+    await send(counts, lua, 8);
+    expect(await counts.store.client.pttl(key)).toBeGreaterThan(3_600_000);
+    // One that would push out a reply that may still be asked for comes too late as well.
+    const last = await send(counts, lua, 9);
+    expect(await send(counts, lua, 7)).toEqual({ kind: "evicted" });
+    expect(await send(counts, lua, 9)).toEqual(last);
+    expect((await counts.states.read(["a"]))[0]?.record).toMatchObject({ value: 23, revision: 6 });
   };
 
   test("answers what it remembers and refuses what it has forgotten", () => check(writeBatchLua));
@@ -344,29 +384,32 @@ describe("a writer's memory", () => {
     ["refusals", "if sequence <= memory[1] or sequence < memory[slot + 2] then return 'E' end", ""],
     ["writers", "else return 'U' end", "else memory = {0, 0, 0, 0} end"],
     ["refused batches", "if memory_ms > 0 then remember('F') end", ""],
+    ["refusals of the oldest", "sequence < memory[slot + 2]", "false"],
     ["life", "call('PEXPIRE', KEYS[4], memory_ms * 2)", "call('PEXPIRE', KEYS[4], 1000)"],
+    ["longer life", "now - memory[2] >= memory_ms / 4", "memory[2] == 0"],
   ])("is caught without its %s", async (_, rule, instead) => {
     await caught(() => check(broken(writeBatchLua, rule, instead)));
   });
 });
 
+/** Moves the last TIME that a shard has seen: as if TIME had been there, and had stepped the other way since. */
+async function stepClock({ store }: CountFixture, ms: number): Promise<void> {
+  const meta = [...decodeMulti((await store.client.getBuffer(keysOf(0).meta)) as Buffer)] as number[];
+  meta[0] = (meta[0] as number) + ms;
+  await store.client.set(keysOf(0).meta, Buffer.concat(meta.map((number) => encode(number))));
+}
+
 async function checkClock(lua?: string): Promise<void> {
   await using counts = await fresh({ limits: { shards: 1 }, ...(lua === undefined ? {} : { lua }) });
   await counts.seed("a");
-  const { client } = counts.store;
-  const step = async (ms: number) => {
-    const meta = [...decodeMulti((await client.getBuffer(keysOf(0).meta)) as Buffer)] as number[];
-    meta[0] = (meta[0] as number) + ms; // As if TIME had been there, and had stepped the other way since.
-    await client.set(keysOf(0).meta, Buffer.concat(meta.map((number) => encode(number))));
-  };
   const [before] = (await counts.write([add("a", 1, "request-1")])) as [AppliedWrite];
-  await step(3_600_000); // TIME has stepped back by an hour.
+  await stepClock(counts, 3_600_000); // TIME has stepped back by an hour.
   const [after] = (await counts.write([add("a", 1, "request-2")])) as [AppliedWrite];
   expect(after.timeMs - before.timeMs).toBeGreaterThanOrEqual(3_600_000);
   const [later] = (await counts.write([add("a", 1)])) as [AppliedWrite];
   expect(later.timeMs).toBeGreaterThanOrEqual(after.timeMs);
   expect(later.timeMs - after.timeMs).toBeLessThan(60_000);
-  await step(-3_600_000); // TIME has stepped forward by an hour: the clock goes with it.
+  await stepClock(counts, -3_600_000); // TIME has stepped forward by an hour: the clock goes with it.
   const [last] = (await counts.write([add("a", 1, "request-2")])) as [AppliedWrite];
   expect(last.outcome === "replayed" || last.timeMs >= later.timeMs).toBe(true);
 }
@@ -402,5 +445,119 @@ describe("the bound of the outbox", () => {
 
   test("would be passed without its check", async () => {
     await caught(() => checkOutboxBound(broken(writeBatchLua, "+ size > outbox_max then", "+ size < 0 then")));
+  });
+});
+
+/** Whatever key of a shard is damaged, a batch that needs it changes nothing. */
+async function checkFirst(lua?: string): Promise<void> {
+  await using counts = await fresh({ limits: { shards: 1 }, ...(lua === undefined ? {} : { lua }) });
+  const { client } = counts.store;
+  await counts.seed("a");
+  await counts.write([add("a", 1)]);
+  const whole = async () => {
+    const keys = (await client.keys("*")).toSorted();
+    return Promise.all(keys.map(async (key) => [key, (await client.dumpBuffer(key)).toString("hex")]));
+  };
+  const [writer] = await client.keys("count:{0}:writer:*");
+  const { states, outbox, meta, requests } = keysOf(0);
+  for (const damaged of [[states], [outbox], [meta], [writer as string], requests]) {
+    const kept = await Promise.all(damaged.map(async (key) => [key, await client.dumpBuffer(key)] as const));
+    await client.unlink(...damaged);
+    for (const key of damaged) await client.zadd(key, 1, "not what belongs here");
+    const before = await whole();
+    expect(counts.write([add("a", 1, "request-1")])).rejects.toMatchObject({ reason: "STORE_UNAVAILABLE" });
+    expect(await whole()).toEqual(before);
+    await client.unlink(...damaged);
+    for (const [key, value] of kept) if ((value as Buffer | null) !== null) await client.restore(key, 0, value);
+  }
+  expect(await counts.write([add("a", 1, "request-1")])).toMatchObject([{ outcome: "applied", value: 2, revision: 3 }]);
+}
+
+describe("a batch that fails", () => {
+  test("fails before its first write", () => checkFirst());
+
+  test.each([
+    ["outbox", "call('XLEN', KEYS[2])"],
+    ["request ids", "call('HLEN', KEYS[4 + bucket])"],
+  ])("would leave half of its work behind without its look at the %s", async (_, look) => {
+    await caught(() => checkFirst(broken(writeBatchLua, look, "")));
+  });
+});
+
+/** What large keys are removed by, as request ids pass their window. */
+async function checkRemoval(lua?: string): Promise<void> {
+  await using counts = await fresh({ limits: { shards: 1 }, ...(lua === undefined ? {} : { lua }) });
+  const { client } = counts.store;
+  await counts.seed("a");
+  await counts.write([add("a", 1, "request-1")]);
+  await stepClock(counts, 3_600_000);
+  await client.config("RESETSTAT");
+  expect(await counts.write([add("a", 1, "request-1")])).toMatchObject([{ outcome: "applied", value: 2 }]);
+  const stats = await client.info("commandstats");
+  expect(stats).toContain("cmdstat_unlink:");
+  expect(stats).not.toContain("cmdstat_del:");
+}
+
+describe("request ids whose window has passed", () => {
+  test("are removed without holding up the server", async () => {
+    await checkRemoval();
+    await caught(() => checkRemoval(broken(writeBatchLua, "call('UNLINK',", "call('DEL',")));
+  });
+});
+
+/** Deletes a Count that was written to and brings it back. */
+async function checkReturn(createStates?: typeof createCountState): Promise<void> {
+  await using counts = await fresh({ limits: { shards: 1 }, createStates });
+  await counts.seed("a");
+  await counts.write([add("a", 5), add("a", 2)]);
+  await counts.states.remove({ countId: "a", infoRevision: 2 });
+  expect(await counts.states.create({ countId: "a", infoRevision: 3, initialValue: 0 })).toMatchObject({
+    outcome: "stale",
+  });
+  await counts.states.restore({ countId: "a", infoRevision: 3 });
+  expect(await counts.write([add("a", 1)])).toMatchObject([{ outcome: "applied", value: 8, revision: 4 }]);
+  expect((await counts.outbox()).map(({ revision }) => revision)).toEqual([1, 2, 3, 4]);
+}
+
+describe("the revision of a Count that was deleted", () => {
+  test.each([
+    ["else state = 1 end", "else state, revision = 1, 1 end"],
+    ["(given < info or operation == 'create')", "given < info"],
+  ])("never restarts, and it is noticed when it does: %s", async (rule, instead) => {
+    await checkReturn();
+    const path = join(import.meta.dir, "../shared/manage-count.ts");
+    const mutant = await importMutant<{ createCountState: typeof createCountState }>(path, rule, instead);
+    await caught(() => checkReturn(mutant.createCountState));
+  });
+});
+
+/** Writes to Counts of all shards of a Redis Cluster, which refuses whatever touches keys of two of them. */
+async function checkOneShard(cluster: TestRedis, name: string, createWriter?: CreateWriter): Promise<void> {
+  await using counts = await openCounts(cluster.url, { createWriter });
+  await eventually(() => expect(counts.writer.obstacle()).toBeUndefined());
+  const ids = Array.from({ length: 16 }, (_, place) => `${name}.${place}`);
+  await counts.seed(...ids);
+  expect(new Set(ids.map((id) => counts.writer.shardOf(id))).size).toBe(4);
+  for (const id of ids) {
+    const [outcome] = await counts.write([add(id, 1, "request-1")]).catch((error: unknown) => [error]);
+    expect(outcome).toMatchObject({ outcome: "applied", value: 1 });
+  }
+}
+
+describe("a batch", () => {
+  test("touches one shard", async () => {
+    await using cluster = await startRedis({ args: ["--cluster-enabled", "yes"] });
+    const store = openRedis({ url: cluster.url, name: "slots" });
+    await store.start();
+    await store.client.call("CLUSTER", "ADDSLOTSRANGE", 0, 16_383);
+    await eventually(async () => expect(await store.client.cluster("INFO")).toContain("cluster_state:ok"));
+    await store.stop();
+    await checkOneShard(cluster, "a");
+    const elsewhere = await brokenWriter(
+      "write-batch.ts",
+      "keys.writer(writerId)",
+      "keysOf(shard + 1).writer(writerId)",
+    );
+    await caught(() => checkOneShard(cluster, "b", elsewhere));
   });
 });
