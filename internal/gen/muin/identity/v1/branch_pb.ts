@@ -207,7 +207,13 @@ export const PositionSchema: GenMessage<Position> = /*@__PURE__*/
   messageDesc(file_muin_identity_v1_branch, 2);
 
 /**
- * When a branch is open, told in its own time zone.
+ * When a branch is open, told by the clock on its wall: by IANA's rules of its own time zone.
+ *
+ * A period begins at the first moment at which that clock shows its beginning or later, and ends with the last moment at which it
+ * shows less than its end. So where the clock skips an hour, a beginning or an end in that hour is the moment of the skip, a period
+ * all within it does not take place, and a night across it is an hour shorter. Where the clock shows an hour twice, a beginning in
+ * that hour is in its first course and an end in its second, and a night across it is an hour longer. Whoever reads on the wall a
+ * time that the hours name finds the branch open. Periods that touch or overlap are one.
  *
  * @generated from message muin.identity.v1.OpeningHours
  */
@@ -291,7 +297,8 @@ export const DayPeriodSchema: GenMessage<DayPeriod> = /*@__PURE__*/
   messageDesc(file_muin_identity_v1_branch, 5);
 
 /**
- * Other hours on a date. They replace the weekly periods that begin on it.
+ * Other hours on a date. They replace the weekly periods that begin on it; a period that began the day before still runs to its end.
+ * An exception for one date wins over a yearly one. There is at most one of each for a date.
  *
  * @generated from message muin.identity.v1.OpeningException
  */
@@ -311,7 +318,7 @@ export type OpeningException = Message<"muin.identity.v1.OpeningException"> & {
   displayName: string;
 
   /**
-   * True when it comes every year on this day and month, from the date on.
+   * True when it comes every year on this day and month, from the date on. That of 29 February comes in leap years only.
    *
    * @generated from field: bool yearly = 3;
    */
@@ -368,7 +375,9 @@ export const EquipmentSchema: GenMessage<Equipment> = /*@__PURE__*/
   messageDesc(file_muin_identity_v1_branch, 7);
 
 /**
- * Who may enter a branch, and when. Staff may always.
+ * Who may enter a branch, and when. Staff may always, whatever the rules say. For everybody else all must hold, asked in this order: the
+ * branch is ACTIVE and open; the person's membership is good, and its plan admits; the plan's own hours, if it has any, include
+ * the moment; fewer than capacity_max people are inside; the device sent its score where one is required.
  *
  * @generated from message muin.identity.v1.EntryRules
  */
@@ -416,7 +425,8 @@ export type PlanRule = Message<"muin.identity.v1.PlanRule"> & {
   plan: string;
 
   /**
-   * Hours of the week in which it admits, within the opening hours. None: whenever the branch is open.
+   * Hours of the week in which it admits, within the opening hours and told as they are, exceptions aside. None: whenever the branch is
+   * open.
    *
    * @generated from field: repeated muin.identity.v1.WeeklyPeriod weekly = 2;
    */
