@@ -19,6 +19,7 @@ import type { RedisReader } from "../../platform/redis/redis-store.ts";
 import { eventually } from "../../platform/testing/eventually.ts";
 import { startPostgres, type TestPostgres } from "../../platform/testing/postgres.ts";
 import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
+import type { SteppableClock } from "../../platform/testing/steppable-clock.ts";
 import { recordLayout, type CountStoreLayout } from "../shared/count-store.ts";
 import { keysOf } from "../shared/key-schema.ts";
 import { createCountState, type CountStates } from "../shared/manage-count.ts";
@@ -57,10 +58,17 @@ export interface ReadFixture extends AsyncDisposable {
 const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => silent };
 const configDefault = { infoLifeMs: 60_000, cachedCountsMax: 1000, sideStoreTimeoutMs: 300 };
 
-/** Starts it. Nothing writes heartbeats but `beat`. */
-export async function startReading(config: Partial<typeof configDefault> = {}): Promise<ReadFixture> {
+/** Starts it, the primary by `clock` where one is given. Nothing writes heartbeats but `beat`. */
+export async function startReading(
+  config: Partial<typeof configDefault> = {},
+  clock?: SteppableClock,
+): Promise<ReadFixture> {
   const [primary, cache, postgres] = await Promise.all([
-    startRedis({ appendfsync: "no", args: ["--repl-diskless-sync-delay", "0"] }),
+    startRedis({
+      appendfsync: "no",
+      args: ["--repl-diskless-sync-delay", "0"],
+      ...(clock === undefined ? {} : { clock }),
+    }),
     startRedis({ appendfsync: "no" }),
     startPostgres(),
   ]);

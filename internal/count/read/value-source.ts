@@ -32,7 +32,7 @@ export function createPrimarySource(store: RedisReader, { clock, primaryClock }:
     const layout = await layoutOf();
     const sentAt = clock.monotonic();
     const { counts, timeMs } = await readValues(store, layout, countIds);
-    primaryClock.observe(timeMs, sentAt);
+    primaryClock.observe(timeMs, sentAt, clock.monotonic());
     return counts.map(({ record }) => ({
       record: existing(record),
       asOfMs: timeMs,
@@ -51,8 +51,7 @@ export function createReplicaSource(store: RedisReader, { clock, primaryClock }:
     return counts.map(({ record: found, heartbeatMs }) => {
       const record = existing(found);
       if (heartbeatMs === undefined) return { record, asOfMs: 0, freshAt: Number.NEGATIVE_INFINITY, source: "replica" };
-      primaryClock.observePast(heartbeatMs, receivedAt);
-      const freshAt = receivedAt - (primaryClock.atMost(receivedAt) - heartbeatMs);
+      const freshAt = receivedAt - primaryClock.ageMsMax(heartbeatMs, receivedAt);
       return { record, asOfMs: heartbeatMs, freshAt, source: "replica" };
     });
   };
