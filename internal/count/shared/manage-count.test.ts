@@ -1,104 +1,142 @@
-import { describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import { decode } from "@msgpack/msgpack";
 import { systemRandom } from "../../platform/clock/random.ts";
 import { openRedis } from "../../platform/redis/open-redis.ts";
-import { startRedis } from "../../platform/testing/redis.ts";
+import { caught, importMutant } from "../../platform/testing/mutant.ts";
+import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
 import { recordLayout } from "./count-store.ts";
 import { keysOf, shardOf } from "./key-schema.ts";
 import { createCountState } from "./manage-count.ts";
 import { readValues } from "./read-values.ts";
 
-/** A store on a fresh Redis. */
+let redis: TestRedis;
+beforeAll(async () => {
+  redis = await startRedis();
+});
+afterAll(() => redis.stop());
+
+/** An empty store. */
 async function open() {
-  const redis = await startRedis();
   const store = openRedis({ url: redis.url, name: "test" });
   await store.start();
-  return {
-    store,
-    [Symbol.asyncDispose]: async () => {
-      await store.stop();
-      await redis.stop();
+  await store.client.flushall();
+  return { store, [Symbol.asyncDispose]: () => store.stop() };
+}
+
+/** Every change of a Count's state, its repeats, and its copies that come late. */
+async function checkChanges(create: typeof createCountState): Promise<void> {
+  await using fresh = await open();
+  const layout = await recordLayout(fresh.store, { shards: 2, random: systemRandom });
+  const states = create(fresh.store, { outboxBytesMax: 1e9 });
+  const created = await states.create({ countId: "a", infoRevision: 1, initialValue: -7, minValue: -10 });
+  expect(created).toMatchObject({ outcome: "applied", state: "pending", value: -7, revision: 1, infoRevision: 1 });
+  expect(Math.abs(created.updateTimeMs - Date.now())).toBeLessThan(60_000);
+  expect(await states.create({ countId: "a", infoRevision: 1, initialValue: 5 })).toEqual({
+    ...created,
+    outcome: "repeated",
+  });
+  expect(await states.create({ countId: "a", infoRevision: 9, initialValue: 5 })).toEqual({
+    ...created,
+    outcome: "stale",
+  });
+  const activation = { countId: "a", infoRevision: 1 };
+  expect(await states.activate({ ...activation, infoRevision: 2 })).toMatchObject({
+    outcome: "stale",
+    state: "pending",
+  });
+  expect(await states.activate(activation)).toEqual({ ...created, state: "active" });
+  expect(await states.activate(activation)).toEqual({ ...created, outcome: "repeated", state: "active" });
+  expect(await states.activate({ countId: "b", infoRevision: 1 })).toMatchObject({ outcome: "not_found" });
+  expect(await states.setBounds({ countId: "b", infoRevision: 2 })).toMatchObject({ outcome: "not_found" });
+  const refused = { countId: "a", infoRevision: 2, minValue: 0 };
+  expect(await states.setBounds(refused)).toMatchObject({ outcome: "out_of_range", infoRevision: 2 });
+  // Refused once, refused for ever: also a copy that comes when the value would be admitted.
+  expect(await states.setBounds({ ...refused, minValue: -9 })).toMatchObject({ outcome: "out_of_range" });
+  const bounds = { countId: "a", infoRevision: 3, maxValue: 0 };
+  expect(await states.setBounds(bounds)).toMatchObject({ outcome: "applied" });
+  expect(await states.setBounds(bounds)).toMatchObject({ outcome: "repeated" });
+  expect(await states.remove({ countId: "a", infoRevision: 4 })).toMatchObject({ state: "deleted", value: -7 });
+  expect(await states.restore({ countId: "a", infoRevision: 2 })).toMatchObject({ outcome: "stale" });
+  expect(await states.restore({ countId: "a", infoRevision: 5 })).toMatchObject({ state: "active", revision: 1 });
+  // A copy of the activation that comes late does not bring back what was deleted since.
+  await states.remove({ countId: "a", infoRevision: 6 });
+  expect(await states.activate(activation)).toMatchObject({ outcome: "stale", state: "deleted" });
+  await states.restore({ countId: "a", infoRevision: 7 });
+  const read = await readValues(fresh.store, layout, ["none", "a"]);
+  expect(read.counts.map(({ record }) => record)).toEqual([
+    undefined,
+    {
+      state: "active",
+      value: -7,
+      revision: 1,
+      updateTimeMs: created.updateTimeMs,
+      minValue: -Number.MAX_SAFE_INTEGER,
+      maxValue: 0,
+      infoRevision: 7,
     },
-  };
+  ]);
+  expect(read.timeMs).toBeGreaterThanOrEqual(created.updateTimeMs);
+  const entries = await fresh.store.client.xrangeBuffer(keysOf(shardOf("a", 2)).outbox, "-", "+");
+  expect(entries.map(([, fields]) => decode(fields[1] as Buffer))).toEqual([[["a"], [], "s", [-7]]]);
+}
+
+async function checkOutboxBound(create: typeof createCountState): Promise<void> {
+  await using fresh = await open();
+  await recordLayout(fresh.store, { shards: 1, random: systemRandom });
+  const full = create(fresh.store, { outboxBytesMax: 300 });
+  expect(await full.create({ countId: "a", infoRevision: 1, initialValue: 0 })).toMatchObject({ outcome: "applied" });
+  const refused = await full
+    .create({ countId: "b", infoRevision: 1, initialValue: 0 })
+    .catch((error: unknown) => error);
+  expect(refused).toMatchObject({ code: "resource_exhausted", reason: "OUTBOX_FULL" });
+  expect((await full.read(["b"]))[0]?.record).toBeUndefined();
+}
+
+/** Whatever key of a shard is damaged, a change that needs it changes nothing. */
+async function checkFirst(create: typeof createCountState): Promise<void> {
+  await using fresh = await open();
+  await recordLayout(fresh.store, { shards: 1, random: systemRandom });
+  const states = create(fresh.store, { outboxBytesMax: 1e9 });
+  const { client } = fresh.store;
+  const { states: records, outbox, meta } = keysOf(0);
+  for (const damaged of [records, outbox, meta]) {
+    await client.zadd(damaged, 1, "not what belongs here");
+    const failed = await states.create({ countId: "a", infoRevision: 1, initialValue: 0 }).then(
+      () => "applied",
+      () => "failed",
+    );
+    expect(failed).toBe("failed");
+    expect((await client.keys("count:{0}:*")).toSorted()).toEqual([damaged]);
+    await client.unlink(damaged);
+  }
+  expect(await states.create({ countId: "a", infoRevision: 1, initialValue: 0 })).toMatchObject({ outcome: "applied" });
 }
 
 describe("the state of Counts", () => {
-  test("is not reachable before the layout is recorded, and the number of shards never changes", async () => {
-    await using fresh = await open();
-    const states = createCountState(fresh.store, { outboxBytesMax: 1e9 });
-    expect(states.read(["a"])).rejects.toMatchObject({ code: "unavailable", reason: "STORE_UNAVAILABLE" });
-    const layout = await recordLayout(fresh.store, { shards: 4, random: systemRandom });
-    expect(await recordLayout(fresh.store, { shards: 4, random: systemRandom })).toEqual(layout);
-    expect(recordLayout(fresh.store, { shards: 8, random: systemRandom })).rejects.toThrow("has 4 shards");
-    expect(recordLayout(fresh.store, { shards: 3, random: systemRandom })).rejects.toThrow("power of two");
-    expect(await states.read(["a"])).toEqual([{ countId: "a", record: undefined, heartbeatMs: undefined }]);
-  });
+  test("is created with its first change, bounded, removed and restored, each once per info revision", () =>
+    checkChanges(createCountState));
 
-  test("is created with its first change, bounded, removed and restored, each once per info revision", async () => {
-    await using fresh = await open();
-    const layout = await recordLayout(fresh.store, { shards: 2, random: systemRandom });
-    const states = createCountState(fresh.store, { outboxBytesMax: 1e9 });
-    const created = await states.create({ countId: "a", infoRevision: 1, initialValue: -7, minValue: -10 });
-    expect(created).toMatchObject({ outcome: "applied", state: "pending", value: -7, revision: 1, infoRevision: 1 });
-    expect(Math.abs(created.updateTimeMs - Date.now())).toBeLessThan(60_000);
-    expect(await states.create({ countId: "a", infoRevision: 1, initialValue: 5 })).toEqual({
-      ...created,
-      outcome: "repeated",
-    });
-    expect(await states.create({ countId: "a", infoRevision: 9, initialValue: 5 })).toEqual({
-      ...created,
-      outcome: "stale",
-    });
-    const activation = { countId: "a", infoRevision: 1 };
-    expect(await states.activate({ ...activation, infoRevision: 2 })).toMatchObject({
-      outcome: "stale",
-      state: "pending",
-    });
-    expect(await states.activate(activation)).toEqual({ ...created, state: "active" });
-    expect(await states.activate(activation)).toEqual({ ...created, outcome: "repeated", state: "active" });
-    expect(await states.activate({ countId: "b", infoRevision: 1 })).toMatchObject({ outcome: "not_found" });
-    expect(await states.setBounds({ countId: "b", infoRevision: 2 })).toMatchObject({ outcome: "not_found" });
-    const refused = { countId: "a", infoRevision: 2, minValue: 0 };
-    expect(await states.setBounds(refused)).toMatchObject({ outcome: "out_of_range", infoRevision: 2 });
-    // Refused once, refused for ever: also a copy that comes when the value would be admitted.
-    expect(await states.setBounds({ ...refused, minValue: -9 })).toMatchObject({ outcome: "out_of_range" });
-    const bounds = { countId: "a", infoRevision: 3, maxValue: 0 };
-    expect(await states.setBounds(bounds)).toMatchObject({ outcome: "applied" });
-    expect(await states.setBounds(bounds)).toMatchObject({ outcome: "repeated" });
-    expect(await states.remove({ countId: "a", infoRevision: 4 })).toMatchObject({ state: "deleted", value: -7 });
-    expect(await states.restore({ countId: "a", infoRevision: 2 })).toMatchObject({ outcome: "stale" });
-    expect(await states.restore({ countId: "a", infoRevision: 5 })).toMatchObject({ state: "active", revision: 1 });
-    // A copy of the activation that comes late does not bring back what was deleted since.
-    await states.remove({ countId: "a", infoRevision: 6 });
-    expect(await states.activate(activation)).toMatchObject({ outcome: "stale", state: "deleted" });
-    await states.restore({ countId: "a", infoRevision: 7 });
-    const read = await readValues(fresh.store, layout, ["none", "a"]);
-    expect(read.counts.map(({ record }) => record)).toEqual([
-      undefined,
-      {
-        state: "active",
-        value: -7,
-        revision: 1,
-        updateTimeMs: created.updateTimeMs,
-        minValue: -Number.MAX_SAFE_INTEGER,
-        maxValue: 0,
-        infoRevision: 7,
-      },
-    ]);
-    expect(read.timeMs).toBeGreaterThanOrEqual(created.updateTimeMs);
-    const entries = await fresh.store.client.xrangeBuffer(keysOf(shardOf("a", 2)).outbox, "-", "+");
-    expect(entries.map(([, fields]) => decode(fields[1] as Buffer))).toEqual([[["a"], [], "s", [-7]]]);
-  });
+  test("is not created when the outbox is full, and nothing has changed then", () =>
+    checkOutboxBound(createCountState));
 
-  test("is not created when the outbox is full, and nothing has changed then", async () => {
-    await using fresh = await open();
-    await recordLayout(fresh.store, { shards: 1, random: systemRandom });
-    const full = createCountState(fresh.store, { outboxBytesMax: 300 });
-    expect(await full.create({ countId: "a", infoRevision: 1, initialValue: 0 })).toMatchObject({ outcome: "applied" });
-    expect(full.create({ countId: "b", infoRevision: 1, initialValue: 0 })).rejects.toMatchObject({
-      code: "resource_exhausted",
-      reason: "OUTBOX_FULL",
-    });
-    expect((await full.read(["b"]))[0]?.record).toBeUndefined();
+  test("is changed whole or not at all", () => checkFirst(createCountState));
+
+  test.each([
+    ["repeats", checkChanges, "if record and given == info then", "if false then"],
+    ["late copies", checkChanges, "given < info or ", ""],
+    ["what exists", checkChanges, " or operation == 'create')", ")"],
+    ["late activations", checkChanges, "if given ~= info then return answer('stale') end", ""],
+    ["repeated activations", checkChanges, "if state ~= 3 then return answer('repeated') end", ""],
+    ["bounds", checkChanges, "if value < low or value > high then", "if false then"],
+    ["refused bounds", checkChanges, "    info = given\n    store()\n    return", "    return"],
+    ["tombstones", checkChanges, "elseif operation == 'remove' then state = 2", "elseif operation == 'remove' then"],
+    ["initial changes", checkChanges, "if entry then", "if false then"],
+    ["the bound of the outbox", checkOutboxBound, "+ size > tonumber(ARGV[7])", "+ size < 0"],
+    ["looking first", checkFirst, "redis.call('XLEN', KEYS[2])", ""],
+  ])("is noticed to be wrong without %s", async (_, check, rule, instead) => {
+    const path = join(import.meta.dir, "manage-count.ts");
+    const mutant = await importMutant<{ createCountState: typeof createCountState }>(path, rule, instead);
+    await caught(() => check(mutant.createCountState));
   });
 });

@@ -1,17 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import { eventually } from "../../platform/testing/eventually.ts";
 import { createHeldClock, type HeldClock } from "../../platform/testing/held-clock.ts";
+import { caught } from "../../platform/testing/mutant.ts";
 import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
 import { writeBatchLua } from "./batch-script.ts";
-import {
-  add,
-  broken,
-  brokenWriter,
-  caught,
-  type CountFixture,
-  type CreateWriter,
-  openCounts,
-} from "./count-fixture.ts";
+import { add, broken, brokenWriter, type CountFixture, type CreateWriter, openCounts } from "./count-fixture.ts";
 import type { CountWriterLimits } from "./count-writer.ts";
 import { startLossyProxy } from "./lossy-proxy.ts";
 import { isApplied } from "./write-batch.ts";

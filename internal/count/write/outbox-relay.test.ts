@@ -7,10 +7,11 @@ import type { EventBus, EventRecord } from "../../platform/events/event-bus.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";
 import { createMetrics } from "../../platform/telemetry/create-metrics.ts";
 import { eventually } from "../../platform/testing/eventually.ts";
+import { caught } from "../../platform/testing/mutant.ts";
 import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
 import { keysOf, valueMax } from "../shared/key-schema.ts";
 import { readValues } from "../shared/read-values.ts";
-import { add, caught, type CountFixture, openBus, openCounts, set, silent } from "./count-fixture.ts";
+import { add, type CountFixture, openBus, openCounts, set, silent } from "./count-fixture.ts";
 import { createOutboxRelay, type OutboxRelay } from "./outbox-relay.ts";
 import type { RelayOrder } from "./outbox-relay-worker.ts";
 

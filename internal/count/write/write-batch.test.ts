@@ -4,7 +4,7 @@ import * as fc from "fast-check";
 import { decodeMulti, encode } from "@msgpack/msgpack";
 import { openRedis } from "../../platform/redis/open-redis.ts";
 import { eventually } from "../../platform/testing/eventually.ts";
-import { importMutant } from "../../platform/testing/mutant.ts";
+import { caught, importMutant } from "../../platform/testing/mutant.ts";
 import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
 import { keysOf, valueMax } from "../shared/key-schema.ts";
 import type { createCountState } from "../shared/manage-count.ts";
@@ -13,7 +13,6 @@ import {
   add,
   broken,
   brokenWriter,
-  caught,
   type CountFixture,
   type CountFixtureOptions,
   createActive,

@@ -43,3 +43,14 @@ export async function importMutant<T>(
     rmSync(folder, { recursive: true });
   }
 }
+
+/** Runs a check that must fail by an assertion of its own. Throws when it does not: a mutant that nobody notices. */
+export async function caught(check: () => Promise<void> | void): Promise<void> {
+  try {
+    await check();
+  } catch (error) {
+    if (error instanceof Error && /expect\(|Property failed/.test(error.message)) return;
+    throw new Error("the mutant broke the test instead of failing it", { cause: error });
+  }
+  throw new Error("the mutant was not noticed");
+}
