@@ -4,7 +4,7 @@ import type { Database, Transaction } from "../../platform/postgres/database.ts"
 import { recordAct, type Action } from "./audit-log.ts";
 import { networkOf, type ClientInfo } from "./client.ts";
 import { normaliseEmail } from "./email.ts";
-import { badCredentials, emailTaken, invalidEmail, wrongPassword } from "./errors.ts";
+import { accountSuspended, badCredentials, emailTaken, invalidEmail, wrongPassword } from "./errors.ts";
 import { publishUserCreated, type AuthPublish } from "./events.ts";
 import { chargeAttempt, forgiveAttempt, rememberNetwork, type Attempt, type Charge } from "./lockout.ts";
 import type { PasswordQueue } from "./password.ts";
@@ -106,8 +106,10 @@ export function createAccounts(deps: AccountDeps): Accounts {
         matches && account !== undefined
           ? await database.transaction(async (tx) => {
               const { userId } = account;
+              const locked = await lockAccount(tx, userId);
               // A password that was changed meanwhile opens nothing.
-              if ((await lockPasswordHash(tx, userId)) !== account.passwordHash) return undefined;
+              if (locked?.passwordHash !== account.passwordHash) return undefined;
+              if (locked.isSuspended) return "suspended";
               if (rehashed !== undefined) {
                 await tx`UPDATE accounts SET password_hash = ${rehashed} WHERE user_id = ${userId}`;
               }
@@ -128,9 +130,9 @@ export function createAccounts(deps: AccountDeps): Accounts {
               return { userId, opened };
             })
           : undefined;
-      if (signedIn === undefined) {
+      if (signedIn === undefined || signedIn === "suspended") {
         await refused("SIGN_IN", emailSubject(vault, email), client, charged);
-        throw badCredentials();
+        throw signedIn === undefined ? badCredentials() : accountSuspended();
       }
       const { userId, opened } = signedIn;
       return { userId, tokens: await sessions.handOut(userId, opened) };
@@ -150,11 +152,11 @@ export function createAccounts(deps: AccountDeps): Accounts {
       const changed =
         newHash !== undefined &&
         (await database.transaction(async (tx) => {
-          if ((await lockPasswordHash(tx, userId)) !== oldHash) return false;
+          if ((await lockAccount(tx, userId))?.passwordHash !== oldHash) return false;
           const nowMs = clock.now();
           await tx`
             UPDATE accounts SET password_hash = ${newHash}, update_time = ${new Date(nowMs)} WHERE user_id = ${userId}`;
-          await sessions.endOthers(tx, userId, sessionId);
+          await sessions.endAll(tx, userId, sessionId);
           await forgiveAttempt(tx, charged);
           await recordAct(tx, { action: "CHANGE_PASSWORD", outcome: "DONE", client, subject }, nowMs);
           return true;
@@ -186,8 +188,9 @@ export async function insertAccount(
   const nowMs = deps.clock.now();
   const now = new Date(nowMs);
   const inserted = await tx`
-    INSERT INTO accounts (user_id, email, display_name, password_hash, version, create_time, update_time)
-    VALUES (${userId}, ${email}, ${displayName}, ${passwordHash}, 1, ${now}, ${now})
+    INSERT INTO accounts
+      (user_id, email, display_name, password_hash, sign_up_roles, version, create_time, update_time)
+    VALUES (${userId}, ${email}, ${displayName}, ${passwordHash}, ${[role]}::text[], 1, ${now}, ${now})
     ON CONFLICT (email) DO NOTHING RETURNING user_id`;
   if (inserted.length === 0) return undefined;
   await tx`INSERT INTO role_assignments (user_id, role, create_time) VALUES (${userId}, ${role}, ${now})`;
@@ -206,14 +209,17 @@ async function findAccount(
   return row && { userId: row.user_id, passwordHash: row.password_hash };
 }
 
-/** Locks the account's row and reads what its password is now. */
-async function lockPasswordHash(tx: Transaction, userId: string): Promise<string | undefined> {
-  const [row] = await tx<{ password_hash: string }[]>`
-    SELECT password_hash FROM accounts WHERE user_id = ${userId} FOR UPDATE`;
-  return row?.password_hash;
+/** Locks the account's row and reads what it is now; `undefined` when it is gone. */
+async function lockAccount(
+  tx: Transaction,
+  userId: string,
+): Promise<{ readonly passwordHash: string; readonly isSuspended: boolean } | undefined> {
+  const [row] = await tx<{ password_hash: string; status: string }[]>`
+    SELECT password_hash, status FROM accounts WHERE user_id = ${userId} FOR UPDATE`;
+  return row && { passwordHash: row.password_hash, isSuspended: row.status === "SUSPENDED" };
 }
 
 /** Names an address that may have no account, without writing it down. */
-function emailSubject(vault: Vault, email: string): string {
+export function emailSubject(vault: Vault, email: string): string {
   return `email:${Buffer.from(vault.mac("audit-email", email)).toString("hex", 0, 16)}`;
 }

@@ -16,7 +16,10 @@ export type Action =
   | "ISSUE_SERVICE_TOKEN"
   | "CREATE_SIGNING_KEY"
   | "ASSIGN_ROLE"
-  | "DESTROY_PERSON_KEY";
+  | "DESTROY_PERSON_KEY"
+  | "SUSPEND_PERSON"
+  | "ADMIT_PERSON"
+  | "ERASE_PERSON";
 
 /** One act that matters to security. */
 export interface Act {

@@ -1,4 +1,13 @@
-import { createRegistry, fromBinary, type DescService, type Message } from "@bufbuild/protobuf";
+import {
+  create as createMessage,
+  createRegistry,
+  fromBinary,
+  toBinary,
+  type DescMessage,
+  type DescService,
+  type Message,
+  type MessageInitShape,
+} from "@bufbuild/protobuf";
 import {
   Code,
   ConnectError,
@@ -9,10 +18,11 @@ import {
 } from "@connectrpc/connect";
 import postgres, { type Sql } from "postgres";
 import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
-import type { Extra, Served, ServicePart } from "../../platform/app/define-service.ts";
+import type { Extra, Handled, Served, ServicePart } from "../../platform/app/define-service.ts";
 import { systemClock, type Clock } from "../../platform/clock/clock.ts";
 import { systemRandom } from "../../platform/clock/random.ts";
 import type { ConfigFields } from "../../platform/config/fields.ts";
+import { once } from "../../platform/events/inbox.ts";
 import { createPublish } from "../../platform/events/outbox.ts";
 import { addressKey } from "../../platform/identity/address.ts";
 import { anonymous, callerKey, type Caller } from "../../platform/identity/caller.ts";
@@ -56,6 +66,8 @@ export interface AuthFixture extends AsyncDisposable {
   readonly extras: readonly Extra[];
   /** A client that calls as somebody, with the proto's validation and the platform's error mapping. */
   as<S extends DescService>(service: S, from?: From): Client<S>;
+  /** Hands an event to its consumer, as the bus does: an id that came before has no effect. Returns the id. */
+  deliver<M extends DescMessage>(schema: M, event: MessageInitShape<M>, id?: string): Promise<string>;
   /** Events in the order in which they were recorded. */
   events(): Promise<Message[]>;
   /** One turn of the pruning that runs in the background. */
@@ -114,6 +126,21 @@ export async function startAuth(options: { readonly config?: Partial<AuthConfig>
     parts,
     extras: parts.filter((part): part is Extra => part.part !== "served" && part.part !== "handled"),
     as: (service, from = {}) => clientOf(parts, service, from),
+    deliver: async (schema, event, id = random.uuid()) => {
+      const handled = parts.find(
+        (part): part is Handled => part.part === "handled" && part.schema.typeName === schema.typeName,
+      );
+      if (handled === undefined) throw new Error(`${schema.typeName} is not consumed`);
+      const record = { id, source: "/test", type: schema.typeName, subject: "", topic: "", timeMs: 0, traceparent: "" };
+      const data = toBinary(schema, createMessage(schema, event));
+      await handled.handle(fromBinary(schema, data), {
+        record: { ...record, data },
+        attempt: 1,
+        signal: new AbortController().signal,
+        once: (database, effect) => once(database, { consumer: "auth", generation: 0, eventId: id }, effect),
+      });
+      return id;
+    },
     events: async () => {
       const rows = await database.sql<{ type: string; data: Uint8Array }[]>`
         SELECT type, data FROM platform.outbox ORDER BY sequence`;

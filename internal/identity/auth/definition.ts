@@ -1,12 +1,19 @@
+import { FaceVectorCreatedSchema, FaceVectorErasedSchema } from "../../gen/muin/face/v1/enrolment_events_pb.ts";
 import { ApiKeyService } from "../../gen/muin/identity/v1/api_key_service_pb.ts";
 import { AuthService } from "../../gen/muin/identity/v1/auth_service_pb.ts";
+import { BranchCreatedSchema, BranchUpdatedSchema } from "../../gen/muin/identity/v1/branch_events_pb.ts";
+import { EnrolmentRecordService } from "../../gen/muin/identity/v1/enrolment_record_service_pb.ts";
 import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
 import { ServiceTokenService } from "../../gen/muin/identity/v1/service_token_service_pb.ts";
-import { background, defineService, serve, type ServiceInfo } from "../../platform/app/define-service.ts";
+import { UserStatusChangedSchema, UserUpdatedSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
+import { background, defineService, group, on, serve, type ServiceInfo } from "../../platform/app/define-service.ts";
 import { postgres } from "../../platform/app/stores.ts";
 import { createAccounts } from "./account.ts";
 import { createApiKeys } from "./api-key.ts";
+import { copyBranch } from "./branch.ts";
 import { authConfig } from "./config.ts";
+import { createEnrolmentRecordHandlers } from "./enrolment-handlers.ts";
+import { createEnrolments } from "./enrolment.ts";
 import { published } from "./events.ts";
 import {
   createApiKeyHandlers,
@@ -17,6 +24,7 @@ import {
 import { migrations } from "./migrations.ts";
 import { createPasswordQueue } from "./password.ts";
 import { createPersonKeys } from "./person-key.ts";
+import { createPeople } from "./person.ts";
 import { createPruning } from "./pruning.ts";
 import { republishUsers } from "./republish.ts";
 import { createSessions } from "./session.ts";
@@ -28,11 +36,18 @@ import { createVault } from "./vault.ts";
 export const auth: ServiceInfo<"auth"> = defineService({
   name: "auth",
   summary: "Knows who calls: accounts, sessions, tokens, API keys and the keys of people's data.",
-  serves: [AuthService, ApiKeyService, ServiceTokenService, PersonKeyService],
+  serves: [AuthService, ApiKeyService, ServiceTokenService, PersonKeyService, EnrolmentRecordService],
   calls: {},
   stores: { database: postgres({ database: "auth", migrations }) },
   publishes: published,
-  consumes: [],
+  consumes: [
+    group(UserUpdatedSchema, { publishedBy: "user" }),
+    group(UserStatusChangedSchema, { publishedBy: "user" }),
+    group(BranchCreatedSchema, { publishedBy: "branch-owner" }),
+    group(BranchUpdatedSchema, { publishedBy: "branch-owner" }),
+    group(FaceVectorCreatedSchema, { publishedBy: "mlops" }),
+    group(FaceVectorErasedSchema, { publishedBy: "mlops" }),
+  ],
   config: authConfig,
   create: ({ stores, publish, config, clock, random, log }) => {
     const { database } = stores;
@@ -53,11 +68,20 @@ export const auth: ServiceInfo<"auth"> = defineService({
       random,
     });
     const apiKeys = createApiKeys({ database, publish, clock, random, log });
+    const people = createPeople({ database, publish, vault, sessions, clock });
+    const enrolments = createEnrolments({ database, publish, clock });
     return [
       serve(AuthService, createAuthHandlers({ accounts, sessions, keys })),
       serve(ApiKeyService, createApiKeyHandlers(apiKeys)),
       serve(ServiceTokenService, createServiceTokenHandlers({ tokens, database, clock })),
       serve(PersonKeyService, createPersonKeyHandlers(personKeys)),
+      serve(EnrolmentRecordService, createEnrolmentRecordHandlers(enrolments)),
+      on(UserUpdatedSchema, (event, delivery) => people.rolesChanged(event, delivery)),
+      on(UserStatusChangedSchema, (event, delivery) => people.statusChanged(event, delivery)),
+      on(BranchCreatedSchema, (event, delivery) => copyBranch(database, event, delivery)),
+      on(BranchUpdatedSchema, (event, delivery) => copyBranch(database, event, delivery)),
+      on(FaceVectorCreatedSchema, (event, delivery) => enrolments.created(event, delivery)),
+      on(FaceVectorErasedSchema, (event, delivery) => enrolments.erased(event, delivery)),
       background(apiKeys.useWriter),
       background(createPruning({ database, keys, clock, log })),
       {

@@ -9,6 +9,15 @@ export function badCredentials(): MuinError {
   });
 }
 
+/** The password is right, but the person may not use Muin. */
+export function accountSuspended(): MuinError {
+  return new MuinError({
+    code: "permission_denied",
+    reason: "ACCOUNT_SUSPENDED",
+    message: "this account is suspended: ask who runs this installation",
+  });
+}
+
 /** The current password, given to change it, is wrong. */
 export function wrongPassword(): MuinError {
   return new MuinError({

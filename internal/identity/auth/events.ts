@@ -1,13 +1,25 @@
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { FaceEnrolmentRecordedSchema } from "../../gen/muin/face/v1/enrolment_events_pb.ts";
 import { ApiKeyRevokedSchema, SessionRevokedSchema } from "../../gen/muin/identity/v1/session_events_pb.ts";
-import { UserCreatedSchema, UserProfileSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
+import {
+  UserCreatedSchema,
+  UserDataErasedSchema,
+  UserProfileSchema,
+} from "../../gen/muin/identity/v1/user_events_pb.ts";
 import type { Publish } from "../../platform/app/define-service.ts";
 import type { Random } from "../../platform/clock/random.ts";
 import { sealPersonal, type PersonKey } from "../../platform/identity/person-seal.ts";
 import type { Transaction } from "../../platform/postgres/database.ts";
+import type { Enrolment } from "./enrolment.ts";
 
 /** Events that auth publishes. */
-export const published = [UserCreatedSchema, SessionRevokedSchema, ApiKeyRevokedSchema] as const;
+export const published = [
+  UserCreatedSchema,
+  UserDataErasedSchema,
+  SessionRevokedSchema,
+  ApiKeyRevokedSchema,
+  FaceEnrolmentRecordedSchema,
+] as const;
 
 /** Records one of auth's events in a transaction. */
 export type AuthPublish = Publish<typeof published>;
@@ -59,4 +71,43 @@ export async function publishApiKeyRevoked(
   nowMs: number,
 ): Promise<void> {
   await publish(tx, ApiKeyRevokedSchema, { apiKeyId, aggregateVersion: version, time: timestampFromMs(nowMs) });
+}
+
+/** Records that auth has erased what it held of a person. `version` is that of the event that asked for it. */
+export async function publishUserDataErased(
+  tx: Transaction,
+  publish: AuthPublish,
+  userId: string,
+  version: bigint,
+  nowMs: number,
+): Promise<void> {
+  await publish(tx, UserDataErasedSchema, {
+    userId,
+    service: "auth",
+    aggregateVersion: version,
+    time: timestampFromMs(nowMs),
+  });
+}
+
+/** Records FaceEnrolmentRecorded. The enrolment's row must be locked by `tx`. */
+export async function publishFaceEnrolmentRecorded(
+  tx: Transaction,
+  publish: AuthPublish,
+  enrolment: Enrolment,
+  version: bigint,
+  nowMs: number,
+): Promise<void> {
+  const { enrolmentId, userId, modelId, consentTextVersion, consentTimeMs, eraseTimeMs } = enrolment;
+  await publish(tx, FaceEnrolmentRecordedSchema, {
+    enrolmentId,
+    memberId: userId,
+    modelId,
+    consent: {
+      textVersion: consentTextVersion,
+      ...(consentTimeMs === undefined ? {} : { time: timestampFromMs(consentTimeMs) }),
+    },
+    erased: eraseTimeMs !== undefined,
+    aggregateVersion: version,
+    time: timestampFromMs(nowMs),
+  });
 }

@@ -6,21 +6,21 @@ import { TokenPairSchema, type AuthService } from "../../gen/muin/identity/v1/au
 import type { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
 import type { ServiceTokenService } from "../../gen/muin/identity/v1/service_token_service_pb.ts";
 import type { Clock } from "../../platform/clock/clock.ts";
-import { callerOf, personOf, type Caller } from "../../platform/identity/caller.ts";
+import { callerOf, personOf } from "../../platform/identity/caller.ts";
 import { tokenAlgorithm } from "../../platform/identity/token-claims.ts";
 import type { Database } from "../../platform/postgres/database.ts";
 import type { Accounts } from "./account.ts";
 import type { ApiKey, ApiKeys } from "./api-key.ts";
 import { recordAct } from "./audit-log.ts";
 import { clientOf } from "./client.ts";
-import { invalidField, scopeNotHeld, sessionNotFound, apiKeyNotFound } from "./errors.ts";
+import { scopeNotHeld, sessionNotFound, apiKeyNotFound } from "./errors.ts";
 import type { PersonKeys } from "./person-key.ts";
+import { idOfPage, isUuid, pageSizeOf, scopesHeldBy } from "./request.ts";
 import { scopes as allScopes } from "./role.ts";
 import type { Sessions, Tokens } from "./session.ts";
 import type { SigningKeys } from "./signing-key.ts";
 import type { TokenIssuer } from "./token-issuer.ts";
 
-const pageSizeDefault = 100;
 const serviceTokenLifeMs = 30 * 86_400_000;
 
 /** Serves accounts, sessions and public keys. */
@@ -49,7 +49,7 @@ export function createAuthHandlers(deps: {
     },
     listSessions: async (request, context) => {
       const person = personOf(context);
-      const pageSize = request.pageSize === 0 ? pageSizeDefault : request.pageSize;
+      const pageSize = pageSizeOf(request.pageSize);
       const found = await sessions.list(person.id, pageSize, idOfPage(request.pageToken));
       return {
         sessions: found.map((session) => ({
@@ -65,7 +65,7 @@ export function createAuthHandlers(deps: {
       };
     },
     revokeSession: async (request, context) => {
-      if (!uuid.test(request.sessionId)) throw sessionNotFound();
+      if (!isUuid(request.sessionId)) throw sessionNotFound();
       await sessions.end(personOf(context).id, request.sessionId, clientOf(context), "REVOKE_SESSION");
       return {};
     },
@@ -108,7 +108,7 @@ export function createApiKeyHandlers(apiKeys: ApiKeys): ServiceImpl<typeof ApiKe
       return { apiKey: apiKeyMessage(apiKey), secret };
     },
     listApiKeys: async (request) => {
-      const pageSize = request.pageSize === 0 ? pageSizeDefault : request.pageSize;
+      const pageSize = pageSizeOf(request.pageSize);
       const found = await apiKeys.list(pageSize, idOfPage(request.pageToken), request.showEnded);
       return {
         apiKeys: found.map(apiKeyMessage),
@@ -116,7 +116,7 @@ export function createApiKeyHandlers(apiKeys: ApiKeys): ServiceImpl<typeof ApiKe
       };
     },
     revokeApiKey: async (request, context) => {
-      if (!uuid.test(request.apiKeyId)) throw apiKeyNotFound();
+      if (!isUuid(request.apiKeyId)) throw apiKeyNotFound();
       await apiKeys.revoke(request.apiKeyId, clientOf(context));
       return {};
     },
@@ -163,19 +163,6 @@ export function createPersonKeyHandlers(personKeys: PersonKeys): ServiceImpl<typ
       destroyTime: timestampFromMs(await personKeys.destroy(personId, clientOf(context))),
     }),
   };
-}
-
-const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-
-/** A page token is the id that the page before it ended with. */
-function idOfPage(pageToken: string): string | undefined {
-  if (pageToken === "") return undefined;
-  if (!uuid.test(pageToken)) throw invalidField("page_token", "must come from a previous page");
-  return pageToken;
-}
-
-function scopesHeldBy(caller: Caller): ReadonlySet<string> {
-  return "scopes" in caller ? caller.scopes : new Set();
 }
 
 function tokenPairOf(tokens: Tokens): MessageInitShape<typeof TokenPairSchema> {

@@ -3,6 +3,7 @@ import accounts from "./migrations/0001_accounts.sql" with { type: "text" };
 import sessions from "./migrations/0002_sessions.sql" with { type: "text" };
 import apiKeys from "./migrations/0003_api_keys.sql" with { type: "text" };
 import auditLog from "./migrations/0004_audit_log.sql" with { type: "text" };
+import people from "./migrations/0005_people.sql" with { type: "text" };
 
 /** Auth's schema, in the order in which it is applied. */
 export const migrations: readonly Migration[] = [
@@ -10,4 +11,5 @@ export const migrations: readonly Migration[] = [
   { name: "0002_sessions", sql: sessions },
   { name: "0003_api_keys", sql: apiKeys },
   { name: "0004_audit_log", sql: auditLog },
+  { name: "0005_people", sql: people },
 ];

@@ -5,6 +5,7 @@ import type { Database, Transaction } from "../../platform/postgres/database.ts"
 import { recordAct } from "./audit-log.ts";
 import type { ClientInfo } from "./client.ts";
 import { accountExists, personNotFound } from "./errors.ts";
+import { isUuid } from "./request.ts";
 import type { Vault } from "./vault.ts";
 
 const keyBytes = 32;
@@ -29,8 +30,6 @@ export interface PersonKeys {
   destroy(personId: string, client: ClientInfo): Promise<number>;
 }
 
-const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-
 /** Makes the rules. */
 export function createPersonKeys(deps: {
   readonly database: Database;
@@ -48,7 +47,7 @@ export function createPersonKeys(deps: {
       return { personId, key };
     },
     find: async (personIds) => {
-      const ids = personIds.filter((id) => uuid.test(id)); // Other texts are nobody's id.
+      const ids = personIds.filter((id) => isUuid(id)); // Other texts are nobody's id.
       const rows = await database.sql<{ person_id: string; key_sealed: Uint8Array | null }[]>`
         SELECT person_id, key_sealed FROM person_keys WHERE person_id = ANY(${ids}::uuid[])`;
       const sealed = new Map(rows.map((row) => [row.person_id, row.key_sealed]));
@@ -63,7 +62,7 @@ export function createPersonKeys(deps: {
     },
     destroy: (personId, client) =>
       database.transaction(async (tx) => {
-        if (!uuid.test(personId)) throw personNotFound();
+        if (!isUuid(personId)) throw personNotFound();
         const [row] = await tx<{ destroy_time: Date | null }[]>`
           SELECT destroy_time FROM person_keys WHERE person_id = ${personId} FOR UPDATE`;
         if (row === undefined) throw personNotFound();

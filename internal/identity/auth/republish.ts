@@ -31,12 +31,12 @@ export async function republishUsers(deps: {
           display_name: string;
           version: string;
           create_time: Date;
-          roles: string[];
+          sign_up_roles: string[];
         }[]
       >`
         SELECT user_id, email, display_name, version, create_time,
-          ARRAY(SELECT role FROM role_assignments r WHERE r.user_id = a.user_id ORDER BY role) AS roles
-        FROM accounts a WHERE user_id = ANY(${ids}::uuid[]) ORDER BY user_id FOR UPDATE`;
+          sign_up_roles
+        FROM accounts WHERE user_id = ANY(${ids}::uuid[]) ORDER BY user_id FOR UPDATE`;
       let recorded = 0;
       for (const row of rows) {
         const key = keys.get(row.user_id);
@@ -49,7 +49,7 @@ export async function republishUsers(deps: {
           {
             email: row.email,
             displayName: row.display_name,
-            roles: row.roles,
+            roles: row.sign_up_roles,
             version: BigInt(row.version),
             createTimeMs: row.create_time.getTime(),
           },

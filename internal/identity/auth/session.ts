@@ -61,8 +61,8 @@ export interface Sessions {
   refresh(text: string, client: ClientInfo): Promise<Tokens>;
   /** Ends a session of the person; one that has ended stays so. NOT_FOUND when they never had it. */
   end(userId: string, sessionId: string, client: ClientInfo, action: Action): Promise<void>;
-  /** Ends all sessions of the person but one. `tx` must hold the lock of the account's row. */
-  endOthers(tx: Transaction, userId: string, keptSessionId: string): Promise<void>;
+  /** Ends all sessions of the person, but one when it is named. `tx` must hold the lock of the account's row. */
+  endAll(tx: Transaction, userId: string, keptSessionId?: string): Promise<void>;
   /** Live sessions, newest first, those before `beforeId` when it is given. */
   list(userId: string, pageSize: number, beforeId: string | undefined): Promise<readonly Session[]>;
 }
@@ -91,7 +91,8 @@ export function createSessions(deps: {
   const expireTimeOf = (createTimeMs: number, nowMs: number): number =>
     Math.min(nowMs + config.refreshTokenLifeMs, createTimeMs + config.sessionLifeMs);
   const handOut = async (userId: string, opened: OpenedSession): Promise<Tokens> => {
-    const roles = await database.sql<{ role: string }[]>`SELECT role FROM role_assignments WHERE user_id = ${userId}`;
+    const roles = await database.sql<{ role: string }[]>`SELECT role FROM role_assignments
+      WHERE user_id = ${userId} AND branch_id = ''`;
     const { sessionId, refreshToken, refreshExpireTimeMs } = opened;
     const scopes = scopesOf(roles.map(({ role }) => role));
     const access = await tokens.issueAccess({ userId, sessionId, scopes });
@@ -208,10 +209,10 @@ export function createSessions(deps: {
         await recordAct(tx, { action, outcome: "DONE", client, subject: `session:${sessionId}` }, clock.now());
       });
     },
-    endOthers: async (tx, userId, keptSessionId) => {
+    endAll: async (tx, userId, keptSessionId) => {
       const rows = await tx<{ session_id: string }[]>`
         SELECT session_id FROM sessions
-        WHERE user_id = ${userId} AND session_id <> ${keptSessionId} AND end_time IS NULL
+        WHERE user_id = ${userId} AND end_time IS NULL AND session_id IS DISTINCT FROM ${keptSessionId ?? null}::uuid
         ORDER BY session_id FOR UPDATE`;
       for (const row of rows) await endRow(tx, row.session_id);
     },
