@@ -1,14 +1,18 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { CountsChangedSchema } from "../../gen/muin/count/v1/count_value_events_pb.ts";
-import { systemClock } from "../../platform/clock/clock.ts";
+import { type Clock, systemClock } from "../../platform/clock/clock.ts";
 import type { EventBus, EventRecord } from "../../platform/events/event-bus.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";
+import { openRedis } from "../../platform/redis/open-redis.ts";
 import { createMetrics } from "../../platform/telemetry/create-metrics.ts";
 import { eventually } from "../../platform/testing/eventually.ts";
-import { caught } from "../../platform/testing/mutant.ts";
+import { createHeldClock, type HeldClock } from "../../platform/testing/held-clock.ts";
+import { caught, importMutant } from "../../platform/testing/mutant.ts";
 import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
+import type { CountStoreLayout } from "../shared/count-store.ts";
 import { keysOf, valueMax } from "../shared/key-schema.ts";
 import { readValues } from "../shared/read-values.ts";
 import { add, type CountFixture, openBus, openCounts, set, silent } from "./count-fixture.ts";
@@ -22,10 +26,17 @@ beforeAll(async () => {
 });
 afterAll(() => Promise.all([countsRedis.stop(), eventsRedis.stop()]));
 
-/** Both stores empty, a writer, a bus. */
+/** Empties the counts store. */
+async function flush(): Promise<void> {
+  const store = openRedis({ url: countsRedis.url, name: "flush" });
+  await store.start();
+  await store.client.flushall();
+  await store.stop();
+}
+
+/** The counts store empty, a writer, a bus. */
 async function open() {
-  await using flushing = await openCounts(countsRedis.url);
-  await flushing.store.client.flushall();
+  await flush();
   const counts = await openCounts(countsRedis.url);
   const bus = openBus(eventsRedis.url, `test ${crypto.randomUUID()}`);
   await bus.start();
@@ -39,20 +50,28 @@ async function open() {
   };
 }
 
+type CreateRelay = typeof createOutboxRelay;
+
 function relayOf(
   counts: CountFixture,
   bus: Pick<EventBus, "publish" | "leaseholder">,
-  { trimEarly = false, log = silent }: { readonly trimEarly?: boolean; readonly log?: Logger } = {},
+  options: { readonly create?: CreateRelay; readonly log?: Logger; readonly clock?: Clock } = {},
 ): OutboxRelay {
-  return createOutboxRelay({
+  return (options.create ?? createOutboxRelay)({
     store: counts.store,
     layout: () => counts.writer.layout(),
     bus,
-    clock: systemClock,
-    log,
+    clock: options.clock ?? systemClock,
+    log: options.log ?? silent,
     metrics: createMetrics(),
-    trimEarly,
   });
+}
+
+/** The relay with one rule broken, in its own file or in that of its events. */
+async function brokenRelay(rule: string, instead: string, file?: "events.ts"): Promise<CreateRelay> {
+  const own = join(import.meta.dir, "outbox-relay.ts");
+  const [path, through] = file === undefined ? [own, []] : [join(import.meta.dir, file), [own]];
+  return (await importMutant<{ createOutboxRelay: CreateRelay }>(path, rule, instead, through)).createOutboxRelay;
 }
 
 /** Every record on the topic that holds changes of Counts whose id begins with `prefix`. */
@@ -144,29 +163,50 @@ describe("the relay", () => {
     expect(said.filter((message) => message === "the outbox cannot be read").length).toBeLessThanOrEqual(1);
   });
 
-  test("beats on every shard, by the primary's clock", async () => {
-    await using system = await open();
-    const relay = relayOf(system.counts, system.bus);
-    await relay.start();
-    const layout = system.counts.writer.layout();
-    if (layout === undefined) throw new Error("the layout is not known");
-    const ids = Array.from({ length: 32 }, (_, place) => `count.${place}`);
-    const read = () => readValues(system.counts.store, layout, ids);
-    const first = await eventually(async () => {
-      const now = await read();
-      for (const { heartbeatMs } of now.counts) expect(now.timeMs - (heartbeatMs ?? 0)).toBeLessThan(1000);
-      return now;
-    });
-    await eventually(async () => {
-      for (const [place, { heartbeatMs }] of (await read()).counts.entries()) {
-        expect(heartbeatMs).toBeGreaterThan(first.counts[place]?.heartbeatMs ?? Number.NaN);
-      }
-    });
-    await relay.stop();
+  test("beats on every shard every 100 ms, by the primary's clock", async () => {
+    await checkBeats();
+    await caught(async () => checkBeats(await brokenRelay("keysOf(shard).heartbeat", "keysOf(0).heartbeat")));
+    await caught(async () => checkBeats(await brokenRelay("const heartbeatMs = 100;", "const heartbeatMs = 200;")));
+    await caught(async () => checkBeats(await brokenRelay("clock[1] * 1000", "clock[1] * 1000 - 5000")));
   });
 });
 
-async function checkTrim(trimEarly: boolean): Promise<void> {
+async function checkBeats(create?: CreateRelay): Promise<void> {
+  await using system = await open();
+  const { counts, bus } = system;
+  const clock = createHeldClock();
+  const relay = relayOf(counts, bus, { clock, ...(create === undefined ? {} : { create }) });
+  await using stack = new AsyncDisposableStack();
+  stack.defer(async () => {
+    clock.release();
+    await relay.stop();
+  });
+  await relay.start();
+  const layout = counts.writer.layout() as CountStoreLayout;
+  const ids = Array.from({ length: 32 }, (_, place) => `count.${place}`);
+  const hasBeaten = (): boolean => clock.asleep().length > 0;
+  const read = (afterMs: number) =>
+    eventually(
+      async () => {
+        const { timeMs, counts: each } = await readValues(counts.store, layout, ids);
+        const beats = each.map(({ heartbeatMs = Number.NaN }) => heartbeatMs);
+        for (const beatMs of beats) {
+          expect(beatMs).toBeGreaterThan(afterMs);
+          expect(timeMs - beatMs).toBeLessThan(2000);
+        }
+        return beats;
+      },
+      { unless: hasBeaten },
+    );
+  const first = await read(0);
+  await eventually(() => expect(clock.asleep()).toEqual([100]), { unless: hasBeaten });
+  await eventually(async () => {
+    await clock.pass(100);
+    await read(Math.max(...first));
+  });
+}
+
+async function checkTrim(create?: CreateRelay): Promise<void> {
   await using system = await open();
   const { counts, bus } = system;
   const prefix = `${crypto.randomUUID()}.`;
@@ -182,10 +222,10 @@ async function checkTrim(trimEarly: boolean): Promise<void> {
         return Promise.reject(new Error("the bus is away"));
       },
     },
-    { trimEarly },
+    create === undefined ? {} : { create },
   );
   await away.start();
-  await eventually(() => expect(refused).toBeGreaterThan(1));
+  await eventually(() => expect(refused).toBeGreaterThan(0));
   await away.stop();
   const relay = relayOf(counts, bus);
   await relay.start();
@@ -196,28 +236,168 @@ async function checkTrim(trimEarly: boolean): Promise<void> {
 
 describe("trimming", () => {
   test("waits for the bus's acknowledgement", async () => {
-    await checkTrim(false);
-    await caught(() => checkTrim(true));
+    await checkTrim();
+    const eager = await brokenRelay("    for (;;) {\n", "    await trim(store, entries);\n    for (;;) {\n");
+    await caught(() => checkTrim(eager));
+    const hopeful = await brokenRelay(
+      "await clock.sleep(retryMs, signal);\n      }\n    }\n    published",
+      "break;\n      }\n    }\n    published",
+    );
+    await caught(() => checkTrim(hopeful));
   });
 
   test("gives the same event the same id when the same entry is published again", async () => {
-    await using system = await open();
-    const { counts, bus } = system;
-    const prefix = `${crypto.randomUUID()}.`;
-    await counts.seed(`${prefix}a`);
-    await counts.write([add(`${prefix}a`, 5)]);
-    const twice = relayOf(counts, {
+    await checkIds();
+    const nameless = "eventId(storeId, shard, entry.id)";
+    const random = await brokenRelay(nameless, "crypto.randomUUID()", "events.ts");
+    await caught(() => checkIds(random));
+    const blind = await brokenRelay(nameless, 'eventId(storeId, shard, "")', "events.ts");
+    await caught(() => checkIds(blind));
+    const shardless = await brokenRelay(
+      "${storeId}\\0${shard}\\0${entryId}\\0",
+      "${storeId}\\0${entryId}\\0",
+      "events.ts",
+    );
+    await caught(() => checkIds(shardless));
+  });
+});
+
+/** Two relays, one after the other, publish the same entries. */
+async function checkIds(create?: CreateRelay): Promise<void> {
+  await using system = await open();
+  const { counts, bus } = system;
+  const prefix = `${crypto.randomUUID()}.`;
+  await counts.seed(`${prefix}a`);
+  await counts.write([add(`${prefix}a`, 5)]);
+  // On another shard an entry of the same name: both are the first of their millisecond.
+  const { client } = counts.store;
+  const shard = counts.writer.shardOf(`${prefix}a`);
+  const [first] = (await client.xrangeBuffer(keysOf(shard).outbox, "-", "+")) as [[Buffer, Buffer[]]];
+  await client.xadd(keysOf((shard + 1) % 4).outbox, first[0], ...first[1]);
+  for (let time = 0; time < 2; time += 1) {
+    let acknowledgements = 0;
+    const deaf = relayOf(
+      counts,
+      {
+        leaseholder: (lease, work) => bus.leaseholder(lease, work),
+        publish: async (records, fence) => {
+          await bus.publish(records, fence);
+          acknowledgements += 1;
+          if (time === 0) throw new Error("the acknowledgement is lost");
+        },
+      },
+      create === undefined ? {} : { create },
+    );
+    await deaf.start();
+    await eventually(() => expect(acknowledgements).toBeGreaterThan(0));
+    if (time === 1) await eventually(async () => expect((await deaf.state()).depth).toBe(0));
+    await deaf.stop();
+  }
+  const records = await published(bus, prefix);
+  expect(records.length).toBeGreaterThanOrEqual(6);
+  expect(new Set(records.map(({ id }) => id)).size).toBe(3);
+}
+
+/** What a relay published in each round, while the test holds its time. */
+interface Rounds {
+  readonly clock: HeldClock;
+  readonly counts: CountFixture;
+  readonly countId: string;
+  /** Changes per call of the bus. */
+  readonly sizes: readonly number[];
+  /** Whether the relay pauses between two rounds. */
+  readonly isPausing: () => boolean;
+  /** Resolves once the relay pauses, or waits in the store for the next entry. */
+  readonly untilIdle: () => Promise<void>;
+}
+
+/** Runs `check` on a relay of one shard whose outbox already holds `waiting` entries. */
+async function withRounds(
+  waiting: number,
+  create: CreateRelay | undefined,
+  check: (rounds: Rounds) => Promise<void>,
+): Promise<void> {
+  await flush();
+  await using counts = await openCounts(countsRedis.url, { limits: { shards: 64 } });
+  const bus = openBus(eventsRedis.url, `test ${crypto.randomUUID()}`);
+  await bus.start();
+  await using stack = new AsyncDisposableStack();
+  stack.defer(() => bus.stop());
+  const countId = `${crypto.randomUUID()}.a`;
+  await counts.seed(countId);
+  for (let entry = 1; entry < waiting; entry += 1) await counts.write([add(countId, 1)]);
+  const clock = createHeldClock();
+  const sizes: number[] = [];
+  const relay = relayOf(
+    counts,
+    {
       leaseholder: (lease, work) => bus.leaseholder(lease, work),
       publish: async (records, fence) => {
+        sizes.push(records.length);
         await bus.publish(records, fence);
-        await bus.publish(records, fence); // As after an acknowledgement that was lost.
       },
-    });
-    await twice.start();
-    await eventually(async () => expect((await twice.state()).depth).toBe(0));
-    await twice.stop();
-    const ids = (await published(bus, prefix)).map(({ id }) => id);
-    expect(new Set(ids).size).toBe(2);
+    },
+    { clock, ...(create === undefined ? {} : { create }) },
+  );
+  stack.defer(async () => {
+    clock.release();
+    await relay.stop();
+  });
+  await relay.start();
+  const isPausing = (): boolean => clock.asleep().includes(10);
+  await check({
+    clock,
+    counts,
+    countId,
+    sizes,
+    isPausing,
+    untilIdle: async () => {
+      await eventually(async () => {
+        const clients = await counts.store.client.info("clients");
+        expect(isPausing() || clients.includes("blocked_clients:1")).toBe(true);
+      });
+    },
+  });
+}
+
+/** An event that comes alone is published while time stands still; those that come in the pause after it go together. */
+async function checkGathering(create?: CreateRelay): Promise<void> {
+  await withRounds(1, create, async ({ clock, counts, countId, sizes, isPausing, untilIdle }) => {
+    const isInVain = (): boolean => sizes.length === 0 && isPausing();
+    await eventually(() => expect(sizes).toEqual([1]), { unless: isInVain });
+    await untilIdle();
+    for (let entry = 0; entry < 3; entry += 1) await counts.write([add(countId, 1)]);
+    await clock.pass(10);
+    await eventually(() => expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(4));
+    expect(sizes).toEqual([1, 3]);
+  });
+}
+
+/** While a round leaves entries behind, the next follows at once. */
+async function checkBacklog(create?: CreateRelay): Promise<void> {
+  // Over 64 shards a round reads four entries of each.
+  await withRounds(9, create, async ({ sizes, untilIdle }) => {
+    await eventually(() => expect(sizes[0]).toBe(4));
+    await untilIdle();
+    expect(sizes).toEqual([4, 4, 1]);
+  });
+}
+
+describe("the relay's rounds", () => {
+  const pause = "if (entries.length < count) await clock.sleep(roundPauseMs, signal).catch(() => undefined);";
+  const delivering = "delivering = deliver(entries, records, fence, signal);";
+
+  test("gather what comes within ten milliseconds, and let a lone event wait for nothing", async () => {
+    await checkGathering();
+    await caught(async () => checkGathering(await brokenRelay(pause, "")));
+    await caught(async () =>
+      checkGathering(await brokenRelay(delivering, `await clock.sleep(roundPauseMs, signal); ${delivering}`)),
+    );
+  });
+
+  test("follow each other at once while more waits", async () => {
+    await checkBacklog();
+    await caught(async () => checkBacklog(await brokenRelay("if (entries.length < count) await", "await")));
   });
 });
 

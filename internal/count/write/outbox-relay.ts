@@ -36,8 +36,6 @@ export interface OutboxRelayOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Metrics;
-  /** Lets a test trim before the bus has acknowledged. Default false. */
-  readonly trimEarly?: boolean;
 }
 
 /** What waits in the outbox, over all shards. */
@@ -109,7 +107,6 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
     fence: Fence,
     signal: AbortSignal,
   ) => {
-    if (options.trimEarly === true) await trim(store, entries);
     for (;;) {
       try {
         await bus.publish(records, fence);
@@ -259,7 +256,6 @@ const trimScript = defineScript<number>({
 local META = KEYS[2]
 ${shardMetaLua}
 local position = tonumber(ARGV[2])
-redis.call('XLEN', KEYS[1])
 local removed = redis.call('XTRIM', KEYS[1], 'MINID', '=', ARGV[1])
 if position > meta[${metaPlace.trimmed}] then
   meta[${metaPlace.trimmed}] = position
