@@ -2,8 +2,11 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { Redis } from "ioredis";
 import postgres from "postgres";
 import { catalog } from "../../internal/catalog.ts";
+import { keysOf } from "../../internal/count/shared/key-schema.ts";
 import { eventsRights, postgresRights, redisRights } from "../../internal/platform/app/store-rights.ts";
 import { createMuinFolder, startMuin, type MuinFolder, type TestMuin } from "../../internal/platform/testing/muin.ts";
+import { caught } from "../../internal/platform/testing/mutant.ts";
+import { startRedis } from "../../internal/platform/testing/redis.ts";
 
 setDefaultTimeout(60_000);
 
@@ -46,59 +49,150 @@ afterAll(async () => {
   await folder[Symbol.asyncDispose]();
 });
 
+/** Where the stores of a Muin answer, and what opens them. */
+interface Stores {
+  port(store: string): number;
+  secret(account: string): string | undefined;
+}
+const stores: Stores = { port: (store) => ports[store] ?? 0, secret: (account) => secrets[account] };
+
 const redisServers = ["counts", "cache", "events"] as const;
 const redisAccounts = [...catalog.flatMap(redisRights), eventsRights("muin")];
 const accounts = [...new Set(redisAccounts.map(({ user }) => user))];
 
+/** A key of every declared pattern, every key of a shard whether declared or not, and one of nobody. */
+const keys = [
+  ...Object.entries(declared)
+    .filter(([store]) => store.startsWith("redis "))
+    .flatMap(([, rights]) => Object.keys(rights).map((name) => patternOf(name).replaceAll("*", "isolation-test"))),
+  ...Object.values(keysOf(0)).flatMap((key) => (typeof key === "function" ? key("isolation-test") : key)),
+  "nobody:declared:this",
+];
+
+/** What nobody may do, by arguments that the server refuses after it has looked at the account's rights. */
+const forbidden = [
+  "keys -",
+  "scan -",
+  "flushall -",
+  "flushdb -",
+  "replicaof - -",
+  "shutdown -",
+  "acl list",
+  "client list",
+];
+
+/** Checks what an account may do on a server: exactly what is declared. */
+async function checkRedis(server: string, account: string, at: Stores = stores): Promise<void> {
+  const password = at.secret(`redis/${server}/${account}`);
+  const rights = Object.entries(declared[`redis ${server}`] ?? {}).filter(([name]) => name.startsWith(`${account} `));
+  // An account that is not declared for a server does not exist there, and no password of another server opens it.
+  if (rights.length === 0) {
+    for (const other of Object.values(secrets)) expect(await login(at, server, account, other)).toBe(false);
+    return;
+  }
+  const connection = connect(at, server, { username: account, password: password ?? "" });
+  try {
+    for (const key of keys) {
+      const right = rights.find(([name]) => matches(patternOf(name), key))?.[1] ?? "none";
+      const seen = await rightOn(connection, key);
+      expect({ account, server, key, right: seen }).toEqual({ account, server, key, right });
+    }
+    for (const command of forbidden) {
+      const [name = "", ...rest] = command.split(" ");
+      expect({ account, server, command, may: await may(connection.call(name, ...rest)) }).toHaveProperty("may", false);
+    }
+  } finally {
+    connection.disconnect();
+  }
+}
+
 describe("Redis", () => {
-  const patterns = Object.entries(declared).flatMap(([store, rights]) =>
-    store.startsWith("redis ")
-      ? Object.keys(rights).map((name) => ({ owner: name.split(" ")[0], pattern: name.split(" ")[1] ?? "" }))
-      : [],
-  );
   const cells = redisServers.flatMap((server) => accounts.map((account) => ({ server, account })));
 
-  test.each(cells)("on $server, $account may do what is declared", async ({ server, account }) => {
-    const password = secrets[`redis/${server}/${account}`];
-    const rights = Object.entries(declared[`redis ${server}`] ?? {}).filter(([name]) => name.startsWith(`${account} `));
-    // An account that is not declared for a server does not exist there, and no password of another server opens it.
-    expect(password !== undefined).toBe(rights.length > 0);
-    if (password === undefined) {
-      for (const other of Object.values(secrets)) {
-        expect(await login(server, account, other)).toBe(false);
-      }
-      return;
-    }
-    const connection = connect(server, account, password);
-    try {
-      for (const { pattern } of patterns) {
-        const key = pattern.replaceAll("*", "isolation-test");
-        const right = rights.find(([name]) => name === `${account} ${pattern}`)?.[1] ?? widerRight(rights, key);
-        const seen = await rightOn(connection, key);
-        expect({ account, server, key, right: seen }).toEqual({ account, server, key, right });
-      }
-      const strange = await rightOn(connection, "nobody:declared:this");
-      expect(strange).toBe("none");
-    } finally {
-      connection.disconnect();
-    }
-  });
+  test.each(cells)("on $server, $account may do what is declared", ({ server, account }) =>
+    checkRedis(server, account),
+  );
 
   test.each(redisServers)(
     "nobody enters %s without a password, and no account with another server's",
     async (server) => {
-      expect(await login(server, "default", "")).toBe(false);
+      expect(await login(stores, server, "default", "")).toBe(false);
       for (const account of accounts) {
         for (const [name, secret] of Object.entries(secrets)) {
-          if (name !== `redis/${server}/${account}`) expect(await login(server, account, secret)).toBe(false);
+          if (name !== `redis/${server}/${account}`) expect(await login(stores, server, account, secret)).toBe(false);
         }
       }
     },
   );
+
+  // The servers of a Muin have nobody who could widen an account: another has the same accounts and one right more.
+  test.each([
+    ["may write what it may read", "counts", "count-read", "(~count:{*}:states +@write)"],
+    ["may read one more key", "counts", "count-read", "(%R~count:{*}:meta +@read)"],
+    ["may read every key", "cache", "count-read", "%R~* +@read"],
+    ["may write keys of others", "events", "muin", "(~count:* +@write)"],
+    ["may empty the server", "counts", "count-write", "+flushall"],
+    ["may list keys", "counts", "count-management", "+keys"],
+    ["has a server more", "events", "count-write", "on ~events:* +@read"],
+  ])("it is seen when an account %s", async (_, server, account, more) => {
+    await using redis = await startRedis();
+    const admin = new Redis(redis.url);
+    const own = redisAccounts.find((one) => one.server === server && one.user === account)?.rules ?? [];
+    const secret = secrets[`redis/${server}/${account}`] ?? Object.values(secrets)[0];
+    const at: Stores = { port: () => redis.port, secret: () => secret };
+    await admin.call("ACL", "SETUSER", account, "reset", `>${secret}`, ...own);
+    if (own.length > 0) await checkRedis(server, account, at);
+    await admin.call("ACL", "SETUSER", account, ...rulesOf(more));
+    admin.disconnect();
+    await caught(() => checkRedis(server, account, at));
+  });
 });
 
+const databases = postgresRights(catalog);
+
+/** Checks what a role may do in a database: exactly what is declared. */
+async function checkPostgres(database: string, role: string): Promise<void> {
+  const right = declared[`postgres ${database}`]?.[role] ?? "none";
+  const sql = connectPostgres(database, role, secrets[`postgres/${role}`]);
+  try {
+    const relations = await sql<{ name: string; reads: boolean; writes: boolean }[]>`
+      SELECT n.nspname || '.' || c.relname AS name,
+        has_any_column_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE') AS reads,
+        has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
+          OR has_any_column_privilege(c.oid, 'INSERT, UPDATE') AS writes
+      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE c.relkind IN ('r', 'v', 'm', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+        AND n.nspname NOT LIKE 'pg_toast%'`;
+    const readable = relations.filter(({ reads }) => reads).map(({ name }) => name);
+    const writable = relations.filter(({ writes }) => writes);
+    if (right === "reads") {
+      const views = databases.flatMap(({ readers }) => readers.find((one) => one.role === role)?.views ?? []);
+      expect(readable.map((name) => name.split(".")[1] ?? "")).toEqual([...views]);
+      expect(writable).toEqual([]);
+    } else {
+      expect({ database, role, right }).toEqual({ database, role, right: "writes" });
+      expect(writable.length).toBeGreaterThan(0);
+      expect(readable).toEqual(relations.map(({ name }) => name));
+    }
+    const mayCreate = await sql`CREATE TABLE public.isolation_test (x int)`.then(
+      () => true,
+      () => false,
+    );
+    if (mayCreate) await sql`DROP TABLE public.isolation_test`;
+    expect({ role, mayCreate }).toEqual({ role, mayCreate: role.endsWith("_schema") && right === "writes" });
+    const [powers] = await sql<{ any: boolean }[]>`
+      SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls AS any
+      FROM pg_roles WHERE rolname = current_user`;
+    expect({ role, powers }).toEqual({ role, powers: { any: false } });
+  } catch (error) {
+    if (!(error instanceof postgres.PostgresError) || error.code !== "42501" || right !== "none") throw error;
+    expect(error.message).toContain("permission denied for database");
+  } finally {
+    await sql.end({ timeout: 1 });
+  }
+}
+
 describe("PostgreSQL", () => {
-  const databases = postgresRights(catalog);
   const roles = databases.flatMap(({ schemaRole, dataRole, readers }) => [
     schemaRole,
     dataRole,
@@ -115,83 +209,91 @@ describe("PostgreSQL", () => {
     expect([...new Set(roles)].toSorted()).toEqual(written.toSorted());
   });
 
-  test.each(cells)("in $database, $role may do what is declared", async ({ database, role }) => {
-    const right = declared[`postgres ${database}`]?.[role] ?? "none";
-    const sql = postgres({
-      host: "127.0.0.1",
-      port: ports["postgres"] ?? 0,
-      database,
-      username: role,
-      password: secrets[`postgres/${role}`] ?? "",
-      max: 1,
-      onnotice: () => undefined,
-    });
+  test.each(cells)("in $database, $role may do what is declared", ({ database, role }) =>
+    checkPostgres(database, role),
+  );
+
+  test.each([
+    ["may read a table more", "count_read_reader", "SELECT ON count_info"],
+    ["may read one column more", "count_read_reader", "SELECT (count_id) ON count_info"],
+    ["may write", "count_read_reader", "INSERT ON count_info_v1"],
+    ["may change the schema", "count_management_data", "CREATE ON SCHEMA public"],
+    ["may enter a database more", "auth_data", "CONNECT ON DATABASE count_info"],
+    ["has the rights of another", "auth_data", "count_management_data"],
+  ])("it is seen when a role %s", async (_, role, right) => {
+    const admin = connectPostgres("count_info", "postgres", secrets["postgres/admin"]);
     try {
-      const relations = await sql<{ name: string; kind: string; reads: boolean; writes: boolean }[]>`
-        SELECT n.nspname || '.' || c.relname AS name, c.relkind AS kind,
-          has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE') AS reads,
-          has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE') AS writes
-        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE c.relkind IN ('r', 'v', 'm', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
-          AND n.nspname NOT LIKE 'pg_toast%'`;
-      const readable = relations.filter(({ reads }) => reads).map(({ name }) => name);
-      const writable = relations.filter(({ writes }) => writes);
-      if (right === "reads") {
-        const views = databases.flatMap(({ readers }) => readers.find((one) => one.role === role)?.views ?? []);
-        expect(readable.map((name) => name.split(".")[1] ?? "")).toEqual([...views]);
-        expect(writable).toEqual([]);
-      } else {
-        expect(right).toBe("writes");
-        expect(writable.length).toBeGreaterThan(0);
-        expect(readable).toEqual(relations.map(({ name }) => name));
-      }
-      const mayCreate = await sql`CREATE TABLE public.isolation_test (x int)`.then(
-        () => true,
-        () => false,
-      );
-      expect({ role, mayCreate }).toEqual({ role, mayCreate: role.endsWith("_schema") && right === "writes" });
-      if (mayCreate) await sql`DROP TABLE public.isolation_test`;
-    } catch (error) {
-      if (!(error instanceof postgres.PostgresError) || error.code !== "42501" || right !== "none") throw error;
-      expect(error.message).toContain("permission denied for database");
+      await admin.unsafe(`GRANT ${right} TO ${role}`);
+      await caught(() => checkPostgres("count_info", role));
+      await admin.unsafe(`REVOKE ${right} FROM ${role}`);
+      await checkPostgres("count_info", role);
     } finally {
-      await sql.end({ timeout: 1 });
+      await admin.end({ timeout: 1 });
+    }
+  });
+
+  test("it is seen when a role may make databases", async () => {
+    const admin = connectPostgres("postgres", "postgres", secrets["postgres/admin"]);
+    try {
+      await admin`ALTER ROLE auth_schema CREATEDB`;
+      await caught(() => checkPostgres("auth", "auth_schema"));
+      await admin`ALTER ROLE auth_schema NOCREATEDB`;
+    } finally {
+      await admin.end({ timeout: 1 });
     }
   });
 });
 
-/** The right that a pattern of the account's gives it on a key; "none" without one. */
-function widerRight(rights: readonly (readonly [string, Right])[], key: string): Right {
-  for (const [name, right] of rights) {
-    const pattern = name.slice(name.indexOf(" ") + 1);
-    if (pattern.endsWith("*") && key.startsWith(pattern.slice(0, -1))) return right;
-  }
-  return "none";
+/** The pattern of keys in a declared name "account pattern". */
+function patternOf(name: string): string {
+  return name.slice(name.indexOf(" ") + 1);
 }
 
-function connect(server: string, username: string, password: string): Redis {
+/** Whether a key is of a pattern, in which only "*" is special. */
+function matches(pattern: string, key: string): boolean {
+  const parts = pattern.split("*").map((part) => RegExp.escape(part));
+  return new RegExp(`^${parts.join(".*")}$`).test(key);
+}
+
+/** ACL rules of a line: a selector in parentheses is one. */
+function rulesOf(line: string): readonly string[] {
+  return line.match(/\([^)]*\)|\S+/g) ?? [];
+}
+
+function connectPostgres(database: string, username: string, password: string | undefined): postgres.Sql {
+  return postgres({
+    host: "127.0.0.1",
+    port: stores.port("postgres"),
+    database,
+    username,
+    password: password ?? "",
+    max: 1,
+    onnotice: () => undefined,
+  });
+}
+
+function connect(at: Stores, server: string, credentials: { username?: string; password?: string } = {}): Redis {
   const connection = new Redis({
     host: "127.0.0.1",
-    port: ports[`redis/${server}`] ?? 0,
-    ...(username === "default" ? {} : { username }),
-    ...(password === "" ? {} : { password }),
-    lazyConnect: true,
+    port: at.port(`redis/${server}`),
+    ...credentials,
     retryStrategy: () => null,
     maxRetriesPerRequest: 0,
     enableReadyCheck: false,
+    protocol: 2, // With 3 it says HELLO first, which is refused to who has not entered.
   });
   connection.on("error", () => undefined); // The rejected call carries the error.
   return connection;
 }
 
-/** Whether a server lets an account in. */
-async function login(server: string, account: string, password: string): Promise<boolean> {
-  const connection = connect(server, account, password);
+/** Whether a server lets an account in, whatever it may do there. */
+async function login(at: Stores, server: string, account: string, password: string): Promise<boolean> {
+  const connection = connect(at, server);
   try {
-    await connection.connect();
-    await connection.ping();
+    await connection.call("AUTH", account, password);
     return true;
-  } catch {
+  } catch (error) {
+    expect(String(error)).toContain("WRONGPASS");
     return false;
   } finally {
     connection.disconnect();
@@ -205,13 +307,13 @@ async function rightOn(connection: Redis, key: string): Promise<Right> {
   return writes ? "writes" : reads ? "reads" : "none";
 }
 
-/** Whether the account's rights allow a command. */
+/** Whether the account's rights allow a command; what it is refused for beyond them does not count. */
 async function may(command: Promise<unknown>): Promise<boolean> {
   try {
     await command;
     return true;
   } catch (error) {
-    if (String(error).includes("NOPERM")) return false;
-    throw error;
+    if (!(error instanceof Error) || error.name !== "ReplyError") throw error;
+    return !error.message.startsWith("NOPERM");
   }
 }
