@@ -43,6 +43,7 @@ export interface WorkerOrder {
 
 const hourMs = 3_600_000;
 const happenedType = "muin.test.v1.Happened";
+const unwantedType = "muin.test.v1.Other";
 const workerFile = Bun.fileURLToPath(new URL("contract-worker.ts", import.meta.url));
 let names = 0;
 
@@ -146,7 +147,7 @@ export function describeEventBus(name: string, startServer: () => Promise<TestBu
       const wanted = subscription(topic, recordInto(seen, "a"));
       const consumer = bus.subscribe(wanted);
       await consumer.start();
-      await bus.publish([{ ...event(topic, "k", 0), type: "muin.test.v1.Other" }, event(topic, "k", 1)]);
+      await bus.publish([event(topic, "k", 0, unwantedType), event(topic, "k", 1)]);
       await eventually(async () => {
         expect(seen.map(({ number }) => number)).toEqual([1]);
         expect(await stateOf(bus, wanted)).toMatchObject({ lag: 0 });
@@ -622,6 +623,71 @@ export function describeEventBus(name: string, startServer: () => Promise<TestBu
       await consumer.stop();
     });
 
+    test("an event that is given up on after a replay is not parked by the old generation: it comes again", async () => {
+      const topic = newTopic();
+      const bus = await newBus(topic);
+      const seen: number[] = [];
+      const [begun, outcome] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+      const failing: Subscription = {
+        ...subscription(topic, async (_, { generation }) => {
+          if (generation === 1) {
+            begun.resolve();
+            await outcome.promise;
+          }
+          seen.push(generation);
+        }),
+        attemptsMax: 1,
+      };
+      const consumer = bus.subscribe(failing);
+      await consumer.start();
+      await bus.publish([event(topic, "k", 0)]);
+      await begun.promise;
+      expect(await bus.replay(failing.service, topic.name)).toBe(2);
+      outcome.reject(new Error("too late"));
+      await eventually(() => expect(seen).toEqual([2]));
+      await eventually(async () => expect(await stateOf(bus, failing)).toMatchObject({ lag: 0, deadLetters: 0 }));
+      await consumer.stop();
+    });
+
+    test("a dead letter older than retention that is handled after a replay comes again for the new generation", async () => {
+      const topic = newTopic();
+      const first = await newBus(topic);
+      const seen: number[] = [];
+      const [begun, mayGoOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+      let isBroken = true;
+      const parking: Subscription = {
+        ...subscription(topic, async (record, { generation }) => {
+          if (record.subject !== "old") return;
+          if (isBroken) throw new Error("not yet");
+          if (generation === 1) {
+            begun.resolve();
+            await mayGoOn.promise;
+          }
+          seen.push(generation);
+        }),
+        attemptsMax: 1,
+      };
+      const parker = first.subscribe(parking);
+      await parker.start();
+      await first.publish([event(topic, "old", 0)]);
+      await eventually(async () => expect(await stateOf(first, parking)).toMatchObject({ deadLetters: 1 }));
+      await parker.stop();
+      await first.stop();
+
+      isBroken = false;
+      const bus = await newBus({ ...topic, retentionMs: 1 });
+      const consumer = bus.subscribe(parking);
+      await consumer.start();
+      await publishUntilRemoved(bus, topic, "old");
+      await bus.redrive(parking.service, "old");
+      await begun.promise;
+      await bus.replay(parking.service, topic.name);
+      mayGoOn.resolve();
+      await eventually(() => expect(seen).toEqual([1, 2]));
+      await eventually(async () => expect(await stateOf(bus, parking)).toMatchObject({ deadLetters: 0 }));
+      await consumer.stop();
+    });
+
     test("a tail shows what is stored, from the start or from now on, and ends by its signal", async () => {
       const topic = newTopic();
       const bus = await newBus(topic);
@@ -693,6 +759,19 @@ function newTopic(retentionMs = hourMs): Topic {
   return { name: `test.topic-${++names}`, retentionMs };
 }
 
+/** Publishes records of a type that nobody wants under the subject, until retention has removed its first record. */
+async function publishUntilRemoved(bus: EventBus, topic: Topic, subject: string): Promise<void> {
+  // Retention removes whole pieces of what is stored.
+  await eventually(
+    async () => {
+      await bus.publish(numbers(1, 500).map((number) => event(topic, subject, number, unwantedType)));
+      const [oldest] = await take(bus.tail(topic.name, { fromStart: true, signal: AbortSignal.timeout(5000) }), 1);
+      expect(oldest).toBeGreaterThan(0);
+    },
+    { timeoutMs: 30_000 },
+  );
+}
+
 /** Resolves when the signal is aborted. */
 function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
@@ -705,11 +784,11 @@ function numbers(from: number, to: number): number[] {
   return Array.from({ length: to - from }, (_, index) => from + index);
 }
 
-function event(topic: Topic, subject: string, number: number): EventRecord {
+function event(topic: Topic, subject: string, number: number, type = happenedType): EventRecord {
   return {
     id: `${subject}-${number}`,
     source: "/muin/test",
-    type: happenedType,
+    type,
     subject,
     topic: topic.name,
     timeMs: 1,

@@ -23,10 +23,10 @@ export const silentMetrics: Metrics = {
   histogram: () => ({ observe: nothing }),
 };
 
-/** A bus for tests, here and in the contract's worker processes. */
+/** A bus for tests, here and in other processes. */
 export function connectBus(
   url: string,
-  config: TestBusConfig & Partial<Pick<RedisEventBusOptions, "partitions" | "topicBytesMax">>,
+  config: TestBusConfig & Partial<Pick<RedisEventBusOptions, "partitions" | "topicBytesMax" | "clock">>,
 ): TestBus {
   return createRedisEventBus({
     url,

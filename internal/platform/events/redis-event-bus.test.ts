@@ -4,9 +4,10 @@ import { eventsRights } from "../app/store-rights.ts";
 import { systemRandom } from "../clock/random.ts";
 import { openRedis } from "../redis/open-redis.ts";
 import { eventually } from "../testing/eventually.ts";
+import { createHeldClock } from "../testing/held-clock.ts";
 import { startRedis } from "../testing/redis.ts";
 import { describeEventBus } from "./event-bus.contract.ts";
-import type { EventRecord } from "./event-bus.ts";
+import type { EventRecord, Subscription } from "./event-bus.ts";
 import { connectBus } from "./redis-bus-fixture.ts";
 
 describeEventBus("EventBus on Redis Streams", async () => {
@@ -66,16 +67,7 @@ describe("Redis Streams", () => {
     const bus = connectBus(url.href, { instance: "acl", topics: [topic] });
     await bus.start();
     const got: string[] = [];
-    const consumer = bus.subscribe({
-      service: "one",
-      topic: topic.name,
-      types: ["muin.test.v1.Happened"],
-      kind: "group",
-      onFailure: "parkKey",
-      backMs: 0,
-      attemptsMax: 1,
-      handle: async ({ subject }) => void got.push(subject),
-    });
+    const consumer = bus.subscribe(groupOf(async ({ subject }) => void got.push(subject)));
     await consumer.start();
     await bus.publish([record("k")]);
     await eventually(() => expect(got).toEqual(["k"]));
@@ -93,14 +85,9 @@ describe("Redis Streams", () => {
     await bus.start();
     const got: string[] = [];
     const consumer = bus.subscribe({
-      service: "one",
-      topic: topic.name,
-      types: ["muin.test.v1.Happened"],
+      ...groupOf(async ({ subject }) => void got.push(subject)),
       kind: "everyInstance",
-      onFailure: "skip",
       backMs: 60_000,
-      attemptsMax: 1,
-      handle: async ({ subject }) => void got.push(subject),
     });
     await consumer.start();
     expect(await bus.publish([record("k")]).catch((error: unknown) => error)).toMatchObject({ code: "unavailable" });
@@ -115,6 +102,93 @@ describe("Redis Streams", () => {
     expect(performance.now() - stoppingMs).toBeLessThan(3000);
   });
 });
+
+// Its clock stands still, so the holder goes on believing in its lease after another has taken over, as after a pause that it
+// could not notice: what it then sends, the server must refuse.
+describe("a holder that missed the end of its lease", () => {
+  const topic = { name: "test.topic", retentionMs: 3_600_000 };
+
+  /**
+   * Publishes one event; its handling, or its redrive, is under way in a first process when a second takes over, with an outcome
+   * of its own.
+   */
+  async function takeOver(what: "handling" | "redrive", second: () => Promise<void>) {
+    const server = await startRedis({ appendfsync: "no" });
+    const held = connectBus(server.url, { instance: "held", topics: [topic], clock: createHeldClock() });
+    const other = connectBus(server.url, { instance: "other", topics: [topic] });
+    const [begun, outcome] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const slow = async (): Promise<void> => {
+      begun.resolve();
+      await outcome.promise;
+    };
+    const handlers = what === "handling" ? [slow] : [() => Promise.reject(new Error("not yet")), slow];
+    const heldConsumer = held.subscribe(groupOf((...event) => (handlers.shift() ?? untilAborted)(...event)));
+    const otherConsumer = other.subscribe(groupOf(second));
+    await held.start();
+    await other.start();
+    await heldConsumer.start();
+    await held.publish([record("k")]);
+    if (what === "redrive") await eventually(async () => expect(await other.redrive("one", undefined)).toBe(1));
+    await begun.promise;
+    await otherConsumer.start(); // It is given the lease once that of the first has run out.
+    return {
+      other,
+      state: async () => (await other.consumerStates())[0],
+      parked: async () => (await other.listParked({ service: "one", pageSize: 10, pageToken: "" })).parked,
+      /** Lets the first process come to its end; resolves when the server has answered what it sent then. */
+      late: async (failure?: Error): Promise<void> => {
+        if (failure === undefined) outcome.resolve();
+        else outcome.reject(failure);
+        await held.consumerStates(); // Sent over the same connection, and later.
+      },
+      [Symbol.asyncDispose]: async () => {
+        await Promise.all([heldConsumer.stop(), otherConsumer.stop()]);
+        await Promise.all([held.stop(), other.stop()]);
+        await server.stop();
+      },
+    };
+  }
+
+  test("does not move the position back", async () => {
+    await using both = await takeOver("handling", () => Promise.resolve());
+    await eventually(async () => expect(await both.state()).toMatchObject({ lag: 0 }));
+    await both.other.publish([record("k"), record("k")]);
+    await eventually(async () => expect(await both.state()).toMatchObject({ lag: 0 }));
+    await both.late();
+    expect(await both.state()).toMatchObject({ lag: 0 });
+  });
+
+  test("parks nothing", async () => {
+    await using both = await takeOver("handling", () => Promise.resolve());
+    await eventually(async () => expect(await both.state()).toMatchObject({ lag: 0 }));
+    await both.late(new Error("too late"));
+    expect(await both.parked()).toEqual([]);
+  });
+
+  test("ends no redrive", async () => {
+    await using both = await takeOver("redrive", () => Promise.reject(new Error("not the second either")));
+    const stillParked = [expect.objectContaining({ reason: "Error: not the second either" })];
+    await eventually(async () => expect(await both.parked()).toEqual(stillParked));
+    await both.late();
+    expect(await both.parked()).toEqual(stillParked);
+  });
+});
+
+const untilAborted: Subscription["handle"] = (_, { signal }) =>
+  new Promise((resolve) => signal.addEventListener("abort", () => resolve()));
+
+function groupOf(handle: Subscription["handle"]): Subscription {
+  return {
+    service: "one",
+    topic: "test.topic",
+    types: ["muin.test.v1.Happened"],
+    kind: "group",
+    onFailure: "parkKey",
+    backMs: 0,
+    attemptsMax: 1,
+    handle,
+  };
+}
 
 function record(subject: string): EventRecord {
   return {
