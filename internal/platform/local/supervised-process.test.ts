@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { systemClock, type Clock } from "../clock/clock.ts";
 import { eventually } from "../testing/eventually.ts";
 import { silentLog } from "../testing/local-stores.ts";
@@ -100,6 +101,16 @@ describe("a supervised process", () => {
     await eventually(() => expect(server.status().pid).toBeDefined());
     await server.stop();
     expect(await starting).toBe("Error: server was stopped while it started");
+  });
+
+  test("is stopped at whatever moment of its start", async () => {
+    for (let turns = 0; turns < 40; turns += 1) {
+      const server = supervise("exec sleep 60");
+      const starting = server.start().catch(String);
+      for (let turn = 0; turn < turns; turn += 1) await setImmediate();
+      await server.stop();
+      expect(await starting).toBe("Error: server was stopped while it started");
+    }
   });
 
   test("keeps its log within bounds", async () => {

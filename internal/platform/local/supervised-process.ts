@@ -88,12 +88,12 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
   /** One start: resolves when the process has ended, with the reason and for how long it answered. */
   const runOnce = async (again: boolean, onReady: () => void): Promise<{ reason: string; healthyMs: number }> => {
     const plan = await options.prepare(again);
-    stopping.signal.throwIfAborted();
     const logStart = await logLength(options.logFile);
     const output = await openServerLog(options.logFile);
     let current: Bun.Subprocess;
     try {
-      current = Bun.spawn([...plan.argv], {
+      stopping.signal.throwIfAborted(); // Nothing may be awaited from here until `child` is known: a stop ends what it knows.
+      child = current = Bun.spawn([...plan.argv], {
         cwd: plan.folder,
         env: plan.env,
         stdin: "ignore",
@@ -105,7 +105,6 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
     } finally {
       await output.close();
     }
-    child = current;
     let readyAt: number | undefined;
     try {
       const answered = await untilAnswer(current, again);
