@@ -227,7 +227,7 @@ const completeScript = defineScript<number>({
   lua: `
 local intent_hash, sequence, lines = unpack(redis.call('HMGET', KEYS[1], 'intent_hash', 'sequence', 'lines'))
 -- A kept batch is the one after the last, so the sequence says whether it is this one.
-if not intent_hash or tonumber(sequence) + 1 ~= tonumber(ARGV[1]) then return 0 end
+if tonumber(sequence) + 1 ~= tonumber(ARGV[1]) then return 0 end
 local total = string.format('%.0f', tonumber(lines) + tonumber(ARGV[3]))
 redis.call('LLEN', KEYS[2])
 redis.call('HSET', KEYS[1], 'sequence', ARGV[1], 'offset', ARGV[2], 'lines', total, 'last', intent_hash, 'refused', ARGV[4])
