@@ -1,5 +1,5 @@
-import { chmod, mkdir, readdir, readFile, readlink } from "node:fs/promises";
-import { join, relative, resolve } from "node:path";
+import { chmod, mkdir } from "node:fs/promises";
+import { join, resolve } from "node:path";
 import type { DescService } from "@bufbuild/protobuf";
 import { createClient, type Client } from "@connectrpc/connect";
 import { createFetchClient } from "@connectrpc/connect/protocol";
@@ -7,7 +7,7 @@ import { createTransport } from "@connectrpc/connect/protocol-connect";
 import { readCredentials } from "../local/data-folder.ts";
 import { buildBinary } from "./build.ts";
 import { eventually } from "./eventually.ts";
-import { createServerFolder, type ServerFolder } from "./server-folder.ts";
+import { createServerFolder, processesIn, type FolderProcess, type ServerFolder } from "./server-folder.ts";
 
 const root = resolve(import.meta.dir, "../../..");
 /** Time until a started Muin is ready, on a busy machine. */
@@ -36,15 +36,6 @@ export interface TestProgram extends AsyncDisposable {
   kill(): Promise<void>;
   /** Ends it by SIGTERM and says how it ended and how long that took. */
   stop(): Promise<Ended & { readonly tookMs: number }>;
-}
-
-/** A server process that has its working directory in a folder. */
-export interface FolderProcess {
-  readonly pid: number;
-  /** Its working directory relative to the folder: "redis/counts", "postgres/data". */
-  readonly name: string;
-  /** Whether its parent is outside of the folder, or not of the same name: false for a worker of PostgreSQL. */
-  readonly main: boolean;
 }
 
 /** A folder for the data of a Muin that is started there again and again. */
@@ -305,28 +296,4 @@ function signalIfThere(pid: number, signal: NodeJS.Signals): void {
   } catch {
     // It has ended meanwhile.
   }
-}
-
-async function processesIn(folder: string): Promise<readonly FolderProcess[]> {
-  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
-  const found = await Promise.all(
-    pids.map(async (pid) => {
-      try {
-        const cwd = (await readlink(`/proc/${pid}/cwd`)).replace(/ \(deleted\)$/, "");
-        if (!cwd.startsWith(`${folder}/`)) return undefined;
-        // "pid (name) state parent ...": the name may hold anything, a closing parenthesis included.
-        const stat = await readFile(`/proc/${pid}/stat`, "utf8");
-        const [state, parent] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-        return state === "Z" ? undefined : { pid: Number(pid), parent: Number(parent), name: relative(folder, cwd) };
-      } catch {
-        return undefined; // It has ended meanwhile, or belongs to another account.
-      }
-    }),
-  );
-  const there = found.filter((one) => one !== undefined);
-  return there.map(({ pid, parent, name }) => ({
-    pid,
-    name,
-    main: !there.some((other) => other.pid === parent && other.name === name),
-  }));
 }

@@ -1,6 +1,6 @@
-import { mkdtemp, realpath, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, readlink, realpath, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 
 /**
  * Waits for the end of its standard input, which comes when the test process ends in whatever way, then kills the servers
@@ -21,8 +21,19 @@ rm -rf "$1"`;
  */
 export interface ServerFolder {
   readonly path: string;
+  /** The processes that work in it now. */
+  processes(): Promise<readonly FolderProcess[]>;
   /** Removes the folder; its servers must have ended. */
   remove(): Promise<void>;
+}
+
+/** A process that has its working directory in a folder. */
+export interface FolderProcess {
+  readonly pid: number;
+  /** Its working directory relative to the folder: "redis/counts", "postgres/data"; "" in itself. */
+  readonly name: string;
+  /** Whether its parent is outside of the folder, or not of the same name: false for a worker of PostgreSQL. */
+  readonly main: boolean;
 }
 
 /** Makes an empty folder under `parent`, by default the system's temporary folder, readable by its owner only. */
@@ -37,10 +48,36 @@ export async function createServerFolder(name: string, parent = tmpdir()): Promi
   guard.unref();
   return {
     path,
+    processes: () => processesIn(path),
     remove: async () => {
       await rm(path, { recursive: true, force: true });
       await guard.stdin.end();
       await guard.exited;
     },
   };
+}
+
+/** The processes that work in a folder now. */
+export async function processesIn(folder: string): Promise<readonly FolderProcess[]> {
+  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
+  const found = await Promise.all(
+    pids.map(async (pid) => {
+      try {
+        const cwd = (await readlink(`/proc/${pid}/cwd`)).replace(/ \(deleted\)$/, "");
+        if (cwd !== folder && !cwd.startsWith(`${folder}/`)) return undefined;
+        // "pid (name) state parent ...": the name may hold anything, a closing parenthesis included.
+        const stat = await readFile(`/proc/${pid}/stat`, "utf8");
+        const [state, parent] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+        return state === "Z" ? undefined : { pid: Number(pid), parent: Number(parent), name: relative(folder, cwd) };
+      } catch {
+        return undefined; // It has ended meanwhile, or belongs to another account.
+      }
+    }),
+  );
+  const there = found.filter((one) => one !== undefined);
+  return there.map(({ pid, parent, name }) => ({
+    pid,
+    name,
+    main: !there.some((other) => other.pid === parent && other.name === name),
+  }));
 }
