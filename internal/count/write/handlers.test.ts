@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import { createContextValues, createHandlerContext } from "@connectrpc/connect";
@@ -15,6 +16,7 @@ import {
 import { systemClock } from "../../platform/clock/clock.ts";
 import { type Caller, callerKey } from "../../platform/identity/caller.ts";
 import { eventually } from "../../platform/testing/eventually.ts";
+import { caught, importMutant } from "../../platform/testing/mutant.ts";
 import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
 import { valueMax } from "../shared/key-schema.ts";
 import { type CountFixture, openCounts } from "./count-fixture.ts";
@@ -49,8 +51,8 @@ function context(caller: Caller = one, timeoutMs = 5000) {
 }
 
 /** The handlers, in the shape of their messages. */
-function handlers(writer: CountWriter = counts.writer) {
-  const made = createHandlers({ writer, clock: systemClock });
+function handlers(writer: CountWriter = counts.writer, createThem = createHandlers) {
+  const made = createThem({ writer, clock: systemClock });
   const { increment, decrement, set, batchWrite } = made;
   if (!increment || !decrement || !set || !batchWrite) throw new Error("a handler is missing");
   return { increment, decrement, set, batchWrite };
@@ -107,6 +109,21 @@ describe("a write", () => {
   });
 });
 
+async function checkOrder(batchWritesMax: number, createThem?: typeof createHandlers): Promise<void> {
+  const [countId] = await seed(1);
+  await using other = await openCounts(redis.url, { limits: { batchWritesMax } });
+  const { batchWrite } = handlers(other.writer, createThem);
+  const writes = Array.from({ length: 1000 }, (_, place) => ({
+    countId,
+    operation: { case: "set", value: BigInt(place) } as const,
+  }));
+  const reply = await run(() => batchWrite(create(BatchWriteRequestSchema, { writes }), context()));
+  const revisions = reply.results.map(({ result }) =>
+    result.case === "success" ? result.value.value?.revision : undefined,
+  );
+  expect(revisions).toEqual(writes.map((_, place) => BigInt(place + 2)));
+}
+
 describe("a batch", () => {
   test("gives each write its own result, in order, over all shards", async () => {
     const ids = await seed(20);
@@ -135,18 +152,11 @@ describe("a batch", () => {
   });
 
   test.each([512, 7])("applies 1000 writes of one Count in list order, %d at a time", async (batchWritesMax) => {
-    const [countId] = await seed(1);
-    await using other = await openCounts(redis.url, { limits: { batchWritesMax } });
-    const { batchWrite } = handlers(other.writer);
-    const writes = Array.from({ length: 1000 }, (_, place) => ({
-      countId,
-      operation: { case: "set", value: BigInt(place) } as const,
-    }));
-    const reply = await run(() => batchWrite(create(BatchWriteRequestSchema, { writes }), context()));
-    const revisions = reply.results.map(({ result }) =>
-      result.case === "success" ? result.value.value?.revision : undefined,
-    );
-    expect(revisions).toEqual(writes.map((_, place) => BigInt(place + 2)));
+    await checkOrder(batchWritesMax);
+    const path = join(import.meta.dir, "handlers.ts");
+    const [rule, instead] = ["else places.push(place);", "else places.unshift(place);"];
+    const mutant = await importMutant<{ createHandlers: typeof createHandlers }>(path, rule, instead);
+    await caught(() => checkOrder(batchWritesMax, mutant.createHandlers));
   });
 
   test("says of each write that its outcome is unknown, or that it was not applied, when the store stalls", async () => {
