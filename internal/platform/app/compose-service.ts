@@ -10,6 +10,7 @@ import { topicOf, topicsOf } from "../events/topics.ts";
 import { migrate, type MigrateOptions } from "../postgres/migrate.ts";
 import { openDatabase, openReadOnlyDatabase } from "../postgres/open-database.ts";
 import { openRedis, openRedisReader } from "../redis/open-redis.ts";
+import { trackServedCall } from "../rpc/served-call.ts";
 import { activeTrace } from "../telemetry/active-trace.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
@@ -85,9 +86,10 @@ export function composeService(info: ServiceInfo, wiring: Wiring): ComposedServi
   const source = `/muin/${info.name}`;
   const opened = Object.entries(info.stores).map(([name, decl]) => openStore(info, name, decl, wiring, log));
   const topics = new Set(info.publishes.map((schema) => topicOf(schema)));
+  const calls = Object.entries(info.calls);
   const parts = info.create({
     calls: Object.fromEntries(
-      Object.entries(info.calls).map(([key, service]): [string, Client<DescService>] => [
+      calls.map(([key, service]): [string, Client<DescService>] => [
         key,
         createClient(service, wiring.transport(info, service)),
       ]),
@@ -191,7 +193,8 @@ export function composeService(info: ServiceInfo, wiring: Wiring): ComposedServi
       .map(({ service, impl, hot }) =>
         serve(
           service,
-          gate(impl, info.name, () => isUp),
+          // Costs a call 0.2 us of the 5 that the fast lane takes, so only services that call others pay it.
+          gate(calls.length === 0 ? impl : trackServedCall(impl), info.name, () => isUp),
           { hot },
         ),
       ),

@@ -9,6 +9,7 @@ import type { Random } from "../clock/random.ts";
 import { MuinError } from "../errors/muin-error.ts";
 import { createErrorMapper, errorDomain } from "../rpc/map-error.ts";
 import { abortError, race } from "../rpc/race.ts";
+import { servedCall } from "../rpc/served-call.ts";
 import type { CallObserver, CallSpan } from "../telemetry/call-observer.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { createBulkhead } from "./create-bulkhead.ts";
@@ -17,7 +18,7 @@ import { createBulkhead } from "./create-bulkhead.ts";
 export interface CallPolicy {
   /** Deadline of a call that names none. */
   readonly timeoutMsDefault: number;
-  /** Taken off a deadline that is named: what the caller needs to answer before its own. */
+  /** Taken off the deadline of the call that is served meanwhile: what is needed to answer it in time. */
   readonly timeoutMarginMs: number;
   /** Attempts at a call that is safe to repeat, the first included. */
   readonly attemptsMax: number;
@@ -61,9 +62,10 @@ export interface CallTransportOptions {
 }
 
 /**
- * Guards calls to one target: each has a deadline (the caller's, less a margin), a limit on how many wait, a circuit breaker, and,
- * when its method is safe to repeat, further attempts after `unavailable`, no sooner than its RetryInfo says. Each attempt is
- * observed and carries its trace. Streams are neither repeated nor queued. Rejects with ConnectError.
+ * Guards calls to one target: each has a deadline, a limit on how many wait, a circuit breaker, and, when its method is safe to
+ * repeat, further attempts after `unavailable`, no sooner than its RetryInfo says. A call made while another is served ends
+ * before that one's deadline, less a margin, and when its caller goes away. Each attempt is observed and carries its trace.
+ * Streams are neither repeated nor queued, and have no deadline of their own. Rejects with ConnectError.
  */
 export function createCallTransport(options: CallTransportOptions): Transport {
   const { target, transport, observer, clock, random, metrics } = options;
@@ -93,11 +95,19 @@ export function createCallTransport(options: CallTransportOptions): Transport {
   );
   breaker.onBreak(() => breaks.add(1, { target }));
 
-  const judged = (thrown: unknown, hadMs: number): ConnectError => {
-    const error = ConnectError.from(thrown);
+  const judged = (thrown: unknown, hadMs: number, whileWanted: AbortSignal): ConnectError => {
+    const error = ConnectError.from(whileWanted.aborted ? abortError(whileWanted) : thrown);
     const isLate = error.code === Code.DeadlineExceeded && hadMs >= policy.slowMs;
-    if (error.code === Code.Unavailable || isLate) failures.add(error);
+    // A caller that stops may say "unavailable" of itself.
+    if (isLate || (error.code === Code.Unavailable && !whileWanted.aborted)) failures.add(error);
     return error;
+  };
+  /** Milliseconds that a call may take: those it names, or what is left of the call that is served meanwhile. */
+  const budgetOf = (timeoutMs: number): number => {
+    const leftMs = servedCall()?.timeoutMs() ?? Infinity;
+    const budgetMs = Math.min(timeoutMs, leftMs - policy.timeoutMarginMs);
+    if (budgetMs <= 0) throw lateError(target);
+    return budgetMs;
   };
   const refusal = (thrown: unknown): ConnectError => {
     if (thrown instanceof BrokenCircuitError) {
@@ -129,8 +139,7 @@ export function createCallTransport(options: CallTransportOptions): Transport {
 
   return {
     unary: async (method, signal, timeoutMs, header, input, contextValues) => {
-      const budgetMs = timeoutMs === undefined ? policy.timeoutMsDefault : timeoutMs - policy.timeoutMarginMs;
-      if (budgetMs <= 0) throw lateError(target);
+      const budgetMs = budgetOf(timeoutMs ?? policy.timeoutMsDefault);
       const endMs = clock.monotonic() + budgetMs;
       const attemptOnce = async (whileWanted: AbortSignal) => {
         const hadMs = Math.max(1, Math.floor(endMs - clock.monotonic())); // Travels in whole milliseconds.
@@ -144,12 +153,12 @@ export function createCallTransport(options: CallTransportOptions): Transport {
           span.end("ok");
           return response;
         } catch (thrown) {
-          const error = judged(whileWanted.aborted ? abortError(whileWanted) : thrown, hadMs);
+          const error = judged(thrown, hadMs, whileWanted);
           span.end(codeToString(error.code));
           throw error;
         }
       };
-      return withDeadline(clock, target, budgetMs, signal, async (whileWanted) => {
+      return withDeadline(clock, target, budgetMs, [signal, servedCall()?.signal], async (whileWanted) => {
         for (let attempt = 1; ; attempt++) {
           try {
             return await slots.run(() => breaker.execute(() => attemptOnce(whileWanted), whileWanted), whileWanted);
@@ -165,21 +174,22 @@ export function createCallTransport(options: CallTransportOptions): Transport {
     },
 
     stream: async (method, signal, timeoutMs, header, input, contextValues) => {
-      const budgetMs = timeoutMs === undefined ? undefined : Math.floor(timeoutMs - policy.timeoutMarginMs);
-      if (budgetMs !== undefined && budgetMs <= 0) throw lateError(target);
+      const budgetMs = budgetOf(timeoutMs ?? Infinity);
+      const namedMs = budgetMs === Infinity ? undefined : Math.floor(budgetMs);
+      const whileWanted = anyOf([signal, servedCall()?.signal]);
       const span = begin(method);
       const headers = new Headers(header);
       if (span.traceparent !== undefined) headers.set("traceparent", span.traceparent);
       try {
         const response = await breaker.execute(async () => {
           try {
-            return await span.run(() => transport.stream(method, signal, budgetMs, headers, input, contextValues));
+            return await span.run(() => transport.stream(method, whileWanted, namedMs, headers, input, contextValues));
           } catch (thrown) {
-            throw judged(thrown, 0);
+            throw judged(thrown, 0, whileWanted);
           }
         });
         // A reader that leaves says so by its signal alone: a client's `break` reaches no transport.
-        signal?.addEventListener("abort", () => span.end("canceled"), { once: true });
+        whileWanted.addEventListener("abort", () => span.end("canceled"), { once: true });
         return { ...response, message: observed(response.message, span) };
       } catch (thrown) {
         const error = refusal(thrown);
@@ -206,12 +216,12 @@ function lateError(target: string): ConnectError {
   return new ConnectError(`${target} did not answer in time`, Code.DeadlineExceeded);
 }
 
-/** Runs `work` for at most `ms`, or until `signal` is aborted; its signal tells it. */
+/** Runs `work` for at most `ms`, or until one of `signals` is aborted; its signal tells it. */
 async function withDeadline<T>(
   clock: Clock,
   target: string,
   ms: number,
-  signal: AbortSignal | undefined,
+  signals: readonly (AbortSignal | undefined)[],
   work: (whileWanted: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const late = new AbortController();
@@ -220,12 +230,17 @@ async function withDeadline<T>(
     () => late.abort(lateError(target)),
     () => undefined, // The work ended first.
   );
-  const whileWanted = signal === undefined ? late.signal : AbortSignal.any([signal, late.signal]);
+  const whileWanted = anyOf([...signals, late.signal]);
   try {
     return await race(work(whileWanted), whileWanted);
   } finally {
     done.abort();
   }
+}
+
+/** Is aborted with the first of `signals`. */
+function anyOf(signals: readonly (AbortSignal | undefined)[]): AbortSignal {
+  return AbortSignal.any(signals.filter((signal) => signal !== undefined));
 }
 
 async function* observed<T>(messages: AsyncIterable<T>, span: CallSpan): AsyncIterable<T> {

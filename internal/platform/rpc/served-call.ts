@@ -1,0 +1,104 @@
+import { AsyncLocalStorage } from "node:async_hooks";
+import type { DescService } from "@bufbuild/protobuf";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+
+/** What calls that a handler makes take over from the call that it serves. */
+export interface ServedCall {
+  /** Milliseconds until it must be answered; `undefined` when it may take as long as it likes. */
+  timeoutMs(): number | undefined;
+  /** Aborted when its caller goes away, it is late or it fails. Not when it was answered: what it started then goes on. */
+  readonly signal: AbortSignal;
+}
+
+const serving = new AsyncLocalStorage<OpenCall>();
+
+/** The call that the running code serves; `undefined` in background work, in event handlers and once its handler has ended. */
+export function servedCall(): ServedCall | undefined {
+  const call = serving.getStore();
+  return call?.state === "open" ? call : undefined;
+}
+
+/** Makes handlers whose code, and all that it starts, knows the call that it serves. */
+export function trackServedCall(impl: ServiceImpl<DescService>): ServiceImpl<DescService> {
+  return Object.fromEntries(
+    Object.entries(impl).map(([method, handler]) => {
+      const handle = handler as (request: unknown, context: HandlerContext) => unknown;
+      const tracked = (request: unknown, context: HandlerContext): unknown => {
+        const call = new OpenCall(context);
+        const reply = serving.run(call, () => handle.call(impl, request, context));
+        if (isStream(reply)) return trackStream(reply, call);
+        if (reply instanceof Promise) reply.then(call.onAnswer, call.onFailure);
+        else call.onAnswer();
+        return reply;
+      };
+      return [method, tracked as ServiceImpl<DescService>[string]];
+    }),
+  );
+}
+
+class OpenCall implements ServedCall {
+  readonly #context: HandlerContext;
+  #controller: AbortController | undefined;
+  state: "open" | "answered" | "failed" = "open";
+
+  constructor(context: HandlerContext) {
+    this.#context = context;
+  }
+
+  timeoutMs(): number | undefined {
+    return this.#context.timeoutMs();
+  }
+
+  /** Made when the first call asks for it. */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      const controller = (this.#controller = new AbortController());
+      const { signal } = this.#context; // A lane aborts it after the answer too.
+      const onAbort = (): void => {
+        if (this.state !== "answered") controller.abort(signal.reason);
+      };
+      if (signal.aborted) onAbort();
+      else signal.addEventListener("abort", onAbort, { once: true });
+    }
+    return this.#controller.signal;
+  }
+
+  readonly onAnswer = (): void => {
+    this.state = "answered";
+  };
+  readonly onFailure = (): void => {
+    this.state = "failed";
+  };
+}
+
+function isStream(reply: unknown): reply is AsyncIterable<unknown> {
+  return typeof reply === "object" && reply !== null && Symbol.asyncIterator in reply;
+}
+
+/** The body of a generator runs within whoever asks for its next value. */
+function trackStream(replies: AsyncIterable<unknown>, call: OpenCall): AsyncIterable<unknown> {
+  return {
+    [Symbol.asyncIterator]: () => {
+      const inner = serving.run(call, () => replies[Symbol.asyncIterator]());
+      return {
+        next: async () => {
+          try {
+            const result = await serving.run(call, () => inner.next());
+            if (result.done === true) call.onAnswer();
+            return result;
+          } catch (error) {
+            call.onFailure();
+            throw error;
+          }
+        },
+        return: async () => {
+          try {
+            return (await serving.run(call, () => inner.return?.())) ?? { done: true, value: undefined };
+          } finally {
+            call.onFailure(); // Its reader left.
+          }
+        },
+      };
+    },
+  };
+}
