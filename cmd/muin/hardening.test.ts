@@ -248,7 +248,13 @@ describe("with stores that stand still", () => {
     expect(halted.length).toBeGreaterThan(2);
     for (const { pid } of halted) process.kill(pid, "SIGSTOP");
     try {
-      expect(await look()).toEqual(["auth/database", "count-management/info", "count-read/info", "events"]);
+      expect(await look()).toEqual([
+        "auth/database",
+        "branch-owner/database",
+        "count-management/info",
+        "count-read/info",
+        "events",
+      ]);
       const page = await fetch(`${muin.http}/`, { signal: AbortSignal.timeout(4000) });
       expect(page.status).toBe(200);
     } finally {

@@ -27,6 +27,7 @@ const declared: Readonly<Record<string, Readonly<Record<string, Right>>>> = {
   "redis cache": { "count-read count-read:info:1:*": "writes" },
   "redis events": { "muin events:*": "writes" },
   "postgres auth": { auth_schema: "writes", auth_data: "writes" },
+  "postgres branch_owner": { branch_owner_schema: "writes", branch_owner_data: "writes" },
   "postgres count_info": {
     count_management_schema: "writes",
     count_management_data: "writes",

@@ -43,8 +43,8 @@ export const auth: ServiceInfo<"auth"> = defineService({
   consumes: [
     group(UserUpdatedSchema, { publishedBy: "user" }),
     group(UserStatusChangedSchema, { publishedBy: "user" }),
-    group(BranchCreatedSchema, { publishedBy: "branch-owner" }),
-    group(BranchUpdatedSchema, { publishedBy: "branch-owner" }),
+    group(BranchCreatedSchema),
+    group(BranchUpdatedSchema),
     group(FaceVectorCreatedSchema, { publishedBy: "mlops" }),
     group(FaceVectorErasedSchema, { publishedBy: "mlops" }),
   ],

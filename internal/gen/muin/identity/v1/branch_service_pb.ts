@@ -2,8 +2,8 @@
 // @generated from file muin/identity/v1/branch_service.proto (package muin.identity.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
 import { file_google_api_annotations } from "../../../google/api/annotations_pb.ts";
 import type { FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
@@ -11,13 +11,13 @@ import { file_google_protobuf_field_mask, file_google_protobuf_timestamp } from 
 import type { Branch, BranchState, StaffMember } from "./branch_pb.ts";
 import { file_muin_identity_v1_branch } from "./branch_pb.ts";
 import { file_muin_platform_v1_options } from "../../platform/v1/options_pb.ts";
-import type { Message } from "@bufbuild/protobuf";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file muin/identity/v1/branch_service.proto.
  */
 export const file_muin_identity_v1_branch_service: GenFile = /*@__PURE__*/
-  fileDesc("CiVtdWluL2lkZW50aXR5L3YxL2JyYW5jaF9zZXJ2aWNlLnByb3RvEhBtdWluLmlkZW50aXR5LnYxInMKE0NyZWF0ZUJyYW5jaFJlcXVlc3QSMAoGYnJhbmNoGAEgASgLMhgubXVpbi5pZGVudGl0eS52MS5CcmFuY2hCBrpIA8gBARIqCgpyZXF1ZXN0X2lkGAIgASgJQha6SBPYAQFyDhAIGEAyCF5bIS1+XSokIkAKFENyZWF0ZUJyYW5jaFJlc3BvbnNlEigKBmJyYW5jaBgBIAEoCzIYLm11aW4uaWRlbnRpdHkudjEuQnJhbmNoIjAKEEdldEJyYW5jaFJlcXVlc3QSHAoJYnJhbmNoX2lkGAEgASgJQgm6SAZyBBABGEAiPQoRR2V0QnJhbmNoUmVzcG9uc2USKAoGYnJhbmNoGAEgASgLMhgubXVpbi5pZGVudGl0eS52MS5CcmFuY2giiAIKE0xpc3RCcmFuY2hlc1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAEEhkKCG93bmVyX2lkGAMgASgJQge6SARyAhhAEjYKBXN0YXRlGAQgASgOMh0ubXVpbi5pZGVudGl0eS52MS5CcmFuY2hTdGF0ZUIIukgFggECEAESGQoIZmFjaWxpdHkYBSABKAlCB7pIBHICGEASKgoMY291bnRyeV9jb2RlGAYgASgJQhS6SBFyDzINXihbQS1aXXsyfSk/JBIaCghsb2NhbGl0eRgHIAEoCUIIukgFcgMYgAEiWwoUTGlzdEJyYW5jaGVzUmVzcG9uc2USKgoIYnJhbmNoZXMYASADKAsyGC5tdWluLmlkZW50aXR5LnYxLkJyYW5jaBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkieAoTVXBkYXRlQnJhbmNoUmVxdWVzdBIwCgZicmFuY2gYASABKAsyGC5tdWluLmlkZW50aXR5LnYxLkJyYW5jaEIGukgDyAEBEi8KC3VwZGF0ZV9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzayJAChRVcGRhdGVCcmFuY2hSZXNwb25zZRIoCgZicmFuY2gYASABKAsyGC5tdWluLmlkZW50aXR5LnYxLkJyYW5jaCJJChJDbG9zZUJyYW5jaFJlcXVlc3QSHAoJYnJhbmNoX2lkGAEgASgJQgm6SAZyBBABGEASFQoEZXRhZxgCIAEoCUIHukgEcgIYQCI/ChNDbG9zZUJyYW5jaFJlc3BvbnNlEigKBmJyYW5jaBgBIAEoCzIYLm11aW4uaWRlbnRpdHkudjEuQnJhbmNoIkoKE1Jlb3BlbkJyYW5jaFJlcXVlc3QSHAoJYnJhbmNoX2lkGAEgASgJQgm6SAZyBBABGEASFQoEZXRhZxgCIAEoCUIHukgEcgIYQCJAChRSZW9wZW5CcmFuY2hSZXNwb25zZRIoCgZicmFuY2gYASABKAsyGC5tdWluLmlkZW50aXR5LnYxLkJyYW5jaCJpChVUcmFuc2ZlckJyYW5jaFJlcXVlc3QSHAoJYnJhbmNoX2lkGAEgASgJQgm6SAZyBBABGEASGwoIb3duZXJfaWQYAiABKAlCCbpIBnIEEAEYQBIVCgRldGFnGAMgASgJQge6SARyAhhAIkIKFlRyYW5zZmVyQnJhbmNoUmVzcG9uc2USKAoGYnJhbmNoGAEgASgLMhgubXVpbi5pZGVudGl0eS52MS5CcmFuY2gigwEKD0FkZFN0YWZmUmVxdWVzdBIcCglicmFuY2hfaWQYASABKAlCCbpIBnIEEAEYQBI7CgxzdGFmZl9tZW1iZXIYAiABKAsyHS5tdWluLmlkZW50aXR5LnYxLlN0YWZmTWVtYmVyQga6SAPIAQESFQoEZXRhZxgDIAEoCUIHukgEcgIYQCJVChBBZGRTdGFmZlJlc3BvbnNlEjMKDHN0YWZmX21lbWJlchgBIAEoCzIdLm11aW4uaWRlbnRpdHkudjEuU3RhZmZNZW1iZXISDAoEZXRhZxgCIAEoCSJlChJSZW1vdmVTdGFmZlJlcXVlc3QSHAoJYnJhbmNoX2lkGAEgASgJQgm6SAZyBBABGEASGgoHdXNlcl9pZBgCIAEoCUIJukgGcgQQARhAEhUKBGV0YWcYAyABKAlCB7pIBHICGEAiIwoTUmVtb3ZlU3RhZmZSZXNwb25zZRIMCgRldGFnGAEgASgJIm0KEExpc3RTdGFmZlJlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAEEhwKCWJyYW5jaF9pZBgDIAEoCUIJukgGcgQQARhAIlkKEUxpc3RTdGFmZlJlc3BvbnNlEisKBXN0YWZmGAEgAygLMhwubXVpbi5pZGVudGl0eS52MS5TdGFmZkVudHJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJXCgpTdGFmZkVudHJ5EjMKDHN0YWZmX21lbWJlchgBIAEoCzIdLm11aW4uaWRlbnRpdHkudjEuU3RhZmZNZW1iZXISFAoMZGlzcGxheV9uYW1lGAIgASgJIl0KE0dldE9wZW5TdGF0ZVJlcXVlc3QSHAoJYnJhbmNoX2lkGAEgASgJQgm6SAZyBBABGEASKAoEdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAirgEKFEdldE9wZW5TdGF0ZVJlc3BvbnNlEgwKBG9wZW4YASABKAgSKAoEdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKc2luY2VfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKdW50aWxfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAikgEKFkxpc3RPcGVuUGVyaW9kc1JlcXVlc3QSHAoJYnJhbmNoX2lkGAEgASgJQgm6SAZyBBABGEASLQoJZnJvbV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIrCgd0b190aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJbChdMaXN0T3BlblBlcmlvZHNSZXNwb25zZRItCgdwZXJpb2RzGAEgAygLMhwubXVpbi5pZGVudGl0eS52MS5PcGVuUGVyaW9kEhEKCXRpbWVfem9uZRgCIAEoCSJoCgpPcGVuUGVyaW9kEi0KCWZyb21fdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKwoHdG9fdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAyqw4KDUJyYW5jaFNlcnZpY2USigEKDENyZWF0ZUJyYW5jaBIlLm11aW4uaWRlbnRpdHkudjEuQ3JlYXRlQnJhbmNoUmVxdWVzdBomLm11aW4uaWRlbnRpdHkudjEuQ3JlYXRlQnJhbmNoUmVzcG9uc2UiK5ACAoq1GAQaAgECgtPkkwIaOgZicmFuY2giEC9hcGkvdjEvYnJhbmNoZXMShQEKCUdldEJyYW5jaBIiLm11aW4uaWRlbnRpdHkudjEuR2V0QnJhbmNoUmVxdWVzdBojLm11aW4uaWRlbnRpdHkudjEuR2V0QnJhbmNoUmVzcG9uc2UiL5ACAYq1GAQaAgECgtPkkwIeEhwvYXBpL3YxL2JyYW5jaGVzL3ticmFuY2hfaWR9EoIBCgxMaXN0QnJhbmNoZXMSJS5tdWluLmlkZW50aXR5LnYxLkxpc3RCcmFuY2hlc1JlcXVlc3QaJi5tdWluLmlkZW50aXR5LnYxLkxpc3RCcmFuY2hlc1Jlc3BvbnNlIiOQAgGKtRgEGgIBAoLT5JMCEhIQL2FwaS92MS9icmFuY2hlcxKdAQoMVXBkYXRlQnJhbmNoEiUubXVpbi5pZGVudGl0eS52MS5VcGRhdGVCcmFuY2hSZXF1ZXN0GiYubXVpbi5pZGVudGl0eS52MS5VcGRhdGVCcmFuY2hSZXNwb25zZSI+kAICirUYBBoCAQKC0+STAi06BmJyYW5jaDIjL2FwaS92MS9icmFuY2hlcy97YnJhbmNoLmJyYW5jaF9pZH0SlAEKC0Nsb3NlQnJhbmNoEiQubXVpbi5pZGVudGl0eS52MS5DbG9zZUJyYW5jaFJlcXVlc3QaJS5tdWluLmlkZW50aXR5LnYxLkNsb3NlQnJhbmNoUmVzcG9uc2UiOJACAoq1GAQaAgECgtPkkwInOgEqIiIvYXBpL3YxL2JyYW5jaGVzL3ticmFuY2hfaWR9OmNsb3NlEpgBCgxSZW9wZW5CcmFuY2gSJS5tdWluLmlkZW50aXR5LnYxLlJlb3BlbkJyYW5jaFJlcXVlc3QaJi5tdWluLmlkZW50aXR5LnYxLlJlb3BlbkJyYW5jaFJlc3BvbnNlIjmQAgKKtRgEGgIBAoLT5JMCKDoBKiIjL2FwaS92MS9icmFuY2hlcy97YnJhbmNoX2lkfTpyZW9wZW4SsQEKDlRyYW5zZmVyQnJhbmNoEicubXVpbi5pZGVudGl0eS52MS5UcmFuc2ZlckJyYW5jaFJlcXVlc3QaKC5tdWluLmlkZW50aXR5LnYxLlRyYW5zZmVyQnJhbmNoUmVzcG9uc2UiTJACAoq1GBUSD2JyYW5jaGVzLm1hbmFnZRoCAQKC0+STAio6ASoiJS9hcGkvdjEvYnJhbmNoZXMve2JyYW5jaF9pZH06dHJhbnNmZXISiwEKCEFkZFN0YWZmEiEubXVpbi5pZGVudGl0eS52MS5BZGRTdGFmZlJlcXVlc3QaIi5tdWluLmlkZW50aXR5LnYxLkFkZFN0YWZmUmVzcG9uc2UiOJACAoq1GAQaAgECgtPkkwInOgEqIiIvYXBpL3YxL2JyYW5jaGVzL3ticmFuY2hfaWR9L3N0YWZmEpsBCgtSZW1vdmVTdGFmZhIkLm11aW4uaWRlbnRpdHkudjEuUmVtb3ZlU3RhZmZSZXF1ZXN0GiUubXVpbi5pZGVudGl0eS52MS5SZW1vdmVTdGFmZlJlc3BvbnNlIj+QAgKKtRgEGgIBAoLT5JMCLiosL2FwaS92MS9icmFuY2hlcy97YnJhbmNoX2lkfS9zdGFmZi97dXNlcl9pZH0SiwEKCUxpc3RTdGFmZhIiLm11aW4uaWRlbnRpdHkudjEuTGlzdFN0YWZmUmVxdWVzdBojLm11aW4uaWRlbnRpdHkudjEuTGlzdFN0YWZmUmVzcG9uc2UiNZACAYq1GAQaAgECgtPkkwIkEiIvYXBpL3YxL2JyYW5jaGVzL3ticmFuY2hfaWR9L3N0YWZmEpgBCgxHZXRPcGVuU3RhdGUSJS5tdWluLmlkZW50aXR5LnYxLkdldE9wZW5TdGF0ZVJlcXVlc3QaJi5tdWluLmlkZW50aXR5LnYxLkdldE9wZW5TdGF0ZVJlc3BvbnNlIjmQAgGKtRgEGgIBAoLT5JMCKBImL2FwaS92MS9icmFuY2hlcy97YnJhbmNoX2lkfTpvcGVuU3RhdGUSpAEKD0xpc3RPcGVuUGVyaW9kcxIoLm11aW4uaWRlbnRpdHkudjEuTGlzdE9wZW5QZXJpb2RzUmVxdWVzdBopLm11aW4uaWRlbnRpdHkudjEuTGlzdE9wZW5QZXJpb2RzUmVzcG9uc2UiPJACAYq1GAQaAgECgtPkkwIrEikvYXBpL3YxL2JyYW5jaGVzL3ticmFuY2hfaWR9L29wZW4tcGVyaW9kc2IGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_muin_identity_v1_branch, file_muin_platform_v1_options]);
+  fileDesc("CiVtdWluL2lkZW50aXR5L3YxL2JyYW5jaF9zZXJ2aWNlLnByb3RvEhBtdWluLmlkZW50aXR5LnYxInMKE0NyZWF0ZUJyYW5jaFJlcXVlc3QSMAoGYnJhbmNoGAEgASgLMhgubXVpbi5pZGVudGl0eS52MS5CcmFuY2hCBrpIA8gBARIqCgpyZXF1ZXN0X2lkGAIgASgJQha6SBPYAQFyDhAIGEAyCF5bIS1+XSokIkAKFENyZWF0ZUJyYW5jaFJlc3BvbnNlEigKBmJyYW5jaBgBIAEoCzIYLm11aW4uaWRlbnRpdHkudjEuQnJhbmNoIjoKEEdldEJyYW5jaFJlcXVlc3QSJgoJYnJhbmNoX2lkGAEgASgJQhO6SBByDhABGEAyCF5bIS1+XSokIj0KEUdldEJyYW5jaFJlc3BvbnNlEigKBmJyYW5jaBgBIAEoCzIYLm11aW4uaWRlbnRpdHkudjEuQnJhbmNoIqwCChNMaXN0QnJhbmNoZXNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxiABBIjCghvd25lcl9pZBgDIAEoCUIRukgOcgwYQDIIXlshLX5dKiQSNgoFc3RhdGUYBCABKA4yHS5tdWluLmlkZW50aXR5LnYxLkJyYW5jaFN0YXRlQgi6SAWCAQIQARInCghmYWNpbGl0eRgFIAEoCUIVukgSchAYQDIMXlthLXowLTktXSokEioKDGNvdW50cnlfY29kZRgGIAEoCUIUukgRcg8yDV4oW0EtWl17Mn0pPyQSJgoIbG9jYWxpdHkYByABKAlCFLpIEXIPGIABMgpeW14ALR9/XSokIlsKFExpc3RCcmFuY2hlc1Jlc3BvbnNlEioKCGJyYW5jaGVzGAEgAygLMhgubXVpbi5pZGVudGl0eS52MS5CcmFuY2gSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIngKE1VwZGF0ZUJyYW5jaFJlcXVlc3QSMAoGYnJhbmNoGAEgASgLMhgubXVpbi5pZGVudGl0eS52MS5CcmFuY2hCBrpIA8gBARIvCgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2siQAoUVXBkYXRlQnJhbmNoUmVzcG9uc2USKAoGYnJhbmNoGAEgASgLMhgubXVpbi5pZGVudGl0eS52MS5CcmFuY2giUwoSQ2xvc2VCcmFuY2hSZXF1ZXN0EiYKCWJyYW5jaF9pZBgBIAEoCUITukgQcg4QARhAMgheWyEtfl0qJBIVCgRldGFnGAIgASgJQge6SARyAhhAIj8KE0Nsb3NlQnJhbmNoUmVzcG9uc2USKAoGYnJhbmNoGAEgASgLMhgubXVpbi5pZGVudGl0eS52MS5CcmFuY2giVAoTUmVvcGVuQnJhbmNoUmVxdWVzdBImCglicmFuY2hfaWQYASABKAlCE7pIEHIOEAEYQDIIXlshLX5dKiQSFQoEZXRhZxgCIAEoCUIHukgEcgIYQCJAChRSZW9wZW5CcmFuY2hSZXNwb25zZRIoCgZicmFuY2gYASABKAsyGC5tdWluLmlkZW50aXR5LnYxLkJyYW5jaCJ9ChVUcmFuc2ZlckJyYW5jaFJlcXVlc3QSJgoJYnJhbmNoX2lkGAEgASgJQhO6SBByDhABGEAyCF5bIS1+XSokEiUKCG93bmVyX2lkGAIgASgJQhO6SBByDhABGEAyCF5bIS1+XSokEhUKBGV0YWcYAyABKAlCB7pIBHICGEAiQgoWVHJhbnNmZXJCcmFuY2hSZXNwb25zZRIoCgZicmFuY2gYASABKAsyGC5tdWluLmlkZW50aXR5LnYxLkJyYW5jaCKNAQoPQWRkU3RhZmZSZXF1ZXN0EiYKCWJyYW5jaF9pZBgBIAEoCUITukgQcg4QARhAMgheWyEtfl0qJBI7CgxzdGFmZl9tZW1iZXIYAiABKAsyHS5tdWluLmlkZW50aXR5LnYxLlN0YWZmTWVtYmVyQga6SAPIAQESFQoEZXRhZxgDIAEoCUIHukgEcgIYQCJVChBBZGRTdGFmZlJlc3BvbnNlEjMKDHN0YWZmX21lbWJlchgBIAEoCzIdLm11aW4uaWRlbnRpdHkudjEuU3RhZmZNZW1iZXISDAoEZXRhZxgCIAEoCSJ5ChJSZW1vdmVTdGFmZlJlcXVlc3QSJgoJYnJhbmNoX2lkGAEgASgJQhO6SBByDhABGEAyCF5bIS1+XSokEiQKB3VzZXJfaWQYAiABKAlCE7pIEHIOEAEYQDIIXlshLX5dKiQSFQoEZXRhZxgDIAEoCUIHukgEcgIYQCIjChNSZW1vdmVTdGFmZlJlc3BvbnNlEgwKBGV0YWcYASABKAkidwoQTGlzdFN0YWZmUmVxdWVzdBIdCglwYWdlX3NpemUYASABKAVCCrpIBxoFGOgHKAASHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAQSJgoJYnJhbmNoX2lkGAMgASgJQhO6SBByDhABGEAyCF5bIS1+XSokIlkKEUxpc3RTdGFmZlJlc3BvbnNlEisKBXN0YWZmGAEgAygLMhwubXVpbi5pZGVudGl0eS52MS5TdGFmZkVudHJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJXCgpTdGFmZkVudHJ5EjMKDHN0YWZmX21lbWJlchgBIAEoCzIdLm11aW4uaWRlbnRpdHkudjEuU3RhZmZNZW1iZXISFAoMZGlzcGxheV9uYW1lGAIgASgJInoKE0dldE9wZW5TdGF0ZVJlcXVlc3QSJgoJYnJhbmNoX2lkGAEgASgJQhO6SBByDhABGEAyCF5bIS1+XSokEjsKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhG6SA6yAQsaBwiAnMzwrwcyACKuAQoUR2V0T3BlblN0YXRlUmVzcG9uc2USDAoEb3BlbhgBIAEoCBIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzaW5jZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgp1bnRpbF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLCAQoWTGlzdE9wZW5QZXJpb2RzUmVxdWVzdBImCglicmFuY2hfaWQYASABKAlCE7pIEHIOEAEYQDIIXlshLX5dKiQSQAoJZnJvbV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIRukgOsgELGgcIgJzM8K8HMgASPgoHdG9fdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCEbpIDrIBCxoHCICczPCvBzIAIlsKF0xpc3RPcGVuUGVyaW9kc1Jlc3BvbnNlEi0KB3BlcmlvZHMYASADKAsyHC5tdWluLmlkZW50aXR5LnYxLk9wZW5QZXJpb2QSEQoJdGltZV96b25lGAIgASgJImgKCk9wZW5QZXJpb2QSLQoJZnJvbV90aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIrCgd0b190aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLcAQoUVHJ5RW50cnlSdWxlc1JlcXVlc3QSJgoJYnJhbmNoX2lkGAEgASgJQhO6SBByDhABGEAyCF5bIS1+XSokEjsKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhG6SA6yAQsaBwiAnMzwrwcyABIVCgRwbGFuGAMgASgJQge6SARyAhhAEiEKDGluc2lkZV9jb3VudBgEIAEoBUILukgIGgYYwIQ9KAASJQodaGFzX3ByZXNlbnRhdGlvbl9hdHRhY2tfc2NvcmUYBSABKAgicgoVVHJ5RW50cnlSdWxlc1Jlc3BvbnNlEi8KB3ZlcmRpY3QYASABKA4yHi5tdWluLmlkZW50aXR5LnYxLkVudHJ5VmVyZGljdBIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCq4AgoMRW50cnlWZXJkaWN0Eh0KGUVOVFJZX1ZFUkRJQ1RfVU5TUEVDSUZJRUQQABIaChZFTlRSWV9WRVJESUNUX0FETUlUVEVEEAESHwobRU5UUllfVkVSRElDVF9CUkFOQ0hfQ0xPU0VEEAISJwojRU5UUllfVkVSRElDVF9PVVRTSURFX09QRU5JTkdfSE9VUlMQAxIfChtFTlRSWV9WRVJESUNUX05PX01FTUJFUlNISVAQBBIjCh9FTlRSWV9WRVJESUNUX1BMQU5fTk9UX0FETUlUVEVEEAUSJAogRU5UUllfVkVSRElDVF9PVVRTSURFX1BMQU5fSE9VUlMQBhIWChJFTlRSWV9WRVJESUNUX0ZVTEwQBxIfChtFTlRSWV9WRVJESUNUX1NDT1JFX01JU1NJTkcQCDLNDwoNQnJhbmNoU2VydmljZRKKAQoMQ3JlYXRlQnJhbmNoEiUubXVpbi5pZGVudGl0eS52MS5DcmVhdGVCcmFuY2hSZXF1ZXN0GiYubXVpbi5pZGVudGl0eS52MS5DcmVhdGVCcmFuY2hSZXNwb25zZSIrkAICirUYBBoCAQKC0+STAho6BmJyYW5jaCIQL2FwaS92MS9icmFuY2hlcxKFAQoJR2V0QnJhbmNoEiIubXVpbi5pZGVudGl0eS52MS5HZXRCcmFuY2hSZXF1ZXN0GiMubXVpbi5pZGVudGl0eS52MS5HZXRCcmFuY2hSZXNwb25zZSIvkAIBirUYBBoCAQKC0+STAh4SHC9hcGkvdjEvYnJhbmNoZXMve2JyYW5jaF9pZH0SggEKDExpc3RCcmFuY2hlcxIlLm11aW4uaWRlbnRpdHkudjEuTGlzdEJyYW5jaGVzUmVxdWVzdBomLm11aW4uaWRlbnRpdHkudjEuTGlzdEJyYW5jaGVzUmVzcG9uc2UiI5ACAYq1GAQaAgECgtPkkwISEhAvYXBpL3YxL2JyYW5jaGVzEp0BCgxVcGRhdGVCcmFuY2gSJS5tdWluLmlkZW50aXR5LnYxLlVwZGF0ZUJyYW5jaFJlcXVlc3QaJi5tdWluLmlkZW50aXR5LnYxLlVwZGF0ZUJyYW5jaFJlc3BvbnNlIj6QAgKKtRgEGgIBAoLT5JMCLToGYnJhbmNoMiMvYXBpL3YxL2JyYW5jaGVzL3ticmFuY2guYnJhbmNoX2lkfRKUAQoLQ2xvc2VCcmFuY2gSJC5tdWluLmlkZW50aXR5LnYxLkNsb3NlQnJhbmNoUmVxdWVzdBolLm11aW4uaWRlbnRpdHkudjEuQ2xvc2VCcmFuY2hSZXNwb25zZSI4kAICirUYBBoCAQKC0+STAic6ASoiIi9hcGkvdjEvYnJhbmNoZXMve2JyYW5jaF9pZH06Y2xvc2USmAEKDFJlb3BlbkJyYW5jaBIlLm11aW4uaWRlbnRpdHkudjEuUmVvcGVuQnJhbmNoUmVxdWVzdBomLm11aW4uaWRlbnRpdHkudjEuUmVvcGVuQnJhbmNoUmVzcG9uc2UiOZACAoq1GAQaAgECgtPkkwIoOgEqIiMvYXBpL3YxL2JyYW5jaGVzL3ticmFuY2hfaWR9OnJlb3BlbhKxAQoOVHJhbnNmZXJCcmFuY2gSJy5tdWluLmlkZW50aXR5LnYxLlRyYW5zZmVyQnJhbmNoUmVxdWVzdBooLm11aW4uaWRlbnRpdHkudjEuVHJhbnNmZXJCcmFuY2hSZXNwb25zZSJMkAICirUYFRIPYnJhbmNoZXMubWFuYWdlGgIBAoLT5JMCKjoBKiIlL2FwaS92MS9icmFuY2hlcy97YnJhbmNoX2lkfTp0cmFuc2ZlchKLAQoIQWRkU3RhZmYSIS5tdWluLmlkZW50aXR5LnYxLkFkZFN0YWZmUmVxdWVzdBoiLm11aW4uaWRlbnRpdHkudjEuQWRkU3RhZmZSZXNwb25zZSI4kAICirUYBBoCAQKC0+STAic6ASoiIi9hcGkvdjEvYnJhbmNoZXMve2JyYW5jaF9pZH0vc3RhZmYSmwEKC1JlbW92ZVN0YWZmEiQubXVpbi5pZGVudGl0eS52MS5SZW1vdmVTdGFmZlJlcXVlc3QaJS5tdWluLmlkZW50aXR5LnYxLlJlbW92ZVN0YWZmUmVzcG9uc2UiP5ACAoq1GAQaAgECgtPkkwIuKiwvYXBpL3YxL2JyYW5jaGVzL3ticmFuY2hfaWR9L3N0YWZmL3t1c2VyX2lkfRKLAQoJTGlzdFN0YWZmEiIubXVpbi5pZGVudGl0eS52MS5MaXN0U3RhZmZSZXF1ZXN0GiMubXVpbi5pZGVudGl0eS52MS5MaXN0U3RhZmZSZXNwb25zZSI1kAIBirUYBBoCAQKC0+STAiQSIi9hcGkvdjEvYnJhbmNoZXMve2JyYW5jaF9pZH0vc3RhZmYSmAEKDEdldE9wZW5TdGF0ZRIlLm11aW4uaWRlbnRpdHkudjEuR2V0T3BlblN0YXRlUmVxdWVzdBomLm11aW4uaWRlbnRpdHkudjEuR2V0T3BlblN0YXRlUmVzcG9uc2UiOZACAYq1GAQaAgECgtPkkwIoEiYvYXBpL3YxL2JyYW5jaGVzL3ticmFuY2hfaWR9Om9wZW5TdGF0ZRKkAQoPTGlzdE9wZW5QZXJpb2RzEigubXVpbi5pZGVudGl0eS52MS5MaXN0T3BlblBlcmlvZHNSZXF1ZXN0GikubXVpbi5pZGVudGl0eS52MS5MaXN0T3BlblBlcmlvZHNSZXNwb25zZSI8kAIBirUYBBoCAQKC0+STAisSKS9hcGkvdjEvYnJhbmNoZXMve2JyYW5jaF9pZH0vb3Blbi1wZXJpb2RzEp8BCg1UcnlFbnRyeVJ1bGVzEiYubXVpbi5pZGVudGl0eS52MS5UcnlFbnRyeVJ1bGVzUmVxdWVzdBonLm11aW4uaWRlbnRpdHkudjEuVHJ5RW50cnlSdWxlc1Jlc3BvbnNlIj2QAgGKtRgEGgIBAoLT5JMCLBIqL2FwaS92MS9icmFuY2hlcy97YnJhbmNoX2lkfTp0cnlFbnRyeVJ1bGVzYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_muin_identity_v1_branch, file_muin_platform_v1_options]);
 
 /**
  * Describes the branch to create.
@@ -779,6 +779,166 @@ export const OpenPeriodSchema: GenMessage<OpenPeriod> = /*@__PURE__*/
   messageDesc(file_muin_identity_v1_branch_service, 25);
 
 /**
+ * Describes a member at the door.
+ *
+ * @generated from message muin.identity.v1.TryEntryRulesRequest
+ */
+export type TryEntryRulesRequest = Message<"muin.identity.v1.TryEntryRulesRequest"> & {
+  /**
+   * The branch.
+   *
+   * @generated from field: string branch_id = 1;
+   */
+  branchId: string;
+
+  /**
+   * When; absent means now.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 2;
+   */
+  time?: Timestamp | undefined;
+
+  /**
+   * The member's plan; empty for none.
+   *
+   * @generated from field: string plan = 3;
+   */
+  plan: string;
+
+  /**
+   * People inside already.
+   *
+   * @generated from field: int32 inside_count = 4;
+   */
+  insideCount: number;
+
+  /**
+   * True when the device sent its score that the face is no picture or mask.
+   *
+   * @generated from field: bool has_presentation_attack_score = 5;
+   */
+  hasPresentationAttackScore: boolean;
+};
+
+/**
+ * Describes the message muin.identity.v1.TryEntryRulesRequest.
+ * Use `create(TryEntryRulesRequestSchema)` to create a new message.
+ */
+export const TryEntryRulesRequestSchema: GenMessage<TryEntryRulesRequest> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_branch_service, 26);
+
+/**
+ * What the rules say.
+ *
+ * @generated from message muin.identity.v1.TryEntryRulesResponse
+ */
+export type TryEntryRulesResponse = Message<"muin.identity.v1.TryEntryRulesResponse"> & {
+  /**
+   * ADMITTED, or the first rule that says no.
+   *
+   * @generated from field: muin.identity.v1.EntryVerdict verdict = 1;
+   */
+  verdict: EntryVerdict;
+
+  /**
+   * The moment that was asked for.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 2;
+   */
+  time?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message muin.identity.v1.TryEntryRulesResponse.
+ * Use `create(TryEntryRulesResponseSchema)` to create a new message.
+ */
+export const TryEntryRulesResponseSchema: GenMessage<TryEntryRulesResponse> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_branch_service, 27);
+
+/**
+ * What the rules of a branch say of a person at the door.
+ *
+ * @generated from enum muin.identity.v1.EntryVerdict
+ */
+export const EntryVerdict = {
+  /**
+   * Not a verdict.
+   *
+   * @generated from enum value: ENTRY_VERDICT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * May enter.
+   *
+   * @generated from enum value: ENTRY_VERDICT_ADMITTED = 1;
+   */
+  ADMITTED: 1,
+
+  /**
+   * The branch is given up.
+   *
+   * @generated from enum value: ENTRY_VERDICT_BRANCH_CLOSED = 2;
+   */
+  BRANCH_CLOSED: 2,
+
+  /**
+   * The branch is not open at that moment.
+   *
+   * @generated from enum value: ENTRY_VERDICT_OUTSIDE_OPENING_HOURS = 3;
+   */
+  OUTSIDE_OPENING_HOURS: 3,
+
+  /**
+   * The person has no membership that is good at that moment.
+   *
+   * @generated from enum value: ENTRY_VERDICT_NO_MEMBERSHIP = 4;
+   */
+  NO_MEMBERSHIP: 4,
+
+  /**
+   * The person's plan does not admit here.
+   *
+   * @generated from enum value: ENTRY_VERDICT_PLAN_NOT_ADMITTED = 5;
+   */
+  PLAN_NOT_ADMITTED: 5,
+
+  /**
+   * The person's plan does not admit at that hour.
+   *
+   * @generated from enum value: ENTRY_VERDICT_OUTSIDE_PLAN_HOURS = 6;
+   */
+  OUTSIDE_PLAN_HOURS: 6,
+
+  /**
+   * As many people are inside as may be.
+   *
+   * @generated from enum value: ENTRY_VERDICT_FULL = 7;
+   */
+  FULL: 7,
+
+  /**
+   * The device sent no score that the face is no picture or mask.
+   *
+   * @generated from enum value: ENTRY_VERDICT_SCORE_MISSING = 8;
+   */
+  SCORE_MISSING: 8,
+} as const;
+
+/**
+ * What the rules of a branch say of a person at the door.
+ *
+ * @generated from enum muin.identity.v1.EntryVerdict
+ */
+export type EntryVerdict = (typeof EntryVerdict)[keyof typeof EntryVerdict] | UnknownEnum;
+
+/**
+ * Describes the enum muin.identity.v1.EntryVerdict.
+ */
+export const EntryVerdictSchema: GenEnum<EntryVerdict> = /*@__PURE__*/
+  enumDesc(file_muin_identity_v1_branch_service, 0);
+
+/**
  * Knows branches: where they are, when they are open, what they offer, who may enter, who works there.
  *
  * An owner sees and changes their own branches, a manager those that they manage, but for their owner and staff; an attendant sees
@@ -790,7 +950,7 @@ export const OpenPeriodSchema: GenMessage<OpenPeriod> = /*@__PURE__*/
 export const BranchService: GenService<{
   /**
    * Creates a branch. An owner creates their own; branches.manage creates one for any owner.
-   * FAILED_PRECONDITION, reason NOT_AN_OWNER, when who shall own it is none.
+   * Reason NOT_AN_OWNER, when who shall own it is none: PERMISSION_DENIED for oneself, else FAILED_PRECONDITION.
    *
    * @generated from rpc muin.identity.v1.BranchService.CreateBranch
    */
@@ -910,6 +1070,16 @@ export const BranchService: GenService<{
     methodKind: "unary";
     input: typeof ListOpenPeriodsRequestSchema;
     output: typeof ListOpenPeriodsResponseSchema;
+  },
+  /**
+   * Says what a branch's entry rules make of a member, to try them out. The door asks nobody here. For whoever may see the branch.
+   *
+   * @generated from rpc muin.identity.v1.BranchService.TryEntryRules
+   */
+  tryEntryRules: {
+    methodKind: "unary";
+    input: typeof TryEntryRulesRequestSchema;
+    output: typeof TryEntryRulesResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_muin_identity_v1_branch_service, 0);

@@ -1,0 +1,67 @@
+import { BranchService } from "../../gen/muin/identity/v1/branch_service_pb.ts";
+import { OwnerService } from "../../gen/muin/identity/v1/owner_service_pb.ts";
+import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
+import {
+  UserCreatedSchema,
+  UserStatusChangedSchema,
+  UserUpdatedSchema,
+} from "../../gen/muin/identity/v1/user_events_pb.ts";
+import { background, defineService, group, on, serve, type ServiceInfo } from "../../platform/app/define-service.ts";
+import { createLoop } from "../../platform/app/loop.ts";
+import { postgres } from "../../platform/app/stores.ts";
+import { createPersonKeyReader } from "../../platform/identity/person-key-reader.ts";
+import { branchOwnerConfig } from "./config.ts";
+import { published } from "./events.ts";
+import { createBranchHandlers, createOwnerHandlers } from "./handlers.ts";
+import branchesSql from "./migrations/0001_branches.sql" with { type: "text" };
+import { createOwners } from "./owner.ts";
+import { createPeople } from "./person.ts";
+import { createStaff } from "./staff.ts";
+import { createPostgresBranchStore } from "./store-postgres.ts";
+
+/** Owners, branches, their hours, rules and staff. */
+export const branchOwner: ServiceInfo<"branch-owner"> = defineService({
+  name: "branch-owner",
+  summary: "Knows branches: whose they are, when they are open, what they offer, who may enter, who works there.",
+  serves: [OwnerService, BranchService],
+  calls: { personKeys: PersonKeyService },
+  stores: {
+    database: postgres({
+      database: "branch_owner",
+      migrations: [{ name: "0001_branches", sql: branchesSql }],
+    }),
+  },
+  publishes: published,
+  consumes: [
+    group(UserCreatedSchema),
+    group(UserUpdatedSchema, { publishedBy: "user" }),
+    group(UserStatusChangedSchema, { publishedBy: "user" }),
+  ],
+  config: branchOwnerConfig,
+  create: ({ stores, calls, publish, config, clock, random, log }) => {
+    const { database } = stores;
+    const store = createPostgresBranchStore({ database, publish, clock, random, config });
+    const keys = createPersonKeyReader({ keys: calls.personKeys, clock });
+    const people = createPeople({ database, publish, store, keys, clock });
+    return [
+      serve(OwnerService, createOwnerHandlers(createOwners({ database, clock }))),
+      serve(BranchService, createBranchHandlers({ store, staff: createStaff({ database, store }), clock })),
+      on(UserCreatedSchema, (event, delivery) => people.created(event, delivery)),
+      on(UserUpdatedSchema, (event, delivery) => people.updated(event, delivery)),
+      on(UserStatusChangedSchema, (event, delivery) => people.statusChanged(event, delivery)),
+      background(
+        createLoop({
+          name: "branch-owner's memory of requests",
+          clock,
+          everyMs: forgetEveryMs,
+          work: () => store.forgetRequests(),
+          onFailure: (error) => log.warn("old requests could not be forgotten", { err: error }),
+        }),
+      ),
+      { part: "republisher", topic: "identity.branch", republish: () => store.republish() },
+    ];
+  },
+});
+
+/** Pause between looks for requests whose time is over. */
+const forgetEveryMs = 600_000;

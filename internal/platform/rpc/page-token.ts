@@ -1,0 +1,51 @@
+import { MuinError } from "../errors/muin-error.ts";
+
+/** Page size when the caller names none. */
+export const pageSizeDefault = 100;
+
+/** Bytes of a query's hash inside a token: enough that no two queries of one caller meet by chance. */
+const queryHashBytes = 12;
+
+/** An opaque token that continues `query`, the method's name and all its filters, after the id `after`. */
+export function pageTokenOf(query: readonly unknown[], after: string): string {
+  return Buffer.concat([hashOf(query), Buffer.from(after)]).toString("base64url");
+}
+
+/** The id after which the page begins; empty for the first page. Throws INVALID_ARGUMENT for a token of another query. */
+export function afterOf(query: readonly unknown[], token: string): string {
+  if (token === "") return "";
+  const after = Buffer.from(token, "base64url").subarray(queryHashBytes).toString();
+  // Encoding again refuses what the decoder passes over, and bytes that are no text.
+  if (after === "" || after.includes("\0") || pageTokenOf(query, after) !== token) throw invalidPageToken();
+  return after;
+}
+
+/**
+ * A page of at most `pageSize` rows (0: the default) with the token of the next one, empty on the last. `read` gets one row more than
+ * a page has, to see whether there are more.
+ */
+export async function pageOf<T>(
+  query: readonly unknown[],
+  request: { readonly pageSize: number; readonly pageToken: string },
+  read: (after: string, limit: number) => Promise<readonly T[]>,
+  idOf: (row: T) => string,
+): Promise<{ readonly page: readonly T[]; readonly nextPageToken: string }> {
+  const pageSize = request.pageSize === 0 ? pageSizeDefault : request.pageSize;
+  const rows = await read(afterOf(query, request.pageToken), pageSize + 1);
+  const page = rows.slice(0, pageSize);
+  const last = page.at(-1);
+  return { page, nextPageToken: rows.length > pageSize && last !== undefined ? pageTokenOf(query, idOf(last)) : "" };
+}
+
+function hashOf(query: readonly unknown[]): Buffer {
+  return Buffer.from(new Bun.CryptoHasher("sha256").update(JSON.stringify(query)).digest()).subarray(0, queryHashBytes);
+}
+
+function invalidPageToken(): MuinError {
+  return new MuinError({
+    code: "invalid_argument",
+    reason: "INVALID_PAGE_TOKEN",
+    message: "page_token belongs to another query; repeat the query of the first page, or leave it empty",
+    violations: [{ field: "page_token", description: "belongs to another query" }],
+  });
+}
