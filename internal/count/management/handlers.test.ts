@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { encode } from "@msgpack/msgpack";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { CountInfoSchema, CountState } from "../../gen/muin/count/v1/count_pb.ts";
 import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
@@ -377,7 +376,7 @@ test("with the outbox of the counts store full nothing is created, and what exis
   await own.client.createCount({ countId: "a" });
   const key = keysOf(shardOf("b", fixtureShards)).meta;
   const full = [0, 0, outboxBytesMax, 0, 1, 0, ...Array.from({ length: 10 }, () => 0)];
-  await own.counts.client.set(key, Buffer.concat(full.map((number) => encode(number))));
+  await own.counts.client.set(key, Buffer.from(Float64Array.from(full).buffer));
   expect(await outcomeOf(own.client.createCount({ countId: "b" }))).toBe("ResourceExhausted OUTBOX_FULL");
   expect(await outcomeOf(own.client.getCountInfo({ countId: "b" }))).toBe("NotFound COUNT_NOT_FOUND");
   expect(await own.info.sql`SELECT 1 FROM count_info WHERE count_id = 'b'`).toHaveLength(0);

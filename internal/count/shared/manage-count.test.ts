@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { decode } from "@msgpack/msgpack";
 import { systemRandom } from "../../platform/clock/random.ts";
 import { openRedis } from "../../platform/redis/open-redis.ts";
 import { caught, importMutant } from "../../platform/testing/mutant.ts";
@@ -8,6 +7,7 @@ import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
 import { recordLayout } from "./count-store.ts";
 import { keysOf, shardOf } from "./key-schema.ts";
 import { createCountState } from "./manage-count.ts";
+import { unpackAsked } from "./packed-writes.ts";
 import { readValues } from "./read-values.ts";
 
 let redis: TestRedis;
@@ -78,7 +78,9 @@ async function checkChanges(create: typeof createCountState): Promise<void> {
   ]);
   expect(read.timeMs).toBeGreaterThanOrEqual(created.updateTimeMs);
   const entries = await fresh.store.client.xrangeBuffer(keysOf(shardOf("a", 2)).outbox, "-", "+");
-  expect(entries.map(([, fields]) => decode(fields[1] as Buffer))).toEqual([[["a"], [], "s", [-7]]]);
+  expect(entries.map(([, fields]) => unpackAsked(fields[1] as Buffer))).toEqual([
+    { countIds: ["a"], places: [1], kinds: "s", operands: [-7] },
+  ]);
 }
 
 async function checkOutboxBound(create: typeof createCountState): Promise<void> {

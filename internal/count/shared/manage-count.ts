@@ -1,4 +1,3 @@
-import { encode } from "@msgpack/msgpack";
 import { assertNever } from "../../platform/errors/assert-never.ts";
 import { MuinError } from "../../platform/errors/muin-error.ts";
 import type { RedisStore } from "../../platform/redis/redis-store.ts";
@@ -6,6 +5,7 @@ import { defineScript } from "../../platform/redis/script.ts";
 import { type CountStateWord, countStateOf, stateFormat } from "./count-state.ts";
 import { type CountStoreLayout, readLayout } from "./count-store.ts";
 import { keysOf, shardOf, valueMax } from "./key-schema.ts";
+import { packAsked, replyFormat } from "./packed-writes.ts";
 import { type ReadCount, readValues } from "./read-values.ts";
 import { metaPlace, outboxEntryOverheadBytes, shardMetaLua } from "./shard-meta.ts";
 
@@ -89,8 +89,8 @@ export function createCountState(store: RedisStore, options: { readonly outboxBy
         (numbers.minValue ?? -valueMax).toString(),
         (numbers.maxValue ?? valueMax).toString(),
         outboxBytesMax.toString(),
-        // A Set of one Count, as a batch of a writer would say it (`internal/count/write/write-batch.ts`).
-        encode([[countId], [], "s", [initialValue]]),
+        // A Set of one Count, as a batch of a writer would say it.
+        packAsked({ countIds: [countId], places: [1], kinds: "s", operands: [initialValue] }),
       ],
     );
     const outcome = code.toString() as ManageResult["outcome"] | "outbox_full";
@@ -163,7 +163,7 @@ if record and (given < info or operation == 'create') then return answer('stale'
 local entry, size
 if operation == 'create' then
   state, value, revision, time, min, max = 3, tonumber(ARGV[4]), 1, now, low, high
-  entry = cmsgpack.pack({now, '', {value}, {1}, {1, 0}, {}})
+  entry = struct.pack('${replyFormat}ddd', now, 0, 1, 0, '', value, 1, 0)
   size = #ARGV[8] + #entry + ${outboxEntryOverheadBytes}
   if meta[${metaPlace.written}] - meta[${metaPlace.trimmed}] + size > tonumber(ARGV[7]) then return answer('outbox_full') end
   redis.call('XLEN', KEYS[2])
@@ -180,7 +180,7 @@ info = given
 store()
 if entry then
   meta[${metaPlace.written}] = meta[${metaPlace.written}] + size
-  redis.call('XADD', KEYS[2], '*', 'w', ARGV[8], 'i', '', 'r', entry, 'p', string.format('%.0f', meta[${metaPlace.written}]))
+  redis.call('XADD', KEYS[2], '*', 'w', ARGV[8], 'i', '', 'r', entry, 'p', struct.pack('<d', meta[${metaPlace.written}]))
 end
 save_meta()
 return answer('applied')

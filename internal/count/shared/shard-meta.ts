@@ -1,9 +1,11 @@
-import { decodeMulti } from "@msgpack/msgpack";
 import { requestBuckets } from "./key-schema.ts";
 
+/** Numbers in the meta record, and how `struct` takes them: little-endian float64. */
+const metaNumbers = 6 + 2 * requestBuckets;
+const metaFormat = `<${"d".repeat(metaNumbers)}`;
+
 /**
- * Lua that reads and writes a shard's meta record, a MessagePack sequence of numbers: the last Redis TIME seen in milliseconds,
- * the clock's offset, bytes ever written to the outbox, bytes of them trimmed, the current request bucket (from 1), when it was
+ * Lua that reads and writes a shard's meta record, float64 numbers: the last Redis TIME seen in milliseconds, the clock's offset, bytes ever written to the outbox, bytes of them trimmed, the current request bucket (from 1), when it was
  * opened, then per bucket its last write's time and its number of ids.
  *
  * The shard's clock is Redis TIME plus an offset that grows by the difference whenever TIME falls below the last seen: it never
@@ -13,13 +15,13 @@ import { requestBuckets } from "./key-schema.ts";
  */
 export const shardMetaLua = `
 local meta = redis.call('GET', META)
-if meta then meta = {cmsgpack.unpack(meta)} else meta = {0, 0, 0, 0, 1, 0${", 0, 0".repeat(requestBuckets)}} end
+if meta then meta = {struct.unpack('${metaFormat}', meta)} else meta = {0, 0, 0, 0, 1, 0${", 0, 0".repeat(requestBuckets)}} end
 local clock = redis.call('TIME')
 local raw = clock[1] * 1000 + math.floor(clock[2] / 1000)
 if raw < meta[1] then meta[2] = meta[2] + (meta[1] - raw) end
 meta[1] = raw
 local now = raw + meta[2]
-local function save_meta() redis.call('SET', META, cmsgpack.pack(unpack(meta))) end
+local function save_meta() redis.call('SET', META, struct.pack('${metaFormat}', unpack(meta))) end
 `;
 
 /** Places in the meta record, from 1 as Lua counts. */
@@ -31,6 +33,5 @@ export const outboxEntryOverheadBytes = 128;
 /** What the outbox of a shard holds, in bytes, by its meta record. */
 export function outboxBytes(meta: Buffer | null): number {
   if (meta === null) return 0;
-  const numbers = [...decodeMulti(meta)] as number[];
-  return (numbers[metaPlace.written - 1] ?? 0) - (numbers[metaPlace.trimmed - 1] ?? 0);
+  return meta.readDoubleLE(8 * (metaPlace.written - 1)) - meta.readDoubleLE(8 * (metaPlace.trimmed - 1));
 }

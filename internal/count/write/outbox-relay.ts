@@ -228,7 +228,7 @@ function entriesOf(reply: unknown, keys: readonly string[]): OutboxEntry[] {
         asked: asked as Buffer,
         requested: requested as Buffer,
         reply: packed as Buffer,
-        position: Number((position as Buffer).toString()),
+        position: (position as Buffer).readDoubleLE(0),
       });
     }
   }

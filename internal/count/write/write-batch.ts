@@ -1,8 +1,8 @@
-import { decode, Encoder } from "@msgpack/msgpack";
 import { keysOf } from "../shared/key-schema.ts";
+import { packAsked, packedWritesMax, unpackAsked, unpackReply } from "../shared/packed-writes.ts";
 
 /** Most writes that one call of the script takes. */
-export const batchWritesMax = 512;
+export const batchWritesMax: number = packedWritesMax;
 
 /** Bytes of a request token. */
 export const tokenBytes = 16;
@@ -86,7 +86,7 @@ export interface EncodedBatch {
 
 /** The writes of a batch, packed. */
 export interface EncodedWrites {
-  /** MessagePack: distinct ids, index of each write's id (empty: one each, in order), kinds ("A", "S" with a request id), operands. */
+  /** What is asked for, as `packed-writes.ts` packs it. */
   readonly writes: Buffer;
   /** The tokens of the writes that have a request id, one after the other. */
   readonly tokens: Buffer;
@@ -96,7 +96,6 @@ export interface EncodedWrites {
 
 /** Ends each request id, which is printable. */
 const requestIdSeparator = "\n";
-const encoder = new Encoder();
 const nothing = Buffer.alloc(0);
 const digest = new Uint8Array(32);
 const digestToken = new Uint32Array(digest.buffer, 0, tokenBytes / 4);
@@ -106,7 +105,7 @@ const tokenBuffer = Buffer.from(tokenWords.buffer);
 /** Packs the writes of a batch: at least one, at most `batchWritesMax`, all of one shard. */
 export function encodeWrites(writes: readonly CountWrite[]): EncodedWrites {
   const places = new Map<string, number>();
-  const index: number[] = [];
+  const writePlaces: number[] = [];
   const operands: number[] = [];
   let kinds = "";
   let requestIds = "";
@@ -114,7 +113,7 @@ export function encodeWrites(writes: readonly CountWrite[]): EncodedWrites {
   for (const { countId, kind, operand, requestId, principal } of writes) {
     let place = places.get(countId);
     if (place === undefined) places.set(countId, (place = places.size + 1));
-    index.push(place);
+    writePlaces.push(place);
     operands.push(operand);
     if (requestId === "") {
       kinds += kind;
@@ -130,9 +129,7 @@ export function encodeWrites(writes: readonly CountWrite[]): EncodedWrites {
     requestIds += requestIdSeparator;
   }
   return {
-    writes: Buffer.from(
-      encoder.encodeSharedRef([[...places.keys()], places.size === writes.length ? [] : index, kinds, operands]),
-    ),
+    writes: packAsked({ countIds: [...places.keys()], places: writePlaces, kinds, operands }),
     tokens: Buffer.from(tokenBuffer.subarray(0, tokens * tokenBytes)),
     requestIds: tokens === 0 ? nothing : Buffer.from(requestIds, "latin1"),
   };
@@ -153,34 +150,24 @@ export function encodeBatch(
 ): EncodedBatch {
   return {
     keys,
-    args: [
-      Buffer.from(
-        encoder.encodeSharedRef([
-          header.sequence,
-          header.begin,
-          header.slots,
-          header.memoryMs,
-          header.requestWindowMs,
-          header.requestIdsMax,
-          header.outboxBytesMax,
-        ]),
-      ),
-      writes,
-      tokens,
-      requestIds,
-    ],
+    args: [packHeader(header), writes, tokens, requestIds],
   };
 }
 
-/** The packed reply: time, codes (empty: all applied), values, revisions, [place, value before] of sets, [place, time] of replays. */
-type PackedReply = readonly [
-  number,
-  string,
-  readonly number[],
-  readonly number[],
-  readonly number[],
-  readonly number[],
-];
+/** `struct` format of a header. */
+export const headerFormat = "<dBBdddd";
+
+function packHeader(header: BatchHeader): Buffer {
+  const packed = Buffer.allocUnsafe(42);
+  packed.writeDoubleLE(header.sequence, 0);
+  packed[8] = header.begin ? 1 : 0;
+  packed[9] = header.slots;
+  packed.writeDoubleLE(header.memoryMs, 10);
+  packed.writeDoubleLE(header.requestWindowMs, 18);
+  packed.writeDoubleLE(header.requestIdsMax, 26);
+  packed.writeDoubleLE(header.outboxBytesMax, 34);
+  return packed;
+}
 
 /** Reads a reply of the script to a batch of `count` writes. */
 export function decodeReply(reply: Buffer, count: number): BatchReply {
@@ -190,20 +177,21 @@ export function decodeReply(reply: Buffer, count: number): BatchReply {
     if (word === "U") return { kind: "unknown_writer" };
     if (word === "E") return { kind: "evicted" };
   }
-  const [timeMs, codes, values, revisions, , replays] = decode(reply) as PackedReply;
+  const packed = unpackReply(reply, count);
+  const { timeMs, codes } = packed;
   const outcomes: WriteOutcome[] = [];
   let nextReplay = 0;
   for (let place = 0; place < count; place += 1) {
-    const value = values[place] ?? 0;
-    const revision = revisions[place] ?? 0;
+    const value = packed.valueOf(place);
+    const revision = packed.revisionOf(place);
     switch (codes[place]) {
       case undefined:
       case "0":
         outcomes.push({ outcome: "applied", value, revision, timeMs });
         break;
       case "1":
-        outcomes.push({ outcome: "replayed", value, revision, timeMs: replays[nextReplay + 1] ?? 0 });
-        nextReplay += 2;
+        outcomes.push({ outcome: "replayed", value, revision, timeMs: packed.timeOfReplay(nextReplay) });
+        nextReplay += 1;
         break;
       case "2":
         outcomes.push({ outcome: "not_found" });
@@ -243,31 +231,27 @@ export function decodeOutboxEntry(
   requested: Buffer,
   reply: Buffer,
 ): { readonly timeMs: number; readonly changes: readonly OutboxChange[] } {
-  const [ids, index, kinds, operands] = decode(asked) as readonly [
-    readonly string[],
-    readonly number[],
-    string,
-    readonly number[],
-  ];
+  const { countIds, places, kinds, operands } = unpackAsked(asked);
   const requestIds = requested.toString("latin1").split(requestIdSeparator);
-  const [timeMs, codes, values, revisions, sets] = decode(reply) as PackedReply;
+  const packed = unpackReply(reply, kinds.length);
+  const { timeMs, codes } = packed;
   const changes: OutboxChange[] = [];
   let nextSet = 0;
   for (let place = 0; place < kinds.length; place += 1) {
     if (codes !== "" && codes[place] !== "0") continue;
-    const value = values[place] as number;
+    const value = packed.valueOf(place);
     let delta = 0n;
     if (kinds[place] === "a" || kinds[place] === "A") {
       delta = BigInt(operands[place] as number);
     } else {
-      delta = BigInt(value) - BigInt(sets[nextSet + 1] as number);
-      nextSet += 2;
+      delta = BigInt(value) - BigInt(packed.valueBefore(nextSet));
+      nextSet += 1;
     }
     changes.push({
-      countId: ids[index.length === 0 ? place : (index[place] as number) - 1] as string,
+      countId: countIds[(places[place] as number) - 1] as string,
       delta,
       value,
-      revision: revisions[place] as number,
+      revision: packed.revisionOf(place),
       requestId: requestIds[place] ?? "",
     });
   }
