@@ -140,6 +140,19 @@ export function describeEventBus(name: string, startServer: () => Promise<TestBu
       await consumer.stop();
     });
 
+    test("a call with very many records keeps their order", async () => {
+      const topic = newTopic();
+      const bus = await newBus(topic);
+      const seen: Seen[] = [];
+      const consumer = bus.subscribe(subscription(topic, recordInto(seen, "a")));
+      await consumer.start();
+      const subjects = ["a", "b"];
+      await bus.publish(numbers(0, 1500).flatMap((number) => subjects.map((key) => event(topic, key, number))));
+      await eventually(() => expect(seen).toHaveLength(3000));
+      expectFirstInOrder(seen, subjects, 1500);
+      await consumer.stop();
+    });
+
     test("records of other types are acknowledged unseen", async () => {
       const topic = newTopic();
       const bus = await newBus(topic);
@@ -599,6 +612,42 @@ export function describeEventBus(name: string, startServer: () => Promise<TestBu
         code: "not_found",
       });
       await consumer.stop();
+    });
+
+    test("a replay is that of one consumer: another of the topic sees nothing of it", async () => {
+      const topic = newTopic();
+      const bus = await newBus(topic);
+      const seen = new Map<string, [generation: number, number: number][]>();
+      const consumers = ["replayed", "other"].map((service) => {
+        const own: [number, number][] = [];
+        seen.set(service, own);
+        return bus.subscribe(
+          subscription(
+            topic,
+            async (record, { generation }) => void own.push([generation, numberOf(record)]),
+            `${service}-${topic.name}`,
+          ),
+        );
+      });
+      for (const consumer of consumers) await consumer.start();
+      await bus.publish([event(topic, "k", 0)]);
+      await eventually(() => expect([...seen.values()]).toEqual([[[1, 0]], [[1, 0]]]));
+      expect(await bus.replay(`replayed-${topic.name}`, topic.name)).toBe(2);
+      await eventually(() => expect(seen.get("replayed")).toHaveLength(2));
+      await bus.publish([event(topic, "k", 1)]);
+      await eventually(() => {
+        expect(seen.get("replayed")).toEqual([
+          [1, 0],
+          [2, 0],
+          [2, 1],
+        ]);
+        expect(seen.get("other")?.at(-1)?.[1]).toBe(1);
+      });
+      expect(seen.get("other")).toEqual([
+        [1, 0],
+        [1, 1],
+      ]);
+      await Promise.all(consumers.map((consumer) => consumer.stop()));
     });
 
     test("a replay in the midst of a long batch ends it, and begins anew", async () => {

@@ -11,7 +11,7 @@ import { importMutant } from "../testing/mutant.ts";
 import { sharedPostgres, startPostgres, type TestPostgres } from "../testing/postgres.ts";
 import { startRedis, type TestRedis } from "../testing/redis.ts";
 import type { TestBus } from "./event-bus.contract.ts";
-import type { EventRecord } from "./event-bus.ts";
+import type { EventRecord, ParkedEvent } from "./event-bus.ts";
 import type { Mutant } from "./mutant-preload.ts";
 import type { RelayOrder } from "./outbox-relay-child.ts";
 import { createInboxPruner, once, onceEach } from "./inbox.ts";
@@ -238,6 +238,60 @@ async function woken(service: string, broken?: BrokenRules) {
 
 function versionOf(record: EventRecord | undefined): number {
   return record === undefined ? 0 : Number(fromBinary(schema, record.data).aggregateVersion);
+}
+
+type Inbox = typeof import("./inbox.ts");
+
+function mutantInbox(from: string, to: string): Promise<Inbox> {
+  return importMutant<Inbox>(join(import.meta.dir, "inbox.ts"), from, to);
+}
+
+/** Handles events together that partly came before: the ids that each effect was given. */
+async function handleSeveral(handleEach: typeof onceEach): Promise<readonly string[]> {
+  const database = await newDatabase();
+  const handled: string[] = [];
+  for (const eventIds of [
+    ["a", "b", "b"],
+    ["b", "c"],
+    ["a", "c"],
+  ]) {
+    await handleEach(database, { consumer: "c", generation: 1, eventIds }, async (_, fresh) => {
+      handled.push([...fresh].toSorted().join());
+    });
+  }
+  await database.stop();
+  return handled;
+}
+
+/** Prunes rows of four ages, with a dead letter of 20 days and without: the ids that are left, when events are kept for 7 days. */
+async function prune(createPruner: typeof createInboxPruner) {
+  const database = await newDatabase();
+  for (const days of [1, 6, 8, 30]) {
+    await database.sql`insert into platform.inbox values ('c', 1, ${`e${days}`}, ${daysAgo(days)})`;
+  }
+  const record = createRecord(schema, create(schema, { apiKeyId: "k" }), {
+    source: "",
+    clock: { ...systemClock, now: () => daysAgo(20).getTime() },
+    random: systemRandom,
+    traceparent: "",
+  });
+  const deadLetter = { deadLetterId: "", service: "c", record, reason: "", attempts: 1, parkTimeMs: 0 };
+  const leftAfter = async (...parked: readonly ParkedEvent[]): Promise<string[]> => {
+    const pruner = createPruner({
+      service: "c",
+      database,
+      bus: { listParked: () => Promise.resolve({ parked, nextPageToken: "" }) },
+      retentionMs: 7 * 24 * 3_600_000,
+      clock: systemClock,
+      log: silentLog,
+    });
+    await pruner.prune();
+    const rows = await database.sql<{ event_id: string }[]>`select event_id from platform.inbox order by 1`;
+    return rows.map((row) => row.event_id);
+  };
+  const left = { withDeadLetter: await leftAfter(deadLetter), without: await leftAfter() };
+  await database.stop();
+  return left;
 }
 
 /** Handles an event eight times at the same time: how often the effect happened, and was said to have. */
@@ -506,31 +560,32 @@ describe("inbox", () => {
   });
 
   test("mutant: without a look at the row a repeat has an effect", async () => {
-    const { once: broken } = await importMutant<{ once: typeof once }>(
-      join(import.meta.dir, "inbox.ts"),
-      "if (count === 0) return false;",
-      "",
-    );
+    const { once: broken } = await mutantInbox("if (count === 0) return false;", "");
     expect(await race(broken)).toMatchObject({ happened: 11 });
   });
 
+  test("mutant: without the generation in the row a replay has no effect", async () => {
+    const { once: broken } = await mutantInbox("${key.generation}, ${key.eventId}", "1, ${key.eventId}");
+    expect(await race(broken)).toMatchObject({ others: [false, true, true], happened: 3 });
+  });
+
   test("of several events each has its effect once, also beside those that came before", async () => {
+    expect(await handleSeveral(onceEach)).toEqual(["a,b", "c"]);
+  });
+
+  test("mutant: an effect that is given all of several events repeats some", async () => {
+    const { onceEach: broken } = await mutantInbox("new Set(rows.map((row) => row.event_id))", "new Set(eventIds)");
+    expect(await handleSeveral(broken)).toEqual(["a,b", "b,c"]);
+  });
+
+  test("of several events whose effect failed none has a row", async () => {
     const database = await newDatabase();
     const handled: string[] = [];
-    const handle = (...eventIds: readonly string[]) =>
-      onceEach(database, { consumer: "c", generation: 1, eventIds }, async (_, fresh) => {
-        handled.push([...fresh].toSorted().join());
-      });
-    await handle("a", "b", "b");
-    await handle("b", "c");
-    await handle("a", "c");
-    expect(handled).toEqual(["a,b", "c"]);
-    const failed = onceEach(database, { consumer: "c", generation: 1, eventIds: ["d"] }, () =>
-      Promise.reject(new Error("no")),
-    );
+    const several = { consumer: "c", generation: 1, eventIds: ["c", "d"] };
+    const failed = onceEach(database, several, () => Promise.reject(new Error("no")));
     expect(await failed.catch((error: Error) => error.message)).toBe("no");
-    await handle("d");
-    expect(handled).toEqual(["a,b", "c", "d"]);
+    await onceEach(database, several, async (_, fresh) => void handled.push(...fresh));
+    expect(handled.toSorted()).toEqual(["c", "d"]);
     await database.stop();
   });
 
@@ -544,34 +599,14 @@ describe("inbox", () => {
   });
 
   test("rows live as long as their events can come again: retention, and dead letters", async () => {
-    const database = await newDatabase();
-    const retentionMs = 7 * 24 * 3_600_000;
-    for (const days of [1, 6, 8, 30]) {
-      await database.sql`insert into platform.inbox values ('c', 1, ${`e${days}`}, ${daysAgo(days)})`;
-    }
-    const parked = { deadLetterId: "", service: "c", reason: "", attempts: 1, parkTimeMs: 0 };
-    const oldest = createRecord(schema, create(schema, { apiKeyId: "k" }), {
-      source: "",
-      clock: { ...systemClock, now: () => daysAgo(20).getTime() },
-      random: systemRandom,
-      traceparent: "",
-    });
-    const prunerWith = (records: EventRecord[]) =>
-      createInboxPruner({
-        service: "c",
-        database,
-        bus: {
-          listParked: () =>
-            Promise.resolve({ parked: records.map((record) => ({ ...parked, record })), nextPageToken: "" }),
-        },
-        retentionMs,
-        clock: systemClock,
-        log: silentLog,
-      });
-    expect(await prunerWith([oldest]).prune()).toBe(1);
-    expect(await prunerWith([]).prune()).toBe(1);
-    const left = await database.sql<{ event_id: string }[]>`select event_id from platform.inbox order by 1`;
-    expect(left.map((row) => row.event_id)).toEqual(["e1", "e6"]);
-    await database.stop();
+    expect(await prune(createInboxPruner)).toEqual({ withDeadLetter: ["e1", "e6", "e8"], without: ["e1", "e6"] });
+  });
+
+  test.each([
+    ["retention", "clock.now() - retentionMs", "clock.now()", { without: [] }],
+    ["dead letters", "Math.min(beforeMs, record.timeMs)", "beforeMs", { withDeadLetter: ["e1", "e6"] }],
+  ])("mutant: a pruner that forgets %s removes too much", async (_, from, to, left) => {
+    const { createInboxPruner: broken } = await mutantInbox(from, to);
+    expect(await prune(broken)).toMatchObject(left);
   });
 });

@@ -127,6 +127,104 @@ const mutants: readonly (Mutant & { readonly rule: string; readonly caughtBy: st
     to: "",
     caughtBy: "a replay begins a new generation with the oldest record, in order",
   },
+  {
+    rule: "a subject's partition comes from its hash",
+    file: inThisFolder("redis-keys.ts"),
+    from: "return Bun.hash.crc32(subject) % partitions;",
+    to: "return Bun.hash.crc32(subject + Math.random()) % partitions;",
+    caughtBy: "a call with very many records keeps their order",
+  },
+  {
+    rule: "the number of partitions is fixed",
+    file: inThisFolder("redis-event-bus.ts"),
+    from: "if (recorded === partitions) return;",
+    to: "return;",
+    caughtBy: "another number of partitions is refused by name, also to one that came while the server was away",
+  },
+  {
+    rule: "a consumer that is behind is nothing to who publishes",
+    file: inThisFolder("redis-event-bus.ts"),
+    from: "meters.published.add(chunk.length);",
+    to: `for (const state of await Promise.all((await groups()).map(stateOf))) if (state.lag > 999) throw new Error("full");`,
+    caughtBy: "a slow, a stuck and a stopped consumer never stop a producer",
+  },
+  {
+    rule: "records are removed by age",
+    file: inThisFolder("redis-scripts.ts"),
+    from: "string.format('%.0f-0', oldest)",
+    to: "'0-0'",
+    caughtBy: "a consumer behind retention is marked lost and goes on with the oldest record",
+  },
+  {
+    rule: "records are removed by bytes",
+    file: inThisFolder("redis-scripts.ts"),
+    from: "if bytes > tonumber(ARGV[3]) and length > 1 then",
+    to: "if false then",
+    caughtBy: "a topic keeps to its bytes",
+  },
+  {
+    rule: "a lost consumer is marked",
+    file: inThisFolder("redis-scripts.ts"),
+    from: "if ARGV[6] == '1' then",
+    to: "if false then",
+    caughtBy: "a consumer behind the bytes of its topic is lost, and its metric says so",
+  },
+  {
+    rule: "what is away does not count as a failure",
+    file: inThisFolder("redis-consumer.ts"),
+    from: "if (!isPassing(error)) counted++;",
+    to: "counted++;",
+    caughtBy: "a handler that cannot work, since something it needs is away, goes on trying and parks nothing",
+  },
+  {
+    rule: "an event is tried as often as its subscription says",
+    file: inThisFolder("redis-consumer.ts"),
+    from: "if (counted >= subscription.attemptsMax)",
+    to: "if (counted >= 1)",
+    caughtBy: "what keeps failing is parked, its key waits in order, and a redrive keeps the order",
+  },
+  {
+    rule: "skip lets later events of the key go on",
+    file: inThisFolder("redis-consumer.ts"),
+    from: `if (subscription.onFailure === "parkKey" && `,
+    to: "if (",
+    caughtBy: "with skip later events of the key go on, and the dead letter is redriven alone",
+  },
+  {
+    rule: "a key goes on waiting when its redrive failed",
+    file: inThisFolder("redis-consumer.ts"),
+    from: "if (left > 0) waiting.set(subject, left);\n        else waiting.delete(subject);",
+    to: "waiting.delete(subject);",
+    caughtBy:
+      "of a redrive that fails at one event what stands behind it goes on waiting, and so does what comes meanwhile",
+  },
+  {
+    rule: "a replay names one consumer",
+    file: inThisFolder("redis-event-bus.ts"),
+    from: "const generation = await replayScript.run(",
+    to: `for (const group of await groups()) {
+      const [other = "", its = ""] = group.split(" ");
+      if (its === topic && other !== service) {
+        await replayScript.run(client, [keys.group(other, topic), keys.topic(topic), ...perPartition], []);
+      }
+    }
+    const generation = await replayScript.run(`,
+    caughtBy: "a replay is that of one consumer: another of the topic sees nothing of it",
+  },
+  {
+    rule: "an instance begins so far back as it says",
+    file: inThisFolder("redis-consumer.ts"),
+    from: "Math.max(0, nowMs - backMs)",
+    to: "nowMs",
+    caughtBy: "everyInstance begins so far back as it says and is caught up after it",
+  },
+  {
+    rule: "a heartbeat comes every 500 ms",
+    file: inThisFolder("redis-event-bus.ts"),
+    from: "const heartbeatMs = 500;",
+    to: "const heartbeatMs = 600;",
+    caughtBy: "a heartbeat is sent every 500 ms, and by another process when its sender has gone",
+  },
 ];
 
 test.concurrent.each(mutants)("mutant: without the rule that $rule, a test fails", async ({ caughtBy, ...mutant }) => {

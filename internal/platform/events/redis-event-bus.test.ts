@@ -1,11 +1,13 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { eventsRights } from "../app/store-rights.ts";
+import { systemClock } from "../clock/clock.ts";
 import { systemRandom } from "../clock/random.ts";
 import { openRedis } from "../redis/open-redis.ts";
 import { eventually } from "../testing/eventually.ts";
 import { createHeldClock } from "../testing/held-clock.ts";
 import { startRedis } from "../testing/redis.ts";
+import { createMetrics } from "../telemetry/create-metrics.ts";
 import { describeEventBus } from "./event-bus.contract.ts";
 import type { EventRecord, Subscription } from "./event-bus.ts";
 import { connectBus } from "./redis-bus-fixture.ts";
@@ -55,6 +57,64 @@ describe("Redis Streams", () => {
     });
     await bus.stop();
     await redis.stop();
+  });
+
+  test("a consumer behind the bytes of its topic is lost, and its metric says so", async () => {
+    await using server = await startRedis({ appendfsync: "no" });
+    const metrics = createMetrics();
+    const bus = connectBus(server.url, { instance: "lost", topics: [topic], topicBytesMax: 4 << 20, metrics });
+    await bus.start();
+    const [begun, mayGoOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const consumer = bus.subscribe(
+      groupOf(() => {
+        begun.resolve();
+        return mayGoOn.promise;
+      }),
+    );
+    await consumer.start();
+    await bus.publish([record("k")]);
+    await begun.promise;
+    // More than is read ahead, so that what is removed had not been read.
+    for (let sent = 0; sent < 100; sent++) await bus.publish([{ ...record("k"), data: new Uint8Array(100_000) }]);
+    const oldest = async (): Promise<EventRecord | undefined> => {
+      for await (const one of bus.tail(topic.name, { fromStart: true, signal: AbortSignal.timeout(5000) })) return one;
+      return undefined;
+    };
+    await eventually(async () => expect((await oldest())?.data).toHaveLength(100_000));
+    mayGoOn.resolve();
+    await eventually(async () => expect((await bus.consumerStates())[0]).toMatchObject({ lost: true, lag: 0 }));
+    const lost = 'muin_events_consumer_lost{service="one",topic="test.topic"} 1';
+    await eventually(async () => expect(await metrics.render()).toContain(lost), { timeoutMs: 20_000 });
+    await consumer.stop();
+    await bus.stop();
+  });
+
+  test("a heartbeat is sent every 500 ms, and by another process when its sender has gone", async () => {
+    await using server = await startRedis({ appendfsync: "no" });
+    const clock = createHeldClock();
+    const first = connectBus(server.url, { instance: "first", topics: [], clock });
+    await first.start();
+    const sent: EventRecord[] = [];
+    const stop = new AbortController();
+    const watching = (async () => {
+      for await (const beat of first.tail("platform.heartbeat", { fromStart: true, signal: stop.signal }))
+        sent.push(beat);
+    })();
+    for (let beats = 1; beats < 4; beats++) {
+      await eventually(() => expect(sent).toHaveLength(beats));
+      await eventually(() => expect(clock.asleep()).toContain(500));
+      await clock.pass(500);
+    }
+    const second = connectBus(server.url, { instance: "second", topics: [] });
+    await second.start();
+    stop.abort();
+    await watching;
+    await first.stop();
+    for (let heardAtMs = systemClock.monotonic(), beats = 0; beats < 3; beats++) {
+      await eventually(() => expect(second.heartbeatReceivedAt()).toBeGreaterThan(heardAtMs));
+      heardAtMs = second.heartbeatReceivedAt();
+    }
+    await second.stop();
   });
 
   test("everything lies under one prefix, and its user needs no more than that", async () => {
