@@ -41,8 +41,8 @@ export const auth: ServiceInfo<"auth"> = defineService({
   stores: { database: postgres({ database: "auth", migrations }) },
   publishes: published,
   consumes: [
-    group(UserUpdatedSchema, { publishedBy: "user" }),
-    group(UserStatusChangedSchema, { publishedBy: "user" }),
+    group(UserUpdatedSchema),
+    group(UserStatusChangedSchema),
     group(BranchCreatedSchema),
     group(BranchUpdatedSchema),
     group(FaceVectorCreatedSchema, { publishedBy: "mlops" }),

@@ -32,11 +32,7 @@ export const branchOwner: ServiceInfo<"branch-owner"> = defineService({
     }),
   },
   publishes: published,
-  consumes: [
-    group(UserCreatedSchema),
-    group(UserUpdatedSchema, { publishedBy: "user" }),
-    group(UserStatusChangedSchema, { publishedBy: "user" }),
-  ],
+  consumes: [group(UserCreatedSchema), group(UserUpdatedSchema), group(UserStatusChangedSchema)],
   config: branchOwnerConfig,
   create: ({ stores, calls, publish, config, clock, random, log }) => {
     const { database } = stores;

@@ -1,0 +1,50 @@
+import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
+import { UserCreatedSchema, UserDataErasedSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
+import { UserService } from "../../gen/muin/identity/v1/user_service_pb.ts";
+import { background, defineService, group, on, serve, type ServiceInfo } from "../../platform/app/define-service.ts";
+import { postgres } from "../../platform/app/stores.ts";
+import { createPersonKeyReader } from "../../platform/identity/person-key-reader.ts";
+import { userConfig } from "./config.ts";
+import { createErasures } from "./erasure.ts";
+import { published } from "./events.ts";
+import { createHandlers } from "./handlers.ts";
+import { migrations } from "./migrations.ts";
+import { createPostgresUserStore } from "./store-postgres.ts";
+import { createUserChanges } from "./user-changes.ts";
+
+/** People: profile, roles, preferences, membership, status, and their deletion. */
+export const user: ServiceInfo<"user"> = defineService({
+  name: "user",
+  summary: "Knows people: profile, roles, preferences, membership, status; runs the deletion of their data.",
+  serves: [UserService],
+  calls: { personKeys: PersonKeyService },
+  stores: { database: postgres({ database: "users", migrations }) },
+  publishes: published,
+  consumes: [group(UserCreatedSchema), group(UserDataErasedSchema)],
+  config: userConfig,
+  create: ({ stores, calls, publish, config, clock, random, log }) => {
+    const { database } = stores;
+    const { personKeys } = calls;
+    const store = createPostgresUserStore({ database, clock });
+    const keys = createPersonKeyReader({ keys: personKeys, clock });
+    const changes = createUserChanges({ database, store, keys, publish, random });
+    const erasures = createErasures({
+      database,
+      store,
+      changes,
+      personKeys,
+      services: config.erasureServices.split(","),
+      sweepMs: config.erasureSweepMs,
+      clock,
+      random,
+      log,
+    });
+    return [
+      serve(UserService, createHandlers({ store, changes, erasures, clock })),
+      on(UserCreatedSchema, (event, delivery) => changes.signedUp(event, delivery)),
+      on(UserDataErasedSchema, (event, delivery) => erasures.confirmed(event, delivery)),
+      background(erasures.sweeper),
+      { part: "republisher", topic: "identity.user", republish: () => changes.republish() },
+    ];
+  },
+});
