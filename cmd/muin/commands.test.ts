@@ -6,20 +6,25 @@ import { CountManagementService } from "../../internal/gen/muin/count/v1/count_m
 import { systemClock } from "../../internal/platform/clock/clock.ts";
 import { systemRandom } from "../../internal/platform/clock/random.ts";
 import { eventually } from "../../internal/platform/testing/eventually.ts";
+import { createMuinFolder, startMuin, type MuinFolder, type TestMuin } from "../../internal/platform/testing/muin.ts";
 import { importMutant } from "../../internal/platform/testing/mutant.ts";
 import * as importer from "./import/run-import.ts";
 import { createServerTarget } from "./import/server-target.ts";
 import { openSource } from "./import/source.ts";
-import { startMuin, type TestMuin } from "./muin-fixture.ts";
 
 // Commands start real processes, and machines are busy; a hang still ends.
 setDefaultTimeout(60_000);
 
+let folder: MuinFolder;
 let muin: TestMuin;
 beforeAll(async () => {
-  muin = await startMuin();
+  folder = await createMuinFolder();
+  muin = await startMuin({ folder });
 });
-afterAll(() => muin[Symbol.asyncDispose]());
+afterAll(async () => {
+  await muin[Symbol.asyncDispose]();
+  await folder[Symbol.asyncDispose]();
+});
 
 /** The result of a command that must succeed, as JSON. */
 async function json(...args: readonly string[]): Promise<Record<string, unknown>> {
@@ -43,7 +48,7 @@ async function sum(prefix: string): Promise<number> {
 
 /** Writes an input file. */
 async function write(name: string, content: string | Uint8Array): Promise<string> {
-  const path = join(muin.folder, name);
+  const path = join(folder.path, name);
   await Bun.write(path, content);
   return path;
 }
@@ -140,7 +145,7 @@ describe("commands", () => {
     const tail = muin.begin(["events", "tail", "count.value", "--from-start", "--json"]);
     await muin.run("counts", "create", "tailed", "--value", "3");
     await tail.shows('"tailed"');
-    tail.kill("SIGINT");
+    tail.signal("SIGINT");
     const { code, stdout } = await tail.ended;
     expect(code).toBe(0);
     for (const line of stdout.trim().split("\n"))
@@ -238,7 +243,7 @@ describe("import", () => {
 
   /** Kills an import of `file` each time its offset has passed one more part, and runs it again, until it ends by itself. */
   async function importWithKills(file: string, prefix: string, importId: string, parts: number): Promise<number> {
-    const imports = await muin.client(CountImportService);
+    const imports = muin.client(CountImportService);
     const total = Buffer.byteLength(log.text);
     let kills = 0;
     for (let part = 0; part < parts; part++) {
@@ -254,8 +259,7 @@ describe("import", () => {
         })(),
       ]);
       if (ended !== undefined) break;
-      run.kill("SIGKILL");
-      await run.ended;
+      await run.kill();
       kills++;
     }
     return kills;
@@ -290,10 +294,11 @@ describe("import", () => {
   test("counts each line once although Muin itself is killed", async () => {
     const file = await write("crash.log", log.text);
     const args = ["counts", "import", file, "--by", "status", "--prefix", "crash."];
-    const imports = await muin.client(CountImportService);
+    const imports = muin.client(CountImportService);
     const run = muin.begin([...args, "--import-id", "crash"]);
     await eventually(async () => expect((await imports.getImport({ importId: "crash" })).sequence).toBeGreaterThan(0n));
-    await muin.crash();
+    await muin.kill();
+    muin = await startMuin({ folder, args: ["--http-port", new URL(muin.http).port] });
     expect((await run.ended).code).toBe(0); // It waits for Muin to come back.
     expect(await values("crash.")).toEqual(log.statuses);
     expect((await muin.run("counts", "verify", "--prefix", "crash.")).code).toBe(0);
@@ -304,7 +309,7 @@ describe("import", () => {
     const args = ["counts", "import", file, "--by", "status", "--prefix", "interrupted."];
     const run = muin.begin(args);
     await run.shows("format: access log");
-    run.kill("SIGINT");
+    run.signal("SIGINT");
     const { code, stderr } = await run.ended;
     if (code !== 0) {
       expect(code).toBe(130);
@@ -322,8 +327,8 @@ describe("import", () => {
       "source.read(0), deps",
     );
     const file = await write("mutant.log", log.text);
-    const imports = await muin.client(CountImportService);
-    const management = await muin.client(CountManagementService);
+    const imports = muin.client(CountImportService);
+    const management = muin.client(CountManagementService);
     const once = async (runImport: typeof importer.runImport): Promise<void> => {
       await runImport(
         {

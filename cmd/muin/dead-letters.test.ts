@@ -4,7 +4,7 @@ import postgres from "postgres";
 import { CountManagementService } from "../../internal/gen/muin/count/v1/count_management_service_pb.ts";
 import { CountWriteService } from "../../internal/gen/muin/count/v1/count_write_service_pb.ts";
 import { eventually } from "../../internal/platform/testing/eventually.ts";
-import { startMuin, type TestMuin } from "./muin-fixture.ts";
+import { startMuin, type TestMuin } from "../../internal/platform/testing/muin.ts";
 
 setDefaultTimeout(90_000);
 
@@ -17,9 +17,8 @@ let muin: TestMuin;
 let sql: postgres.Sql;
 beforeAll(async () => {
   muin = await startMuin();
-  const data = join(muin.folder, "data");
-  const secrets = (await Bun.file(join(data, "secrets.json")).json()) as Record<string, string>;
-  const ports = (await Bun.file(join(data, "ports.json")).json()) as Record<string, number>;
+  const secrets = (await Bun.file(join(muin.dataDir, "secrets.json")).json()) as Record<string, string>;
+  const ports = (await Bun.file(join(muin.dataDir, "ports.json")).json()) as Record<string, number>;
   sql = postgres({
     host: "127.0.0.1",
     port: ports["postgres"] ?? 0,
@@ -44,8 +43,8 @@ async function rows(...args: readonly string[]): Promise<Record<string, unknown>
 }
 
 test("events that a consumer cannot handle are parked, listed, and redriven in order by the command line", async () => {
-  const write = await muin.client(CountWriteService);
-  await (await muin.client(CountManagementService)).createCount({ countId: "watched" });
+  const write = muin.client(CountWriteService);
+  await muin.client(CountManagementService).createCount({ countId: "watched" });
   const isWatched = () =>
     eventually(
       async () => {
@@ -118,13 +117,13 @@ test("a replay handles everything again in a new generation, and a republish ann
     },
     { timeoutMs: 30_000 },
   );
-  tail.kill("SIGINT");
+  tail.signal("SIGINT");
   await tail.ended;
 });
 
 test("a value that is not the sum of its changes fails verify, and shows in the metrics", async () => {
   const verdicts = async (): Promise<readonly string[]> => {
-    const metrics = await (await fetch(`${muin.facts.http}/metrics`)).text();
+    const metrics = await (await fetch(`${muin.http}/metrics`)).text();
     return metrics.split("\n").filter((line) => line.startsWith('muin_count_watch_counts{verdict="different"'));
   };
   await sql`UPDATE count_watch SET sum = sum - 1 WHERE count_id = 'watched'`;

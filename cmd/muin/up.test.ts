@@ -44,9 +44,8 @@ async function runUp(folder: MuinFolder, ...args: readonly string[]) {
   const command = [...(await muinCommand("sources")), "up", "--json", "--data-dir", folder.dataDir];
   await using program = runProgram([...command, "--http-port", "0", "--grpc-port", "0", ...args], {
     cwd: folder.path,
-    env: {},
   });
-  return { ...(await program.ended), stdout: program.stdout(), stderr: program.stderr() };
+  return await program.ended; // Not before it has ended is it disposed of.
 }
 
 describe("muin up", () => {
@@ -110,7 +109,7 @@ describe("muin up", () => {
     );
     const at = performance.now();
     muin.signal("SIGINT");
-    expect(await muin.ended).toEqual({ code: 130, signal: null });
+    expect(await muin.ended).toMatchObject({ code: 130, signal: null });
     expect(performance.now() - at).toBeLessThan(2000);
     process.kill(redis, "SIGCONT");
     await eventually(async () => expect(await folder.processes()).toEqual([]));
@@ -139,7 +138,6 @@ describe("muin up", () => {
     const command = [...(await muinCommand("sources")), "up", "--data-dir", folder.dataDir];
     await using program = runProgram([...command, "--http-port", "0", "--grpc-port", "0"], {
       cwd: folder.path,
-      env: {},
     });
     await eventually(() => folder.store("redis/counts"));
     const end = await program.stop();
@@ -237,7 +235,7 @@ describe("muin up", () => {
     async () => {
       await using folder = await createMuinFolder();
       const command = ["npm", "--prefix", root, "start", "--silent", "--", "--json", "--data-dir", folder.dataDir];
-      await using npm = runProgram([...command, "--http-port", "0", "--grpc-port", "0"], { cwd: folder.path, env: {} });
+      await using npm = runProgram([...command, "--http-port", "0", "--grpc-port", "0"], { cwd: folder.path });
       const line = await eventually(
         () => {
           expect(npm.stdout()).toEndWith("\n");

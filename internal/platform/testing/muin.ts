@@ -17,20 +17,24 @@ const endMsMax = 20_000;
 /** Of a program's standard error, an error shows so many characters. */
 const shownCharsMax = 4000;
 
-/** How a program ended. */
-export interface Ended {
+/** How a program ended, and everything it wrote. */
+interface Ended {
   /** `null` when a signal ended it. */
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
 }
 
-/** A process of a program that serves until it is told to end. */
+/** A process of a program. */
 export interface TestProgram extends AsyncDisposable {
   readonly pid: number;
   readonly ended: Promise<Ended>;
   /** Everything it wrote so far. */
   stdout(): string;
   stderr(): string;
+  /** Resolves once standard output or error has shown this text; rejects when it ended without. */
+  shows(text: string): Promise<void>;
   signal(name: NodeJS.Signals): void;
   /** Ends it by SIGKILL; resolves when it is gone. */
   kill(): Promise<void>;
@@ -81,6 +85,10 @@ export interface TestMuin extends TestProgram {
   readonly facts: Readonly<Record<string, unknown>>;
   /** A client over Connect with binary messages; `key` is the operator key unless told otherwise. */
   client<S extends DescService>(service: S, key?: string): Client<S>;
+  /** Begins a command of the command line, which finds this Muin by its data. */
+  begin(args: readonly string[], options?: Omit<ProgramOptions, "cwd">): TestProgram;
+  /** Runs a command to its end. */
+  run(...args: readonly string[]): Promise<Ended>;
 }
 
 /** Makes a folder for the data of a Muin. */
@@ -119,10 +127,11 @@ export async function startMuin(options: MuinOptions = {}): Promise<TestMuin> {
   const folder = options.folder ?? (await createMuinFolder());
   const { dataDir } = folder;
   const ports = ["--http-port", "0", "--grpc-port", "0"];
-  const command = [...(options.wrapper ?? []), ...(await muinCommand(options.from ?? "sources"))];
-  command.push("up", "--json", "--data-dir", dataDir, ...ports, ...(options.args ?? []));
+  const muin = await muinCommand(options.from ?? "sources");
+  const up = ["up", "--json", "--data-dir", dataDir, ...ports, ...(options.args ?? [])];
+  const cwd = folder.path;
   const startedAt = performance.now();
-  const program = runProgram(command, { cwd: folder.path, env: options.env ?? {} });
+  const program = runProgram([...(options.wrapper ?? []), ...muin, ...up], { cwd, env: options.env ?? {} });
   try {
     const line = await firstLine(program);
     const startupMs = performance.now() - startedAt;
@@ -132,6 +141,12 @@ export async function startMuin(options: MuinOptions = {}): Promise<TestMuin> {
     const credentials = await readCredentials(seen);
     if (credentials === undefined) throw new Error("there is no credentials.json");
     const operatorKey = credentials.operator_key;
+    const begin: TestMuin["begin"] = (args, { env, stdin } = {}) =>
+      runProgram([...muin, ...args], {
+        cwd,
+        env: { MUIN_DATA_DIR: dataDir, ...env },
+        ...(stdin === undefined ? {} : { stdin }),
+      });
     return {
       ...program,
       http: facts.http,
@@ -143,6 +158,8 @@ export async function startMuin(options: MuinOptions = {}): Promise<TestMuin> {
       startupMs,
       facts,
       client: (service, key = operatorKey) => connectClient(service, facts.http, key),
+      begin,
+      run: (...args) => begin(args).ended,
       [Symbol.asyncDispose]: async () => {
         await program[Symbol.asyncDispose]();
         if (options.folder === undefined) await folder[Symbol.asyncDispose]();
@@ -185,35 +202,46 @@ export function binaryOf(name: string): Promise<string> {
   return binary;
 }
 
-/** Starts a program with standard input closed. It takes no settings from the test's own environment. */
-export function runProgram(
-  command: readonly string[],
-  options: { readonly cwd: string; readonly env: Readonly<Record<string, string>> },
-): TestProgram {
+/** What a program is given. */
+export interface ProgramOptions {
+  readonly cwd: string;
+  /** Beside the test's own environment, of which it gets no setting of Muin. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Its standard input. Default: closed. */
+  readonly stdin?: string;
+}
+
+/** Starts a program. */
+export function runProgram(command: readonly string[], options: ProgramOptions): TestProgram {
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("MUIN_"));
   const child = Bun.spawn([...command], {
     cwd: options.cwd,
     env: { ...Object.fromEntries(inherited), NO_COLOR: "1", MUIN_LOG_LEVEL: "warn", ...options.env },
-    stdin: "ignore",
+    stdin: options.stdin === undefined ? "ignore" : new Blob([options.stdin]),
     stdout: "pipe",
     stderr: "pipe",
   });
   const stdout = collect(child.stdout);
   const stderr = collect(child.stderr);
   const ended = (async (): Promise<Ended> => {
-    await child.exited;
-    return { code: child.exitCode, signal: child.signalCode as NodeJS.Signals | null };
+    await Promise.all([child.exited, stdout.ended, stderr.ended]);
+    const signal = child.signalCode as NodeJS.Signals | null;
+    return { code: child.exitCode, signal, stdout: stdout.text(), stderr: stderr.text() };
   })();
+  let isOver = false;
+  void ended.then(() => (isOver = true));
   const gone = async (): Promise<Ended> => {
     const late = Promise.withResolvers<never>();
-    const timer = setTimeout(() => late.reject(failure("it did not end in time", stderr())), endMsMax);
+    const timer = setTimeout(() => {
+      child.kill("SIGKILL");
+      late.reject(failure("it did not end in time", stderr.text()));
+    }, endMsMax);
     try {
       return await Promise.race([ended, late.promise]);
     } finally {
       clearTimeout(timer);
     }
   };
-  const hasEnded = (): boolean => child.exitCode !== null || child.signalCode !== null;
   const stop = async (): Promise<Ended & { readonly tookMs: number }> => {
     const askedAt = performance.now();
     child.kill("SIGCONT"); // A halted process would not see the next signal.
@@ -223,8 +251,16 @@ export function runProgram(
   return {
     pid: child.pid,
     ended,
-    stdout,
-    stderr,
+    stdout: () => stdout.text(),
+    stderr: () => stderr.text(),
+    shows: (text) =>
+      eventually(
+        () => {
+          if (stdout.text().includes(text) || stderr.text().includes(text)) return;
+          throw failure(`it has not shown ${JSON.stringify(text)}`, stderr.text());
+        },
+        { timeoutMs: readyMsMax, unless: () => isOver },
+      ),
     signal: (name) => child.kill(name),
     kill: async () => {
       child.kill("SIGKILL");
@@ -232,9 +268,9 @@ export function runProgram(
     },
     stop,
     [Symbol.asyncDispose]: async () => {
-      if (hasEnded()) return;
+      if (child.exitCode !== null || child.signalCode !== null) return;
       const { code } = await stop();
-      if (code !== 0) throw failure(`it ended with code ${code}`, stderr());
+      if (code !== 0) throw failure(`it ended with code ${code}`, stderr.text());
     },
   };
 }
@@ -263,15 +299,15 @@ export function connectClient<S extends DescService>(service: S, url: string, ke
 }
 
 async function firstLine(program: TestProgram): Promise<string> {
-  let end: Ended | undefined;
-  void program.ended.then((ended) => (end = ended));
+  let isOver = false;
+  void program.ended.then(() => (isOver = true));
   return eventually(
     () => {
       const [line, ...rest] = program.stdout().split("\n");
       if (line !== undefined && rest.length > 0) return line;
       throw failure("Muin is not ready", program.stderr());
     },
-    { timeoutMs: readyMsMax, unless: () => end !== undefined },
+    { timeoutMs: readyMsMax, unless: () => isOver },
   );
 }
 
@@ -279,15 +315,19 @@ function failure(message: string, stderr: string): Error {
   return new Error(`${message}; its standard error ends with:\n${stderr.slice(-shownCharsMax)}`);
 }
 
-/** Reads a stream to its end; the function returns what has come so far. */
-function collect(stream: ReadableStream<Uint8Array>): () => string {
+/** What has come from a stream so far, and its end. */
+interface Collected {
+  text(): string;
+  readonly ended: Promise<void>;
+}
+
+function collect(stream: ReadableStream<Uint8Array>): Collected {
   const decoder = new TextDecoder();
   let text = "";
   const read = async (): Promise<void> => {
     for await (const chunk of stream) text += decoder.decode(chunk, { stream: true });
   };
-  void read(); // A child's pipe ends; it does not fail.
-  return () => text;
+  return { text: () => text, ended: read() };
 }
 
 function signalIfThere(pid: number, signal: NodeJS.Signals): void {
