@@ -1,7 +1,7 @@
+import { create } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { BranchState, OpeningHoursSchema, type Branch } from "../../gen/muin/identity/v1/branch_pb.ts";
 import type { Membership } from "../../gen/muin/identity/v1/user_pb.ts";
-import { create } from "@bufbuild/protobuf";
 import { openSpans } from "./opening-hours.ts";
 
 /** What is known of a person at the door. */
