@@ -254,6 +254,7 @@ describe("with stores that stand still", () => {
         "count-management/info",
         "count-read/info",
         "events",
+        "user/database",
       ]);
       const page = await fetch(`${muin.http}/`, { signal: AbortSignal.timeout(4000) });
       expect(page.status).toBe(200);

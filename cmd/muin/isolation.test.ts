@@ -33,6 +33,7 @@ const declared: Readonly<Record<string, Readonly<Record<string, Right>>>> = {
     count_management_data: "writes",
     count_read_reader: "reads",
   },
+  "postgres users": { user_schema: "writes", user_data: "writes" },
 };
 
 let folder: MuinFolder;

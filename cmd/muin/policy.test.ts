@@ -43,7 +43,13 @@ const methods = [...catalog.flatMap(({ serves }) => serves), OperationsService].
 const nameOf = (method: DescMethod): string => `${method.parent.name}.${method.name}`;
 const policyOf = (method: DescMethod) => getOption(method, policyOption);
 /** Whoever may be called by everybody stands here: an RPC is not opened by the way. */
-const publicMethods = ["AuthService.ListKeys", "AuthService.RefreshToken", "AuthService.SignIn", "AuthService.SignUp"];
+const publicMethods = [
+  "AuthService.ListKeys",
+  "AuthService.RefreshToken",
+  "AuthService.SignIn",
+  "AuthService.SignUp",
+  "UserService.GetErasure",
+];
 const closed = methods.filter((method) => !publicMethods.includes(nameOf(method)));
 const scopes = [...new Set(methods.flatMap((method) => policyOf(method).scopes))].toSorted();
 
