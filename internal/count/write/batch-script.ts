@@ -1,4 +1,5 @@
 import { Command, type Redis } from "ioredis";
+import { MuinError } from "../../platform/errors/muin-error.ts";
 import { defineScript } from "../../platform/redis/script.ts";
 import { stateFormat } from "../shared/count-state.ts";
 import { requestBuckets } from "../shared/key-schema.ts";
@@ -28,6 +29,14 @@ export function createBatchRunner(lua: string = writeBatchLua): BatchRunner {
       return script.run(client, batch.keys.names, batch.args); // Nothing ran: the server is told the text.
     }
   };
+}
+
+/** True when the store may answer the same batch later: the connection was cut, or the server is not ready to work. */
+export function isPassing(error: unknown): boolean {
+  if (!(error instanceof MuinError) || error.reason !== "STORE_UNAVAILABLE") return false;
+  const { cause } = error;
+  // An error that the server itself replied with is final, except while it loads its data or is kept busy.
+  return !(cause instanceof Error) || cause.name !== "ReplyError" || /^(LOADING|BUSY|TRYAGAIN) /.test(cause.message);
 }
 
 /** An EVALSHA whose bytes are there already. */

@@ -148,7 +148,9 @@ export async function brokenWriter(file: keyof typeof importers, rule: string, i
 /** The files of a writer, each with those over which it gets into it. */
 const importers = {
   "count-writer.ts": [],
-  "write-batch.ts": ["count-writer.ts"],
+  "write-queue.ts": ["count-writer.ts"],
+  "batches-in-flight.ts": ["count-writer.ts"],
+  "write-batch.ts": ["batches-in-flight.ts", "count-writer.ts"],
 } as const;
 
 /** A bus for changes of Counts on the Redis at `url`. */

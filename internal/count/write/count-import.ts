@@ -6,8 +6,7 @@ import type { RedisStore } from "../../platform/redis/redis-store.ts";
 import type { CountStoreLayout } from "../shared/count-store.ts";
 import { shardOf } from "../shared/key-schema.ts";
 import { readValues } from "../shared/read-values.ts";
-import { createBatchRunner } from "./batch-script.ts";
-import { isPassing } from "./count-writer.ts";
+import { createBatchRunner, isPassing } from "./batch-script.ts";
 import { outboxFull, overloaded, refusedCounts, refusedWrite } from "./errors.ts";
 import {
   createImportStore,

@@ -140,35 +140,31 @@ async function checkGivenUp(createWriter?: CreateWriter): Promise<void> {
 }
 
 describe("a batch without an answer", () => {
-  const resend = "for (const batch of lane.inFlight) if (batch.stalled) send(lane, batch);";
+  const resend = "if (batch.isCutOff) sendCopy(batch);";
 
   test("is sent again until it is answered, whatever its caller's deadline, and applied once", async () => {
     await checkResent();
-    await caught(async () => checkResent(await brokenWriter("count-writer.ts", resend, "")));
+    await caught(async () => checkResent(await brokenWriter("batches-in-flight.ts", resend, "{}")));
     await caught(async () =>
       checkResent(
-        await brokenWriter(
-          "count-writer.ts",
-          resend,
-          resend.replace("batch.stalled", "batch.stalled && batch.copies < 2"),
-        ),
+        await brokenWriter("batches-in-flight.ts", resend, "if (batch.isCutOff && batch.copies < 2) sendCopy(batch);"),
       ),
     );
     await caught(async () =>
-      checkResent(await brokenWriter("count-writer.ts", "if (isPassing(error)) {", "if (false) {")),
+      checkResent(await brokenWriter("batches-in-flight.ts", "if (isPassing(error)) {", "if (false) {")),
     );
   });
 
   test("goes on without its caller", async () => {
     const dropped = await brokenWriter(
-      "count-writer.ts",
-      "if (isOver) settle(lane, batch);",
-      "if (isOver || batch.groups.every((group) => group.answered)) settle(lane, batch);",
+      "batches-in-flight.ts",
+      "if (nowMs >= endMs) settle(batch);",
+      "if (nowMs >= endMs || batch.groups.every((group) => group.isAnswered)) settle(batch);",
     );
     await caught(() => checkResent(dropped));
     // Whoever waits for it is told by their deadline all the same.
     await caught(async () =>
-      checkResent(await brokenWriter("count-writer.ts", "isOver || now >= group.deadlineMs", "isOver")),
+      checkResent(await brokenWriter("batches-in-flight.ts", "Math.min(endMs, group.deadlineMs)", "endMs")),
     );
   });
 
@@ -181,10 +177,14 @@ describe("a batch without an answer", () => {
   test("is given up after five seconds, and its outcome is unknown", async () => {
     await checkGivenUp();
     await caught(async () =>
-      checkGivenUp(await brokenWriter("count-writer.ts", "const resolveMsMax = 5000;", "const resolveMsMax = 1e9;")),
+      checkGivenUp(
+        await brokenWriter("batches-in-flight.ts", "const resolveMsMax = 5000;", "const resolveMsMax = 1e9;"),
+      ),
     );
     await caught(async () =>
-      checkGivenUp(await brokenWriter("count-writer.ts", "const resolveMsMax = 5000;", "const resolveMsMax = 4990;")),
+      checkGivenUp(
+        await brokenWriter("batches-in-flight.ts", "const resolveMsMax = 5000;", "const resolveMsMax = 4990;"),
+      ),
     );
   });
 });
@@ -317,7 +317,7 @@ describe("a store without memory left", () => {
     await caught(async () =>
       checkStoreFull(
         await brokenWriter(
-          "count-writer.ts",
+          "batches-in-flight.ts",
           "error instanceof MuinError ? error : storeUnavailable(error)",
           "storeUnavailable(error)",
         ),
@@ -361,14 +361,22 @@ describe("Redis away", () => {
   test("refuses what waited for too long, by its deadline and within five seconds, and never sends it", async () => {
     await checkAway();
     await caught(async () =>
-      checkAway(await brokenWriter("count-writer.ts", "if (now < group.queueEndMs) {", "if (true) {")),
+      checkAway(await brokenWriter("write-queue.ts", "if (nowMs < group.queueEndMs) {", "if (true) {")),
     );
     await caught(async () =>
       checkAway(
-        await brokenWriter("count-writer.ts", "Math.min(deadlineMs, clock.monotonic() + queueMsMax)", "deadlineMs"),
+        await brokenWriter("write-queue.ts", "Math.min(deadlineMs, clock.monotonic() + queueMsMax)", "deadlineMs"),
       ),
     );
-    await caught(async () => checkAway(await brokenWriter("count-writer.ts", "lane.queue = kept;", "")));
+    await caught(async () =>
+      checkAway(
+        await brokenWriter(
+          "write-queue.ts",
+          "leave(group);\n          refuseGroup(",
+          "kept.push(group);\n          refuseGroup(",
+        ),
+      ),
+    );
   });
 
   test("answers within the deadline that nothing was applied, and recovers by itself", async () => {
@@ -429,7 +437,9 @@ describe("a store that forgot the writer", () => {
   test("is not sent again what it may have applied", async () => {
     await checkForgotten();
     await caught(async () =>
-      checkForgotten(await brokenWriter("count-writer.ts", "if (batch.copies === 1) {", "if (true) {")),
+      checkForgotten(
+        await brokenWriter("batches-in-flight.ts", "if (batch.copies === 1) options", "if (true) options"),
+      ),
     );
   });
 
