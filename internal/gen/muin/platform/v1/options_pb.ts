@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file muin/platform/v1/options.proto.
  */
 export const file_muin_platform_v1_options: GenFile = /*@__PURE__*/
-  fileDesc("Ch5tdWluL3BsYXRmb3JtL3YxL29wdGlvbnMucHJvdG8SEG11aW4ucGxhdGZvcm0udjEiVwoGUG9saWN5Eg4KBnB1YmxpYxgBIAEoCBIOCgZzY29wZXMYAiADKAkSLQoHY2FsbGVycxgDIAMoDjIcLm11aW4ucGxhdGZvcm0udjEuQ2FsbGVyS2luZCJACgVFdmVudBINCgV0b3BpYxgBIAEoCRIPCgdzdWJqZWN0GAIgASgJEhcKD3JldGVudGlvbl9ob3VycxgDIAEoBSqLAQoKQ2FsbGVyS2luZBIbChdDQUxMRVJfS0lORF9VTlNQRUNJRklFRBAAEhYKEkNBTExFUl9LSU5EX1BFUlNPThABEhcKE0NBTExFUl9LSU5EX0FQSV9LRVkQAhIWChJDQUxMRVJfS0lORF9ERVZJQ0UQAxIXChNDQUxMRVJfS0lORF9TRVJWSUNFEAQ6UgoGcG9saWN5Eh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMY0YYDIAEoCzIYLm11aW4ucGxhdGZvcm0udjEuUG9saWN5UgZwb2xpY3k6UAoFZXZlbnQSHy5nb29nbGUucHJvdG9idWYuTWVzc2FnZU9wdGlvbnMY0oYDIAEoCzIXLm11aW4ucGxhdGZvcm0udjEuRXZlbnRSBWV2ZW50YgZwcm90bzM", [file_google_protobuf_descriptor]);
+  fileDesc("Ch5tdWluL3BsYXRmb3JtL3YxL29wdGlvbnMucHJvdG8SEG11aW4ucGxhdGZvcm0udjEiZwoGUG9saWN5Eg4KBnB1YmxpYxgBIAEoCBIOCgZzY29wZXMYAiADKAkSLQoHY2FsbGVycxgDIAMoDjIcLm11aW4ucGxhdGZvcm0udjEuQ2FsbGVyS2luZBIOCgZzaWduZWQYBCABKAgiQAoFRXZlbnQSDQoFdG9waWMYASABKAkSDwoHc3ViamVjdBgCIAEoCRIXCg9yZXRlbnRpb25faG91cnMYAyABKAUqiwEKCkNhbGxlcktpbmQSGwoXQ0FMTEVSX0tJTkRfVU5TUEVDSUZJRUQQABIWChJDQUxMRVJfS0lORF9QRVJTT04QARIXChNDQUxMRVJfS0lORF9BUElfS0VZEAISFgoSQ0FMTEVSX0tJTkRfREVWSUNFEAMSFwoTQ0FMTEVSX0tJTkRfU0VSVklDRRAEOlIKBnBvbGljeRIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGNGGAyABKAsyGC5tdWluLnBsYXRmb3JtLnYxLlBvbGljeVIGcG9saWN5OlAKBWV2ZW50Eh8uZ29vZ2xlLnByb3RvYnVmLk1lc3NhZ2VPcHRpb25zGNKGAyABKAsyFy5tdWluLnBsYXRmb3JtLnYxLkV2ZW50UgVldmVudGIGcHJvdG8z", [file_google_protobuf_descriptor]);
 
 /**
  * Who may call a method. Either public, or limited to the listed kinds of caller, who must hold every listed scope.
@@ -42,6 +42,13 @@ export type Policy = Message<"muin.platform.v1.Policy"> & {
    * @generated from field: repeated muin.platform.v1.CallerKind callers = 3;
    */
   callers: CallerKind[];
+
+  /**
+   * The call carries the header muin-signature, whoever makes it: the method itself knows by which key. Devices sign every call.
+   *
+   * @generated from field: bool signed = 4;
+   */
+  signed: boolean;
 };
 
 /**
