@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import type { DescService } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Client } from "@connectrpc/connect";
 import {
@@ -86,6 +87,7 @@ beforeAll(async () => {
       ...common("auth"),
       MUIN_STORE_DATABASE_URL: authUrl,
       MUIN_AUTH_KEY_ENCRYPTION_SECRET: "a secret that only this test knows",
+      MUIN_MAIL_URL: pathToFileURL(join(folder.path, "mail")).href,
     },
     "count-management": {
       ...common("count-management"),

@@ -1,3 +1,7 @@
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import {
   create as createMessage,
   createRegistry,
@@ -26,6 +30,7 @@ import { once } from "../../platform/events/inbox.ts";
 import { createPublish } from "../../platform/events/outbox.ts";
 import { addressKey } from "../../platform/identity/address.ts";
 import { anonymous, callerKey, type Caller } from "../../platform/identity/caller.ts";
+import { createMailer } from "../../platform/mail/create-mailer.ts";
 import { migrate } from "../../platform/postgres/migrate.ts";
 import { openDatabase, type OpenDatabase } from "../../platform/postgres/open-database.ts";
 import { createErrorMapper, errorDomain } from "../../platform/rpc/map-error.ts";
@@ -37,6 +42,7 @@ import { authConfig, type AuthConfig } from "./config.ts";
 import { auth } from "./definition.ts";
 import { published, type AuthPublish } from "./events.ts";
 import { migrations } from "./migrations.ts";
+import { createOutgoingMails } from "./outgoing-mail.ts";
 import { createPruning } from "./pruning.ts";
 import { createSigningKeys } from "./signing-key.ts";
 import { createVault } from "./vault.ts";
@@ -51,6 +57,13 @@ export interface From {
   readonly caller?: Caller;
   readonly address?: string;
   readonly userAgent?: string;
+}
+
+/** A mail as its recipient reads it. */
+export interface SentMail {
+  readonly to: string;
+  readonly subject: string;
+  readonly token: string;
 }
 
 /** Auth on a PostgreSQL database of its own. */
@@ -70,6 +83,8 @@ export interface AuthFixture extends AsyncDisposable {
   deliver<M extends DescMessage>(schema: M, event: MessageInitShape<M>, id?: string): Promise<string>;
   /** Events in the order in which they were recorded. */
   events(): Promise<Message[]>;
+  /** One turn of the sending of mails; all that were sent so far, by recipient, then in the order in which they were asked for. */
+  mails(): Promise<readonly SentMail[]>;
   /** One turn of the pruning that runs in the background. */
   prune(): Promise<void>;
   /** Another process of the same installation: the same database, nothing else in common but the clock. */
@@ -90,7 +105,9 @@ export async function startAuth(options: { readonly config?: Partial<AuthConfig>
   await migrate({ url, migrations, log: silent });
   const database = openDatabase({ url, poolMax: 8, applicationName: "auth test" });
   const clock = createMovableClock();
-  const config = { ...defaultsOf(authConfig), ...cheap, ...options.config } as AuthConfig;
+  const mailFolder = await mkdtemp(join(tmpdir(), "muin-auth-mail-"));
+  const mailUrl = pathToFileURL(mailFolder).href;
+  const config = { ...defaultsOf(authConfig), ...cheap, mailUrl, ...options.config } as AuthConfig;
   const publish = createPublish({
     source: "/muin/auth",
     clock,
@@ -116,6 +133,9 @@ export async function startAuth(options: { readonly config?: Partial<AuthConfig>
   const random = systemRandom;
   const vault = createVault(config.keyEncryptionSecret, random);
   const signingKeys = createSigningKeys({ database, vault, clock, random, config });
+  const mailer = createMailer(config, clock);
+  const metrics = createMetrics();
+  const mails = createOutgoingMails({ database, mailer, vault, clock, random, log: silent, metrics });
   return {
     url,
     database,
@@ -150,9 +170,26 @@ export async function startAuth(options: { readonly config?: Partial<AuthConfig>
         return fromBinary(schema, data);
       });
     },
+    mails: async () => {
+      await mails.sender.send();
+      const names = (await readdir(mailFolder)).filter((name) => name.endsWith(".eml"));
+      const read = names.toSorted().map(async (name): Promise<SentMail> => {
+        const text = await Bun.file(join(mailFolder, name)).text();
+        const first = (pattern: RegExp): string => pattern.exec(text)?.[1] ?? "";
+        return {
+          to: first(/^To: (.*)\r$/m),
+          subject: first(/^Subject: (.*)\r$/m),
+          token: first(/^([A-Za-z0-9_-]{43})\r$/m),
+        };
+      });
+      return (await Promise.all(read)).toSorted((a, b) => a.to.localeCompare(b.to));
+    },
     prune: createPruning({ database, keys: signingKeys, clock, log: silent }).prune,
     another: create,
-    [Symbol.asyncDispose]: () => database.stop(),
+    [Symbol.asyncDispose]: async () => {
+      await database.stop();
+      await rm(mailFolder, { recursive: true });
+    },
   };
 }
 

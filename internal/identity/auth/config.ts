@@ -1,6 +1,7 @@
 import { int, secret, type ConfigField, type ConfigValues, type Secret } from "../../platform/config/fields.ts";
 import { issuerField } from "../../platform/identity/issuer.ts";
 import { accessTokenLifeMsMax } from "../../platform/identity/token-claims.ts";
+import { mailFromField, mailUrlField } from "../../platform/mail/mail-config.ts";
 
 const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;
@@ -32,6 +33,8 @@ export const authConfig = {
     doc: "Encrypts signing keys and people's keys in the database. Losing it loses them: people sign in again, and personal fields in events can no longer be read. It cannot be changed in place.",
   }),
   issuer: issuerField,
+  mailUrl: mailUrlField,
+  mailFrom: mailFromField,
   accessTokenLifeMs: int("ACCESS_TOKEN_LIFE_MS", {
     doc: "How long an access token is good for.",
     default: accessTokenLifeMsMax,

@@ -2,16 +2,19 @@ import { FaceVectorCreatedSchema, FaceVectorErasedSchema } from "../../gen/muin/
 import { ApiKeyService } from "../../gen/muin/identity/v1/api_key_service_pb.ts";
 import { AuthService } from "../../gen/muin/identity/v1/auth_service_pb.ts";
 import { BranchCreatedSchema, BranchUpdatedSchema } from "../../gen/muin/identity/v1/branch_events_pb.ts";
+import { CredentialService } from "../../gen/muin/identity/v1/credential_service_pb.ts";
 import { EnrolmentRecordService } from "../../gen/muin/identity/v1/enrolment_record_service_pb.ts";
 import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
 import { ServiceTokenService } from "../../gen/muin/identity/v1/service_token_service_pb.ts";
 import { UserStatusChangedSchema, UserUpdatedSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
 import { background, defineService, group, on, serve, type ServiceInfo } from "../../platform/app/define-service.ts";
+import { createMailer } from "../../platform/mail/create-mailer.ts";
 import { postgres } from "../../platform/app/stores.ts";
 import { createAccounts } from "./account.ts";
 import { createApiKeys } from "./api-key.ts";
 import { copyBranch } from "./branch.ts";
 import { authConfig } from "./config.ts";
+import { createCredentialHandlers } from "./credential-handlers.ts";
 import { createEnrolmentRecordHandlers } from "./enrolment-handlers.ts";
 import { createEnrolments } from "./enrolment.ts";
 import { published } from "./events.ts";
@@ -22,11 +25,14 @@ import {
   createServiceTokenHandlers,
 } from "./handlers.ts";
 import { migrations } from "./migrations.ts";
+import { createOutgoingMails } from "./outgoing-mail.ts";
 import { createPasswordQueue } from "./password.ts";
 import { createPersonKeys } from "./person-key.ts";
 import { createPeople } from "./person.ts";
 import { createPruning } from "./pruning.ts";
+import { createRecovery } from "./recovery.ts";
 import { republishUsers } from "./republish.ts";
+import { createSecondFactors } from "./second-factor.ts";
 import { createSessions } from "./session.ts";
 import { createSigningKeys } from "./signing-key.ts";
 import { createTokenIssuer } from "./token-issuer.ts";
@@ -36,7 +42,14 @@ import { createVault } from "./vault.ts";
 export const auth: ServiceInfo<"auth"> = defineService({
   name: "auth",
   summary: "Knows who calls: accounts, sessions, tokens, API keys and the keys of people's data.",
-  serves: [AuthService, ApiKeyService, ServiceTokenService, PersonKeyService, EnrolmentRecordService],
+  serves: [
+    AuthService,
+    ApiKeyService,
+    ServiceTokenService,
+    PersonKeyService,
+    EnrolmentRecordService,
+    CredentialService,
+  ],
   calls: {},
   stores: { database: postgres({ database: "auth", migrations }) },
   publishes: published,
@@ -49,7 +62,7 @@ export const auth: ServiceInfo<"auth"> = defineService({
     group(FaceVectorErasedSchema, { publishedBy: "mlops" }),
   ],
   config: authConfig,
-  create: ({ stores, publish, config, clock, random, log }) => {
+  create: ({ stores, publish, config, clock, random, log, metrics }) => {
     const { database } = stores;
     const vault = createVault(config.keyEncryptionSecret, random);
     const keys = createSigningKeys({ database, vault, clock, random, config });
@@ -57,25 +70,32 @@ export const auth: ServiceInfo<"auth"> = defineService({
     const personKeys = createPersonKeys({ database, vault, clock, random });
     const sessions = createSessions({ database, publish, vault, tokens, clock, random, config });
     const passwords = createPasswordQueue(config, random);
+    const secondFactors = createSecondFactors({ vault, clock, random });
+    const mailer = createMailer(config, clock);
+    const mails = createOutgoingMails({ database, mailer, vault, clock, random, log, metrics });
     const accounts = createAccounts({
       database,
       publish,
       vault,
       passwords,
       sessions,
+      secondFactors,
       personKeys,
+      mails,
       clock,
       random,
     });
+    const recovery = createRecovery({ database, vault, passwords, sessions, mails, clock });
     const apiKeys = createApiKeys({ database, publish, clock, random, log });
     const people = createPeople({ database, publish, vault, sessions, clock });
     const enrolments = createEnrolments({ database, publish, clock });
     return [
-      serve(AuthService, createAuthHandlers({ accounts, sessions, keys })),
+      serve(AuthService, createAuthHandlers({ accounts, sessions, keys, issuer: config.issuer })),
       serve(ApiKeyService, createApiKeyHandlers(apiKeys)),
       serve(ServiceTokenService, createServiceTokenHandlers({ tokens, database, clock })),
       serve(PersonKeyService, createPersonKeyHandlers(personKeys)),
       serve(EnrolmentRecordService, createEnrolmentRecordHandlers(enrolments)),
+      serve(CredentialService, createCredentialHandlers({ accounts, recovery })),
       on(UserUpdatedSchema, (event, delivery) => people.rolesChanged(event, delivery)),
       on(UserStatusChangedSchema, (event, delivery) => people.statusChanged(event, delivery)),
       on(BranchCreatedSchema, (event, delivery) => copyBranch(database, event, delivery)),
@@ -83,6 +103,7 @@ export const auth: ServiceInfo<"auth"> = defineService({
       on(FaceVectorCreatedSchema, (event, delivery) => enrolments.created(event, delivery)),
       on(FaceVectorErasedSchema, (event, delivery) => enrolments.erased(event, delivery)),
       background(apiKeys.useWriter),
+      background(mails.sender),
       background(createPruning({ database, keys, clock, log })),
       {
         part: "readiness",

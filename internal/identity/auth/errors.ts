@@ -9,6 +9,66 @@ export function badCredentials(): MuinError {
   });
 }
 
+/** The code of the second factor is wrong or was used before. */
+export function badCode(code: "unauthenticated" | "permission_denied"): MuinError {
+  return new MuinError({ code, reason: "BAD_CODE", message: "the code is wrong, or was used before" });
+}
+
+/** The challenge never was, has ended or was used. */
+export function badChallenge(): MuinError {
+  return new MuinError({
+    code: "unauthenticated",
+    reason: "BAD_CHALLENGE",
+    message: "the challenge is not valid: sign in again",
+  });
+}
+
+/** The token of a mail never was, has ended or was used. */
+export function badMailToken(): MuinError {
+  return new MuinError({
+    code: "unauthenticated",
+    reason: "BAD_MAIL_TOKEN",
+    message: "the token is not valid: ask for a new mail",
+  });
+}
+
+/** Too many mails wait to be sent. */
+export function tooManyMails(): MuinError {
+  return new MuinError({
+    code: "resource_exhausted",
+    reason: "MAILS_WAITING",
+    message: "too many mails are waiting to be sent: try again later",
+    retryAfterMs: 60_000,
+  });
+}
+
+/** The issuer's name is no address, so no verifier could find its keys by it. */
+export function noDiscovery(): MuinError {
+  return new MuinError({
+    code: "not_found",
+    reason: "ISSUER_NOT_AN_ADDRESS",
+    message: "MUIN_ISSUER must be the https address of this installation for its discovery document to be of use",
+  });
+}
+
+/** There is a second factor already. */
+export function secondFactorSet(): MuinError {
+  return new MuinError({
+    code: "failed_precondition",
+    reason: "SECOND_FACTOR_SET",
+    message: "a second factor is set: disable it first",
+  });
+}
+
+/** There is no second factor, or none was begun within the last minutes. */
+export function noSecondFactor(): MuinError {
+  return new MuinError({
+    code: "failed_precondition",
+    reason: "NO_SECOND_FACTOR",
+    message: "there is no second factor: begin one first",
+  });
+}
+
 /** The password is right, but the person may not use Muin. */
 export function accountSuspended(): MuinError {
   return new MuinError({

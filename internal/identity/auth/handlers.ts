@@ -13,7 +13,7 @@ import type { Accounts } from "./account.ts";
 import type { ApiKey, ApiKeys } from "./api-key.ts";
 import { recordAct } from "./audit-log.ts";
 import { clientOf } from "./client.ts";
-import { scopeNotHeld, sessionNotFound, apiKeyNotFound } from "./errors.ts";
+import { noDiscovery, scopeNotHeld, sessionNotFound, apiKeyNotFound } from "./errors.ts";
 import type { PersonKeys } from "./person-key.ts";
 import { idOfPage, isUuid, pageSizeOf, scopesHeldBy } from "./request.ts";
 import { scopes as allScopes } from "./role.ts";
@@ -28,15 +28,28 @@ export function createAuthHandlers(deps: {
   readonly accounts: Accounts;
   readonly sessions: Sessions;
   readonly keys: SigningKeys;
+  readonly issuer: string;
 }): ServiceImpl<typeof AuthService> {
   const { accounts, sessions, keys } = deps;
+  const discovery = (): { issuer: string; jwksUri: string } => {
+    const jwksUri = jwksUriOf(deps.issuer);
+    if (jwksUri === undefined) throw noDiscovery();
+    return { issuer: deps.issuer, jwksUri };
+  };
   return {
     signUp: async (request, context) => {
       const { userId, tokens } = await accounts.signUp(request, clientOf(context), context.signal);
       return { userId, tokens: tokenPairOf(tokens) };
     },
     signIn: async (request, context) => {
-      const { userId, tokens } = await accounts.signIn(request, clientOf(context), context.signal);
+      const signedIn = await accounts.signIn(request, clientOf(context), context.signal);
+      const { userId } = signedIn;
+      if ("tokens" in signedIn) return { userId, tokens: tokenPairOf(signedIn.tokens) };
+      const { text, expireTimeMs } = signedIn.challenge;
+      return { userId, challenge: text, challengeExpireTime: timestampFromMs(expireTimeMs) };
+    },
+    completeSignIn: async (request, context) => {
+      const { userId, tokens } = await accounts.completeSignIn(request, clientOf(context));
       return { userId, tokens: tokenPairOf(tokens) };
     },
     refreshToken: async (request, context) => ({
@@ -72,8 +85,8 @@ export function createAuthHandlers(deps: {
     changePassword: async (request, context) => {
       const person = personOf(context);
       await accounts.changePassword(
-        { userId: person.id, sessionId: person.sessionId },
-        { current: request.currentPassword, next: request.newPassword },
+        { userId: person.id, sessionId: person.sessionId, password: request.currentPassword },
+        request.newPassword,
         clientOf(context),
         context.signal,
       );
@@ -89,6 +102,7 @@ export function createAuthHandlers(deps: {
         use: "sig",
       })),
     }),
+    getOpenIdConfiguration: () => discovery(),
   };
 }
 
@@ -185,4 +199,16 @@ function apiKeyMessage(key: ApiKey): MessageInitShape<typeof ApiKeySchema> {
     ...(useTimeMs === undefined ? {} : { useTime: timestampFromMs(useTimeMs) }),
     ...(revokeTimeMs === undefined ? {} : { revokeTime: timestampFromMs(revokeTimeMs) }),
   };
+}
+
+/**
+ * Where the keys of an issuer are, by OpenID Connect Discovery 1.0: below the issuer, which is an https address without query or
+ * fragment (http on this machine alone). `undefined` for another name: a verifier could find nothing by it.
+ */
+function jwksUriOf(issuer: string): string | undefined {
+  const url = URL.parse(issuer);
+  if (url === null || /[?#]/.test(issuer)) return undefined;
+  const isLocal = url.protocol === "http:" && /^(?:localhost|127\.0\.0\.1|\[::1\])$/.test(url.hostname);
+  if (url.protocol !== "https:" && !isLocal) return undefined;
+  return `${issuer.replace(/\/$/, "")}/.well-known/jwks.json`;
 }

@@ -113,12 +113,13 @@ export async function chargeAttempt(tx: Transaction, vault: Vault, attempt: Atte
 }
 
 /**
- * Takes a charge back after success: the account's failures from this network are forgotten; of the network and of the account
- * over all networks just this one, so that who owns one account cannot clear the way to others.
+ * Takes a charge back after success. After "whole" success the account's failures from this network are forgotten; of the network and
+ * of the account over all networks just this one, so that who owns one account cannot clear the way to others. After success in
+ * a "step", with a code still to come, nothing but this one is: who knows the password does not get codes to guess without end.
  */
-export async function forgiveAttempt(tx: Transaction, charge: Charge): Promise<void> {
+export async function forgiveAttempt(tx: Transaction, charge: Charge, success: "whole" | "step"): Promise<void> {
   for (const { kind, hash, count } of charge.charged) {
-    if (kind === "pair") {
+    if (kind === "pair" && success === "whole") {
       await tx`DELETE FROM sign_in_failures WHERE subject_hash = ${hash}`;
     } else {
       await tx`

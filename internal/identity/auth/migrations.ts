@@ -4,6 +4,8 @@ import sessions from "./migrations/0002_sessions.sql" with { type: "text" };
 import apiKeys from "./migrations/0003_api_keys.sql" with { type: "text" };
 import auditLog from "./migrations/0004_audit_log.sql" with { type: "text" };
 import people from "./migrations/0005_people.sql" with { type: "text" };
+import secondFactors from "./migrations/0006_second_factors.sql" with { type: "text" };
+import mails from "./migrations/0007_mails.sql" with { type: "text" };
 
 /** Auth's schema, in the order in which it is applied. */
 export const migrations: readonly Migration[] = [
@@ -12,4 +14,6 @@ export const migrations: readonly Migration[] = [
   { name: "0003_api_keys", sql: apiKeys },
   { name: "0004_audit_log", sql: auditLog },
   { name: "0005_people", sql: people },
+  { name: "0006_second_factors", sql: secondFactors },
+  { name: "0007_mails", sql: mails },
 ];

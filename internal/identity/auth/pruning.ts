@@ -7,7 +7,8 @@ import { familiarMs } from "./lockout.ts";
 import type { SigningKeys } from "./signing-key.ts";
 
 const everyMs = 60_000;
-const dayMs = 86_400_000;
+const hourMs = 3_600_000;
+const dayMs = 24 * hourMs;
 /** A session is kept so long after its end: longer than its last access token lives, so that it can be revoked till then. */
 const endedSessionMs = dayMs;
 /** A key that was revoked or has expired is listed so long. */
@@ -46,6 +47,13 @@ export function createPruning(deps: {
         DELETE FROM api_keys WHERE api_key_id IN
           (SELECT api_key_id FROM api_keys
             WHERE revoke_time < ${before(endedKeyMs)} OR expire_time < ${before(endedKeyMs)} LIMIT ${rowsMax})`;
+      await tx`
+        DELETE FROM sign_in_challenges WHERE challenge_hash IN
+          (SELECT challenge_hash FROM sign_in_challenges WHERE expire_time < ${before(0)} LIMIT ${rowsMax})`;
+      // A token that has ended still counts among the mails of an hour.
+      await tx`
+        DELETE FROM mail_tokens WHERE token_hash IN
+          (SELECT token_hash FROM mail_tokens WHERE expire_time < ${before(hourMs)} LIMIT ${rowsMax})`;
       // The schema keeps the retention: it refuses to remove a younger row.
       await tx`
         DELETE FROM audit_log WHERE audit_id IN

@@ -7,10 +7,10 @@ const tagBytes = 16;
 const keyBytes = 32;
 
 /** What is kept encrypted. Each purpose has a key of its own. */
-type SealPurpose = "signing-key" | "person-key";
+type SealPurpose = "signing-key" | "person-key" | "totp-secret";
 
 /** What is authenticated or hashed with a key. Each purpose has a key of its own. */
-type MacPurpose = "refresh-token" | "failures" | "network" | "audit-email";
+type MacPurpose = "refresh-token" | "failures" | "network" | "audit-email" | "recovery-code" | "mail-token";
 
 /** Uses the keys derived from the key-encryption secret (HKDF-SHA256, RFC 5869). */
 export interface Vault {

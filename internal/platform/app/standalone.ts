@@ -1,3 +1,5 @@
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import type { DescService } from "@bufbuild/protobuf";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
@@ -6,6 +8,7 @@ import { variableOf, type Environment } from "../config/read-config.ts";
 import { createDataFolder, type DataFolder } from "../local/data-folder.ts";
 import { createLocalStores, type LocalStores } from "../local/local-stores.ts";
 import type { RedisServerSpec } from "../local/redis-server.ts";
+import { mailUrlField } from "../mail/mail-config.ts";
 import type { RpcAddresses } from "../rpc/server.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { checkCatalog } from "./check-catalog.ts";
@@ -39,6 +42,9 @@ export interface Standalone extends Component {
   /** Settings of a service, as it sees them. After `start`. */
   readonly env: Environment;
 }
+
+/** Without a mail server, mails become files beside the data. */
+const mailVariable = variableOf("", mailUrlField.name);
 
 /**
  * How long the services may take to stop before their stores are stopped all the same, and how long after that, in
@@ -103,6 +109,9 @@ export function createStandalone(options: StandaloneOptions): Standalone {
     start: async () => {
       await folder.start();
       await stores.start();
+      if (env[`${mailVariable}_FILE`] === undefined) {
+        env[mailVariable] ??= pathToFileURL(join(folder.path, "mail")).href;
+      }
       for (const variable of missingSecrets(catalog, env)) env[variable] = await folder.secret(variable);
       if (isStopping) throw new Error("Muin was stopped while it started");
       muin = createMuinProcess({

@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file muin/identity/v1/auth_service.proto.
  */
 export const file_muin_identity_v1_auth_service: GenFile = /*@__PURE__*/
-  fileDesc("CiNtdWluL2lkZW50aXR5L3YxL2F1dGhfc2VydmljZS5wcm90bxIQbXVpbi5pZGVudGl0eS52MSJ9Cg1TaWduVXBSZXF1ZXN0EhkKBWVtYWlsGAEgASgJQgq6SAdyBRADGP4BEhwKCHBhc3N3b3JkGAIgASgJQgq6SAdyBRAKGIACEjMKDGRpc3BsYXlfbmFtZRgDIAEoCUIdukgachgYgAEyE15bXlx4MDAtXHgxZlx4N2ZdKiQiTgoOU2lnblVwUmVzcG9uc2USDwoHdXNlcl9pZBgBIAEoCRIrCgZ0b2tlbnMYAiABKAsyGy5tdWluLmlkZW50aXR5LnYxLlRva2VuUGFpciJICg1TaWduSW5SZXF1ZXN0EhkKBWVtYWlsGAEgASgJQgq6SAdyBRADGP4BEhwKCHBhc3N3b3JkGAIgASgJQgq6SAdyBRABGIACIk4KDlNpZ25JblJlc3BvbnNlEg8KB3VzZXJfaWQYASABKAkSKwoGdG9rZW5zGAIgASgLMhsubXVpbi5pZGVudGl0eS52MS5Ub2tlblBhaXIiqQEKCVRva2VuUGFpchIUCgxhY2Nlc3NfdG9rZW4YASABKAkSNgoSYWNjZXNzX2V4cGlyZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1yZWZyZXNoX3Rva2VuGAMgASgJEjcKE3JlZnJlc2hfZXhwaXJlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIjgKE1JlZnJlc2hUb2tlblJlcXVlc3QSIQoNcmVmcmVzaF90b2tlbhgBIAEoCUIKukgHcgUQARiAAiJDChRSZWZyZXNoVG9rZW5SZXNwb25zZRIrCgZ0b2tlbnMYASABKAsyGy5tdWluLmlkZW50aXR5LnYxLlRva2VuUGFpciIQCg5TaWduT3V0UmVxdWVzdCIRCg9TaWduT3V0UmVzcG9uc2UiUgoTTGlzdFNlc3Npb25zUmVxdWVzdBIdCglwYWdlX3NpemUYASABKAVCCrpIBxoFGOgHKAASHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAQiXAoUTGlzdFNlc3Npb25zUmVzcG9uc2USKwoIc2Vzc2lvbnMYASADKAsyGS5tdWluLmlkZW50aXR5LnYxLlNlc3Npb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIuMBCgdTZXNzaW9uEhIKCnNlc3Npb25faWQYASABKAkSLwoLY3JlYXRlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCHVzZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKdXNlcl9hZ2VudBgFIAEoCRIPCgdhZGRyZXNzGAYgASgJEg8KB2N1cnJlbnQYByABKAgiNQoUUmV2b2tlU2Vzc2lvblJlcXVlc3QSHQoKc2Vzc2lvbl9pZBgBIAEoCUIJukgGcgQQARhAIhcKFVJldm9rZVNlc3Npb25SZXNwb25zZSJfChVDaGFuZ2VQYXNzd29yZFJlcXVlc3QSJAoQY3VycmVudF9wYXNzd29yZBgBIAEoCUIKukgHcgUQARiAAhIgCgxuZXdfcGFzc3dvcmQYAiABKAlCCrpIB3IFEAoYgAIiGAoWQ2hhbmdlUGFzc3dvcmRSZXNwb25zZSIRCg9MaXN0S2V5c1JlcXVlc3QiPgoQTGlzdEtleXNSZXNwb25zZRIqCgRrZXlzGAEgAygLMhwubXVpbi5pZGVudGl0eS52MS5Kc29uV2ViS2V5IlgKCkpzb25XZWJLZXkSCwoDa3R5GAEgASgJEgsKA2NydhgCIAEoCRIJCgF4GAMgASgJEgsKA2tpZBgEIAEoCRILCgNhbGcYBSABKAkSCwoDdXNlGAYgASgJMq8ICgtBdXRoU2VydmljZRJ0CgZTaWduVXASHy5tdWluLmlkZW50aXR5LnYxLlNpZ25VcFJlcXVlc3QaIC5tdWluLmlkZW50aXR5LnYxLlNpZ25VcFJlc3BvbnNlIieQAgCKtRgCCAGC0+STAhg6ASoiEy9hcGkvdjEvYXV0aDpzaWduVXASdAoGU2lnbkluEh8ubXVpbi5pZGVudGl0eS52MS5TaWduSW5SZXF1ZXN0GiAubXVpbi5pZGVudGl0eS52MS5TaWduSW5SZXNwb25zZSInkAIAirUYAggBgtPkkwIYOgEqIhMvYXBpL3YxL2F1dGg6c2lnbkluEowBCgxSZWZyZXNoVG9rZW4SJS5tdWluLmlkZW50aXR5LnYxLlJlZnJlc2hUb2tlblJlcXVlc3QaJi5tdWluLmlkZW50aXR5LnYxLlJlZnJlc2hUb2tlblJlc3BvbnNlIi2QAgCKtRgCCAGC0+STAh46ASoiGS9hcGkvdjEvYXV0aDpyZWZyZXNoVG9rZW4SeQoHU2lnbk91dBIgLm11aW4uaWRlbnRpdHkudjEuU2lnbk91dFJlcXVlc3QaIS5tdWluLmlkZW50aXR5LnYxLlNpZ25PdXRSZXNwb25zZSIpkAICirUYAxoBAYLT5JMCGToBKiIUL2FwaS92MS9hdXRoOnNpZ25PdXQSgQEKDExpc3RTZXNzaW9ucxIlLm11aW4uaWRlbnRpdHkudjEuTGlzdFNlc3Npb25zUmVxdWVzdBomLm11aW4uaWRlbnRpdHkudjEuTGlzdFNlc3Npb25zUmVzcG9uc2UiIpACAYq1GAMaAQGC0+STAhISEC9hcGkvdjEvc2Vzc2lvbnMSkQEKDVJldm9rZVNlc3Npb24SJi5tdWluLmlkZW50aXR5LnYxLlJldm9rZVNlc3Npb25SZXF1ZXN0GicubXVpbi5pZGVudGl0eS52MS5SZXZva2VTZXNzaW9uUmVzcG9uc2UiL5ACAoq1GAMaAQGC0+STAh8qHS9hcGkvdjEvc2Vzc2lvbnMve3Nlc3Npb25faWR9EpUBCg5DaGFuZ2VQYXNzd29yZBInLm11aW4uaWRlbnRpdHkudjEuQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0GigubXVpbi5pZGVudGl0eS52MS5DaGFuZ2VQYXNzd29yZFJlc3BvbnNlIjCQAgCKtRgDGgEBgtPkkwIgOgEqIhsvYXBpL3YxL2F1dGg6Y2hhbmdlUGFzc3dvcmQSegoITGlzdEtleXMSIS5tdWluLmlkZW50aXR5LnYxLkxpc3RLZXlzUmVxdWVzdBoiLm11aW4uaWRlbnRpdHkudjEuTGlzdEtleXNSZXNwb25zZSInkAIBirUYAggBgtPkkwIYEhYvLndlbGwta25vd24vandrcy5qc29uYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_muin_platform_v1_options]);
+  fileDesc("CiNtdWluL2lkZW50aXR5L3YxL2F1dGhfc2VydmljZS5wcm90bxIQbXVpbi5pZGVudGl0eS52MSJ9Cg1TaWduVXBSZXF1ZXN0EhkKBWVtYWlsGAEgASgJQgq6SAdyBRADGP4BEhwKCHBhc3N3b3JkGAIgASgJQgq6SAdyBRAKGIACEjMKDGRpc3BsYXlfbmFtZRgDIAEoCUIdukgachgYgAEyE15bXlx4MDAtXHgxZlx4N2ZdKiQiTgoOU2lnblVwUmVzcG9uc2USDwoHdXNlcl9pZBgBIAEoCRIrCgZ0b2tlbnMYAiABKAsyGy5tdWluLmlkZW50aXR5LnYxLlRva2VuUGFpciJICg1TaWduSW5SZXF1ZXN0EhkKBWVtYWlsGAEgASgJQgq6SAdyBRADGP4BEhwKCHBhc3N3b3JkGAIgASgJQgq6SAdyBRABGIACIpwBCg5TaWduSW5SZXNwb25zZRIPCgd1c2VyX2lkGAEgASgJEisKBnRva2VucxgCIAEoCzIbLm11aW4uaWRlbnRpdHkudjEuVG9rZW5QYWlyEhEKCWNoYWxsZW5nZRgDIAEoCRI5ChVjaGFsbGVuZ2VfZXhwaXJlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIk4KFUNvbXBsZXRlU2lnbkluUmVxdWVzdBIcCgljaGFsbGVuZ2UYASABKAlCCbpIBnIEEAEYQBIXCgRjb2RlGAIgASgJQgm6SAZyBBABGBAiVgoWQ29tcGxldGVTaWduSW5SZXNwb25zZRIPCgd1c2VyX2lkGAEgASgJEisKBnRva2VucxgCIAEoCzIbLm11aW4uaWRlbnRpdHkudjEuVG9rZW5QYWlyIqkBCglUb2tlblBhaXISFAoMYWNjZXNzX3Rva2VuGAEgASgJEjYKEmFjY2Vzc19leHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNcmVmcmVzaF90b2tlbhgDIAEoCRI3ChNyZWZyZXNoX2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI4ChNSZWZyZXNoVG9rZW5SZXF1ZXN0EiEKDXJlZnJlc2hfdG9rZW4YASABKAlCCrpIB3IFEAEYgAIiQwoUUmVmcmVzaFRva2VuUmVzcG9uc2USKwoGdG9rZW5zGAEgASgLMhsubXVpbi5pZGVudGl0eS52MS5Ub2tlblBhaXIiEAoOU2lnbk91dFJlcXVlc3QiEQoPU2lnbk91dFJlc3BvbnNlIlIKE0xpc3RTZXNzaW9uc1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAEIlwKFExpc3RTZXNzaW9uc1Jlc3BvbnNlEisKCHNlc3Npb25zGAEgAygLMhkubXVpbi5pZGVudGl0eS52MS5TZXNzaW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSLjAQoHU2Vzc2lvbhISCgpzZXNzaW9uX2lkGAEgASgJEi8KC2NyZWF0ZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCgh1c2VfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZXhwaXJlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCnVzZXJfYWdlbnQYBSABKAkSDwoHYWRkcmVzcxgGIAEoCRIPCgdjdXJyZW50GAcgASgIIjUKFFJldm9rZVNlc3Npb25SZXF1ZXN0Eh0KCnNlc3Npb25faWQYASABKAlCCbpIBnIEEAEYQCIXChVSZXZva2VTZXNzaW9uUmVzcG9uc2UiXwoVQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0EiQKEGN1cnJlbnRfcGFzc3dvcmQYASABKAlCCrpIB3IFEAEYgAISIAoMbmV3X3Bhc3N3b3JkGAIgASgJQgq6SAdyBRAKGIACIhgKFkNoYW5nZVBhc3N3b3JkUmVzcG9uc2UiEQoPTGlzdEtleXNSZXF1ZXN0Ij4KEExpc3RLZXlzUmVzcG9uc2USKgoEa2V5cxgBIAMoCzIcLm11aW4uaWRlbnRpdHkudjEuSnNvbldlYktleSJYCgpKc29uV2ViS2V5EgsKA2t0eRgBIAEoCRILCgNjcnYYAiABKAkSCQoBeBgDIAEoCRILCgNraWQYBCABKAkSCwoDYWxnGAUgASgJEgsKA3VzZRgGIAEoCSIfCh1HZXRPcGVuSWRDb25maWd1cmF0aW9uUmVxdWVzdCJMCh5HZXRPcGVuSWRDb25maWd1cmF0aW9uUmVzcG9uc2USDgoGaXNzdWVyGAEgASgJEhoKCGp3a3NfdXJpGAIgASgJUghqd2tzX3VyaTL4CgoLQXV0aFNlcnZpY2USdAoGU2lnblVwEh8ubXVpbi5pZGVudGl0eS52MS5TaWduVXBSZXF1ZXN0GiAubXVpbi5pZGVudGl0eS52MS5TaWduVXBSZXNwb25zZSInkAIAirUYAggBgtPkkwIYOgEqIhMvYXBpL3YxL2F1dGg6c2lnblVwEnQKBlNpZ25JbhIfLm11aW4uaWRlbnRpdHkudjEuU2lnbkluUmVxdWVzdBogLm11aW4uaWRlbnRpdHkudjEuU2lnbkluUmVzcG9uc2UiJ5ACAIq1GAIIAYLT5JMCGDoBKiITL2FwaS92MS9hdXRoOnNpZ25JbhKUAQoOQ29tcGxldGVTaWduSW4SJy5tdWluLmlkZW50aXR5LnYxLkNvbXBsZXRlU2lnbkluUmVxdWVzdBooLm11aW4uaWRlbnRpdHkudjEuQ29tcGxldGVTaWduSW5SZXNwb25zZSIvkAIAirUYAggBgtPkkwIgOgEqIhsvYXBpL3YxL2F1dGg6Y29tcGxldGVTaWduSW4SjAEKDFJlZnJlc2hUb2tlbhIlLm11aW4uaWRlbnRpdHkudjEuUmVmcmVzaFRva2VuUmVxdWVzdBomLm11aW4uaWRlbnRpdHkudjEuUmVmcmVzaFRva2VuUmVzcG9uc2UiLZACAIq1GAIIAYLT5JMCHjoBKiIZL2FwaS92MS9hdXRoOnJlZnJlc2hUb2tlbhJ5CgdTaWduT3V0EiAubXVpbi5pZGVudGl0eS52MS5TaWduT3V0UmVxdWVzdBohLm11aW4uaWRlbnRpdHkudjEuU2lnbk91dFJlc3BvbnNlIimQAgKKtRgDGgEBgtPkkwIZOgEqIhQvYXBpL3YxL2F1dGg6c2lnbk91dBKBAQoMTGlzdFNlc3Npb25zEiUubXVpbi5pZGVudGl0eS52MS5MaXN0U2Vzc2lvbnNSZXF1ZXN0GiYubXVpbi5pZGVudGl0eS52MS5MaXN0U2Vzc2lvbnNSZXNwb25zZSIikAIBirUYAxoBAYLT5JMCEhIQL2FwaS92MS9zZXNzaW9ucxKRAQoNUmV2b2tlU2Vzc2lvbhImLm11aW4uaWRlbnRpdHkudjEuUmV2b2tlU2Vzc2lvblJlcXVlc3QaJy5tdWluLmlkZW50aXR5LnYxLlJldm9rZVNlc3Npb25SZXNwb25zZSIvkAICirUYAxoBAYLT5JMCHyodL2FwaS92MS9zZXNzaW9ucy97c2Vzc2lvbl9pZH0SlQEKDkNoYW5nZVBhc3N3b3JkEicubXVpbi5pZGVudGl0eS52MS5DaGFuZ2VQYXNzd29yZFJlcXVlc3QaKC5tdWluLmlkZW50aXR5LnYxLkNoYW5nZVBhc3N3b3JkUmVzcG9uc2UiMJACAIq1GAMaAQGC0+STAiA6ASoiGy9hcGkvdjEvYXV0aDpjaGFuZ2VQYXNzd29yZBJ6CghMaXN0S2V5cxIhLm11aW4uaWRlbnRpdHkudjEuTGlzdEtleXNSZXF1ZXN0GiIubXVpbi5pZGVudGl0eS52MS5MaXN0S2V5c1Jlc3BvbnNlIieQAgGKtRgCCAGC0+STAhgSFi8ud2VsbC1rbm93bi9qd2tzLmpzb24SrwEKFkdldE9wZW5JZENvbmZpZ3VyYXRpb24SLy5tdWluLmlkZW50aXR5LnYxLkdldE9wZW5JZENvbmZpZ3VyYXRpb25SZXF1ZXN0GjAubXVpbi5pZGVudGl0eS52MS5HZXRPcGVuSWRDb25maWd1cmF0aW9uUmVzcG9uc2UiMpACAYq1GAIIAYLT5JMCIxIhLy53ZWxsLWtub3duL29wZW5pZC1jb25maWd1cmF0aW9uYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_muin_platform_v1_options]);
 
 /**
  * Describes the account.
@@ -109,11 +109,81 @@ export const SignInRequestSchema: GenMessage<SignInRequest> = /*@__PURE__*/
   messageDesc(file_muin_identity_v1_auth_service, 2);
 
 /**
- * The session.
+ * The session, or what to begin it with.
  *
  * @generated from message muin.identity.v1.SignInResponse
  */
 export type SignInResponse = Message<"muin.identity.v1.SignInResponse"> & {
+  /**
+   * The account's id.
+   *
+   * @generated from field: string user_id = 1;
+   */
+  userId: string;
+
+  /**
+   * The session's tokens; absent when a second factor is asked for.
+   *
+   * @generated from field: muin.identity.v1.TokenPair tokens = 2;
+   */
+  tokens?: TokenPair | undefined;
+
+  /**
+   * To be given to CompleteSignIn with a code; empty when there is no second factor.
+   *
+   * @generated from field: string challenge = 3;
+   */
+  challenge: string;
+
+  /**
+   * When the challenge ends.
+   *
+   * @generated from field: google.protobuf.Timestamp challenge_expire_time = 4;
+   */
+  challengeExpireTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message muin.identity.v1.SignInResponse.
+ * Use `create(SignInResponseSchema)` to create a new message.
+ */
+export const SignInResponseSchema: GenMessage<SignInResponse> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_auth_service, 3);
+
+/**
+ * The second step.
+ *
+ * @generated from message muin.identity.v1.CompleteSignInRequest
+ */
+export type CompleteSignInRequest = Message<"muin.identity.v1.CompleteSignInRequest"> & {
+  /**
+   * From SignIn.
+   *
+   * @generated from field: string challenge = 1;
+   */
+  challenge: string;
+
+  /**
+   * A code of the app, or a recovery code.
+   *
+   * @generated from field: string code = 2;
+   */
+  code: string;
+};
+
+/**
+ * Describes the message muin.identity.v1.CompleteSignInRequest.
+ * Use `create(CompleteSignInRequestSchema)` to create a new message.
+ */
+export const CompleteSignInRequestSchema: GenMessage<CompleteSignInRequest> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_auth_service, 4);
+
+/**
+ * The session.
+ *
+ * @generated from message muin.identity.v1.CompleteSignInResponse
+ */
+export type CompleteSignInResponse = Message<"muin.identity.v1.CompleteSignInResponse"> & {
   /**
    * The account's id.
    *
@@ -130,11 +200,11 @@ export type SignInResponse = Message<"muin.identity.v1.SignInResponse"> & {
 };
 
 /**
- * Describes the message muin.identity.v1.SignInResponse.
- * Use `create(SignInResponseSchema)` to create a new message.
+ * Describes the message muin.identity.v1.CompleteSignInResponse.
+ * Use `create(CompleteSignInResponseSchema)` to create a new message.
  */
-export const SignInResponseSchema: GenMessage<SignInResponse> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 3);
+export const CompleteSignInResponseSchema: GenMessage<CompleteSignInResponse> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_auth_service, 5);
 
 /**
  * What a session hands out.
@@ -176,7 +246,7 @@ export type TokenPair = Message<"muin.identity.v1.TokenPair"> & {
  * Use `create(TokenPairSchema)` to create a new message.
  */
 export const TokenPairSchema: GenMessage<TokenPair> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 4);
+  messageDesc(file_muin_identity_v1_auth_service, 6);
 
 /**
  * The refresh token to exchange.
@@ -197,7 +267,7 @@ export type RefreshTokenRequest = Message<"muin.identity.v1.RefreshTokenRequest"
  * Use `create(RefreshTokenRequestSchema)` to create a new message.
  */
 export const RefreshTokenRequestSchema: GenMessage<RefreshTokenRequest> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 5);
+  messageDesc(file_muin_identity_v1_auth_service, 7);
 
 /**
  * The next tokens.
@@ -218,7 +288,7 @@ export type RefreshTokenResponse = Message<"muin.identity.v1.RefreshTokenRespons
  * Use `create(RefreshTokenResponseSchema)` to create a new message.
  */
 export const RefreshTokenResponseSchema: GenMessage<RefreshTokenResponse> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 6);
+  messageDesc(file_muin_identity_v1_auth_service, 8);
 
 /**
  * Ends the session that the access token belongs to.
@@ -233,7 +303,7 @@ export type SignOutRequest = Message<"muin.identity.v1.SignOutRequest"> & {
  * Use `create(SignOutRequestSchema)` to create a new message.
  */
 export const SignOutRequestSchema: GenMessage<SignOutRequest> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 7);
+  messageDesc(file_muin_identity_v1_auth_service, 9);
 
 /**
  * The session has ended.
@@ -248,7 +318,7 @@ export type SignOutResponse = Message<"muin.identity.v1.SignOutResponse"> & {
  * Use `create(SignOutResponseSchema)` to create a new message.
  */
 export const SignOutResponseSchema: GenMessage<SignOutResponse> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 8);
+  messageDesc(file_muin_identity_v1_auth_service, 10);
 
 /**
  * Says which sessions to list.
@@ -276,7 +346,7 @@ export type ListSessionsRequest = Message<"muin.identity.v1.ListSessionsRequest"
  * Use `create(ListSessionsRequestSchema)` to create a new message.
  */
 export const ListSessionsRequestSchema: GenMessage<ListSessionsRequest> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 9);
+  messageDesc(file_muin_identity_v1_auth_service, 11);
 
 /**
  * A page of sessions.
@@ -304,7 +374,7 @@ export type ListSessionsResponse = Message<"muin.identity.v1.ListSessionsRespons
  * Use `create(ListSessionsResponseSchema)` to create a new message.
  */
 export const ListSessionsResponseSchema: GenMessage<ListSessionsResponse> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 10);
+  messageDesc(file_muin_identity_v1_auth_service, 12);
 
 /**
  * A session.
@@ -367,7 +437,7 @@ export type Session = Message<"muin.identity.v1.Session"> & {
  * Use `create(SessionSchema)` to create a new message.
  */
 export const SessionSchema: GenMessage<Session> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 11);
+  messageDesc(file_muin_identity_v1_auth_service, 13);
 
 /**
  * Names the session to end.
@@ -388,7 +458,7 @@ export type RevokeSessionRequest = Message<"muin.identity.v1.RevokeSessionReques
  * Use `create(RevokeSessionRequestSchema)` to create a new message.
  */
 export const RevokeSessionRequestSchema: GenMessage<RevokeSessionRequest> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 12);
+  messageDesc(file_muin_identity_v1_auth_service, 14);
 
 /**
  * The session has ended.
@@ -403,7 +473,7 @@ export type RevokeSessionResponse = Message<"muin.identity.v1.RevokeSessionRespo
  * Use `create(RevokeSessionResponseSchema)` to create a new message.
  */
 export const RevokeSessionResponseSchema: GenMessage<RevokeSessionResponse> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 13);
+  messageDesc(file_muin_identity_v1_auth_service, 15);
 
 /**
  * The passwords.
@@ -431,7 +501,7 @@ export type ChangePasswordRequest = Message<"muin.identity.v1.ChangePasswordRequ
  * Use `create(ChangePasswordRequestSchema)` to create a new message.
  */
 export const ChangePasswordRequestSchema: GenMessage<ChangePasswordRequest> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 14);
+  messageDesc(file_muin_identity_v1_auth_service, 16);
 
 /**
  * The password was changed.
@@ -446,7 +516,7 @@ export type ChangePasswordResponse = Message<"muin.identity.v1.ChangePasswordRes
  * Use `create(ChangePasswordResponseSchema)` to create a new message.
  */
 export const ChangePasswordResponseSchema: GenMessage<ChangePasswordResponse> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 15);
+  messageDesc(file_muin_identity_v1_auth_service, 17);
 
 /**
  * Asks for the keys.
@@ -461,7 +531,7 @@ export type ListKeysRequest = Message<"muin.identity.v1.ListKeysRequest"> & {
  * Use `create(ListKeysRequestSchema)` to create a new message.
  */
 export const ListKeysRequestSchema: GenMessage<ListKeysRequest> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 16);
+  messageDesc(file_muin_identity_v1_auth_service, 18);
 
 /**
  * A JSON Web Key Set.
@@ -482,7 +552,7 @@ export type ListKeysResponse = Message<"muin.identity.v1.ListKeysResponse"> & {
  * Use `create(ListKeysResponseSchema)` to create a new message.
  */
 export const ListKeysResponseSchema: GenMessage<ListKeysResponse> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 17);
+  messageDesc(file_muin_identity_v1_auth_service, 19);
 
 /**
  * An Ed25519 public key as a JSON Web Key (RFC 8037).
@@ -538,7 +608,50 @@ export type JsonWebKey = Message<"muin.identity.v1.JsonWebKey"> & {
  * Use `create(JsonWebKeySchema)` to create a new message.
  */
 export const JsonWebKeySchema: GenMessage<JsonWebKey> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 18);
+  messageDesc(file_muin_identity_v1_auth_service, 20);
+
+/**
+ * Asks for the discovery document.
+ *
+ * @generated from message muin.identity.v1.GetOpenIdConfigurationRequest
+ */
+export type GetOpenIdConfigurationRequest = Message<"muin.identity.v1.GetOpenIdConfigurationRequest"> & {
+};
+
+/**
+ * Describes the message muin.identity.v1.GetOpenIdConfigurationRequest.
+ * Use `create(GetOpenIdConfigurationRequestSchema)` to create a new message.
+ */
+export const GetOpenIdConfigurationRequestSchema: GenMessage<GetOpenIdConfigurationRequest> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_auth_service, 21);
+
+/**
+ * What is true of this issuer, and no more: it has no authorization endpoint and issues no ID tokens.
+ *
+ * @generated from message muin.identity.v1.GetOpenIdConfigurationResponse
+ */
+export type GetOpenIdConfigurationResponse = Message<"muin.identity.v1.GetOpenIdConfigurationResponse"> & {
+  /**
+   * Issuer (iss) of tokens.
+   *
+   * @generated from field: string issuer = 1;
+   */
+  issuer: string;
+
+  /**
+   * Address of the keys.
+   *
+   * @generated from field: string jwks_uri = 2 [json_name = "jwks_uri"];
+   */
+  jwksUri: string;
+};
+
+/**
+ * Describes the message muin.identity.v1.GetOpenIdConfigurationResponse.
+ * Use `create(GetOpenIdConfigurationResponseSchema)` to create a new message.
+ */
+export const GetOpenIdConfigurationResponseSchema: GenMessage<GetOpenIdConfigurationResponse> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_auth_service, 22);
 
 /**
  * Accounts, sessions and the keys that tokens are verified with.
@@ -557,7 +670,7 @@ export const AuthService: GenService<{
     output: typeof SignUpResponseSchema;
   },
   /**
-   * Begins a session. UNAUTHENTICATED, the same in words and time, for an unknown address and for a wrong password.
+   * Begins a session, or the first of two steps of it when the person has a second factor. UNAUTHENTICATED, the same in words and time, for an unknown address and for a wrong password.
    * RESOURCE_EXHAUSTED with a retry delay after too many failures, or when too many sign-ins are waiting.
    *
    * @generated from rpc muin.identity.v1.AuthService.SignIn
@@ -566,6 +679,17 @@ export const AuthService: GenService<{
     methodKind: "unary";
     input: typeof SignInRequestSchema;
     output: typeof SignInResponseSchema;
+  },
+  /**
+   * Begins the session of a person with a second factor. UNAUTHENTICATED for a wrong code, or one that was used before; wrong codes
+   * are counted as wrong passwords are.
+   *
+   * @generated from rpc muin.identity.v1.AuthService.CompleteSignIn
+   */
+  completeSignIn: {
+    methodKind: "unary";
+    input: typeof CompleteSignInRequestSchema;
+    output: typeof CompleteSignInResponseSchema;
   },
   /**
    * Exchanges a refresh token for the next one and a fresh access token. Within 10 seconds the same client (User-Agent and
@@ -627,6 +751,17 @@ export const AuthService: GenService<{
     methodKind: "unary";
     input: typeof ListKeysRequestSchema;
     output: typeof ListKeysResponseSchema;
+  },
+  /**
+   * Tells a verifier who issues tokens and where the keys are, as OpenID Connect Discovery 1.0 does. NOT_FOUND unless the issuer of
+   * this installation (MUIN_ISSUER) is the https address under which it is reached: a verifier would refuse any other document.
+   *
+   * @generated from rpc muin.identity.v1.AuthService.GetOpenIdConfiguration
+   */
+  getOpenIdConfiguration: {
+    methodKind: "unary";
+    input: typeof GetOpenIdConfigurationRequestSchema;
+    output: typeof GetOpenIdConfigurationResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_muin_identity_v1_auth_service, 0);

@@ -1,0 +1,21 @@
+import { text, url, type ConfigField } from "../config/fields.ts";
+import { isMailAddress } from "./mailer.ts";
+
+const from = text("MAIL_FROM", { doc: "Address that mails come from.", default: "muin@localhost" });
+
+/** Where mails go: `MUIN_MAIL_URL`, whichever service declares it. A standalone Muin sets it to a folder beside its data. */
+export const mailUrlField: ConfigField<string> = {
+  ...url("MAIL_URL", {
+    schemes: ["smtp", "smtps", "file"],
+    doc: "Where mails go: smtps://user:password@host (TLS), smtp://host (STARTTLS where the server offers it; demanded when the URL has a password), or a folder, file:///path, that gets one .eml file for each.",
+  }),
+  isShared: true,
+};
+
+/** Whom mails come from: `MUIN_MAIL_FROM`. */
+export const mailFromField: ConfigField<string> = {
+  ...from,
+  accepts: "an e-mail address",
+  parse: (value) => (isMailAddress(value) ? value : undefined),
+  isShared: true,
+};
