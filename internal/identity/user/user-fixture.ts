@@ -42,6 +42,8 @@ export interface UserFixture extends AsyncDisposable {
   deliver(event: Message, eventId?: string): Promise<void>;
   /** Another service says that it has erased what it held. */
   erased(userId: string, service: string): Promise<void>;
+  /** The same service, started once more: the same database and auth, nothing else in common. */
+  again(): Pick<UserFixture, "as" | "parts">;
   /** Events in the order in which they were recorded. */
   events(): Promise<Message[]>;
 }
@@ -88,21 +90,22 @@ export async function startUser(options: { readonly from?: ServiceInfo } = {}): 
     random: systemRandom,
     currentTraceparent: () => "",
   });
-  const parts = (options.from ?? user).create({
-    stores: { database },
-    calls: { personKeys: clientOfAuth(auth) },
-    publish: publish as never, // Typed by the declaration.
-    bus: {
-      publish: () => Promise.reject(new Error("user publishes through its outbox")),
-      leaseholder: () => ({ name: "none", start: () => Promise.resolve(), stop: () => Promise.resolve() }),
-    },
-    config: configDefault,
-    clock: systemClock,
-    random: systemRandom,
-    log: silent,
-    metrics: createMetrics(),
-  });
-  const served = parts.filter((part): part is Served => part.part === "served");
+  const make = (): readonly ServicePart[] =>
+    (options.from ?? user).create({
+      stores: { database },
+      calls: { personKeys: clientOfAuth(auth) },
+      publish: publish as never, // Typed by the declaration.
+      bus: {
+        publish: () => Promise.reject(new Error("user publishes through its outbox")),
+        leaseholder: () => ({ name: "none", start: () => Promise.resolve(), stop: () => Promise.resolve() }),
+      },
+      config: configDefault,
+      clock: systemClock,
+      random: systemRandom,
+      log: silent,
+      metrics: createMetrics(),
+    });
+  const parts = make();
 
   const deliver = async (event: Message, eventId = systemRandom.uuid()): Promise<void> => {
     const handled = parts.find(
@@ -125,15 +128,11 @@ export async function startUser(options: { readonly from?: ServiceInfo } = {}): 
     auth,
     parts,
     extras: parts.filter((part): part is Extra => part.part !== "served" && part.part !== "handled"),
-    as: (caller) =>
-      createClient(
-        UserService,
-        createInProcessTransport(served, {
-          caller,
-          observer: { begin: () => ({ traceparent: undefined, end: () => {}, run: (work) => work() }) },
-          log: silent,
-        }),
-      ),
+    as: (caller) => callAs(parts, caller),
+    again: () => {
+      const others = make();
+      return { parts: others, as: (caller) => callAs(others, caller) };
+    },
     signUp: async (how = {}) => {
       const person = auth.newcomer();
       await deliver(auth.created(person, how));
@@ -153,6 +152,16 @@ export async function startUser(options: { readonly from?: ServiceInfo } = {}): 
     },
     [Symbol.asyncDispose]: () => database.stop(),
   };
+}
+
+function callAs(parts: readonly ServicePart[], caller: Caller): Client<typeof UserService> {
+  const served = parts.filter((part): part is Served => part.part === "served");
+  const transport = createInProcessTransport(served, {
+    caller,
+    observer: { begin: () => ({ traceparent: undefined, end: () => {}, run: (work) => work() }) },
+    log: silent,
+  });
+  return createClient(UserService, transport);
 }
 
 /** A person who calls. */
