@@ -129,6 +129,7 @@ describe("to a folder", () => {
       expect((await readdir(mailer.destination)).toSorted()).toEqual(["0199-a.eml", "0199-b.eml"]);
       const file = Bun.file(join(mailer.destination, "0199-a.eml"));
       expect(await file.text()).toContain("To: ada@example.org");
+      expect(await file.text()).not.toMatch(/[^\r]\n/);
       expect((await file.stat()).mode & 0o077).toBe(0);
     } finally {
       await rm(folder, { recursive: true });

@@ -35,7 +35,7 @@ export function createMailer(config: { readonly mailUrl: string; readonly mailFr
       messageId: `<${id}@${from.slice(from.lastIndexOf("@") + 1)}>`,
       date: new Date(clock.now()),
       subject,
-      text,
+      text: text.replaceAll(/\r?\n/g, "\r\n"), // Lines of a mail end so (RFC 5322).
       // A machine's mail: no out-of-office notes in return (RFC 3834).
       headers: { "Auto-Submitted": "auto-generated" },
       disableFileAccess: true,
