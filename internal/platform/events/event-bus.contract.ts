@@ -140,6 +140,26 @@ export function describeEventBus(name: string, startServer: () => Promise<TestBu
       await consumer.stop();
     });
 
+    test("events of one key are handled one at a time, in order", async () => {
+      const topic = newTopic();
+      const bus = await newBus(topic);
+      const seen: Seen[] = [];
+      const running = new Map<string, number>();
+      const consumer = bus.subscribe(
+        subscription(topic, async (record, delivery) => {
+          const atOnce = (running.get(record.subject) ?? 0) + 1;
+          running.set(record.subject, atOnce);
+          await new Promise((resolve) => void setImmediate(resolve)); // Time for others to begin.
+          if (atOnce === 1) await recordInto(seen, "a")(record, delivery);
+          running.set(record.subject, atOnce - 1);
+        }),
+      );
+      await bus.publish(numbers(0, 20).flatMap((number) => ["a", "b"].map((key) => event(topic, key, number))));
+      await consumer.start();
+      await eventually(() => expectFirstInOrder(seen, ["a", "b"], 20));
+      await consumer.stop();
+    });
+
     test("a call with very many records keeps their order", async () => {
       const topic = newTopic();
       const bus = await newBus(topic);

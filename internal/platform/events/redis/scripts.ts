@@ -1,5 +1,5 @@
-import { defineScript } from "../redis/script.ts";
-import { type RawEntry, recordFields } from "./redis-keys.ts";
+import { defineScript } from "../../redis/script.ts";
+import { type RawEntry, recordFields } from "./entries.ts";
 
 /** Answer of a script that found a later holder of the lease: nothing was changed. */
 export const fencedReply = -1;

@@ -1,9 +1,9 @@
 import type { Redis } from "ioredis";
-import type { Clock } from "../clock/clock.ts";
-import type { Random } from "../clock/random.ts";
-import type { Logger } from "../telemetry/logger.ts";
-import { keys } from "./redis-keys.ts";
-import { leaseScript } from "./redis-scripts.ts";
+import type { Clock } from "../../clock/clock.ts";
+import type { Random } from "../../clock/random.ts";
+import type { Logger } from "../../telemetry/logger.ts";
+import { keys } from "./keys.ts";
+import { leaseScript } from "./scripts.ts";
 
 /** A lease lasts so long after its last renewal: with the pause below, the longest until another takes over. */
 const leaseMs = 1500;

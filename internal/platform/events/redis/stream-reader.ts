@@ -1,9 +1,10 @@
 import type { Redis } from "ioredis";
-import type { Clock } from "../clock/clock.ts";
-import { MuinError } from "../errors/muin-error.ts";
-import { cutOff } from "../redis/open-redis.ts";
-import type { Logger } from "../telemetry/logger.ts";
-import { keys, type RawEntry } from "./redis-keys.ts";
+import type { Clock } from "../../clock/clock.ts";
+import { MuinError } from "../../errors/muin-error.ts";
+import { cutOff } from "../../redis/open-redis.ts";
+import type { Logger } from "../../telemetry/logger.ts";
+import type { RawEntry } from "./entries.ts";
+import { keys } from "./keys.ts";
 
 /** Records and bytes of one partition that are read at once; as many more are read ahead. */
 const batchRecordsMax = 256;

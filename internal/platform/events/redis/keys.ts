@@ -1,5 +1,3 @@
-import type { EventRecord } from "./event-bus.ts";
-
 /** Everything that the bus keeps in its Redis, so that one ACL pattern covers it. */
 const keyPrefix = "events:";
 
@@ -33,43 +31,12 @@ export const keys = {
     `${keyPrefix}redriven:${service}:${topic}:${partition}`,
 };
 
+/** Name of the lease of a group's reader of a partition. */
+export function partitionLease(service: string, topic: string, partition: number): string {
+  return `group:${service}:${topic}:${partition}`;
+}
+
 /** The partition of a subject: CRC-32 of its UTF-8 bytes, modulo the number of partitions. */
 export function partitionOf(subject: string, partitions: number): number {
   return Bun.hash.crc32(subject) % partitions;
-}
-
-/** Values of a record's fields in a stream entry, in the order of `recordFields`: CloudEvents attributes and the message. */
-export function recordValues(record: EventRecord): (string | number | Uint8Array)[] {
-  return [record.id, record.source, record.type, record.subject, record.timeMs, record.traceparent, record.data];
-}
-
-/** Field names of a stream entry. */
-export const recordFields = ["id", "source", "type", "subject", "time", "traceparent", "data"] as const;
-
-/** A stream entry as the server sends it: id, then names and values by turns. */
-export type RawEntry = readonly [id: Buffer, fields: readonly Buffer[]];
-
-/** Fields of an entry by name. */
-export function fieldsOf([, raw]: RawEntry): ReadonlyMap<string, Buffer> {
-  const fields = new Map<string, Buffer>();
-  for (let index = 0; index + 1 < raw.length; index += 2) {
-    fields.set((raw[index] as Buffer).toString("latin1"), raw[index + 1] as Buffer);
-  }
-  return fields;
-}
-
-/** The record in an entry of a topic. */
-export function toRecord(topic: string, fields: ReadonlyMap<string, Buffer>): EventRecord {
-  const text = (name: (typeof recordFields)[number]): string => fields.get(name)?.toString() ?? "";
-  return {
-    topic,
-    id: text("id"),
-    source: text("source"),
-    type: text("type"),
-    subject: text("subject"),
-    timeMs: Number(text("time")),
-    traceparent: text("traceparent"),
-    // A copy: the driver's buffer is a piece of a much larger one, which it would keep alive.
-    data: new Uint8Array(fields.get("data") ?? new ArrayBuffer()),
-  };
 }
