@@ -3,6 +3,7 @@ import { runCounts } from "./counts/counts.ts";
 import { isSound, printCounts } from "./counts/print.ts";
 import { writeResults, writeText } from "./harness/results.ts";
 import { runProfiles } from "./profile/profile.ts";
+import { printSignup, runSignup } from "./signup/signup.ts";
 import { printTelemetry, runTelemetry } from "./telemetry/telemetry.ts";
 
 interface Options {
@@ -59,6 +60,19 @@ program
     ];
     const sound = result.rows.every(({ faults }) => faults.length === 0);
     await finish("telemetry", options, lines, printTelemetry(result), sound);
+  });
+
+program
+  .command("signup")
+  .description("sign-ups at 10/s: how long until every service that keeps a copy of people shows a new one")
+  .option("--quick", "a short window: shows that it works, not how long it takes; writes no file")
+  .option("--json", "print JSON lines instead of the table")
+  .action(async (options: Options) => {
+    const windowMs = options.quick === true ? 2000 : 60_000;
+    const result = await runSignup({ windowMs, ratePerS: 10, report });
+    const { rows, ...run } = result;
+    const lines = [{ kind: "run", ...run }, ...rows.map((row) => Object.assign({ kind: "row" }, row))];
+    await finish("signup", options, lines, printSignup(result), result.faults.length === 0);
   });
 
 program
