@@ -76,6 +76,7 @@ export function connect(options: OpenRedisOptions, overrides: RedisOptions): Red
     // Scripts are batches already. In an automatic pipeline each would wait for the reply to the one before.
     autoPipeliningIgnoredCommands: ["eval", "evalsha", "ping"],
     connectTimeout: connectTimeoutMs,
+    disconnectTimeout: 0, // Else its timer keeps a process from ending, also when the connection has ended before.
     socketTimeout: silenceMsMax,
     retryStrategy: (attempts) => backoffMs(reconnectBackoff, attempts, random),
     disableClientInfo: true,

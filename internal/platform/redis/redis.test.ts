@@ -37,6 +37,26 @@ describe("redis", () => {
     await store.stop();
   });
 
+  test("a connection that is cut off, and once more when it has ended, keeps no process from ending", async () => {
+    await using server = await startRedis({ appendfsync: "no" });
+    const child = Bun.spawn(
+      [
+        process.execPath,
+        "-e",
+        `import { connect, cutOff } from ${JSON.stringify(join(import.meta.dir, "open-redis.ts"))};
+        const client = connect({ url: ${JSON.stringify(server.url)}, name: "test" }, {});
+        await client.connect();
+        client.once("end", () => { cutOff(client); console.log("cut"); });
+        cutOff(client);`,
+      ],
+      { stdout: "pipe", stderr: "inherit" },
+    );
+    let cutAt = Number.NaN;
+    for await (const _ of child.stdout) cutAt = performance.now();
+    expect(await child.exited).toBe(0);
+    expect(performance.now() - cutAt).toBeLessThan(1500); // The driver's own patience would be two seconds.
+  });
+
   test("while the server is away commands fail at once with STORE_UNAVAILABLE and no driver's words; it recovers by itself", async () => {
     await using server = await startRedis({ appendfsync: "always" });
     const store = openRedis({ url: server.url, name: "test" });
