@@ -1,4 +1,5 @@
 import { FaceVectorCreatedSchema, FaceVectorErasedSchema } from "../../gen/muin/face/v1/enrolment_events_pb.ts";
+import { AccountService } from "../../gen/muin/identity/v1/account_service_pb.ts";
 import { ApiKeyService } from "../../gen/muin/identity/v1/api_key_service_pb.ts";
 import { AuthService } from "../../gen/muin/identity/v1/auth_service_pb.ts";
 import { BranchCreatedSchema, BranchUpdatedSchema } from "../../gen/muin/identity/v1/branch_events_pb.ts";
@@ -10,6 +11,7 @@ import { UserStatusChangedSchema, UserUpdatedSchema } from "../../gen/muin/ident
 import { background, defineService, group, on, serve, type ServiceInfo } from "../../platform/app/define-service.ts";
 import { createMailer } from "../../platform/mail/create-mailer.ts";
 import { postgres } from "../../platform/app/stores.ts";
+import { createAccountDataHandlers } from "./account-data.ts";
 import { createAccounts } from "./account.ts";
 import { createApiKeys } from "./api-key.ts";
 import { copyBranch } from "./branch.ts";
@@ -49,6 +51,7 @@ export const auth: ServiceInfo<"auth"> = defineService({
     PersonKeyService,
     EnrolmentRecordService,
     CredentialService,
+    AccountService,
   ],
   calls: {},
   stores: { database: postgres({ database: "auth", migrations }) },
@@ -96,6 +99,7 @@ export const auth: ServiceInfo<"auth"> = defineService({
       serve(PersonKeyService, createPersonKeyHandlers(personKeys)),
       serve(EnrolmentRecordService, createEnrolmentRecordHandlers(enrolments)),
       serve(CredentialService, createCredentialHandlers({ accounts, recovery })),
+      serve(AccountService, createAccountDataHandlers({ database, publish, personKeys, random, enrolments })),
       on(UserUpdatedSchema, (event, delivery) => people.rolesChanged(event, delivery)),
       on(UserStatusChangedSchema, (event, delivery) => people.statusChanged(event, delivery)),
       on(BranchCreatedSchema, (event, delivery) => copyBranch(database, event, delivery)),

@@ -23,7 +23,8 @@ export function createEnrolmentRecordHandlers(enrolments: Enrolments): ServiceIm
   };
 }
 
-function recordOf(enrolment: Enrolment): MessageInitShape<typeof EnrolmentRecordSchema> {
+/** An enrolment as callers see it. */
+export function recordOf(enrolment: Enrolment): MessageInitShape<typeof EnrolmentRecordSchema> {
   const { consentTimeMs, enrolTimeMs, eraseTimeMs, branchIds, ...plain } = enrolment;
   return {
     ...plain,

@@ -1,6 +1,7 @@
 import { BranchService } from "../../gen/muin/identity/v1/branch_service_pb.ts";
 import { OwnerService } from "../../gen/muin/identity/v1/owner_service_pb.ts";
 import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
+import { StaffDataService } from "../../gen/muin/identity/v1/staff_data_service_pb.ts";
 import {
   UserCreatedSchema,
   UserStatusChangedSchema,
@@ -16,6 +17,7 @@ import { createBranchHandlers, createOwnerHandlers } from "./handlers.ts";
 import branchesSql from "./migrations/0001_branches.sql" with { type: "text" };
 import { createOwners } from "./owner.ts";
 import { createPeople } from "./person.ts";
+import { createStaffDataHandlers } from "./staff-data.ts";
 import { createStaff } from "./staff.ts";
 import { createPostgresBranchStore } from "./store-postgres.ts";
 
@@ -23,7 +25,7 @@ import { createPostgresBranchStore } from "./store-postgres.ts";
 export const branchOwner: ServiceInfo<"branch-owner"> = defineService({
   name: "branch-owner",
   summary: "Knows branches: whose they are, when they are open, what they offer, who may enter, who works there.",
-  serves: [OwnerService, BranchService],
+  serves: [OwnerService, BranchService, StaffDataService],
   calls: { personKeys: PersonKeyService },
   stores: {
     database: postgres({
@@ -42,6 +44,7 @@ export const branchOwner: ServiceInfo<"branch-owner"> = defineService({
     return [
       serve(OwnerService, createOwnerHandlers(createOwners({ database, clock }))),
       serve(BranchService, createBranchHandlers({ store, staff: createStaff({ database, store }), clock })),
+      serve(StaffDataService, createStaffDataHandlers(database)),
       on(UserCreatedSchema, (event, delivery) => people.created(event, delivery)),
       on(UserUpdatedSchema, (event, delivery) => people.updated(event, delivery)),
       on(UserStatusChangedSchema, (event, delivery) => people.statusChanged(event, delivery)),

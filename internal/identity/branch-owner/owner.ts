@@ -99,11 +99,17 @@ export function createOwners({ database, clock }: { readonly database: Database;
 }
 
 async function read(sql: Sql | Transaction, userId: string): Promise<Owner> {
+  const owner = await findOwner(sql, userId);
+  if (owner === undefined) throw ownerNotFound(userId);
+  return owner;
+}
+
+/** The owner of this id; deleted people are none. */
+export async function findOwner(sql: Sql | Transaction, userId: string): Promise<Owner | undefined> {
   const [row] = await sql<OwnerRow[]>`
     SELECT owners.*, display_name FROM owners JOIN people USING (user_id)
     WHERE user_id = ${userId} AND status <> 'DELETED'`;
-  if (row === undefined) throw ownerNotFound(userId);
-  return toOwner(row);
+  return row && toOwner(row);
 }
 
 function toOwner(row: OwnerRow): Owner {

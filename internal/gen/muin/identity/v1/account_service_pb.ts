@@ -7,6 +7,10 @@ import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Session } from "./auth_service_pb.ts";
+import { file_muin_identity_v1_auth_service } from "./auth_service_pb.ts";
+import type { EnrolmentRecord } from "./enrolment_record_service_pb.ts";
+import { file_muin_identity_v1_enrolment_record_service } from "./enrolment_record_service_pb.ts";
 import { file_muin_platform_v1_options } from "../../platform/v1/options_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -14,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file muin/identity/v1/account_service.proto.
  */
 export const file_muin_identity_v1_account_service: GenFile = /*@__PURE__*/
-  fileDesc("CiZtdWluL2lkZW50aXR5L3YxL2FjY291bnRfc2VydmljZS5wcm90bxIQbXVpbi5pZGVudGl0eS52MSI2ChhFeHBvcnRBY2NvdW50RGF0YVJlcXVlc3QSGgoHdXNlcl9pZBgBIAEoCUIJukgGcgQQARhAIksKGUV4cG9ydEFjY291bnREYXRhUmVzcG9uc2USLgoHYWNjb3VudBgBIAEoCzIdLm11aW4uaWRlbnRpdHkudjEuQWNjb3VudERhdGEi/gEKC0FjY291bnREYXRhEg0KBWVtYWlsGAEgASgJEhQKDGRpc3BsYXlfbmFtZRgCIAEoCRIvCgtjcmVhdGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMwoIc2Vzc2lvbnMYBCADKAsyIS5tdWluLmlkZW50aXR5LnYxLkV4cG9ydGVkU2Vzc2lvbhIrCgRhY3RzGAUgAygLMh0ubXVpbi5pZGVudGl0eS52MS5FeHBvcnRlZEFjdBI3CgplbnJvbG1lbnRzGAYgAygLMiMubXVpbi5pZGVudGl0eS52MS5FeHBvcnRlZEVucm9sbWVudCLXAQoPRXhwb3J0ZWRTZXNzaW9uEhIKCnNlc3Npb25faWQYASABKAkSEgoKdXNlcl9hZ2VudBgCIAEoCRIPCgdhZGRyZXNzGAMgASgJEi8KC2NyZWF0ZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCgh1c2VfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIo4BCgtFeHBvcnRlZEFjdBIOCgZhY3Rpb24YASABKAkSDwoHb3V0Y29tZRgCIAEoCRIPCgdzdWJqZWN0GAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEgoKdXNlcl9hZ2VudBgFIAEoCRIoCgR0aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKbAQoRRXhwb3J0ZWRFbnJvbG1lbnQSFAoMZW5yb2xtZW50X2lkGAEgASgJEhAKCG1vZGVsX2lkGAIgASgJEhwKFGNvbnNlbnRfdGV4dF92ZXJzaW9uGAMgASgJEjAKDGNvbnNlbnRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGZXJhc2VkGAUgASgIMooBCg5BY2NvdW50U2VydmljZRJ4ChFFeHBvcnRBY2NvdW50RGF0YRIqLm11aW4uaWRlbnRpdHkudjEuRXhwb3J0QWNjb3VudERhdGFSZXF1ZXN0GisubXVpbi5pZGVudGl0eS52MS5FeHBvcnRBY2NvdW50RGF0YVJlc3BvbnNlIgqQAgGKtRgDGgEEYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp, file_muin_platform_v1_options]);
+  fileDesc("CiZtdWluL2lkZW50aXR5L3YxL2FjY291bnRfc2VydmljZS5wcm90bxIQbXVpbi5pZGVudGl0eS52MSI2ChhFeHBvcnRBY2NvdW50RGF0YVJlcXVlc3QSGgoHdXNlcl9pZBgBIAEoCUIJukgGcgQQARhAIksKGUV4cG9ydEFjY291bnREYXRhUmVzcG9uc2USLgoHYWNjb3VudBgBIAEoCzIdLm11aW4uaWRlbnRpdHkudjEuQWNjb3VudERhdGEi9AEKC0FjY291bnREYXRhEg0KBWVtYWlsGAEgASgJEhQKDGRpc3BsYXlfbmFtZRgCIAEoCRIvCgtjcmVhdGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKwoIc2Vzc2lvbnMYBCADKAsyGS5tdWluLmlkZW50aXR5LnYxLlNlc3Npb24SKwoEYWN0cxgFIAMoCzIdLm11aW4uaWRlbnRpdHkudjEuRXhwb3J0ZWRBY3QSNQoKZW5yb2xtZW50cxgGIAMoCzIhLm11aW4uaWRlbnRpdHkudjEuRW5yb2xtZW50UmVjb3JkIo4BCgtFeHBvcnRlZEFjdBIOCgZhY3Rpb24YASABKAkSDwoHb3V0Y29tZRgCIAEoCRIPCgdzdWJqZWN0GAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEgoKdXNlcl9hZ2VudBgFIAEoCRIoCgR0aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI3ChhSZXB1Ymxpc2hBY2NvdW50c1JlcXVlc3QSGwoKcGFnZV90b2tlbhgBIAEoCUIHukgEcgIYQCJJChlSZXB1Ymxpc2hBY2NvdW50c1Jlc3BvbnNlEhMKC3JlcHVibGlzaGVkGAEgASgFEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTKEAgoOQWNjb3VudFNlcnZpY2USeAoRRXhwb3J0QWNjb3VudERhdGESKi5tdWluLmlkZW50aXR5LnYxLkV4cG9ydEFjY291bnREYXRhUmVxdWVzdBorLm11aW4uaWRlbnRpdHkudjEuRXhwb3J0QWNjb3VudERhdGFSZXNwb25zZSIKkAIBirUYAxoBBBJ4ChFSZXB1Ymxpc2hBY2NvdW50cxIqLm11aW4uaWRlbnRpdHkudjEuUmVwdWJsaXNoQWNjb3VudHNSZXF1ZXN0GisubXVpbi5pZGVudGl0eS52MS5SZXB1Ymxpc2hBY2NvdW50c1Jlc3BvbnNlIgqQAgKKtRgDGgEEYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp, file_muin_identity_v1_auth_service, file_muin_identity_v1_enrolment_record_service, file_muin_platform_v1_options]);
 
 /**
  * Names the person.
@@ -86,25 +90,25 @@ export type AccountData = Message<"muin.identity.v1.AccountData"> & {
   createTime?: Timestamp | undefined;
 
   /**
-   * Sessions, the newest 1000.
+   * Sessions, the newest 1000; of one that has ended, expire_time is when it did.
    *
-   * @generated from field: repeated muin.identity.v1.ExportedSession sessions = 4;
+   * @generated from field: repeated muin.identity.v1.Session sessions = 4;
    */
-  sessions: ExportedSession[];
+  sessions: Session[];
 
   /**
-   * What the audit log says that they did, the newest 1000 entries.
+   * What the audit log says that they did, or that was done to them, the newest 1000 entries.
    *
    * @generated from field: repeated muin.identity.v1.ExportedAct acts = 5;
    */
   acts: ExportedAct[];
 
   /**
-   * Faces that are, or were, enrolled.
+   * Faces that are, or were, enrolled: at most 1000.
    *
-   * @generated from field: repeated muin.identity.v1.ExportedEnrolment enrolments = 6;
+   * @generated from field: repeated muin.identity.v1.EnrolmentRecord enrolments = 6;
    */
-  enrolments: ExportedEnrolment[];
+  enrolments: EnrolmentRecord[];
 };
 
 /**
@@ -113,62 +117,6 @@ export type AccountData = Message<"muin.identity.v1.AccountData"> & {
  */
 export const AccountDataSchema: GenMessage<AccountData> = /*@__PURE__*/
   messageDesc(file_muin_identity_v1_account_service, 2);
-
-/**
- * A session.
- *
- * @generated from message muin.identity.v1.ExportedSession
- */
-export type ExportedSession = Message<"muin.identity.v1.ExportedSession"> & {
-  /**
-   * Its id.
-   *
-   * @generated from field: string session_id = 1;
-   */
-  sessionId: string;
-
-  /**
-   * User-Agent of the program that began it.
-   *
-   * @generated from field: string user_agent = 2;
-   */
-  userAgent: string;
-
-  /**
-   * Network address that it was begun from.
-   *
-   * @generated from field: string address = 3;
-   */
-  address: string;
-
-  /**
-   * When it began.
-   *
-   * @generated from field: google.protobuf.Timestamp create_time = 4;
-   */
-  createTime?: Timestamp | undefined;
-
-  /**
-   * When it was last refreshed.
-   *
-   * @generated from field: google.protobuf.Timestamp use_time = 5;
-   */
-  useTime?: Timestamp | undefined;
-
-  /**
-   * When it ends at the latest; when it ended, if it has.
-   *
-   * @generated from field: google.protobuf.Timestamp end_time = 6;
-   */
-  endTime?: Timestamp | undefined;
-};
-
-/**
- * Describes the message muin.identity.v1.ExportedSession.
- * Use `create(ExportedSessionSchema)` to create a new message.
- */
-export const ExportedSessionSchema: GenMessage<ExportedSession> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_account_service, 3);
 
 /**
  * An entry of the audit log.
@@ -198,14 +146,14 @@ export type ExportedAct = Message<"muin.identity.v1.ExportedAct"> & {
   subject: string;
 
   /**
-   * Network address that it was done from.
+   * Network address that the person did it from; empty for what others did.
    *
    * @generated from field: string address = 4;
    */
   address: string;
 
   /**
-   * User-Agent that it was done with.
+   * User-Agent that the person did it with; empty for what others did.
    *
    * @generated from field: string user_agent = 5;
    */
@@ -224,59 +172,59 @@ export type ExportedAct = Message<"muin.identity.v1.ExportedAct"> & {
  * Use `create(ExportedActSchema)` to create a new message.
  */
 export const ExportedActSchema: GenMessage<ExportedAct> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_account_service, 4);
+  messageDesc(file_muin_identity_v1_account_service, 3);
 
 /**
- * That a face is, or was, enrolled.
+ * Says where to go on.
  *
- * @generated from message muin.identity.v1.ExportedEnrolment
+ * @generated from message muin.identity.v1.RepublishAccountsRequest
  */
-export type ExportedEnrolment = Message<"muin.identity.v1.ExportedEnrolment"> & {
+export type RepublishAccountsRequest = Message<"muin.identity.v1.RepublishAccountsRequest"> & {
   /**
-   * The enrolment.
+   * From the previous page; empty for the first.
    *
-   * @generated from field: string enrolment_id = 1;
+   * @generated from field: string page_token = 1;
    */
-  enrolmentId: string;
-
-  /**
-   * Model that made the vector.
-   *
-   * @generated from field: string model_id = 2;
-   */
-  modelId: string;
-
-  /**
-   * Version of the text that the person agreed to.
-   *
-   * @generated from field: string consent_text_version = 3;
-   */
-  consentTextVersion: string;
-
-  /**
-   * When they agreed.
-   *
-   * @generated from field: google.protobuf.Timestamp consent_time = 4;
-   */
-  consentTime?: Timestamp | undefined;
-
-  /**
-   * True once it is erased.
-   *
-   * @generated from field: bool erased = 5;
-   */
-  erased: boolean;
+  pageToken: string;
 };
 
 /**
- * Describes the message muin.identity.v1.ExportedEnrolment.
- * Use `create(ExportedEnrolmentSchema)` to create a new message.
+ * Describes the message muin.identity.v1.RepublishAccountsRequest.
+ * Use `create(RepublishAccountsRequestSchema)` to create a new message.
  */
-export const ExportedEnrolmentSchema: GenMessage<ExportedEnrolment> = /*@__PURE__*/
+export const RepublishAccountsRequestSchema: GenMessage<RepublishAccountsRequest> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_account_service, 4);
+
+/**
+ * What was published again.
+ *
+ * @generated from message muin.identity.v1.RepublishAccountsResponse
+ */
+export type RepublishAccountsResponse = Message<"muin.identity.v1.RepublishAccountsResponse"> & {
+  /**
+   * How many accounts.
+   *
+   * @generated from field: int32 republished = 1;
+   */
+  republished: number;
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message muin.identity.v1.RepublishAccountsResponse.
+ * Use `create(RepublishAccountsResponseSchema)` to create a new message.
+ */
+export const RepublishAccountsResponseSchema: GenMessage<RepublishAccountsResponse> = /*@__PURE__*/
   messageDesc(file_muin_identity_v1_account_service, 5);
 
 /**
- * What auth holds of a person, for the copy of their data that they may ask user for.
+ * What auth tells other services of accounts.
  *
  * @generated from service muin.identity.v1.AccountService
  */
@@ -290,6 +238,17 @@ export const AccountService: GenService<{
     methodKind: "unary";
     input: typeof ExportAccountDataRequestSchema;
     output: typeof ExportAccountDataResponseSchema;
+  },
+  /**
+   * Publishes UserCreated of a page of accounts again, at their versions: harmless for who knows them already. For a service that has
+   * missed events and rebuilds what it made of them.
+   *
+   * @generated from rpc muin.identity.v1.AccountService.RepublishAccounts
+   */
+  republishAccounts: {
+    methodKind: "unary";
+    input: typeof RepublishAccountsRequestSchema;
+    output: typeof RepublishAccountsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_muin_identity_v1_account_service, 0);

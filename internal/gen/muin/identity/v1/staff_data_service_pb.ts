@@ -5,8 +5,6 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { StaffRole } from "./branch_pb.ts";
 import { file_muin_identity_v1_branch } from "./branch_pb.ts";
 import type { Owner } from "./owner_service_pb.ts";
@@ -18,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file muin/identity/v1/staff_data_service.proto.
  */
 export const file_muin_identity_v1_staff_data_service: GenFile = /*@__PURE__*/
-  fileDesc("CiltdWluL2lkZW50aXR5L3YxL3N0YWZmX2RhdGFfc2VydmljZS5wcm90bxIQbXVpbi5pZGVudGl0eS52MSI0ChZFeHBvcnRTdGFmZkRhdGFSZXF1ZXN0EhoKB3VzZXJfaWQYASABKAlCCbpIBnIEEAEYQCJFChdFeHBvcnRTdGFmZkRhdGFSZXNwb25zZRIqCgVzdGFmZhgBIAEoCzIbLm11aW4uaWRlbnRpdHkudjEuU3RhZmZEYXRhIocBCglTdGFmZkRhdGESJgoFb3duZXIYASABKAsyFy5tdWluLmlkZW50aXR5LnYxLk93bmVyEhIKCmJyYW5jaF9pZHMYAiADKAkSPgoLbWVtYmVyc2hpcHMYAyADKAsyKS5tdWluLmlkZW50aXR5LnYxLkV4cG9ydGVkU3RhZmZNZW1iZXJzaGlwIogBChdFeHBvcnRlZFN0YWZmTWVtYmVyc2hpcBIRCglicmFuY2hfaWQYASABKAkSKQoEcm9sZRgCIAEoDjIbLm11aW4uaWRlbnRpdHkudjEuU3RhZmZSb2xlEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcDKGAQoQU3RhZmZEYXRhU2VydmljZRJyCg9FeHBvcnRTdGFmZkRhdGESKC5tdWluLmlkZW50aXR5LnYxLkV4cG9ydFN0YWZmRGF0YVJlcXVlc3QaKS5tdWluLmlkZW50aXR5LnYxLkV4cG9ydFN0YWZmRGF0YVJlc3BvbnNlIgqQAgGKtRgDGgEEYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp, file_muin_identity_v1_branch, file_muin_identity_v1_owner_service, file_muin_platform_v1_options]);
+  fileDesc("CiltdWluL2lkZW50aXR5L3YxL3N0YWZmX2RhdGFfc2VydmljZS5wcm90bxIQbXVpbi5pZGVudGl0eS52MSI0ChZFeHBvcnRTdGFmZkRhdGFSZXF1ZXN0EhoKB3VzZXJfaWQYASABKAlCCbpIBnIEEAEYQCJFChdFeHBvcnRTdGFmZkRhdGFSZXNwb25zZRIqCgVzdGFmZhgBIAEoCzIbLm11aW4uaWRlbnRpdHkudjEuU3RhZmZEYXRhIp0BCglTdGFmZkRhdGESFAoMZGlzcGxheV9uYW1lGAQgASgJEiYKBW93bmVyGAEgASgLMhcubXVpbi5pZGVudGl0eS52MS5Pd25lchISCgpicmFuY2hfaWRzGAIgAygJEj4KC21lbWJlcnNoaXBzGAMgAygLMikubXVpbi5pZGVudGl0eS52MS5FeHBvcnRlZFN0YWZmTWVtYmVyc2hpcCJXChdFeHBvcnRlZFN0YWZmTWVtYmVyc2hpcBIRCglicmFuY2hfaWQYASABKAkSKQoEcm9sZRgCIAEoDjIbLm11aW4uaWRlbnRpdHkudjEuU3RhZmZSb2xlMoYBChBTdGFmZkRhdGFTZXJ2aWNlEnIKD0V4cG9ydFN0YWZmRGF0YRIoLm11aW4uaWRlbnRpdHkudjEuRXhwb3J0U3RhZmZEYXRhUmVxdWVzdBopLm11aW4uaWRlbnRpdHkudjEuRXhwb3J0U3RhZmZEYXRhUmVzcG9uc2UiCpACAYq1GAMaAQRiBnByb3RvMw", [file_buf_validate_validate, file_muin_identity_v1_branch, file_muin_identity_v1_owner_service, file_muin_platform_v1_options]);
 
 /**
  * Names the person.
@@ -48,7 +46,7 @@ export const ExportStaffDataRequestSchema: GenMessage<ExportStaffDataRequest> = 
  */
 export type ExportStaffDataResponse = Message<"muin.identity.v1.ExportStaffDataResponse"> & {
   /**
-   * The data.
+   * Absent when there is none.
    *
    * @generated from field: muin.identity.v1.StaffData staff = 1;
    */
@@ -68,6 +66,13 @@ export const ExportStaffDataResponseSchema: GenMessage<ExportStaffDataResponse> 
  * @generated from message muin.identity.v1.StaffData
  */
 export type StaffData = Message<"muin.identity.v1.StaffData"> & {
+  /**
+   * Name for people, as user has told it.
+   *
+   * @generated from field: string display_name = 4;
+   */
+  displayName: string;
+
   /**
    * Their record as an owner; absent for who is none.
    *
@@ -116,13 +121,6 @@ export type ExportedStaffMembership = Message<"muin.identity.v1.ExportedStaffMem
    * @generated from field: muin.identity.v1.StaffRole role = 2;
    */
   role: StaffRole;
-
-  /**
-   * Since when.
-   *
-   * @generated from field: google.protobuf.Timestamp create_time = 3;
-   */
-  createTime?: Timestamp | undefined;
 };
 
 /**
