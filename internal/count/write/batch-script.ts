@@ -9,26 +9,19 @@ import { type EncodedBatch, headerFormat, tokenBytes } from "./write-batch.ts";
 
 /**
  * Runs the script on a batch and returns its packed reply. Rejects as `mapRedisError` says; after that the script may have run.
+ *
+ * It does what any script's `run` does, with the call put together by itself: of all that a small batch costs its client, the
+ * driver's general way is a sixth.
  */
-export type BatchRunner = (client: Redis, batch: EncodedBatch) => Promise<Buffer>;
-
-/**
- * Makes a runner of the script, or of `lua` for tests that break a rule of it on purpose. It does what any script's `run` does,
- * with the call put together by itself: of all that a small batch costs its client, the driver's general way is a sixth.
- */
-export function createBatchRunner(lua: string = writeBatchLua): BatchRunner {
-  const script = defineScript<Buffer>({ name: "write-batch", keys: "any", lua });
-  const sha = new Bun.CryptoHasher("sha1").update(lua).digest("hex");
-  return async (client, batch) => {
-    const command = new FramedCommand(frameOf(sha, batch));
-    void client.sendCommand(command);
-    try {
-      return (await command.promise) as Buffer;
-    } catch (error) {
-      if (!(error instanceof Error) || !error.message.startsWith("NOSCRIPT")) throw error;
-      return script.run(client, batch.keys.names, batch.args); // Nothing ran: the server is told the text.
-    }
-  };
+export async function runBatch(client: Redis, batch: EncodedBatch): Promise<Buffer> {
+  const command = new FramedCommand(frameOf(batch));
+  void client.sendCommand(command);
+  try {
+    return (await command.promise) as Buffer;
+  } catch (error) {
+    if (!(error instanceof Error) || !error.message.startsWith("NOSCRIPT")) throw error;
+    return writeBatch.run(client, batch.keys.names, batch.args); // Nothing ran: the server is told the text.
+  }
 }
 
 /** True when the store may answer the same batch later: the connection was cut, or the server is not ready to work. */
@@ -57,7 +50,7 @@ class FramedCommand extends Command {
 const lengthBytesMax = 16;
 
 /** The call in the Redis protocol: https://redis.io/docs/latest/develop/reference/protocol-spec/#arrays. */
-function frameOf(sha: string, { keys, args }: EncodedBatch): Buffer {
+function frameOf({ keys, args }: EncodedBatch): Buffer {
   const keyCount = keys.names.length.toString();
   const parts = 3 + keys.names.length + args.length;
   const head = `*${parts}\r\n$7\r\nevalsha\r\n$${sha.length}\r\n${sha}\r\n$${keyCount.length}\r\n${keyCount}\r\n`;
@@ -94,7 +87,7 @@ const requestFormat = "<Bdddd";
  * Most of its time goes into Lua's tables and strings: it makes no table for what a local can hold, and lets `struct` take many
  * numbers apart at once. `unpack` of it returns, last, the place behind what it read.
  */
-export const writeBatchLua = `
+const lua = `
 local call, unpack_struct, pack_struct, rep, byte = redis.call, struct.unpack, struct.pack, string.rep, string.byte
 local META = KEYS[3]
 local sequence, begin, slots, memory_ms, window, requests_max, outbox_max = unpack_struct('${headerFormat}', ARGV[1])
@@ -276,3 +269,6 @@ remember(reply)
 save_meta()
 return reply
 `;
+
+const writeBatch = defineScript<Buffer>({ name: "write-batch", keys: "any", lua });
+const sha = new Bun.CryptoHasher("sha1").update(lua).digest("hex");

@@ -5,7 +5,7 @@ import { MuinError } from "../../platform/errors/muin-error.ts";
 import { storeUnavailable } from "../../platform/errors/store-error.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";
 import type { Counter, Histogram } from "../../platform/telemetry/metrics.ts";
-import { type BatchRunner, isPassing } from "./batch-script.ts";
+import { isPassing, runBatch } from "./batch-script.ts";
 import { outboxFull, outcomeUnknown } from "./errors.ts";
 import { batchKeys, decodeReply, type EncodedBatch, encodeBatch, encodeWrites } from "./write-batch.ts";
 import { answerGroup, refuseGroup, type WriteGroup } from "./write-group.ts";
@@ -33,7 +33,6 @@ export interface BatchLimits {
 export interface BatchesInFlightOptions {
   readonly shard: number;
   readonly client: Redis;
-  readonly runBatch: BatchRunner;
   readonly limits: BatchLimits;
   readonly clock: Pick<Clock, "monotonic">;
   readonly random: Random;
@@ -85,7 +84,7 @@ interface Batch {
 
 /** Creates the batches of a shard, none of them sent. */
 export function createBatchesInFlight(options: BatchesInFlightOptions): BatchesInFlight {
-  const { shard, client, runBatch, limits, clock, random, log, metrics } = options;
+  const { shard, client, limits, clock, random, log, metrics } = options;
   /** A name that no store has heard of, with no batch sent under it. */
   const freshWriter = () => {
     const id = random.bytes(16).toHex();

@@ -6,8 +6,16 @@ import { caught } from "../../platform/testing/mutant.ts";
 import { startRedis } from "../../platform/testing/redis.ts";
 import { createSteppableClock, lacksSteppableClock } from "../../platform/testing/steppable-clock.ts";
 import { keysOf } from "../shared/key-schema.ts";
-import { writeBatchLua } from "./batch-script.ts";
-import { add, broken, type CountFixture, limits, openBus, openCounts, silent } from "./count-fixture.ts";
+import {
+  add,
+  brokenWriter,
+  type CountFixture,
+  type CreateWriter,
+  limits,
+  openBus,
+  openCounts,
+  silent,
+} from "./count-fixture.ts";
 import { startLossyProxy } from "./lossy-proxy.ts";
 import { createOutboxRelay } from "./outbox-relay.ts";
 import type { WriteOutcome } from "./write-batch.ts";
@@ -21,7 +29,7 @@ const windowSeconds = limits.requestWindowMs / 1000;
 type AppliedWrite = Extract<WriteOutcome, { outcome: "applied" | "replayed" }>;
 
 /** Counts on a Redis whose clock can be stepped. */
-async function open(options: { readonly lua?: string } = {}) {
+async function open(options: { readonly createWriter?: CreateWriter | undefined } = {}) {
   const clock = await createSteppableClock();
   const redis = await startRedis({ clock });
   const proxy = startLossyProxy(redis.port);
@@ -63,8 +71,8 @@ async function timeMs({ store }: CountFixture): Promise<number> {
   return Number(seconds) * 1000 + Number(micros) / 1000;
 }
 
-async function checkSteppedBack(lua?: string): Promise<void> {
-  await using primary = await open(lua === undefined ? {} : { lua });
+async function checkSteppedBack(createWriter?: CreateWriter): Promise<void> {
+  await using primary = await open({ createWriter });
   const { clock } = primary;
   const first = await primary.add("request-1");
   await clock.step(-hour);
@@ -85,8 +93,8 @@ async function checkSteppedBack(lua?: string): Promise<void> {
   await primary.verify();
 }
 
-async function checkSteppedForward(lua?: string): Promise<void> {
-  await using primary = await open(lua === undefined ? {} : { lua });
+async function checkSteppedForward(createWriter?: CreateWriter): Promise<void> {
+  await using primary = await open({ createWriter });
   const { clock } = primary;
   const first = await primary.add("request-1");
   await clock.step(hour);
@@ -104,8 +112,8 @@ async function checkSteppedForward(lua?: string): Promise<void> {
 }
 
 /** A batch is done, its reply lost, and the clock stepped before the batch is sent again. */
-async function checkWriterMemory(seconds: number, lua?: string): Promise<void> {
-  await using primary = await open(lua === undefined ? {} : { lua });
+async function checkWriterMemory(seconds: number, createWriter?: CreateWriter): Promise<void> {
+  await using primary = await open({ createWriter });
   await primary.add("");
   await primary.clock.step(seconds);
   primary.proxy.loseReply(0);
@@ -117,17 +125,18 @@ async function checkWriterMemory(seconds: number, lua?: string): Promise<void> {
   await primary.verify();
 }
 
-const withoutOffset = () => broken(writeBatchLua, "if raw < meta[1] then meta[2] = meta[2] + (meta[1] - raw) end", "");
+const withoutOffset = () =>
+  brokenWriter("if raw < meta[1] then meta[2] = meta[2] + (meta[1] - raw) end", "", "../shared/shard-meta.ts");
 
 describe.skipIf(lacksSteppableClock)("the primary's clock (skipped without libfaketime)", () => {
   test("stepped back an hour leaves request ids their window, and times in order", async () => {
     await checkSteppedBack();
-    await caught(() => checkSteppedBack(withoutOffset()));
+    await caught(async () => checkSteppedBack(await withoutOffset()));
   });
 
   test("stepped forward an hour may shorten the window and harms nothing else", async () => {
     await checkSteppedForward();
-    await caught(() => checkSteppedForward(withoutOffset()));
+    await caught(async () => checkSteppedForward(await withoutOffset()));
   });
 
   test.each([
@@ -135,8 +144,8 @@ describe.skipIf(lacksSteppableClock)("the primary's clock (skipped without libfa
     ["forward", hour],
   ])("stepped %s an hour leaves a writer its memory", async (_, seconds) => {
     await checkWriterMemory(seconds);
-    await caught(() =>
-      checkWriterMemory(seconds, broken(writeBatchLua, "if memory[place + 2] == sequence then", "if false then")),
+    await caught(async () =>
+      checkWriterMemory(seconds, await brokenWriter("if memory[place + 2] == sequence then", "if false then")),
     );
   });
 

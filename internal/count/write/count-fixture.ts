@@ -60,8 +60,6 @@ export interface CountFixtureOptions {
   readonly limits?: Partial<CountWriterLimits>;
   /** Let run again when the fixture is disposed of. */
   readonly clock?: HeldClock;
-  /** The batch script with a rule broken on purpose. */
-  readonly lua?: string;
   /** The writer with a rule broken on purpose. */
   readonly createWriter?: CreateWriter | undefined;
   /** What management does to the state of Counts, with a rule broken on purpose. */
@@ -81,7 +79,6 @@ export async function openCounts(url: string, options: CountFixtureOptions = {})
     random: systemRandom,
     log: silent,
     metrics: createMetrics(),
-    ...(options.lua === undefined ? {} : { lua: options.lua }),
   });
   await writer.start();
   const states = (options.createStates ?? createCountState)(store, all);
@@ -132,14 +129,12 @@ export function set(countId: string, operand: number, requestId = "", principal 
   return { countId, kind: "s", operand, requestId, principal };
 }
 
-/** The batch script with one rule broken. Throws when the rule is not there to be broken. */
-export function broken(lua: string, rule: string, instead: string): string {
-  if (!lua.includes(rule)) throw new Error(`the script has no such rule: ${rule}`);
-  return lua.replace(rule, () => instead);
-}
-
-/** The writer with one rule broken in one of its files. */
-export async function brokenWriter(file: keyof typeof importers, rule: string, instead: string): Promise<CreateWriter> {
+/** The writer with one rule broken in one of its files, the batch script unless another is named. */
+export async function brokenWriter(
+  rule: string,
+  instead: string,
+  file: keyof typeof importers = "batch-script.ts",
+): Promise<CreateWriter> {
   const [path, ...through] = [file, ...importers[file]].map((name) => join(import.meta.dir, name)) as [string];
   const mutant = await importMutant<{ readonly createCountWriter: CreateWriter }>(path, rule, instead, through);
   return mutant.createCountWriter;
@@ -151,6 +146,8 @@ const importers = {
   "write-queue.ts": ["count-writer.ts"],
   "batches-in-flight.ts": ["count-writer.ts"],
   "write-batch.ts": ["batches-in-flight.ts", "count-writer.ts"],
+  "batch-script.ts": ["batches-in-flight.ts", "count-writer.ts"],
+  "../shared/shard-meta.ts": ["batch-script.ts", "batches-in-flight.ts", "count-writer.ts"],
 } as const;
 
 /** A bus for changes of Counts on the Redis at `url`. */

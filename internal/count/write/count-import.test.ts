@@ -5,8 +5,7 @@ import { systemRandom } from "../../platform/clock/random.ts";
 import { eventually } from "../../platform/testing/eventually.ts";
 import { caught, importMutant } from "../../platform/testing/mutant.ts";
 import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
-import { writeBatchLua } from "./batch-script.ts";
-import { broken, type CountFixture, createActive, openCounts } from "./count-fixture.ts";
+import { type CountFixture, createActive, openCounts } from "./count-fixture.ts";
 import { type CountImports, createCountImports } from "./count-import.ts";
 import type { ImportIntent } from "./import-store.ts";
 import { startLossyProxy } from "./lossy-proxy.ts";
@@ -36,9 +35,17 @@ const soon = (): number => performance.now() + 10_000;
 
 type CreateImports = typeof createCountImports;
 
+/** Imports with one rule broken in their own file or in one that it imports. */
+async function brokenImports(rule: string, instead: string, file: string): Promise<CreateImports> {
+  const own = join(import.meta.dir, "count-import.ts");
+  const path = join(import.meta.dir, file);
+  const through = path === own ? [] : [own];
+  return (await importMutant<{ createCountImports: CreateImports }>(path, rule, instead, through)).createCountImports;
+}
+
 /** Imports with Counts of their own, and with options and a beginning that no other test uses. */
-async function open(options: { readonly url?: string; readonly lua?: string; readonly create?: CreateImports } = {}) {
-  const { url = redis.url, lua, create = createCountImports } = options;
+async function open(options: { readonly url?: string; readonly create?: CreateImports } = {}) {
+  const { url = redis.url, create = createCountImports } = options;
   const counts = await openCounts(url);
   const layout = await eventually(() => {
     const known = counts.writer.layout();
@@ -55,7 +62,6 @@ async function open(options: { readonly url?: string; readonly lua?: string; rea
       outboxBytesMax,
       clock: systemClock,
       random: systemRandom,
-      ...(lua === undefined ? {} : { lua }),
     });
   const imports = importsOf(1e9);
   return {
@@ -332,19 +338,17 @@ describe("an import", () => {
     ["large keys", checkRemoval, "import-store.ts", "'UNLINK'", "'DEL'"],
     ["what it had kept", checkRemoval, "import-store.ts", "redis.call('UNLINK', KEYS[2])", ""],
   ] as const)("is noticed to be blind to %s", async (_, check, file, rule, instead) => {
-    const own = join(import.meta.dir, "count-import.ts");
-    const [path, through] = file === "count-import.ts" ? [own, []] : [join(import.meta.dir, file), [own]];
-    const mutant = await importMutant<{ createCountImports: CreateImports }>(path, rule, instead, through);
-    await caught(() => check(mutant.createCountImports));
+    const mutant = await brokenImports(rule, instead, file);
+    await caught(() => check(mutant));
   });
 });
 
 /** Loses a reply to each batch, to a command further on each time. */
-async function checkLostReplies(lua?: string): Promise<void> {
+async function checkLostReplies(create = createCountImports): Promise<void> {
   using proxy = startLossyProxy(redis.port);
   await using one = await open({
     url: redis.url.replace(`:${redis.port}`, `:${proxy.port}`),
-    ...(lua === undefined ? {} : { lua }),
+    create,
   });
   const ids = one.ids(8);
   await one.counts.seed(...ids);
@@ -362,9 +366,8 @@ async function checkLostReplies(lua?: string): Promise<void> {
 describe("an import whose replies are lost", () => {
   test("counts each line once", async () => {
     await checkLostReplies();
-    await caught(() =>
-      checkLostReplies(broken(writeBatchLua, "if memory[place + 2] == sequence then", "if false then")),
-    );
+    const mutant = await brokenImports("if memory[place + 2] == sequence then", "if false then", "batch-script.ts");
+    await caught(() => checkLostReplies(mutant));
   });
 });
 

@@ -6,7 +6,7 @@ import type { RedisStore } from "../../platform/redis/redis-store.ts";
 import type { CountStoreLayout } from "../shared/count-store.ts";
 import { shardOf } from "../shared/key-schema.ts";
 import { readValues } from "../shared/read-values.ts";
-import { createBatchRunner, isPassing } from "./batch-script.ts";
+import { isPassing, runBatch } from "./batch-script.ts";
 import { outboxFull, overloaded, refusedCounts, refusedWrite } from "./errors.ts";
 import {
   createImportStore,
@@ -82,8 +82,6 @@ export interface CountImportsOptions {
   readonly outboxBytesMax: number;
   readonly clock: Clock;
   readonly random: Random;
-  /** Text of the batch script, for tests that break a rule of it on purpose. Default: the script. */
-  readonly lua?: string;
 }
 
 /**
@@ -95,7 +93,6 @@ export interface CountImportsOptions {
  */
 export function createCountImports(options: CountImportsOptions): CountImports {
   const { store, clock, random } = options;
-  const runBatch = createBatchRunner(options.lua);
   let working = 0;
   let opened: ImportStore | undefined;
   const imports = (): ImportStore => (opened ??= createImportStore(store, options.layout().shards));

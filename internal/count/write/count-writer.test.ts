@@ -3,8 +3,7 @@ import { eventually } from "../../platform/testing/eventually.ts";
 import { createHeldClock, type HeldClock } from "../../platform/testing/held-clock.ts";
 import { caught } from "../../platform/testing/mutant.ts";
 import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
-import { writeBatchLua } from "./batch-script.ts";
-import { add, broken, brokenWriter, type CountFixture, type CreateWriter, openCounts } from "./count-fixture.ts";
+import { add, brokenWriter, type CountFixture, type CreateWriter, openCounts } from "./count-fixture.ts";
 import type { CountWriterLimits } from "./count-writer.ts";
 import { startLossyProxy } from "./lossy-proxy.ts";
 import { isApplied } from "./write-batch.ts";
@@ -24,10 +23,10 @@ async function settled(
   };
 }
 
-async function checkLostReplies(redis: TestRedis, countId: string, lua?: string): Promise<void> {
+async function checkLostReplies(redis: TestRedis, countId: string, createWriter?: CreateWriter): Promise<void> {
   using proxy = startLossyProxy(redis.port);
   const url = redis.url.replace(`:${redis.port}`, `:${proxy.port}`);
-  await using counts = await openCounts(url, lua === undefined ? {} : { lua });
+  await using counts = await openCounts(url, { createWriter });
   await counts.seed(countId);
   for (let number = 1; number <= 5; number += 1) {
     proxy.loseReply(0);
@@ -41,8 +40,8 @@ describe("a connection cut between execution and reply", () => {
   test("applies once and reports truly", async () => {
     await using redis = await startRedis();
     await checkLostReplies(redis, "a");
-    await caught(() =>
-      checkLostReplies(redis, "b", broken(writeBatchLua, "if memory[place + 2] == sequence then", "if false then")),
+    await caught(async () =>
+      checkLostReplies(redis, "b", await brokenWriter("if memory[place + 2] == sequence then", "if false then")),
     );
   });
 });
@@ -95,12 +94,12 @@ async function checkResent(createWriter?: CreateWriter): Promise<void> {
 }
 
 /** A batch is applied and its answer lost; its caller's deadline passes before it is sent again. */
-async function checkHeardAgain(lua?: string): Promise<void> {
+async function checkHeardAgain(createWriter?: CreateWriter): Promise<void> {
   await using redis = await startRedis();
   using proxy = startLossyProxy(redis.port);
   const clock = createHeldClock();
   const url = redis.url.replace(`:${redis.port}`, `:${proxy.port}`);
-  await using counts = await openCounts(url, { clock, limits: { shards: 1 }, ...(lua === undefined ? {} : { lua }) });
+  await using counts = await openCounts(url, { clock, limits: { shards: 1 }, createWriter });
   await counts.seed("a");
   await counts.write([add("a", 1)]); // The server knows the script from now on.
   proxy.loseReply(0);
@@ -144,46 +143,46 @@ describe("a batch without an answer", () => {
 
   test("is sent again until it is answered, whatever its caller's deadline, and applied once", async () => {
     await checkResent();
-    await caught(async () => checkResent(await brokenWriter("batches-in-flight.ts", resend, "{}")));
+    await caught(async () => checkResent(await brokenWriter(resend, "{}", "batches-in-flight.ts")));
     await caught(async () =>
       checkResent(
-        await brokenWriter("batches-in-flight.ts", resend, "if (batch.isCutOff && batch.copies < 2) sendCopy(batch);"),
+        await brokenWriter(resend, "if (batch.isCutOff && batch.copies < 2) sendCopy(batch);", "batches-in-flight.ts"),
       ),
     );
     await caught(async () =>
-      checkResent(await brokenWriter("batches-in-flight.ts", "if (isPassing(error)) {", "if (false) {")),
+      checkResent(await brokenWriter("if (isPassing(error)) {", "if (false) {", "batches-in-flight.ts")),
     );
   });
 
   test("goes on without its caller", async () => {
     const dropped = await brokenWriter(
-      "batches-in-flight.ts",
       "if (nowMs >= endMs) settle(batch);",
       "if (nowMs >= endMs || batch.groups.every((group) => group.isAnswered)) settle(batch);",
+      "batches-in-flight.ts",
     );
     await caught(() => checkResent(dropped));
     // Whoever waits for it is told by their deadline all the same.
     await caught(async () =>
-      checkResent(await brokenWriter("batches-in-flight.ts", "Math.min(endMs, group.deadlineMs)", "endMs")),
+      checkResent(await brokenWriter("Math.min(endMs, group.deadlineMs)", "endMs", "batches-in-flight.ts")),
     );
   });
 
   test("is heard again rather than applied again", async () => {
     await checkHeardAgain();
     const rule = "if memory[place + 2] == sequence then";
-    await caught(() => checkHeardAgain(broken(writeBatchLua, rule, "if false then")));
+    await caught(async () => checkHeardAgain(await brokenWriter(rule, "if false then")));
   });
 
   test("is given up after five seconds, and its outcome is unknown", async () => {
     await checkGivenUp();
     await caught(async () =>
       checkGivenUp(
-        await brokenWriter("batches-in-flight.ts", "const resolveMsMax = 5000;", "const resolveMsMax = 1e9;"),
+        await brokenWriter("const resolveMsMax = 5000;", "const resolveMsMax = 1e9;", "batches-in-flight.ts"),
       ),
     );
     await caught(async () =>
       checkGivenUp(
-        await brokenWriter("batches-in-flight.ts", "const resolveMsMax = 5000;", "const resolveMsMax = 4990;"),
+        await brokenWriter("const resolveMsMax = 5000;", "const resolveMsMax = 4990;", "batches-in-flight.ts"),
       ),
     );
   });
@@ -292,7 +291,7 @@ describe("a batch", () => {
   test("waits for no timer", async () => {
     await checkUntimed();
     await caught(async () =>
-      checkUntimed(await brokenWriter("count-writer.ts", "setImmediate(() => {", "void clock.sleep(1).then(() => {")),
+      checkUntimed(await brokenWriter("setImmediate(() => {", "void clock.sleep(1).then(() => {", "count-writer.ts")),
     );
   });
 });
@@ -317,9 +316,9 @@ describe("a store without memory left", () => {
     await caught(async () =>
       checkStoreFull(
         await brokenWriter(
-          "batches-in-flight.ts",
           "error instanceof MuinError ? error : storeUnavailable(error)",
           "storeUnavailable(error)",
+          "batches-in-flight.ts",
         ),
       ),
     );
@@ -361,19 +360,19 @@ describe("Redis away", () => {
   test("refuses what waited for too long, by its deadline and within five seconds, and never sends it", async () => {
     await checkAway();
     await caught(async () =>
-      checkAway(await brokenWriter("write-queue.ts", "if (nowMs < group.queueEndMs) {", "if (true) {")),
+      checkAway(await brokenWriter("if (nowMs < group.queueEndMs) {", "if (true) {", "write-queue.ts")),
     );
     await caught(async () =>
       checkAway(
-        await brokenWriter("write-queue.ts", "Math.min(deadlineMs, clock.monotonic() + queueMsMax)", "deadlineMs"),
+        await brokenWriter("Math.min(deadlineMs, clock.monotonic() + queueMsMax)", "deadlineMs", "write-queue.ts"),
       ),
     );
     await caught(async () =>
       checkAway(
         await brokenWriter(
-          "write-queue.ts",
           "leave(group);\n          refuseGroup(",
           "kept.push(group);\n          refuseGroup(",
+          "write-queue.ts",
         ),
       ),
     );
@@ -438,7 +437,7 @@ describe("a store that forgot the writer", () => {
     await checkForgotten();
     await caught(async () =>
       checkForgotten(
-        await brokenWriter("batches-in-flight.ts", "if (batch.copies === 1) options", "if (true) options"),
+        await brokenWriter("if (batch.copies === 1) options", "if (true) options", "batches-in-flight.ts"),
       ),
     );
   });
@@ -479,9 +478,9 @@ describe("a full queue", () => {
   });
 });
 
-async function checkDelete(lua?: string): Promise<void> {
+async function checkDelete(createWriter?: CreateWriter): Promise<void> {
   await using redis = await startRedis();
-  await using counts = await openCounts(redis.url, lua === undefined ? {} : { lua });
+  await using counts = await openCounts(redis.url, { createWriter });
   await counts.seed("a");
   let isDeleted = false;
   let applied = 0;
@@ -511,7 +510,7 @@ async function checkDelete(lua?: string): Promise<void> {
 describe("a delete racing increments", () => {
   test("lets none through once it has answered", async () => {
     await checkDelete();
-    await caught(() => checkDelete(broken(writeBatchLua, "if state ~= 1 then", "if false then")));
+    await caught(async () => checkDelete(await brokenWriter("if state ~= 1 then", "if false then")));
   });
 });
 

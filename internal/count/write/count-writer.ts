@@ -7,7 +7,6 @@ import type { Logger } from "../../platform/telemetry/logger.ts";
 import type { Metrics } from "../../platform/telemetry/metrics.ts";
 import type { CountStoreLayout } from "../shared/count-store.ts";
 import { shardOf } from "../shared/key-schema.ts";
-import { createBatchRunner } from "./batch-script.ts";
 import { type BatchesInFlight, type BatchLimits, createBatchesInFlight } from "./batches-in-flight.ts";
 import { shuttingDown } from "./errors.ts";
 import { createLayoutSearch } from "./layout-search.ts";
@@ -31,8 +30,6 @@ export interface CountWriterOptions {
   readonly random: Random;
   readonly log: Logger;
   readonly metrics: Metrics;
-  /** Text of the batch script, for tests that break a rule of it on purpose. Default: the script. */
-  readonly lua?: string;
 }
 
 /**
@@ -71,7 +68,6 @@ export function createCountWriter(options: CountWriterOptions): CountWriter {
   const { store, limits, clock, random, log } = options;
   const { client } = store;
   const { batchWritesMax: batchMax } = limits;
-  const runBatch = createBatchRunner(options.lua);
   const metrics = writerMetrics(options.metrics);
   let state: "new" | "running" | "draining" | "stopped" = "new";
   let isPumpDue = false;
@@ -102,7 +98,6 @@ export function createCountWriter(options: CountWriterOptions): CountWriter {
     const inFlight = createBatchesInFlight({
       shard,
       client,
-      runBatch,
       limits,
       clock,
       random,

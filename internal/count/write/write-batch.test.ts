@@ -7,10 +7,9 @@ import { caught, importMutant } from "../../platform/testing/mutant.ts";
 import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
 import { keysOf, valueMax } from "../shared/key-schema.ts";
 import type { createCountState } from "../shared/manage-count.ts";
-import { createBatchRunner, writeBatchLua } from "./batch-script.ts";
+import { runBatch } from "./batch-script.ts";
 import {
   add,
-  broken,
   brokenWriter,
   type CountFixture,
   type CountFixtureOptions,
@@ -74,10 +73,10 @@ const rounds = fc
   .map((list) => list.map((_, place) => list.slice(0, place + 1).findLast((batch) => batch !== null) ?? []));
 
 /** Random batches against the model: replies, values, revisions, and the sum of the outbox. */
-async function holdToModel(lua: string | undefined, runs: number): Promise<void> {
+async function holdToModel(createWriter: CreateWriter | undefined, runs: number): Promise<void> {
   const seed = Number(process.env["SEED"] ?? Date.now() % 2 ** 31);
   console.log(`seed ${seed}`);
-  await using counts = await fresh({ limits: { shards: 2 }, ...(lua === undefined ? {} : { lua }) });
+  await using counts = await fresh({ limits: { shards: 2 }, createWriter });
   let number = 0;
   await fc.assert(
     fc.asyncProperty(rounds, async (batches) => {
@@ -157,7 +156,7 @@ async function holdToModel(lua: string | undefined, runs: number): Promise<void>
       }
     }),
     // A broken rule need not be shrunk to its smallest example.
-    { seed, numRuns: runs, endOnFailure: lua !== undefined },
+    { seed, numRuns: runs, endOnFailure: createWriter !== undefined },
   );
 }
 
@@ -169,8 +168,8 @@ function contentOf(write: { kind: string; operand: number; isNegative: boolean }
   return `${write.kind === "set" ? "set" : "add"} ${operandOf(write)}`;
 }
 
-async function checkOneBad(lua?: string): Promise<void> {
-  await using counts = await fresh({ limits: { shards: 1 }, ...(lua === undefined ? {} : { lua }) });
+async function checkOneBad(createWriter?: CreateWriter): Promise<void> {
+  await using counts = await fresh({ limits: { shards: 1 }, createWriter });
   await counts.seed("a", "b");
   const many = Array.from({ length: 512 }, (_, place) => add(place % 2 === 0 ? "a" : "b", 1));
   many[200] = add("missing", 1);
@@ -203,17 +202,17 @@ describe("the batch script", () => {
       "after < low and low or high\n if token then found[token] = pack_struct('<Bdddd', kind, operand, before, 0, now) end\n",
     ],
   ])("is caught without its rule of %s", async (_, rule, instead) => {
-    await caught(() => holdToModel(broken(writeBatchLua, rule, instead), 60));
+    await caught(async () => holdToModel(await brokenWriter(rule, instead), 60));
   });
 
   test("applies 511 good writes beside a bad one, as one entry of the outbox", async () => {
     await checkOneBad();
-    await caught(() => checkOneBad(broken(writeBatchLua, "codes[write] = code end", "codes[write] = 0 end")));
+    await caught(async () => checkOneBad(await brokenWriter("codes[write] = code end", "codes[write] = 0 end")));
   });
 });
 
-async function checkPending(lua?: string): Promise<void> {
-  await using counts = await fresh(lua === undefined ? {} : { lua });
+async function checkPending(createWriter?: CreateWriter): Promise<void> {
+  await using counts = await fresh({ createWriter });
   await counts.states.create({ countId: "a", infoRevision: 1, initialValue: 7 });
   expect(await counts.write([add("a", 1), set("a", 1, "request-1")])).toEqual([
     { outcome: "not_found" },
@@ -226,15 +225,13 @@ async function checkPending(lua?: string): Promise<void> {
 describe("a Count that is being created", () => {
   test("is not found before it is active", async () => {
     await checkPending();
-    await caught(() => checkPending(broken(writeBatchLua, "state == 2 and 3 or 2", "state and 3 or 2")));
-    await caught(() => checkPending(broken(writeBatchLua, "if state ~= 1 then", "if state == 2 then")));
+    await caught(async () => checkPending(await brokenWriter("state == 2 and 3 or 2", "state and 3 or 2")));
+    await caught(async () => checkPending(await brokenWriter("if state ~= 1 then", "if state == 2 then")));
   });
 });
 
-async function checkRequestId(
-  options: { readonly lua?: string; readonly createWriter?: CreateWriter } = {},
-): Promise<void> {
-  await using counts = await fresh({ limits: { shards: 1, requestWindowMs: 400 }, ...options });
+async function checkRequestId(createWriter?: CreateWriter): Promise<void> {
+  await using counts = await fresh({ limits: { shards: 1, requestWindowMs: 400 }, createWriter });
   await counts.seed("a", "b");
   const [first] = (await counts.write([add("a", 5, "request-1")])) as [AppliedWrite];
   expect(await counts.write([add("a", 5, "request-1")])).toEqual([{ ...first, outcome: "replayed" }]);
@@ -256,10 +253,10 @@ async function checkRequestId(
 }
 
 /** Repeats young writes while buckets are opened and dropped. */
-async function holdWindow(lua?: string): Promise<void> {
+async function holdWindow(createWriter?: CreateWriter): Promise<void> {
   await using counts = await fresh({
     limits: { shards: 1, requestWindowMs: 600 },
-    ...(lua === undefined ? {} : { lua }),
+    createWriter,
   });
   await counts.seed("a");
   const sent: AppliedWrite[] = [];
@@ -277,10 +274,10 @@ async function holdWindow(lua?: string): Promise<void> {
   }
 }
 
-async function checkRequestIdsMax(lua?: string): Promise<void> {
+async function checkRequestIdsMax(createWriter?: CreateWriter): Promise<void> {
   await using counts = await fresh({
     limits: { shards: 1, requestIdsMax: 3 },
-    ...(lua === undefined ? {} : { lua }),
+    createWriter,
   });
   await counts.seed("a");
   const outcomesOf = async (...requests: readonly string[]): Promise<readonly string[]> =>
@@ -298,9 +295,7 @@ describe("a request id", () => {
   test("is one caller's, one Count's, one write's, and lives for the window", () => checkRequestId());
 
   test("would be missed without its window", async () => {
-    await caught(() =>
-      checkRequestId({ lua: broken(writeBatchLua, "meta[place] + window <= now", "meta[place] <= now") }),
-    );
+    await caught(async () => checkRequestId(await brokenWriter("meta[place] + window <= now", "meta[place] <= now")));
   });
 
   test.each([
@@ -308,25 +303,25 @@ describe("a request id", () => {
     ["Count", "${principal}\\0${requestId}"],
     ["own text", "${principal}\\0${countId}"],
   ])("would be mistaken for another without its %s", async (_, scope) => {
-    const createWriter = await brokenWriter("write-batch.ts", "${principal}\\0${countId}\\0${requestId}", scope);
-    await caught(() => checkRequestId({ createWriter }));
+    const createWriter = await brokenWriter("${principal}\\0${countId}\\0${requestId}", scope, "write-batch.ts");
+    await caught(() => checkRequestId(createWriter));
   });
 
   test("is remembered for the whole window while buckets change", async () => {
     await holdWindow();
-    await caught(() =>
-      holdWindow(broken(writeBatchLua, "meta[place] + window <= now", "meta[place] + window / 2 <= now")),
+    await caught(async () =>
+      holdWindow(await brokenWriter("meta[place] + window <= now", "meta[place] + window / 2 <= now")),
     );
   });
 
   test("is refused when as many are remembered as may be", async () => {
     await checkRequestIdsMax();
-    await caught(() => checkRequestIdsMax(broken(writeBatchLua, "remembered >= requests_max", "false")));
+    await caught(async () => checkRequestIdsMax(await brokenWriter("remembered >= requests_max", "false")));
     // Ids of earlier batches count as well as those of this one.
-    await caught(() =>
-      checkRequestIdsMax(broken(writeBatchLua, "else remembered = remembered + meta[place + 1] end", "end")),
+    await caught(async () =>
+      checkRequestIdsMax(await brokenWriter("else remembered = remembered + meta[place + 1] end", "end")),
     );
-    await caught(() => checkRequestIdsMax(broken(writeBatchLua, "remembered = remembered + 1", "")));
+    await caught(async () => checkRequestIdsMax(await brokenWriter("remembered = remembered + 1", "")));
   });
 });
 
@@ -334,46 +329,46 @@ describe("a writer's memory", () => {
   const base = { slots: 2, memoryMs: 3_600_000, requestWindowMs: 600_000, requestIdsMax: 100, outboxBytesMax: 1e9 };
   const send = async (
     counts: CountFixture,
-    lua: string,
+    run: typeof runBatch,
     sequence: number,
     begin = false,
     outboxBytesMax = 1e9,
   ): Promise<BatchReply> => {
     const header = { ...base, outboxBytesMax, sequence, begin };
     const batch = encodeBatch(batchKeys(0, "w"), header, encodeWrites([add("a", sequence)]));
-    return decodeReply(await createBatchRunner(lua)(counts.store.client, batch), 1);
+    return decodeReply(await run(counts.store.client, batch), 1);
   };
-  const check = async (lua: string) => {
+  const check = async (run: typeof runBatch) => {
     await using counts = await fresh({ limits: { shards: 1 } });
     await counts.seed("a");
-    expect(await send(counts, lua, 1)).toEqual({ kind: "unknown_writer" });
-    const first = await send(counts, lua, 1, true);
+    expect(await send(counts, run, 1)).toEqual({ kind: "unknown_writer" });
+    const first = await send(counts, run, 1, true);
     expect(first).toMatchObject({ kind: "done", outcomes: [{ value: 1 }] });
-    const third = await send(counts, lua, 3);
-    const second = await send(counts, lua, 2); // Overtaken on the way, and still taken.
+    const third = await send(counts, run, 3);
+    const second = await send(counts, run, 2); // Overtaken on the way, and still taken.
     expect(second).toMatchObject({ kind: "done", outcomes: [{ value: 6 }] });
-    expect(await send(counts, lua, 3)).toEqual(third);
-    expect(await send(counts, lua, 2, true)).toEqual(second);
-    expect(await send(counts, lua, 1)).toEqual({ kind: "evicted" });
-    expect(await send(counts, lua, 4, false, 100)).toEqual({ kind: "outbox_full" });
+    expect(await send(counts, run, 3)).toEqual(third);
+    expect(await send(counts, run, 2, true)).toEqual(second);
+    expect(await send(counts, run, 1)).toEqual({ kind: "evicted" });
+    expect(await send(counts, run, 4, false, 100)).toEqual({ kind: "outbox_full" });
     // A copy of the refused batch that comes late does not do what its callers were told was not done.
-    expect(await send(counts, lua, 4)).toEqual({ kind: "outbox_full" });
+    expect(await send(counts, run, 4)).toEqual({ kind: "outbox_full" });
     expect((await counts.states.read(["a"]))[0]?.record).toMatchObject({ value: 6, revision: 4 });
     const key = keysOf(0).writer("w");
     expect(await counts.store.client.pttl(key)).toBeGreaterThan(3_600_000);
     // In use it lives on.
     await counts.store.client.pexpire(key, 60_000);
     await stepClock(counts, 1_000_000);
-    await send(counts, lua, 8);
+    await send(counts, run, 8);
     expect(await counts.store.client.pttl(key)).toBeGreaterThan(3_600_000);
     // One that would push out a reply that may still be asked for comes too late as well.
-    const last = await send(counts, lua, 9);
-    expect(await send(counts, lua, 7)).toEqual({ kind: "evicted" });
-    expect(await send(counts, lua, 9)).toEqual(last);
+    const last = await send(counts, run, 9);
+    expect(await send(counts, run, 7)).toEqual({ kind: "evicted" });
+    expect(await send(counts, run, 9)).toEqual(last);
     expect((await counts.states.read(["a"]))[0]?.record).toMatchObject({ value: 23, revision: 6 });
   };
 
-  test("answers what it remembers and refuses what it has forgotten", () => check(writeBatchLua));
+  test("answers what it remembers and refuses what it has forgotten", () => check(runBatch));
 
   test.each([
     ["answers", "if memory[place + 2] == sequence then", "if false then"],
@@ -384,7 +379,9 @@ describe("a writer's memory", () => {
     ["life", "call('PEXPIRE', KEYS[4], memory_ms * 2)", "call('PEXPIRE', KEYS[4], 1000)"],
     ["longer life", "now - memory[2] >= memory_ms / 4", "memory[2] == 0"],
   ])("is caught without its %s", async (_, rule, instead) => {
-    await caught(() => check(broken(writeBatchLua, rule, instead)));
+    const path = join(import.meta.dir, "batch-script.ts");
+    const mutant = await importMutant<{ runBatch: typeof runBatch }>(path, rule, instead);
+    await caught(() => check(mutant.runBatch));
   });
 });
 
@@ -395,8 +392,8 @@ async function stepClock({ store }: CountFixture, ms: number): Promise<void> {
   await store.client.set(keysOf(0).meta, meta);
 }
 
-async function checkClock(lua?: string): Promise<void> {
-  await using counts = await fresh({ limits: { shards: 1 }, ...(lua === undefined ? {} : { lua }) });
+async function checkClock(createWriter?: CreateWriter): Promise<void> {
+  await using counts = await fresh({ limits: { shards: 1 }, createWriter });
   await counts.seed("a");
   const [before] = (await counts.write([add("a", 1, "request-1")])) as [AppliedWrite];
   await stepClock(counts, 3_600_000); // TIME has stepped back by an hour.
@@ -414,16 +411,22 @@ describe("the shard's clock", () => {
   test("never goes back, whichever way TIME steps", () => checkClock());
 
   test("would go back without its offset", async () => {
-    await caught(() =>
-      checkClock(broken(writeBatchLua, "if raw < meta[1] then meta[2] = meta[2] + (meta[1] - raw) end", "")),
+    await caught(async () =>
+      checkClock(
+        await brokenWriter(
+          "if raw < meta[1] then meta[2] = meta[2] + (meta[1] - raw) end",
+          "",
+          "../shared/shard-meta.ts",
+        ),
+      ),
     );
   });
 });
 
-async function checkOutboxBound(lua?: string): Promise<void> {
+async function checkOutboxBound(createWriter?: CreateWriter): Promise<void> {
   await using counts = await fresh({
     limits: { shards: 1, outboxBytesMax: 2000 },
-    ...(lua === undefined ? {} : { lua }),
+    createWriter,
   });
   await counts.seed("a");
   let applied = 0;
@@ -440,13 +443,13 @@ describe("the bound of the outbox", () => {
   test("refuses writes and drops none", () => checkOutboxBound());
 
   test("would be passed without its check", async () => {
-    await caught(() => checkOutboxBound(broken(writeBatchLua, "+ size > outbox_max then", "+ size < 0 then")));
+    await caught(async () => checkOutboxBound(await brokenWriter("+ size > outbox_max then", "+ size < 0 then")));
   });
 });
 
 /** Whatever key of a shard is damaged, a batch that needs it changes nothing. */
-async function checkFirst(lua?: string): Promise<void> {
-  await using counts = await fresh({ limits: { shards: 1 }, ...(lua === undefined ? {} : { lua }) });
+async function checkFirst(createWriter?: CreateWriter): Promise<void> {
+  await using counts = await fresh({ limits: { shards: 1 }, createWriter });
   const { client } = counts.store;
   await counts.seed("a");
   await counts.write([add("a", 1)]);
@@ -476,13 +479,13 @@ describe("a batch that fails", () => {
     ["outbox", "call('XLEN', KEYS[2])"],
     ["request ids", "call('HLEN', KEYS[4 + bucket])"],
   ])("would leave half of its work behind without its look at the %s", async (_, look) => {
-    await caught(() => checkFirst(broken(writeBatchLua, look, "")));
+    await caught(async () => checkFirst(await brokenWriter(look, "")));
   });
 });
 
 /** What large keys are removed by, as request ids pass their window. */
-async function checkRemoval(lua?: string): Promise<void> {
-  await using counts = await fresh({ limits: { shards: 1 }, ...(lua === undefined ? {} : { lua }) });
+async function checkRemoval(createWriter?: CreateWriter): Promise<void> {
+  await using counts = await fresh({ limits: { shards: 1 }, createWriter });
   const { client } = counts.store;
   await counts.seed("a");
   await counts.write([add("a", 1, "request-1")]);
@@ -497,7 +500,7 @@ async function checkRemoval(lua?: string): Promise<void> {
 describe("request ids whose window has passed", () => {
   test("are removed without holding up the server", async () => {
     await checkRemoval();
-    await caught(() => checkRemoval(broken(writeBatchLua, "call('UNLINK',", "call('DEL',")));
+    await caught(async () => checkRemoval(await brokenWriter("call('UNLINK',", "call('DEL',")));
   });
 });
 
@@ -550,9 +553,9 @@ describe("a batch", () => {
     await store.stop();
     await checkOneShard(cluster, "a");
     const elsewhere = await brokenWriter(
-      "write-batch.ts",
       "keys.writer(writerId)",
       "keysOf(shard + 1).writer(writerId)",
+      "write-batch.ts",
     );
     await caught(() => checkOneShard(cluster, "b", elsewhere));
   });
