@@ -2,6 +2,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { systemClock } from "../../platform/clock/clock.ts";
 import { createMetrics } from "../../platform/telemetry/create-metrics.ts";
 import { eventually } from "../../platform/testing/eventually.ts";
+import { startLossyProxy } from "../../platform/testing/lossy-proxy.ts";
 import { caught } from "../../platform/testing/mutant.ts";
 import { startRedis } from "../../platform/testing/redis.ts";
 import { createSteppableClock, lacksSteppableClock } from "../../platform/testing/steppable-clock.ts";
@@ -16,7 +17,6 @@ import {
   openCounts,
   silent,
 } from "./count-fixture.ts";
-import { startLossyProxy } from "./lossy-proxy.ts";
 import { createOutboxRelay } from "./outbox-relay.ts";
 import type { WriteOutcome } from "./write-batch.ts";
 

@@ -3,12 +3,12 @@ import { join } from "node:path";
 import { systemClock } from "../../platform/clock/clock.ts";
 import { systemRandom } from "../../platform/clock/random.ts";
 import { eventually } from "../../platform/testing/eventually.ts";
+import { startLossyProxy } from "../../platform/testing/lossy-proxy.ts";
 import { caught, importMutant } from "../../platform/testing/mutant.ts";
 import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
 import { type CountFixture, createActive, openCounts } from "./count-fixture.ts";
 import { type CountImports, createCountImports } from "./count-import.ts";
 import type { ImportIntent } from "./import-store.ts";
-import { startLossyProxy } from "./lossy-proxy.ts";
 import { batchWritesMax } from "./write-batch.ts";
 
 let redis: TestRedis;

@@ -1,11 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import { eventually } from "../../platform/testing/eventually.ts";
 import { createHeldClock, type HeldClock } from "../../platform/testing/held-clock.ts";
+import { startLossyProxy } from "../../platform/testing/lossy-proxy.ts";
 import { caught } from "../../platform/testing/mutant.ts";
 import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
 import { add, brokenWriter, type CountFixture, type CreateWriter, openCounts } from "./count-fixture.ts";
 import type { CountWriterLimits } from "./count-writer.ts";
-import { startLossyProxy } from "./lossy-proxy.ts";
 import { isApplied } from "./write-batch.ts";
 
 /** Value, revision and sum of the events of a Count, which must agree. */

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
-import { createServer, connect as connectSocket } from "node:net";
 import { join } from "node:path";
 import { MuinError } from "../errors/muin-error.ts";
 import { eventually } from "../testing/eventually.ts";
+import { startLossyProxy } from "../testing/lossy-proxy.ts";
 import { caught, importMutant } from "../testing/mutant.ts";
 import { startRedis } from "../testing/redis.ts";
 import { openRedis, openRedisReader } from "./open-redis.ts";
@@ -118,9 +118,7 @@ describe("redis", () => {
 
 async function checkSentOnce(open: typeof openRedis): Promise<void> {
   await using server = await startRedis({ appendfsync: "no" });
-  await using proxy = await startCuttingProxy(server.port, (chunk) =>
-    chunk.toString().toUpperCase().includes("INCRBY"),
-  );
+  using proxy = startLossyProxy(server.port);
   const url = new URL(server.url);
   url.port = String(proxy.port);
   const store = open({ url: url.href, name: "test" });
@@ -130,43 +128,10 @@ async function checkSentOnce(open: typeof openRedis): Promise<void> {
     stack.defer(() => each.stop());
     await each.start();
   }
+  proxy.loseReply(0);
   const reason = await reasonOf(store.client.incrby("cut", 1));
+  expect(proxy.lost()).toBe(1);
   await eventually(async () => expect(await store.client.get("cut")).not.toBeNull()); // Connected again.
   expect(await direct.client.get("cut")).toBe("1");
   expect(reason).toBe("unavailable STORE_UNAVAILABLE");
-}
-
-/** Forwards bytes; once a request matches `isCut`, swallows what follows from the server and cuts the connection after it. */
-async function startCuttingProxy(
-  port: number,
-  isCut: (chunk: Buffer) => boolean,
-): Promise<AsyncDisposable & { readonly port: number }> {
-  let hasCut = false;
-  const server = createServer((client) => {
-    let cutting = false;
-    const upstream = connectSocket(port, "127.0.0.1");
-    client.on("data", (chunk: Buffer) => {
-      cutting ||= !hasCut && isCut(chunk);
-      upstream.write(chunk);
-    });
-    upstream.on("data", (chunk: Buffer) => {
-      if (!cutting) {
-        client.write(chunk);
-        return;
-      }
-      hasCut = true;
-      client.destroy();
-    });
-    for (const [socket, other] of [
-      [client, upstream],
-      [upstream, client],
-    ] as const) {
-      socket.on("error", () => undefined); // A cut connection is the point.
-      socket.on("close", () => other.destroy());
-    }
-  });
-  await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  if (address === null || typeof address === "string") throw new Error("the proxy has no port");
-  return { port: address.port, [Symbol.asyncDispose]: async () => void server.close() };
 }
