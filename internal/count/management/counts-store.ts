@@ -1,11 +1,12 @@
 import type { RedisStore } from "../../platform/redis/redis-store.ts";
 import { readLayout, type CountStoreLayout } from "../shared/count-store.ts";
+import { outboxFull } from "../shared/errors.ts";
 import { keysOf, shardOf } from "../shared/key-schema.ts";
 import type { CountStates } from "../shared/manage-count.ts";
 import { outboxBytes } from "../shared/shard-meta.ts";
 import type { Decision } from "./count-change.ts";
 import type { Mutation } from "./count-info.ts";
-import { countsUnavailable, outboxFull } from "./errors.ts";
+import { countsUnavailable } from "./errors.ts";
 import type { CountChange } from "./store.ts";
 
 /** Room in a shard's outbox that a creation must find, in bytes: more than its event takes. */

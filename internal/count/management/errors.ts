@@ -76,16 +76,6 @@ export function countsUnavailable(cause: unknown): MuinError {
   });
 }
 
-/** The events of the counts store are not being delivered, and there is no room for more: nothing was changed. */
-export function outboxFull(): MuinError {
-  return new MuinError({
-    code: "resource_exhausted",
-    reason: "OUTBOX_FULL",
-    message: "the outbox of the counts store is full: its events are not being delivered; nothing was changed",
-    retryAfterMs: 1000,
-  });
-}
-
 /** The change was accepted and will be finished, but not before this call had to answer. */
 export function outcomeUnknown(countId: string, cause?: unknown): MuinError {
   return new MuinError({

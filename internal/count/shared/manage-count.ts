@@ -1,9 +1,9 @@
 import { assertNever } from "../../platform/errors/assert-never.ts";
-import { MuinError } from "../../platform/errors/muin-error.ts";
 import type { RedisStore } from "../../platform/redis/redis-store.ts";
 import { defineScript } from "../../platform/redis/script.ts";
 import { type CountStateWord, countStateOf, stateFormat } from "./count-state.ts";
 import { type CountStoreLayout, readLayout } from "./count-store.ts";
+import { outboxFull } from "./errors.ts";
 import { keysOf, shardOf, valueMax } from "./key-schema.ts";
 import { packAsked, replyFormat } from "./packed-writes.ts";
 import { type ReadCount, readValues } from "./read-values.ts";
@@ -109,12 +109,7 @@ export function createCountState(store: RedisStore, options: { readonly outboxBy
           infoRevision: Number(carried.toString()),
         };
       case "outbox_full":
-        throw new MuinError({
-          code: "resource_exhausted",
-          reason: "OUTBOX_FULL",
-          message: "the outbox of the counts store is full: its events are not being delivered",
-          retryAfterMs: 1000,
-        });
+        throw outboxFull();
       default:
         return assertNever(outcome);
     }

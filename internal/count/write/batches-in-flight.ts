@@ -5,8 +5,9 @@ import { MuinError } from "../../platform/errors/muin-error.ts";
 import { storeUnavailable } from "../../platform/errors/store-error.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";
 import type { Counter, Histogram } from "../../platform/telemetry/metrics.ts";
+import { outboxFull } from "../shared/errors.ts";
 import { isPassing, runBatch } from "./batch-script.ts";
-import { outboxFull, outcomeUnknown } from "./errors.ts";
+import { outcomeUnknown } from "./errors.ts";
 import { batchKeys, decodeReply, type EncodedBatch, encodeBatch, encodeWrites } from "./write-batch.ts";
 import { answerGroup, refuseGroup, type WriteGroup } from "./write-group.ts";
 

@@ -4,10 +4,11 @@ import type { Random } from "../../platform/clock/random.ts";
 import { MuinError } from "../../platform/errors/muin-error.ts";
 import type { RedisStore } from "../../platform/redis/redis-store.ts";
 import type { CountStoreLayout } from "../shared/count-store.ts";
+import { outboxFull } from "../shared/errors.ts";
 import { shardOf } from "../shared/key-schema.ts";
 import { readValues } from "../shared/read-values.ts";
 import { isPassing, runBatch } from "./batch-script.ts";
-import { outboxFull, overloaded, refusedCounts, refusedWrite } from "./errors.ts";
+import { overloaded, refusedCounts, refusedWrite } from "./errors.ts";
 import {
   createImportStore,
   type ImportIntent,

@@ -5,8 +5,8 @@ import type { RefusedWrite } from "./write-batch.ts";
 
 /** When to try again after an overload, in milliseconds: by then a full queue has been worked off. */
 const overloadRetryMs = 250;
-/** When to try again while the outbox is full, in milliseconds. */
-const outboxRetryMs = 1000;
+/** When to try again while too many request ids are remembered, in milliseconds. */
+const requestIdsRetryMs = 1000;
 
 /** The queue is full: nothing was applied. */
 export function overloaded(): MuinError {
@@ -15,16 +15,6 @@ export function overloaded(): MuinError {
     reason: "OVERLOADED",
     message: "too many writes are waiting; try again later",
     retryAfterMs: overloadRetryMs,
-  });
-}
-
-/** The outbox has reached its bound: nothing was applied. */
-export function outboxFull(): MuinError {
-  return new MuinError({
-    code: "resource_exhausted",
-    reason: "OUTBOX_FULL",
-    message: "the outbox of the counts store is full, since its events are not being delivered; try again later",
-    retryAfterMs: outboxRetryMs,
   });
 }
 
@@ -76,7 +66,7 @@ export function refusedWrite(countId: string, refused: RefusedWrite): MuinError 
         reason: "REQUEST_IDS_FULL",
         message: "as many request ids are remembered as may be; try again later",
         metadata,
-        retryAfterMs: outboxRetryMs,
+        retryAfterMs: requestIdsRetryMs,
       });
     default:
       return assertNever(refused);
