@@ -7,10 +7,10 @@ import type { Database, Transaction } from "../../platform/postgres/database.ts"
 import type { Logger } from "../../platform/telemetry/logger.ts";
 import { recordAct } from "./audit-log.ts";
 import type { ClientInfo } from "./client.ts";
-import { apiKeyNotFound, badApiKey, invalidField, scopeNotHeld, tooManyApiKeys } from "./errors.ts";
+import { apiKeyNotFound, badApiKey, invalidField, tooManyApiKeys } from "./errors.ts";
 import { publishApiKeyRevoked, type AuthPublish } from "./events.ts";
 import { createLoop } from "../../platform/app/loop.ts";
-import { scopes as knownScopes } from "./role.ts";
+import { checkScopes } from "./scope.ts";
 
 const secretBytes = 32;
 /** Live keys of an installation. */
@@ -84,15 +84,7 @@ export function createApiKeys(deps: {
 
   return {
     create: async (key, held, client) => {
-      for (const scope of key.scopes) {
-        if (!(knownScopes as readonly string[]).includes(scope)) {
-          throw invalidField(
-            "scopes",
-            `has the unknown scope ${JSON.stringify(scope)}; known: ${knownScopes.join(", ")}`,
-          );
-        }
-        if (!held.has(scope)) throw scopeNotHeld(scope);
-      }
+      checkScopes(key.scopes, held);
       if (key.expireTimeMs !== undefined && key.expireTimeMs <= clock.now()) {
         throw invalidField("expire_time", "must be in the future");
       }

@@ -17,6 +17,8 @@ export type Action =
   | "CREATE_SIGNING_KEY"
   | "ASSIGN_ROLE"
   | "DESTROY_PERSON_KEY"
+  | "GRANT_SCOPES"
+  | "REVOKE_SCOPES"
   | "VERIFY_EMAIL"
   | "REQUEST_PASSWORD_RESET"
   | "RESET_PASSWORD"
@@ -50,4 +52,69 @@ export async function recordAct(sql: ISql, act: Act, nowMs: number): Promise<voi
     INSERT INTO audit_log (create_time, action, outcome, principal, subject, address, user_agent, detail)
     VALUES (${new Date(nowMs)}, ${act.action}, ${act.outcome}, ${act.principal ?? act.client.principal}, ${act.subject},
       ${act.client.address}, ${act.client.userAgent}, ${(act.detail ?? "").slice(0, detailCharsMax)})`;
+}
+
+/** An act as it stands in the log. */
+export interface RecordedAct {
+  /** Grows with time. */
+  readonly auditId: string;
+  readonly createTimeMs: number;
+  readonly action: string;
+  readonly outcome: "DONE" | "REFUSED";
+  readonly principal: string;
+  readonly subject: string;
+  readonly address: string;
+  readonly userAgent: string;
+  readonly detail: string;
+}
+
+/** Which acts to list; `undefined` fits all. */
+export interface ActFilter {
+  readonly principal?: string | undefined;
+  readonly subject?: string | undefined;
+  readonly action?: string | undefined;
+  readonly outcome?: "DONE" | "REFUSED" | undefined;
+  readonly fromMs?: number | undefined;
+  readonly untilMs?: number | undefined;
+  /** Only those that are older than this one. */
+  readonly beforeId?: string | undefined;
+  readonly pageSize: number;
+}
+
+/** Acts that fit, newest first. */
+export async function listActs(sql: ISql, filter: ActFilter): Promise<readonly RecordedAct[]> {
+  const { principal, subject, action, outcome, fromMs, untilMs, beforeId, pageSize } = filter;
+  const rows = await sql<
+    {
+      audit_id: string;
+      create_time: Date;
+      action: string;
+      outcome: "DONE" | "REFUSED";
+      principal: string;
+      subject: string;
+      address: string;
+      user_agent: string;
+      detail: string;
+    }[]
+  >`
+    SELECT * FROM audit_log WHERE true
+      ${principal === undefined ? sql`` : sql`AND principal = ${principal}`}
+      ${subject === undefined ? sql`` : sql`AND subject = ${subject}`}
+      ${action === undefined ? sql`` : sql`AND action = ${action}`}
+      ${outcome === undefined ? sql`` : sql`AND outcome = ${outcome}`}
+      ${fromMs === undefined ? sql`` : sql`AND create_time >= ${new Date(fromMs)}`}
+      ${untilMs === undefined ? sql`` : sql`AND create_time < ${new Date(untilMs)}`}
+      ${beforeId === undefined ? sql`` : sql`AND audit_id < ${beforeId}`}
+    ORDER BY audit_id DESC LIMIT ${pageSize}`;
+  return rows.map((row) => ({
+    auditId: row.audit_id,
+    createTimeMs: row.create_time.getTime(),
+    action: row.action,
+    outcome: row.outcome,
+    principal: row.principal,
+    subject: row.subject,
+    address: row.address,
+    userAgent: row.user_agent,
+    detail: row.detail,
+  }));
 }

@@ -1,11 +1,13 @@
 import { FaceVectorCreatedSchema, FaceVectorErasedSchema } from "../../gen/muin/face/v1/enrolment_events_pb.ts";
 import { AccountService } from "../../gen/muin/identity/v1/account_service_pb.ts";
 import { ApiKeyService } from "../../gen/muin/identity/v1/api_key_service_pb.ts";
+import { AuditService } from "../../gen/muin/identity/v1/audit_service_pb.ts";
 import { AuthService } from "../../gen/muin/identity/v1/auth_service_pb.ts";
 import { BranchCreatedSchema, BranchUpdatedSchema } from "../../gen/muin/identity/v1/branch_events_pb.ts";
 import { CredentialService } from "../../gen/muin/identity/v1/credential_service_pb.ts";
 import { EnrolmentRecordService } from "../../gen/muin/identity/v1/enrolment_record_service_pb.ts";
 import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
+import { ScopeService } from "../../gen/muin/identity/v1/scope_service_pb.ts";
 import { ServiceTokenService } from "../../gen/muin/identity/v1/service_token_service_pb.ts";
 import { UserStatusChangedSchema, UserUpdatedSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
 import { background, defineService, group, on, serve, type ServiceInfo } from "../../platform/app/define-service.ts";
@@ -14,6 +16,7 @@ import { postgres } from "../../platform/app/stores.ts";
 import { createAccountDataHandlers } from "./account-data.ts";
 import { createAccounts } from "./account.ts";
 import { createApiKeys } from "./api-key.ts";
+import { createAuditHandlers } from "./audit-handlers.ts";
 import { copyBranch } from "./branch.ts";
 import { authConfig } from "./config.ts";
 import { createCredentialHandlers } from "./credential-handlers.ts";
@@ -34,6 +37,8 @@ import { createPeople } from "./person.ts";
 import { createPruning } from "./pruning.ts";
 import { createRecovery } from "./recovery.ts";
 import { republishUsers } from "./republish.ts";
+import { createScopeHandlers } from "./scope-handlers.ts";
+import { createScopes } from "./scope.ts";
 import { createSecondFactors } from "./second-factor.ts";
 import { createSessions } from "./session.ts";
 import { createSigningKeys } from "./signing-key.ts";
@@ -52,6 +57,8 @@ export const auth: ServiceInfo<"auth"> = defineService({
     EnrolmentRecordService,
     CredentialService,
     AccountService,
+    ScopeService,
+    AuditService,
   ],
   calls: {},
   stores: { database: postgres({ database: "auth", migrations }) },
@@ -100,6 +107,8 @@ export const auth: ServiceInfo<"auth"> = defineService({
       serve(EnrolmentRecordService, createEnrolmentRecordHandlers(enrolments)),
       serve(CredentialService, createCredentialHandlers({ accounts, recovery })),
       serve(AccountService, createAccountDataHandlers({ database, publish, personKeys, random, enrolments })),
+      serve(ScopeService, createScopeHandlers(createScopes({ database, clock }))),
+      serve(AuditService, createAuditHandlers(database)),
       on(UserUpdatedSchema, (event, delivery) => people.rolesChanged(event, delivery)),
       on(UserStatusChangedSchema, (event, delivery) => people.statusChanged(event, delivery)),
       on(BranchCreatedSchema, (event, delivery) => copyBranch(database, event, delivery)),

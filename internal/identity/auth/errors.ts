@@ -166,6 +166,16 @@ export function scopeNotHeld(scope: string): MuinError {
   });
 }
 
+/** The caller asks for what belongs to another person. */
+export function notYours(scope: string): MuinError {
+  return new MuinError({
+    code: "permission_denied",
+    reason: "NOT_YOURS",
+    message: `only who holds the scope ${scope} may see what belongs to another person`,
+    metadata: { scope },
+  });
+}
+
 /** There are as many live API keys as there may be. */
 export function tooManyApiKeys(max: number): MuinError {
   return new MuinError({

@@ -6,6 +6,7 @@ import auditLog from "./migrations/0004_audit_log.sql" with { type: "text" };
 import people from "./migrations/0005_people.sql" with { type: "text" };
 import secondFactors from "./migrations/0006_second_factors.sql" with { type: "text" };
 import mails from "./migrations/0007_mails.sql" with { type: "text" };
+import scopeGrants from "./migrations/0008_scope_grants.sql" with { type: "text" };
 
 /** Auth's schema, in the order in which it is applied. */
 export const migrations: readonly Migration[] = [
@@ -16,4 +17,5 @@ export const migrations: readonly Migration[] = [
   { name: "0005_people", sql: people },
   { name: "0006_second_factors", sql: secondFactors },
   { name: "0007_mails", sql: mails },
+  { name: "0008_scope_grants", sql: scopeGrants },
 ];

@@ -1,7 +1,6 @@
 import type { HandlerContext } from "@connectrpc/connect";
 import { callerOf, type Caller } from "../../platform/identity/caller.ts";
-import { MuinError } from "../../platform/errors/muin-error.ts";
-import { invalidField } from "./errors.ts";
+import { invalidField, notYours } from "./errors.ts";
 
 const pageSizeDefault = 100;
 const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -29,6 +28,17 @@ export function scopesHeldBy(caller: Caller): ReadonlySet<string> {
 }
 
 /**
+ * Whose acts a call may see: those of the principal asked for; `undefined` for everybody's. Without `scope`, a person sees their own
+ * alone, and PERMISSION_DENIED for another's, whether there are any or not.
+ */
+export function principalOf(context: HandlerContext, principal: string, scope: string): string | undefined {
+  const caller = callerOf(context);
+  if (scopesHeldBy(caller).has(scope)) return principal === "" ? undefined : principal;
+  if (caller.kind === "person" && (principal === "" || principal === caller.principal)) return caller.principal;
+  throw notYours(scope);
+}
+
+/**
  * Whose data a call may see: the person asked for, or the caller when none is. PERMISSION_DENIED for somebody else's without
  * `scope`, whether they exist or not.
  */
@@ -38,10 +48,5 @@ export function subjectOf(context: HandlerContext, userId: string, scope: string
   if (userId === "" && own === undefined) throw invalidField("user_id", "must name a person, since the caller is none");
   if (userId === "" || userId === own) return own ?? userId;
   if (scopesHeldBy(caller).has(scope)) return userId;
-  throw new MuinError({
-    code: "permission_denied",
-    reason: "NOT_YOURS",
-    message: `only who holds the scope ${scope} may see what belongs to another person`,
-    metadata: { scope },
-  });
+  throw notYours(scope);
 }

@@ -34,6 +34,13 @@ export function scopesOf(roles: readonly string[]): readonly string[] {
   return scopes.filter((scope) => given.has(scope));
 }
 
+/** The roles that give a scope. */
+export function rolesGiving(scope: (typeof scopes)[number]): readonly string[] {
+  return Object.entries<readonly string[]>(scopesByRole).flatMap(([role, given]) =>
+    given.includes(scope) ? [role] : [],
+  );
+}
+
 /** What a role of the protos is called here; `undefined` for one that this version does not know. */
 export function roleOf(role: AssignedRole): Role | undefined {
   switch (role) {

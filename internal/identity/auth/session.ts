@@ -16,7 +16,7 @@ import {
   sealSuccessor,
   type RefreshToken,
 } from "./refresh-token.ts";
-import { scopesOf } from "./role.ts";
+import { scopesOfPerson } from "./scope.ts";
 import type { TokenIssuer } from "./token-issuer.ts";
 import type { Vault } from "./vault.ts";
 import { assertNever } from "../../platform/errors/assert-never.ts";
@@ -91,10 +91,8 @@ export function createSessions(deps: {
   const expireTimeOf = (createTimeMs: number, nowMs: number): number =>
     Math.min(nowMs + config.refreshTokenLifeMs, createTimeMs + config.sessionLifeMs);
   const handOut = async (userId: string, opened: OpenedSession): Promise<Tokens> => {
-    const roles = await database.sql<{ role: string }[]>`SELECT role FROM role_assignments
-      WHERE user_id = ${userId} AND branch_id = ''`;
+    const { scopes } = await scopesOfPerson(database.sql, userId);
     const { sessionId, refreshToken, refreshExpireTimeMs } = opened;
-    const scopes = scopesOf(roles.map(({ role }) => role));
     const access = await tokens.issueAccess({ userId, sessionId, scopes });
     return {
       accessToken: access.token,
