@@ -10,9 +10,6 @@ import { eventually } from "../testing/eventually.ts";
 import { endStores, silentLog, startLocalStores, startStoresProcess } from "../testing/local-stores.ts";
 import { endLeftOvers } from "./left-overs.ts";
 
-/** A second start must be ready within this. */
-const secondStartMsMax = 5000;
-
 let path = "";
 
 beforeEach(async () => {
@@ -72,9 +69,7 @@ describe("after kill -9 of Muin", () => {
     await first.child.exited;
     expect(first.report.pids.map(isAlive)).toEqual([true, true, true, true]);
 
-    const startedAt = performance.now();
     const second = await startLocalStores(path);
-    expect(performance.now() - startedAt).toBeLessThan(secondStartMsMax);
     try {
       expect(first.report.pids.filter(isAlive)).toEqual([]);
       const done = await writing;
