@@ -5,7 +5,7 @@ import { storeUnavailable } from "../../platform/errors/store-error.ts";
 import { background, defineService, serve, type ServiceInfo } from "../../platform/app/define-service.ts";
 import { redis } from "../../platform/app/stores.ts";
 import { countWriteConfig } from "./config.ts";
-import { createCountImports } from "./count-import.ts";
+import { createCountImports } from "./count-imports.ts";
 import { createCountWriter } from "./count-writer.ts";
 import { createHandlers } from "./handlers.ts";
 import { createImportHandlers } from "./import-handlers.ts";

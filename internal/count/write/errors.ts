@@ -93,3 +93,60 @@ const refusals = {
   deleted: "are deleted",
   out_of_range: "would pass their bounds",
 } as const;
+
+/** The caller has no such import. */
+export function importNotFound(importId: string): MuinError {
+  return new MuinError({
+    code: "not_found",
+    reason: "IMPORT_NOT_FOUND",
+    message: `there is no import "${importId}" of this caller`,
+  });
+}
+
+/** A batch is not the next one after `sequence`, the last that was applied. */
+export function importOutOfSequence(sequence: number): MuinError {
+  return new MuinError({
+    code: "aborted",
+    reason: "IMPORT_SEQUENCE",
+    message: `the last batch applied has the sequence ${sequence}; start the import again to go on from there`,
+    metadata: { sequence: sequence.toString() },
+  });
+}
+
+/** A batch ends before the offset that was reached. */
+export function importOffsetBehind(offsetEnd: number, offset: number): MuinError {
+  return new MuinError({
+    code: "invalid_argument",
+    reason: "IMPORT_OFFSET",
+    message: `offset_end ${offsetEnd} lies before the offset ${offset} that was reached`,
+    violations: [{ field: "offset_end", description: `must be ${offset} or more` }],
+  });
+}
+
+/** An import of this name was begun otherwise. */
+export function importMismatch(reason: "IMPORT_OPTIONS" | "IMPORT_PREFIX"): MuinError {
+  const how = reason === "IMPORT_OPTIONS" ? "with other options" : "with a file that began otherwise";
+  return new MuinError({
+    code: "failed_precondition",
+    reason,
+    message: `the import of this import_id was begun ${how}; choose another id, or restart it`,
+  });
+}
+
+/** An import has as many assignments as it may have. */
+export function importAssignmentsFull(): MuinError {
+  return new MuinError({
+    code: "resource_exhausted",
+    reason: "IMPORT_ASSIGNMENTS_FULL",
+    message: "the import has as many different values as it may have",
+  });
+}
+
+/** A caller has as many imports as they may have. */
+export function importsFull(): MuinError {
+  return new MuinError({
+    code: "resource_exhausted",
+    reason: "IMPORTS_FULL",
+    message: "there are as many imports with these options as there may be; name the import by an import_id",
+  });
+}

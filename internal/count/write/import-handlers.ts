@@ -3,7 +3,7 @@ import type { CountImportService } from "../../gen/muin/count/v1/count_import_se
 import type { Clock } from "../../platform/clock/clock.ts";
 import { MuinError } from "../../platform/errors/muin-error.ts";
 import { callerOf } from "../../platform/identity/caller.ts";
-import type { CountImports, ImportProgress } from "./count-import.ts";
+import type { CountImports, ImportProgress } from "./count-imports.ts";
 import { deadlineOf } from "./handlers.ts";
 
 /** Assignments of a page unless the caller asks for fewer. */

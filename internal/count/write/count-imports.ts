@@ -1,14 +1,23 @@
 import { encode } from "@msgpack/msgpack";
 import type { Clock } from "../../platform/clock/clock.ts";
 import type { Random } from "../../platform/clock/random.ts";
-import { MuinError } from "../../platform/errors/muin-error.ts";
 import type { RedisStore } from "../../platform/redis/redis-store.ts";
 import type { CountStoreLayout } from "../shared/count-store.ts";
 import { outboxFull } from "../shared/errors.ts";
 import { shardOf } from "../shared/key-schema.ts";
 import { readValues } from "../shared/read-values.ts";
 import { isPassing, runBatch } from "./batch-script.ts";
-import { overloaded, refusedCounts, refusedWrite } from "./errors.ts";
+import {
+  importAssignmentsFull,
+  importMismatch,
+  importNotFound,
+  importOffsetBehind,
+  importOutOfSequence,
+  importsFull,
+  overloaded,
+  refusedCounts,
+  refusedWrite,
+} from "./errors.ts";
 import {
   createImportStore,
   type ImportIntent,
@@ -236,11 +245,7 @@ export function createCountImports(options: CountImportsOptions): CountImports {
       ),
     );
     if (id !== undefined) return id;
-    throw new MuinError({
-      code: "resource_exhausted",
-      reason: "IMPORTS_FULL",
-      message: "there are as many imports with these options as there may be; name the import by an import_id",
-    });
+    throw importsFull();
   };
 
   return {
@@ -254,12 +259,12 @@ export function createCountImports(options: CountImportsOptions): CountImports {
           await persist(deadlineMs, () => imports().open(key, optionsHash, beginningOf(prefix), anew));
           record = (await persist(deadlineMs, () => imports().read(key))) as ImportRecord;
           // Another process sent a batch in between: this one did not begin anew.
-          if (anew && record.offset > 0) throw outOfSequence(record.sequence);
+          if (anew && record.offset > 0) throw importOutOfSequence(record.sequence);
         }
-        if (!record.optionsHash.equals(optionsHash)) throw mismatch("IMPORT_OPTIONS", "with other options");
+        if (!record.optionsHash.equals(optionsHash)) throw importMismatch("IMPORT_OPTIONS");
         const own = prefix.subarray(0, record.prefixBytes);
         if (prefix.length > 0 && record.prefixBytes > 0 && !hashOf(own).equals(record.prefixHash)) {
-          throw mismatch("IMPORT_PREFIX", "with a file that began otherwise");
+          throw importMismatch("IMPORT_PREFIX");
         }
         return progressOf(importId, record);
       }),
@@ -276,28 +281,15 @@ export function createCountImports(options: CountImportsOptions): CountImports {
           refused: after.lastRefused,
         });
         if (batch.sequence === record.sequence && record.lastHash.equals(hash)) return answer(record);
-        if (batch.sequence !== record.sequence + 1) throw outOfSequence(record.sequence);
-        if (batch.offsetEnd < record.offset) {
-          throw new MuinError({
-            code: "invalid_argument",
-            reason: "IMPORT_OFFSET",
-            message: `offset_end ${batch.offsetEnd} lies before the offset ${record.offset} that was reached`,
-            violations: [{ field: "offset_end", description: `must be ${record.offset} or more` }],
-          });
-        }
+        if (batch.sequence !== record.sequence + 1) throw importOutOfSequence(record.sequence);
+        if (batch.offsetEnd < record.offset) throw importOffsetBehind(batch.offsetEnd, record.offset);
         await persist(deadlineMs, () => check(batch));
         const begun = await persist(deadlineMs, () => imports().begin(key, batch, hash));
-        if (begun === "full") {
-          throw new MuinError({
-            code: "resource_exhausted",
-            reason: "IMPORT_ASSIGNMENTS_FULL",
-            message: "the import has as many different values as it may have",
-          });
-        }
+        if (begun === "full") throw importAssignmentsFull();
         const after = await finish(key, deadlineMs);
         // Repeated after a lost answer, the step may find that it was done: what counts is where the import stands.
         if (after?.sequence === batch.sequence && after.lastHash.equals(hash)) return answer(after);
-        throw outOfSequence(after?.sequence ?? 0);
+        throw importOutOfSequence(after?.sequence ?? 0);
       }),
     read: async (principal, importId, from, count) => {
       const key = keyOf(principal, importId);
@@ -326,29 +318,4 @@ function beginningOf(prefix: Uint8Array): ImportPrefix {
 
 function progressOf(importId: string, { offset, sequence, lines }: ImportRecord): ImportProgress {
   return { importId, offset, sequence, lines };
-}
-
-function importNotFound(importId: string): MuinError {
-  return new MuinError({
-    code: "not_found",
-    reason: "IMPORT_NOT_FOUND",
-    message: `there is no import "${importId}" of this caller`,
-  });
-}
-
-function outOfSequence(sequence: number): MuinError {
-  return new MuinError({
-    code: "aborted",
-    reason: "IMPORT_SEQUENCE",
-    message: `the last batch applied has the sequence ${sequence}; start the import again to go on from there`,
-    metadata: { sequence: sequence.toString() },
-  });
-}
-
-function mismatch(reason: string, how: string): MuinError {
-  return new MuinError({
-    code: "failed_precondition",
-    reason,
-    message: `the import of this import_id was begun ${how}; choose another id, or restart it`,
-  });
 }

@@ -7,7 +7,7 @@ import { startLossyProxy } from "../../platform/testing/lossy-proxy.ts";
 import { caught, importMutant } from "../../platform/testing/mutant.ts";
 import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
 import { type CountFixture, createActive, openCounts } from "./count-fixture.ts";
-import { type CountImports, createCountImports } from "./count-import.ts";
+import { type CountImports, createCountImports } from "./count-imports.ts";
 import type { ImportIntent } from "./import-store.ts";
 import { batchWritesMax } from "./write-batch.ts";
 
@@ -37,7 +37,7 @@ type CreateImports = typeof createCountImports;
 
 /** Imports with one rule broken in their own file or in one that it imports. */
 async function brokenImports(rule: string, instead: string, file: string): Promise<CreateImports> {
-  const own = join(import.meta.dir, "count-import.ts");
+  const own = join(import.meta.dir, "count-imports.ts");
   const path = join(import.meta.dir, file);
   const through = path === own ? [] : [own];
   return (await importMutant<{ createCountImports: CreateImports }>(path, rule, instead, through)).createCountImports;
@@ -280,17 +280,17 @@ describe("an import", () => {
   });
 
   test.each([
-    ["other options", checkNamed, "count-import.ts", "!record.optionsHash.equals(optionsHash)", "false"],
-    ["another file", checkNamed, "count-import.ts", "!hashOf(own).equals(record.prefixHash)", "false"],
-    ["another beginning", checkFound, "count-import.ts", "return own.equals(hash);", "return true;"],
+    ["other options", checkNamed, "count-imports.ts", "!record.optionsHash.equals(optionsHash)", "false"],
+    ["another file", checkNamed, "count-imports.ts", "!hashOf(own).equals(record.prefixHash)", "false"],
+    ["another beginning", checkFound, "count-imports.ts", "return own.equals(hash);", "return true;"],
     [
       "another caller's name",
       checkFound,
-      "count-import.ts",
+      "count-imports.ts",
       "hashOf(Buffer.from(`${principal}\\0${importId}`))",
       "hashOf(Buffer.from(importId))",
     ],
-    ["another caller's file", checkFound, "count-import.ts", "Buffer.from(`${principal}\\0`)", "Buffer.from('')"],
+    ["another caller's file", checkFound, "count-imports.ts", "Buffer.from(`${principal}\\0`)", "Buffer.from('')"],
     [
       "two beginnings at once",
       checkFound,
@@ -298,28 +298,28 @@ describe("an import", () => {
       "if #ARGV == 3 and standing then return standing end",
       "",
     ],
-    ["a restart", checkAnew, "count-import.ts", "longest !== undefined && !restart", "longest !== undefined"],
+    ["a restart", checkAnew, "count-imports.ts", "longest !== undefined && !restart", "longest !== undefined"],
     ["a restart by name", checkAnew, "import-store.ts", "sequence or '0', 'lines'", "'0', 'lines'"],
     [
       "another content",
       checkOnce,
-      "count-import.ts",
+      "count-imports.ts",
       " && record.lastHash.equals(hash)) return answer(record)",
       ") return answer(record)",
     ],
     ["the order of values", checkOnce, "import-store.ts", "'RPUSH'", "'LPUSH'"],
-    ["Counts that would refuse", checkWhole, "count-import.ts", "await persist(deadlineMs, () => check(batch));", ""],
+    ["Counts that would refuse", checkWhole, "count-imports.ts", "await persist(deadlineMs, () => check(batch));", ""],
     [
       "Counts that did refuse",
       checkStuck,
-      "count-import.ts",
+      "count-imports.ts",
       "imports().complete(key, batch, refused)",
       "imports().complete(key, batch, [])",
     ],
     [
       "a batch that was cut off",
       checkCutOff,
-      "count-import.ts",
+      "count-imports.ts",
       "let record = await finish(key, deadlineMs);",
       "let record = await imports().read(key);",
     ],
@@ -330,11 +330,11 @@ describe("an import", () => {
       "redis.call('HDEL', KEYS[1], 'intent', 'intent_hash')",
       "",
     ],
-    ["parts of a batch", checkForEver, "count-import.ts", "batch.sequence * partsMax + part", "batch.sequence"],
-    ["its memory", checkForEver, "count-import.ts", "memoryMs: 0,", "memoryMs: 3_600_000,"],
-    ["the way back", checkForEver, "count-import.ts", "batch.offsetEnd < record.offset", "false"],
-    ["its limit", checkLimit, "count-import.ts", "if (working >= batchesMax) throw overloaded();", ""],
-    ["its limit's end", checkLimit, "count-import.ts", "working -= 1;", ""],
+    ["parts of a batch", checkForEver, "count-imports.ts", "batch.sequence * partsMax + part", "batch.sequence"],
+    ["its memory", checkForEver, "count-imports.ts", "memoryMs: 0,", "memoryMs: 3_600_000,"],
+    ["the way back", checkForEver, "count-imports.ts", "batch.offsetEnd < record.offset", "false"],
+    ["its limit", checkLimit, "count-imports.ts", "if (working >= batchesMax) throw overloaded();", ""],
+    ["its limit's end", checkLimit, "count-imports.ts", "working -= 1;", ""],
     ["large keys", checkRemoval, "import-store.ts", "'UNLINK'", "'DEL'"],
     ["what it had kept", checkRemoval, "import-store.ts", "redis.call('UNLINK', KEYS[2])", ""],
   ] as const)("is noticed to be blind to %s", async (_, check, file, rule, instead) => {
