@@ -1,10 +1,13 @@
+import { AccountService } from "../../gen/muin/identity/v1/account_service_pb.ts";
 import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
+import { StaffDataService } from "../../gen/muin/identity/v1/staff_data_service_pb.ts";
 import { UserCreatedSchema, UserDataErasedSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
 import { UserService } from "../../gen/muin/identity/v1/user_service_pb.ts";
 import { background, defineService, group, on, serve, type ServiceInfo } from "../../platform/app/define-service.ts";
 import { postgres } from "../../platform/app/stores.ts";
 import { createPersonKeyReader } from "../../platform/identity/person-key-reader.ts";
 import { userConfig } from "./config.ts";
+import { copyFromOthers } from "./data-copy.ts";
 import { createErasures } from "./erasure.ts";
 import { published } from "./events.ts";
 import { createHandlers } from "./handlers.ts";
@@ -17,14 +20,14 @@ export const user: ServiceInfo<"user"> = defineService({
   name: "user",
   summary: "Knows people: profile, roles, preferences, membership, status; runs the deletion of their data.",
   serves: [UserService],
-  calls: { personKeys: PersonKeyService },
+  calls: { personKeys: PersonKeyService, accounts: AccountService, staff: StaffDataService },
   stores: { database: postgres({ database: "users", migrations }) },
   publishes: published,
   consumes: [group(UserCreatedSchema), group(UserDataErasedSchema)],
   config: userConfig,
   create: ({ stores, calls, publish, config, clock, random, log }) => {
     const { database } = stores;
-    const { personKeys } = calls;
+    const { personKeys, accounts } = calls;
     const store = createPostgresUserStore({ database, clock });
     const keys = createPersonKeyReader({ keys: personKeys, clock });
     const changes = createUserChanges({ database, store, keys, publish, random });
@@ -40,11 +43,32 @@ export const user: ServiceInfo<"user"> = defineService({
       log,
     });
     return [
-      serve(UserService, createHandlers({ store, changes, erasures, clock })),
+      serve(
+        UserService,
+        createHandlers({
+          store,
+          changes,
+          erasures,
+          copyOfOthers: (userId, signal) => copyFromOthers(userId, calls, signal),
+          clock,
+        }),
+      ),
       on(UserCreatedSchema, (event, delivery) => changes.signedUp(event, delivery)),
       on(UserDataErasedSchema, (event, delivery) => erasures.confirmed(event, delivery)),
       background(erasures.sweeper),
       { part: "republisher", topic: "identity.user", republish: () => changes.republish() },
+      {
+        part: "rebuilder",
+        topic: "identity.user",
+        rebuild: async () => {
+          // Whoever signed up, and whoever may have confirmed an erasure: they say so again, behind what was missed.
+          await changes.reannounceErasing();
+          for (let pageToken = ""; ;) {
+            pageToken = (await accounts.republishAccounts({ pageToken })).nextPageToken;
+            if (pageToken === "") return;
+          }
+        },
+      },
     ];
   },
 });

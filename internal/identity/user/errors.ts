@@ -133,3 +133,14 @@ export function keysUnavailable(cause: unknown): MuinError {
     cause,
   });
 }
+
+/** A service that holds data of the person cannot be asked: no copy is better than half of one. */
+export function copyUnavailable(cause: unknown): MuinError {
+  return new MuinError({
+    code: "unavailable",
+    reason: "COPY_UNAVAILABLE",
+    message: "not every part of your data can be read at the moment; try again",
+    retryAfterMs: 1000,
+    cause,
+  });
+}

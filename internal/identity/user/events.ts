@@ -33,7 +33,7 @@ export async function publishUserUpdated(
     roleAssignments: record.roles.map(toAssignment),
     ...(record.membership === undefined ? {} : { membership: toMembership(record.membership) }),
     aggregateVersion: BigInt(record.version),
-    time: timestampFromMs(record.updateTimeMs),
+    time: timestampFromMs(record.versionTimeMs),
   });
 }
 
@@ -47,6 +47,6 @@ export async function publishUserStatusChanged(
     userId: record.userId,
     status: UserStatus[record.status],
     aggregateVersion: BigInt(record.statusVersion),
-    time: timestampFromMs(record.updateTimeMs),
+    time: timestampFromMs(record.statusTimeMs),
   });
 }

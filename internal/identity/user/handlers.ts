@@ -12,6 +12,7 @@ import {
 import type { Clock } from "../../platform/clock/clock.ts";
 import { callerOf, personOf, type Caller } from "../../platform/identity/caller.ts";
 import { pageOf } from "../../platform/rpc/page-token.ts";
+import type { DataOfOthers } from "./data-copy.ts";
 import type { Erasures } from "./erasure.ts";
 import { toErasure } from "./erasure.ts";
 import {
@@ -54,11 +55,15 @@ export interface HandlersDeps {
   readonly store: Pick<UserStore, "get" | "list" | "preferences" | "changePreferences" | "erasure">;
   readonly changes: Pick<UserChanges, "update" | "changeStatus">;
   readonly erasures: Pick<Erasures, "begin">;
+  /** What other services hold of a person. Rejects unless all of them answer. */
+  readonly copyOfOthers: (userId: string, signal: AbortSignal) => Promise<DataOfOthers>;
   readonly clock: Clock;
 }
 
 /** The RPCs of UserService. */
-export function createHandlers({ store, changes, erasures, clock }: HandlersDeps): ServiceImpl<typeof UserService> {
+export function createHandlers(deps: HandlersDeps): ServiceImpl<typeof UserService> {
+  const { store, changes, erasures, copyOfOthers, clock } = deps;
+
   /** What a caller who may manage people made of a person. */
   const managed = async (
     caller: Caller,
@@ -159,7 +164,12 @@ export function createHandlers({ store, changes, erasures, clock }: HandlersDeps
       const target = ownId(context, userId);
       const record = found(callerOf(context), target, await store.get(target));
       const { preferences } = await preferencesOf(target, await store.preferences(target));
-      return { exportTime: timestampFromMs(clock.now()), user: toUser(record, { suspendReason: true }), preferences };
+      return {
+        exportTime: timestampFromMs(clock.now()),
+        user: toUser(record, { suspendReason: true }),
+        preferences,
+        ...(await copyOfOthers(target, context.signal)),
+      };
     },
 
     deleteUser: async ({ userId }, context) => {

@@ -22,7 +22,9 @@ interface UserRow {
   readonly until_time: Date | null;
   readonly paused: boolean;
   readonly version: string;
+  readonly version_time: Date;
   readonly status_version: string;
+  readonly status_time: Date;
   readonly account_version: string;
   readonly create_time: Date;
   readonly update_time: Date;
@@ -63,10 +65,10 @@ export function createPostgresUserStore(deps: { readonly database: Database; rea
     const { userId } = newcomer;
     const created = new Date(newcomer.createTimeMs);
     const { count } = await tx`
-      INSERT INTO users (user_id, email, display_name, status, version, status_version, account_version, create_time,
-        update_time)
-      VALUES (${userId}, ${newcomer.email}, ${newcomer.displayName}, ${newcomer.status}, ${newcomer.version},
-        ${newcomer.statusVersion}, ${accountVersion.toString()}, ${created}, ${created})
+      INSERT INTO users (user_id, email, display_name, status, version, version_time, status_version, status_time,
+        account_version, create_time, update_time)
+      VALUES (${userId}, ${newcomer.email}, ${newcomer.displayName}, ${newcomer.status}, ${newcomer.version}, ${created},
+        ${newcomer.statusVersion}, ${created}, ${accountVersion.toString()}, ${created}, ${created})
       ON CONFLICT (user_id) DO NOTHING`;
     if (count > 0) {
       await save(tx, newcomer, undefined);
@@ -129,6 +131,13 @@ export function createPostgresUserStore(deps: { readonly database: Database; rea
     ids: async (after, limit) => {
       const rows = await sql<{ user_id: string }[]>`
         SELECT user_id FROM users ${after === "" ? sql`` : sql`WHERE user_id > ${after}`} ORDER BY user_id LIMIT ${limit}`;
+      return rows.map((row) => row.user_id);
+    },
+
+    erasingIds: async (after, limit) => {
+      const rows = await sql<{ user_id: string }[]>`
+        SELECT user_id FROM erasures WHERE state = 'ERASING' ${after === "" ? sql`` : sql`AND user_id > ${after}`}
+        ORDER BY user_id LIMIT ${limit}`;
       return rows.map((row) => row.user_id);
     },
 
@@ -225,7 +234,8 @@ async function save(tx: Transaction, after: UserRecord, before: UserRecord | und
       time_zone = ${after.timeZone}, phone_number = ${after.phoneNumber}, picture_uri = ${after.pictureUri},
       status = ${after.status}, suspend_reason = ${after.suspendReason}, plan = ${membership?.plan ?? null},
       from_time = ${dateOf(membership?.fromTimeMs)}, until_time = ${dateOf(membership?.untilTimeMs)},
-      paused = ${membership?.paused ?? false}, version = ${after.version}, status_version = ${after.statusVersion},
+      paused = ${membership?.paused ?? false}, version = ${after.version}, version_time = ${new Date(after.versionTimeMs)},
+      status_version = ${after.statusVersion}, status_time = ${new Date(after.statusTimeMs)},
       update_time = ${new Date(after.updateTimeMs)}
     WHERE user_id = ${userId}`;
   if (JSON.stringify(after.roles) === JSON.stringify(before?.roles)) return;
@@ -280,7 +290,9 @@ function toRecord(row: UserRow): UserRecord {
             paused: row.paused,
           },
     version: Number(row.version),
+    versionTimeMs: row.version_time.getTime(),
     statusVersion: Number(row.status_version),
+    statusTimeMs: row.status_time.getTime(),
     createTimeMs: row.create_time.getTime(),
     updateTimeMs: row.update_time.getTime(),
   };

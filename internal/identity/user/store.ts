@@ -49,6 +49,8 @@ export interface UserStore {
   ): Promise<UserRecord | undefined>;
   /** Ids of people after the id `after` (empty: from the first), deleted ones included, in their order. */
   ids(after: string, limit: number): Promise<readonly string[]>;
+  /** The same for those whose erasure is not confirmed by every service yet. */
+  erasingIds(after: string, limit: number): Promise<readonly string[]>;
   /** Calls `announce` for each of these people, under locks, as if all of them that is ever announced were new. */
   republish(userIds: readonly string[], announce: Announce): Promise<void>;
 

@@ -23,12 +23,14 @@ export interface UserChanges {
   changeStatus(userId: string, change: Change, also?: Announce): Promise<UserRecord | undefined>;
   /** Announces everybody again at their versions, and who was ever suspended or deleted with their status. Returns how many. */
   republish(): Promise<number>;
+  /** Announces the status of those again whose erasure not every service has confirmed, so that each confirms it again. */
+  reannounceErasing(): Promise<void>;
 }
 
 /** Makes the rules. */
 export function createUserChanges(deps: {
   readonly database: Database;
-  readonly store: Pick<UserStore, "get" | "add" | "change" | "ids" | "republish">;
+  readonly store: Pick<UserStore, "get" | "add" | "change" | "ids" | "erasingIds" | "republish">;
   readonly keys: PersonKeyReader;
   readonly publish: UserPublish;
   readonly random: Random;
@@ -75,6 +77,16 @@ export function createUserChanges(deps: {
         },
         { guarded: true },
       ),
+
+    reannounceErasing: async () => {
+      for (let after = ""; ;) {
+        const userIds = await store.erasingIds(after, republishPage);
+        const last = userIds.at(-1);
+        if (last === undefined) return;
+        await store.republish(userIds, announceWith(undefined));
+        after = last;
+      }
+    },
 
     republish: async () => {
       let count = 0;

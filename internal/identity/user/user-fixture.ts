@@ -2,7 +2,9 @@ import { create, createRegistry, fromBinary, type Message } from "@bufbuild/prot
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createClient, createRouterTransport, type Client } from "@connectrpc/connect";
 import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
+import { AccountService } from "../../gen/muin/identity/v1/account_service_pb.ts";
 import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
+import { StaffDataService } from "../../gen/muin/identity/v1/staff_data_service_pb.ts";
 import {
   UserCreatedSchema,
   UserDataErasedSchema,
@@ -66,6 +68,8 @@ export interface HeldAuth {
   away: boolean;
   /** Ids of people whose key was destroyed, as often as it was asked for. */
   readonly destroyed: string[];
+  /** Page tokens of RepublishAccounts, of which there are two pages. */
+  readonly republished: string[];
   /** Somebody who has a key from now on. */
   newcomer(): PersonKey;
   /** UserCreated of somebody who has a key. */
@@ -93,7 +97,7 @@ export async function startUser(options: { readonly from?: ServiceInfo } = {}): 
   const make = (): readonly ServicePart[] =>
     (options.from ?? user).create({
       stores: { database },
-      calls: { personKeys: clientOfAuth(auth) },
+      calls: clientsOf(auth),
       publish: publish as never, // Typed by the declaration.
       bus: {
         publish: () => Promise.reject(new Error("user publishes through its outbox")),
@@ -200,6 +204,7 @@ function holdAuth(): HeldAuth {
     keys,
     away: false,
     destroyed: [],
+    republished: [],
     newcomer: () => {
       const person = { personId: systemRandom.uuid(), key: systemRandom.bytes(32) };
       keys.set(person.personId, person.key);
@@ -216,31 +221,47 @@ function holdAuth(): HeldAuth {
   };
 }
 
-function clientOfAuth(auth: HeldAuth): Client<typeof PersonKeyService> {
+/** The other services: auth as it is held, and a branch-owner that knows everybody by name. */
+function clientsOf(auth: HeldAuth) {
   const check = (): void => {
     if (auth.away) throw new ConnectError("away", Code.Unavailable);
   };
-  return createClient(
-    PersonKeyService,
-    createRouterTransport(({ service }) => {
-      service(PersonKeyService, {
-        getPersonKeys: ({ personIds }) => {
-          check();
-          return {
-            personKeys: personIds.map((personId) => ({
-              personId,
-              key: auth.keys.get(personId) ?? new Uint8Array(),
-              destroyed: auth.keys.has(personId) && auth.keys.get(personId) === undefined,
-            })),
-          };
-        },
-        destroyPersonKey: ({ personId }) => {
-          check();
-          auth.keys.set(personId, undefined);
-          auth.destroyed.push(personId);
-          return {};
-        },
-      });
-    }),
-  );
+  const transport = createRouterTransport(({ service }) => {
+    service(PersonKeyService, {
+      getPersonKeys: ({ personIds }) => {
+        check();
+        return {
+          personKeys: personIds.map((personId) => ({
+            personId,
+            key: auth.keys.get(personId) ?? new Uint8Array(),
+            destroyed: auth.keys.has(personId) && auth.keys.get(personId) === undefined,
+          })),
+        };
+      },
+      destroyPersonKey: ({ personId }) => {
+        check();
+        auth.keys.set(personId, undefined);
+        auth.destroyed.push(personId);
+        return {};
+      },
+    });
+    service(AccountService, {
+      exportAccountData: ({ userId }) => {
+        check();
+        return { account: { email: `${userId}@auth.test` } };
+      },
+      republishAccounts: ({ pageToken }) => {
+        auth.republished.push(pageToken);
+        return { republished: 1, nextPageToken: pageToken === "" ? "second" : "" };
+      },
+    });
+    service(StaffDataService, {
+      exportStaffData: ({ userId }) => ({ staff: { displayName: `staff ${userId}` } }),
+    });
+  });
+  return {
+    personKeys: createClient(PersonKeyService, transport),
+    accounts: createClient(AccountService, transport),
+    staff: createClient(StaffDataService, transport),
+  };
 }

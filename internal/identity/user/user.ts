@@ -69,8 +69,11 @@ export interface UserRecord extends Profile {
   readonly membership: MembershipRecord | undefined;
   /** Grows with every change of what UserUpdated carries. */
   readonly version: number;
+  /** When the version became what it is, as UserUpdated says. */
+  readonly versionTimeMs: number;
   /** Grows with every change of the status. */
   readonly statusVersion: number;
+  readonly statusTimeMs: number;
   readonly createTimeMs: number;
   readonly updateTimeMs: number;
 }
@@ -94,7 +97,9 @@ export function newcomer(
     roles: sorted(known.map((role) => ({ role, branchId: "" }))),
     membership: undefined,
     version: 1,
+    versionTimeMs: createTimeMs,
     statusVersion: 1,
+    statusTimeMs: createTimeMs,
     createTimeMs,
     updateTimeMs: createTimeMs,
   };
@@ -242,13 +247,14 @@ export function afterChange(before: UserRecord, change: Change, others: number, 
   const isUpdated = JSON.stringify(contentOf(after)) !== JSON.stringify(contentOf(before));
   const isOtherStatus = after.status !== before.status;
   if (!isUpdated && !isOtherStatus && after.suspendReason === before.suspendReason) return before;
+  // A clock that was set back does not make a later change look earlier.
+  const updateTimeMs = Math.max(nowMs, before.updateTimeMs);
   return {
     ...after,
     // A deleted person is announced by their status alone: there is nothing more to say of them.
-    version: before.version + (isUpdated && after.status !== "DELETED" ? 1 : 0),
-    statusVersion: before.statusVersion + (isOtherStatus ? 1 : 0),
-    // A clock that was set back does not make a later change look earlier.
-    updateTimeMs: Math.max(nowMs, before.updateTimeMs),
+    ...(isUpdated && after.status !== "DELETED" ? { version: before.version + 1, versionTimeMs: updateTimeMs } : {}),
+    ...(isOtherStatus ? { statusVersion: before.statusVersion + 1, statusTimeMs: updateTimeMs } : {}),
+    updateTimeMs,
   };
 }
 

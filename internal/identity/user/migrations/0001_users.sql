@@ -17,8 +17,10 @@ CREATE TABLE users (
   paused boolean NOT NULL DEFAULT false,
   -- aggregate_version of UserUpdated.
   version bigint NOT NULL CHECK (version > 0),
+  version_time timestamptz NOT NULL,
   -- aggregate_version of UserStatusChanged; 1 until the first change, which is the first that is published.
   status_version bigint NOT NULL CHECK (status_version > 0),
+  status_time timestamptz NOT NULL,
   -- That of the last UserCreated that was taken over.
   account_version bigint NOT NULL,
   create_time timestamptz NOT NULL,
