@@ -31,6 +31,8 @@ export interface Authenticator {
   authenticate(authorization: string | null): Caller | Promise<Caller>;
   /** From now on no token of the session is accepted. */
   sessionRevoked(sessionId: string): void;
+  /** From now on no token of the device is accepted. */
+  deviceRevoked(deviceId: string): void;
   /** From now on the API key is not accepted. */
   apiKeyRevoked(apiKeyId: string): void;
   /** Why no token can be verified, or `undefined`. Fetches the keys when there are none yet. */
@@ -77,6 +79,7 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
       return credential.startsWith(apiKeyPrefix) ? apiKeys.callerOf(credential) : tokens.callerOf(credential);
     },
     sessionRevoked: (sessionId) => tokens.sessionRevoked(sessionId),
+    deviceRevoked: (deviceId) => tokens.deviceRevoked(deviceId),
     apiKeyRevoked: (apiKeyId) => apiKeys.apiKeyRevoked(apiKeyId),
     readiness: () => tokens.readiness(),
   };

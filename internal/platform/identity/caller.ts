@@ -1,5 +1,6 @@
 import { createContextKey, type HandlerContext } from "@connectrpc/connect";
 import { MuinError } from "../errors/muin-error.ts";
+import type { DeviceKey } from "./signed-call.ts";
 
 /** Who calls. `id` is unique within a kind; `principal` across kinds. */
 export type Caller =
@@ -25,6 +26,16 @@ export type Caller =
       readonly id: string;
       /** `service:<id>` */
       readonly principal: string;
+    }
+  | {
+      readonly kind: "device";
+      readonly id: string;
+      /** `device:<id>` */
+      readonly principal: string;
+      /** Branches that it may act for. */
+      readonly branchIds: ReadonlySet<string>;
+      /** Signs its calls. A handler sees only calls that were proven by it. */
+      readonly key: DeviceKey;
     };
 
 /** Who calls when no credentials were sent. */

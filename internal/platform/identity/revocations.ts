@@ -6,14 +6,18 @@ export interface Revocations {
   has(id: string): boolean;
 }
 
-/** Revocations are remembered a minute longer than the longest life of what they revoke: clocks differ. */
+/** Revocations of people are remembered a minute longer than the longest life of what they revoke: clocks differ. */
 export const revocationLifeMs: number = 16 * 60_000;
 
 /**
- * Makes an empty memory of revocations, each kept for `revocationLifeMs`. When it holds `idsMax`, every id counts as revoked until
+ * Makes an empty memory of revocations, each kept for `lifeMs`. When it holds `idsMax`, every id counts as revoked until
  * the oldest have passed: refusing somebody is safe, forgetting a revocation is not.
  */
-export function createRevocations(clock: Pick<Clock, "monotonic">, idsMax: number): Revocations {
+export function createRevocations(
+  clock: Pick<Clock, "monotonic">,
+  idsMax: number,
+  lifeMs: number = revocationLifeMs,
+): Revocations {
   const endOf = new Map<string, number>();
   const forgetPassed = (): void => {
     const now = clock.monotonic();
@@ -27,7 +31,7 @@ export function createRevocations(clock: Pick<Clock, "monotonic">, idsMax: numbe
       forgetPassed();
       if (endOf.size >= idsMax) return;
       endOf.delete(id); // A repeat moves to the end, so that the order stays that of the ends.
-      endOf.set(id, clock.monotonic() + revocationLifeMs);
+      endOf.set(id, clock.monotonic() + lifeMs);
     },
     has: (id) => {
       if (endOf.size >= idsMax) {

@@ -2,9 +2,9 @@
 export interface TokenClaims {
   /** The installation's issuer, the same for all of its services. */
   readonly iss: string;
-  /** Always `tokenAudience`. */
+  /** `tokenAudience`, in a device's token `deviceTokenAudience`. */
   readonly aud: string;
-  /** A person's user id, or `service:<name>` for one of Muin's own services. */
+  /** A person's user id, `service:<name>` for one of Muin's own services, `device:<id>` for a device. */
   readonly sub: string;
   /** Issued, in seconds since the Unix epoch. */
   readonly iat: number;
@@ -16,7 +16,7 @@ export interface TokenClaims {
   readonly scope?: string;
 }
 
-/** The audience of every token. */
+/** The audience of tokens of people and services. */
 export const tokenAudience = "muin";
 
 /** The one algorithm that tokens are signed with. */
@@ -24,6 +24,16 @@ export const tokenAlgorithm = "EdDSA";
 
 /** What the subject of a service's token begins with; its name in the catalogue follows. */
 export const serviceSubjectPrefix = "service:";
+
+/** What the subject of a device's token begins with; its id follows. */
+export const deviceSubjectPrefix = "device:";
+
+/** The audience of a device's token, and the type in its header (RFC 8725): no other token has them. */
+export const deviceTokenAudience = "muin-device";
+export const deviceTokenType = "muin-device+jwt";
+
+/** How long a device's token is good for, at the longest. Revoked devices are remembered an hour longer. */
+export const deviceTokenLifeMsMax: number = 24 * 60 * 60_000;
 
 /** What an API key's secret begins with: tells it from a token. */
 export const apiKeyPrefix = "muin_";

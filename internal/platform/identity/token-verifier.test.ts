@@ -144,13 +144,13 @@ describe("refuses", () => {
       "a token from the future",
       () => one.sign({ ...good, iat: startSeconds + 60 }),
       "issued in the future",
-      ["iat! * 1000 > clock.now() + clockSkewMs", "false"],
+      ["claims.iat! * 1000 > clock.now() + clockSkewMs", "false"],
     ],
     [
       "another audience",
       () => one.sign({ ...good, aud: "other" }),
       "wrong claim aud",
-      ["audience: tokenAudience,", ""],
+      ["const otherTokens = { audience: tokenAudience };", "const otherTokens = {} as { audience: string };"],
     ],
     [
       "another issuer",
@@ -158,12 +158,7 @@ describe("refuses", () => {
       "wrong claim iss",
       ["issuer: deps.issuer,", ""],
     ],
-    [
-      "no subject",
-      () => one.sign({ ...good, sub: "" }),
-      "wrong claim sub",
-      ['sub === undefined || sub === "" || sub.length > idCharsMax', "sub === undefined"],
-    ],
+    ["no subject", () => one.sign({ ...good, sub: "" }), "wrong claim sub", ['sub === "" ||', ""]],
     [
       "a service with a session",
       () => one.sign({ ...good, sub: "service:auth" }),

@@ -5,7 +5,17 @@ import type { Logger } from "../telemetry/logger.ts";
 import type { Caller } from "./caller.ts";
 import { createLruMap } from "../cache/lru-map.ts";
 import { createRevocations } from "./revocations.ts";
-import { accessTokenLifeMsMax, serviceSubjectPrefix, tokenAlgorithm, tokenAudience } from "./token-claims.ts";
+import { deviceIn } from "./device-token.ts";
+import {
+  accessTokenLifeMsMax,
+  deviceSubjectPrefix,
+  deviceTokenAudience,
+  deviceTokenLifeMsMax,
+  deviceTokenType,
+  serviceSubjectPrefix,
+  tokenAlgorithm,
+  tokenAudience,
+} from "./token-claims.ts";
 
 /** An Ed25519 public key as a JSON Web Key (RFC 8037). */
 export interface TokenKey {
@@ -32,6 +42,8 @@ export interface TokenVerifier {
   callerOf(token: string): Caller | Promise<Caller>;
   /** From now on no token of the session is accepted. */
   sessionRevoked(sessionId: string): void;
+  /** From now on no token of the device is accepted. */
+  deviceRevoked(deviceId: string): void;
   /** Why no token can be verified, or `undefined`. Fetches the keys when there are none yet. */
   readiness(): Promise<string | undefined>;
 }
@@ -40,6 +52,9 @@ export interface TokenVerifier {
 const tokensMax = 50_000;
 /** Revoked sessions that are remembered. */
 const revokedSessionsMax = 1_000_000;
+/** Revoked devices that are remembered, and for how long: an hour longer than a token of theirs lives. */
+const revokedDevicesMax = 1_000_000;
+export const deviceRevocationLifeMs: number = deviceTokenLifeMsMax + 60 * 60_000;
 /** Keys are fetched again no sooner than this, whatever tokens come; sooner when auth did not answer. */
 const keysAskIntervalMs = 3000;
 const keysRetryMs = 500;
@@ -58,16 +73,20 @@ export function createTokenVerifier(deps: TokenVerifierDeps): TokenVerifier {
   const keys = createKeySet(deps);
   const seen = createLruMap<{ readonly caller: Caller; readonly endMs: number }>(tokensMax);
   const revoked = createRevocations(clock, revokedSessionsMax);
+  const revokedDevices = createRevocations(clock, revokedDevicesMax, deviceRevocationLifeMs);
 
   const admit = (caller: Caller): Caller => {
     if (caller.kind === "person" && revoked.has(caller.sessionId)) throw refused("session revoked");
+    if (caller.kind === "device" && revokedDevices.has(caller.id)) throw refused("device revoked");
     return caller;
   };
 
   const verify = async (token: string, hash: string): Promise<Caller> => {
-    const key = await keys.get(keyIdOf(token, refused));
-    const claims = await verifiedClaims(token, key, deps);
-    const caller = callerIn(claims, clock, refused);
+    const { keyId, isDevice } = headerOf(token, refused);
+    const key = await keys.get(keyId);
+    const claims = await verifiedClaims(token, key, isDevice ? deviceTokens : otherTokens, deps);
+    if (claims.iat! * 1000 > clock.now() + clockSkewMs) throw refused("issued in the future");
+    const caller = isDevice ? deviceIn(claims, refused) : callerIn(claims, refused);
     seen.set(hash, { caller, endMs: claims.exp! * 1000 });
     return admit(caller);
   };
@@ -82,12 +101,20 @@ export function createTokenVerifier(deps: TokenVerifierDeps): TokenVerifier {
       return verify(token, hash);
     },
     sessionRevoked: (sessionId) => revoked.add(sessionId),
+    deviceRevoked: (deviceId) => revokedDevices.add(deviceId),
     readiness: () => keys.readiness(),
   };
 }
 
-/** The token's key id, after everything that can be refused without a key. */
-function keyIdOf(token: string, refused: TokenVerifierDeps["refused"]): string {
+/** What the header of a device's token must say, and what it says it is for; a token of another kind is no device's. */
+const deviceTokens = { audience: deviceTokenAudience, typ: deviceTokenType };
+const otherTokens = { audience: tokenAudience };
+
+/** The token's key id and kind, after everything that can be refused without a key. */
+function headerOf(
+  token: string,
+  refused: TokenVerifierDeps["refused"],
+): { readonly keyId: string; readonly isDevice: boolean } {
   let header: ReturnType<typeof decodeProtectedHeader>;
   try {
     header = decodeProtectedHeader(token);
@@ -96,15 +123,20 @@ function keyIdOf(token: string, refused: TokenVerifierDeps["refused"]): string {
   }
   if (header.alg !== tokenAlgorithm) throw refused("wrong algorithm");
   if (typeof header.kid !== "string" || header.kid.length > idCharsMax) throw refused("no key id");
-  return header.kid;
+  return { keyId: header.kid, isDevice: header.typ === deviceTokenType };
 }
 
-async function verifiedClaims(token: string, key: CryptoKey, deps: TokenVerifierDeps): Promise<JWTPayload> {
+async function verifiedClaims(
+  token: string,
+  key: CryptoKey,
+  kind: { readonly audience: string; readonly typ?: string },
+  deps: TokenVerifierDeps,
+): Promise<JWTPayload> {
   try {
     const { payload } = await jwtVerify(token, key, {
       algorithms: [tokenAlgorithm],
       issuer: deps.issuer,
-      audience: tokenAudience,
+      ...kind,
       requiredClaims: ["sub", "iat", "exp"],
       clockTolerance: clockSkewMs / 1000,
       currentDate: new Date(deps.clock.now()),
@@ -119,10 +151,10 @@ async function verifiedClaims(token: string, key: CryptoKey, deps: TokenVerifier
   }
 }
 
-function callerIn(claims: JWTPayload, clock: Clock, refused: TokenVerifierDeps["refused"]): Caller {
+function callerIn(claims: JWTPayload, refused: TokenVerifierDeps["refused"]): Caller {
   const { sub, iat, exp, sid, scope } = claims as JWTPayload & { sid?: unknown; scope?: unknown };
-  if (sub === undefined || sub === "" || sub.length > idCharsMax) throw refused("wrong claim sub");
-  if (iat! * 1000 > clock.now() + clockSkewMs) throw refused("issued in the future");
+  if (sub === undefined || sub === "" || sub.startsWith(deviceSubjectPrefix) || sub.length > idCharsMax)
+    throw refused("wrong claim sub");
   // Bound to a key that its holder must prove to have: such a token alone proves nothing.
   if (claims["cnf"] !== undefined) throw refused("bound to a key");
 

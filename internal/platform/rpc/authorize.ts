@@ -6,11 +6,12 @@ const kinds: Readonly<Record<Exclude<Caller["kind"], "anonymous">, CallerKind>> 
   person: CallerKind.PERSON,
   api_key: CallerKind.API_KEY,
   service: CallerKind.SERVICE,
+  device: CallerKind.DEVICE,
 };
 
 /**
- * Throws unless `policy` lets `caller` call. No policy refuses everybody. Services are admitted by kind; people and API keys
- * must also hold every scope.
+ * Throws unless `policy` lets `caller` call. No policy refuses everybody. Services and devices are admitted by kind;
+ * people and API keys must also hold every scope.
  */
 export function authorize(policy: Policy | undefined, caller: Caller): void {
   if (policy === undefined) {
@@ -36,7 +37,7 @@ export function authorize(policy: Policy | undefined, caller: Caller): void {
       metadata: { kind: caller.kind },
     });
   }
-  if (caller.kind === "service") return;
+  if (caller.kind === "service" || caller.kind === "device") return;
   for (const scope of policy.scopes) {
     if (!caller.scopes.has(scope)) {
       throw new MuinError({

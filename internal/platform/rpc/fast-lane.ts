@@ -64,7 +64,11 @@ function createHandler(plan: MethodPlan, registry: Registry, deps: UnaryDeps): F
       },
       {
         protocol: "connect",
-        read: async () => input.parse(await request.bytes()),
+        read: async (prove) => {
+          const body = await request.bytes();
+          prove?.(body);
+          return input.parse(body);
+        },
         reply: (message: Message, context) => respond(200, output.serialize(message), contentType, context),
         refuse: (error, context) => {
           if (!error.isWireError && !isEmpty(error.metadata)) {

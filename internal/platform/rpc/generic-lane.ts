@@ -11,12 +11,14 @@ import {
 import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
 import {
   createLinkedAbortController,
+  readAllBytes,
   type UniversalServerRequest,
   type UniversalServerResponse,
 } from "@connectrpc/connect/protocol";
 import { parseTimeout as parseConnectTimeout } from "@connectrpc/connect/protocol-connect";
 import { parseTimeout as parseGrpcTimeout } from "@connectrpc/connect/protocol-grpc";
 import { addressKey } from "../identity/address.ts";
+import { notSignable, signatureKey } from "../identity/call-signature.ts";
 import { callerKey } from "../identity/caller.ts";
 import type { RpcLimits } from "./limits.ts";
 import type { CollectHandler, MethodPlan, StreamHandler, UnaryHandler } from "./method-plan.ts";
@@ -64,6 +66,11 @@ export function createGenericLane(
         if (badTimeout !== undefined) throw timeoutError(badTimeout);
         const admitted = steps.admit(call, context.requestHeader.get("authorization"));
         if (admitted !== undefined) await race(admitted, context.signal);
+        const body = context.values.get(bodyKey);
+        if (body !== undefined && steps.mustBeSigned(call)) {
+          steps.prove(call, context.requestHeader, await messageOf(body, context, limits.readBytesMax));
+          context.values.set(signatureKey, call.signature);
+        }
         context.values.set(callerKey, call.caller);
         context.values.get(admittedKey)?.();
       } catch (error) {
@@ -94,19 +101,23 @@ export function createGenericLane(
         abort.abort();
         steps.end(call);
       };
+      const body = createReplayableBody(
+        // A body that never comes ends with the deadline. The source is only left unread: cancelling it would end the
+        // HTTP/2 stream before the reply.
+        raceIterable(request.body as AsyncIterable<Uint8Array>, abort.signal, { release: false }),
+      );
       try {
         const response = await handler({
           ...request,
           // The library would set a timer for a deadline that the gate is about to refuse, however long it is.
           header: named.error === undefined ? request.header : withoutTimeout(request.header),
-          // A body that never comes ends with the deadline. The source is only left unread: cancelling it would end the
-          // HTTP/2 stream before the reply.
-          body: raceIterable(request.body as AsyncIterable<Uint8Array>, abort.signal, { release: false }),
+          body,
           signal: abort.signal,
           contextValues: createContextValues()
             .set(callKey, call)
             .set(addressKey, address)
             .set(badTimeoutKey, named.error)
+            .set(bodyKey, unary ? body : undefined)
             .set(admittedKey, () => {
               if (authorization === null) return;
               steps.watch(call, authorization, abort.signal, (reason) => abort.abort(reason));
@@ -128,6 +139,47 @@ const admittedKey = createContextKey<(() => void) | undefined>(undefined, { desc
 
 /** Carries what is wrong with the deadline that the caller named. */
 const badTimeoutKey = createContextKey<ConnectError | undefined>(undefined, { description: "bad timeout" });
+
+/** Carries the body, for a call whose signature covers it. */
+const bodyKey = createContextKey<ReplayableBody | undefined>(undefined, { description: "body" });
+
+/** A body that can be read whole before it is read. */
+interface ReplayableBody extends AsyncIterable<Uint8Array> {
+  /** All of it; `bytesMax` bytes at the most, then ConnectError `resource_exhausted`. Once. */
+  whole(bytesMax: number): Promise<Uint8Array>;
+}
+
+function createReplayableBody(source: AsyncIterable<Uint8Array>): ReplayableBody {
+  let read: Uint8Array | undefined;
+  return {
+    whole: async (bytesMax) => (read = await readAllBytes(source, bytesMax)),
+    [Symbol.asyncIterator]: () => (read === undefined ? source : once(read))[Symbol.asyncIterator](),
+  };
+}
+
+async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
+  yield bytes;
+}
+
+/** Length of what stands before a message of gRPC and gRPC-Web: flags and the message's length. */
+const frameBytes = 5;
+
+/** The request message as it was sent, of a call whose signature must cover it. */
+async function messageOf(body: ReplayableBody, context: HandlerContext, readBytesMax: number): Promise<Uint8Array> {
+  const { requestHeader, requestMethod } = context;
+  if (requestMethod === "GET") throw notSignable("the method GET");
+  if (protocolOf(requestHeader.get("content-type")) === "connect") {
+    const encoding = requestHeader.get("content-encoding");
+    if (encoding !== null && encoding !== "identity") throw notSignable("a compressed body");
+    return body.whole(readBytesMax);
+  }
+  const framed = Buffer.from(await body.whole(frameBytes + readBytesMax));
+  if (framed.length >= frameBytes && framed[0] === 1) throw notSignable("a compressed body");
+  if (framed.length < frameBytes || framed[0] !== 0 || framed.readUInt32BE(1) !== framed.length - frameBytes) {
+    throw notSignable("any body but one message");
+  }
+  return framed.subarray(frameBytes);
+}
 
 function withoutTimeout(header: Headers): Headers {
   const rest = new Headers(header);

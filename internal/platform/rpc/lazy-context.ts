@@ -2,6 +2,7 @@ import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import type { ContextKey, ContextValues, HandlerContext } from "@connectrpc/connect";
 import type { Clock } from "../clock/clock.ts";
 import { addressKey } from "../identity/address.ts";
+import { signatureKey } from "../identity/call-signature.ts";
 import { callerKey } from "../identity/caller.ts";
 import { callKey, type Call } from "./steps.ts";
 
@@ -126,6 +127,7 @@ class CallValues implements ContextValues {
     if (key.id === callerKey.id) return this.#call.caller as T;
     if (key.id === addressKey.id) return this.#origin.address() as T;
     if (key.id === callKey.id) return this.#call as T;
+    if (key.id === signatureKey.id) return this.#call.signature as T;
     return key.defaultValue;
   }
 

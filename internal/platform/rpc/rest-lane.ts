@@ -16,6 +16,7 @@ import { http as httpOption } from "../../gen/google/api/annotations_pb.ts";
 import type { HttpRule } from "../../gen/google/api/http_pb.ts";
 import { RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { MuinError } from "../errors/muin-error.ts";
+import { notSignable } from "../identity/call-signature.ts";
 import { errorToRest } from "./error-to-rest.ts";
 import type { LazyContext } from "./lazy-context.ts";
 import type { MethodPlan } from "./method-plan.ts";
@@ -124,8 +125,16 @@ export function createRestLane(routes: readonly RestRoute[], registry: Registry,
       },
       {
         protocol: "rest",
-        read: async () => {
-          const body = route.binding.body === undefined ? "" : await readBody(request, limits.readBytesMax);
+        read: async (prove) => {
+          if (prove !== undefined) {
+            if (queryStart >= 0) throw notSignable("a query");
+            if (values.length > 0) throw notSignable("variables in its path");
+            if (isEncoded(headers)) throw notSignable("a compressed body");
+          }
+          const body =
+            route.binding.body === undefined && prove === undefined
+              ? ""
+              : await readBody(request, limits.readBytesMax, prove);
           const query = queryStart < 0 ? "" : url.slice(queryStart + 1);
           try {
             return buildRequest(route.binding, values, query, body);
@@ -168,7 +177,16 @@ function bodyOf(route: RestRoute, message: Message, registry: Registry): JsonVal
   return field === undefined ? json : ((json as Record<string, JsonValue>)[field.jsonName] ?? null);
 }
 
-async function readBody(request: Request, readBytesMax: number): Promise<string> {
+function isEncoded(headers: Headers): boolean {
+  const encoding = headers.get("content-encoding");
+  return encoding !== null && encoding !== "identity";
+}
+
+async function readBody(
+  request: Request,
+  readBytesMax: number,
+  prove: ((body: Uint8Array) => void) | undefined,
+): Promise<string> {
   const { headers } = request;
   const type = headers.get("content-type");
   const encoding = headers.get("content-encoding");
@@ -179,10 +197,13 @@ async function readBody(request: Request, readBytesMax: number): Promise<string>
       Code.InvalidArgument,
     );
   }
-  if (encoding === null && length !== null && Number(length) <= readBytesMax) return request.text();
+  if (prove === undefined && encoding === null && length !== null && Number(length) <= readBytesMax) {
+    return request.text();
+  }
   const source = universalServerRequestFromFetch(request, {}).body as AsyncIterable<Uint8Array>;
   const bytes = await readAllBytes(source, readBytesMax, length);
-  if (encoding === null || encoding === "identity") return new TextDecoder().decode(bytes);
+  prove?.(bytes);
+  if (!isEncoded(headers)) return new TextDecoder().decode(bytes);
   const compression = [compressionGzip, compressionBrotli].find((each) => each.name === encoding);
   if (compression === undefined) {
     throw new ConnectError(`content-encoding ${encoding} is not taken, but gzip and br are`, Code.Unimplemented);

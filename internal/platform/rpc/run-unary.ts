@@ -10,8 +10,11 @@ import { timeoutError, type Call, type Steps } from "./steps.ts";
 /** How a lane of our own reads a request and answers it. */
 export interface UnaryLane {
   readonly protocol: string;
-  /** Reads and parses the request. A ConnectError that it throws is the protocol's. */
-  read(): Promise<Message>;
+  /**
+   * Reads and parses the request. `prove` is given for a call that must be signed: it takes the message as it was sent, before
+   * parsing. A ConnectError that is thrown is the protocol's, a MuinError is not.
+   */
+  read(prove: ((body: Uint8Array) => void) | undefined): Promise<Message>;
   /** The response to a reply; what it throws is the handler's fault. */
   reply(message: Message, context: LazyContext): Response;
   /** The response to an error that was mapped. */
@@ -95,7 +98,7 @@ async function work(
   if (admitted !== undefined) await admitted;
   let request: Message;
   try {
-    request = await lane.read();
+    request = await lane.read(steps.mustBeSigned(call) ? (body) => steps.prove(call, header, body) : undefined);
   } catch (error) {
     if (error instanceof MuinError) throw error;
     // All else that reading can throw is the connection's end.

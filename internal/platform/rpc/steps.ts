@@ -4,7 +4,14 @@ import { codeToString } from "@connectrpc/connect/protocol-connect";
 import type { Clock } from "../clock/clock.ts";
 import { MuinError } from "../errors/muin-error.ts";
 import type { Authenticator } from "../identity/authenticator.ts";
+import {
+  createSignatureReader,
+  notSignable,
+  signatureMissing,
+  type CallSignature,
+} from "../identity/call-signature.ts";
 import { anonymous, type Caller } from "../identity/caller.ts";
+import { signatureHeader } from "../identity/signed-call.ts";
 import type { CallObserver, CallSpan } from "../telemetry/call-observer.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { authorize } from "./authorize.ts";
@@ -21,6 +28,8 @@ export interface Call {
   readonly counted: boolean;
   /** Set by `admit`. */
   caller: Caller;
+  /** Set by `prove`. */
+  signature: CallSignature | undefined;
   /** Set by a lane that watches a deadline. */
   deadline: Deadline | undefined;
   /** Set by `fail`. */
@@ -49,7 +58,14 @@ export interface Steps {
    * was revoked, a session ended, a token is past its time. While that cannot be told, the stream goes on.
    */
   watch(call: Call, authorization: string, signal: AbortSignal, onRefused: (reason: ConnectError) => void): void;
-  /** Applies the header Idempotency-Key to the request and validates it. */
+  /** Whether the admitted call must be signed: a device's, or one of a method that takes signed calls only. */
+  mustBeSigned(call: Call): boolean;
+  /**
+   * Reads the signature of a call that must be signed, and proves it where the caller is known: a device. `body` is the request
+   * message as it was sent. Between `admit` and `accept`.
+   */
+  prove(call: Call, header: Headers, body: Uint8Array): void;
+  /** Refuses a call that must be signed and was not proven. Applies the header Idempotency-Key to the request and validates it. */
   accept(call: Call, request: Message, idempotencyKey: string | null): void;
   /** Maps what was thrown to what the caller sees, logs what the caller is not told, and remembers the outcome. */
   fail(call: Call, thrown: unknown): ConnectError;
@@ -81,6 +97,7 @@ const watchPeriodMs = 250;
 /** Creates the steps. */
 export function createSteps(deps: StepsDeps): Steps {
   const { authenticator, observer, errors, limits, clock, log } = deps;
+  const signatures = createSignatureReader(clock);
   let inFlight = 0;
   const remember = (call: Call, mapped: ReturnType<ErrorMapper["map"]>): ConnectError => {
     call.failure = mapped.error;
@@ -106,7 +123,16 @@ export function createSteps(deps: StepsDeps): Steps {
         protocol,
         traceparent: traceparent ?? undefined,
       });
-      return { plan, span, counted, caller: anonymous, deadline: undefined, failure: undefined, ended: false };
+      return {
+        plan,
+        span,
+        counted,
+        caller: anonymous,
+        signature: undefined,
+        deadline: undefined,
+        failure: undefined,
+        ended: false,
+      };
     },
     admit: (call, authorization) => {
       if (call.counted && inFlight > limits.callsInFlightMax) {
@@ -120,6 +146,7 @@ export function createSteps(deps: StepsDeps): Steps {
       const admitted = (caller: Caller): void => {
         call.caller = caller;
         authorize(call.plan.policy, caller);
+        if (call.plan.method.methodKind !== "unary" && mustBeSigned(call)) throw notSignable("a stream");
       };
       if (authorization === null) return admitted(anonymous);
       // With tracing off no closure is made: nearly every caller is known at once.
@@ -147,7 +174,15 @@ export function createSteps(deps: StepsDeps): Steps {
         if (!signal.aborted) log.error("a stream is no longer watched", { err: error });
       });
     },
+    mustBeSigned,
+    prove: (call, header, body) => {
+      if (header.has("idempotency-key")) throw notSignable("the header Idempotency-Key");
+      const signature = signatures.read(header.get(signatureHeader), call.plan.path, body);
+      if (call.caller.kind === "device") signature.prove(call.caller.key);
+      call.signature = signature;
+    },
     accept: (call, request, idempotencyKey) => {
+      if (call.signature === undefined && mustBeSigned(call)) throw signatureMissing();
       if (idempotencyKey !== null) applyIdempotencyKey(call.plan, request, idempotencyKey);
       call.plan.validate(request);
     },
@@ -164,6 +199,10 @@ export function createSteps(deps: StepsDeps): Steps {
       deadline === undefined ? undefined : Math.max(0, Math.floor(deadline.at - clock.monotonic())),
     inFlight: () => inFlight,
   };
+}
+
+function mustBeSigned({ caller, plan }: Call): boolean {
+  return caller.kind === "device" || plan.policy?.signed === true;
 }
 
 /** The error of a call whose deadline is malformed or longer than allowed. */
