@@ -1,4 +1,3 @@
-import { encode } from "@msgpack/msgpack";
 import type { Clock } from "../../platform/clock/clock.ts";
 import type { Random } from "../../platform/clock/random.ts";
 import type { RedisStore } from "../../platform/redis/redis-store.ts";
@@ -25,6 +24,7 @@ import {
   type ImportRecord,
   type ImportRefusal,
   type ImportStore,
+  packIntent,
 } from "./import-store.ts";
 import {
   batchKeys,
@@ -271,9 +271,7 @@ export function createCountImports(options: CountImportsOptions): CountImports {
     apply: (principal, importId, batch, deadlineMs) =>
       limited(async () => {
         const key = keyOf(principal, importId);
-        const hash = hashOf(
-          encode([batch.sequence, batch.offsetEnd, batch.lines, batch.countIds, batch.deltas, batch.assignments]),
-        );
+        const hash = hashOf(packIntent(batch));
         const record = await finish(key, deadlineMs);
         if (record === undefined) throw importNotFound(importId);
         const answer = (after: ImportRecord) => ({

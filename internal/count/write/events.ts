@@ -2,26 +2,12 @@ import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { CountsChangedSchema } from "../../gen/muin/count/v1/count_value_events_pb.ts";
 import type { EventRecord } from "../../platform/events/event-bus.ts";
 import { topicOf } from "../../platform/events/topics.ts";
+import type { OutboxEntry } from "./outbox.ts";
 import { decodeOutboxEntry, type OutboxChange } from "./write-batch.ts";
 
 /** CloudEvents source of every change of a value. */
 const source = "/muin/count-write";
 const topic = topicOf(CountsChangedSchema);
-
-/** An entry of the outbox, as the counts store holds it. */
-export interface OutboxEntry {
-  readonly shard: number;
-  /** Id in the shard's stream. */
-  readonly id: string;
-  /** What was asked, packed. */
-  readonly asked: Buffer;
-  /** The request ids, packed. */
-  readonly requested: Buffer;
-  /** The reply, packed. */
-  readonly reply: Buffer;
-  /** Outbox bytes written up to the end of this entry. */
-  readonly position: number;
-}
 
 /** The event of an entry: the same entry makes the same event, with the same id, whenever and by whomever it is made. */
 export function recordOf(storeId: string, entry: OutboxEntry): EventRecord {

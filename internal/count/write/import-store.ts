@@ -127,11 +127,10 @@ export function createImportStore(store: RedisStore, shards: number): ImportStor
       );
     },
     begin: async (key, batch, hash) => {
-      const packed = [batch.sequence, batch.offsetEnd, batch.lines, batch.countIds, batch.deltas, batch.assignments];
       const outcome = await beginScript.run(
         client,
         [homeKey(key), valuesKey(key)],
-        [batch.sequence, encode(packed), hash, batch.assignments.length, assignmentsMax],
+        [batch.sequence, packIntent(batch), hash, batch.assignments.length, assignmentsMax],
       );
       return outcome.toString() as "begun" | "out_of_sequence" | "full";
     },
@@ -157,6 +156,11 @@ export function createImportStore(store: RedisStore, shards: number): ImportStor
 
 function numberOf(text: Buffer | undefined): number {
   return Number(text?.toString());
+}
+
+/** Packs a batch, the same batch always to the same bytes. */
+export function packIntent(batch: ImportIntent): Uint8Array {
+  return encode([batch.sequence, batch.offsetEnd, batch.lines, batch.countIds, batch.deltas, batch.assignments]);
 }
 
 function unpackIntent(packed: unknown): ImportIntent {

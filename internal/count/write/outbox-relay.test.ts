@@ -67,10 +67,11 @@ function relayOf(
   });
 }
 
-/** The relay with one rule broken, in its own file or in that of its events. */
-async function brokenRelay(rule: string, instead: string, file?: "events.ts"): Promise<CreateRelay> {
+/** The relay with one rule broken in its own file or in one that it imports. */
+async function brokenRelay(rule: string, instead: string, file = "outbox-relay.ts"): Promise<CreateRelay> {
   const own = join(import.meta.dir, "outbox-relay.ts");
-  const [path, through] = file === undefined ? [own, []] : [join(import.meta.dir, file), [own]];
+  const path = join(import.meta.dir, file);
+  const through = path === own ? [] : [own];
   return (await importMutant<{ createOutboxRelay: CreateRelay }>(path, rule, instead, through)).createOutboxRelay;
 }
 
@@ -165,9 +166,13 @@ describe("the relay", () => {
 
   test("beats on every shard every 100 ms, by the primary's clock", async () => {
     await checkBeats();
-    await caught(async () => checkBeats(await brokenRelay("keysOf(shard).heartbeat", "keysOf(0).heartbeat")));
+    await caught(async () =>
+      checkBeats(await brokenRelay("keysOf(shard).heartbeat", "keysOf(0).heartbeat", "primary-heartbeat.ts")),
+    );
     await caught(async () => checkBeats(await brokenRelay("const heartbeatMs = 100;", "const heartbeatMs = 200;")));
-    await caught(async () => checkBeats(await brokenRelay("clock[1] * 1000", "clock[1] * 1000 - 5000")));
+    await caught(async () =>
+      checkBeats(await brokenRelay("clock[1] * 1000", "clock[1] * 1000 - 5000", "primary-heartbeat.ts")),
+    );
   });
 });
 
@@ -237,13 +242,18 @@ async function checkTrim(create?: CreateRelay): Promise<void> {
 describe("trimming", () => {
   test("waits for the bus's acknowledgement", async () => {
     await checkTrim();
-    const eager = await brokenRelay("    for (;;) {\n", "    await trim(store, entries);\n    for (;;) {\n");
+    const publish = "await persist(() => bus.publish(records, fence), refusal, signal);";
+    const eager = await brokenRelay(publish, `await trimEntries(store, entries); ${publish}`);
     await caught(() => checkTrim(eager));
-    const hopeful = await brokenRelay(
-      "await clock.sleep(retryMs, signal);\n      }\n    }\n    published",
-      "break;\n      }\n    }\n    published",
-    );
+    const hopeful = await brokenRelay(publish, "await bus.publish(records, fence).catch(() => undefined);");
     await caught(() => checkTrim(hopeful));
+  });
+
+  test("is done again when it failed, though nothing else is written", async () => {
+    await checkTrimAgain();
+    const step = 'await persist(() => trimEntries(store, entries), "the outbox was not trimmed", signal);';
+    const once = await brokenRelay(step, "await trimEntries(store, entries).catch(() => undefined);");
+    await caught(() => checkTrimAgain(once, 2000));
   });
 
   test("gives the same event the same id when the same entry is published again", async () => {
@@ -261,6 +271,32 @@ describe("trimming", () => {
     await caught(() => checkIds(shardless));
   });
 });
+
+/** The store's connection breaks between the bus's acknowledgement and the trim, that for reading does not. */
+async function checkTrimAgain(create?: CreateRelay, timeoutMs = 10_000): Promise<void> {
+  await using system = await open();
+  const { counts, bus } = system;
+  await counts.seed(`${crypto.randomUUID()}.a`);
+  let publishes = 0;
+  const relay = relayOf(
+    counts,
+    {
+      leaseholder: (lease, work) => bus.leaseholder(lease, work),
+      publish: async (records, fence) => {
+        await bus.publish(records, fence);
+        publishes += 1;
+        if (publishes === 1) counts.store.client.disconnect(true);
+      },
+    },
+    create === undefined ? {} : { create },
+  );
+  await using stack = new AsyncDisposableStack();
+  stack.defer(() => relay.stop());
+  await relay.start();
+  await eventually(() => expect(publishes).toBeGreaterThan(0));
+  await eventually(async () => expect((await relay.state()).depth).toBe(0), { timeoutMs });
+  expect(publishes).toBe(1);
+}
 
 /** Two relays, one after the other, publish the same entries. */
 async function checkIds(create?: CreateRelay): Promise<void> {
@@ -384,7 +420,7 @@ async function checkBacklog(create?: CreateRelay): Promise<void> {
 }
 
 describe("the relay's rounds", () => {
-  const pause = "if (entries.length < count) await clock.sleep(roundPauseMs, signal).catch(() => undefined);";
+  const pause = "if (entries.length < countMax) await clock.sleep(roundPauseMs, signal).catch(() => undefined);";
   const delivering = "delivering = deliver(entries, records, fence, signal);";
 
   test("gather what comes within ten milliseconds, and let a lone event wait for nothing", async () => {
@@ -397,7 +433,7 @@ describe("the relay's rounds", () => {
 
   test("follow each other at once while more waits", async () => {
     await checkBacklog();
-    await caught(async () => checkBacklog(await brokenRelay("if (entries.length < count) await", "await")));
+    await caught(async () => checkBacklog(await brokenRelay("if (entries.length < countMax) await", "await")));
   });
 });
 

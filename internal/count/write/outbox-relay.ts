@@ -4,13 +4,13 @@ import type { Clock } from "../../platform/clock/clock.ts";
 import { type EventBus, type EventRecord, type Fence, FencedError } from "../../platform/events/event-bus.ts";
 import { cutOff } from "../../platform/redis/open-redis.ts";
 import type { RedisStore } from "../../platform/redis/redis-store.ts";
-import { defineScript } from "../../platform/redis/script.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";
 import type { Metrics } from "../../platform/telemetry/metrics.ts";
 import type { CountStoreLayout } from "../shared/count-store.ts";
 import { keysOf } from "../shared/key-schema.ts";
-import { metaPlace, outboxBytes, shardMetaLua } from "../shared/shard-meta.ts";
-import { type OutboxEntry, recordOf } from "./events.ts";
+import { recordOf } from "./events.ts";
+import { type OutboxEntry, type OutboxState, readEntries, readOutboxState, trimEntries } from "./outbox.ts";
+import { beat } from "./primary-heartbeat.ts";
 
 /** The lease of the one relay that publishes. */
 const lease = "count-write:outbox";
@@ -22,7 +22,7 @@ const blockMs = 1000;
 const roundPauseMs = 10;
 /** Pause after a failure, before the next attempt. */
 const retryMs = 200;
-/** The counts primary's heartbeat. */
+/** Pause between two heartbeats of the counts primary. */
 const heartbeatMs = 100;
 /** How often depth and bytes of the outbox are measured. */
 const measureMs = 1000;
@@ -38,23 +38,13 @@ export interface OutboxRelayOptions {
   readonly metrics: Metrics;
 }
 
-/** What waits in the outbox, over all shards. */
-export interface OutboxState {
-  /** Entries. */
-  readonly depth: number;
-  /** Age of the oldest entry in milliseconds, by the store's clock; 0 when there is none. */
-  readonly ageMs: number;
-  /** Bytes, as the bound counts them. */
-  readonly bytes: number;
-}
-
 /**
  * Publishes every entry of the outbox in order per shard, in the one process that holds the lease, and trims it behind the
  * bus's acknowledgement. What was published and not yet trimmed is published again after a crash, with the same id. Beside
  * that it writes the heartbeat of the counts primary.
  */
 export interface OutboxRelay extends Component {
-  /** Reads what waits. */
+  /** Reads what waits; nothing while the layout is not known. */
   state(): Promise<OutboxState>;
 }
 
@@ -72,32 +62,18 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
     help: "Age of the oldest outbox entry.",
   });
 
-  const state = async (): Promise<OutboxState> => {
-    const layout = options.layout();
-    if (layout === undefined) return { depth: 0, ageMs: 0, bytes: 0 };
-    const pipeline = store.client.pipeline();
-    pipeline.time();
-    for (let shard = 0; shard < layout.shards; shard += 1) {
-      const keys = keysOf(shard);
-      pipeline.xlen(keys.outbox);
-      pipeline.xrange(keys.outbox, "-", "+", "COUNT", 1);
-      pipeline.getBuffer(keys.meta);
-    }
-    const replies = ((await pipeline.exec()) ?? []).map(([error, reply]) => {
-      if (error !== null) throw error;
-      return reply;
-    });
-    const [seconds] = replies[0] as [string | number];
-    const total = { depth: 0, ageMs: 0, bytes: 0 };
-    for (let place = 1; place < replies.length; place += 3) {
-      const [oldest] = replies[place + 1] as [string, string[]][];
-      total.depth += replies[place] as number;
-      total.bytes += outboxBytes(replies[place + 2] as Buffer | null);
-      if (oldest !== undefined) {
-        total.ageMs = Math.max(total.ageMs, Number(seconds) * 1000 - Number(oldest[0].split("-")[0]));
+  /** Repeats a step that is safe to repeat until it is done. Throws only when fenced or stopped. */
+  const persist = async (step: () => Promise<void>, failure: string, signal: AbortSignal): Promise<void> => {
+    for (;;) {
+      try {
+        await step();
+        return;
+      } catch (error) {
+        if (error instanceof FencedError) throw error;
+        log.warn(failure, { err: error });
+        await clock.sleep(retryMs, signal);
       }
     }
-    return total;
   };
 
   /** Publishes until the bus has acknowledged, then trims. Throws only when fenced or stopped. */
@@ -107,19 +83,10 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
     fence: Fence,
     signal: AbortSignal,
   ) => {
-    for (;;) {
-      try {
-        await bus.publish(records, fence);
-        break;
-      } catch (error) {
-        if (error instanceof FencedError) throw error;
-        log.warn("the event bus does not take changes of Counts; they wait", { err: error });
-        await clock.sleep(retryMs, signal);
-      }
-    }
+    const refusal = "the event bus does not take changes of Counts; they wait";
+    await persist(() => bus.publish(records, fence), refusal, signal);
     published.add(entries.length);
-    // When it fails the entries are published again, under the same ids.
-    await trim(store, entries).catch((error: unknown) => log.warn("the outbox was not trimmed", { err: error }));
+    await persist(() => trimEntries(store, entries), "the outbox was not trimmed", signal);
   };
 
   const relay = async (layout: CountStoreLayout, fence: Fence, signal: AbortSignal): Promise<void> => {
@@ -127,33 +94,32 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
     const end = (): void => cutOff(connection);
     signal.addEventListener("abort", end, { once: true });
     const keys = Array.from({ length: layout.shards }, (_, shard) => keysOf(shard).outbox);
-    const count = Math.max(1, Math.floor(readEntriesMax / layout.shards));
-    let positions = keys.map(() => "0");
+    const countMax = Math.max(1, Math.floor(readEntriesMax / layout.shards));
+    let after = keys.map(() => "0");
     let delivering: Promise<void> = Promise.resolve();
     try {
       while (!signal.aborted) {
-        let entries: OutboxEntry[];
+        let entries: readonly OutboxEntry[];
         try {
           await untilReady(connection, signal);
-          const command = ["COUNT", count, "BLOCK", blockMs, "STREAMS", ...keys, ...positions] as const;
-          entries = entriesOf(await connection.callBuffer("xread", ...command), keys);
+          entries = await readEntries(connection, { keys, after, countMax, blockMs });
         } catch (error) {
           if (signal.aborted) break;
           log.warn("the outbox cannot be read", { err: error });
           await delivering;
           await clock.sleep(retryMs, signal);
           // From the beginning: a store that came back from a copy may have smaller entry ids.
-          positions = keys.map(() => "0");
+          after = keys.map(() => "0");
           continue;
         }
         if (entries.length === 0) continue;
         // While one part is being published the next is read and made.
         const records = entries.map((entry) => recordOf(layout.storeId, entry));
-        for (const entry of entries) positions[entry.shard] = entry.id;
+        for (const entry of entries) after[entry.shard] = entry.id;
         await delivering;
         delivering = deliver(entries, records, fence, signal);
         delivering.catch(() => undefined); // Heard at the next await of it.
-        if (entries.length < count) await clock.sleep(roundPauseMs, signal).catch(() => undefined); // Ends the loop.
+        if (entries.length < countMax) await clock.sleep(roundPauseMs, signal).catch(() => undefined); // Ends the loop.
       }
       await delivering;
     } finally {
@@ -162,18 +128,14 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
     }
   };
 
-  const beat = async (layout: CountStoreLayout, signal: AbortSignal): Promise<void> => {
+  const keepBeating = async ({ shards }: CountStoreLayout, signal: AbortSignal): Promise<void> => {
     let measuredMs = Number.NEGATIVE_INFINITY;
     while (!signal.aborted) {
       try {
-        await Promise.all(
-          Array.from({ length: layout.shards }, (_, shard) =>
-            heartbeatScript.run(store.client, [keysOf(shard).heartbeat], []),
-          ),
-        );
+        await beat(store, shards);
         if (clock.monotonic() - measuredMs >= measureMs) {
           measuredMs = clock.monotonic();
-          const waiting = await state();
+          const waiting = await readOutboxState(store, shards);
           depth.set(waiting.depth);
           bytes.set(waiting.bytes);
           age.set(waiting.ageMs / 1000);
@@ -194,7 +156,7 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
       layout = options.layout();
     }
     if (layout === undefined) return;
-    const beating = beat(layout, both).catch(() => undefined); // Ends by being stopped.
+    const beating = keepBeating(layout, both).catch(() => undefined); // Ends by being stopped.
     try {
       await relay(layout, fence, both);
     } finally {
@@ -202,7 +164,15 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
       await beating;
     }
   });
-  return { name: "count-write outbox", start: () => holder.start(), stop: () => holder.stop(), state };
+  return {
+    name: "count-write outbox",
+    start: () => holder.start(),
+    stop: () => holder.stop(),
+    state: async () => {
+      const layout = options.layout();
+      return layout === undefined ? { depth: 0, ageMs: 0, bytes: 0 } : readOutboxState(store, layout.shards);
+    },
+  };
 }
 
 /** Resolves once the connection can be used, or `signal` is aborted. */
@@ -215,61 +185,3 @@ async function untilReady(connection: Redis, signal: AbortSignal): Promise<void>
   connection.off("ready", resolve);
   signal.removeEventListener("abort", resolve);
 }
-
-/** Reads the reply of XREAD, fields as `batch-script.ts` names them. */
-function entriesOf(reply: unknown, keys: readonly string[]): OutboxEntry[] {
-  const entries: OutboxEntry[] = [];
-  for (const [key, list] of (reply ?? []) as [Buffer, [Buffer, Buffer[]][]][]) {
-    const shard = keys.indexOf(key.toString());
-    for (const [id, [, asked, , requested, , packed, , position]] of list) {
-      entries.push({
-        shard,
-        id: id.toString(),
-        asked: asked as Buffer,
-        requested: requested as Buffer,
-        reply: packed as Buffer,
-        position: (position as Buffer).readDoubleLE(0),
-      });
-    }
-  }
-  return entries;
-}
-
-/** Removes entries, and all before them, from the outbox of each shard. Safe to repeat, at any time. */
-async function trim(store: RedisStore, entries: readonly OutboxEntry[]): Promise<void> {
-  const last = new Map<number, OutboxEntry>();
-  for (const entry of entries) last.set(entry.shard, entry);
-  await Promise.all(
-    [...last].map(([shard, { id, position }]) => {
-      const keys = keysOf(shard);
-      const [ms, sequence] = id.split("-");
-      const first = `${ms}-${BigInt(sequence as string) + 1n}`;
-      return trimScript.run(store.client, [keys.outbox, keys.meta], [first, position.toString()]);
-    }),
-  );
-}
-
-const trimScript = defineScript<number>({
-  name: "trim-outbox",
-  keys: 2,
-  lua: `
-local META = KEYS[2]
-${shardMetaLua}
-local position = tonumber(ARGV[2])
-local removed = redis.call('XTRIM', KEYS[1], 'MINID', '=', ARGV[1])
-if position > meta[${metaPlace.trimmed}] then
-  meta[${metaPlace.trimmed}] = position
-  save_meta()
-end
-return removed
-`,
-});
-
-const heartbeatScript = defineScript<Buffer>({
-  name: "heartbeat",
-  keys: 1,
-  lua: `
-local clock = redis.call('TIME')
-return redis.call('SET', KEYS[1], string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000)))
-`,
-});
