@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { countWriteConfig } from "../../internal/count/write/config.ts";
+import { createCountStates } from "../../internal/count/shared/count-states.ts";
 import { recordLayout } from "../../internal/count/shared/count-store.ts";
 import { keysOf } from "../../internal/count/shared/key-schema.ts";
-import { createCountState } from "../../internal/count/shared/manage-count.ts";
 import { readValues } from "../../internal/count/shared/read-values.ts";
 import { systemRandom } from "../../internal/platform/clock/random.ts";
 import { readConfig } from "../../internal/platform/config/read-config.ts";
@@ -44,7 +44,7 @@ export async function startRedisSubjects(
   await store.start();
   const config = readConfig("count-write", countWriteConfig, {});
   const layout = await recordLayout(store, { shards: config.shards, random: systemRandom });
-  const states = createCountState(store, config);
+  const states = createCountStates(store, config);
   const ids = Array.from({ length: counts }, (_, place) => countIdAt(place));
   await Promise.all(
     ids.map(async (countId) => {

@@ -1,4 +1,4 @@
-import type { CountStates } from "../shared/manage-count.ts";
+import type { CountStates } from "../shared/count-states.ts";
 import { verdictOf, type StoredValue, type WatchedSum, type WatchVerdict } from "./count-watch.ts";
 import type { WatchStore } from "./watch-store.ts";
 

@@ -1,8 +1,8 @@
 import type { RedisStore } from "../../platform/redis/redis-store.ts";
+import type { CountStates } from "../shared/count-states.ts";
 import { readLayout, type CountStoreLayout } from "../shared/count-store.ts";
 import { outboxFull } from "../shared/errors.ts";
 import { keysOf, shardOf } from "../shared/key-schema.ts";
-import type { CountStates } from "../shared/manage-count.ts";
 import { outboxBytes } from "../shared/shard-meta.ts";
 import type { Decision } from "./count-change.ts";
 import type { Mutation } from "./count-info.ts";

@@ -15,7 +15,7 @@ import {
 } from "../../platform/app/define-service.ts";
 import { postgres, redis } from "../../platform/app/stores.ts";
 import { createBulkhead } from "../../platform/resilience/create-bulkhead.ts";
-import { createCountState } from "../shared/manage-count.ts";
+import { createCountStates } from "../shared/count-states.ts";
 import { createAuditor } from "./auditor.ts";
 import { countManagementConfig } from "./config.ts";
 import { createCountChanges } from "./count-change.ts";
@@ -52,7 +52,7 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
   create: ({ stores, publish, bus, config, clock, log, metrics }) => {
     const store = createPostgresCountInfoStore({ database: stores.info, requestIdWindowMs: config.requestIdWindowMs });
     const watch = createPostgresWatchStore(stores.info);
-    const states = createCountState(stores.counts, config);
+    const states = createCountStates(stores.counts, config);
     const changes = createCountChanges({
       store,
       decide: (change) => decideInCountsStore(states, change),

@@ -14,8 +14,8 @@ import type { Logger } from "../../platform/telemetry/logger.ts";
 import { createMetrics, type MetricsRegistry } from "../../platform/telemetry/create-metrics.ts";
 import { sharedPostgres } from "../../platform/testing/postgres.ts";
 import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
+import { createCountStates, type CountStates } from "../shared/count-states.ts";
 import { recordLayout } from "../shared/count-store.ts";
-import { createCountState, type CountStates } from "../shared/manage-count.ts";
 import { countManagement } from "./definition.ts";
 
 /** count-management on a PostgreSQL database and a counts Redis of its own. */
@@ -97,7 +97,7 @@ export async function startManagement(
   return {
     redis,
     counts,
-    states: createCountState(counts, { ...configDefault, ...options.config }),
+    states: createCountStates(counts, { ...configDefault, ...options.config }),
     info,
     infoUrl: url,
     metrics,

@@ -7,7 +7,7 @@ import { systemRandom } from "../../platform/clock/random.ts";
 import { createPublish } from "../../platform/events/outbox.ts";
 import { openDatabase } from "../../platform/postgres/open-database.ts";
 import { openRedis } from "../../platform/redis/open-redis.ts";
-import { createCountState } from "../shared/manage-count.ts";
+import { createCountStates } from "../shared/count-states.ts";
 import { createCountChanges } from "./count-change.ts";
 import type { Mutation } from "./count-info.ts";
 import { activateInCountsStore, decideInCountsStore } from "./counts-store.ts";
@@ -18,7 +18,7 @@ const [infoUrl = "", countsUrl = "", seed = "1"] = process.argv.slice(2);
 const info = openDatabase({ url: infoUrl, applicationName: "child", poolMax: 8 });
 const counts = openRedis({ url: countsUrl, name: "child" });
 await counts.start();
-const states = createCountState(counts, { outboxBytesMax: 256 * 1024 * 1024 });
+const states = createCountStates(counts, { outboxBytesMax: 256 * 1024 * 1024 });
 const silent = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => silent };
 const publish = createPublish({
   source: "/muin/count-management",

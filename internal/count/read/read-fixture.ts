@@ -20,9 +20,9 @@ import { eventually } from "../../platform/testing/eventually.ts";
 import { startPostgres, type TestPostgres } from "../../platform/testing/postgres.ts";
 import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
 import type { SteppableClock } from "../../platform/testing/steppable-clock.ts";
+import { createCountStates, type CountStates } from "../shared/count-states.ts";
 import { recordLayout, type CountStoreLayout } from "../shared/count-store.ts";
 import { keysOf } from "../shared/key-schema.ts";
-import { createCountState, type CountStates } from "../shared/manage-count.ts";
 import { countRead } from "./definition.ts";
 
 /** count-read on a counts primary with a real replica, a cache Redis and a PostgreSQL with CountInfoDB's view. */
@@ -106,7 +106,7 @@ export async function startReading(
   });
   const served = parts.filter((part): part is Served => part.part === "served");
   const consumer = parts.find((part): part is Handled => part.part === "handled");
-  const states = createCountState(counts, { outboxBytesMax: 256 * 1024 * 1024 });
+  const states = createCountStates(counts, { outboxBytesMax: 256 * 1024 * 1024 });
   return {
     primary,
     replica,

@@ -4,8 +4,8 @@ import { systemRandom } from "../../platform/clock/random.ts";
 import { openRedis } from "../../platform/redis/open-redis.ts";
 import { caught, importMutant } from "../../platform/testing/mutant.ts";
 import { startRedis } from "../../platform/testing/redis.ts";
+import { createCountStates } from "./count-states.ts";
 import { recordLayout } from "./count-store.ts";
-import { createCountState } from "./manage-count.ts";
 
 async function checkLayout(record: typeof recordLayout): Promise<void> {
   await using redis = await startRedis();
@@ -13,7 +13,7 @@ async function checkLayout(record: typeof recordLayout): Promise<void> {
   await store.start();
   await using stack = new AsyncDisposableStack();
   stack.defer(() => store.stop());
-  const states = createCountState(store, { outboxBytesMax: 1e9 });
+  const states = createCountStates(store, { outboxBytesMax: 1e9 });
   expect(states.read(["a"])).rejects.toMatchObject({ code: "unavailable", reason: "STORE_UNAVAILABLE" });
   const layout = await record(store, { shards: 4, random: systemRandom });
   expect(layout).toMatchObject({ shards: 4 });

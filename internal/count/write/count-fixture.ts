@@ -12,8 +12,8 @@ import type { Logger } from "../../platform/telemetry/logger.ts";
 import { createMetrics } from "../../platform/telemetry/create-metrics.ts";
 import type { HeldClock } from "../../platform/testing/held-clock.ts";
 import { importMutant } from "../../platform/testing/mutant.ts";
+import { type Bounds, type CountStates, createCountStates } from "../shared/count-states.ts";
 import { keysOf } from "../shared/key-schema.ts";
-import { type Bounds, type CountStates, createCountState } from "../shared/manage-count.ts";
 import { type CountWriter, type CountWriterLimits, createCountWriter } from "./count-writer.ts";
 import { type CountWrite, decodeOutboxEntry, type OutboxChange, type WriteOutcome } from "./write-batch.ts";
 
@@ -63,7 +63,7 @@ export interface CountFixtureOptions {
   /** The writer with a rule broken on purpose. */
   readonly createWriter?: CreateWriter | undefined;
   /** What management does to the state of Counts, with a rule broken on purpose. */
-  readonly createStates?: typeof createCountState | undefined;
+  readonly createStates?: typeof createCountStates | undefined;
 }
 
 /** Opens a writer on the Redis at `url`. */
@@ -81,7 +81,7 @@ export async function openCounts(url: string, options: CountFixtureOptions = {})
     metrics: createMetrics(),
   });
   await writer.start();
-  const states = (options.createStates ?? createCountState)(store, all);
+  const states = (options.createStates ?? createCountStates)(store, all);
   return {
     store,
     writer,

@@ -5,8 +5,8 @@ import { openRedis } from "../../platform/redis/open-redis.ts";
 import { eventually } from "../../platform/testing/eventually.ts";
 import { caught, importMutant } from "../../platform/testing/mutant.ts";
 import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
+import type { createCountStates } from "../shared/count-states.ts";
 import { keysOf, valueMax } from "../shared/key-schema.ts";
-import type { createCountState } from "../shared/manage-count.ts";
 import { runBatch } from "./batch-script.ts";
 import {
   add,
@@ -505,7 +505,7 @@ describe("request ids whose window has passed", () => {
 });
 
 /** Deletes a Count that was written to and brings it back. */
-async function checkReturn(createStates?: typeof createCountState): Promise<void> {
+async function checkReturn(createStates?: typeof createCountStates): Promise<void> {
   await using counts = await fresh({ limits: { shards: 1 }, createStates });
   await counts.seed("a");
   await counts.write([add("a", 5), add("a", 2)]);
@@ -524,9 +524,9 @@ describe("the revision of a Count that was deleted", () => {
     ["(given < info or operation == 'create')", "given < info"],
   ])("never restarts, and it is noticed when it does: %s", async (rule, instead) => {
     await checkReturn();
-    const path = join(import.meta.dir, "../shared/manage-count.ts");
-    const mutant = await importMutant<{ createCountState: typeof createCountState }>(path, rule, instead);
-    await caught(() => checkReturn(mutant.createCountState));
+    const path = join(import.meta.dir, "../shared/count-states.ts");
+    const mutant = await importMutant<{ createCountStates: typeof createCountStates }>(path, rule, instead);
+    await caught(() => checkReturn(mutant.createCountStates));
   });
 });
 

@@ -65,7 +65,7 @@ export interface CountStates {
 type Operation = "create" | "activate" | "bounds" | "remove" | "restore";
 
 /** Changes the state of Counts in `store`. A count-write must have recorded the store's layout. */
-export function createCountState(store: RedisStore, options: { readonly outboxBytesMax: number }): CountStates {
+export function createCountStates(store: RedisStore, options: { readonly outboxBytesMax: number }): CountStates {
   const { outboxBytesMax } = options;
   let known: CountStoreLayout | undefined;
   const layoutOf = async (): Promise<CountStoreLayout> => (known ??= await readLayout(store));
@@ -78,7 +78,7 @@ export function createCountState(store: RedisStore, options: { readonly outboxBy
     const { shards } = await layoutOf();
     const keys = keysOf(shardOf(countId, shards));
     const initialValue = numbers.initialValue ?? 0;
-    const [code, state, value, revision, updateTimeMs, carried] = await manageScript.run(
+    const [code, state, value, revision, updateTimeMs, carried] = await changeScript.run(
       store.client,
       [keys.states, keys.outbox, keys.meta],
       [
@@ -125,8 +125,8 @@ export function createCountState(store: RedisStore, options: { readonly outboxBy
 }
 
 /** All checks stand before the first write, and no command after it can fail. */
-const manageScript = defineScript<readonly [Buffer, Buffer, Buffer, Buffer, Buffer, Buffer]>({
-  name: "manage-count",
+const changeScript = defineScript<readonly [Buffer, Buffer, Buffer, Buffer, Buffer, Buffer]>({
+  name: "change-count-state",
   keys: 3,
   lua: `
 local META = KEYS[3]

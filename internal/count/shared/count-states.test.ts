@@ -4,9 +4,9 @@ import { systemRandom } from "../../platform/clock/random.ts";
 import { openRedis } from "../../platform/redis/open-redis.ts";
 import { caught, importMutant } from "../../platform/testing/mutant.ts";
 import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
+import { createCountStates } from "./count-states.ts";
 import { recordLayout } from "./count-store.ts";
 import { keysOf, shardOf } from "./key-schema.ts";
-import { createCountState } from "./manage-count.ts";
 import { unpackAsked } from "./packed-writes.ts";
 import { readValues } from "./read-values.ts";
 
@@ -25,7 +25,7 @@ async function open() {
 }
 
 /** Every change of a Count's state, its repeats, and its copies that come late. */
-async function checkChanges(create: typeof createCountState): Promise<void> {
+async function checkChanges(create: typeof createCountStates): Promise<void> {
   await using fresh = await open();
   const layout = await recordLayout(fresh.store, { shards: 2, random: systemRandom });
   const states = create(fresh.store, { outboxBytesMax: 1e9 });
@@ -83,7 +83,7 @@ async function checkChanges(create: typeof createCountState): Promise<void> {
   ]);
 }
 
-async function checkOutboxBound(create: typeof createCountState): Promise<void> {
+async function checkOutboxBound(create: typeof createCountStates): Promise<void> {
   await using fresh = await open();
   await recordLayout(fresh.store, { shards: 1, random: systemRandom });
   const full = create(fresh.store, { outboxBytesMax: 300 });
@@ -96,7 +96,7 @@ async function checkOutboxBound(create: typeof createCountState): Promise<void> 
 }
 
 /** Whatever key of a shard is damaged, a change that needs it changes nothing. */
-async function checkFirst(create: typeof createCountState): Promise<void> {
+async function checkFirst(create: typeof createCountStates): Promise<void> {
   await using fresh = await open();
   await recordLayout(fresh.store, { shards: 1, random: systemRandom });
   const states = create(fresh.store, { outboxBytesMax: 1e9 });
@@ -117,12 +117,12 @@ async function checkFirst(create: typeof createCountState): Promise<void> {
 
 describe("the state of Counts", () => {
   test("is created with its first change, bounded, removed and restored, each once per info revision", () =>
-    checkChanges(createCountState));
+    checkChanges(createCountStates));
 
   test("is not created when the outbox is full, and nothing has changed then", () =>
-    checkOutboxBound(createCountState));
+    checkOutboxBound(createCountStates));
 
-  test("is changed whole or not at all", () => checkFirst(createCountState));
+  test("is changed whole or not at all", () => checkFirst(createCountStates));
 
   test.each([
     ["repeats", checkChanges, "if record and given == info then", "if false then"],
@@ -137,8 +137,8 @@ describe("the state of Counts", () => {
     ["the bound of the outbox", checkOutboxBound, "+ size > tonumber(ARGV[7])", "+ size < 0"],
     ["looking first", checkFirst, "redis.call('XLEN', KEYS[2])", ""],
   ])("is noticed to be wrong without %s", async (_, check, rule, instead) => {
-    const path = join(import.meta.dir, "manage-count.ts");
-    const mutant = await importMutant<{ createCountState: typeof createCountState }>(path, rule, instead);
-    await caught(() => check(mutant.createCountState));
+    const path = join(import.meta.dir, "count-states.ts");
+    const mutant = await importMutant<{ createCountStates: typeof createCountStates }>(path, rule, instead);
+    await caught(() => check(mutant.createCountStates));
   });
 });
