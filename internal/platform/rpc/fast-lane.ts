@@ -1,5 +1,10 @@
 import type { Message, Registry } from "@bufbuild/protobuf";
-import { createMethodSerializationLookup, mergeNonProtocolHeaders } from "@connectrpc/connect/protocol";
+import {
+  createMethodSerializationLookup,
+  mergeNonProtocolHeaders,
+  readAllBytes,
+  universalServerRequestFromFetch,
+} from "@connectrpc/connect/protocol";
 import { codeToHttpStatus, errorToJsonBytes, parseTimeout, trailerMux } from "@connectrpc/connect/protocol-connect";
 import type { LazyContext } from "./lazy-context.ts";
 import type { MethodPlan } from "./method-plan.ts";
@@ -10,8 +15,8 @@ export type FastHandler = (request: Request, address: () => string) => Promise<R
 
 /**
  * Serves hot methods over plain Connect: unary POST, binary or JSON, identity encoding. Several times as fast as the generic
- * lane, with the same steps and the same answers. Compression, GET, other codecs and bodies of unknown or excessive size are
- * left to the generic lane.
+ * lane, with the same steps and the same answers. Compression, GET, other codecs and bodies that say they are too large are left
+ * to the generic lane.
  */
 export function createFastLane(
   plans: ReadonlyMap<string, MethodPlan>,
@@ -44,9 +49,7 @@ function createHandler(plan: MethodPlan, registry: Registry, deps: UnaryDeps): F
     if (request.method !== "POST" || (!binary && contentType !== contentTypeJson)) return undefined;
     if (headers.has("content-encoding")) return undefined;
     const length = headers.get("content-length");
-    if (length === null || !(Number(length) <= limits.readBytesMax)) return undefined;
-    const timeout = parseTimeout(headers.get("connect-timeout-ms"), limits.timeoutMsMax);
-    if (timeout.error !== undefined) return undefined;
+    if (length !== null && !(Number(length) <= limits.readBytesMax)) return undefined;
 
     const input = serialization.getI(binary);
     const output = serialization.getO(binary);
@@ -65,7 +68,7 @@ function createHandler(plan: MethodPlan, registry: Registry, deps: UnaryDeps): F
       {
         protocol: "connect",
         read: async (prove) => {
-          const body = await request.bytes();
+          const body = length === null ? await readUnknownLength(request, limits.readBytesMax) : await request.bytes();
           prove?.(body);
           return input.parse(body);
         },
@@ -77,10 +80,15 @@ function createHandler(plan: MethodPlan, registry: Registry, deps: UnaryDeps): F
           return respond(codeToHttpStatus(error.code), errorToJsonBytes(error, { registry }), contentTypeJson, context);
         },
       },
-      timeout,
+      parseTimeout(headers.get("connect-timeout-ms"), limits.timeoutMsMax),
       deps,
     );
   };
+}
+
+/** Many clients send a message in chunks, without saying how long it is. */
+function readUnknownLength(request: Request, bytesMax: number): Promise<Uint8Array> {
+  return readAllBytes(universalServerRequestFromFetch(request, {}).body as AsyncIterable<Uint8Array>, bytesMax, null);
 }
 
 const headersBinary = { "content-type": contentTypeBinary };

@@ -3,6 +3,7 @@ import { Client, credentials, Metadata, status, type ServiceError } from "@grpc/
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { connect, type Socket } from "node:net";
 import { eventually } from "../testing/eventually.ts";
+import { importMutant } from "../testing/mutant.ts";
 import { defaultRpcLimits } from "./limits.ts";
 import { ProbeRequestSchema } from "./testdata/probe_pb.ts";
 import { startProbeServer, type ProbeServer } from "./testdata/start-probe-server.ts";
@@ -218,6 +219,33 @@ test("a body that never comes ends with the deadline in both lanes", async () =>
     expect(await answer).toStartWith("HTTP/1.1 504");
     socket.destroy();
   }
+});
+
+/** The status of the answer to two chunks of a body that never ends, of which 1000 bytes are taken. */
+async function statusOfEndless(url: string, start: typeof startProbeServer): Promise<string> {
+  await using small = await start({ limits: { readBytesMax: 1000 } });
+  const socket = connect(Number(new URL(small.addresses.http).port), "127.0.0.1");
+  const answer = new Promise<string>((resolve) => socket.once("data", (part: Buffer) => resolve(part.toString())));
+  const chunk = `320\r\n${" ".repeat(800)}\r\n`;
+  socket.write(
+    `POST ${url} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer good\r\nContent-Type: application/json\r\nConnect-Timeout-Ms: 500\r\nTransfer-Encoding: chunked\r\n\r\n${chunk}${chunk}`,
+  );
+  const status = (await answer).slice(9, 12);
+  socket.destroy();
+  return status;
+}
+
+test("a body in chunks is refused as soon as it is too large, though its end never comes", async () => {
+  for (const url of [`${path}/Fast`, `${path}/Slow`, "/api/v1/probes/a"]) {
+    expect([url, await statusOfEndless(url, startProbeServer)]).toEqual([url, "429"]);
+  }
+  const patient = await importMutant<{ startProbeServer: typeof startProbeServer }>(
+    `${import.meta.dir}/fast-lane.ts`,
+    "readUnknownLength(request, limits.readBytesMax)",
+    "readUnknownLength(request, Infinity)",
+    ["http-port.ts", "server.ts", "testdata/start-probe-server.ts"].map((name) => `${import.meta.dir}/${name}`),
+  );
+  expect(await statusOfEndless(`${path}/Fast`, patient.startProbeServer)).toBe("504");
 });
 
 test.each([
