@@ -1,4 +1,11 @@
-import { clone, create, type DescMessage, type DescMethod, type Message } from "@bufbuild/protobuf";
+import {
+  clone,
+  create,
+  type DescMessage,
+  type DescMethod,
+  type Message,
+  type MessageInitShape,
+} from "@bufbuild/protobuf";
 import {
   Code,
   ConnectError,
@@ -7,7 +14,7 @@ import {
   type Transport,
   type UnaryResponse,
 } from "@connectrpc/connect";
-import { createMethodUrl, runStreamingCall, runUnaryCall } from "@connectrpc/connect/protocol";
+import { createMethodUrl, runStreamingCall } from "@connectrpc/connect/protocol";
 import type { Served } from "../app/define-service.ts";
 import { systemClock, type Clock } from "../clock/clock.ts";
 import { MuinError } from "../errors/muin-error.ts";
@@ -66,7 +73,12 @@ export function createInProcessTransport(served: readonly Served[], options: InP
   };
   const begin = (plan: MethodPlan, header: Headers): Call =>
     steps.begin(plan, "in-process", header.get("traceparent"), false);
-  const contextOf = (call: Call, header: Headers, signal: AbortSignal, deadlineAt: number | undefined): LazyContext =>
+  const contextOf = (
+    call: Call,
+    header: Headers,
+    signal: AbortSignal | undefined,
+    deadlineAt: number | undefined,
+  ): LazyContext =>
     new LazyContext(
       call,
       {
@@ -86,53 +98,38 @@ export function createInProcessTransport(served: readonly Served[], options: InP
 
   return {
     unary: async <I extends DescMessage, O extends DescMessage>(
-      ...[method, signal, timeoutMs, header, message, contextValues]: Parameters<Transport["unary"]>
+      ...[method, signal, timeoutMs, headerInit, message]: Parameters<Transport["unary"]>
     ): Promise<UnaryResponse<I, O>> => {
       const plan = planOf(method);
       const handler = plan.handler as unknown as UnaryHandler;
-      const timeout = timeoutMs ?? limits.timeoutMsDefault;
-      const deadlineAt = clock.monotonic() + timeout;
-      const response = await runUnaryCall({
-        req: {
+      const header = new Headers(headerInit);
+      const call = begin(plan, header);
+      const deadline = steps.deadlines.add(timeoutMs ?? limits.timeoutMsDefault, (reason) => context.abort(reason));
+      const context = contextOf(call, header, signal, deadline.at);
+      try {
+        const admitted = admit(call);
+        if (admitted !== undefined) await admitted;
+        const input = copyIn(method.input, message);
+        steps.accept(call, input, header.get("idempotency-key"));
+        const output = await race(Promise.resolve(call.span.run(() => handler(input, context))), context.signal);
+        const response = {
           stream: false,
           service: method.parent,
           method,
-          requestMethod: "POST",
-          url: plan.path,
-          header: new Headers(header),
-          contextValues: contextValues ?? createContextValues(),
-          message,
-        },
-        timeoutMs: timeout,
-        ...(signal === undefined ? {} : { signal }),
-        next: async (request) => {
-          const call = begin(plan, request.header);
-          const context = contextOf(call, request.header, request.signal, deadlineAt);
-          try {
-            const admitted = admit(call);
-            if (admitted !== undefined) await admitted;
-            const input = copyIn(method.input, request.message);
-            steps.accept(call, input, request.header.get("idempotency-key"));
-            const output = await race(Promise.resolve(call.span.run(() => handler(input, context))), request.signal);
-            return {
-              stream: false,
-              service: method.parent,
-              method,
-              header: context.usedResponseHeader ?? new Headers(),
-              trailer: context.usedResponseTrailer ?? new Headers(),
-              message: copyOut(method.output, output),
-            };
-          } catch (error) {
-            const mapped = steps.fail(call, error);
-            context.abort(mapped);
-            throw mapped;
-          } finally {
-            context.abort();
-            steps.end(call);
-          }
-        },
-      });
-      return response as unknown as UnaryResponse<I, O>;
+          header: context.usedResponseHeader ?? new Headers(),
+          trailer: context.usedResponseTrailer ?? new Headers(),
+          message: copyOut(method.output, output),
+        };
+        return response as unknown as UnaryResponse<I, O>;
+      } catch (error) {
+        const mapped = steps.fail(call, error);
+        context.abort(mapped);
+        throw mapped;
+      } finally {
+        deadline.cancel();
+        context.abort();
+        steps.end(call);
+      }
     },
 
     stream: async <I extends DescMessage, O extends DescMessage>(
@@ -197,9 +194,9 @@ export function createInProcessTransport(served: readonly Served[], options: InP
 }
 
 /** A request of its own for the handler. What the wire could not carry, half of a surrogate pair for one, is refused as there. */
-function copyIn(schema: DescMessage, request: Message): Message {
+function copyIn(schema: DescMessage, request: MessageInitShape<DescMessage>): Message {
   try {
-    return clone(schema, request);
+    return clone(schema, create(schema, request));
   } catch (error) {
     throw new MuinError({
       code: "invalid_argument",

@@ -1,235 +1,37 @@
-import {
-  create,
-  createRegistry,
-  fromBinary,
-  fromJson,
-  toBinary,
-  toJson,
-  type JsonObject,
-  type MessageInitShape,
-} from "@bufbuild/protobuf";
-import { Code, ConnectError, createClient, type Client, type Transport } from "@connectrpc/connect";
-import {
-  compressionGzip,
-  createConnectTransport,
-  createGrpcTransport,
-  createGrpcWebTransport,
-} from "@connectrpc/connect-node";
-import { codeFromString, codeToString } from "@connectrpc/connect/protocol-connect";
-import type { FileSink } from "bun";
-import { createInterface } from "node:readline";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
-import { Readable } from "node:stream";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
-import { StatusSchema } from "../../gen/google/rpc/status_pb.ts";
-import type { Served } from "../app/define-service.ts";
-import { createInProcessTransport } from "./in-process.ts";
+import { importMutant } from "../testing/mutant.ts";
+import type { RpcLimits } from "./limits.ts";
 import type { RpcServerOptions } from "./server.ts";
-import { PartSchema, ProbeResponseSchema, ProbeRequestSchema, ProbeService } from "./testdata/probe_pb.ts";
-import { createProbeService, probeAuthenticator, recordingLog, recordingObserver } from "./testdata/probe-service.ts";
-import { startProbeServer, type ProbeServer } from "./testdata/start-probe-server.ts";
+import { foreignName, lanes, type Lane, type Outcome, type ProbeCall } from "./testdata/probe-lanes.ts";
+import * as real from "./testdata/start-probe-server.ts";
+import type { ProbeServer } from "./testdata/start-probe-server.ts";
 
-const registry = createRegistry(PartSchema);
-let server: ProbeServer;
-let served: readonly Served[];
-beforeAll(async () => {
-  server = await startProbeServer();
-  served = [createProbeService(server.events)];
-});
-afterAll(() => server.stop());
-beforeEach(() => {
-  server.ended.length = 0;
-  server.lines.length = 0;
-});
+setDefaultTimeout(20_000);
 
-type Method = "fast" | "slow" | "lawless";
-/** A call as a case describes it. */
-interface Call {
-  readonly request?: MessageInitShape<typeof ProbeRequestSchema>;
-  readonly credentials?: string | undefined;
-  readonly headers?: Readonly<Record<string, string>>;
-  readonly timeoutMs?: number;
-  readonly method?: "lawless";
-}
-/** What the caller learns, in a form that is the same for all lanes. */
-interface Outcome {
-  readonly code: string;
-  readonly message?: string;
-  readonly reason?: string | undefined;
-  readonly metadata?: JsonObject;
-  readonly violations?: readonly string[];
-  readonly retryAfterMs?: number;
-  readonly reply?: unknown;
-  readonly header?: string | null;
-  readonly trailer?: string | null;
-}
-type Lane = (call: Call) => Promise<Outcome>;
+type Start = (typeof real)["startProbeServer"];
 
-function headersOf(call: Call): Record<string, string> {
-  return {
-    ...(call.credentials === undefined ? {} : { authorization: `Bearer ${call.credentials}` }),
-    ...call.headers,
-  };
-}
-
-function outcomeOfError(error: ConnectError): Outcome {
-  const info = error.findDetails(ErrorInfoSchema)[0];
-  const violations = error.findDetails(BadRequestSchema).flatMap((each) => each.fieldViolations.map((v) => v.field));
-  const delay = error.findDetails(RetryInfoSchema)[0]?.retryDelay;
-  return {
-    code: codeToString(error.code),
-    message: error.rawMessage,
-    reason: info?.domain === "muin" ? info.reason : undefined,
-    ...(info === undefined || Object.keys(info.metadata).length === 0 ? {} : { metadata: info.metadata }),
-    ...(violations.length === 0 ? {} : { violations }),
-    ...(delay === undefined ? {} : { retryAfterMs: Number(delay.seconds) * 1000 + delay.nanos / 1e6 }),
-  };
-}
-
-/** A lane that a client of the library speaks. */
-function byClient(method: Method, transport: () => Transport): Lane {
-  let client: Client<typeof ProbeService> | undefined;
-  return async (call) => {
-    client ??= createClient(ProbeService, transport());
-    let header: string | null = null;
-    let trailer: string | null = null;
-    try {
-      const reply = await client[call.method ?? method](call.request ?? { name: "a" }, {
-        headers: headersOf(call),
-        // The client would end the call itself at its deadline, so the header goes alone.
-        onHeader: (headers) => (header = headers.get("x-probe")),
-        onTrailer: (trailers) => (trailer = trailers.get("x-tail")),
-      });
-      return { code: "ok", reply: toJson(ProbeResponseSchema, reply, { registry }), header, trailer };
-    } catch (error) {
-      return outcomeOfError(ConnectError.from(error));
-    }
-  };
-}
-
-const rest: Lane = async (call) => {
-  const { name = "a", ...body } = call.request ?? {};
-  const path = call.method === "lawless" ? "lawless-probes" : "probes";
-  const response = await fetch(`${server.addresses.http}/api/v1/${path}/${name}`, {
-    method: "POST",
-    headers: { "content-type": "application/json", ...headersOf(call) },
-    body: JSON.stringify(body, (_, value: unknown) => (typeof value === "bigint" ? String(value) : value)),
-  });
-  const json = (await response.json()) as JsonObject;
-  if (response.ok) {
-    const reply = toJson(ProbeResponseSchema, fromJson(ProbeResponseSchema, json, { registry }), { registry });
-    return {
-      code: "ok",
-      reply,
-      header: response.headers.get("x-probe"),
-      trailer: response.headers.get("trailer-x-tail"),
-    };
-  }
-  const { error } = json as { error: { code: number; status: string; message: string; details: JsonObject[] } };
-  expect(error.code).toBe(response.status);
-  const made = new ConnectError(error.message, codeFromString(error.status.toLowerCase()));
-  for (const { "@type": type, ...detail } of error.details) {
-    const schema = [ErrorInfoSchema, BadRequestSchema, RetryInfoSchema].find(
-      (each) => type === `type.googleapis.com/${each.typeName}`,
-    )!;
-    made.details.push({ desc: schema, value: create(schema, fromJson(schema, detail)) });
-  }
-  return outcomeOfError(made);
-};
-
-/** The in-process lane: a transport per caller, because there the caller is not claimed but given. */
-const inProcess: Lane = async (call) => {
-  const authorization = headersOf(call)["authorization"] ?? null;
-  try {
-    const caller =
-      authorization === null
-        ? ({ kind: "anonymous", principal: "anonymous" } as const)
-        : await probeAuthenticator.authenticate(authorization);
-    return await byClient("fast", () =>
-      createInProcessTransport(served, {
-        caller,
-        observer: recordingObserver(server.ended),
-        log: recordingLog(server.lines),
-      }),
-    )(call);
-  } catch (error) {
-    const { reason, message, code } = error as { reason: string; message: string; code: string };
-    return { code, message, reason };
-  }
-};
-
-/** The foreign client's process and what it has answered that nobody has read yet. */
-let foreignClient: { stdin: FileSink; answers: AsyncIterator<string>; kill(): void } | undefined;
-afterAll(() => foreignClient?.kill());
-
-async function foreign(call: Call): Promise<Outcome> {
-  if (foreignClient === undefined) {
-    const child = Bun.spawn([node!, join(import.meta.dir, "testdata/foreign-client.mjs"), server.addresses.grpc], {
-      stdio: ["pipe", "pipe", "inherit"],
-    });
-    const answers = createInterface({ input: Readable.fromWeb(child.stdout as never) })[Symbol.asyncIterator]();
-    foreignClient = { stdin: child.stdin, answers, kill: () => child.kill() };
-  }
-  const request = create(ProbeRequestSchema, call.request ?? { name: "a" });
-  const body = Buffer.from(toBinary(ProbeRequestSchema, request)).toString("base64");
-  const path = `/muin.probe.v1.ProbeService/${call.method === "lawless" ? "Lawless" : "Slow"}`;
-  void foreignClient.stdin.write(`${JSON.stringify({ path, headers: headersOf(call), body })}\n`);
-  await foreignClient.stdin.flush();
-  const answer = JSON.parse((await foreignClient.answers.next()).value as string) as {
-    code: number;
-    status?: string;
-    body?: string;
-    header: string | null;
-    trailer: string | null;
-  };
-  if (answer.body !== undefined) {
-    const reply = fromBinary(ProbeResponseSchema, Buffer.from(answer.body, "base64"));
-    const { header, trailer } = answer;
-    return { code: "ok", reply: toJson(ProbeResponseSchema, reply, { registry }), header, trailer };
-  }
-  const status = fromBinary(StatusSchema, Buffer.from(answer.status!, "base64"));
-  expect(status.code).toBe(answer.code);
-  const code = Object.values(Code).find((each) => Number(each) === status.code);
-  const error = new ConnectError(status.message, code as Code);
-  for (const { typeUrl, value } of status.details) error.details.push({ type: typeUrl.split("/")[1]!, value });
-  return outcomeOfError(error);
-}
-
-const connect = (options: Partial<Parameters<typeof createConnectTransport>[0]>) => () =>
-  createConnectTransport({
-    baseUrl: server.addresses.http,
-    httpVersion: "1.1",
-    jsonOptions: { registry },
-    ...options,
-  } as Parameters<typeof createConnectTransport>[0]);
-
-const lanes: [name: string, lane: Lane][] = [
-  ["Connect binary, fast", byClient("fast", connect({}))],
-  ["Connect JSON, fast", byClient("fast", connect({ useBinaryFormat: false }))],
-  ["Connect binary over HTTP/2, fast", byClient("fast", connect({ httpVersion: "2" }))],
-  ["Connect binary, generic", byClient("slow", connect({}))],
-  ["Connect JSON, generic", byClient("slow", connect({ useBinaryFormat: false }))],
-  [
-    "Connect gzip to a hot method",
-    byClient("fast", connect({ sendCompression: compressionGzip, compressMinBytes: 0 })),
-  ],
-  ["gRPC-Web", byClient("slow", () => createGrpcWebTransport({ baseUrl: server.addresses.http, httpVersion: "1.1" }))],
-  ["gRPC", byClient("slow", () => createGrpcTransport({ baseUrl: `http://${server.addresses.grpc}` }))],
-  ["REST", rest],
-  ["in process", inProcess],
+/** A call, what its caller learns in every lane, and where that holds. An outcome without message leaves it to the protocol. */
+type Case = readonly [
+  name: string,
+  call: ProbeCall,
+  outcome: Outcome,
+  where?: {
+    readonly limits?: Partial<RpcLimits>;
+    readonly except?: readonly string[];
+    /** Made before, and ended. */
+    readonly after?: ProbeCall;
+  },
 ];
 
-const node = Bun.which("node");
-if (node === null) {
-  if (process.env["CI"] !== undefined) throw new Error("there is no node on PATH for the foreign gRPC client");
-  console.log("gRPC from Node: skipped: there is no node on PATH");
-} else {
-  lanes.push(["gRPC from @grpc/grpc-js under Node", foreign]);
-}
+const hanging: ProbeCall = { credentials: "good", request: { name: "a", act: "hang" } };
+const late: Outcome = {
+  code: "deadline_exceeded",
+  message: "the operation timed out",
+  reason: "DEADLINE_EXCEEDED",
+};
 
-const timeoutHeaders = { "connect-timeout-ms": "60", "grpc-timeout": "60m" };
-const cases: readonly [name: string, call: Call, outcome: Outcome][] = [
+const cases: readonly Case[] = [
   [
     "a call that may be made",
     { credentials: "good", request: { name: "abc", amount: 5n } },
@@ -379,57 +181,445 @@ const cases: readonly [name: string, call: Call, outcome: Outcome][] = [
     { credentials: "good", request: { name: "a", act: "downstream" } },
     { code: "aborted", message: "downstream says no", reason: "ABORTED" },
   ],
+  [
+    "a public method, without credentials",
+    { method: "look" },
+    { code: "ok", reply: { request: { name: "a" } }, header: null, trailer: null },
+  ],
+  [
+    "a public method, with bad credentials",
+    { method: "look", credentials: "forged" },
+    { code: "unauthenticated", message: "these credentials are not valid", reason: "CREDENTIALS_INVALID" },
+  ],
+  [
+    "an Idempotency-Key where there is no request_id",
+    { method: "look", headers: { "idempotency-key": "12345678" } },
+    {
+      code: "invalid_argument",
+      message: "this method has no request_id, so the header Idempotency-Key has no meaning here",
+      reason: "IDEMPOTENCY_KEY_UNSUPPORTED",
+    },
+  ],
+  ["a handler that ignores its deadline", { ...hanging, timeoutMs: 60 }, late],
+  ["a handler that ignores its deadline, which is the server's", hanging, late, { limits: { timeoutMsDefault: 60 } }],
+  [
+    "a deadline beyond the longest",
+    { credentials: "good", timeoutMs: 86_400_001 },
+    { code: "invalid_argument", reason: "TIMEOUT_INVALID" },
+    { except: ["in process"] }, // Whoever calls there is the program's own.
+  ],
+  [
+    "a request beyond the largest",
+    { credentials: "good", request: { name: "a", requestId: "x".repeat(1000) } },
+    { code: "resource_exhausted", reason: "MESSAGE_TOO_LARGE" },
+    { limits: { readBytesMax: 500 }, except: ["in process"] }, // Nothing is read there.
+  ],
+  [
+    "a call after another one has ended",
+    { method: "look" },
+    { code: "ok", reply: { request: { name: "a" } }, header: null, trailer: null },
+    { limits: { callsInFlightMax: 1 }, after: { method: "look" } },
+  ],
+  [
+    "a call beyond those in flight",
+    { credentials: "good" },
+    {
+      code: "resource_exhausted",
+      message: "the server has as many calls in flight as it takes; try again shortly",
+      reason: "TOO_MANY_CALLS",
+      retryAfterMs: 100,
+    },
+    { limits: { callsInFlightMax: 0 }, except: ["in process"] }, // The call that causes it counts.
+  ],
 ];
 
-describe.each(lanes)("%s", (name, lane) => {
-  test.each(cases)("%s", async (_, call, outcome) => {
-    expect(await lane(call)).toEqual(outcome);
-  });
+/** No answer takes as long, in milliseconds. */
+const answerMsMax = 3000;
+/** Nor one of a mutant, which may give none. */
+const mutantAnswerMsMax = 800;
 
-  test("a handler that ignores its deadline is answered for", async () => {
-    if (name === "in process") return; // Its deadline is the client's own: shown in in-process.test.ts.
-    const outcome = await lane({ credentials: "good", request: { name: "a", act: "hang" }, headers: timeoutHeaders });
-    expect(outcome).toEqual({
-      code: "deadline_exceeded",
-      message: "the operation timed out",
-      reason: "DEADLINE_EXCEEDED",
-    });
-  });
+/** The servers that the cases ask for, each with its lanes: one per set of limits. */
+class Probes implements AsyncDisposable {
+  readonly #start: Start;
+  readonly #options: Partial<RpcServerOptions>;
+  readonly #servers = new Map<string, Promise<ProbeServer>>();
+  readonly #lanes = new Map<string, Lane>();
 
-  test("what the caller is not told is logged, and each call ends once with its code", async () => {
-    await lane({ credentials: "good", request: { name: "a", act: "throw" } });
-    await lane({ credentials: "good" });
-    expect(server.lines).toHaveLength(1);
-    expect((server.lines[0]!.fields as { err: Error }).err.message).toBe("secret text");
-    expect(server.ended.map((line) => line.split(" ").at(-1))).toEqual(["internal", "ok"]);
-  });
-});
+  constructor(start: Start, options: Partial<RpcServerOptions> = {}) {
+    this.#start = start;
+    this.#options = options;
+  }
 
-/** The cases that a server with these options fails. */
-async function failures(options: Partial<RpcServerOptions>): Promise<string[]> {
-  await using broken = await startProbeServer(options);
-  const lane = byClient("fast", () => createConnectTransport({ baseUrl: broken.addresses.http, httpVersion: "1.1" }));
-  const failed: string[] = [];
-  for (const [name, call, outcome] of cases) {
-    // The lane's client has no types for an Any, which is shown above.
-    if (call.request?.act !== "any" && !Bun.deepEquals(await lane(call), outcome)) failed.push(name);
+  /** The server with these limits; with `lane`, one that no other lane calls. */
+  server(limits: Partial<RpcLimits> = {}, lane?: string): Promise<ProbeServer> {
+    const key = JSON.stringify([limits, lane]);
+    let server = this.#servers.get(key);
+    if (server === undefined) this.#servers.set(key, (server = this.#start({ ...this.#options, limits })));
+    return server;
+  }
+
+  /** The calls one after the other, and the outcome of the last. */
+  async call(
+    name: string,
+    calls: readonly ProbeCall[],
+    limits: Partial<RpcLimits> = {},
+    msMax = answerMsMax,
+  ): Promise<Outcome> {
+    const alone = calls.length > 1 ? name : undefined;
+    const key = JSON.stringify([limits, name, alone]);
+    let lane = this.#lanes.get(key);
+    if (lane === undefined) this.#lanes.set(key, (lane = lanes[name]!(await this.server(limits, alone))));
+    let outcome: Outcome = { code: "no call" };
+    for (const call of calls) {
+      outcome = await Promise.race([lane.call(call), Bun.sleep(msMax).then(() => ({ code: "no answer" }))]);
+    }
+    return outcome;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const lane of this.#lanes.values()) lane[Symbol.dispose]();
+    for (const server of this.#servers.values()) await (await server).stop();
+  }
+}
+
+/** The cases that end otherwise in a lane, and how. */
+async function failures(probes: Probes, lane: string, msMax?: number): Promise<[name: string, outcome: Outcome][]> {
+  const failed: [string, Outcome][] = [];
+  for (const [name, call, outcome, { limits, except = [], after } = {}] of cases) {
+    if (except.includes(lane)) continue;
+    const found = await probes.call(lane, after === undefined ? [call] : [after, call], limits, msMax);
+    if (outcome.code !== "ok" && outcome.message === undefined) delete found.message;
+    if (!Bun.deepEquals(found, outcome)) failed.push([name, found]);
   }
   return failed;
 }
 
-describe("the table notices", () => {
-  test("nothing when nothing is broken", async () => {
-    expect(await failures({})).toEqual([]);
+if (!(foreignName in lanes)) {
+  if (process.env["CI"] !== undefined) throw new Error("there is no node on PATH for the foreign gRPC client");
+  console.log(`${foreignName}: skipped: there is no node on PATH`);
+}
+
+describe.each(Object.keys(lanes))("%s", (lane) => {
+  test("every case ends as the table says", async () => {
+    await using probes = new Probes(real.startProbeServer);
+    expect(await failures(probes, lane)).toEqual([]);
   });
 
-  test("errors without reasons", async () => {
-    expect(await failures({ errorInfoDomain: null })).toContain("the wrong kind of caller");
+  test("what the caller is not told is logged, and each call ends once with its code", async () => {
+    await using probes = new Probes(real.startProbeServer);
+    await probes.call(lane, [{ credentials: "good", request: { name: "a", act: "throw" } }]);
+    await probes.call(lane, [{ credentials: "good" }]);
+    const { lines, ended } = await probes.server();
+    expect(lines).toHaveLength(1);
+    expect((lines[0]!.fields as { err: Error }).err.message).toBe("secret text");
+    expect(ended.map((line) => line.split(" ").at(-1))).toEqual(["internal", "ok"]);
+  });
+});
+
+/** From the modules that rules stand in to the one that tests start, each after those it imports. */
+const modules = [
+  "authorize.ts",
+  "map-error.ts",
+  "race.ts",
+  "deadlines.ts",
+  "method-plan.ts",
+  "steps.ts",
+  "lazy-context.ts",
+  "run-unary.ts",
+  "fast-lane.ts",
+  "rest-lane.ts",
+  "revise-response.ts",
+  "generic-lane.ts",
+  "http-port.ts",
+  "grpc-port.ts",
+  "server.ts",
+  "in-process.ts",
+  "testdata/start-probe-server.ts",
+].map((name) => join(import.meta.dir, name));
+
+/** One lane of each kind: what is broken in one of a kind is broken in all. */
+const fast = "Connect binary, fast";
+const generic = "Connect JSON, generic";
+const own = [fast, "REST"];
+const library = [generic, "gRPC"];
+const wire = [...own, ...library];
+const kinds = [...wire, "in process"];
+
+/** A rule switched off, the cases that notice it, and in which lanes of `kinds` (default: all that have the case). */
+type Broken = readonly [
+  rule: string,
+  file: string,
+  from: string,
+  to: string,
+  noticed: readonly string[],
+  where?: readonly string[],
+];
+
+const invalid = ["an invalid request", "an invalid Idempotency-Key"];
+const ownDeadline = "a handler that ignores its deadline";
+const serverDeadline = "a handler that ignores its deadline, which is the server's";
+const known = [
+  "a call that may be made",
+  "a service, admitted by kind",
+  "a caller who is known only later",
+  "headers and trailers",
+  "an Any in the reply",
+];
+const refused = [
+  "no credentials",
+  "the wrong scope, with an invalid request",
+  "the wrong kind of caller",
+  "a method without policy",
+];
+
+const broken: readonly Broken[] = [
+  [
+    "without a policy nobody may call",
+    "authorize.ts",
+    "if (policy === undefined) {",
+    "if (policy === undefined) return;\n  if (!policy) {",
+    ["a method without policy"],
+  ],
+  [
+    "everybody may call what is public",
+    "authorize.ts",
+    "if (policy.public) return;",
+    "",
+    [
+      "a public method, without credentials",
+      "an Idempotency-Key where there is no request_id",
+      "a call after another one has ended",
+    ],
+  ],
+  [
+    "who shows no credentials is told",
+    "authorize.ts",
+    `if (caller.kind === "anonymous") {`,
+    "if (false) {",
+    ["no credentials"],
+  ],
+  [
+    "the policy names kinds of callers",
+    "authorize.ts",
+    "!policy.callers.includes(kinds[caller.kind])",
+    "false",
+    ["the wrong kind of caller"],
+  ],
+  [
+    "services need no scopes",
+    "authorize.ts",
+    `if (caller.kind === "service"`,
+    "if (caller.kind === undefined",
+    ["a service, admitted by kind"],
+  ],
+  [
+    "the policy names scopes",
+    "authorize.ts",
+    "!caller.scopes.has(scope)",
+    "false",
+    ["the wrong scope, with an invalid request"],
+  ],
+  ["callers are authorised", "steps.ts", "authorize(call.plan.policy, caller);", "", refused],
+  ["a handler knows its caller", "steps.ts", "call.caller = caller;", "", [...known, "Idempotency-Key as request_id"]],
+  [
+    "a full server refuses",
+    "steps.ts",
+    "call.counted && inFlight > limits.callsInFlightMax",
+    "false",
+    ["a call beyond those in flight"],
+  ],
+  [
+    "a call that ended makes room",
+    "steps.ts",
+    "if (call.counted) inFlight -= 1;",
+    "",
+    ["a call after another one has ended"],
+    wire,
+  ],
+  ["requests are validated", "steps.ts", "call.plan.validate(request);", "", invalid],
+  [
+    "Idempotency-Key is the request_id",
+    "steps.ts",
+    "if (idempotencyKey !== null) applyIdempotencyKey",
+    "if (false) applyIdempotencyKey",
+    [
+      "Idempotency-Key as request_id",
+      "an invalid Idempotency-Key",
+      "an Idempotency-Key that differs from request_id",
+      "an Idempotency-Key where there is no request_id",
+    ],
+  ],
+  [
+    "Idempotency-Key is refused where it means nothing",
+    "steps.ts",
+    "if (!plan.hasRequestId) {",
+    "if (false) {",
+    ["an Idempotency-Key where there is no request_id"],
+  ],
+  [
+    "Idempotency-Key and request_id agree",
+    "steps.ts",
+    "target.requestId !== idempotencyKey",
+    "false",
+    ["an Idempotency-Key that differs from request_id"],
+  ],
+  [
+    "a call waits until its caller is known",
+    "run-unary.ts",
+    "if (admitted !== undefined) await admitted;",
+    "",
+    ["a caller who is known only later"],
+    own,
+  ],
+  [
+    "a call waits until its caller is known",
+    "generic-lane.ts",
+    "if (admitted !== undefined) await race(admitted, context.signal);",
+    "",
+    ["a caller who is known only later"],
+    library,
+  ],
+  [
+    "calls in process are admitted",
+    "in-process.ts",
+    `steps.admit(call, "in-process")`,
+    "undefined",
+    [...known, ...refused, "Idempotency-Key as request_id"],
+    ["in process"],
+  ],
+  [
+    "violations are told",
+    "map-error.ts",
+    "if (thrown.violations.length > 0)",
+    "if (false)",
+    [...invalid, "an Idempotency-Key that differs from request_id"],
+  ],
+  [
+    "when to come again is told",
+    "map-error.ts",
+    "if (thrown.retryAfterMs !== undefined)",
+    "if (false)",
+    ["an error of the domain", "a call beyond those in flight"],
+  ],
+  [
+    "metadata is told",
+    "map-error.ts",
+    "inform(error, thrown.reason, thrown.metadata)",
+    "inform(error, thrown.reason)",
+    ["the wrong scope, with an invalid request", "the wrong kind of caller", "an error of the domain"],
+  ],
+  [
+    "what broke inside is not told",
+    "map-error.ts",
+    "return internal(thrown);",
+    "return { error: ConnectError.from(thrown), hidden: thrown };",
+    ["a handler that throws", "a handler that rejects"],
+  ],
+  [
+    "every error has a reason",
+    "map-error.ts",
+    "if (hasReason(thrown) || domain === undefined)",
+    "if (true)",
+    ["an error of a downstream call", ownDeadline, serverDeadline],
+  ],
+  [
+    "the protocol's own errors have reasons that say what was wrong",
+    "map-error.ts",
+    `[Code.ResourceExhausted]: "MESSAGE_TOO_LARGE",`,
+    "",
+    ["a request beyond the largest"],
+  ],
+  ["deadlines pass", "deadlines.ts", "late.onLate(lateError());", "", [serverDeadline]],
+  [
+    "the caller's deadline counts",
+    "run-unary.ts",
+    "named.error === undefined ? named.timeoutMs : undefined",
+    "undefined",
+    [ownDeadline],
+    own,
+  ],
+  [
+    "the server has a deadline",
+    "run-unary.ts",
+    "timeoutMs ?? limits.timeoutMsDefault",
+    "timeoutMs ?? 86_400_000",
+    [serverDeadline],
+    own,
+  ],
+  [
+    "the server has a deadline",
+    "generic-lane.ts",
+    "unary ? limits.timeoutMsDefault : undefined",
+    "undefined",
+    [serverDeadline],
+    library,
+  ],
+  [
+    "the server has a deadline",
+    "in-process.ts",
+    "timeoutMs ?? limits.timeoutMsDefault",
+    "timeoutMs ?? 86_400_000",
+    [serverDeadline],
+    ["in process"],
+  ],
+  [
+    "a handler that hangs is answered for",
+    "race.ts",
+    `else signal.addEventListener("abort", onAbort, { once: true });`,
+    "",
+    [ownDeadline, serverDeadline],
+    [...library, "in process"],
+  ],
+  [
+    "a deadline has a longest",
+    "run-unary.ts",
+    "if (named.error !== undefined) throw timeoutError(named.error);",
+    "",
+    ["a deadline beyond the longest"],
+    own,
+  ],
+  [
+    "a deadline has a longest",
+    "generic-lane.ts",
+    "if (badTimeout !== undefined) throw timeoutError(badTimeout);",
+    "",
+    ["a deadline beyond the longest"],
+    library,
+  ],
+  [
+    "a request has a largest",
+    "rest-lane.ts",
+    "Number(length) <= readBytesMax",
+    "true",
+    ["a request beyond the largest"],
+    ["REST"],
+  ],
+];
+
+describe("the table notices what is switched off", () => {
+  test.each(broken)("%s (%s)", async (_, file, from, to, noticed, where = kinds) => {
+    const path = join(import.meta.dir, file);
+    const through = modules.slice(modules.indexOf(path) + 1);
+    const { startProbeServer } = await importMutant<typeof real>(path, from, to, through);
+    await using probes = new Probes(startProbeServer);
+    const found = await Promise.all(
+      kinds.map(async (lane): Promise<readonly [string, readonly string[]]> => [
+        lane,
+        (await failures(probes, lane, mutantAnswerMsMax)).map(([name]) => name),
+      ]),
+    );
+    const inLane = (lane: string): readonly string[] =>
+      cases
+        .filter(([name, , , { except = [] } = {}]) => noticed.includes(name) && !except.includes(lane))
+        .map(([name]) => name);
+    expect(found).toEqual(kinds.map((lane) => [lane, where.includes(lane) ? inLane(lane) : []]));
   });
 
   test("credentials that are believed unseen", async () => {
     const scopes = new Set(["probe.use"]);
     const believe = { authenticate: () => ({ kind: "api_key", id: "k1", principal: "api_key:k1", scopes }) as const };
-    expect(await failures({ authenticator: believe })).toEqual(
+    await using probes = new Probes(real.startProbeServer, { authenticator: believe });
+    expect((await failures(probes, fast)).map(([name]) => name)).toEqual(
       expect.arrayContaining([
         "bad credentials",
         "the wrong scope, with an invalid request",

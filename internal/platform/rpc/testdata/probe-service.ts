@@ -1,6 +1,7 @@
 import { anyPack } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
 import { serve, type Served } from "../../app/define-service.ts";
+import { systemClock } from "../../clock/clock.ts";
 import { MuinError } from "../../errors/muin-error.ts";
 import { addressOf } from "../../identity/address.ts";
 import type { Authenticator } from "../../identity/authenticator.ts";
@@ -101,6 +102,9 @@ export function createProbeService(events: ProbeEvents): Served {
   return service;
 }
 
+/** Longer than a small request is on its way, in milliseconds. */
+const laterMs = 30;
+
 /** Callers by their credentials. `Bearer later-…` is known only after a while, as a key that is not cached. */
 export const probeAuthenticator: Pick<Authenticator, "authenticate"> = {
   authenticate: (authorization) => {
@@ -125,7 +129,7 @@ export const probeAuthenticator: Pick<Authenticator, "authenticate"> = {
         message: "these credentials are not valid",
       });
     }
-    return name === authorization ? caller : Promise.resolve(caller);
+    return name === authorization ? caller : systemClock.sleep(laterMs).then(() => caller);
   },
 };
 

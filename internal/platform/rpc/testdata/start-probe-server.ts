@@ -1,3 +1,6 @@
+import type { Transport } from "@connectrpc/connect";
+import type { Caller } from "../../identity/caller.ts";
+import { createInProcessTransport } from "../in-process.ts";
 import { createRpcServer, type RpcAddresses, type RpcServer, type RpcServerOptions } from "../server.ts";
 import {
   createProbeService,
@@ -13,6 +16,8 @@ export interface ProbeServer extends AsyncDisposable {
   readonly events: ProbeEvents;
   readonly ended: string[];
   readonly lines: { message: string; fields: unknown }[];
+  /** The way to it from within its process. */
+  inProcess(caller: Caller): Transport;
   stop(): Promise<void>;
 }
 
@@ -41,6 +46,13 @@ export async function startProbeServer(options: Partial<RpcServerOptions> = {}):
   return {
     ...seen,
     addresses: server.addresses(),
+    inProcess: (caller) =>
+      createInProcessTransport([createProbeService(seen.events)], {
+        caller,
+        observer: recordingObserver(seen.ended),
+        log: recordingLog(seen.lines),
+        ...(options.limits === undefined ? {} : { limits: options.limits }),
+      }),
     stop: () => server.stop(),
     [Symbol.asyncDispose]: () => server.stop(),
   };
