@@ -106,7 +106,7 @@ describe("after kill -9 of Muin", () => {
     const first = await startStoresProcess(path);
     first.child.kill("SIGUSR2");
     expect(await first.child.exited).toBe(3);
-    await eventually(() => expect(first.report.pids.filter(isAlive)).toEqual([]));
+    await eventually(() => expect(first.report.pids.filter(isAlive)).toEqual([]), { timeoutMs: 30_000 });
   });
 
   test("a data folder that is in use is left alone", async () => {

@@ -91,6 +91,10 @@ export function createPostgresServer(deps: PostgresServerDeps): PostgresServer {
         port = await freePort(random, folder.port(dataKey));
         if (folder.port(dataKey) !== port) await folder.setPort(dataKey, port);
       }
+      // Processes of a server that was killed see it a little later, and hold its memory until then. The server works in data/.
+      await endLeftOvers({ folder: data, programs: ["postgres"], signal: "SIGINT", clock, log });
+      // Nothing of it runs, as was just seen; a pid that another process has by now would stop the start.
+      await rm(join(data, "postmaster.pid"), { force: true });
       const settings = Object.entries(serverSettings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
       return {
         argv: [deps.binaries().postgres, "-D", data, "-p", `${port}`, ...settings],
@@ -152,13 +156,9 @@ export function createPostgresServer(deps: PostgresServerDeps): PostgresServer {
         }
       }
       password = await folder.secret("postgres/admin");
-      // The server works in data/, its starting moments are spent in the folder above.
-      for (const place of [data, home]) {
-        await endLeftOvers({ folder: place, programs: ["postgres", "initdb"], signal: "SIGINT", clock, log });
-      }
+      // Here initdb works, and a server spends its starting moments.
+      await endLeftOvers({ folder: home, programs: ["postgres", "initdb"], signal: "SIGINT", clock, log });
       await makeCluster();
-      // Nothing of it runs, as was just seen; a pid that another process has by now would stop the start.
-      await rm(join(data, "postmaster.pid"), { force: true });
       await server.start();
     },
     stop: () => server.stop(),
