@@ -1,0 +1,134 @@
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { AuthService } from "../../internal/gen/muin/identity/v1/auth_service_pb.ts";
+import { CredentialService } from "../../internal/gen/muin/identity/v1/credential_service_pb.ts";
+import { UserService } from "../../internal/gen/muin/identity/v1/user_service_pb.ts";
+import { eventually } from "../../internal/platform/testing/eventually.ts";
+import { startMuin, type TestMuin } from "../../internal/platform/testing/muin.ts";
+
+setDefaultTimeout(60_000);
+
+const issuer = "https://id.example.org";
+const password = "correct horse battery";
+
+let muin: TestMuin;
+beforeAll(async () => {
+  muin = await startMuin({ env: { MUIN_ISSUER: issuer, MUIN_LOG_LEVEL: "info" } });
+});
+afterAll(() => muin[Symbol.asyncDispose]());
+
+interface Reply {
+  readonly status: number;
+  readonly body: Record<string, unknown>;
+}
+
+/** A call over REST. */
+async function rest(method: string, path: string, body?: unknown, token?: string): Promise<Reply> {
+  const response = await fetch(`${muin.http}${path}`, {
+    method,
+    headers: {
+      "content-type": "application/json",
+      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  return { status: response.status, body: (await response.json()) as Record<string, unknown> };
+}
+
+/** The token in the newest mail to an address with a subject, once it is there. */
+function mailedToken(to: string, subject: string): Promise<string> {
+  return eventually(async () => {
+    const folder = join(muin.dataDir, "mail");
+    for (const name of (await readdir(folder)).toSorted().toReversed()) {
+      const text = await Bun.file(join(folder, name)).text();
+      const token = /^([A-Za-z0-9_-]{43})\r$/m.exec(text)?.[1];
+      if (text.includes(`To: ${to}\r\n`) && text.includes(`Subject: ${subject}\r\n`) && token !== undefined)
+        return token;
+    }
+    throw new Error(`there is no such mail to ${to}`);
+  });
+}
+
+test("mails of a standalone Muin are files beside its data, and the log says where", async () => {
+  const email = "mail@example.org";
+  const { tokens } = await muin.client(AuthService).signUp({ email, password });
+  const token = await mailedToken(email, "Verify your e-mail address");
+  expect(await rest("POST", "/api/v1/auth:verifyEmail", { token })).toEqual({ status: 200, body: {} });
+  const { body } = await rest("GET", "/api/v1/credentials", undefined, tokens?.accessToken);
+  expect(body).toMatchObject({ credentials: { email, totpEnabled: false } });
+  expect((body["credentials"] as Record<string, unknown>)["emailVerifyTime"]).toBeString();
+  expect(muin.stderr()).toContain(join(muin.dataDir, "mail"));
+});
+
+test("a password is reset by mail, and every session ends everywhere within a second", async () => {
+  const email = "reset@example.org";
+  const { tokens } = await muin.client(AuthService).signUp({ email, password });
+  const mine = muin.client(CredentialService, tokens?.accessToken);
+  await mine.getCredentials({});
+  const unknown = await rest("POST", "/api/v1/auth:requestPasswordReset", { email: "nobody@example.org" });
+  expect(await rest("POST", "/api/v1/auth:requestPasswordReset", { email })).toEqual(unknown);
+  const token = await mailedToken(email, "Set a new password");
+  await rest("POST", "/api/v1/auth:resetPassword", { token, newPassword: "another horse" });
+  const resetAtMs = performance.now();
+  await eventually(async () => {
+    expect(await mine.getCredentials({}).catch((error: unknown) => String(error))).toContain("unauthenticated");
+  });
+  expect(performance.now() - resetAtMs).toBeLessThan(1000);
+  expect((await rest("POST", "/api/v1/auth:signIn", { email, password })).status).toBe(401);
+  expect((await rest("POST", "/api/v1/auth:signIn", { email, password: "another horse" })).status).toBe(200);
+});
+
+test("the discovery document is there where verifiers look, says two things, and both are true", async () => {
+  const response = await fetch(`${muin.http}/.well-known/openid-configuration`);
+  expect(response.headers.get("content-type")).toContain("application/json");
+  expect(await response.json()).toEqual({ issuer, jwks_uri: `${issuer}/.well-known/jwks.json` });
+  const { keys } = (await (await fetch(`${muin.http}/.well-known/jwks.json`)).json()) as { keys: unknown[] };
+  expect(keys.length).toBeGreaterThan(0);
+});
+
+describe("nobody gives themself more by sending more", () => {
+  test.each([
+    ["roles at sign-up", "/api/v1/auth:signUp", { roles: ["administrator"], sign_up_roles: ["administrator"] }],
+    ["a user id at sign-up", "/api/v1/auth:signUp", { userId: "0199c5f2-6f0c-7aa0-8d6e-0a4f3a6b1c55" }],
+    ["scopes at sign-up", "/api/v1/auth:signUp", { scopes: ["scopes.manage"], status: "ACTIVE" }],
+  ])("%s", async (what, path, more) => {
+    const email = `${what.replaceAll(" ", "-")}@example.org`;
+    expect((await rest("POST", path, { email, password, ...more })).status).toBe(400);
+    expect((await rest("POST", "/api/v1/auth:signIn", { email, password })).status).toBe(401);
+  });
+});
+
+test("a scope that is given works at the next refresh, and not before", async () => {
+  const { userId, tokens } = await muin.client(AuthService).signUp({ email: "scoped@example.org", password });
+  const { body } = await rest("POST", `/api/v1/scopes/${userId}:grant`, { scopes: ["audit.read"] }, muin.operatorKey);
+  expect(body).toMatchObject({ personScopes: { userId, grantedScopes: ["audit.read"] } });
+  const everything = (token: string | undefined): Promise<Reply> =>
+    rest("GET", `/api/v1/audit-events?principal=anonymous&page_size=5`, undefined, token);
+  expect((await everything(tokens?.accessToken)).status).toBe(403);
+  const refreshed = await muin.client(AuthService).refreshToken({ refreshToken: tokens?.refreshToken ?? "" });
+  expect((await everything(refreshed.tokens?.accessToken)).status).toBe(200);
+});
+
+test("a suspended person is out everywhere within a second, and cannot come back until they are admitted", async () => {
+  const email = "suspended@example.org";
+  const { userId, tokens } = await muin.client(AuthService).signUp({ email, password });
+  const mine = muin.client(CredentialService, tokens?.accessToken);
+  await mine.getCredentials({});
+  const users = muin.client(UserService);
+  await eventually(() => users.getUser({ userId }));
+  await users.suspendUser({ userId, reason: "test" });
+  const suspendedAtMs = performance.now();
+  await eventually(async () => {
+    expect(await mine.getCredentials({}).catch((error: unknown) => String(error))).toContain("unauthenticated");
+  });
+  expect(performance.now() - suspendedAtMs).toBeLessThan(1000);
+  expect((await rest("POST", "/api/v1/auth:signIn", { email, password })).status).toBe(403);
+  expect((await rest("POST", "/api/v1/auth:signIn", { email, password: "wrong horse" })).status).toBe(401);
+  const { refreshToken } = tokens ?? { refreshToken: "" };
+  expect((await rest("POST", "/api/v1/auth:refreshToken", { refreshToken })).status).toBe(401);
+  await users.reactivateUser({ userId });
+  await eventually(async () => {
+    expect((await rest("POST", "/api/v1/auth:signIn", { email, password })).status).toBe(200);
+  });
+});
