@@ -7,6 +7,7 @@ import { registerEvents } from "./commands/events.ts";
 import { registerGraph } from "./commands/graph.ts";
 import { registerKeys } from "./commands/keys.ts";
 import { registerStatus } from "./commands/status.ts";
+import { registerUsers } from "./commands/users.ts";
 import { registerVersion } from "./commands/version.ts";
 import { exitCodes, exitCodesHelp } from "./exit-codes.ts";
 import { toFailure } from "./failure.ts";
@@ -42,6 +43,7 @@ export async function createProgram(cli: Cli, options: { readonly up: boolean })
   }
   registerStatus(program, cli);
   registerCounts(program, cli);
+  registerUsers(program, cli);
   registerKeys(program, cli);
   registerEvents(program, cli);
   registerDeadLetters(program, cli);

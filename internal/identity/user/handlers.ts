@@ -47,6 +47,8 @@ import {
 
 const readScope = "users.read";
 const manageScope = "users.manage";
+/** A copy of a person's data tells what they did. */
+const auditScope = "audit.read";
 /** Who may give every scope may give the role that holds them all. */
 const administratorScope = "scopes.manage";
 
@@ -161,8 +163,9 @@ export function createHandlers(deps: HandlersDeps): ServiceImpl<typeof UserServi
     reactivateUser: ({ userId }, context) => withStatus(callerOf(context), userId, reactivated()),
 
     exportUserData: async ({ userId }, context) => {
-      const target = ownId(context, userId);
-      const record = found(callerOf(context), target, await store.get(target));
+      const caller = callerOf(context);
+      const target = permitted(caller, userId, manageScope, auditScope);
+      const record = found(caller, target, await store.get(target));
       const { preferences } = await preferencesOf(target, await store.preferences(target));
       return {
         exportTime: timestampFromMs(clock.now()),
@@ -201,10 +204,11 @@ function ownId(context: HandlerContext, userId: string): string {
   return target;
 }
 
-/** Whom a request names, if the caller is that person or holds the scope. Told before whether there is such a person. */
-function permitted(caller: Caller, userId: string, scope: string): string {
+/** Whom a request names, if the caller is that person or holds the scopes. Told before whether there is such a person. */
+function permitted(caller: Caller, userId: string, ...scopes: readonly string[]): string {
   const target = targetOf(caller, userId);
-  if (!isOwn(caller, target) && !holds(caller, scope)) throw userForbidden(scope);
+  const missing = scopes.find((scope) => !holds(caller, scope));
+  if (!isOwn(caller, target) && missing !== undefined) throw userForbidden(missing);
   return target;
 }
 

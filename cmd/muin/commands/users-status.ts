@@ -1,0 +1,26 @@
+import type { Command } from "commander";
+import type { Cli } from "../cli.ts";
+import { examples, remote, type RemoteOptions } from "../options.ts";
+import { named, printUser, userArgument } from "./users-shared.ts";
+
+/** Registers `users suspend` and `users reactivate`. */
+export function registerUsersStatus(users: Command, cli: Cli): void {
+  const suspend = remote(users.command("suspend").argument("<user>", userArgument))
+    .description("bar a person: their sessions end everywhere within a second")
+    .requiredOption("--reason <text>", "why, for whoever reads it later")
+    .action(async (user: string, options: RemoteOptions & { readonly reason: string }) => {
+      const { users: service, userId, signal } = await named(user, options, cli);
+      const { user: after } = await service.suspendUser({ userId, reason: options.reason }, { signal });
+      printUser(after, options, cli);
+    });
+  examples(suspend, 'muin users suspend ada@example.org --reason "lost card"');
+
+  const reactivate = remote(users.command("reactivate").argument("<user>", userArgument))
+    .description("admit a suspended person again")
+    .action(async (user: string, options: RemoteOptions) => {
+      const { users: service, userId, signal } = await named(user, options, cli);
+      const { user: after } = await service.reactivateUser({ userId }, { signal });
+      printUser(after, options, cli);
+    });
+  examples(reactivate, "muin users reactivate ada@example.org");
+}

@@ -1,0 +1,137 @@
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { AuthService } from "../../internal/gen/muin/identity/v1/auth_service_pb.ts";
+import { eventually } from "../../internal/platform/testing/eventually.ts";
+import { startMuin, type TestMuin } from "../../internal/platform/testing/muin.ts";
+
+// Commands start real processes, and machines are busy; a hang still ends.
+setDefaultTimeout(60_000);
+
+let muin: TestMuin;
+let ada: string;
+let tokenOfAda: string;
+beforeAll(async () => {
+  muin = await startMuin();
+  const auth = muin.client(AuthService);
+  const account = { password: "correct horse battery" };
+  const signedUp = await auth.signUp({ ...account, email: "ada@example.org", displayName: "Ada" });
+  ada = signedUp.userId;
+  tokenOfAda = signedUp.tokens?.accessToken ?? "";
+  await auth.signUp({ ...account, email: "bob@example.org", displayName: "Bob" });
+  // With the administrator whom every Muin begins with.
+  await eventually(async () => expect((await users("list")).length).toBe(3));
+});
+afterAll(() => muin[Symbol.asyncDispose]());
+
+/** What a command that must succeed printed with --json, by line. */
+async function users(...args: readonly string[]): Promise<readonly Record<string, unknown>[]> {
+  const { code, stdout, stderr } = await muin.run("users", ...args, "--json");
+  if (code !== 0) throw new Error(`muin users ${args.join(" ")} exited with ${code}: ${stderr}`);
+  const lines = stdout.split("\n").filter((line) => line !== "");
+  return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+}
+
+const asAda = (...args: readonly string[]) =>
+  muin.begin(["users", ...args], { env: { MUIN_API_KEY: tokenOfAda } }).ended;
+
+describe("muin users", () => {
+  test("shows a person by id and by address, for people and for programs", async () => {
+    const [byId] = await users("get", ada);
+    expect(byId).toMatchObject({ user_id: ada, email: "ada@example.org", status: "USER_STATUS_ACTIVE", etag: "v1.1" });
+    expect(await users("get", "Ada@example.org")).toEqual([byId ?? {}]);
+    const { stdout } = await muin.run("users", "get", ada);
+    expect(stdout).toMatch(/^name {8}Ada\nstatus {6}active\nroles {7}member$/m);
+  });
+
+  test("changes a profile, only what was said", async () => {
+    await users("update", ada, "--name", "Ada Lovelace", "--time-zone", "europe/london", "--phone", "+441234567890");
+    const [after] = await users("update", ada, "--phone", "");
+    expect(after).toMatchObject({ display_name: "Ada Lovelace", time_zone: "Europe/London", phone_number: "" });
+    expect(await muin.run("users", "update", ada)).toMatchObject({ code: 2 });
+    expect(await muin.run("users", "update", ada, "--name", "X", "--etag", "v1.1")).toMatchObject({
+      code: 6,
+      stderr: "muin: the person changed since this etag; read again\n",
+    });
+    expect(await muin.run("users", "update", ada, "--locale", "english")).toMatchObject({
+      code: 2,
+      stderr: 'muin: user.locale: must be a BCP 47 language tag such as "ko-KR"\n',
+    });
+  });
+
+  test("gives and takes roles and memberships, and lists by them", async () => {
+    await users("role", "assign", "bob@example.org", "helper", "--branch", "gangnam");
+    await users("role", "assign", ada, "administrator");
+    const [member] = await users(
+      "membership",
+      "set",
+      ada,
+      "gold",
+      "--from",
+      "2026-01-01",
+      "--until",
+      "2027-01-01T00:00:00+09:00",
+    );
+    expect(member?.["membership"]).toEqual({
+      plan: "gold",
+      from_time: "2026-01-01T00:00:00Z",
+      until_time: "2026-12-31T15:00:00Z",
+      paused: false,
+    });
+    const paused = await muin.run("users", "membership", "pause", ada);
+    expect(paused.stdout).toMatch(/^membership {2}gold from 2026-01-01 00:00Z until 2026-12-31 15:00Z \(paused\)$/m);
+    await users("membership", "resume", ada);
+    const emails = async (...filters: string[]): Promise<unknown> =>
+      (await users("list", ...filters)).map(({ email }) => email);
+    expect(await emails("--role", "helper", "--branch", "gangnam")).toEqual(["bob@example.org"]);
+    expect(await emails("--plan", "gold")).toEqual(["ada@example.org"]);
+    expect(await emails("--limit", "1")).toEqual(["admin@localhost"]);
+    expect(await emails("--role", "administrator")).toEqual(["admin@localhost", "ada@example.org"]);
+    expect(await emails("--status", "suspended")).toEqual([]);
+    const { stdout } = await muin.run("users", "list");
+    expect(stdout).toContain("administrator, member");
+    expect(stdout).toContain("helper of gangnam, member");
+    await users("membership", "end", ada);
+    const [plain] = await users("role", "unassign", "bob@example.org", "helper", "--branch", "gangnam");
+    expect(plain?.["role_assignments"]).toEqual([{ role: "ROLE_MEMBER", branch_id: "" }]);
+    await users("role", "unassign", "admin@localhost", "administrator");
+    expect(await muin.run("users", "role", "unassign", ada, "administrator")).toMatchObject({
+      code: 6,
+      stderr: "muin: this is the last active administrator; make somebody else one first\n",
+    });
+    expect(await muin.run("users", "role", "assign", ada, "king")).toMatchObject({ code: 2 });
+    expect(await muin.run("users", "membership", "set", ada, "gold", "--until", "tomorrow")).toMatchObject({ code: 2 });
+  });
+
+  test("suspends, reactivates, copies and deletes", async () => {
+    const [suspended] = await users("suspend", "bob@example.org", "--reason", "lost card");
+    expect(suspended).toMatchObject({ status: "USER_STATUS_SUSPENDED", suspend_reason: "lost card" });
+    await users("reactivate", "bob@example.org");
+    expect((await users("export", "bob@example.org"))[0]).toMatchObject({
+      user: { display_name: "Bob" },
+      account: {
+        email: "bob@example.org",
+        acts: [{ action: "ADMIT_PERSON" }, { action: "SUSPEND_PERSON" }, { action: "SIGN_UP" }],
+      },
+      staff: { display_name: "Bob" },
+    });
+    expect(await muin.run("users", "delete", "bob@example.org")).toMatchObject({ code: 2 });
+    const [erasure] = await users("delete", "bob@example.org", "--yes");
+    const erasureId = String(erasure?.["erasure_id"]);
+    await eventually(async () => {
+      const { stdout } = await muin.run("users", "erasure", erasureId);
+      expect(stdout).toBe(
+        `erasure ${erasureId}: done: nothing is left that could be read\n  auth            has erased\n  branch-owner    has erased\n`,
+      );
+    });
+    expect(await muin.run("users", "get", "bob@example.org")).toMatchObject({
+      code: 4,
+      stderr: "muin: nobody has the e-mail address bob@example.org\n",
+    });
+  });
+
+  test("lets a person do for themself with their own token what they may", async () => {
+    const own = await asAda("get", "me", "--json");
+    expect(JSON.parse(own.stdout)).toMatchObject({ user_id: ada });
+    expect(await asAda("list")).toMatchObject({ code: 5 });
+    expect(await asAda("get", crypto.randomUUID())).toMatchObject({ code: 5 });
+  });
+});
