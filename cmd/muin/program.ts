@@ -1,5 +1,6 @@
 import { Command, CommanderError } from "commander";
 import type { Cli } from "./cli.ts";
+import { registerBranches } from "./commands/branches.ts";
 import { registerConfig } from "./commands/config.ts";
 import { registerCounts } from "./commands/counts.ts";
 import { registerDeadLetters } from "./commands/dead-letters.ts";
@@ -43,6 +44,7 @@ export async function createProgram(cli: Cli, options: { readonly up: boolean })
   }
   registerStatus(program, cli);
   registerCounts(program, cli);
+  registerBranches(program, cli);
   registerUsers(program, cli);
   registerKeys(program, cli);
   registerEvents(program, cli);

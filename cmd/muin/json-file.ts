@@ -1,0 +1,30 @@
+import type { JsonValue } from "@bufbuild/protobuf";
+import type { Cli } from "./cli.ts";
+import { Failure } from "./failure.ts";
+
+/** Bytes that are read at most. */
+const bytesMax = 4 << 20;
+
+/** Reads a JSON document from a file; "-" is standard input. */
+export async function readJson(file: string, cli: Pick<Cli, "stdin">): Promise<JsonValue> {
+  try {
+    return JSON.parse(file === "-" ? await textOf(cli.stdin) : await Bun.file(file).text()) as JsonValue;
+  } catch (error) {
+    if (error instanceof Failure) throw error;
+    throw new Failure(
+      "usage",
+      `${file} cannot be read as JSON: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
+}
+
+async function textOf(stream: AsyncIterable<Uint8Array>): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of stream) {
+    length += chunk.length;
+    if (length > bytesMax) throw new Failure("usage", `standard input is longer than ${bytesMax} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString();
+}
