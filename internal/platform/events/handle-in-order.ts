@@ -39,16 +39,15 @@ export async function handleInOrder<T extends { readonly record: EventRecord }>(
     await how.progress(items[handled - 1] as T);
   };
 
-  let hasFailed = false;
-  const failing = (error: unknown): never => {
-    hasFailed = true;
-    throw error;
+  let failure: { readonly error: unknown } | undefined;
+  const fail = (error: unknown): void => {
+    failure ??= { error };
   };
   const rest = chains.values();
   const handleRest = async (): Promise<void> => {
     for (const chain of rest) {
       for (const item of chain) {
-        if (hasFailed) return;
+        if (failure !== undefined) return;
         await how.handle(item);
         open.delete(item);
       }
@@ -62,14 +61,11 @@ export async function handleInOrder<T extends { readonly record: EventRecord }>(
     }
   };
 
-  const telling = tellMeanwhile().catch(failing);
-  telling.catch(() => undefined); // Heard below, once the handlers have ended.
-  const workers = Array.from({ length: Math.min(keysAtOnceMax, chains.size) }, () => handleRest().catch(failing));
-  const handling = await Promise.allSettled(workers);
+  const telling = tellMeanwhile().catch(fail);
+  const workers = Array.from({ length: Math.min(keysAtOnceMax, chains.size) }, () => handleRest().catch(fail));
+  await Promise.all(workers);
   done.abort();
-  const [told1] = await Promise.allSettled([telling]);
-  const failed = [told1, ...handling].find((outcome) => outcome.status === "rejected");
-  if (failed === undefined) return tell();
-  await tell().catch(() => undefined); // The first failure says why.
-  throw failed.reason;
+  await telling;
+  await tell().catch(fail);
+  if (failure !== undefined) throw failure.error;
 }

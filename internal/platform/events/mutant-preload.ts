@@ -1,11 +1,5 @@
 import { readFileSync } from "node:fs";
-
-/** A rule broken on purpose: `from` stands once in the file and becomes `to`. */
-export interface Mutant {
-  readonly file: string;
-  readonly from: string;
-  readonly to: string;
-}
+import type { Mutant } from "./mutant-process.ts";
 
 // Loaded before anything else in a process that shall run with a rule broken, its workers included.
 const mutant = JSON.parse(process.env["MUIN_TEST_MUTANT"] ?? "") as Mutant;

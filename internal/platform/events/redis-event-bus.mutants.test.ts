@@ -1,8 +1,7 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
-import type { Mutant } from "./mutant-preload.ts";
+import { environmentOf, type Mutant } from "./mutant-process.ts";
 
-const preload = Bun.fileURLToPath(new URL("mutant-preload.ts", import.meta.url));
 const suite = join(import.meta.dir, "redis-event-bus.test.ts");
 const inThisFolder = (file: string): string => join(import.meta.dir, file);
 
@@ -56,13 +55,6 @@ const mutants: readonly (Mutant & { readonly rule: string; readonly caughtBy: st
     to: "",
     caughtBy:
       "of a redrive that fails at one event what stands behind it goes on waiting, and so does what comes meanwhile",
-  },
-  {
-    rule: "a position that was refused in the midst of a batch is no unhandled error",
-    file: inThisFolder("handle-in-order.ts"),
-    from: "telling.catch(() => undefined);",
-    to: "",
-    caughtBy: "a replay in the midst of a long batch ends it, and begins anew",
   },
   {
     rule: "events of one key are handled one at a time",
@@ -232,7 +224,7 @@ test.concurrent.each(mutants)("mutant: without the rule that $rule, a test fails
   const run = Bun.spawn(
     [process.execPath, "test", "--timeout", "30000", suite, "-t", caughtBy.replaceAll(/[;:]/g, ".")],
     {
-      env: { ...process.env, BUN_OPTIONS: `--preload=${preload}`, MUIN_TEST_MUTANT: JSON.stringify(mutant) },
+      env: environmentOf(mutant),
       stdin: "ignore",
       stdout: "ignore",
       stderr: "pipe",
