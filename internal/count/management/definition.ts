@@ -30,6 +30,9 @@ import { createPostgresCountInfoStore } from "./store-postgres.ts";
 import { createSweeper } from "./sweeper.ts";
 import { createPostgresWatchStore } from "./watch-store-postgres.ts";
 
+/** Changes are watched in rounds of at least so long: a round costs the same few statements however many Counts changed. */
+const watchGatherMs = 100;
+
 /** Creates, describes and deletes Counts, and watches that the sum of their changes equals their value. */
 export const countManagement: ServiceInfo<"count-management"> = defineService({
   name: "count-management",
@@ -47,7 +50,7 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
     counts: redis("counts", "read-write", { keys: ["count:*"] }),
   },
   publishes: [CountCreatedSchema, CountUpdatedSchema, CountDeletedSchema],
-  consumes: [group(CountsChangedSchema, { onFailure: "parkKey" })],
+  consumes: [group(CountsChangedSchema, { onFailure: "parkKey", gatherMs: watchGatherMs })],
   config: countManagementConfig,
   create: ({ stores, publish, bus, config, clock, log, metrics }) => {
     const store = createPostgresCountInfoStore({ database: stores.info, requestIdWindowMs: config.requestIdWindowMs });

@@ -17,6 +17,8 @@ export interface Consumption<M extends DescMessage = DescMessage> {
   readonly onFailure: "parkKey" | "skip";
   readonly backMs: number;
   readonly attemptsMax: number;
+  /** As in `Subscription`, for a message that is handled by `onMany`. */
+  readonly gatherMs: number;
   /** Service outside the catalogue that publishes the message; `undefined` when one of the catalogue does. */
   readonly publishedBy: string | undefined;
 }
@@ -31,6 +33,7 @@ export function group<M extends DescMessage>(
     readonly onFailure?: "parkKey" | "skip";
     readonly attemptsMax?: number;
     readonly publishedBy?: string;
+    readonly gatherMs?: number;
   } = {},
 ): Consumption<M> {
   return {
@@ -39,6 +42,7 @@ export function group<M extends DescMessage>(
     onFailure: options.onFailure ?? "parkKey",
     backMs: 0,
     attemptsMax: options.attemptsMax ?? 8,
+    gatherMs: options.gatherMs ?? 0,
     publishedBy: options.publishedBy,
   };
 }
@@ -54,6 +58,7 @@ export function everyInstance<M extends DescMessage>(
     onFailure: "skip",
     backMs: options.backMs ?? 0,
     attemptsMax: 1,
+    gatherMs: 0,
     publishedBy: undefined,
   };
 }

@@ -66,6 +66,7 @@ function subscriptionOf(
   if (handler === undefined || handleMany === undefined || others.length > 0) return subscription;
   return {
     ...subscription,
+    gatherMs: consumption.gatherMs,
     handleTogether: (records, delivery) =>
       traced(undefined, () => {
         const received = records.map(({ id, data }) => ({ id, event: fromBinary(handler.schema, data) }));

@@ -508,6 +508,36 @@ export function describeEventBus(name: string, startServer: () => Promise<TestBu
       await consumer.stop();
     });
 
+    test("a group that gathers handles together what comes in its pause, and a pause holds up no stop", async () => {
+      const topic = newTopic();
+      const bus = await newBus(topic);
+      const seen: Seen[] = [];
+      const rounds: number[] = [];
+      const gathering: Subscription = {
+        ...subscription(topic, recordInto([], "alone")),
+        service: "gathering",
+        gatherMs: hourMs,
+        handleTogether: (records) => {
+          rounds.push(records.length);
+          return Promise.resolve();
+        },
+      };
+      const consumers = [bus.subscribe(gathering), bus.subscribe(subscription(topic, recordInto(seen, "at once")))];
+      for (const consumer of consumers) await consumer.start();
+      await bus.publish([event(topic, "a", 0)]);
+      await eventually(() => expect([rounds, seen.length]).toEqual([[1], 1]));
+      for (const number of numbers(1, 6)) {
+        await bus.publish([event(topic, "a", number)]);
+        await eventually(() => expect(seen).toHaveLength(number + 1)); // Whoever does not gather has it.
+      }
+      for (const consumer of consumers) await consumer.stop();
+      expect(rounds).toEqual([1]);
+      const successor = bus.subscribe(gathering);
+      await successor.start();
+      await eventually(() => expect(rounds).toEqual([1, 5]));
+      await successor.stop();
+    });
+
     test("of a redrive that fails at one event what stands behind it goes on waiting, and so does what comes meanwhile", async () => {
       const topic = newTopic();
       const bus = await newBus(topic);

@@ -42,6 +42,13 @@ const mutants: readonly (Mutant & { readonly rule: string; readonly caughtBy: st
     caughtBy: "what waits is handled together, in order; where that fails, each by itself",
   },
   {
+    rule: "a group that gathers lets its pause pass",
+    file: inThisFolder("redis/group-consumer.ts"),
+    from: "if (gatherMs > 0 &&",
+    to: "if (gatherMs > 1e12 &&",
+    caughtBy: "a group that gathers handles together what comes in its pause, and a pause holds up no stop",
+  },
+  {
     rule: "a parked event's key waits",
     file: inThisFolder("redis/group-consumer.ts"),
     from: `if (subscription.onFailure === "parkKey" && own.isWaiting(event.record.subject)) {`,

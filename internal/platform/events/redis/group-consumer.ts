@@ -11,7 +11,7 @@ import { streamIdBefore } from "./stream-id.ts";
 import { createStreamReader } from "./stream-reader.ts";
 
 /** Events that are handled together, where the subscriber can. */
-const togetherMax = 64;
+const togetherMax = 256;
 
 /**
  * A group: of each partition one reader over all processes, by lease. Its position moves behind what was handled, fenced by the
@@ -20,6 +20,7 @@ const togetherMax = 64;
  */
 export function createGroupConsumer(subscription: Subscription, parts: BusParts): Consumer {
   const { service, topic } = subscription;
+  const gatherMs = subscription.handleTogether === undefined ? 0 : (subscription.gatherMs ?? 0);
   const { keeper, partitions, clock, meters } = parts;
   const labels = { service, topic };
   const log = parts.log.child(labels);
@@ -45,6 +46,7 @@ export function createGroupConsumer(subscription: Subscription, parts: BusParts)
         }
         if (batch.removed <= own.position().ordinal) {
           await handleEvents(own, held, placeEntries(topic, batch.entries, own.position().ordinal + 1));
+          if (gatherMs > 0 && batch.entries.length < togetherMax) await clock.sleep(gatherMs, held.signal);
           continue;
         }
         // Removed since the last batch: before the entries were read (lost) or after (not). A read in one step tells.
