@@ -29,6 +29,7 @@ import type { ConfigFields } from "../../platform/config/fields.ts";
 import { once } from "../../platform/events/inbox.ts";
 import { createPublish } from "../../platform/events/outbox.ts";
 import { addressKey } from "../../platform/identity/address.ts";
+import { signatureKey, type CallSignature } from "../../platform/identity/call-signature.ts";
 import { anonymous, callerKey, type Caller } from "../../platform/identity/caller.ts";
 import { createMailer } from "../../platform/mail/create-mailer.ts";
 import { migrate } from "../../platform/postgres/migrate.ts";
@@ -57,6 +58,8 @@ export interface From {
   readonly caller?: Caller;
   readonly address?: string;
   readonly userAgent?: string;
+  /** Of a call that is signed. */
+  readonly signature?: CallSignature;
 }
 
 /** A mail as its recipient reads it. */
@@ -205,6 +208,7 @@ export function clientOf<S extends DescService>(parts: readonly ServicePart[], s
   if (served === undefined) throw new Error(`${service.typeName} is not served`);
   const steps: Interceptor = (next) => async (request) => {
     request.contextValues.set(callerKey, from.caller ?? anonymous);
+    request.contextValues.set(signatureKey, from.signature);
     request.contextValues.set(addressKey, from.address ?? "192.0.2.1");
     try {
       if (!request.stream) createValidate(request.method.input, false)(request.message);

@@ -3,6 +3,7 @@ import { AccountService } from "../../gen/muin/identity/v1/account_service_pb.ts
 import { ApiKeyService } from "../../gen/muin/identity/v1/api_key_service_pb.ts";
 import { AuditService } from "../../gen/muin/identity/v1/audit_service_pb.ts";
 import { AuthService } from "../../gen/muin/identity/v1/auth_service_pb.ts";
+import { DeviceService } from "../../gen/muin/identity/v1/device_service_pb.ts";
 import { BranchCreatedSchema, BranchUpdatedSchema } from "../../gen/muin/identity/v1/branch_events_pb.ts";
 import { CredentialService } from "../../gen/muin/identity/v1/credential_service_pb.ts";
 import { EnrolmentRecordService } from "../../gen/muin/identity/v1/enrolment_record_service_pb.ts";
@@ -14,6 +15,8 @@ import { background, defineService, group, on, serve, type ServiceInfo } from ".
 import { createMailer } from "../../platform/mail/create-mailer.ts";
 import { postgres } from "../../platform/app/stores.ts";
 import { createAccountDataHandlers } from "./account-data.ts";
+import { createDeviceHandlers } from "./device-handlers.ts";
+import { createDevices } from "./device.ts";
 import { createAccounts } from "./account.ts";
 import { createApiKeys } from "./api-key.ts";
 import { createAuditHandlers } from "./audit-handlers.ts";
@@ -59,6 +62,7 @@ export const auth: ServiceInfo<"auth"> = defineService({
     AccountService,
     ScopeService,
     AuditService,
+    DeviceService,
   ],
   calls: {},
   stores: { database: postgres({ database: "auth", migrations }) },
@@ -99,6 +103,7 @@ export const auth: ServiceInfo<"auth"> = defineService({
     const apiKeys = createApiKeys({ database, publish, clock, random, log });
     const people = createPeople({ database, publish, vault, sessions, clock });
     const enrolments = createEnrolments({ database, publish, clock });
+    const devices = createDevices({ database, publish, vault, tokens, clock, random });
     return [
       serve(AuthService, createAuthHandlers({ accounts, sessions, keys, issuer: config.issuer })),
       serve(ApiKeyService, createApiKeyHandlers(apiKeys)),
@@ -109,6 +114,7 @@ export const auth: ServiceInfo<"auth"> = defineService({
       serve(AccountService, createAccountDataHandlers({ database, publish, personKeys, random, enrolments })),
       serve(ScopeService, createScopeHandlers(createScopes({ database, clock }))),
       serve(AuditService, createAuditHandlers(database)),
+      serve(DeviceService, createDeviceHandlers(devices)),
       on(UserUpdatedSchema, (event, delivery) => people.rolesChanged(event, delivery)),
       on(UserStatusChangedSchema, (event, delivery) => people.statusChanged(event, delivery)),
       on(BranchCreatedSchema, (event, delivery) => copyBranch(database, event, delivery)),

@@ -1,6 +1,10 @@
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { FaceEnrolmentRecordedSchema } from "../../gen/muin/face/v1/enrolment_events_pb.ts";
-import { ApiKeyRevokedSchema, SessionRevokedSchema } from "../../gen/muin/identity/v1/session_events_pb.ts";
+import {
+  ApiKeyRevokedSchema,
+  DeviceRevokedSchema,
+  SessionRevokedSchema,
+} from "../../gen/muin/identity/v1/session_events_pb.ts";
 import {
   UserCreatedSchema,
   UserDataErasedSchema,
@@ -18,6 +22,7 @@ export const published = [
   UserDataErasedSchema,
   SessionRevokedSchema,
   ApiKeyRevokedSchema,
+  DeviceRevokedSchema,
   FaceEnrolmentRecordedSchema,
 ] as const;
 
@@ -71,6 +76,17 @@ export async function publishApiKeyRevoked(
   nowMs: number,
 ): Promise<void> {
   await publish(tx, ApiKeyRevokedSchema, { apiKeyId, aggregateVersion: version, time: timestampFromMs(nowMs) });
+}
+
+/** Records DeviceRevoked. The device's row must be locked by `tx`. */
+export async function publishDeviceRevoked(
+  tx: Transaction,
+  publish: AuthPublish,
+  deviceId: string,
+  version: bigint,
+  nowMs: number,
+): Promise<void> {
+  await publish(tx, DeviceRevokedSchema, { deviceId, aggregateVersion: version, time: timestampFromMs(nowMs) });
 }
 
 /** Records that auth has erased what it held of a person. `version` is that of the event that asked for it. */

@@ -7,6 +7,7 @@ import people from "./migrations/0005_people.sql" with { type: "text" };
 import secondFactors from "./migrations/0006_second_factors.sql" with { type: "text" };
 import mails from "./migrations/0007_mails.sql" with { type: "text" };
 import scopeGrants from "./migrations/0008_scope_grants.sql" with { type: "text" };
+import devices from "./migrations/0009_devices.sql" with { type: "text" };
 
 /** Auth's schema, in the order in which it is applied. */
 export const migrations: readonly Migration[] = [
@@ -18,4 +19,5 @@ export const migrations: readonly Migration[] = [
   { name: "0006_second_factors", sql: secondFactors },
   { name: "0007_mails", sql: mails },
   { name: "0008_scope_grants", sql: scopeGrants },
+  { name: "0009_devices", sql: devices },
 ];

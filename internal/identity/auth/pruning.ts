@@ -13,6 +13,8 @@ const dayMs = 24 * hourMs;
 const endedSessionMs = dayMs;
 /** A key that was revoked or has expired is listed so long. */
 const endedKeyMs = 400 * dayMs;
+/** A device whose activation code was not used is kept so long after the code's end, a revoked one as long as an API key. */
+const unusedDeviceMs = dayMs;
 /** Rows removed from a table in one turn; more a minute than sign-ins can add, since each costs a password's hash. */
 const rowsMax = 20_000;
 
@@ -54,6 +56,11 @@ export function createPruning(deps: {
       await tx`
         DELETE FROM mail_tokens WHERE token_hash IN
           (SELECT token_hash FROM mail_tokens WHERE expire_time < ${before(hourMs)} LIMIT ${rowsMax})`;
+      await tx`
+        DELETE FROM devices WHERE device_id IN
+          (SELECT device_id FROM devices
+            WHERE (activate_time IS NULL AND activation_expire_time < ${before(unusedDeviceMs)})
+              OR revoke_time < ${before(endedKeyMs)} LIMIT ${rowsMax})`;
       // The schema keeps the retention: it refuses to remove a younger row.
       await tx`
         DELETE FROM audit_log WHERE audit_id IN

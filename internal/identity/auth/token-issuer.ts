@@ -1,7 +1,12 @@
 import { SignJWT } from "jose";
 import type { Clock } from "../../platform/clock/clock.ts";
 import type { Random } from "../../platform/clock/random.ts";
+import type { DeviceClaims } from "../../platform/identity/device-token.ts";
 import {
+  deviceSubjectPrefix,
+  deviceTokenAudience,
+  deviceTokenLifeMsMax,
+  deviceTokenType,
   serviceSubjectPrefix,
   tokenAlgorithm,
   tokenAudience,
@@ -26,6 +31,13 @@ export interface TokenIssuer {
   }): Promise<IssuedToken>;
   /** A service's token. Its key stays published until it ends. */
   issueService(serviceName: string, lifeMs: number): Promise<IssuedToken>;
+  /** A device's token, of a day, bound to the device's key. Its signing key stays published until it ends. */
+  issueDevice(device: {
+    readonly deviceId: string;
+    /** The key's 32 bytes in base64url. */
+    readonly x: string;
+    readonly branchIds: readonly string[];
+  }): Promise<IssuedToken>;
 }
 
 /** Makes the issuer. */
@@ -59,14 +71,26 @@ export function createTokenIssuer(deps: {
       if (!(await keys.keepUntil(key.kid, claims.exp * 1000))) throw new Error("the signing key is gone");
       return sign(claims, key);
     },
+    issueDevice: async ({ deviceId, x, branchIds }) => {
+      const claims: TokenClaims & DeviceClaims = {
+        ...claimsFor(`${deviceSubjectPrefix}${deviceId}`, deviceTokenLifeMsMax),
+        aud: deviceTokenAudience,
+        cnf: { jwk: { kty: "OKP", crv: "Ed25519", x } },
+        branches: branchIds,
+      };
+      const key = await keys.active();
+      if (!(await keys.keepUntil(key.kid, claims.exp * 1000))) throw new Error("the signing key is gone");
+      return sign(claims, key, deviceTokenType);
+    },
   };
 }
 
 async function sign(
   claims: TokenClaims,
   key: { readonly kid: string; readonly privateKey: CryptoKey },
+  typ = "JWT",
 ): Promise<IssuedToken> {
-  const header = { alg: tokenAlgorithm, kid: key.kid, typ: "JWT" };
+  const header = { alg: tokenAlgorithm, kid: key.kid, typ };
   const token = await new SignJWT({ ...claims }).setProtectedHeader(header).sign(key.privateKey);
   return { token, expireTimeMs: claims.exp * 1000 };
 }

@@ -140,7 +140,7 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
     log,
     metrics,
   });
-  const revocations = createRevocationFeed({ service: options.name, bus, authenticator });
+  const revocations = createRevocationFeed({ service: options.name, bus, authenticator, clock });
   let knowsRevocations = false;
   void revocations.caughtUp.then(() => (knowsRevocations = true));
   const operations = { services: composed, bus, localStores: options.localStores, clock };
