@@ -132,3 +132,27 @@ test("a suspended person is out everywhere within a second, and cannot come back
     expect((await rest("POST", "/api/v1/auth:signIn", { email, password })).status).toBe(200);
   });
 });
+
+test("scopes are given and taken back on the command line", async () => {
+  const email = "operated@example.org";
+  const { userId } = await muin.client(AuthService).signUp({ email, password });
+  const json = async (...args: string[]): Promise<unknown> => {
+    const { code, stdout, stderr } = await muin.run("users", "scopes", ...args, "--json");
+    if (code !== 0) throw new Error(stderr);
+    return JSON.parse(stdout);
+  };
+  expect(await json("grant", userId, "counts.read", "users.read")).toMatchObject({
+    user_id: userId,
+    granted_scopes: ["counts.read", "users.read"],
+  });
+  await eventually(async () => {
+    const { stdout } = await muin.run("users", "scopes", "get", email);
+    expect(stdout).toMatch(/counts\.read +given/);
+  });
+  expect(await json("revoke", userId, "users.read")).toMatchObject({ scopes: ["counts.read"] });
+  const { stdout } = await muin.run("users", "scopes", "list");
+  expect(stdout).toMatch(/scopes\.manage +administrator/);
+  const unknown = await muin.run("users", "scopes", "grant", userId, "no.such");
+  expect(unknown.code).not.toBe(0);
+  expect(unknown.stderr).toContain("no.such");
+});
