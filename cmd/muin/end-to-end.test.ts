@@ -286,7 +286,8 @@ describe.each(["sources", "binary"] as const)("muin from %s", (from) => {
     expect(wrong.status).toBe(401);
     expect(await auth("signIn", { ...who, email: "nobody@example.com" })).toEqual(wrong);
     const signedIn = await auth("signIn", { ...who, email: "somebody@example.com" });
-    expect(signedIn).toEqual({ status: 200, body: { userId: (up.body as { userId: string }).userId, tokens } });
+    const { userId } = up.body as { userId: string };
+    expect(signedIn).toEqual({ status: 200, body: { userId, tokens, challenge: "" } });
     const { accessToken, refreshToken } = (signedIn.body as { tokens: { accessToken: string; refreshToken: string } })
       .tokens;
 

@@ -1,11 +1,12 @@
-import { mkdir, readFile, rm } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Component } from "../app/component.ts";
 import type { Random } from "../clock/random.ts";
-import { exists, isMissing, readJson, replaceFile } from "./files.ts";
+import { exists, readJson, replaceFile } from "./files.ts";
 import { takeFileLock, type FileLock } from "./file-lock.ts";
 import { openKeptValues, type KeptValues } from "./kept-values.ts";
+import { startTicks } from "./processes.ts";
 import { SetupError } from "./setup-error.ts";
 
 /** Bytes of a generated secret: 192 bits. */
@@ -147,16 +148,4 @@ export async function readRunRecord(path: string): Promise<RunRecord | undefined
 /** The keys kept in the data folder at `path`; `undefined` before the first `muin up`. */
 export function readCredentials(path: string): Promise<Credentials | undefined> {
   return readJson<Credentials>(join(path, "credentials.json"));
-}
-
-/** When a process started, in ticks after the boot; `undefined` when there is none. */
-async function startTicks(pid: number): Promise<string | undefined> {
-  try {
-    const stat = await readFile(`/proc/${pid}/stat`, "utf8");
-    // Field 22 of proc_pid_stat(5). The name (field 2) may hold anything, so count from its closing parenthesis.
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
-  } catch (error) {
-    if (isMissing(error)) return undefined;
-    throw error;
-  }
 }

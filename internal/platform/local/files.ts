@@ -1,13 +1,9 @@
-import { access, chown, constants, mkdir, open, readFile, rename, stat } from "node:fs/promises";
+import { access, constants, mkdir, open, readFile, rename, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { SystemUser } from "./system-user.ts";
 
 /** Replaces a file at once and durably: whoever reads it, and whenever the machine stops, it is the old or the new one. */
-export async function replaceFile(
-  path: string,
-  content: string,
-  options: { readonly mode: number; readonly owner?: SystemUser | undefined },
-): Promise<void> {
+export async function replaceFile(path: string, content: string, options: { readonly mode: number }): Promise<void> {
   const partial = `${path}.partial`;
   const file = await open(partial, "w", options.mode);
   try {
@@ -17,7 +13,6 @@ export async function replaceFile(
   } finally {
     await file.close();
   }
-  if (options.owner !== undefined) await chown(partial, options.owner.uid, options.owner.gid);
   await rename(partial, path);
   const folder = await open(dirname(path), constants.O_RDONLY);
   try {

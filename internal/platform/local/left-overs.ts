@@ -1,19 +1,14 @@
-import { readdir, readFile, readlink, realpath } from "node:fs/promises";
-import { basename } from "node:path";
+import { realpath } from "node:fs/promises";
 import type { Clock } from "../clock/clock.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { exists } from "./files.ts";
+import { listProcesses, type ProcessFacts } from "./processes.ts";
 
 /** A left-over gets the signal so often, since Redis forgets one at times, and so long to end each time; then SIGKILL. */
 const signalsMax = 5;
 const endMsMax = 2000;
 const killMsMax = 5000;
 const pollMs = 20;
-
-interface ProcessFacts {
-  readonly pid: number;
-  readonly parent: number;
-}
 
 /**
  * Ends servers that an earlier run left behind in a data folder, and resolves when none is left: two servers on the same files
@@ -58,23 +53,7 @@ async function gone(folder: string, programs: readonly string[], clock: Clock, m
 }
 
 async function find(folder: string, programs: readonly string[]): Promise<readonly ProcessFacts[]> {
-  const names = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
-  const facts = await Promise.all(
-    names.map(async (name): Promise<ProcessFacts | undefined> => {
-      try {
-        if ((await readlink(`/proc/${name}/cwd`)) !== folder) return undefined;
-        const program = basename(await readlink(`/proc/${name}/exe`)).replace(/ \(deleted\)$/, "");
-        if (!programs.includes(program)) return undefined;
-        // "pid (name) state parent ...": the name may hold anything, a closing parenthesis included.
-        const stat = await readFile(`/proc/${name}/stat`, "utf8");
-        const parent = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
-        return { pid: Number(name), parent };
-      } catch {
-        return undefined; // It has ended meanwhile, or belongs to another account: not ours.
-      }
-    }),
-  );
-  return facts.filter((fact) => fact !== undefined);
+  return (await listProcesses()).filter((process) => process.folder === folder && programs.includes(process.program));
 }
 
 function send(pid: number, signal: NodeJS.Signals): void {

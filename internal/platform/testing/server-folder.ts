@@ -1,6 +1,7 @@
-import { mkdtemp, readdir, readFile, readlink, realpath, rm } from "node:fs/promises";
+import { mkdtemp, realpath, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
+import { listProcesses } from "../local/processes.ts";
 
 /**
  * Waits for the end of its standard input, which comes when the test process ends in whatever way, then kills the servers
@@ -59,22 +60,10 @@ export async function createServerFolder(name: string, parent = tmpdir()): Promi
 
 /** The processes that work in a folder now. */
 export async function processesIn(folder: string): Promise<readonly FolderProcess[]> {
-  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
-  const found = await Promise.all(
-    pids.map(async (pid) => {
-      try {
-        const cwd = (await readlink(`/proc/${pid}/cwd`)).replace(/ \(deleted\)$/, "");
-        if (cwd !== folder && !cwd.startsWith(`${folder}/`)) return undefined;
-        // "pid (name) state parent ...": the name may hold anything, a closing parenthesis included.
-        const stat = await readFile(`/proc/${pid}/stat`, "utf8");
-        const [state, parent] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-        return state === "Z" ? undefined : { pid: Number(pid), parent: Number(parent), name: relative(folder, cwd) };
-      } catch {
-        return undefined; // It has ended meanwhile, or belongs to another account.
-      }
-    }),
-  );
-  const there = found.filter((one) => one !== undefined);
+  const all = await listProcesses();
+  const there = all
+    .map(({ pid, parent, folder: place }) => ({ pid, parent, name: relative(folder, place) }))
+    .filter(({ name }) => name.split("/")[0] !== "..");
   return there.map(({ pid, parent, name }) => ({
     pid,
     name,
