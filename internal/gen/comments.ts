@@ -351,7 +351,7 @@ export const comments: Readonly<Record<string, string>> = {
   "muin.identity.v1.Branch.state": "Whether it is run.",
   "muin.identity.v1.Branch.time_zone": "IANA time zone that its hours are told in, such as \"Asia/Seoul\".",
   "muin.identity.v1.Branch.update_time": "When it last changed.",
-  "muin.identity.v1.BranchCreated": "A branch was created. Carries all of it.",
+  "muin.identity.v1.BranchCreated": "A branch was created. Carries all of it. Comes again, with the present state and version, when the topic is published anew: who keeps a copy takes it whatever the version is.",
   "muin.identity.v1.BranchCreated.aggregate_version": "Grows by one with every change of the branch or its staff; BranchUpdated goes on with it.",
   "muin.identity.v1.BranchCreated.branch": "The branch.",
   "muin.identity.v1.BranchCreated.branch_id": "The branch's id.",

@@ -4,6 +4,7 @@ import { getOption, type DescMethod } from "@bufbuild/protobuf";
 import { StaffRole } from "../../gen/muin/identity/v1/branch_pb.ts";
 import { BranchService } from "../../gen/muin/identity/v1/branch_service_pb.ts";
 import { OwnerService } from "../../gen/muin/identity/v1/owner_service_pb.ts";
+import { StaffDataService } from "../../gen/muin/identity/v1/staff_data_service_pb.ts";
 import { UserStatus } from "../../gen/muin/identity/v1/user_pb.ts";
 import { CallerKind, policy } from "../../gen/muin/platform/v1/options_pb.ts";
 import { anonymous, type Caller } from "../../platform/identity/caller.ts";
@@ -17,6 +18,7 @@ import {
   type Person,
 } from "./branch-owner-fixture.ts";
 import type * as definition from "./definition.ts";
+import { branchOwner } from "./definition.ts";
 
 setDefaultTimeout(30_000);
 
@@ -35,7 +37,15 @@ interface Scene {
 }
 type Names = keyof Scene["people"] | (typeof others)[number];
 /** Callers who are nobody's staff. */
-const others = ["administrator", "reading key", "managing key", "key without scope", "service", "anonymous"] as const;
+const others = [
+  "administrator",
+  "reading key",
+  "managing key",
+  "key without scope",
+  "service",
+  "device",
+  "anonymous",
+] as const;
 const callerNames: readonly Names[] = ["member", "attendant", "manager", "owner", "other owner", ...others];
 
 async function createScene(of: BranchOwnerFixture): Promise<Scene> {
@@ -54,7 +64,7 @@ async function createScene(of: BranchOwnerFixture): Promise<Scene> {
   return { branchId, newcomer, people: { member, attendant, manager, owner, "other owner": other } };
 }
 
-function callerOf(name: Names, { people }: Scene): Caller {
+function callerOf(name: Names, { people, branchId }: Scene): Caller {
   switch (name) {
     case "administrator":
       return administrator;
@@ -66,6 +76,14 @@ function callerOf(name: Names, { people }: Scene): Caller {
       return apiKeyWith("counts.read");
     case "service":
       return { kind: "service", id: "access", principal: "service:access" };
+    case "device":
+      return {
+        kind: "device",
+        id: "door",
+        principal: "device:door",
+        branchIds: new Set([branchId]),
+        key: undefined as never, // Not looked at.
+      };
     case "anonymous":
       return anonymous;
     case "member":
@@ -141,14 +159,23 @@ const ownerCalls: Readonly<Record<keyof typeof OwnerService.method, readonly [re
   ],
   listOwners: [["administrator", "reading key"], (of, caller) => of.owners(caller).listOwners({})],
 };
-const rows: readonly (readonly [DescMethod, readonly Names[], Call])[] = [
-  ...Object.entries(branchCalls).map(
-    ([name, [allowed, call]]) => [methodOf(BranchService, name), allowed, call] as const,
+const dataCalls: Readonly<Record<keyof typeof StaffDataService.method, readonly [readonly Names[], Call]>> = {
+  exportStaffData: [
+    ["service"],
+    (of, caller, { people }) => of.as(StaffDataService, caller).exportStaffData({ userId: people.owner.id }),
+  ],
+};
+const rows = (
+  [
+    [BranchService, branchCalls],
+    [OwnerService, ownerCalls],
+    [StaffDataService, dataCalls],
+  ] as const
+).flatMap(([service, calls]) =>
+  Object.entries<readonly [readonly Names[], Call]>(calls).map(
+    ([name, [allowed, call]]) => [methodOf(service, name), allowed, call] as const,
   ),
-  ...Object.entries(ownerCalls).map(
-    ([name, [allowed, call]]) => [methodOf(OwnerService, name), allowed, call] as const,
-  ),
-];
+);
 const cells = rows.flatMap(([method, allowed, call]) =>
   callerNames.map((name) => ({ rpc: method.name, method, name, isAllowed: allowed.includes(name), call })),
 );
@@ -196,7 +223,7 @@ async function checkCell(
 
 describe("who may call what", () => {
   test("is said of every RPC", () => {
-    const methods = [...BranchService.methods, ...OwnerService.methods];
+    const methods = branchOwner.serves.flatMap(({ methods: of }) => of);
     expect(rows.map(([{ name }]) => name).toSorted()).toEqual(methods.map(({ name }) => name).toSorted());
     expect(cells.length).toBe(methods.length * callerNames.length);
   });
@@ -273,24 +300,24 @@ describe("a mutant is caught", () => {
       '"change staff": ["administrator", "manager",',
     ],
   ])("%s", async (_, from, to) => {
-    const { branchOwner } = await importMutant<typeof definition>(pathOf("branch-access.ts"), from, to, [
+    const { branchOwner: broken } = await importMutant<typeof definition>(pathOf("branch-access.ts"), from, to, [
       pathOf("store-postgres.ts"),
       pathOf("definition.ts"),
     ]);
-    await using mutant = await startBranchOwner({ info: branchOwner });
+    await using mutant = await startBranchOwner({ info: broken });
     await caught(async () => {
       for (const cell of cells) await checkCell(mutant, await createScene(mutant), cell);
     });
   });
 
   test("that says of what does not exist that it does not", async () => {
-    const { branchOwner } = await importMutant<typeof definition>(
+    const { branchOwner: broken } = await importMutant<typeof definition>(
       pathOf("store-postgres.ts"),
       "  checkStatus(known?.status ?? undefined);\n",
       "  if (row === undefined) throw branchNotFound(branchId);\n",
       [pathOf("definition.ts")],
     );
-    await using mutant = await startBranchOwner({ info: branchOwner });
+    await using mutant = await startBranchOwner({ info: broken });
     await caught(async () => {
       for (const cell of cells) await checkCell(mutant, await createScene(mutant), cell);
     });

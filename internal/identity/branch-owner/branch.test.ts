@@ -102,24 +102,27 @@ describe("the life of a branch", () => {
     ]);
   });
 
-  test("only what the etag has read is changed, of branch and staff alike", async () => {
-    const owner = await service.newOwner();
-    const { branchId, etag } = await service.newBranch(owner);
-    const branches = service.branches(owner);
-    const userId = (await service.signUp()).id;
-    await branches.addStaff({ branchId, etag, staffMember: { userId, role: StaffRole.MANAGER } });
-    const stale = [
-      branches.updateBranch({ branch: { branchId, etag, displayName: "late" } }),
-      branches.closeBranch({ branchId, etag }),
-      branches.reopenBranch({ branchId, etag }),
-      branches.removeStaff({ branchId, etag, userId }),
-      branches.addStaff({ branchId, etag, staffMember: { userId, role: StaffRole.ATTENDANT } }),
-      service.branches(administrator).transferBranch({ branchId, etag, ownerId: owner.id }),
-    ];
-    expect(await Promise.all(stale.map(outcomeOf))).toEqual(stale.map(() => "Aborted ETAG_MISMATCH"));
-    expect((await eventsOf(branchId)).map(nameOf)).toEqual(["BranchCreated 1", "BranchUpdated 2"]);
-  });
+  test("only what the etag has read is changed, of branch and staff alike", () => checkEtags(service));
 });
+
+/** Nothing is changed by who has read an older state. */
+async function checkEtags(of: BranchOwnerFixture): Promise<void> {
+  const owner = await of.newOwner();
+  const { branchId, etag } = await of.newBranch(owner);
+  const branches = of.branches(owner);
+  const userId = (await of.signUp()).id;
+  await branches.addStaff({ branchId, etag, staffMember: { userId, role: StaffRole.MANAGER } });
+  const stale = [
+    branches.updateBranch({ branch: { branchId, etag, displayName: "late" } }),
+    branches.closeBranch({ branchId, etag }),
+    branches.reopenBranch({ branchId, etag }),
+    branches.removeStaff({ branchId, etag, userId }),
+    branches.addStaff({ branchId, etag, staffMember: { userId, role: StaffRole.ATTENDANT } }),
+    of.branches(administrator).transferBranch({ branchId, etag, ownerId: owner.id }),
+  ];
+  expect(await Promise.all(stale.map(outcomeOf))).toEqual(stale.map(() => "Aborted ETAG_MISMATCH"));
+  expect((await eventsOf(branchId, of)).map(nameOf)).toEqual(["BranchCreated 1", "BranchUpdated 2"]);
+}
 
 describe("an update", () => {
   const updated = { displayName: "New", facilities: ["sauna"] };
@@ -173,46 +176,57 @@ describe("an update", () => {
   });
 });
 
-describe("a creation with a request_id", () => {
-  const branch = { displayName: "Once", timeZone: "UTC" };
+const branch = { displayName: "Once", timeZone: "UTC" };
 
-  test("happens once, however often and at once it is asked for", async () => {
+/** The same creation, asked for many times at once, is one. */
+async function checkRepetition(of: BranchOwnerFixture): Promise<void> {
+  const branches = of.branches(await of.newOwner());
+  const calls = Array.from({ length: 8 }, () => branches.createBranch({ branch, requestId: "creation-1" }));
+  const replies = await Promise.all(calls);
+  expect(new Set(replies.map((reply) => reply.branch?.branchId)).size).toBe(1);
+  for (const reply of replies) expect(reply).toEqual(replies[0] ?? reply);
+  expect((await branches.listBranches({})).branches).toHaveLength(1);
+  expect(await eventsOf(replies[0]?.branch?.branchId ?? "", of)).toHaveLength(1);
+  const other = { ...branch, displayName: "Twice" };
+  expect(await outcomeOf(branches.createBranch({ branch: other, requestId: "creation-1" }))).toBe(
+    "InvalidArgument REQUEST_ID_REUSED",
+  );
+}
+
+describe("a creation with a request_id", () => {
+  test("happens once, however often and at once it is asked for", () => checkRepetition(service));
+
+  test("is another one when another caller sends it", async () => {
     const owner = await service.newOwner();
-    const branches = service.branches(owner);
-    const calls = Array.from({ length: 8 }, () => branches.createBranch({ branch, requestId: "creation-1" }));
-    const replies = await Promise.all(calls);
-    for (const reply of replies) expect(reply).toEqual(replies[0]!);
-    expect((await branches.listBranches({})).branches).toHaveLength(1);
-    expect(await eventsOf(replies[0]?.branch?.branchId ?? "")).toHaveLength(1);
-    // Another caller's request of the same id is another request.
+    await service.branches(owner).createBranch({ branch, requestId: "creation-1" });
     const other = await service.newOwner();
     await service.branches(other).createBranch({ branch, requestId: "creation-1" });
     expect((await service.branches(other).listBranches({})).branches).toHaveLength(1);
   });
 
-  test("is not taken for another one", async () => {
-    const branches = service.branches(await service.newOwner());
-    await branches.createBranch({ branch, requestId: "creation-2" });
-    const other = { ...branch, displayName: "Twice" };
-    expect(await outcomeOf(branches.createBranch({ branch: other, requestId: "creation-2" }))).toBe(
-      "InvalidArgument REQUEST_ID_REUSED",
-    );
+  test("is forgotten when its time is over", async () => {
+    const owner = await service.newOwner();
+    const branches = service.branches(owner);
+    const { branch: first } = await branches.createBranch({ branch, requestId: "creation-3" });
+    await service.database.sql`UPDATE request_memory SET expire_time = now() WHERE principal = ${owner.principal}`;
+    const { branch: second } = await branches.createBranch({ branch, requestId: "creation-3" });
+    expect(second?.branchId).not.toBe(first?.branchId ?? "");
   });
 });
 
-describe("the limit of branches", () => {
-  test("holds for creations and transfers, however many come at once", async () => {
-    const [owner, giver] = await Promise.all([service.newOwner(), service.newOwner()]);
-    const creations = Array.from({ length: 15 }, () => outcomeOf(service.newBranch(owner)));
-    const outcomes = await Promise.all(creations);
-    expect(outcomes.filter((outcome) => outcome === "ok")).toHaveLength(12);
-    expect(new Set(outcomes)).toEqual(new Set(["ok", "FailedPrecondition TOO_MANY_BRANCHES"]));
-    const { branchId } = await service.newBranch(giver);
-    expect(await outcomeOf(service.branches(administrator).transferBranch({ branchId, ownerId: owner.id }))).toBe(
-      "FailedPrecondition TOO_MANY_BRANCHES",
-    );
-  });
-});
+/** However many come at once, an owner gets no more branches than one may have. */
+async function checkLimit(of: BranchOwnerFixture): Promise<void> {
+  const [owner, giver] = await Promise.all([of.newOwner(), of.newOwner()]);
+  const creations = Array.from({ length: 15 }, () => outcomeOf(of.newBranch(owner)));
+  const outcomes = await Promise.all(creations);
+  expect(outcomes.filter((outcome) => outcome === "ok")).toHaveLength(12);
+  expect(new Set(outcomes)).toEqual(new Set(["ok", "FailedPrecondition TOO_MANY_BRANCHES"]));
+  const { branchId } = await of.newBranch(giver);
+  const transfer = of.branches(administrator).transferBranch({ branchId, ownerId: owner.id });
+  expect(await outcomeOf(transfer)).toBe("FailedPrecondition TOO_MANY_BRANCHES");
+}
+
+test("the limit of branches holds for creations and transfers", () => checkLimit(service));
 
 /** Changes of a branch and its staff at the same time; then the events are as many as changes, and none is lost in the next. */
 async function checkConcurrency(of: BranchOwnerFixture): Promise<void> {
@@ -238,16 +252,30 @@ async function checkConcurrency(of: BranchOwnerFixture): Promise<void> {
 
 describe("changes at the same time", () => {
   test("share one version, and none overwrites another", () => checkConcurrency(service));
+});
 
-  test("a mutant without the lock of the row is caught", async () => {
+describe("a mutant is caught", () => {
+  test.each<[string, string, string, (of: BranchOwnerFixture) => Promise<void>]>([
+    ["without the lock of the row", "${locked ? sql`FOR UPDATE` : sql``}", "", checkConcurrency],
+    ["without etags", "      checkEtag(`branch ${branchId}`, etag, record.version);\n", "", checkEtags],
+    ["that does not look at the limit", ">= config.branchesPerOwnerMax) throw", ">= Infinity) throw", checkLimit],
+    ["without the lock of the owner", "SELECT FROM owners WHERE user_id = ${ownerId} FOR UPDATE", "SELECT", checkLimit],
+    ["that lets repetitions run side by side", "SELECT pg_advisory_xact_lock(", "SELECT (", checkRepetition],
+    [
+      "that takes any request of the id for the same",
+      "if (!Buffer.from(known.fingerprint).equals(fingerprint)) throw",
+      "if (false) throw",
+      checkRepetition,
+    ],
+  ])("%s", async (_, from, to, check) => {
     const { branchOwner } = await importMutant<typeof definition>(
       join(import.meta.dir, "store-postgres.ts"),
-      "${locked ? sql`FOR UPDATE` : sql``}",
-      "",
+      from,
+      to,
       [join(import.meta.dir, "definition.ts")],
     );
-    await using mutant = await startBranchOwner({ info: branchOwner });
-    await caught(() => checkConcurrency(mutant));
+    await using mutant = await startBranchOwner({ info: branchOwner, config: { branchesPerOwnerMax: 12 } });
+    await caught(() => check(mutant));
   });
 });
 

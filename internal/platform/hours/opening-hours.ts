@@ -9,18 +9,15 @@ export interface TimeSpan {
 /** Whether a place is open, and for how long it has been and will be so. */
 export interface OpenState {
   readonly open: boolean;
-  /** `undefined` when for longer than `lookMsMax`. */
+  /** `undefined` when for longer than 366 days. */
   readonly sinceMs: number | undefined;
-  /** The first moment when it is otherwise; `undefined` when not within `lookMsMax`. */
+  /** The first moment when it is otherwise; `undefined` when not within 366 days. */
   readonly untilMs: number | undefined;
 }
 
 const dayMs = 86_400_000;
 
-/** How far from a moment its state is looked at, in both directions. */
-export const lookMsMax: number = 366 * dayMs;
-
-/** Looks are short first: hours change within a week nearly always. */
+/** How far from a moment its state is looked at, in both directions: short first, since hours change within a week nearly always. */
 const lookDays = [8, 62, 366] as const;
 
 /** A period that begins on a date ends on the next one at the latest; a zone's clock can step by a day. */

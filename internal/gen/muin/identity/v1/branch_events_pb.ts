@@ -18,7 +18,8 @@ export const file_muin_identity_v1_branch_events: GenFile = /*@__PURE__*/
   fileDesc("CiRtdWluL2lkZW50aXR5L3YxL2JyYW5jaF9ldmVudHMucHJvdG8SEG11aW4uaWRlbnRpdHkudjEi4QEKDUJyYW5jaENyZWF0ZWQSEQoJYnJhbmNoX2lkGAEgASgJEigKBmJyYW5jaBgCIAEoCzIYLm11aW4uaWRlbnRpdHkudjEuQnJhbmNoEiwKBXN0YWZmGAMgAygLMh0ubXVpbi5pZGVudGl0eS52MS5TdGFmZk1lbWJlchIZChFhZ2dyZWdhdGVfdmVyc2lvbhgEIAEoAxIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcDogkrUYHAoPaWRlbnRpdHkuYnJhbmNoEglicmFuY2hfaWQi4QEKDUJyYW5jaFVwZGF0ZWQSEQoJYnJhbmNoX2lkGAEgASgJEigKBmJyYW5jaBgCIAEoCzIYLm11aW4uaWRlbnRpdHkudjEuQnJhbmNoEiwKBXN0YWZmGAMgAygLMh0ubXVpbi5pZGVudGl0eS52MS5TdGFmZk1lbWJlchIZChFhZ2dyZWdhdGVfdmVyc2lvbhgEIAEoAxIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcDogkrUYHAoPaWRlbnRpdHkuYnJhbmNoEglicmFuY2hfaWRiBnByb3RvMw", [file_google_protobuf_timestamp, file_muin_identity_v1_branch, file_muin_platform_v1_options]);
 
 /**
- * A branch was created. Carries all of it.
+ * A branch was created. Carries all of it. Comes again, with the present state and version, when the topic is published anew: who keeps a
+ * copy takes it whatever the version is.
  *
  * @generated from message muin.identity.v1.BranchCreated
  */
