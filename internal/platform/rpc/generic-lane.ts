@@ -260,7 +260,7 @@ function adapt(plan: MethodPlan, steps: Steps): MethodImpl<DescMethod> {
           const replies = raceIterable(
             call.span.run(() => run(input, context)),
             context.signal,
-            { release: true },
+            { release: true, within: call.span },
           );
           return mapErrors(replies, (error) => steps.fail(call, error));
         } catch (error) {

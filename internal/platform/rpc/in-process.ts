@@ -14,7 +14,7 @@ import {
   type Transport,
   type UnaryResponse,
 } from "@connectrpc/connect";
-import { createMethodUrl, runStreamingCall } from "@connectrpc/connect/protocol";
+import { createLinkedAbortController, createMethodUrl, runStreamingCall } from "@connectrpc/connect/protocol";
 import type { Served } from "../app/define-service.ts";
 import { systemClock, type Clock } from "../clock/clock.ts";
 import { MuinError } from "../errors/muin-error.ts";
@@ -136,7 +136,11 @@ export function createInProcessTransport(served: readonly Served[], options: InP
       ...[method, signal, timeoutMs, header, messages, contextValues]: Parameters<Transport["stream"]>
     ): Promise<StreamResponse<I, O>> => {
       const plan = planOf(method);
-      const deadlineAt = timeoutMs === undefined ? undefined : clock.monotonic() + timeoutMs;
+      const ending = createLinkedAbortController(signal);
+      const deadline =
+        timeoutMs === undefined
+          ? undefined
+          : steps.deadlines.add(timeoutMs, (reason) => ending.abort(steps.describe(reason)));
       const response = await runStreamingCall({
         req: {
           stream: true,
@@ -148,14 +152,14 @@ export function createInProcessTransport(served: readonly Served[], options: InP
           contextValues: contextValues ?? createContextValues(),
           message: messages,
         },
-        ...(timeoutMs === undefined ? {} : { timeoutMs }),
-        ...(signal === undefined ? {} : { signal }),
+        signal: ending.signal,
         next: async (request) => {
           const call = begin(plan, request.header);
-          const context = contextOf(call, request.header, request.signal, deadlineAt);
+          const context = contextOf(call, request.header, request.signal, deadline?.at);
           const finish = (error?: unknown): ConnectError | undefined => {
             if (call.ended) return call.failure;
             request.signal.removeEventListener("abort", onAbort);
+            deadline?.cancel();
             const mapped = error === undefined ? undefined : steps.fail(call, error);
             context.abort(mapped);
             steps.end(call);
@@ -172,8 +176,10 @@ export function createInProcessTransport(served: readonly Served[], options: InP
               steps.accept(call, copy, request.header.get("idempotency-key"));
               return copy;
             });
-            const replies = raceIterable(await call.span.run(() => invoke(plan, accepted, context)), request.signal, {
+            const running = call.span.run(() => invoke(plan, accepted, context));
+            const replies = raceIterable(await race(running, request.signal), request.signal, {
               release: true,
+              within: call.span,
             });
             return {
               stream: true,

@@ -47,9 +47,9 @@ export async function startProbeServer(options: Partial<RpcServerOptions> = {}):
     ...seen,
     addresses: server.addresses(),
     inProcess: (caller) =>
-      createInProcessTransport([createProbeService(seen.events)], {
+      createInProcessTransport(options.served ?? [createProbeService(seen.events)], {
         caller,
-        observer: recordingObserver(seen.ended),
+        observer: options.observer ?? recordingObserver(seen.ended),
         log: recordingLog(seen.lines),
         ...(options.limits === undefined ? {} : { limits: options.limits }),
       }),
