@@ -10,7 +10,7 @@ import { type ReadCount, readValues } from "./read-values.ts";
 import { metaPlace, outboxEntryOverheadBytes, shardMetaLua } from "./shard-meta.ts";
 
 /** What came of a change of a Count's state. */
-export interface ManageResult {
+export interface StateChange {
   /**
    * - `applied`: done now.
    * - `repeated`: this info revision had been applied before; nothing changed, the rest is the Count as it is now.
@@ -49,15 +49,15 @@ export interface CountStates {
    */
   create(
     change: { readonly countId: string; readonly infoRevision: number; readonly initialValue: number } & Bounds,
-  ): Promise<ManageResult>;
+  ): Promise<StateChange>;
   /** Opens a pending Count for writes; its info revision is the one that it was created with. */
-  activate(change: { readonly countId: string; readonly infoRevision: number }): Promise<ManageResult>;
+  activate(change: { readonly countId: string; readonly infoRevision: number }): Promise<StateChange>;
   /** Sets both bounds. */
-  setBounds(change: { readonly countId: string; readonly infoRevision: number } & Bounds): Promise<ManageResult>;
+  setBounds(change: { readonly countId: string; readonly infoRevision: number } & Bounds): Promise<StateChange>;
   /** Sets the tombstone: no write is accepted once this has answered. Value and revision stay. */
-  remove(change: { readonly countId: string; readonly infoRevision: number }): Promise<ManageResult>;
+  remove(change: { readonly countId: string; readonly infoRevision: number }): Promise<StateChange>;
   /** Removes the tombstone: the Count goes on with the value and revision it had. */
-  restore(change: { readonly countId: string; readonly infoRevision: number }): Promise<ManageResult>;
+  restore(change: { readonly countId: string; readonly infoRevision: number }): Promise<StateChange>;
   /** Reads Counts from the primary, each value with its revision, in the order of the ids, in one round trip. */
   read(countIds: readonly string[]): Promise<readonly ReadCount[]>;
 }
@@ -74,7 +74,7 @@ export function createCountStates(store: RedisStore, options: { readonly outboxB
     countId: string,
     infoRevision: number,
     numbers: { readonly initialValue?: number } & Bounds,
-  ): Promise<ManageResult> => {
+  ): Promise<StateChange> => {
     const { shards } = await layoutOf();
     const keys = keysOf(shardOf(countId, shards));
     const initialValue = numbers.initialValue ?? 0;
@@ -93,7 +93,7 @@ export function createCountStates(store: RedisStore, options: { readonly outboxB
         packAsked({ countIds: [countId], places: [1], kinds: "s", operands: [initialValue] }),
       ],
     );
-    const outcome = code.toString() as ManageResult["outcome"] | "outbox_full";
+    const outcome = code.toString() as StateChange["outcome"] | "outbox_full";
     switch (outcome) {
       case "applied":
       case "repeated":

@@ -49,7 +49,7 @@ describe("a connection cut between execution and reply", () => {
 /** A writer whose time the test moves, and Counts on two shards: what happens to one shows by the other how far things are. */
 async function openHeld(redis: TestRedis, createWriter: CreateWriter | undefined) {
   const clock = createHeldClock();
-  const counts = await openCounts(redis.url, { clock, createWriter, limits: { shards: 2 } });
+  const counts = await openCounts(redis.url, { clock, createWriter, limits: { shards: 2, queueWritesMax: 4 } });
   const idOn = (shard: number): string =>
     ["a", "b", "c", "d", "e", "f"].find((id) => counts.writer.shardOf(id) === shard) as string;
   const [own, other] = [idOn(0), idOn(1)];
@@ -330,6 +330,8 @@ async function checkAway(createWriter?: CreateWriter): Promise<void> {
   await using redis = await startRedis();
   await using held = await openHeld(redis, createWriter);
   const { clock, counts, own, other } = held;
+  const tooMany = Array.from({ length: 5 }, () => add(own, 1));
+  expect(counts.write(tooMany)).rejects.toMatchObject({ reason: "OVERLOADED" }); // What follows is looked after all the same.
   await lose(redis, counts);
   const waiting = [counts.write([add(own, 1)], 300), counts.write([add(other, 1)], 60_000)].map((write) =>
     write.catch((error: unknown) => error),

@@ -112,7 +112,7 @@ export function createCountWriter(options: CountWriterOptions): CountWriter {
   const isIdle = (): boolean => lanes.every(({ queue, inFlight }) => queue.length === 0 && inFlight.length === 0);
   /** Looks after what waits and what is on the way, until there is nothing of either. */
   const tick = async (): Promise<void> => {
-    while (!isIdle()) {
+    do {
       await clock.sleep(tickMs);
       const nowMs = clock.monotonic();
       for (const { queue, inFlight, labels } of lanes) {
@@ -123,7 +123,7 @@ export function createCountWriter(options: CountWriterOptions): CountWriter {
         metrics.queued.set(queue.length, labels);
       }
       duePump();
-    }
+    } while (!isIdle());
     ticking = undefined;
   };
 
