@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import { AuthService } from "../../internal/gen/muin/identity/v1/auth_service_pb.ts";
+import { BranchState } from "../../internal/gen/muin/identity/v1/branch_pb.ts";
 import { BranchService } from "../../internal/gen/muin/identity/v1/branch_service_pb.ts";
 import { OwnerService } from "../../internal/gen/muin/identity/v1/owner_service_pb.ts";
+import { ErasureState, UserService } from "../../internal/gen/muin/identity/v1/user_service_pb.ts";
 import { eventually } from "../../internal/platform/testing/eventually.ts";
 import { startMuin, type TestMuin } from "../../internal/platform/testing/muin.ts";
 
@@ -71,6 +73,27 @@ test("who has signed up is made an owner and creates a branch, over Connect and 
     periods: [{ fromTime: "2026-01-01T00:00:00Z", toTime: "2026-01-02T00:00:00Z" }],
     timeZone: "Asia/Seoul",
   });
+});
+
+test("an owner who deletes themself leaves a closed branch, and branch-owner's confirmation", async () => {
+  const { userId, token } = await newOwner("Choi");
+  const branch = { displayName: "Left behind", timeZone: "UTC" };
+  const { branch: left } = await muin.client(BranchService, token).createBranch({ branch });
+  const { erasure } = await muin.client(UserService, token).deleteUser({ userId: "me" });
+  const erasureId = erasure?.erasureId ?? "";
+  await eventually(
+    async () => {
+      const now = await muin.client(UserService).getErasure({ erasureId });
+      expect(now.erasure?.state).toBe(ErasureState.DONE);
+      const confirmed = now.erasure?.confirmations.filter(({ confirmTime }) => confirmTime !== undefined);
+      expect(confirmed?.map(({ service }) => service)).toContain("branch-owner");
+    },
+    { timeoutMs: 20_000 },
+  );
+  const { branch: now } = await muin.client(BranchService).getBranch({ branchId: left?.branchId ?? "" });
+  expect(now).toMatchObject({ ownerId: userId, state: BranchState.CLOSED });
+  const owner = muin.client(OwnerService).getOwner({ userId });
+  expect(owner).rejects.toThrow("is no owner");
 });
 
 describe("muin branches", () => {
@@ -271,6 +294,13 @@ describe("muin branches", () => {
     expect(await say("owners", "list")).toMatch(new RegExp(`^${owner} +Lee +Muscle & Co\\.`, "m"));
     expect((await muin.run("branches", "owners", "register", owner)).code).toBe(6);
     expect((await muin.run("branches", "owners", "register", "nobody")).code).toBe(4);
+  });
+
+  test("events republish announces every branch again, which changes nothing", async () => {
+    const { branches } = await muin.client(BranchService).listBranches({ pageSize: 1000 });
+    const { code, stdout } = await muin.run("events", "republish", "identity.branch", "--json");
+    expect({ code, ...(JSON.parse(stdout) as object) }).toMatchObject({ code: 0, republished: branches.length });
+    expect((await muin.client(BranchService).listBranches({ pageSize: 1000 })).branches).toEqual(branches);
   });
 
   test("each command says how it is used, with an example", async () => {
