@@ -9,7 +9,7 @@ import { countExists, countNotDeleted, etagMismatch, invalidArgument, outOfRange
 const valueMax = BigInt(Number.MAX_SAFE_INTEGER);
 
 /** Whether a text is the id of a Count. */
-export function isCountId(text: string): boolean {
+function isCountId(text: string): boolean {
   return /^[a-z0-9][a-z0-9._-]{0,127}$/.test(text);
 }
 

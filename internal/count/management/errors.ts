@@ -55,16 +55,6 @@ export function requestIdReused(): MuinError {
   });
 }
 
-/** A page token that is no token of this query. */
-export function invalidPageToken(): MuinError {
-  return new MuinError({
-    code: "invalid_argument",
-    reason: "INVALID_PAGE_TOKEN",
-    message: "page_token belongs to another query; repeat the query of the first page, or leave it empty",
-    violations: [{ field: "page_token", description: "belongs to another query" }],
-  });
-}
-
 /** The counts store cannot be reached: nothing was changed. */
 export function countsUnavailable(cause: unknown): MuinError {
   return new MuinError({

@@ -4,16 +4,13 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import { CountInfoSchema, CountState, type CountInfo } from "../../gen/muin/count/v1/count_pb.ts";
 import { CountCheckState, type CountManagementService } from "../../gen/muin/count/v1/count_management_service_pb.ts";
 import { callerOf } from "../../platform/identity/caller.ts";
+import { afterOf, pageOf, pageSizeDefault, pageTokenOf } from "../../platform/rpc/page-token.ts";
 import type { CountChanges } from "./count-change.ts";
 import { labelFilterOf, planCreation, planUpdate, toCountInfo, type CountStateName } from "./count-info.ts";
 import type { CountVerifier } from "./count-verifier.ts";
 import { countNotFound } from "../shared/errors.ts";
-import { afterOf, pageTokenOf } from "./page-token.ts";
 import { fingerprintOf } from "./request-fingerprint.ts";
 import type { CountInfoStore } from "./store.ts";
-
-/** Page size when the caller names none. */
-const pageSizeDefault = 100;
 
 const stateNames: ReadonlyMap<number, CountStateName> = new Map([
   [CountState.UNSPECIFIED, "ACTIVE"],
@@ -86,16 +83,13 @@ export function createHandlers({ store, changes, verifier }: HandlersDeps): Serv
         labels,
         state: stateNames.get(request.state) ?? "ACTIVE",
       };
-      const token = ["list", query.prefix, query.state, labels];
-      const after = afterOf(token, request.pageToken);
-      const pageSize = request.pageSize === 0 ? pageSizeDefault : request.pageSize;
-      const records = await store.list(query, after, pageSize + 1);
-      const page = records.slice(0, pageSize);
-      const last = page.at(-1);
-      return {
-        countInfos: page.map(toCountInfo),
-        nextPageToken: records.length > pageSize && last !== undefined ? pageTokenOf(token, last.countId) : "",
-      };
+      const { page, nextPageToken } = await pageOf(
+        ["list", query.prefix, query.state, labels],
+        request,
+        (after, limit) => store.list(query, after, limit),
+        ({ countId }) => countId,
+      );
+      return { countInfos: page.map(toCountInfo), nextPageToken };
     },
 
     verifyCounts: async (request) => {
