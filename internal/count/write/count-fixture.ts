@@ -80,7 +80,12 @@ export async function openCounts(url: string, options: CountFixtureOptions = {})
     log: silent,
     metrics: createMetrics(),
   });
-  await writer.start();
+  try {
+    await writer.start();
+  } catch (error) {
+    await store.stop();
+    throw error;
+  }
   const states = (options.createStates ?? createCountStates)(store, all);
   return {
     store,
@@ -143,6 +148,7 @@ export async function brokenWriter(
 /** The files of a writer, each with those over which it gets into it. */
 const importers = {
   "count-writer.ts": [],
+  "layout-search.ts": ["count-writer.ts"],
   "write-queue.ts": ["count-writer.ts"],
   "batches-in-flight.ts": ["count-writer.ts"],
   "write-batch.ts": ["batches-in-flight.ts", "count-writer.ts"],

@@ -410,6 +410,50 @@ describe("Redis away", () => {
   });
 });
 
+/** A store that was made with another number of shards, there at the start and coming back after it. */
+async function checkOtherShards(createWriter?: CreateWriter): Promise<void> {
+  await using redis = await startRedis();
+  const begin = async (shards: number): Promise<string> => {
+    try {
+      await using counts = await openCounts(redis.url, { createWriter, limits: { shards } });
+      return counts.writer.obstacle() ?? "works";
+    } catch (error) {
+      return String(error);
+    }
+  };
+  expect(await begin(4)).toBe("works");
+  expect(await begin(8)).toBe("Error: the counts store has 4 shards, recorded for ever; the setting says 8");
+  await redis.kill("SIGKILL");
+  const clock = createHeldClock();
+  await using counts = await openCounts(redis.url, { clock, createWriter, limits: { shards: 8 } });
+  await redis.restart();
+  const early = counts.write([add("a", 1)], 60_000).catch((error: unknown) => error);
+  await eventually(() => expect(counts.store.client.status).toBe("ready"));
+  await clock.pass(0); // The store is asked again, and answers.
+  for (let trip = 0; trip < 10; trip += 1) await counts.store.client.ping();
+  expect(counts.writer.obstacle()).toContain("has 4 shards");
+  const late = counts.write([add("a", 1)], 60_000).catch((error: unknown) => error);
+  await clock.pass(0);
+  expect(Bun.peek(late)).toMatchObject({ code: "unavailable", reason: "STORE_UNAVAILABLE" });
+  await clock.pass(5000);
+  expect(Bun.peek(early)).toMatchObject({ code: "unavailable", reason: "STORE_UNAVAILABLE" });
+}
+
+describe("a store with another number of shards", () => {
+  test("is refused at the start, or as soon as it answers", async () => {
+    await checkOtherShards();
+    const file = "layout-search.ts";
+    await caught(async () =>
+      checkOtherShards(await brokenWriter("if (!(error instanceof MuinError)) throw error;", "", file)),
+    );
+    await caught(async () =>
+      checkOtherShards(
+        await brokenWriter("refusal = error instanceof Error ? error.message : String(error);", "", file),
+      ),
+    );
+  });
+});
+
 /** The store forgets a writer whose batch it has applied, and whose answer was lost. */
 async function checkForgotten(createWriter?: CreateWriter): Promise<void> {
   await using redis = await startRedis();
