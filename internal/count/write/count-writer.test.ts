@@ -116,6 +116,24 @@ async function checkHeardAgain(createWriter?: CreateWriter): Promise<void> {
   expect(await settled(counts, "a")).toEqual({ value: 3, revision: 4, sum: 3 });
 }
 
+/** As many batches as may be in flight are applied, and all their answers lost. */
+async function checkAllHeardAgain(createWriter?: CreateWriter): Promise<void> {
+  await using redis = await startRedis();
+  using proxy = startLossyProxy(redis.port);
+  const url = redis.url.replace(`:${redis.port}`, `:${proxy.port}`);
+  await using counts = await openCounts(url, { createWriter, limits: { shards: 1, batchWritesMax: 1 } });
+  await counts.seed("a");
+  await counts.write([add("a", 1)]); // The server knows the script from now on.
+  proxy.loseReply(0);
+  const both = Promise.all([1, 2].map(() => counts.write([add("a", 1)]).catch((error: unknown) => [error])));
+  expect((await both).flat()).toMatchObject([
+    { outcome: "applied", value: 2 },
+    { outcome: "applied", value: 3 },
+  ]);
+  expect(proxy.lost()).toBe(1);
+  expect(await settled(counts, "a")).toEqual({ value: 3, revision: 4, sum: 3 });
+}
+
 /** A batch is lost on the way, and the server stays away for longer than the batch is sent again. */
 async function checkGivenUp(createWriter?: CreateWriter): Promise<void> {
   await using redis = await startRedis();
@@ -171,6 +189,12 @@ describe("a batch without an answer", () => {
     await checkHeardAgain();
     const rule = "if memory[place + 2] == sequence then";
     await caught(async () => checkHeardAgain(await brokenWriter(rule, "if false then")));
+  });
+
+  test("is remembered beside the other that may be in flight", async () => {
+    await checkAllHeardAgain();
+    const rule = "slots: limits.batchesInFlightMax,";
+    await caught(async () => checkAllHeardAgain(await brokenWriter(rule, "slots: 1,", "batches-in-flight.ts")));
   });
 
   test("is given up after five seconds, and its outcome is unknown", async () => {
