@@ -5,7 +5,7 @@ import { eventually } from "../testing/eventually.ts";
 import { importMutant } from "../testing/mutant.ts";
 import type { EventRecord } from "./event-bus.ts";
 import { once } from "./inbox.ts";
-import { environmentOf, type Mutant } from "./mutant-process.ts";
+import { environmentOf, type Mutant } from "../testing/mutant-process.ts";
 import { createOutboxRelay } from "./outbox.ts";
 import { newDatabase, publish, type RelayTarget, schema, startRelayTarget, topics } from "./outbox-fixture.ts";
 import type { RelayOrder } from "./outbox-relay-child.ts";

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
-import { environmentOf, type Mutant } from "./mutant-process.ts";
+import { environmentOf, type Mutant } from "../testing/mutant-process.ts";
 
 const suite = join(import.meta.dir, "redis-event-bus.test.ts");
 const inThisFolder = (file: string): string => join(import.meta.dir, file);

@@ -5,6 +5,7 @@ import { type Clock, systemClock } from "../clock/clock.ts";
 import { type Random, systemRandom } from "../clock/random.ts";
 import { storeBusy, storeUnavailable } from "../errors/store-error.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import { arrayTypes } from "./array-types.ts";
 import type { Database, ReadOnlyDatabase, Transaction } from "./database.ts";
 import { mapPostgresError, sqlState } from "./map-error.ts";
 
@@ -168,6 +169,8 @@ export function driverOptions(
     connection: { application_name: applicationName },
     backoff: (retries) => backoffMs(reconnectBackoff, retries + 1, random) / 1000,
     onnotice: () => undefined,
+    fetch_types: false,
+    types: arrayTypes,
   };
 }
 
