@@ -218,10 +218,8 @@ describe("a copy of one's data", () => {
   });
 });
 
-const republish = (on: UserFixture): Promise<number> | undefined =>
-  on.extras.find((extra) => extra.part === "republisher")?.republish();
 const rebuild = (on: UserFixture): Promise<void> | undefined =>
-  on.extras.find((extra) => extra.part === "rebuilder")?.rebuild();
+  on.parts.find((part) => part.part === "rebuilder")?.rebuild();
 
 /** What a consumer makes of events: the newest of each family of each person. */
 const copyOf = async (on: UserFixture, from: number): Promise<Record<string, string>> => {
@@ -254,7 +252,7 @@ describe("announcing again", () => {
     await client.deleteUser({ userId: d });
     const followed = await copyOf(user, 0);
     const before = (await user.events()).length;
-    expect(await republish(user)).toBe(6);
+    expect(await user.republish("identity.user")).toBe(6);
     const { [`${d} state`]: _, ...others } = followed; // Nothing is left to say of who is deleted but that.
     expect(await copyOf(user, before)).toEqual(others);
   });

@@ -1,4 +1,4 @@
-import { create, createRegistry, fromBinary, type Message } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createClient, createRouterTransport, type Client } from "@connectrpc/connect";
 import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
@@ -12,42 +12,25 @@ import {
   type UserCreated,
 } from "../../gen/muin/identity/v1/user_events_pb.ts";
 import { UserService } from "../../gen/muin/identity/v1/user_service_pb.ts";
-import type { Delivery, Extra, Handled, Served, ServiceInfo, ServicePart } from "../../platform/app/define-service.ts";
+import type { ServiceInfo } from "../../platform/app/define-service.ts";
 import { systemClock } from "../../platform/clock/clock.ts";
 import { systemRandom } from "../../platform/clock/random.ts";
-import { once } from "../../platform/events/inbox.ts";
-import { createPublish } from "../../platform/events/outbox.ts";
 import type { Caller } from "../../platform/identity/caller.ts";
 import { sealPersonal, type PersonKey } from "../../platform/identity/person-seal.ts";
-import { migrate } from "../../platform/postgres/migrate.ts";
-import { openDatabase, type OpenDatabase } from "../../platform/postgres/open-database.ts";
-import { createInProcessTransport } from "../../platform/rpc/in-process.ts";
-import { createMetrics } from "../../platform/telemetry/create-metrics.ts";
-import type { Logger } from "../../platform/telemetry/logger.ts";
-import { sharedPostgres } from "../../platform/testing/postgres.ts";
+import { startService, type TestService } from "../../platform/testing/service.ts";
 import { user } from "./definition.ts";
-import { published } from "./events.ts";
-import { migrations } from "./migrations.ts";
 
 /** User on a PostgreSQL database of its own, and an auth that the test holds in its hand. */
-export interface UserFixture extends AsyncDisposable {
-  readonly url: string;
-  readonly database: OpenDatabase;
+export interface UserFixture extends Omit<TestService, "as" | "again"> {
   readonly auth: HeldAuth;
-  readonly parts: readonly ServicePart[];
-  readonly extras: readonly Extra[];
-  /** Calls as somebody: policy, validation and errors as over the network. */
+  /** Calls as somebody. */
   as(caller: Caller): Client<typeof UserService>;
+  /** The same service started once more. */
+  again(): Pick<UserFixture, "as" | "parts">;
   /** Somebody signs up; resolves once user has heard of it. Returns the person who calls, who holds `scopes`. */
   signUp(options?: SignUpOptions): Promise<Person>;
-  /** Hands an event to its handler, as the bus does; `eventId` is new unless given. */
-  deliver(event: Message, eventId?: string): Promise<void>;
   /** Another service says that it has erased what it held. */
   erased(userId: string, service: string): Promise<void>;
-  /** The same service, started once more: the same database and auth, nothing else in common. */
-  again(): Pick<UserFixture, "as" | "parts">;
-  /** Events in the order in which they were recorded. */
-  events(): Promise<Message[]>;
 }
 
 type Person = Extract<Caller, { kind: "person" }>;
@@ -76,96 +59,28 @@ export interface HeldAuth {
   created(person: PersonKey, options?: SignUpOptions & { readonly version?: bigint }): UserCreated;
 }
 
-const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => silent };
-const registry = createRegistry(...published);
-
-/** Settings of the service under test. */
-const configDefault = { erasureServices: "auth,branch-owner", erasureSweepMs: 50 };
-
 /** Makes user with its schema migrated, without background work. `from` is another definition of it. */
 export async function startUser(options: { readonly from?: ServiceInfo } = {}): Promise<UserFixture> {
-  const url = await (await sharedPostgres()).createDatabase();
-  await migrate({ url, migrations, log: silent });
-  const database = openDatabase({ url, poolMax: 8, applicationName: "user test" });
   const auth = holdAuth();
-  const publish = createPublish({
-    source: "/muin/user",
-    clock: systemClock,
-    random: systemRandom,
-    currentTraceparent: () => "",
-  });
-  const make = (): readonly ServicePart[] =>
-    (options.from ?? user).create({
-      stores: { database },
-      calls: clientsOf(auth),
-      publish: publish as never, // Typed by the declaration.
-      bus: {
-        publish: () => Promise.reject(new Error("user publishes through its outbox")),
-        leaseholder: () => ({ name: "none", start: () => Promise.resolve(), stop: () => Promise.resolve() }),
-      },
-      config: configDefault,
-      clock: systemClock,
-      random: systemRandom,
-      log: silent,
-      metrics: createMetrics(),
-    });
-  const parts = make();
-
-  const deliver = async (event: Message, eventId = systemRandom.uuid()): Promise<void> => {
-    const handled = parts.find(
-      (part): part is Handled => part.part === "handled" && part.schema.typeName === event.$typeName,
-    );
-    if (handled === undefined) throw new Error(`${event.$typeName} is not consumed`);
-    const key = { consumer: "user/identity.user", generation: 1, eventId };
-    const delivery: Delivery = {
-      record: undefined as never, // Not looked at.
-      attempt: 1,
-      signal: new AbortController().signal,
-      once: (into, effect) => once(into, key, effect),
-    };
-    await handled.handle(event, delivery);
-  };
-
+  const service = await startService(options.from ?? user, { calls: clientsOf(auth), config: { erasureSweepMs: 50 } });
   return {
-    url,
-    database,
+    ...service,
     auth,
-    parts,
-    extras: parts.filter((part): part is Extra => part.part !== "served" && part.part !== "handled"),
-    as: (caller) => callAs(parts, caller),
+    as: (caller) => service.as(UserService, caller),
     again: () => {
-      const others = make();
-      return { parts: others, as: (caller) => callAs(others, caller) };
+      const other = service.again();
+      return { parts: other.parts, as: (caller) => other.as(UserService, caller) };
     },
     signUp: async (how = {}) => {
       const person = auth.newcomer();
-      await deliver(auth.created(person, how));
+      await service.deliver(auth.created(person, how));
       return personOf(person.personId, how.scopes);
     },
-    deliver,
-    erased: (userId, service) =>
-      deliver(create(UserDataErasedSchema, { userId, service, aggregateVersion: 2n, time: timestampFromMs(1) })),
-    events: async () => {
-      const rows = await database.sql<{ type: string; data: Uint8Array }[]>`
-        SELECT type, data FROM platform.outbox ORDER BY sequence`;
-      return rows.map(({ type, data }) => {
-        const schema = registry.getMessage(type);
-        if (schema === undefined) throw new Error(`${type} is not declared`);
-        return fromBinary(schema, data);
-      });
-    },
-    [Symbol.asyncDispose]: () => database.stop(),
+    erased: (userId, name) =>
+      service.deliver(
+        create(UserDataErasedSchema, { userId, service: name, aggregateVersion: 2n, time: timestampFromMs(1) }),
+      ),
   };
-}
-
-function callAs(parts: readonly ServicePart[], caller: Caller): Client<typeof UserService> {
-  const served = parts.filter((part): part is Served => part.part === "served");
-  const transport = createInProcessTransport(served, {
-    caller,
-    observer: { begin: () => ({ traceparent: undefined, end: () => {}, run: (work) => work() }) },
-    log: silent,
-  });
-  return createClient(UserService, transport);
 }
 
 /** A person who calls. */

@@ -15,6 +15,8 @@ import { sharedPostgres } from "./postgres.ts";
 
 /** A service in this process, on a PostgreSQL database of its own, without background work. */
 export interface TestService extends AsyncDisposable {
+  /** The database's URL, for another process. */
+  readonly url: string;
   readonly database: OpenDatabase;
   readonly parts: readonly ServicePart[];
   /** Calls as somebody: policy, validation and errors as over the network. */
@@ -25,6 +27,8 @@ export interface TestService extends AsyncDisposable {
   events(): Promise<readonly Message[]>;
   /** Records the state of a topic again; returns how many. */
   republish(topic: string): Promise<number>;
+  /** The same service started once more: it remembers nothing, and has the same database. Goes with the first one. */
+  again(): TestService;
 }
 
 const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => silent };
@@ -48,29 +52,32 @@ export async function startService(
   const clock = options.clock ?? systemClock;
   const source = `/muin/${info.name}`;
   const defaults = Object.entries(info.config).map(([key, field]) => [key, field.default] as const);
-  const parts = info.create({
-    stores: { [name]: database },
-    calls: (options.calls ?? {}) as never,
-    publish: createPublish({ source, clock, random: systemRandom, currentTraceparent: () => "" }) as never,
-    bus: {
-      publish: () => Promise.reject(new Error(`${info.name} publishes through its outbox`)),
-      leaseholder: () => ({ name: "none", start: () => Promise.resolve(), stop: () => Promise.resolve() }),
-    },
-    config: { ...Object.fromEntries(defaults), ...options.config },
-    clock,
-    random: systemRandom,
-    log: silent,
-    metrics: createMetrics(),
-  });
-  const served = parts.filter((part): part is Served => part.part === "served");
+  const create = (): readonly ServicePart[] =>
+    info.create({
+      stores: { [name]: database },
+      calls: (options.calls ?? {}) as never,
+      publish: createPublish({ source, clock, random: systemRandom, currentTraceparent: () => "" }) as never,
+      bus: {
+        publish: () => Promise.reject(new Error(`${info.name} publishes through its outbox`)),
+        leaseholder: () => ({ name: "none", start: () => Promise.resolve(), stop: () => Promise.resolve() }),
+      },
+      config: { ...Object.fromEntries(defaults), ...options.config },
+      clock,
+      random: systemRandom,
+      log: silent,
+      metrics: createMetrics(),
+    });
   const registry = createRegistry(...info.publishes);
   const observer = { begin: () => ({ traceparent: undefined, end: () => {}, run: <T>(work: () => T): T => work() }) };
 
-  return {
+  const made = (parts: readonly ServicePart[], stop: () => Promise<void>): TestService => ({
+    url,
     database,
     parts,
-    as: (service, caller) =>
-      createClient(service, createInProcessTransport(served, { caller, observer, log: silent, clock })),
+    as: (service, caller) => {
+      const served = parts.filter((part): part is Served => part.part === "served");
+      return createClient(service, createInProcessTransport(served, { caller, observer, log: silent, clock }));
+    },
     deliver: async (event, eventId = systemRandom.uuid()) => {
       const isOf = (part: ServicePart): part is Handled =>
         part.part === "handled" && part.schema.typeName === event.$typeName;
@@ -101,6 +108,8 @@ export async function startService(
       if (republisher === undefined) throw new Error(`${info.name} cannot publish ${topic} again`);
       return republisher.republish();
     },
-    [Symbol.asyncDispose]: () => database.stop(),
-  };
+    again: () => made(create(), () => Promise.resolve()),
+    [Symbol.asyncDispose]: stop,
+  });
+  return made(create(), () => database.stop());
 }
