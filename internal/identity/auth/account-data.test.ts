@@ -25,6 +25,9 @@ test("another service copies all that is kept of a person, but for secrets and f
   await auth.database.sql`
     INSERT INTO audit_log (create_time, action, outcome, principal, subject, address, user_agent, detail)
     VALUES (now(), 'ASSIGN_ROLE', 'DONE', 'person:other', ${`person:${userId}`}, '198.51.100.7', 'theirs', '')`;
+  await auth.database.sql`UPDATE accounts SET email_verify_time = to_timestamp(3) WHERE user_id = ${userId}`;
+  await auth.database.sql`INSERT INTO totp_factors VALUES (${userId}, 'a secret', now(), now(), 0)`;
+  await auth.database.sql`INSERT INTO scope_grants VALUES (${userId}, 'counts.read', now())`;
   const { account } = await auth.as(AccountService, { caller: service }).exportAccountData({ userId });
   expect(account).toMatchObject({
     email: ada.email,
@@ -35,6 +38,9 @@ test("another service copies all that is kept of a person, but for secrets and f
       { action: "SIGN_UP", outcome: "DONE", address: "192.0.2.1", userAgent: "door/1" },
     ],
     enrolments: [{ enrolmentId: "e1", branchIds: ["b1"], modelId: "arc-1" }],
+    emailVerifyTime: timestampFromMs(3000),
+    totpEnabled: true,
+    grantedScopes: ["counts.read"],
   });
   const [row] = await auth.database.sql<{ password_hash: string }[]>`
     SELECT password_hash FROM accounts WHERE user_id = ${userId}`;

@@ -35,8 +35,11 @@ async function exportAccount(
   userId: string,
 ): Promise<MessageInitShape<typeof AccountDataSchema> | undefined> {
   const { sql } = database;
-  const [account] = await sql<{ email: string; display_name: string; create_time: Date }[]>`
-    SELECT email, display_name, create_time FROM accounts WHERE user_id = ${userId}`;
+  const [account] = await sql<AccountRow[]>`
+    SELECT email, display_name, create_time, email_verify_time,
+      EXISTS (SELECT 1 FROM totp_factors t WHERE t.user_id = a.user_id AND confirm_time IS NOT NULL) AS totp_enabled,
+      ARRAY(SELECT scope FROM scope_grants g WHERE g.user_id = a.user_id ORDER BY scope) AS granted_scopes
+    FROM accounts a WHERE user_id = ${userId}`;
   if (account === undefined) return undefined;
   const sessions = await sql<SessionRow[]>`
     SELECT session_id, user_agent, address, create_time, use_time, COALESCE(end_time, expire_time) AS expire_time
@@ -53,6 +56,9 @@ async function exportAccount(
     email: account.email,
     displayName: account.display_name,
     createTime: timestampFromDate(account.create_time),
+    ...(account.email_verify_time === null ? {} : { emailVerifyTime: timestampFromDate(account.email_verify_time) }),
+    totpEnabled: account.totp_enabled,
+    grantedScopes: account.granted_scopes,
     sessions: sessions.map((row) => ({
       sessionId: row.session_id,
       userAgent: row.user_agent,
@@ -71,6 +77,15 @@ async function exportAccount(
     })),
     enrolments: (await enrolments.list(userId, exportedMax, "")).map(recordOf),
   };
+}
+
+interface AccountRow {
+  readonly email: string;
+  readonly display_name: string;
+  readonly create_time: Date;
+  readonly email_verify_time: Date | null;
+  readonly totp_enabled: boolean;
+  readonly granted_scopes: string[];
 }
 
 interface SessionRow {

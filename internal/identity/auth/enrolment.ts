@@ -3,22 +3,13 @@ import type { FaceVectorCreated, FaceVectorErased } from "../../gen/muin/face/v1
 import type { Delivery } from "../../platform/app/define-service.ts";
 import type { Clock } from "../../platform/clock/clock.ts";
 import type { Database, Transaction } from "../../platform/postgres/database.ts";
-import { publishFaceEnrolmentRecorded, type AuthPublish } from "./events.ts";
+import { publishFaceEnrolmentRecorded, type AuthPublish, type RecordedEnrolment } from "./events.ts";
 import { isUuid } from "./request.ts";
 
 /** That a person is, or was, enrolled. Never a vector. */
-export interface Enrolment {
-  readonly enrolmentId: string;
-  readonly userId: string;
+export interface Enrolment extends RecordedEnrolment {
   readonly branchIds: readonly string[];
-  /** Model that made the vector; empty when only the erasure is known. */
-  readonly modelId: string;
-  /** Version of the text that the person agreed to, and when they did. */
-  readonly consentTextVersion: string;
-  readonly consentTimeMs: number | undefined;
   readonly enrolTimeMs: number | undefined;
-  /** When the face was erased; `undefined` while it is enrolled. */
-  readonly eraseTimeMs: number | undefined;
 }
 
 /** Who is enrolled, as mlops tells. An event that is not newer than the record changes nothing; nor does one of an erased person. */

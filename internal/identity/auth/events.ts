@@ -14,7 +14,6 @@ import type { Publish } from "../../platform/app/define-service.ts";
 import type { Random } from "../../platform/clock/random.ts";
 import { sealPersonal, type PersonKey } from "../../platform/identity/person-seal.ts";
 import type { Transaction } from "../../platform/postgres/database.ts";
-import type { Enrolment } from "./enrolment.ts";
 
 /** Events that auth publishes. */
 export const published = [
@@ -105,11 +104,24 @@ export async function publishUserDataErased(
   });
 }
 
+/** What FaceEnrolmentRecorded tells of an enrolment. */
+export interface RecordedEnrolment {
+  readonly enrolmentId: string;
+  readonly userId: string;
+  /** Model that made the vector; empty when only the erasure is known. */
+  readonly modelId: string;
+  /** Version of the text that the person agreed to, and when they did. */
+  readonly consentTextVersion: string;
+  readonly consentTimeMs: number | undefined;
+  /** When the face was erased; `undefined` while it is enrolled. */
+  readonly eraseTimeMs: number | undefined;
+}
+
 /** Records FaceEnrolmentRecorded. The enrolment's row must be locked by `tx`. */
 export async function publishFaceEnrolmentRecorded(
   tx: Transaction,
   publish: AuthPublish,
-  enrolment: Enrolment,
+  enrolment: RecordedEnrolment,
   version: bigint,
   nowMs: number,
 ): Promise<void> {

@@ -48,6 +48,8 @@ export function createOutgoingMails(deps: {
     labels: ["outcome"],
   });
 
+  const waiting = metrics.gauge({ name: "mails_waiting", help: "Mails that are not sent yet." });
+
   /** Takes mails that are due away from the other processes, until their next attempt would be. */
   const claim = (): Promise<readonly Claimed[]> =>
     database.transaction(async (tx) => {
@@ -106,8 +108,10 @@ export function createOutgoingMails(deps: {
       const results = await Promise.allSettled(claimed.map(sendOne));
       const failure = results.find((result) => result.status === "rejected");
       if (failure !== undefined) throw failure.reason;
-      if (claimed.length < sendingMax || signal?.aborted === true) return;
+      if (claimed.length < sendingMax || signal?.aborted === true) break;
     }
+    const [row] = await database.sql<{ count: string }[]>`SELECT count(*) FROM outgoing_mails`;
+    waiting.set(Number(row?.count));
   };
   const loop = createLoop({
     name: "auth mails",

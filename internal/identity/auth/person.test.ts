@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { FaceVectorCreatedSchema } from "../../gen/muin/face/v1/enrolment_events_pb.ts";
 import { AuthService } from "../../gen/muin/identity/v1/auth_service_pb.ts";
+import { CredentialService } from "../../gen/muin/identity/v1/credential_service_pb.ts";
 import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
 import { Role, UserStatus } from "../../gen/muin/identity/v1/user_pb.ts";
 import { UserStatusChangedSchema, UserUpdatedSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
@@ -183,6 +184,13 @@ describe("deletion", () => {
         aggregateVersion: 1n,
       });
     }
+    await auth.as(CredentialService).requestPasswordReset({ email: ada.email });
+    await auth.mails();
+    await auth.as(CredentialService).requestPasswordReset({ email: ada.email });
+    await auth.database.sql`INSERT INTO totp_factors VALUES (${userId}, 'x', now(), now(), 0)`;
+    await auth.database.sql`INSERT INTO recovery_codes VALUES (${userId}, ${Buffer.alloc(32)})`;
+    await auth.database.sql`INSERT INTO sign_in_challenges VALUES (${Buffer.alloc(32)}, ${userId}, now())`;
+    await auth.database.sql`INSERT INTO scope_grants VALUES (${userId}, 'counts.read', now())`;
     const keys = auth.as(PersonKeyService, { caller: service });
     expect(await outcomeOf(keys.destroyPersonKey({ personId: userId }))).toBe("FailedPrecondition ACCOUNT_EXISTS");
 
@@ -208,6 +216,8 @@ describe("deletion", () => {
     expect(kept).toEqual([
       { act: "SIGN_UP DONE", whence: "" },
       { act: "SIGN_IN REFUSED", whence: "" },
+      { act: "REQUEST_PASSWORD_RESET DONE", whence: "" },
+      { act: "REQUEST_PASSWORD_RESET DONE", whence: "" },
       { act: "ERASE_PERSON DONE", whence: "" },
     ] as never);
     const [other] = await auth.database.sql<{ address: string }[]>`
