@@ -105,8 +105,8 @@ export interface ServiceDeps<
   F extends ConfigFields = ConfigFields,
 > {
   /**
-   * A call made in an RPC's handler, and in what it starts, ends before that RPC's deadline and when its caller goes away. What
-   * several calls share, such as filling a cache, is therefore fetched in background work.
+   * A call made in an RPC's handler, and in what it starts, ends before that RPC's deadline and when its caller goes away; a stream
+   * also ends with the handler. What several calls share, such as filling a cache, is therefore fetched in background work.
    */
   readonly calls: { readonly [K in keyof C]: Client<C[K]> };
   readonly stores: { readonly [K in keyof St]: StoreHandle<St[K]> };

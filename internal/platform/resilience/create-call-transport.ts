@@ -65,7 +65,8 @@ export interface CallTransportOptions {
  * Guards calls to one target: each has a deadline, a limit on how many wait, a circuit breaker, and, when its method is safe to
  * repeat, further attempts after `unavailable`, no sooner than its RetryInfo says. A call made while another is served ends
  * before that one's deadline, less a margin, and when its caller goes away. Each attempt is observed and carries its trace.
- * Streams are neither repeated nor queued, and have no deadline of their own. Rejects with ConnectError.
+ * Streams are neither repeated nor queued, have no deadline of their own, and end with the call that is served at the latest.
+ * Rejects with ConnectError.
  */
 export function createCallTransport(options: CallTransportOptions): Transport {
   const { target, transport, observer, clock, random, metrics } = options;
@@ -142,7 +143,7 @@ export function createCallTransport(options: CallTransportOptions): Transport {
       const budgetMs = budgetOf(timeoutMs ?? policy.timeoutMsDefault);
       const endMs = clock.monotonic() + budgetMs;
       const attemptOnce = async (whileWanted: AbortSignal) => {
-        const hadMs = Math.max(1, Math.floor(endMs - clock.monotonic())); // Travels in whole milliseconds.
+        const hadMs = wholeMs(endMs - clock.monotonic());
         const span = begin(method);
         const headers = new Headers(header);
         if (span.traceparent !== undefined) headers.set("traceparent", span.traceparent);
@@ -175,8 +176,9 @@ export function createCallTransport(options: CallTransportOptions): Transport {
 
     stream: async (method, signal, timeoutMs, header, input, contextValues) => {
       const budgetMs = budgetOf(timeoutMs ?? Infinity);
-      const namedMs = budgetMs === Infinity ? undefined : Math.floor(budgetMs);
-      const whileWanted = anyOf([signal, servedCall()?.signal]);
+      const namedMs = budgetMs === Infinity ? undefined : wholeMs(budgetMs);
+      // A stream that a handler left, and told nobody, ends with the handler.
+      const whileWanted = anyOf([signal, servedCall()?.ended]);
       const span = begin(method);
       const headers = new Headers(header);
       if (span.traceparent !== undefined) headers.set("traceparent", span.traceparent);
@@ -205,6 +207,11 @@ function isRepeatable(method: DescMethod): boolean {
     method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS ||
     method.idempotency === MethodOptions_IdempotencyLevel.IDEMPOTENT
   );
+}
+
+/** A deadline travels in whole milliseconds, and 0 would mean none. */
+function wholeMs(ms: number): number {
+  return Math.max(1, Math.floor(ms));
 }
 
 function retryDelayMs(error: ConnectError): number {

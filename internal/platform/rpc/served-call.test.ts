@@ -126,6 +126,17 @@ const rules: readonly Rule[] = [
     },
     "ok",
   ],
+  [
+    "ends with the handler when it is a stream that was left",
+    async (service, call) => {
+      await call("peek", {});
+      const callee = await service.nextCall();
+      const seen = await Promise.race([callee.canceled.then(() => "told"), Bun.sleep(untoldMs).then(() => "not told")]);
+      callee.answer();
+      return seen;
+    },
+    "told",
+  ],
 ];
 
 /** The rules that do not hold, and what was seen instead. */
@@ -170,13 +181,13 @@ describe("the rules notice", () => {
       "handlers that do not know what they serve",
       [composing, "calls.length === 0 ? impl : trackServedCall(impl)", "impl", [fixture]],
       "Connect, fast",
-      [0, 3, 4, 5, 7],
+      [0, 3, 4, 5, 7, 9],
     ],
     [
       "the body of a stream that does not know what it serves",
       [tracking, "await serving.run(call, () => inner.next())", "await inner.next()", [transport, composing, fixture]],
       stream,
-      [0, 3, 4, 5, 7],
+      [0, 3, 4, 5, 7, 9],
     ],
     ["a deadline that is not inherited", [transport, "servedCall()?.timeoutMs() ?? ", "", [fixture]], stream, [0, 3]],
     [
@@ -199,9 +210,15 @@ describe("the rules notice", () => {
     ],
     [
       "a stream that nobody cancels",
-      [transport, "anyOf([signal, servedCall()?.signal])", "anyOf([signal])", [fixture]],
+      [transport, "anyOf([signal, servedCall()?.ended])", "anyOf([signal])", [fixture]],
       stream,
-      [5],
+      [5, 9],
+    ],
+    [
+      "a stream that goes on when the handler has answered",
+      [transport, "servedCall()?.ended", "servedCall()?.signal", [fixture]],
+      stream,
+      [9],
     ],
     [
       "an answer that takes down what goes on",

@@ -8,6 +8,8 @@ export interface ServedCall {
   timeoutMs(): number | undefined;
   /** Aborted when its caller goes away, it is late or it fails. Not when it was answered: what it started then goes on. */
   readonly signal: AbortSignal;
+  /** Aborted when it is over, however it ended. */
+  readonly ended: AbortSignal;
 }
 
 const serving = new AsyncLocalStorage<OpenCall>();
@@ -49,16 +51,20 @@ class OpenCall implements ServedCall {
     return this.#context.timeoutMs();
   }
 
+  get ended(): AbortSignal {
+    return this.#context.signal;
+  }
+
   /** Made when the first call asks for it. */
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       const controller = (this.#controller = new AbortController());
-      const { signal } = this.#context; // A lane aborts it after the answer too.
-      const onAbort = (): void => {
-        if (this.state !== "answered") controller.abort(signal.reason);
+      const { ended } = this;
+      const onEnd = (): void => {
+        if (this.state !== "answered") controller.abort(ended.reason);
       };
-      if (signal.aborted) onAbort();
-      else signal.addEventListener("abort", onAbort, { once: true });
+      if (ended.aborted) onEnd();
+      else ended.addEventListener("abort", onEnd, { once: true });
     }
     return this.#controller.signal;
   }

@@ -65,8 +65,9 @@ const endOf = (call: Promise<unknown>): Promise<string> =>
   );
 
 /**
- * Starts it. Its handlers call as the request's `act` says: "named" names 300 ms, "follow" reads a stream, "leave" answers without
- * waiting, "fail" fails once the callee has the call, "later" fails and calls after that. Its background work calls at its start.
+ * Starts it. Its handlers call as the request's `act` says: "named" names 300 ms, "follow" reads a stream, "peek" its first
+ * reply only, "leave" answers without waiting, "fail" fails once the callee has the call, "later" fails and calls after that.
+ * Its background work calls at its start.
  */
 export async function startCallingService(carrier: Carrier): Promise<CallingService> {
   const seen: SeenCall[] = [];
@@ -88,7 +89,9 @@ export async function startCallingService(carrier: Carrier): Promise<CallingServ
     return {};
   };
   const stream = async function* stream(request: ProbeRequest, context: HandlerContext) {
-    yield await see(request, context);
+    const last = see(request, context);
+    if (request.act === "peek") yield {};
+    yield await last;
   };
   const callee = serve(ProbeService, {
     fast: see,
@@ -126,6 +129,9 @@ export async function startCallingService(carrier: Carrier): Promise<CallingServ
             break;
           case "follow":
             await Array.fromAsync(callee.stream({ name: "a" }));
+            break;
+          case "peek":
+            for await (const _ of callee.stream({ name: "a", act: "peek" })) break;
             break;
           case "leave":
             left = endOf(callUnseen());
