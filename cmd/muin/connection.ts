@@ -1,3 +1,4 @@
+import type { KeyObject } from "node:crypto";
 import { resolve } from "node:path";
 import type { DescService } from "@bufbuild/protobuf";
 import { type Client, Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
@@ -5,6 +6,8 @@ import { createFetchClient } from "@connectrpc/connect/protocol";
 import { createTransport } from "@connectrpc/connect/protocol-connect";
 import { type Environment, readConfig } from "../../internal/platform/config/read-config.ts";
 import { defaultDataPath, readCredentials, readRunRecord } from "../../internal/platform/local/data-folder.ts";
+import { createSigningFetch } from "../../internal/platform/identity/signing-fetch.ts";
+import type { Cli } from "./cli.ts";
 import { cliConfig } from "./cli-config.ts";
 import { Failure } from "./failure.ts";
 
@@ -33,10 +36,26 @@ export interface Connection {
  * on the local data folder, by default with the operator key kept there. The operator key is sent nowhere else.
  */
 export async function connect(options: ConnectionOptions, env: Environment): Promise<Connection> {
+  const { url, key } = await locate(options, env);
+  return connection(url, { key, send: reachingFetch(url) });
+}
+
+/** Finds Muin as `connect` does, and signs each call with a device's key instead of sending an API key. */
+export async function connectDevice(options: ConnectionOptions, cli: Cli, privateKey: KeyObject): Promise<Connection> {
+  const { url } = await locate(options, cli.env);
+  const { clock, random } = cli;
+  const send = createSigningFetch({ privateKey, clock, random, send: reachingFetch(url) });
+  return connection(url, { key: undefined, send });
+}
+
+async function locate(
+  options: ConnectionOptions,
+  env: Environment,
+): Promise<{ readonly url: string; readonly key: string | undefined }> {
   const settings = readConfig("", cliConfig, env);
   const given = settings.apiKey.reveal() === "" ? undefined : settings.apiKey.reveal().trim();
   const url = options.url ?? (options.dataDir === undefined && settings.url !== "" ? settings.url : undefined);
-  if (url !== undefined) return connection(baseUrl(url), given);
+  if (url !== undefined) return { url: baseUrl(url), key: given };
 
   const folder = resolve(options.dataDir ?? (settings.dataDir === "" ? defaultDataPath(env) : settings.dataDir));
   const local = await ownerOnly(folder, readRunRecord);
@@ -48,7 +67,7 @@ export async function connect(options: ConnectionOptions, env: Environment): Pro
         : `the Muin on the data folder ${folder} is still starting; try again in a moment`,
     );
   }
-  return connection(local.http, given ?? (await ownerOnly(folder, readCredentials))?.operator_key);
+  return { url: local.http, key: given ?? (await ownerOnly(folder, readCredentials))?.operator_key };
 }
 
 /** Reads what only the folder's owner may. */
@@ -74,10 +93,12 @@ function baseUrl(text: string): string {
   return url.href.replace(/\/+$/, "");
 }
 
-function connection(url: string, key: string | undefined): Connection {
+type Send = (request: Request) => Promise<Response>;
+
+function connection(url: string, { key, send }: { readonly key: string | undefined; readonly send: Send }): Connection {
   const transport: Transport = createTransport({
     baseUrl: url,
-    httpClient: createFetchClient(reachingFetch(url)),
+    httpClient: createFetchClient(send as typeof globalThis.fetch),
     useBinaryFormat: true,
     useHttpGet: false,
     interceptors: [
@@ -104,8 +125,8 @@ export class ConnectionRefused extends Error {
 }
 
 /** A fetch whose failures say where Muin was looked for, and whether anything can have reached it. */
-function reachingFetch(url: string): typeof globalThis.fetch {
-  const reach = async (request: Request): Promise<Response> => {
+function reachingFetch(url: string): Send {
+  return async (request) => {
     let response: Response;
     try {
       response = await fetch(request);
@@ -127,5 +148,4 @@ function reachingFetch(url: string): typeof globalThis.fetch {
     }
     return response;
   };
-  return reach as typeof globalThis.fetch;
 }

@@ -53,6 +53,8 @@ const publicMethods = [
   "CredentialService.RequestPasswordReset",
   "CredentialService.ResetPassword",
   "CredentialService.VerifyEmail",
+  "DeviceService.ActivateDevice",
+  "DeviceService.IssueDeviceToken",
   "UserService.GetErasure",
 ];
 const closed = methods.filter((method) => !publicMethods.includes(nameOf(method)));

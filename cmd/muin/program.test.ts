@@ -38,9 +38,10 @@ describe("help", () => {
     const names = commands.map(([path]) => path.slice("muin ".length));
     const counts = ["create", "inc", "dec", "set", "get", "list", "import", "verify"].map((name) => `counts ${name}`);
     const keys = ["create", "list", "revoke", "service"].map((name) => `keys ${name}`);
+    const devices = ["register", "activate", "token", "list", "revoke"].map((name) => `devices ${name}`);
     const events = ["tail", "republish", "replay"].map((name) => `events ${name}`);
     const others = ["up", "status", "graph", "config verify", "version", "dead-letters list", "dead-letters redrive"];
-    expect(names).toEqual(expect.arrayContaining([...counts, ...keys, ...events, ...others]));
+    expect(names).toEqual(expect.arrayContaining([...counts, ...keys, ...devices, ...events, ...others]));
   });
 
   test.each(commands)("%s shows an example of itself", (path, command) => {

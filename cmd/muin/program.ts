@@ -4,6 +4,7 @@ import { registerBranches } from "./commands/branches.ts";
 import { registerConfig } from "./commands/config.ts";
 import { registerCounts } from "./commands/counts.ts";
 import { registerDeadLetters } from "./commands/dead-letters.ts";
+import { registerDevices } from "./commands/devices.ts";
 import { registerEvents } from "./commands/events.ts";
 import { registerGraph } from "./commands/graph.ts";
 import { registerKeys } from "./commands/keys.ts";
@@ -47,6 +48,7 @@ export async function createProgram(cli: Cli, options: { readonly up: boolean })
   registerBranches(program, cli);
   registerUsers(program, cli);
   registerKeys(program, cli);
+  registerDevices(program, cli);
   registerEvents(program, cli);
   registerDeadLetters(program, cli);
   registerGraph(program, cli);

@@ -96,7 +96,8 @@ function rowOf(key: ApiKey): string[] {
   ];
 }
 
-function timeText(time: Timestamp | undefined, absent: string): string {
+/** A time to the minute, in UTC. */
+export function timeText(time: Timestamp | undefined, absent: string): string {
   return time === undefined ? absent : `${timestampDate(time).toISOString().slice(0, 16).replace("T", " ")}Z`;
 }
 
