@@ -13,7 +13,8 @@ setDefaultTimeout(60_000);
 
 let muin: TestMuin;
 beforeAll(async () => {
-  muin = await startMuin();
+  // Compiled: what tells hours, Temporal, is the runtime's own.
+  muin = await startMuin({ from: "binary" });
 });
 afterAll(() => muin[Symbol.asyncDispose]());
 
