@@ -76,12 +76,15 @@ test("what is written is read back", () => {
   }));
   const day = fc.integer({ min: 1, max: 7 });
   fc.assert(
-    fc.property(fc.uniqueArray(fc.record({ day, period }), { selector: (each) => each.day, maxLength: 7 }), (weekly) => {
-      const sorted = weekly.toSorted((a, b) => a.day - b.day);
-      const { weekly: again } = parseHours(formatHours({ ...parseHours(none), weekly: sorted as never }));
-      expect(again.map(({ day: of, period: its }) => [of, its?.openMinute, its?.closeMinute])).toEqual(
-        sorted.map((each) => [each.day, each.period.openMinute, each.period.closeMinute]),
-      );
-    }),
+    fc.property(
+      fc.uniqueArray(fc.record({ day, period }), { selector: (each) => each.day, maxLength: 7 }),
+      (weekly) => {
+        const sorted = weekly.toSorted((a, b) => a.day - b.day);
+        const { weekly: again } = parseHours(formatHours({ ...parseHours(none), weekly: sorted as never }));
+        expect(again.map(({ day: of, period: its }) => [of, its?.openMinute, its?.closeMinute])).toEqual(
+          sorted.map((each) => [each.day, each.period.openMinute, each.period.closeMinute]),
+        );
+      },
+    ),
   );
 });

@@ -48,8 +48,40 @@ async function checkVersions(of: BranchOwnerFixture): Promise<void> {
   expect(await rowOf(userId, of)).toBe("SUSPENDED fourth");
 }
 
+/** All orders of a list. */
+function permutationsOf<T>(list: readonly T[]): readonly (readonly T[])[] {
+  if (list.length === 0) return [[]];
+  return list.flatMap((first) =>
+    permutationsOf(list.filter((each) => each !== first)).map((others) => [first].concat(others)),
+  );
+}
+
 describe("news of people", () => {
   test("is taken once, in the order of its versions", () => checkVersions(service));
+
+  test("makes the same copy in whatever order it comes, and when it comes anew", async () => {
+    type Told = (userId: string) => Promise<void>;
+    const news: readonly Told[] = [
+      (userId) => service.deliver(service.created(userId, "first")),
+      (userId) => service.deliver(service.updated(userId, "second", 1n)),
+      (userId) => service.deliver(service.updated(userId, "third", 2n)),
+      (userId) => service.statusChanged(userId, SUSPENDED, 1n),
+      (userId) => service.statusChanged(userId, ACTIVE, 2n),
+    ];
+    const seen = await Promise.all(
+      permutationsOf(news).map(async (order) => {
+        const userId = newId();
+        for (const tell of order) await tell(userId);
+        return rowOf(userId);
+      }),
+    );
+    expect(seen).toHaveLength(120);
+    expect([...new Set(seen)]).toEqual(["ACTIVE third"]);
+    // From nothing, by what their owners publish again: the present state alone.
+    const userId = newId();
+    for (const tell of [news[4], news[2], news[0]]) await tell?.(userId);
+    expect(await rowOf(userId)).toBe("ACTIVE third");
+  });
 
   test("that comes again changes nothing, whatever its event", async () => {
     const userId = newId();
