@@ -11,7 +11,11 @@ import {
 import { CountSource } from "../../internal/gen/muin/count/v1/count_pb.ts";
 import { CountReadService } from "../../internal/gen/muin/count/v1/count_read_service_pb.ts";
 import { CountWriteService } from "../../internal/gen/muin/count/v1/count_write_service_pb.ts";
+import { BranchService } from "../../internal/gen/muin/identity/v1/branch_service_pb.ts";
 import { ApiKeyService } from "../../internal/gen/muin/identity/v1/api_key_service_pb.ts";
+import { AuthService } from "../../internal/gen/muin/identity/v1/auth_service_pb.ts";
+import { Role } from "../../internal/gen/muin/identity/v1/user_pb.ts";
+import { ErasureState, UserService } from "../../internal/gen/muin/identity/v1/user_service_pb.ts";
 import { ServiceTokenService } from "../../internal/gen/muin/identity/v1/service_token_service_pb.ts";
 import { authConfig } from "../../internal/identity/auth/config.ts";
 import type { published } from "../../internal/identity/auth/events.ts";
@@ -34,10 +38,10 @@ import {
 import { startPostgres, type TestPostgres } from "../../internal/platform/testing/postgres.ts";
 import { startRedis, type TestRedis } from "../../internal/platform/testing/redis.ts";
 
-/** Four binaries are compiled and four servers started before the first test. */
+/** Six binaries are compiled and four servers started before the first test. */
 setDefaultTimeout(120_000);
 
-const names = ["auth", "count-management", "count-write", "count-read"] as const;
+const names = ["auth", "user", "branch-owner", "count-management", "count-write", "count-read"] as const;
 type Name = (typeof names)[number];
 const stopMsMax = 10_000;
 
@@ -62,12 +66,16 @@ beforeAll(async () => {
   postgres = server;
   redis = { counts, events, cache };
   const authUrl = await server.createDatabase("auth");
+  const usersUrl = await server.createDatabase("users");
+  const branchOwnerUrl = await server.createDatabase("branch_owner");
   const infoUrl = await server.createDatabase("count_info");
   const ports: string[] = [];
   for (const _ of names) ports.push(`${await freePort(systemRandom)}`);
   const urlOf = (name: Name): string => `http://127.0.0.1:${ports[names.indexOf(name)]}`;
   urls = {
     auth: urlOf("auth"),
+    user: urlOf("user"),
+    "branch-owner": urlOf("branch-owner"),
     "count-management": urlOf("count-management"),
     "count-write": urlOf("count-write"),
     "count-read": urlOf("count-read"),
@@ -80,6 +88,7 @@ beforeAll(async () => {
     MUIN_EVENTS_URL: events.url,
     MUIN_CALL_AUTH_URL: urls.auth,
     MUIN_CALL_API_KEY_URL: urls.auth,
+    MUIN_CALL_PERSON_KEY_URL: urls.auth,
     MUIN_SERVICE_TOKEN_FILE: join(folder.path, "tokens", name),
   });
   environments = {
@@ -89,6 +98,13 @@ beforeAll(async () => {
       MUIN_AUTH_KEY_ENCRYPTION_SECRET: "a secret that only this test knows",
       MUIN_MAIL_URL: pathToFileURL(join(folder.path, "mail")).href,
     },
+    user: {
+      ...common("user"),
+      MUIN_STORE_DATABASE_URL: usersUrl,
+      MUIN_CALL_ACCOUNT_URL: urls.auth,
+      MUIN_CALL_STAFF_DATA_URL: urls["branch-owner"],
+    },
+    "branch-owner": { ...common("branch-owner"), MUIN_STORE_DATABASE_URL: branchOwnerUrl },
     "count-management": {
       ...common("count-management"),
       MUIN_STORE_INFO_URL: infoUrl,
@@ -197,7 +213,7 @@ async function codeOf(call: Promise<unknown>): Promise<Code | undefined> {
 }
 
 describe("a process for each service", () => {
-  test("a Count is made, changed and read in three of them, for whom the fourth vouches", async () => {
+  test("a Count is made, changed and read in three of them, for whom auth vouches", async () => {
     await Promise.all(names.map(start));
     await Promise.all(names.map(isReady));
     const write = client("count-write", CountWriteService);
@@ -246,6 +262,56 @@ describe("a process for each service", () => {
     );
   });
 
+  test("a suspended person is refused in every process within a second, a deleted one is erased in all of them", async () => {
+    const account = { email: "ada@example.org", password: "correct horse battery", displayName: "Ada" };
+    const { userId } = await client("auth", AuthService).signUp(account);
+    const users = client("user", UserService);
+    await eventually(() => users.assignRole({ userId, assignment: { role: Role.ADMINISTRATOR } }));
+    const token = await eventually(async () => {
+      const { tokens } = await client("auth", AuthService).signIn(account);
+      await client("count-read", CountReadService, tokens?.accessToken).getCount({ countId: "far" });
+      return tokens?.accessToken ?? "";
+    });
+    const copy = await client("user", UserService, token).exportUserData({ userId: "me" });
+    expect(copy).toMatchObject({
+      user: { displayName: "Ada" },
+      account: { email: account.email },
+      staff: { displayName: "Ada" },
+    });
+    // Otherwise they are the last one, who stays.
+    const { userId: eve } = await client("auth", AuthService).signUp({ ...account, email: "eve@example.org" });
+    await eventually(() => users.assignRole({ userId: eve, assignment: { role: Role.ADMINISTRATOR } }));
+
+    await users.suspendUser({ userId, reason: "lost card" });
+    const suspendedAt = performance.now();
+    const calls = [
+      () => client("count-write", CountWriteService, token).increment({ countId: "far" }),
+      () => client("count-read", CountReadService, token).getCount({ countId: "far" }),
+      () => client("count-management", CountManagementService, token).getCountInfo({ countId: "far" }),
+      () => client("branch-owner", BranchService, token).listBranches({}),
+      () => client("user", UserService, token).getUser({ userId: "me" }),
+      () => client("auth", AuthService, token).listSessions({}),
+    ];
+    await Promise.all(
+      calls.map(async (call) => {
+        for (;;) {
+          const beganAt = performance.now();
+          const code = await codeOf(call());
+          if (code === Code.Unauthenticated) return;
+          // branch-owner may have heard of the suspension before it hears of the session's end.
+          expect([undefined, Code.PermissionDenied]).toContain(code);
+          expect(beganAt - suspendedAt).toBeLessThan(1000); // The promise, by when the calls that were let in began.
+        }
+      }),
+    );
+
+    const { erasure } = await users.deleteUser({ userId });
+    await eventually(async () => {
+      const { erasure: now } = await users.getErasure({ erasureId: erasure?.erasureId ?? "" });
+      expect(now?.state).toBe(ErasureState.DONE);
+    });
+  });
+
   test("SIGTERM lets calls under way finish", async () => {
     const write = client("count-write", CountWriteService);
     const before = (await client("count-read", CountReadService).getCount({ countId: "far", maxStaleness: {} })).count
@@ -274,7 +340,7 @@ describe("a process for each service", () => {
   });
 
   const outages: readonly [string, () => TestPostgres | TestRedis, readonly Name[]][] = [
-    ["PostgreSQL", () => postgres, ["auth", "count-management"]],
+    ["PostgreSQL", () => postgres, ["auth", "user", "branch-owner", "count-management"]],
     ["the counts Redis", () => redis.counts, ["count-management", "count-write", "count-read"]],
     ["the events Redis", () => redis.events, names],
     ["the cache Redis", () => redis.cache, []],
