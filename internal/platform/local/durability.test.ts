@@ -1,28 +1,27 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import { startLocalStores, type RunningStores } from "../testing/local-stores.ts";
 import { startRedis } from "../testing/redis.ts";
+import { createServerFolder, type ServerFolder } from "../testing/server-folder.ts";
 
-let folder = "";
+let folder: ServerFolder;
 let running: RunningStores;
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "muin-durability-"));
-  Bun.spawnSync(["chmod", "o+x", folder]); // For the account that PostgreSQL runs as when we are root.
-  running = await startLocalStores(join(folder, "data"));
+  folder = await createServerFolder("durability");
+  running = await startLocalStores(join(folder.path, "data"));
 });
 
 afterAll(async () => {
   await running.stop();
-  await rm(folder, { recursive: true, force: true });
+  await folder.remove();
 });
 
 /** Whether the kernel was asked to write the data of an increment to the disk before its reply was sent. */
 async function syncsBeforeReply(url: string, pid: number): Promise<boolean> {
-  const trace = join(folder, `trace-${pid}`);
+  const trace = join(folder.path, `trace-${pid}`);
   const client = new Redis(url);
   await client.set("count:traced", "41");
   // Its main thread alone: another syncs now and then by itself with everysec.

@@ -1,10 +1,9 @@
 import { describe, expect, test } from "bun:test";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import { eventually } from "../testing/eventually.ts";
 import { startStoresProcess } from "../testing/local-stores.ts";
+import { createServerFolder } from "../testing/server-folder.ts";
 import { createSmallDisk, lacksSmallDisk } from "../testing/small-disk.ts";
 
 /** Increments until it fails; returns the last acknowledged value. */
@@ -25,9 +24,10 @@ describe("a full disk", () => {
   test.skipIf(lacksSmallDisk)(
     "is named, loses nothing, and once there is room everything goes on (skipped where a disk cannot be mounted)",
     async () => {
-      const folder = await mkdtemp(join(tmpdir(), "muin-disk-"));
-      const small = createSmallDisk(folder, { megabytes: 160 });
-      const running = await startStoresProcess(join(folder, "data"), small.wrapper);
+      const folder = await createServerFolder("disk");
+      const { path } = folder;
+      const small = createSmallDisk(path, { megabytes: 160 });
+      const running = await startStoresProcess(join(path, "data"), small.wrapper);
       const { child, report } = running;
       try {
         expect((await running.status()).disk).toMatchObject({ full: false });
@@ -35,7 +35,7 @@ describe("a full disk", () => {
         const acknowledged = await countUntilCut(report.redisUrl);
         await eventually(async () => {
           const { stores, disk } = await running.status();
-          expect(disk).toMatchObject({ path: join(folder, "data"), full: true });
+          expect(disk).toMatchObject({ path: join(path, "data"), full: true });
           const counts = stores.find(({ name }) => name === "redis counts");
           // Started again it may run for a while: until something is written.
           expect(counts?.restarts).toBeGreaterThan(0);
@@ -58,7 +58,7 @@ describe("a full disk", () => {
       } finally {
         child.kill("SIGTERM");
         await child.exited;
-        await rm(folder, { recursive: true, force: true });
+        await folder.remove();
       }
     },
   );

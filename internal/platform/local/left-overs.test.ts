@@ -1,27 +1,24 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import { copyFile, mkdtemp, rm, symlink } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { copyFile, mkdir, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import postgres from "postgres";
 import { systemClock } from "../clock/clock.ts";
 import { eventually } from "../testing/eventually.ts";
-import { endStores, silentLog, startLocalStores, startStoresProcess } from "../testing/local-stores.ts";
+import { silentLog, startLocalStores, startStoresProcess } from "../testing/local-stores.ts";
+import { createServerFolder, type ServerFolder } from "../testing/server-folder.ts";
 import { endLeftOvers } from "./left-overs.ts";
 
+let folder: ServerFolder;
 let path = "";
 
 beforeEach(async () => {
-  const parent = await mkdtemp(join(tmpdir(), "muin-left-overs-"));
-  Bun.spawnSync(["chmod", "o+x", parent]); // For the account that PostgreSQL runs as when we are root.
-  path = join(parent, "data");
+  folder = await createServerFolder("left-overs");
+  path = join(folder.path, "data");
 });
 
-afterEach(async () => {
-  await endStores(path);
-  await rm(join(path, ".."), { recursive: true, force: true });
-});
+afterEach(() => folder.remove());
 
 /** Whether the process runs. One that has ended and that nobody has waited for yet (a zombie) does not. */
 function isAlive(pid: number): boolean {
@@ -128,16 +125,16 @@ describe("after kill -9 of Muin", () => {
 
 describe("what counts as a left-over", () => {
   test("the program's name and the working directory together, whatever links lead there", async () => {
-    const folder = await mkdtemp(join(tmpdir(), "muin-place-"));
-    const elsewhere = await mkdtemp(join(tmpdir(), "muin-place-"));
+    const [inner, elsewhere] = [join(folder.path, "inner"), join(folder.path, "elsewhere")];
+    for (const place of [inner, elsewhere]) await mkdir(place);
     const program = join(elsewhere, "our-server");
     await copyFile("/bin/sleep", program);
-    const ours = spawnIn(folder, program);
+    const ours = spawnIn(inner, program);
     const otherPlace = spawnIn(elsewhere, program);
-    const otherProgram = spawnIn(folder, "/bin/sleep");
+    const otherProgram = spawnIn(inner, "/bin/sleep");
     try {
       const link = join(elsewhere, "link");
-      await symlink(folder, link);
+      await symlink(inner, link);
       const options = {
         folder: link,
         programs: ["our-server"],
@@ -151,7 +148,6 @@ describe("what counts as a left-over", () => {
     } finally {
       for (const child of [ours, otherPlace, otherProgram]) child.kill("SIGKILL");
       await Promise.all([ours, otherPlace, otherProgram].map((child) => child.exited));
-      for (const place of [folder, elsewhere]) await rm(place, { recursive: true, force: true });
     }
   });
 });

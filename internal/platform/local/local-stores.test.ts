@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import postgres from "postgres";
@@ -8,6 +7,7 @@ import { systemRandom } from "../clock/random.ts";
 import { eventually } from "../testing/eventually.ts";
 import { migrate } from "../postgres/migrate.ts";
 import { silentLog, startLocalStores, type RunningStores } from "../testing/local-stores.ts";
+import { createServerFolder, type ServerFolder } from "../testing/server-folder.ts";
 import { createDataFolder } from "./data-folder.ts";
 
 async function withRedis<T>(url: string, work: (client: Redis) => Promise<T>): Promise<T> {
@@ -40,18 +40,19 @@ async function refusal(work: Promise<unknown>): Promise<string> {
 }
 
 describe("the local stores", () => {
+  let folder: ServerFolder;
   let path = "";
   let running: RunningStores;
 
   beforeAll(async () => {
-    path = join(await mkdtemp(join(tmpdir(), 'muin local "-')), "data");
-    if (process.getuid?.() === 0) Bun.spawnSync(["chmod", "o+x", join(path, "..")]);
+    folder = await createServerFolder('local "'); // A name that needs quoting.
+    path = join(folder.path, "data");
     running = await startLocalStores(path);
   });
 
   afterAll(async () => {
     await running.stop();
-    await rm(join(path, ".."), { recursive: true, force: true });
+    await folder.remove();
   });
 
   test("all run", async () => {

@@ -1,9 +1,7 @@
-import { join } from "node:path";
 import { systemClock } from "../clock/clock.ts";
 import { systemRandom } from "../clock/random.ts";
 import { createDataFolder, type DataFolder } from "../local/data-folder.ts";
 import type { DatabaseSpec } from "../local/database-rights.ts";
-import { endLeftOvers } from "../local/left-overs.ts";
 import { createLocalStores, type LocalStores, type LocalStoresStatus } from "../local/local-stores.ts";
 import type { RedisServerSpec } from "../local/redis-server.ts";
 import type { Logger } from "../telemetry/logger.ts";
@@ -70,15 +68,6 @@ export async function startLocalStores(path: string): Promise<RunningStores> {
     throw error;
   }
   return { folder, stores, stop };
-}
-
-/** Ends whatever still runs there, for when a test failed half-way. */
-export async function endStores(path: string): Promise<void> {
-  for (const place of ["postgres/data", "postgres", ...redis.map(({ name }) => `redis/${name}`)]) {
-    const programs = ["postgres", "initdb", "redis-server"];
-    // SIGINT ends either program.
-    await endLeftOvers({ folder: join(path, place), programs, signal: "SIGINT", clock: systemClock, log: silentLog });
-  }
 }
 
 /** What a process with local stores says once they run. */

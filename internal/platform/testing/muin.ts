@@ -94,21 +94,8 @@ export interface TestMuin extends TestProgram {
 /** Makes a folder for the data of a Muin. */
 export async function createMuinFolder(): Promise<MuinFolder> {
   const folder = await createServerFolder("muin");
-  await chmod(folder.path, 0o711); // PostgreSQL may run as another user, who must reach its data below.
   const dataDir = join(folder.path, "data");
   const processes = (): Promise<readonly FolderProcess[]> => processesIn(dataDir);
-  let removed: Promise<void> | undefined;
-  const remove = async (): Promise<void> => {
-    for (const { pid, name, main } of await processes()) {
-      // SIGQUIT ends PostgreSQL at once, its workers and its shared memory too.
-      if (main) signalIfThere(pid, name.startsWith("postgres") ? "SIGQUIT" : "SIGKILL");
-    }
-    await eventually(async () => {
-      const left = await processes();
-      if (left.length > 0) throw new Error(`${left.map(({ name }) => name).join(", ")} did not end`);
-    });
-    await folder.remove();
-  };
   return {
     dataDir,
     path: folder.path,
@@ -118,7 +105,7 @@ export async function createMuinFolder(): Promise<MuinFolder> {
       if (found === undefined) throw new Error(`no ${name} runs on ${dataDir}`);
       return found.pid;
     },
-    [Symbol.asyncDispose]: () => (removed ??= remove()),
+    [Symbol.asyncDispose]: () => folder.remove(),
   };
 }
 
@@ -328,12 +315,4 @@ function collect(stream: ReadableStream<Uint8Array>): Collected {
     for await (const chunk of stream) text += decoder.decode(chunk, { stream: true });
   };
   return { text: () => text, ended: read() };
-}
-
-function signalIfThere(pid: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(pid, signal);
-  } catch {
-    // It has ended meanwhile.
-  }
 }

@@ -31,7 +31,6 @@ export async function startPostgres(): Promise<TestPostgres> {
   const { path: cluster, password } = await (template ??= createTemplate(binaries));
   const folder = await createServerFolder("postgres");
   const data = join(folder.path, "data");
-  if (binaries.user !== undefined) await chown(folder.path, binaries.user.uid, binaries.user.gid);
   await run(["cp", "-a", cluster, data]);
   const server = await startServerProcess({
     name: "PostgreSQL",

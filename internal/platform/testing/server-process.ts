@@ -4,7 +4,7 @@ import { systemRandom } from "../clock/random.ts";
 import { freePort } from "../local/free-port.ts";
 import type { SystemUser } from "../local/system-user.ts";
 import { eventually } from "./eventually.ts";
-import type { ServerFolder } from "./server-folder.ts";
+import { untilEnded, type ServerFolder } from "./server-folder.ts";
 
 /** Attempts at a free port: another process can take one between asking for it and listening on it. */
 const portAttemptsMax = 5;
@@ -75,11 +75,7 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
     child.kill(signal);
     await child.exited;
     // Children see a little later that their parent is gone, and still answer until then.
-    await eventually(async () => {
-      const left = await folder.processes();
-      if (left.length > 0)
-        throw new Error(`processes of ${name} did not end: ${left.map(({ pid }) => pid).join(", ")}`);
-    });
+    await untilEnded(folder.path);
   };
 
   for (let attempt = 1; ; attempt += 1) {
