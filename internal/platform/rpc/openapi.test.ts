@@ -1,5 +1,6 @@
 import { createRegistry, type JsonObject } from "@bufbuild/protobuf";
 import { expect, test } from "bun:test";
+import { DeviceService } from "../../gen/muin/identity/v1/device_service_pb.ts";
 import { OperationsService } from "../../gen/muin/platform/v1/operations_service_pb.ts";
 import { serve } from "../app/define-service.ts";
 import { planMethods } from "./method-plan.ts";
@@ -28,4 +29,17 @@ test("OpenAPI says of RPCs, messages, fields, parameters and enums what the prot
     for (const property of properties) expect(property).toHaveProperty("description");
   }
   expect(api["tags"]).toEqual([{ name: OperationsService.typeName, description: expect.any(String) }]);
+});
+
+test("OpenAPI says which calls are signed", async () => {
+  const nobody = new Proxy({}, { get: () => () => undefined });
+  const plans = planMethods([serve(DeviceService, nobody as never)]);
+  const api = describeRoutes(planRoutes(plans, createRegistry(DeviceService.file)), "1.2.3");
+  expect(await validate(api)).toEqual({ valid: true });
+  const signed = Object.entries(api["paths"] as Record<string, Record<string, JsonObject>>).flatMap(([path, verbs]) =>
+    Object.values(verbs)
+      .filter(({ parameters }) => (parameters as JsonObject[]).some(({ name }) => name === "muin-signature"))
+      .map(() => path),
+  );
+  expect(signed).toEqual(["/api/v1/devices:activate", "/api/v1/devices:issueToken"]);
 });

@@ -11,6 +11,7 @@ import {
 import { field as fieldOption, StringRulesSchema } from "../../gen/buf/validate/validate_pb.ts";
 import { comments } from "../../gen/comments.ts";
 import { CallerKind } from "../../gen/muin/platform/v1/options_pb.ts";
+import { signatureHeader } from "../identity/signed-call.ts";
 import { parsePathTemplate } from "./path-template.ts";
 import type { RestRoute } from "./rest-lane.ts";
 import { hasStringForm } from "./rest-request.ts";
@@ -39,7 +40,14 @@ export function describeRoutes(routes: readonly RestRoute[], version: string): J
         summaryOf(comments[`${method.parent.typeName}.${method.name}`]) ?? `${method.parent.name}.${method.name}`,
       ...described(`${method.parent.typeName}.${method.name}`),
       tags: [method.parent.typeName],
-      parameters: [...parameters, ...queryParameters, ...(route.plan.hasRequestId ? [idempotencyKey] : [])],
+      parameters: [
+        ...parameters,
+        ...queryParameters,
+        ...(route.plan.hasRequestId ? [idempotencyKey] : []),
+        ...(policy?.signed === true || policy?.callers.includes(CallerKind.DEVICE) === true
+          ? [signature(policy.signed)]
+          : []),
+      ],
       ...(body === undefined
         ? {}
         : { requestBody: { required: false, content: { "application/json": { schema: body } } } }),
@@ -71,7 +79,11 @@ export function describeRoutes(routes: readonly RestRoute[], version: string): J
         },
       },
       securitySchemes: {
-        bearer: { type: "http", scheme: "bearer", description: "An API key (muin_…) or an access token." },
+        bearer: {
+          type: "http",
+          scheme: "bearer",
+          description: "An API key (muin_…), an access token or a device token.",
+        },
       },
     },
   };
@@ -91,6 +103,17 @@ const idempotencyKey: JsonObject = {
   description: "The same as the field request_id.",
   schema: { type: "string" },
 };
+
+function signature(required: boolean): JsonObject {
+  return {
+    name: signatureHeader,
+    in: "header",
+    required,
+    description:
+      "v1,t=<time>,n=<nonce>,s=<signature>: the call signed with the device's Ed25519 key. A device signs every call; such a call has neither a query nor variables in its path.",
+    schema: { type: "string" },
+  };
+}
 
 const errorSchema: JsonObject = {
   type: "object",
