@@ -59,3 +59,15 @@ export function shardOf(countId: string, shards: number): number {
   }
   return (hash ^ (hash >>> 16)) & (shards - 1);
 }
+
+/** Sorts things by shard: per shard their places in `things`, ascending. */
+export function placesByShard<T>(things: readonly T[], shardOfThing: (thing: T) => number): Map<number, number[]> {
+  const shards = new Map<number, number[]>();
+  for (const [place, thing] of things.entries()) {
+    const shard = shardOfThing(thing);
+    const places = shards.get(shard);
+    if (places === undefined) shards.set(shard, [place]);
+    else places.push(place);
+  }
+  return shards;
+}

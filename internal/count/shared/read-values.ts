@@ -1,7 +1,7 @@
 import type { RedisReader, RedisStore } from "../../platform/redis/redis-store.ts";
 import { type CountStateRecord, decodeCountState } from "./count-state.ts";
 import type { CountStoreLayout } from "./count-store.ts";
-import { keysOf, shardOf } from "./key-schema.ts";
+import { keysOf, placesByShard, shardOf } from "./key-schema.ts";
 
 /** A Count's state as one store knew it. */
 export interface ReadCount {
@@ -29,13 +29,7 @@ export async function readValues(
   layout: CountStoreLayout,
   countIds: readonly string[],
 ): Promise<ReadCounts> {
-  const places = new Map<number, number[]>();
-  for (const [place, countId] of countIds.entries()) {
-    const shard = shardOf(countId, layout.shards);
-    const list = places.get(shard);
-    if (list === undefined) places.set(shard, [place]);
-    else list.push(place);
-  }
+  const places = placesByShard(countIds, (countId) => shardOf(countId, layout.shards));
   const pipeline = store.client.pipeline();
   pipeline.time();
   for (const [shard, list] of places) {

@@ -73,7 +73,8 @@ function frameOf({ keys, args }: EncodedBatch): Buffer {
 const requestFormat = "<Bdddd";
 
 /**
- * The script. KEYS: states, outbox, meta, writer's memory, request buckets. ARGV: header, writes, tokens, request ids (all packed above).
+ * The script. KEYS: states, outbox, meta, writer's memory, request buckets. ARGV: header, writes, tokens, request ids, as
+ * `write-batch.ts` packs them.
  *
  * It first reads all it needs, from every key that it will write, and computes every result: what fails, fails before the
  * first write. Then it writes, by commands that cannot fail.

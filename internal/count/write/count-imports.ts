@@ -3,7 +3,7 @@ import type { Random } from "../../platform/clock/random.ts";
 import type { RedisStore } from "../../platform/redis/redis-store.ts";
 import type { CountStoreLayout } from "../shared/count-store.ts";
 import { outboxFull } from "../shared/errors.ts";
-import { shardOf } from "../shared/key-schema.ts";
+import { placesByShard, shardOf } from "../shared/key-schema.ts";
 import { readValues } from "../shared/read-values.ts";
 import { isPassing, runBatch } from "./batch-script.ts";
 import {
@@ -126,20 +126,14 @@ export function createCountImports(options: CountImportsOptions): CountImports {
     deadlineMs: number,
   ): Promise<readonly ImportRefusal[]> => {
     const { shards } = options.layout();
-    const byShard = new Map<number, CountWrite[]>();
-    for (const [place, countId] of batch.countIds.entries()) {
-      const write: CountWrite = {
-        countId,
-        kind: "a",
-        operand: batch.deltas[place] as number,
-        requestId: "",
-        principal: "",
-      };
-      const shard = shardOf(countId, shards);
-      const list = byShard.get(shard);
-      if (list === undefined) byShard.set(shard, [write]);
-      else list.push(write);
-    }
+    const byShard = placesByShard(batch.countIds, (countId) => shardOf(countId, shards));
+    const writeAt = (place: number): CountWrite => ({
+      countId: batch.countIds[place] as string,
+      kind: "a",
+      operand: batch.deltas[place] as number,
+      requestId: "",
+      principal: "",
+    });
     const refused: ImportRefusal[] = [];
     const applyPart = async (shard: number, part: number, writes: readonly CountWrite[]): Promise<void> => {
       const encoded = encodeBatch(
@@ -167,9 +161,10 @@ export function createCountImports(options: CountImportsOptions): CountImports {
       }
     };
     await Promise.all(
-      [...byShard].map(async ([shard, writes]) => {
-        for (let part = 0; part * batchWritesMax < writes.length; part += 1) {
-          await applyPart(shard, part, writes.slice(part * batchWritesMax, (part + 1) * batchWritesMax));
+      [...byShard].map(async ([shard, places]) => {
+        for (let part = 0; part * batchWritesMax < places.length; part += 1) {
+          const own = places.slice(part * batchWritesMax, (part + 1) * batchWritesMax);
+          await applyPart(shard, part, own.map(writeAt));
         }
       }),
     );

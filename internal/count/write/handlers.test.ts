@@ -153,9 +153,12 @@ describe("a batch", () => {
 
   test.each([512, 7])("applies 1000 writes of one Count in list order, %d at a time", async (batchWritesMax) => {
     await checkOrder(batchWritesMax);
-    const path = join(import.meta.dir, "handlers.ts");
+    const [path, own] = ["../shared/key-schema.ts", "handlers.ts"].map((file) => join(import.meta.dir, file)) as [
+      string,
+      string,
+    ];
     const [rule, instead] = ["else places.push(place);", "else places.unshift(place);"];
-    const mutant = await importMutant<{ createHandlers: typeof createHandlers }>(path, rule, instead);
+    const mutant = await importMutant<{ createHandlers: typeof createHandlers }>(path, rule, instead, [own]);
     await caught(() => checkOrder(batchWritesMax, mutant.createHandlers));
   });
 

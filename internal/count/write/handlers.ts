@@ -12,6 +12,7 @@ import type { Clock } from "../../platform/clock/clock.ts";
 import { MuinError } from "../../platform/errors/muin-error.ts";
 import { callerOf } from "../../platform/identity/caller.ts";
 import { createErrorMapper, errorDomain } from "../../platform/rpc/map-error.ts";
+import { placesByShard } from "../shared/key-schema.ts";
 import type { CountWriter } from "./count-writer.ts";
 import { refusedWrite } from "./errors.ts";
 import { type CountWrite, isApplied, type WriteOutcome } from "./write-batch.ts";
@@ -57,13 +58,7 @@ export function createHandlers({
     batchWrite: async ({ writes }, context) => {
       const deadlineMs = deadlineOf(context, clock);
       const results: MessageInitShape<typeof WriteResultSchema>[] = Array.from({ length: writes.length });
-      const shards = new Map<number, number[]>();
-      for (const [place, { countId }] of writes.entries()) {
-        const shard = writer.shardOf(countId);
-        const places = shards.get(shard);
-        if (places === undefined) shards.set(shard, [place]);
-        else places.push(place);
-      }
+      const shards = placesByShard(writes, ({ countId }) => writer.shardOf(countId));
       const writeShard = async (shard: number, places: readonly number[]): Promise<void> => {
         // One part after the other: writes of one Count apply in list order.
         for (let from = 0; from < places.length; from += writer.batchMax) {
