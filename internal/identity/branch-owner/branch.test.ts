@@ -33,6 +33,8 @@ async function eventsOf(branchId: string, of: BranchOwnerFixture = service): Pro
 }
 const nameOf = (event: BranchEvent): string => `${event.$typeName.split(".").at(-1) ?? ""} ${event.aggregateVersion}`;
 
+const time = (text: string): Timestamp => timestampFromDate(new Date(text));
+
 /** All that can be said of a branch. */
 const full = {
   displayName: "Gangnam",
@@ -83,6 +85,17 @@ describe("the life of a branch", () => {
     expect(events[1]?.staff).toMatchObject([member]);
     expect(events[2]?.branch).toEqual(renamed);
     expect(events[5]?.branch).toEqual(given);
+  });
+
+  test("what is Muin's to say is not taken from who creates it", async () => {
+    const owner = await service.newOwner();
+    const [branchId, createTime] = ["mine", time("2000-01-01T00:00:00Z")];
+    const forged = { branchId, createTime, updateTime: createTime, state: BranchState.CLOSED, etag: "v99" };
+    const created = await service.newBranch(owner, forged);
+    expect(created).toMatchObject({ state: BranchState.ACTIVE, etag: "v1" });
+    expect(created.branchId).not.toBe(branchId);
+    expect(created.createTime).not.toEqual(createTime);
+    expect((await eventsOf(created.branchId))[0]?.branch).toEqual(created);
   });
 
   test("what changes nothing is no event", async () => {
@@ -159,6 +172,11 @@ describe("an update", () => {
       expect(await eventsOf(branchId)).toHaveLength(1);
     },
   );
+
+  test("names its branch", async () => {
+    const call = service.branches(administrator).updateBranch({ branch: { displayName: "Which?" } });
+    expect(await violationsOf(call)).toEqual(["branch.branch_id: must name the branch"]);
+  });
 
   test("that would give the branch away or close it by the way is refused; the present values are no change", async () => {
     const owner = await service.newOwner();
@@ -324,8 +342,6 @@ describe("a list", () => {
     }
   });
 });
-
-const time = (text: string): Timestamp => timestampFromDate(new Date(text));
 
 describe("hours", () => {
   test("are told by state and periods, and by the rules of entry", async () => {

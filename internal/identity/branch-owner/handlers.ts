@@ -92,6 +92,7 @@ export function createBranchHandlers(deps: {
     updateBranch: async ({ branch, updateMask }, context) => {
       const given = branch ?? create(BranchSchema);
       const { branchId, etag } = given;
+      if (branchId === "") throw invalidArgument([{ field: "branch.branch_id", description: "must name the branch" }]);
       const target = { branchId, etag, action: "change" } as const;
       const record = await store.change(callerOf(context), target, (_, present) =>
         Promise.resolve({ ...present, content: updatedContent(present, given, updateMask?.paths) }),
