@@ -47,6 +47,8 @@ const happenedType = "muin.test.v1.Happened";
 const unwantedType = "muin.test.v1.Other";
 /** Within this, everything must have stopped. */
 const stopMsMax = 10_000;
+/** Processes start slowly on a busy machine. */
+const inProcesses = { timeoutMs: 25_000 };
 const workerFile = Bun.fileURLToPath(new URL("contract-worker.ts", import.meta.url));
 let names = 0;
 
@@ -267,11 +269,11 @@ export function describeEventBus(name: string, startServer: () => Promise<TestBu
       await bus.publish(numbers(0, 60).flatMap((number) => subjects.map((key) => event(topic, key, number))));
       const workers = newWorkers("consumer", topic, "killed");
       const first = workers.start(60_000); // In its first events when it is killed.
-      await eventually(async () => expect(await workers.lines()).not.toEqual([]));
+      await eventually(async () => expect(await workers.lines()).not.toEqual([]), inProcesses);
       first.kill("SIGKILL");
       await first.exited;
       const second = workers.start(0);
-      await eventually(async () => expectFirstInOrder(await workers.lines(), subjects, 60));
+      await eventually(async () => expectFirstInOrder(await workers.lines(), subjects, 60), inProcesses);
       second.kill("SIGTERM");
       expect(await second.exited).toBe(0);
     });
@@ -282,21 +284,21 @@ export function describeEventBus(name: string, startServer: () => Promise<TestBu
       const subjects = numbers(0, 4).map(String);
       const workers = newWorkers("consumer", topic, "paused");
       await bus.publish(numbers(0, 100).flatMap((number) => subjects.map((key) => event(topic, key, number))));
-      const first = workers.start(1000); // It has much left of what it has read.
-      await eventually(async () => expect(await workers.lines()).not.toEqual([]));
+      const first = workers.start(500); // It has much left of what it has read.
+      await eventually(async () => expect(await workers.lines()).not.toEqual([]), inProcesses);
       first.kill("SIGSTOP");
       const second = workers.start(0);
       const by = async (): Promise<number> => new Set((await workers.lines()).map((line) => line.by)).size;
-      await eventually(async () => expect(await by()).toBe(2));
-      await eventually(async () => expectFirstInOrder(await workers.lines(), subjects, 100));
+      await eventually(async () => expect(await by()).toBe(2), inProcesses);
+      await eventually(async () => expectFirstInOrder(await workers.lines(), subjects, 100), inProcesses);
       first.kill("SIGCONT");
-      await bus.publish(numbers(100, 150).flatMap((number) => subjects.map((key) => event(topic, key, number))));
-      await eventually(async () => expectFirstInOrder(await workers.lines(), subjects, 150));
+      await bus.publish(numbers(100, 105).flatMap((number) => subjects.map((key) => event(topic, key, number))));
+      await eventually(async () => expectFirstInOrder(await workers.lines(), subjects, 105), inProcesses);
       // The position is the successor's: once all is handled it stays so.
       await eventually(async () => {
         const states = await bus.consumerStates();
         expect(states.find(({ service }) => service === "paused")?.lag).toBe(0);
-      });
+      }, inProcesses);
       for (const worker of [first, second]) worker.kill("SIGTERM");
       expect(await Promise.all([first.exited, second.exited])).toEqual([0, 0]);
     });
@@ -311,7 +313,7 @@ export function describeEventBus(name: string, startServer: () => Promise<TestBu
       await watcher.caughtUp;
       const workers = newWorkers("relay", topic, "relay");
       const paused = workers.start(5);
-      await eventually(() => expect(stored.length).toBeGreaterThan(10));
+      await eventually(() => expect(stored.length).toBeGreaterThan(10), inProcesses);
       paused.kill("SIGSTOP");
       const { promise, resolve } = Promise.withResolvers<Fence>();
       const successor = bus.leaseholder("relay", async (fence, signal) => {
@@ -322,11 +324,15 @@ export function describeEventBus(name: string, startServer: () => Promise<TestBu
       const fence = await promise;
       await bus.publish([event(topic, "from-successor", 0)], fence);
       paused.kill("SIGCONT");
-      await eventually(async () =>
-        expect(await workers.lines()).toContainEqual(expect.objectContaining({ by: "fenced" })),
+      await eventually(
+        async () => expect(await workers.lines()).toContainEqual(expect.objectContaining({ by: "fenced" })),
+        inProcesses,
       );
       await bus.publish([event(topic, "from-successor", 1)], fence);
-      await eventually(() => expect(stored.at(-1)).toEqual({ by: "", subject: "from-successor", number: 1 }));
+      await eventually(
+        () => expect(stored.at(-1)).toEqual({ by: "", subject: "from-successor", number: 1 }),
+        inProcesses,
+      );
       const takeover = stored.findIndex(({ subject }) => subject === "from-successor");
       expect(stored.slice(takeover).filter(({ subject }) => subject !== "from-successor")).toEqual([]);
       paused.kill("SIGTERM");

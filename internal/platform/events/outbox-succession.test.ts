@@ -13,6 +13,8 @@ import { topicOf } from "./topics.ts";
 
 const outboxFile = join(import.meta.dir, "outbox.ts");
 const childFile = join(import.meta.dir, "outbox-relay-child.ts");
+/** Processes start slowly on a busy machine. */
+const inProcesses = { timeoutMs: 25_000 };
 const children = new Set<Bun.Subprocess>();
 let target: RelayTarget;
 
@@ -173,10 +175,10 @@ async function killed(service: string, moment: RelayOrder["moment"], broken?: Br
 /** A relay's process is stopped before it publishes, succeeded by another, and woken: what it said, and what came of it. */
 async function woken(service: string, broken?: BrokenRules) {
   const relays = await succession(service, { moment: "beforePublish", signal: "SIGSTOP" }, broken);
-  await eventually(() => expect(relays.said()).toEqual(["now"]));
+  await eventually(() => expect(relays.said()).toEqual(["now"]), inProcesses);
   await relays.succeed();
   relays.child.kill("SIGCONT");
-  await eventually(() => expect(relays.said()).toHaveLength(2));
+  await eventually(() => expect(relays.said()).toHaveLength(2), inProcesses);
   return { said: relays.said()[1], ...(await relays.outcome()) };
 }
 

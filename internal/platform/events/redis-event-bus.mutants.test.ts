@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { environmentOf, type Mutant } from "../testing/mutant-process.ts";
+import { lacksSteppableClock } from "../testing/steppable-clock.ts";
 
 const suite = join(import.meta.dir, "redis-event-bus.test.ts");
 const inThisFolder = (file: string): string => join(import.meta.dir, file);
@@ -227,17 +228,31 @@ const mutants: readonly (Mutant & { readonly rule: string; readonly caughtBy: st
   },
 ];
 
-test.concurrent.each(mutants)("mutant: without the rule that $rule, a test fails", async ({ caughtBy, ...mutant }) => {
-  const run = Bun.spawn(
-    [process.execPath, "test", "--timeout", "30000", suite, "-t", caughtBy.replaceAll(/[;:]/g, ".")],
-    {
-      env: environmentOf(mutant),
-      stdin: "ignore",
-      stdout: "ignore",
-      stderr: "pipe",
-    },
-  );
-  const output = await new Response(run.stderr).text();
-  expect(output).toMatch(new RegExp(`\\(fail\\) [^>]+ > ${RegExp.escape(caughtBy)}`));
-  expect(await run.exited).toBe(1);
-});
+/** What only a server with a clock of its own can show. */
+const clockMutants: typeof mutants = [
+  {
+    rule: "a lease whose end is further away than any lasts is free",
+    file: inThisFolder("redis/scripts.ts"),
+    from: "if till <= now or till > now + life then",
+    to: "if till <= now then",
+    caughtBy: "a lease ends also when the server's clock has stepped back an hour",
+  },
+];
+
+test.concurrent.each([...mutants, ...(lacksSteppableClock ? [] : clockMutants)])(
+  "mutant: without the rule that $rule, a test fails",
+  async ({ caughtBy, ...mutant }) => {
+    const run = Bun.spawn(
+      [process.execPath, "test", "--timeout", "30000", suite, "-t", caughtBy.replaceAll(/[;:]/g, ".")],
+      {
+        env: environmentOf(mutant),
+        stdin: "ignore",
+        stdout: "ignore",
+        stderr: "pipe",
+      },
+    );
+    const output = await new Response(run.stderr).text();
+    expect(output).toMatch(new RegExp(`\\(fail\\) [^>]+ > ${RegExp.escape(caughtBy)}`));
+    expect(await run.exited).toBe(1);
+  },
+);

@@ -8,7 +8,8 @@ import { eventually } from "../testing/eventually.ts";
 import { createHeldClock } from "../testing/held-clock.ts";
 import { startRedis } from "../testing/redis.ts";
 import { createMetrics } from "../telemetry/create-metrics.ts";
-import { describeEventBus } from "./event-bus.contract.ts";
+import { createSteppableClock, lacksSteppableClock } from "../testing/steppable-clock.ts";
+import { describeEventBus, type TestBus } from "./event-bus.contract.ts";
 import type { EventRecord, Subscription } from "./event-bus.ts";
 import { connectBus } from "./redis-bus-fixture.ts";
 
@@ -117,6 +118,30 @@ describe("Redis Streams", () => {
     await second.stop();
   });
 
+  test.skipIf(lacksSteppableClock)("a lease ends also when the server's clock has stepped back an hour", async () => {
+    await using clock = await createSteppableClock();
+    await using server = await startRedis({ appendfsync: "no", clock });
+    // The first never renews its lease, as if it had been killed.
+    const first = connectBus(server.url, { instance: "first", topics: [], clock: createHeldClock() });
+    const second = connectBus(server.url, { instance: "second", topics: [] });
+    const numbers: number[] = [];
+    const hold = (bus: TestBus) =>
+      bus.leaseholder("one", ({ number }, signal) => {
+        numbers.push(number);
+        return aborted(signal);
+      });
+    const [one, other] = [hold(first), hold(second)];
+    await first.start();
+    await one.start();
+    await eventually(() => expect(numbers).toEqual([1]));
+    await clock.step(-3600);
+    await second.start();
+    await other.start();
+    await eventually(() => expect(numbers).toEqual([1, 2]));
+    await Promise.all([one.stop(), other.stop()]);
+    await Promise.all([first.stop(), second.stop()]);
+  });
+
   test("everything lies under one prefix, and its user needs no more than that", async () => {
     await using server = await startRedis({ appendfsync: "no" });
     const redis = openRedis({ url: server.url, name: "test" });
@@ -182,7 +207,7 @@ describe("a holder that missed the end of its lease", () => {
       await outcome.promise;
     };
     const handlers = what === "handling" ? [slow] : [() => Promise.reject(new Error("not yet")), slow];
-    const heldConsumer = held.subscribe(groupOf((...event) => (handlers.shift() ?? untilAborted)(...event)));
+    const heldConsumer = held.subscribe(groupOf((...event) => (handlers.shift() ?? handleUntilAborted)(...event)));
     const otherConsumer = other.subscribe(groupOf(second));
     await held.start();
     await other.start();
@@ -234,8 +259,12 @@ describe("a holder that missed the end of its lease", () => {
   });
 });
 
-const untilAborted: Subscription["handle"] = (_, { signal }) =>
-  new Promise((resolve) => signal.addEventListener("abort", () => resolve()));
+const handleUntilAborted: Subscription["handle"] = (_, { signal }) => aborted(signal);
+
+/** Resolves when the signal is aborted. */
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve()));
+}
 
 function groupOf(handle: Subscription["handle"]): Subscription {
   return {
