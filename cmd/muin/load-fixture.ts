@@ -43,7 +43,7 @@ interface Acknowledged {
 
 /** One call may take so long; then it is repeated. */
 const callMsMax = 3000;
-/** One increment may be repeated for so long. */
+/** One increment may be repeated, and what follows from the acknowledged ones waited for, so long. */
 const patienceMs = 30_000;
 const countsMax = 12;
 const deltaMax = 9;
@@ -182,7 +182,7 @@ export async function startLoad(
           const { checks } = await verifier.verifyCounts({ prefix, pageSize: 1000 });
           expect(checks).toMatchObject(sums.toSorted((a, b) => (a.countId < b.countId ? -1 : 1)));
         },
-        { timeoutMs: 20_000 },
+        { timeoutMs: patienceMs },
       );
       expect(await changesOf(now, prefix, acknowledged)).toEqual(
         new Map(
@@ -215,7 +215,7 @@ async function changesOf(
   const revisions = new Set<string>();
   let missing = [...acknowledged.values()].reduce((all, list) => all + list.length, 0);
   const operations = connectClient(OperationsService, target.http, target.operatorKey);
-  const tail = operations.tailEvents({ topic: "count.value", fromStart: true }, { timeoutMs: 20_000 });
+  const tail = operations.tailEvents({ topic: "count.value", fromStart: true }, { timeoutMs: patienceMs });
   for await (const { dataJson } of tail) {
     for (const { countId, revision, requestId, delta } of fromJsonString(CountsChangedSchema, dataJson).changes) {
       if (!countId.startsWith(prefix) || requestId === "") continue;
