@@ -13,7 +13,7 @@ import { createServerTarget } from "./import/server-target.ts";
 import { openSource } from "./import/source.ts";
 
 // Commands start real processes, and machines are busy; a hang still ends.
-setDefaultTimeout(60_000);
+setDefaultTimeout(120_000);
 
 let folder: MuinFolder;
 let muin: TestMuin;

@@ -12,7 +12,7 @@ import { eventually } from "../../internal/platform/testing/eventually.ts";
 import { startMuin, type TestMuin } from "../../internal/platform/testing/muin.ts";
 
 /** The binary is compiled within the first test. */
-setDefaultTimeout(60_000);
+setDefaultTimeout(120_000);
 
 /** Without it a test is skipped, which its name says; in CI it must be there. */
 const lacks = (program: string): boolean => Bun.which(program) === null && process.env["CI"] === undefined;

@@ -8,7 +8,7 @@ import { createMuinFolder, startMuin, type MuinFolder, type TestMuin } from "../
 import { startLoad } from "./load-fixture.ts";
 
 /** Faults and recoveries take their time on a machine that may be busy. */
-setDefaultTimeout(120_000);
+setDefaultTimeout(180_000);
 
 const callers = 200;
 const kills = [1, 2, 3];

@@ -24,7 +24,7 @@ const warmStartMsMax = 5000;
 /** What else runs on the machine may hold one start up, and not so many in a row. */
 const startsMax = 3;
 /** A test starts Muin several times, on a machine that may be busy; a hang ends long before. */
-setDefaultTimeout(60_000);
+setDefaultTimeout(120_000);
 /** The user "nobody" of every Linux. */
 const nobody = 65_534;
 
