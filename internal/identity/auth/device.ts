@@ -24,7 +24,7 @@ import type { IssuedToken, TokenIssuer } from "./token-issuer.ts";
 import type { Vault } from "./vault.ts";
 
 /** An activation code is good for so long. */
-export const activationCodeLifeMs: number = 60 * 60_000;
+const activationCodeLifeMs = 60 * 60_000;
 /** Devices of an installation that are not revoked. */
 const liveDevicesMax = 10_000;
 

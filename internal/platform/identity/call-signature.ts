@@ -20,7 +20,7 @@ export interface SignatureReader {
 }
 
 /** How far a signature's time may be from the server's clock, either way. */
-export const signatureSkewMs = 30_000;
+const signatureSkewMs = 30_000;
 /** Signed calls of one key that are remembered, and so taken in a minute. */
 const callsPerKeyMax = 3000;
 /** Signed calls of all keys that are remembered. */

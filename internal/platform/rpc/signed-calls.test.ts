@@ -1,5 +1,6 @@
 import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import { create, fromBinary, toBinary, toJsonString } from "@bufbuild/protobuf";
+import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { Client, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
 import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT, type JWTPayload } from "jose";
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
@@ -9,14 +10,15 @@ import { systemClock, type Clock } from "../clock/clock.ts";
 import { createAuthenticator, type Authenticator } from "../identity/authenticator.ts";
 import type * as authenticators from "../identity/authenticator.ts";
 import { signatureOf } from "../identity/call-signature.ts";
-import { callerOf } from "../identity/caller.ts";
+import { callerOf, type Caller } from "../identity/caller.ts";
 import { deviceKeyOf, signCall } from "../identity/signed-call.ts";
 import type { TokenKey } from "../identity/token-verifier.ts";
 import { createMetrics } from "../telemetry/create-metrics.ts";
 import { caught, importMutant } from "../testing/mutant.ts";
+import * as inProcess from "./in-process.ts";
 import type { RpcAddresses } from "./server.ts";
 import { DoorProbeService, ProbeRequestSchema, ProbeResponseSchema } from "./testdata/probe_pb.ts";
-import { recordingLog } from "./testdata/probe-service.ts";
+import { recordingLog, recordingObserver } from "./testdata/probe-service.ts";
 import * as probes from "./testdata/start-probe-server.ts";
 
 setDefaultTimeout(30_000);
@@ -67,6 +69,22 @@ const answer = (request: { name: string }, context: Parameters<typeof callerOf>[
   principal: callerOf(context).principal,
 });
 
+const doorService = serve(
+  DoorProbeService,
+  {
+    open: answer,
+    look: answer,
+    watch: async function* watch(request, context) {
+      yield answer(request, context);
+    },
+    knock: (request, context) => {
+      signatureOf(context).prove(deviceKeyOf(door.x));
+      return answer(request, context);
+    },
+  },
+  { hot: ["open"] },
+);
+
 async function startDoors(startProbeServer = probes.startProbeServer, create = createAuthenticator): Promise<Doors> {
   let offsetMs = 0;
   const clock: Clock = { ...systemClock, now: () => systemClock.now() + offsetMs };
@@ -79,21 +97,6 @@ async function startDoors(startProbeServer = probes.startProbeServer, create = c
     log: recordingLog([]),
     metrics: createMetrics(),
   });
-  const doorService = serve(
-    DoorProbeService,
-    {
-      open: answer,
-      look: answer,
-      watch: async function* watch(request, context) {
-        yield answer(request, context);
-      },
-      knock: (request, context) => {
-        signatureOf(context).prove(deviceKeyOf(door.x));
-        return answer(request, context);
-      },
-    },
-    { hot: ["open"] },
-  );
   const server = await startProbeServer({ served: [doorService], authenticator, clock });
   const grpc = new Client(server.addresses.grpc, credentials.createInsecure());
   return {
@@ -534,6 +537,37 @@ async function clockSetBack(doors: Doors): Promise<void> {
 test("a clock that is set back makes no replay new", async () => {
   await using doors = await startDoors();
   await clockSetBack(doors);
+});
+
+/** A call that no lane has proven: in process there is no signature. */
+async function unproven({
+  createInProcessTransport,
+}: Pick<typeof inProcess, "createInProcessTransport">): Promise<void> {
+  const caller: Caller = {
+    kind: "device",
+    id: "d1",
+    principal: "device:d1",
+    branchIds: new Set(),
+    key: deviceKeyOf(door.x),
+  };
+  const options = { caller, observer: recordingObserver([]), log: recordingLog([]) };
+  const client = createClient(DoorProbeService, createInProcessTransport([doorService], options));
+  const outcome = await client.open({ name: "abc" }).then(
+    ({ principal }) => `ok ${principal}`,
+    (error: unknown) => Code[ConnectError.from(error).code],
+  );
+  expect(outcome).toBe("Unauthenticated");
+}
+
+test("a device's call that no lane has proven reaches no handler", async () => {
+  await unproven(inProcess);
+  const mutant = await importMutant<typeof inProcess>(
+    join(import.meta.dir, "steps.ts"),
+    "if (call.signature === undefined && mustBeSigned(call)) throw signatureMissing();",
+    "",
+    [join(import.meta.dir, "in-process.ts")],
+  );
+  await caught(() => unproven(mutant));
 });
 
 /** From the modules that rules stand in to the one that tests start, each after those it imports. */
