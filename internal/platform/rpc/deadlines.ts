@@ -3,8 +3,8 @@ import type { Clock } from "../clock/clock.ts";
 
 /** A deadline that has not passed. */
 export interface Deadline {
-  /** Moment on the clock's monotonic scale, in milliseconds. */
-  readonly at: number;
+  /** Whole milliseconds until it passes; 0 when it has. */
+  remainingMs(): number;
   /** The call ended in time. Idempotent. */
   cancel(): void;
 }
@@ -19,16 +19,23 @@ export interface Deadlines {
 
 /** Deadlines of one duration in the order in which they pass: a ring with itself as its end. */
 class Node implements Deadline {
+  /** Moment on the clock's monotonic scale, in milliseconds. */
   readonly at: number;
   readonly onLate: (reason: ConnectError) => void;
+  readonly #clock: Clock;
   before: Node;
   after: Node;
 
-  constructor(at: number, onLate: (reason: ConnectError) => void) {
+  constructor(clock: Clock, at: number, onLate: (reason: ConnectError) => void) {
+    this.#clock = clock;
     this.at = at;
     this.onLate = onLate;
     this.before = this;
     this.after = this;
+  }
+
+  remainingMs(): number {
+    return Math.max(0, Math.floor(this.at - this.#clock.monotonic()));
   }
 
   cancel(): void {
@@ -41,7 +48,7 @@ class Node implements Deadline {
 
 /** Creates a watch. Deadlines of `commonMs` share one timer; others have a timer each. */
 export function createDeadlines(clock: Clock, commonMs: number): Deadlines {
-  const ring = new Node(0, () => undefined);
+  const ring = new Node(clock, 0, () => undefined);
   const others = new Map<Node, ReturnType<typeof setTimeout>>();
   const expire = (node: Node, reason: ConnectError): void => {
     others.delete(node);
@@ -64,12 +71,12 @@ export function createDeadlines(clock: Clock, commonMs: number): Deadlines {
   };
   return {
     add: (ms, onLate) => {
-      const node = new Node(clock.monotonic() + ms, onLate);
+      const node = new Node(clock, clock.monotonic() + ms, onLate);
       if (ms !== commonMs) {
         const timer = setTimeout(() => expire(node, lateError()), ms);
         others.set(node, timer);
         return {
-          at: node.at,
+          remainingMs: () => node.remainingMs(),
           cancel: () => {
             clearTimeout(timer);
             others.delete(node);

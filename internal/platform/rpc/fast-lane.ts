@@ -1,13 +1,9 @@
 import type { Message, Registry } from "@bufbuild/protobuf";
-import {
-  createMethodSerializationLookup,
-  mergeNonProtocolHeaders,
-  readAllBytes,
-  universalServerRequestFromFetch,
-} from "@connectrpc/connect/protocol";
+import { createMethodSerializationLookup, mergeNonProtocolHeaders } from "@connectrpc/connect/protocol";
 import { codeToHttpStatus, errorToJsonBytes, parseTimeout, trailerMux } from "@connectrpc/connect/protocol-connect";
 import type { LazyContext } from "./lazy-context.ts";
 import type { MethodPlan } from "./method-plan.ts";
+import { readBytes } from "./read-bytes.ts";
 import { runUnary, type UnaryDeps } from "./run-unary.ts";
 
 /** Serves a request, or answers `undefined` when it is unusual and the generic lane must. */
@@ -15,8 +11,7 @@ export type FastHandler = (request: Request, address: () => string) => Promise<R
 
 /**
  * Serves hot methods over plain Connect: unary POST, binary or JSON, identity encoding. Several times as fast as the generic
- * lane, with the same steps and the same answers. Compression, GET, other codecs and bodies that say they are too large are left
- * to the generic lane.
+ * lane, with the same steps and the same answers. Compression, GET and other codecs are left to the generic lane.
  */
 export function createFastLane(
   plans: ReadonlyMap<string, MethodPlan>,
@@ -48,8 +43,6 @@ function createHandler(plan: MethodPlan, registry: Registry, deps: UnaryDeps): F
     const binary = contentType === contentTypeBinary;
     if (request.method !== "POST" || (!binary && contentType !== contentTypeJson)) return undefined;
     if (headers.has("content-encoding")) return undefined;
-    const length = headers.get("content-length");
-    if (length !== null && !(Number(length) <= limits.readBytesMax)) return undefined;
 
     const input = serialization.getI(binary);
     const output = serialization.getO(binary);
@@ -68,7 +61,7 @@ function createHandler(plan: MethodPlan, registry: Registry, deps: UnaryDeps): F
       {
         protocol: "connect",
         read: async (prove) => {
-          const body = length === null ? await readUnknownLength(request, limits.readBytesMax) : await request.bytes();
+          const body = await readBytes(request, limits.readBytesMax);
           prove?.(body);
           return input.parse(body);
         },
@@ -84,11 +77,6 @@ function createHandler(plan: MethodPlan, registry: Registry, deps: UnaryDeps): F
       deps,
     );
   };
-}
-
-/** Many clients send a message in chunks, without saying how long it is. */
-function readUnknownLength(request: Request, bytesMax: number): Promise<Uint8Array> {
-  return readAllBytes(universalServerRequestFromFetch(request, {}).body as AsyncIterable<Uint8Array>, bytesMax, null);
 }
 
 const headersBinary = { "content-type": contentTypeBinary };

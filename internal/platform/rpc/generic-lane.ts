@@ -227,7 +227,7 @@ function adapt(plan: MethodPlan, steps: Steps): MethodImpl<DescMethod> {
         const call = callIn(context);
         try {
           accept(call, request, context);
-          const full = { ...context, timeoutMs: () => steps.remainingMs(call) };
+          const full = { ...context, timeoutMs: () => call.deadline?.remainingMs() };
           return await race(Promise.resolve(call.span.run(() => run(request, full))), context.signal);
         } catch (error) {
           throw steps.fail(call, error);

@@ -73,12 +73,7 @@ export function createInProcessTransport(served: readonly Served[], options: InP
   };
   const begin = (plan: MethodPlan, header: Headers): Call =>
     steps.begin(plan, "in-process", header.get("traceparent"), false);
-  const contextOf = (
-    call: Call,
-    header: Headers,
-    signal: AbortSignal | undefined,
-    deadlineAt: number | undefined,
-  ): LazyContext =>
+  const contextOf = (call: Call, header: Headers, signal: AbortSignal | undefined): LazyContext =>
     new LazyContext(
       call,
       {
@@ -90,8 +85,6 @@ export function createInProcessTransport(served: readonly Served[], options: InP
         address: () => "",
       },
       never,
-      deadlineAt,
-      clock,
     );
   // The caller is fixed by whoever created the transport; what the client claims in its headers means nothing.
   const admit = (call: Call): void | Promise<void> => steps.admit(call, "in-process");
@@ -105,7 +98,8 @@ export function createInProcessTransport(served: readonly Served[], options: InP
       const header = new Headers(headerInit);
       const call = begin(plan, header);
       const deadline = steps.deadlines.add(timeoutMs ?? limits.timeoutMsDefault, (reason) => context.abort(reason));
-      const context = contextOf(call, header, signal, deadline.at);
+      call.deadline = deadline;
+      const context = contextOf(call, header, signal);
       try {
         const admitted = admit(call);
         if (admitted !== undefined) await admitted;
@@ -155,7 +149,8 @@ export function createInProcessTransport(served: readonly Served[], options: InP
         signal: ending.signal,
         next: async (request) => {
           const call = begin(plan, request.header);
-          const context = contextOf(call, request.header, request.signal, deadline?.at);
+          call.deadline = deadline;
+          const context = contextOf(call, request.header, request.signal);
           const finish = (error?: unknown): ConnectError | undefined => {
             if (call.ended) return call.failure;
             request.signal.removeEventListener("abort", onAbort);

@@ -1,6 +1,5 @@
 import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import type { ContextKey, ContextValues, HandlerContext } from "@connectrpc/connect";
-import type { Clock } from "../clock/clock.ts";
 import { addressKey } from "../identity/address.ts";
 import { signatureKey } from "../identity/call-signature.ts";
 import { callerKey } from "../identity/caller.ts";
@@ -26,8 +25,6 @@ export class LazyContext implements HandlerContext {
   readonly #call: Call;
   readonly #origin: CallOrigin;
   readonly #shutdown: AbortSignal;
-  readonly #deadlineAt: number | undefined;
-  readonly #clock: Clock;
   #controller: AbortController | undefined;
   #aborted: unknown;
   #isAborted = false;
@@ -36,12 +33,10 @@ export class LazyContext implements HandlerContext {
   #responseTrailer: Headers | undefined;
   #values: ContextValues | undefined;
 
-  constructor(call: Call, origin: CallOrigin, shutdown: AbortSignal, deadlineAt: number | undefined, clock: Clock) {
+  constructor(call: Call, origin: CallOrigin, shutdown: AbortSignal) {
     this.#call = call;
     this.#origin = origin;
     this.#shutdown = shutdown;
-    this.#deadlineAt = deadlineAt;
-    this.#clock = clock;
   }
 
   get method(): DescMethod {
@@ -79,8 +74,7 @@ export class LazyContext implements HandlerContext {
   get values(): ContextValues {
     return (this.#values ??= new CallValues(this.#call, this.#origin));
   }
-  readonly timeoutMs = (): number | undefined =>
-    this.#deadlineAt === undefined ? undefined : Math.max(0, Math.floor(this.#deadlineAt - this.#clock.monotonic()));
+  readonly timeoutMs = (): number | undefined => this.#call.deadline?.remainingMs();
 
   get signal(): AbortSignal {
     if (this.#controller === undefined) {

@@ -10,7 +10,6 @@ import {
 } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
-import { readAllBytes, universalServerRequestFromFetch } from "@connectrpc/connect/protocol";
 import { codeToHttpStatus, parseTimeout, trailerMux } from "@connectrpc/connect/protocol-connect";
 import { http as httpOption } from "../../gen/google/api/annotations_pb.ts";
 import type { HttpRule } from "../../gen/google/api/http_pb.ts";
@@ -21,6 +20,7 @@ import { errorToRest } from "./error-to-rest.ts";
 import type { LazyContext } from "./lazy-context.ts";
 import type { MethodPlan } from "./method-plan.ts";
 import { parsePathTemplate } from "./path-template.ts";
+import { readBytes } from "./read-bytes.ts";
 import { buildRequest, resolveFields, type RequestBinding } from "./rest-request.ts";
 import { createRestRouter, type RestRouter } from "./rest-router.ts";
 import { runUnary, type UnaryDeps } from "./run-unary.ts";
@@ -190,18 +190,13 @@ async function readBody(
   const { headers } = request;
   const type = headers.get("content-type");
   const encoding = headers.get("content-encoding");
-  const length = headers.get("content-length");
   if (type !== null && type !== "application/json" && !/^application\/json\s*(;|$)/i.test(type)) {
     throw new ConnectError(
       `content-type ${type} is not taken: send the body as JSON with content-type: application/json`,
       Code.InvalidArgument,
     );
   }
-  if (prove === undefined && encoding === null && length !== null && Number(length) <= readBytesMax) {
-    return request.text();
-  }
-  const source = universalServerRequestFromFetch(request, {}).body as AsyncIterable<Uint8Array>;
-  const bytes = await readAllBytes(source, readBytesMax, length);
+  const bytes = await readBytes(request, readBytesMax);
   prove?.(bytes);
   if (!isEncoded(headers)) return new TextDecoder().decode(bytes);
   const compression = [compressionGzip, compressionBrotli].find((each) => each.name === encoding);

@@ -1,6 +1,5 @@
 import { create, type Message } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { Clock } from "../clock/clock.ts";
 import { MuinError } from "../errors/muin-error.ts";
 import { LazyContext, type CallOrigin } from "./lazy-context.ts";
 import type { RpcLimits } from "./limits.ts";
@@ -31,7 +30,6 @@ export interface NamedTimeout {
 export interface UnaryDeps {
   readonly steps: Steps;
   readonly limits: RpcLimits;
-  readonly clock: Clock;
   readonly shutdownSignal: AbortSignal;
 }
 
@@ -41,7 +39,7 @@ export function runUnary(
   origin: CallOrigin,
   lane: UnaryLane,
   named: NamedTimeout,
-  { steps, limits, clock, shutdownSignal }: UnaryDeps,
+  { steps, limits, shutdownSignal }: UnaryDeps,
 ): Promise<Response> {
   const header = origin.requestHeader;
   const call = steps.begin(plan, lane.protocol, header.get("traceparent"), true);
@@ -57,7 +55,8 @@ export function runUnary(
     const deadline = steps.deadlines.add(timeoutMs ?? limits.timeoutMsDefault, (reason) => {
       if (!call.ended) refuse(steps.fail(call, reason));
     });
-    const context = new LazyContext(call, origin, shutdownSignal, deadline.at, clock);
+    call.deadline = deadline;
+    const context = new LazyContext(call, origin, shutdownSignal);
     const run = async (): Promise<void> => {
       try {
         const response = await work(call, context, lane, named, steps);

@@ -75,8 +75,6 @@ export interface Steps {
   describe(error: ConnectError): ConnectError;
   /** Ends the call. Idempotent. */
   end(call: Call): void;
-  /** Milliseconds until the call's deadline; `undefined` when it has none. */
-  remainingMs(call: Call): number | undefined;
   /** Calls under way. */
   inFlight(): number;
 }
@@ -195,8 +193,6 @@ export function createSteps(deps: StepsDeps): Steps {
       if (call.counted) inFlight -= 1;
       call.span.end(call.failure === undefined ? "ok" : codeToString(call.failure.code));
     },
-    remainingMs: ({ deadline }) =>
-      deadline === undefined ? undefined : Math.max(0, Math.floor(deadline.at - clock.monotonic())),
     inFlight: () => inFlight,
   };
 }

@@ -241,8 +241,8 @@ test("a body in chunks is refused as soon as it is too large, though its end nev
   }
   const patient = await importMutant<{ startProbeServer: typeof startProbeServer }>(
     `${import.meta.dir}/fast-lane.ts`,
-    "readUnknownLength(request, limits.readBytesMax)",
-    "readUnknownLength(request, Infinity)",
+    "readBytes(request, limits.readBytesMax)",
+    "readBytes(request, Infinity)",
     ["http-port.ts", "server.ts", "testdata/start-probe-server.ts"].map((name) => `${import.meta.dir}/${name}`),
   );
   expect(await statusOfEndless(`${path}/Fast`, patient.startProbeServer)).toBe("504");
