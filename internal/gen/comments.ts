@@ -330,7 +330,7 @@ export const comments: Readonly<Record<string, string>> = {
   "muin.identity.v1.AuthService.ListKeys": "Lists the public keys that verify tokens, as a JSON Web Key Set (RFC 7517).",
   "muin.identity.v1.AuthService.ListSessions": "Lists the caller's own sessions, newest first.",
   "muin.identity.v1.AuthService.RefreshToken": "Exchanges a refresh token for the next one and a fresh access token. Within 10 seconds the same client (User-Agent and network address, of IPv6 the first 64 bits) gets the same successor again; any other second use ends the whole session.",
-  "muin.identity.v1.AuthService.RevokeSession": "Ends one of the caller's own sessions.",
+  "muin.identity.v1.AuthService.RevokeSession": "Ends one of the caller's own sessions. PERMISSION_DENIED for any other, whether somebody has it or nobody.",
   "muin.identity.v1.AuthService.SignIn": "Begins a session, or the first of two steps of it when the person has a second factor. UNAUTHENTICATED, the same in words and time, for an unknown address and for a wrong password. RESOURCE_EXHAUSTED with a retry delay after too many failures, or when too many sign-ins are waiting.",
   "muin.identity.v1.AuthService.SignOut": "Ends the caller's session.",
   "muin.identity.v1.AuthService.SignUp": "Creates an account and its first session. ALREADY_EXISTS when the address has one.",

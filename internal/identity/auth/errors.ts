@@ -141,9 +141,13 @@ export function badRefreshToken(): MuinError {
   });
 }
 
-/** The caller has no such session. */
-export function sessionNotFound(): MuinError {
-  return new MuinError({ code: "not_found", reason: "SESSION_NOT_FOUND", message: "there is no such session" });
+/** The caller has no such session, whether somebody else has it or nobody. */
+export function notYourSession(): MuinError {
+  return new MuinError({
+    code: "permission_denied",
+    reason: "NOT_YOURS",
+    message: "you have no such session",
+  });
 }
 
 /** No key has this id. */

@@ -13,7 +13,7 @@ import type { Accounts } from "./account.ts";
 import type { ApiKey, ApiKeys } from "./api-key.ts";
 import { recordAct } from "./audit-log.ts";
 import { clientOf } from "./client.ts";
-import { noDiscovery, scopeNotHeld, sessionNotFound, apiKeyNotFound } from "./errors.ts";
+import { noDiscovery, scopeNotHeld, notYourSession, apiKeyNotFound } from "./errors.ts";
 import type { PersonKeys } from "./person-key.ts";
 import { idOfPage, isUuid, pageSizeOf, scopesHeldBy } from "./request.ts";
 import { scopes as allScopes } from "./role.ts";
@@ -78,7 +78,7 @@ export function createAuthHandlers(deps: {
       };
     },
     revokeSession: async (request, context) => {
-      if (!isUuid(request.sessionId)) throw sessionNotFound();
+      if (!isUuid(request.sessionId)) throw notYourSession();
       await sessions.end(personOf(context).id, request.sessionId, clientOf(context), "REVOKE_SESSION");
       return {};
     },

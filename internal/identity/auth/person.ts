@@ -34,6 +34,7 @@ export function createPeople(deps: {
 
   const erase = async (tx: Transaction, userId: string, email: string): Promise<void> => {
     await sessions.endAll(tx, userId);
+    await tx`DELETE FROM outgoing_mails WHERE user_id = ${userId}`;
     await tx`DELETE FROM accounts WHERE user_id = ${userId}`; // All that refers to it goes with it.
     const principal = `person:${userId}`;
     await tx`

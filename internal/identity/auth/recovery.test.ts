@@ -8,11 +8,19 @@ import { MailRefusedError, type Mail } from "../../platform/mail/mailer.ts";
 import { createMetrics } from "../../platform/telemetry/create-metrics.ts";
 import { eventually } from "../../platform/testing/eventually.ts";
 import { importMutant } from "../../platform/testing/mutant.ts";
-import { outcomeOf, personOfToken, startAuth, type AuthFixture } from "./auth-fixture.ts";
+import { systemClock } from "../../platform/clock/clock.ts";
+import { connect, outcomeOf, personOfToken, startAuth, type AuthFixture } from "./auth-fixture.ts";
+import type { ClientInfo } from "./client.ts";
 import { createOutgoingMails, type OutgoingMails } from "./outgoing-mail.ts";
+import { createPasswordQueue } from "./password.ts";
+import { createRecovery, type Recovery } from "./recovery.ts";
+import { createSessions } from "./session.ts";
+import { createSigningKeys } from "./signing-key.ts";
+import { createTokenIssuer } from "./token-issuer.ts";
 import { createVault } from "./vault.ts";
 
 const ada = { email: "ada@example.org", password: "correct horse battery" };
+const here: ClientInfo = { principal: "anonymous", address: "192.0.2.1", userAgent: "app/1" };
 const badToken = "Unauthenticated BAD_MAIL_TOKEN";
 const hourMs = 3_600_000;
 const verifySubject = "Verify your e-mail address";
@@ -70,6 +78,49 @@ describe("verifying an address", () => {
     expect(await auth.mails()).toHaveLength(6);
   });
 });
+
+/** Every statement that a call runs, in order, without its values; and what it answers. */
+async function statementsDuring(
+  auth: AuthFixture,
+  call: () => Promise<unknown>,
+): Promise<{ readonly statements: readonly string[]; readonly reply: unknown }> {
+  const statements: string[] = [];
+  const recording = <T extends object>(sql: T): T =>
+    new Proxy(sql, {
+      apply: (target, self, args: [TemplateStringsArray]) => {
+        statements.push(args[0].join("?"));
+        return Reflect.apply<unknown, unknown[], unknown>(target as never, self, args);
+      },
+    });
+  const transaction = auth.database.transaction.bind(auth.database);
+  const { sql } = auth.database;
+  const spy = spyOn(auth.database, "transaction").mockImplementation(
+    (work) => transaction((tx) => work(recording(tx))) as never,
+  );
+  Object.defineProperty(auth.database, "sql", { configurable: true, value: recording(sql) });
+  try {
+    return { reply: await call(), statements };
+  } finally {
+    Object.defineProperty(auth.database, "sql", { configurable: true, value: sql });
+    spy.mockRestore();
+  }
+}
+
+/** The rules by themselves, made by `create`. */
+function startRecovery(auth: AuthFixture, create: typeof createRecovery): Recovery {
+  const { database, publish, clock, config } = auth;
+  const random = systemRandom;
+  const vault = createVault(config.keyEncryptionSecret, random);
+  const keys = createSigningKeys({ database, vault, clock, random, config });
+  const tokens = createTokenIssuer({ keys, clock, random, config });
+  const sessions = createSessions({ database, publish, vault, tokens, clock, random, config });
+  const mails = startQueue(auth, () => Promise.resolve());
+  return create({ database, vault, passwords: createPasswordQueue(config, random), sessions, mails, clock });
+}
+
+function recoveryMutant(from: string, to: string): Promise<{ createRecovery: typeof createRecovery }> {
+  return importMutant(join(import.meta.dir, "recovery.ts"), from, to);
+}
 
 describe("resetting a password", () => {
   test("sets the new one, ends every session, and works once", async () => {
@@ -142,25 +193,7 @@ describe("resetting a password", () => {
     const hash = spyOn(Bun.password, "hash");
     const verify = spyOn(Bun.password, "verify");
     const anybody = auth.as(CredentialService);
-    /** Every statement that a request runs, in order, without its values. */
-    const statementsOf = async (email: string): Promise<{ statements: string[]; reply: unknown }> => {
-      const statements: string[] = [];
-      const real = auth.database.transaction.bind(auth.database);
-      const spy = spyOn(auth.database, "transaction").mockImplementation((work) =>
-        real((tx) => {
-          const recording = new Proxy(tx, {
-            apply: (target, self, args: [TemplateStringsArray]) => {
-              statements.push(args[0].join("?"));
-              return Reflect.apply(target, self, args) as unknown;
-            },
-          });
-          return work(recording);
-        }),
-      );
-      const reply = await anybody.requestPasswordReset({ email });
-      spy.mockRestore();
-      return { statements, reply };
-    };
+    const statementsOf = (email: string) => statementsDuring(auth, () => anybody.requestPasswordReset({ email }));
     const known = await statementsOf(ada.email);
     const unknown = await statementsOf("nobody@example.org");
     expect(known.statements.length).toBeGreaterThan(2);
@@ -168,6 +201,80 @@ describe("resetting a password", () => {
     expect([hash.mock.calls.length, verify.mock.calls.length]).toEqual([0, 0]);
     expect((await auth.mails()).map(({ to }) => to)).toEqual([ada.email, ada.email]);
     expect(await auth.database.sql`SELECT 1 FROM outgoing_mails`).toHaveLength(0);
+  });
+
+  test("mutant: whoever looks first whether there is an account does less when there is none", async () => {
+    const mutant = await recoveryMutant(
+      "// The same statements whether",
+      "if ((await database.sql`SELECT 1 FROM accounts WHERE email = ${email}`).length === 0) return; //",
+    );
+    await using auth = await startAuth();
+    await auth.as(AuthService).signUp(ada);
+    for (const [create, same] of [
+      [createRecovery, true],
+      [mutant.createRecovery, false],
+    ] as const) {
+      const recovery = startRecovery(auth, create);
+      const asked = (email: string) => statementsDuring(auth, () => recovery.requestReset(email, here));
+      const [known, unknown] = [await asked(ada.email), await asked("nobody@example.org")];
+      expect(Bun.deepEquals(known, unknown)).toBe(same);
+    }
+  });
+
+  test("takes as long for an address whose account is locked by another call as for one without an account", async () => {
+    await using auth = await startAuth();
+    await auth.as(AuthService).signUp(ada);
+    await using beside = connect(auth.url);
+    await beside.sql.begin(async (tx) => {
+      await tx`SELECT 1 FROM accounts FOR UPDATE`;
+      // It would wait for the end of this transaction, which waits for it.
+      const { done } = await Promise.race([
+        outcomeOf(auth.as(CredentialService).requestPasswordReset({ email: ada.email })).then((done) => ({ done })),
+        systemClock.sleep(5000).then(() => ({ done: "waits" })),
+      ]);
+      expect(done).toBe("done");
+    });
+  });
+
+  test.each([
+    ["sessions go on", "await sessions.endAll(tx, userId);", "", { once: true, sessions: 1 }],
+    [
+      "a token works as often as it comes",
+      'if (!(await takeMailToken(tx, "RESET_PASSWORD", token))) return false;',
+      "",
+      { once: false, sessions: 0 },
+    ],
+    [
+      "nothing is broken",
+      "await sessions.endAll(tx, userId);",
+      "await sessions.endAll(tx, userId);",
+      { once: true, sessions: 0 },
+    ],
+  ])("mutant: %s", async (_, from, to, wanted) => {
+    const mutant = await recoveryMutant(from, to);
+    await using auth = await startAuth();
+    await auth.as(AuthService).signUp(ada);
+    await auth.as(CredentialService).requestPasswordReset({ email: ada.email });
+    const token = await tokenOf(auth, resetSubject);
+    const recovery = startRecovery(auth, mutant.createRecovery);
+    // All find the token before the first of them takes it.
+    const { promise: opened, resolve: open } = Promise.withResolvers<void>();
+    let hashing = 0;
+    const real = Bun.password.hash.bind(Bun.password);
+    spyOn(Bun.password, "hash").mockImplementation(async (...given) => {
+      if (++hashing === 2) open();
+      await opened;
+      return real(...given);
+    });
+    const { signal } = new AbortController();
+    const outcomes = await Promise.all(
+      Array.from({ length: 4 }, (_, horse) =>
+        outcomeOf(recovery.resetPassword(token, `horse number ${horse}`, here, signal)),
+      ),
+    );
+    const sessions = await auth.database.sql`SELECT 1 FROM sessions WHERE end_time IS NULL`;
+    const done = outcomes.filter((outcome) => outcome === "done");
+    expect({ once: done.length === 1, sessions: sessions.length }).toEqual(wanted);
   });
 
   test("asking for it is limited by network", async () => {

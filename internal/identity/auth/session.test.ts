@@ -206,8 +206,8 @@ describe("sessions", () => {
     const [me, other, stranger] = [first, second, bob].map(({ tokens }) => personOfToken(tokens?.accessToken ?? ""));
     const mine = auth.as(AuthService, { caller: me! });
     const bobs = auth.as(AuthService, { caller: stranger! });
-    expect(await outcomeOf(bobs.revokeSession({ sessionId: other!.sessionId }))).toBe("NotFound SESSION_NOT_FOUND");
-    expect(await outcomeOf(mine.revokeSession({ sessionId: "nonsense" }))).toBe("NotFound SESSION_NOT_FOUND");
+    expect(await outcomeOf(bobs.revokeSession({ sessionId: other!.sessionId }))).toBe("PermissionDenied NOT_YOURS");
+    expect(await outcomeOf(mine.revokeSession({ sessionId: "nonsense" }))).toBe("PermissionDenied NOT_YOURS");
     await mine.revokeSession({ sessionId: other!.sessionId });
     await mine.revokeSession({ sessionId: other!.sessionId });
     await mine.signOut({});

@@ -4,7 +4,7 @@ import type { Database, Transaction } from "../../platform/postgres/database.ts"
 import { recordAct, type Action } from "./audit-log.ts";
 import { networkOf, type ClientInfo } from "./client.ts";
 import type { AuthConfig } from "./config.ts";
-import { badRefreshToken, sessionNotFound } from "./errors.ts";
+import { badRefreshToken, notYourSession } from "./errors.ts";
 import { publishSessionRevoked, type AuthPublish } from "./events.ts";
 import {
   clientHash,
@@ -59,7 +59,7 @@ export interface Sessions {
   handOut(userId: string, opened: OpenedSession): Promise<Tokens>;
   /** Exchanges a refresh token. Reuse ends the session. */
   refresh(text: string, client: ClientInfo): Promise<Tokens>;
-  /** Ends a session of the person; one that has ended stays so. NOT_FOUND when they never had it. */
+  /** Ends a session of the person; one that has ended stays so. PERMISSION_DENIED when they never had it. */
   end(userId: string, sessionId: string, client: ClientInfo, action: Action): Promise<void>;
   /** Ends all sessions of the person, but one when it is named. `tx` must hold the lock of the account's row. */
   endAll(tx: Transaction, userId: string, keptSessionId?: string): Promise<void>;
@@ -201,7 +201,7 @@ export function createSessions(deps: {
       await database.transaction(async (tx) => {
         const [row] = await tx<{ end_time: Date | null }[]>`
           SELECT end_time FROM sessions WHERE session_id = ${sessionId} AND user_id = ${userId} FOR UPDATE`;
-        if (row === undefined) throw sessionNotFound();
+        if (row === undefined) throw notYourSession();
         if (row.end_time !== null) return;
         await endRow(tx, sessionId);
         await recordAct(tx, { action, outcome: "DONE", client, subject: `session:${sessionId}` }, clock.now());

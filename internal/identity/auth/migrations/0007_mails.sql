@@ -5,8 +5,9 @@ ALTER TABLE accounts ADD COLUMN email_verify_time timestamptz;
 CREATE TABLE outgoing_mails (
   mail_id uuid PRIMARY KEY,
   kind text NOT NULL CHECK (kind IN ('VERIFY_EMAIL', 'RESET_PASSWORD')),
-  -- NULL when the address that was given has no account: the row is there all the same, and goes unsent.
-  user_id uuid REFERENCES accounts ON DELETE CASCADE,
+  -- NULL when the address that was given has no account: the row is there all the same, and goes unsent. No reference to accounts:
+  -- checking it would wait for the account's lock, so that the time would tell who has an account.
+  user_id uuid,
   attempts integer NOT NULL,
   next_time timestamptz NOT NULL,
   create_time timestamptz NOT NULL

@@ -723,7 +723,7 @@ export const AuthService: GenService<{
     output: typeof ListSessionsResponseSchema;
   },
   /**
-   * Ends one of the caller's own sessions.
+   * Ends one of the caller's own sessions. PERMISSION_DENIED for any other, whether somebody has it or nobody.
    *
    * @generated from rpc muin.identity.v1.AuthService.RevokeSession
    */
