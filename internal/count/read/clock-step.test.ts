@@ -21,7 +21,7 @@ describe.skipIf(lacksSteppableClock)("the primary's clock (skipped without libfa
   let service: ReadFixture;
   beforeAll(async () => {
     clock = await createSteppableClock();
-    service = await startReading({}, clock);
+    service = await startReading({ sideStoreTimeoutMs: 10_000 }, clock); // A slow replica is no reason to ask the primary.
   }, 60_000);
   afterAll(async () => {
     await service[Symbol.asyncDispose]();
