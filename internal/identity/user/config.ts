@@ -1,5 +1,4 @@
-import type { ConfigField, ConfigValues } from "../../platform/config/fields.ts";
-import { int, text } from "../../platform/config/fields.ts";
+import { int, text, type ConfigField } from "../../platform/config/fields.ts";
 
 const servicesMax = 16;
 const serviceName = /^[a-z][a-z0-9-]{0,31}$/;
@@ -31,6 +30,3 @@ export const userConfig = {
     max: 600_000,
   }),
 } as const;
-
-/** The values of user's settings. */
-export type UserConfig = ConfigValues<typeof userConfig>;

@@ -51,6 +51,7 @@ export const user: ServiceInfo<"user"> = defineService({
           erasures,
           copyOfOthers: (userId, signal) => copyFromOthers(userId, calls, signal),
           clock,
+          log,
         }),
       ),
       on(UserCreatedSchema, (event, delivery) => changes.signedUp(event, delivery)),

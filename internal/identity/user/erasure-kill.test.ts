@@ -1,11 +1,12 @@
 import { isMessage } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { join } from "node:path";
 import { UserStatusChangedSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
 import { UserStatus } from "../../gen/muin/identity/v1/user_pb.ts";
 import { operator, startUser, type UserFixture } from "./user-fixture.ts";
 
 setDefaultTimeout(30_000);
+
+const childFile = Bun.fileURLToPath(new URL("erasure-child.ts", import.meta.url));
 
 let user: UserFixture;
 beforeAll(async () => {
@@ -16,7 +17,7 @@ afterAll(() => user[Symbol.asyncDispose]());
 
 /** Runs a process that deletes a person, until it prints a line; kills it there. */
 async function runUntil(line: string, userId: string, ...args: readonly string[]): Promise<void> {
-  const child = Bun.spawn([process.execPath, join(import.meta.dir, "erasure-child.ts"), user.url, userId, ...args], {
+  const child = Bun.spawn([process.execPath, childFile, user.url, userId, ...args], {
     stdin: "ignore",
     stdout: "pipe",
     stderr: "inherit",

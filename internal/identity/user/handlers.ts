@@ -11,6 +11,7 @@ import {
 } from "../../gen/muin/identity/v1/user_service_pb.ts";
 import type { Clock } from "../../platform/clock/clock.ts";
 import { callerOf, personOf, type Caller } from "../../platform/identity/caller.ts";
+import type { Logger } from "../../platform/telemetry/logger.ts";
 import { pageOf } from "../../platform/rpc/page-token.ts";
 import type { DataOfOthers } from "./data-copy.ts";
 import type { Erasures } from "./erasure.ts";
@@ -60,36 +61,47 @@ export interface HandlersDeps {
   /** What other services hold of a person. Rejects unless all of them answer. */
   readonly copyOfOthers: (userId: string, signal: AbortSignal) => Promise<DataOfOthers>;
   readonly clock: Clock;
+  readonly log: Logger;
 }
 
 /** The RPCs of UserService. */
 export function createHandlers(deps: HandlersDeps): ServiceImpl<typeof UserService> {
-  const { store, changes, erasures, copyOfOthers, clock } = deps;
+  const { store, changes, erasures, copyOfOthers, clock, log } = deps;
 
+  /** Who did what to whom, where it was not to themself: ids, nothing personal. */
+  const note = (context: HandlerContext, userId: string): void => {
+    const caller = callerOf(context);
+    if (isOwn(caller, userId)) return;
+    log.info("acts on another person", { method: context.method.name, user_id: userId, principal: caller.principal });
+  };
   /** What a caller who may manage people made of a person. */
   const managed = async (
-    caller: Caller,
+    context: HandlerContext,
     userId: string,
     change: Change,
     options?: { readonly guarded?: boolean },
   ): Promise<{ user: User }> => {
+    const caller = callerOf(context);
     const target = targetOf(caller, userId);
+    note(context, target);
     return shown(caller, found(caller, target, await changes.update(target, change, options)));
   };
   const withRole = (
-    caller: Caller,
+    context: HandlerContext,
     userId: string,
     { role, branchId }: AssignedRole,
     change: Change,
   ): Promise<{ user: User }> => {
     const isAdministrator = role === "ADMINISTRATOR" && branchId === "";
-    if (isAdministrator && !holds(caller, administratorScope))
+    if (isAdministrator && !holds(callerOf(context), administratorScope))
       throw roleForbidden("ROLE_ADMINISTRATOR", administratorScope);
-    return managed(caller, userId, change, { guarded: isAdministrator });
+    return managed(context, userId, change, { guarded: isAdministrator });
   };
-  const withStatus = async (caller: Caller, userId: string, change: Change): Promise<{ user: User }> => {
+  const withStatus = async (context: HandlerContext, userId: string, change: Change): Promise<{ user: User }> => {
+    const caller = callerOf(context);
     const target = targetOf(caller, userId);
     if (isOwn(caller, target)) throw ownStatus();
+    note(context, target);
     return shown(caller, found(caller, target, await changes.changeStatus(target, change)));
   };
   const preferencesOf = async (userId: string, record: PreferencesRecord | undefined) => {
@@ -128,6 +140,7 @@ export function createHandlers(deps: HandlersDeps): ServiceImpl<typeof UserServi
       const user = request.user ?? create(UserSchema);
       const target = permitted(caller, user.userId, manageScope);
       const change = profileChange(user, request.updateMask?.paths);
+      note(context, target);
       return shown(caller, found(caller, target, await changes.update(target, change)));
     },
 
@@ -145,26 +158,27 @@ export function createHandlers(deps: HandlersDeps): ServiceImpl<typeof UserServi
 
     assignRole: ({ userId, assignment }, context) => {
       const assigned = assignedRoleOf(assignment ?? create(RoleAssignmentSchema));
-      return withRole(callerOf(context), userId, assigned, roleGiven(assigned));
+      return withRole(context, userId, assigned, roleGiven(assigned));
     },
 
     unassignRole: ({ userId, assignment }, context) => {
       const assigned = assignedRoleOf(assignment ?? create(RoleAssignmentSchema));
-      return withRole(callerOf(context), userId, assigned, roleTaken(assigned));
+      return withRole(context, userId, assigned, roleTaken(assigned));
     },
 
     setMembership: ({ userId, membership, etag }, context) =>
-      managed(callerOf(context), userId, membershipSet(membership ?? create(MembershipSchema), etag)),
-    pauseMembership: ({ userId }, context) => managed(callerOf(context), userId, membershipPaused(true)),
-    resumeMembership: ({ userId }, context) => managed(callerOf(context), userId, membershipPaused(false)),
-    endMembership: ({ userId }, context) => managed(callerOf(context), userId, membershipEnded()),
+      managed(context, userId, membershipSet(membership ?? create(MembershipSchema), etag)),
+    pauseMembership: ({ userId }, context) => managed(context, userId, membershipPaused(true)),
+    resumeMembership: ({ userId }, context) => managed(context, userId, membershipPaused(false)),
+    endMembership: ({ userId }, context) => managed(context, userId, membershipEnded()),
 
-    suspendUser: ({ userId, reason }, context) => withStatus(callerOf(context), userId, suspended(reason)),
-    reactivateUser: ({ userId }, context) => withStatus(callerOf(context), userId, reactivated()),
+    suspendUser: ({ userId, reason }, context) => withStatus(context, userId, suspended(reason)),
+    reactivateUser: ({ userId }, context) => withStatus(context, userId, reactivated()),
 
     exportUserData: async ({ userId }, context) => {
       const caller = callerOf(context);
       const target = permitted(caller, userId, manageScope, auditScope);
+      note(context, target);
       const record = found(caller, target, await store.get(target));
       const { preferences } = await preferencesOf(target, await store.preferences(target));
       return {
@@ -178,6 +192,7 @@ export function createHandlers(deps: HandlersDeps): ServiceImpl<typeof UserServi
     deleteUser: async ({ userId }, context) => {
       const caller = callerOf(context);
       const target = permitted(caller, userId, manageScope);
+      note(context, target);
       return { erasure: toErasure(found(caller, target, await erasures.begin(target))) };
     },
 

@@ -77,7 +77,9 @@ describe("roles", () => {
     const client = user.as(operator);
     const give = (n: number): Promise<string> =>
       outcomeOf(client.assignRole({ userId: id, assignment: { role: Role.HELPER, branchId: `b${n}` } }));
-    for (let n = 1; n < 100; n++) expect(await give(n)).toBe("done");
+    await user.database.sql`
+      INSERT INTO role_assignments SELECT ${id}, 'HELPER', 'b' || n FROM generate_series(2, 99) n`;
+    expect(await give(1)).toBe("done");
     expect([await give(100), await give(99)]).toEqual(["FailedPrecondition TOO_MANY_ROLES", "done"]);
   });
 
@@ -94,7 +96,7 @@ describe("roles", () => {
   });
 
   test("mutant: a manager who makes themself administrator is noticed", async () => {
-    await using careless = await mutantOf("handlers.ts", "!holds(caller, administratorScope)", "false", [
+    await using careless = await mutantOf("handlers.ts", "!holds(callerOf(context), administratorScope)", "false", [
       "definition.ts",
     ]);
     const { id } = await careless.signUp();

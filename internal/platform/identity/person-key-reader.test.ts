@@ -7,6 +7,7 @@ import { UserProfileSchema } from "../../gen/muin/identity/v1/user_events_pb.ts"
 import type { Sealed } from "../../gen/muin/platform/v1/sealed_pb.ts";
 import { systemRandom } from "../clock/random.ts";
 import { importMutant } from "../testing/mutant.ts";
+import { servedCall, trackServedCall } from "../rpc/served-call.ts";
 import { createPersonKeyReader } from "./person-key-reader.ts";
 import { sealPersonal } from "./person-seal.ts";
 
@@ -80,6 +81,23 @@ async function callsAfterOthers(people: number, createReader?: Create): Promise<
   return state.asked.length;
 }
 
+/** Whether asking for a key takes over the deadline and the end of the call that asks first. */
+const endsWithCall = async (createReader?: Create): Promise<boolean> => {
+  let seen: unknown;
+  const keys = {
+    getPersonKeys: () => {
+      seen = servedCall();
+      return Promise.resolve({
+        personKeys: [{ personId: "u1", key: new Uint8Array(32), destroyed: false }],
+      } as never);
+    },
+  };
+  const reader = (createReader ?? createPersonKeyReader)({ keys, clock: { monotonic: () => 0 } });
+  const { call } = trackServedCall({ call: () => reader.keyOf("u1") } as never);
+  await (call as unknown as (request: object, context: object) => Promise<unknown>)({}, {});
+  return seen !== undefined;
+};
+
 describe("personal fields", () => {
   test("open with the person's key", async () => {
     const { seal, open } = setUp();
@@ -142,5 +160,13 @@ describe("a key", () => {
     for (const id of ids) seal(id);
     await Promise.all([...ids.slice(0, 10), ...ids].map((id) => reader.keyOf(id)));
     expect(state.asked.map((asked) => asked.length)).toEqual([1000, 500]);
+  });
+
+  test("that several may wait for is not asked for by one of their calls", async () => {
+    expect(await endsWithCall()).toBe(false);
+  });
+
+  test("mutant: one that ends with the call that asked first is noticed", async () => {
+    expect(await endsWithCall(await mutant("apart(() => ask(personIds))", "ask(personIds)"))).toBe(true);
   });
 });

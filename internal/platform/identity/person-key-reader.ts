@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from "node:async_hooks";
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { Client } from "@connectrpc/connect";
 import type { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
@@ -37,6 +38,8 @@ export function createPersonKeyReader(deps: {
   const known = createLruMap<Known>(keysMax);
   let gathering: { readonly personIds: Set<string>; readonly answer: Promise<ReadonlyMap<string, Known>> } | undefined;
 
+  // Shared by several who ask: it ends neither with the call that one of them serves nor by its deadline.
+  const apart = AsyncLocalStorage.snapshot();
   const ask = async (personIds: ReadonlySet<string>): Promise<ReadonlyMap<string, Known>> => {
     await Promise.resolve(); // Until then, more may join.
     gathering = undefined;
@@ -57,7 +60,7 @@ export function createPersonKeyReader(deps: {
     if (remembered !== undefined && clock.monotonic() < remembered.untilMs) return remembered.key;
     if (gathering === undefined || gathering.personIds.size >= personIdsMax) {
       const personIds = new Set<string>();
-      gathering = { personIds, answer: ask(personIds) };
+      gathering = { personIds, answer: apart(() => ask(personIds)) };
     }
     gathering.personIds.add(personId);
     const found = (await gathering.answer).get(personId);
