@@ -1,4 +1,6 @@
 import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import { create as createMessage } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import {
   FaceEnrolmentRecordedSchema,
@@ -7,9 +9,15 @@ import {
 } from "../../gen/muin/face/v1/enrolment_events_pb.ts";
 import { AuthService } from "../../gen/muin/identity/v1/auth_service_pb.ts";
 import { BranchCreatedSchema, BranchUpdatedSchema } from "../../gen/muin/identity/v1/branch_events_pb.ts";
+import { BranchSchema } from "../../gen/muin/identity/v1/branch_pb.ts";
 import { EnrolmentRecordService } from "../../gen/muin/identity/v1/enrolment_record_service_pb.ts";
+import type { Delivery } from "../../platform/app/define-service.ts";
+import type { Database, Transaction } from "../../platform/postgres/database.ts";
+import { importMutant } from "../../platform/testing/mutant.ts";
 import type { Caller } from "../../platform/identity/caller.ts";
 import { outcomeOf, personOfToken, startAuth } from "./auth-fixture.ts";
+import { copyBranch } from "./branch.ts";
+import { createEnrolments } from "./enrolment.ts";
 
 const password = "correct horse battery";
 const consent = { textVersion: "2026-01", time: timestampFromMs(1000) };
@@ -108,4 +116,47 @@ test("branches and whose they are come from branch-owner; an older event changes
   await told(BranchCreatedSchema, "ada", 1n);
   const rows = await auth.database.sql`SELECT branch_id, owner_id, version FROM branches`;
   expect([...rows]).toEqual([{ branch_id: "b1", owner_id: "bob", version: "3" }]);
+});
+
+/** Runs an effect as often as it is asked to, in a transaction. */
+const delivery = {
+  once: async (database: Database, effect: (tx: Transaction) => Promise<void>) => {
+    await database.transaction(effect);
+    return true;
+  },
+} as Delivery;
+
+/** What is kept when the newer event comes before the older. */
+async function outcome(copy: typeof copyBranch, create: typeof createEnrolments): Promise<unknown> {
+  await using auth = await startAuth();
+  const { userId } = await auth.as(AuthService).signUp({ email: "ada@example.org", password });
+  const enrolments = create(auth);
+  for (const [ownerId, aggregateVersion] of [
+    ["newer", 2n],
+    ["older", 1n],
+  ] as const) {
+    const branch = createMessage(BranchSchema, { ownerId });
+    await copy(auth.database, { branchId: "b1", branch, aggregateVersion }, delivery);
+    const face = { enrolmentId: "e1", memberId: userId, modelId: ownerId, aggregateVersion };
+    await enrolments.created(createMessage(FaceVectorCreatedSchema, face), delivery);
+  }
+  const [row] = await auth.database.sql<{ owner: string; model: string }[]>`
+    SELECT (SELECT owner_id FROM branches) AS owner, model_id AS model FROM enrolments`;
+  return row;
+}
+
+test("mutant: without its version an older event of a branch, or of an enrolment, wins", async () => {
+  const folder = import.meta.dir;
+  const branches = await importMutant<{ copyBranch: typeof copyBranch }>(
+    join(folder, "branch.ts"),
+    "WHERE b.version < excluded.version",
+    "",
+  );
+  const enrolled = await importMutant<{ createEnrolments: typeof createEnrolments }>(
+    join(folder, "enrolment.ts"),
+    "consent_time = excluded.consent_time, enrol_time = excluded.enrol_time, erase_time = NULL,\n            version = excluded.version\n          WHERE e.version < excluded.version",
+    "consent_time = excluded.consent_time, enrol_time = excluded.enrol_time, erase_time = NULL,\n            version = excluded.version",
+  );
+  expect(await outcome(copyBranch, createEnrolments)).toEqual({ owner: "newer", model: "newer" });
+  expect(await outcome(branches.copyBranch, enrolled.createEnrolments)).toEqual({ owner: "older", model: "older" });
 });

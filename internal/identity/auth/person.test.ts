@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
+import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { FaceVectorCreatedSchema } from "../../gen/muin/face/v1/enrolment_events_pb.ts";
 import { AuthService } from "../../gen/muin/identity/v1/auth_service_pb.ts";
@@ -7,6 +8,8 @@ import { CredentialService } from "../../gen/muin/identity/v1/credential_service
 import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
 import { Role, UserStatus } from "../../gen/muin/identity/v1/user_pb.ts";
 import { UserStatusChangedSchema, UserUpdatedSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
+import type { Delivery } from "../../platform/app/define-service.ts";
+import type { Database, Transaction } from "../../platform/postgres/database.ts";
 import { importMutant } from "../../platform/testing/mutant.ts";
 import { outcomeOf, personOfToken, service, startAuth, type AuthFixture } from "./auth-fixture.ts";
 import type { createPeople } from "./person.ts";
@@ -19,6 +22,14 @@ import { systemRandom } from "../../platform/clock/random.ts";
 
 const ada = { email: "ada@example.org", password: "correct horse battery", displayName: "Ada" };
 const suspended = "PermissionDenied ACCOUNT_SUSPENDED";
+
+/** Runs an effect as often as it is asked to, in a transaction. */
+const always = {
+  once: async (database: Database, effect: (tx: Transaction) => Promise<void>) => {
+    await database.transaction(effect);
+    return true;
+  },
+} as Delivery;
 
 /** Tells auth of a person's status, as user does. */
 function tell(auth: AuthFixture, userId: string, status: UserStatus, version: bigint, id?: string): Promise<string> {
@@ -72,6 +83,26 @@ describe("roles", () => {
       { userId, roles: ["member"], aggregateVersion: 1n },
       { userId, roles: ["member"], aggregateVersion: 1n },
     ]);
+  });
+
+  test("mutant: without its version an older event of roles wins", async () => {
+    const mutant = await importMutant<{ createPeople: typeof createPeople }>(
+      join(import.meta.dir, "person.ts"),
+      "AND roles_version < ${aggregateVersion.toString()} RETURNING",
+      "RETURNING",
+    );
+    await using auth = await startAuth();
+    const { userId } = await auth.as(AuthService).signUp(ada);
+    const people = mutant.createPeople({ ...auth, vault: undefined as never, sessions: undefined as never });
+    for (const [role, aggregateVersion] of [
+      [Role.MEMBER, 2n],
+      [Role.ADMINISTRATOR, 1n],
+    ] as const) {
+      const event = create(UserUpdatedSchema, { userId, roleAssignments: [{ role }], aggregateVersion });
+      await people.rolesChanged(event, always);
+    }
+    const { tokens } = await auth.as(AuthService).signIn(ada);
+    expect(personOfToken(tokens?.accessToken ?? "").scopes.size).toBeGreaterThan(0);
   });
 });
 
@@ -145,18 +176,8 @@ describe("suspension", () => {
       [UserStatus.SUSPENDED, 2n],
       [UserStatus.ACTIVE, 1n],
     ] as const) {
-      const event = {
-        userId,
-        status,
-        aggregateVersion: version,
-        $typeName: "muin.identity.v1.UserStatusChanged",
-      } as const;
-      await people.statusChanged(event, {
-        once: async (database: typeof auth.database, effect: Parameters<typeof database.transaction>[0]) => {
-          await database.transaction(effect);
-          return true;
-        },
-      } as never);
+      const event = create(UserStatusChangedSchema, { userId, status, aggregateVersion: version });
+      await people.statusChanged(event, always);
     }
     const [row] = await database.sql`
       SELECT (SELECT count(*)::int FROM sessions WHERE end_time IS NULL) AS sessions, status FROM accounts`;
