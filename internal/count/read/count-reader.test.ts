@@ -16,9 +16,12 @@ import { createPostgresInfoView } from "./store-postgres.ts";
 import { createRedisInfoCache } from "./store-redis.ts";
 import { createPrimarySource, createReplicaSource } from "./value-source.ts";
 
+/** Patience with the replica and the cache: longer than a busy machine holds them up, and waited for where they are stopped. */
+const sideStoreTimeoutMs = 1000;
+
 let service: ReadFixture;
 beforeAll(async () => {
-  service = await startReading({ sideStoreTimeoutMs: 200 });
+  service = await startReading({ sideStoreTimeoutMs });
 }, 60_000);
 afterAll(() => service[Symbol.asyncDispose]());
 
@@ -185,11 +188,11 @@ function createReader(create: typeof createCountReader = createCountReader): Cou
       store: createRedisInfoCache(service.stores.cache),
       clock,
       lifeMs: 60_000,
-      storeTimeoutMs: 200,
+      storeTimeoutMs: sideStoreTimeoutMs,
       cachedMax: 100,
     }),
     clock,
-    replicaTimeoutMs: 200,
+    replicaTimeoutMs: sideStoreTimeoutMs,
     cachedMax: 100,
   });
 }
