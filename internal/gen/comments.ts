@@ -633,7 +633,7 @@ export const comments: Readonly<Record<string, string>> = {
   "muin.identity.v1.ListBranchesRequest.facility": "Only branches that offer this.",
   "muin.identity.v1.ListBranchesRequest.locality": "Only branches in this city or district, written as in the address.",
   "muin.identity.v1.ListBranchesRequest.owner_id": "Only this owner's.",
-  "muin.identity.v1.ListBranchesRequest.page_size": "At most so many, 1 to 1000; 0 means 100.",
+  "muin.identity.v1.ListBranchesRequest.page_size": "At most so many, 1 to 1000; 0 means 100. No more than 100 come at once.",
   "muin.identity.v1.ListBranchesRequest.page_token": "From the previous page; the other fields must be the same as then.",
   "muin.identity.v1.ListBranchesRequest.state": "Only branches in this state; absent means any.",
   "muin.identity.v1.ListBranchesResponse": "A page of branches.",

@@ -131,3 +131,13 @@ test("an answer names no more than 20 violations", () => {
   const equipment = Array.from({ length: 50 }, () => ({ equipmentId: "same" }));
   expect(wrongWith({ equipment })).toHaveLength(20);
 });
+
+const equipment = (count: number) =>
+  Array.from({ length: count }, (_, index) => ({ equipmentId: `${index}`, displayName: "서".repeat(128) }));
+
+test("a branch has its size", () => {
+  expect(wrongWith({ equipment: equipment(600) })).toEqual([]);
+  expect(wrongWith({ equipment: equipment(1000) })).toEqual([
+    expect.stringMatching(/^branch: has \d+ bytes of protobuf; at most 262144 are kept of a branch$/),
+  ]);
+});

@@ -1,15 +1,29 @@
-import type { Branch, DayPeriod, OpeningException, WeeklyPeriod } from "../../gen/muin/identity/v1/branch_pb.ts";
+import { toBinary } from "@bufbuild/protobuf";
+import {
+  BranchSchema,
+  type Branch,
+  type DayPeriod,
+  type OpeningException,
+  type WeeklyPeriod,
+} from "../../gen/muin/identity/v1/branch_pb.ts";
 import type { FieldViolation } from "../../platform/errors/muin-error.ts";
 import { isDate, isTimeZone, spellingOf } from "../../platform/hours/opening-hours.ts";
 import { invalidArgument } from "./errors.ts";
 
 const dayMinutes = 1440;
 const weekMinutes = 7 * dayMinutes;
+/** Bytes of a branch's content in protobuf binary: a page of branches stays well below what a reply may have. */
+const contentBytesMax = 256 * 1024;
 /** Violations that one answer names. */
 const violationsMax = 20;
 
 /** Throws INVALID_ARGUMENT, with all that is wrong, when a branch's content breaks a rule that its proto cannot check. */
 export function checkContent(branch: Branch): void {
+  const bytes = toBinary(BranchSchema, branch).length;
+  if (bytes > contentBytesMax) {
+    const description = `has ${bytes} bytes of protobuf; at most ${contentBytesMax} are kept of a branch`;
+    throw invalidArgument([{ field: "branch", description }]);
+  }
   const violations = [
     ...(branch.displayName.trim() === ""
       ? [{ field: "branch.display_name", description: "must have at least one character" }]

@@ -21,6 +21,9 @@ const dayMs = 86_400_000;
 const stretchMsDefault = 7 * dayMs;
 const stretchMsMax = 92 * dayMs;
 
+/** Branches in one reply: each can be large. */
+const branchesPageMax = 100;
+
 const stateNames: ReadonlyMap<number, BranchStateName> = new Map([
   [BranchState.ACTIVE, "ACTIVE"],
   [BranchState.CLOSED, "CLOSED"],
@@ -82,7 +85,7 @@ export function createBranchHandlers(deps: {
       const query = { ownerId, state: stateNames.get(request.state), facility, countryCode, locality };
       const { page, nextPageToken } = await pageOf(
         ["branches", query],
-        request,
+        { pageToken: request.pageToken, pageSize: Math.min(request.pageSize, branchesPageMax) },
         (after, limit) => store.list(caller, query, after, limit),
         ({ branchId }) => branchId,
       );

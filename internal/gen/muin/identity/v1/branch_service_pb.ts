@@ -118,7 +118,7 @@ export const GetBranchResponseSchema: GenMessage<GetBranchResponse> = /*@__PURE_
  */
 export type ListBranchesRequest = Message<"muin.identity.v1.ListBranchesRequest"> & {
   /**
-   * At most so many, 1 to 1000; 0 means 100.
+   * At most so many, 1 to 1000; 0 means 100. No more than 100 come at once.
    *
    * @generated from field: int32 page_size = 1;
    */
