@@ -85,6 +85,29 @@ describe("by SMTP", () => {
     }
   });
 
+  test("a compiled binary sends it too", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "muin-mail-"));
+    try {
+      const source = join(folder, "send.ts");
+      const binary = join(folder, "send");
+      await Bun.write(
+        source,
+        `import { createMailer } from ${JSON.stringify(join(import.meta.dir, "create-mailer.ts"))};
+         import { systemClock } from ${JSON.stringify(join(import.meta.dir, "../clock/clock.ts"))};
+         const mailer = createMailer({ mailUrl: Bun.argv.at(-1), mailFrom: "muin@example.net" }, systemClock);
+         await mailer.send("0199-c", { to: "ada@example.org", subject: "compiled", text: "π" });`,
+      );
+      const build = Bun.spawnSync([process.execPath, "build", "--compile", source, "--outfile", binary]);
+      expect(build.exitCode).toBe(0);
+      await using server = await startServer();
+      const sending = Bun.spawn([binary, `smtp://${server.host}`], { cwd: folder, env: {} });
+      expect(await sending.exited).toBe(0);
+      expect(server.received).toMatchObject([{ to: ["ada@example.org"] }]);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  }, 30_000);
+
   test("a password goes over TLS or not at all", async () => {
     await using plain = await startServer({ allowInsecureAuth: true });
     const mailer = mailerTo(withPassword(plain.host));
