@@ -202,6 +202,16 @@ function refusalOf(method: DescMethod, caller: Caller): string {
   return `PermissionDenied ${method.parent === OwnerService ? "OWNER_FORBIDDEN" : "BRANCH_FORBIDDEN"}`;
 }
 
+const scenes = new Map<BranchOwnerFixture, Promise<Scene>>();
+
+/** A scene of its own for a cell that changes it; one for all others. */
+function sceneFor(of: BranchOwnerFixture, { method, isAllowed }: (typeof cells)[number]): Promise<Scene> {
+  if (isAllowed && method.idempotency !== MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS) return createScene(of);
+  const scene = scenes.get(of) ?? createScene(of);
+  scenes.set(of, scene);
+  return scene;
+}
+
 async function checkCell(
   of: BranchOwnerFixture,
   scene: Scene,
