@@ -18,6 +18,9 @@ import { createMuinFolder, startMuin, type MuinFolder, type TestMuin } from "../
 
 setDefaultTimeout(90_000);
 
+/** How long a bus that is back takes to be used again, and what waited for it to arrive. */
+const busBackMsMax = 10_000;
+
 let folder: MuinFolder;
 let muin: TestMuin;
 let branchId: string;
@@ -146,6 +149,26 @@ test("a revoked device is refused within a second, and still after a restart", a
   muin = await startMuin({ folder });
   expect(await codeOf(deviceClient(privateKey, String(token)).listKeys({}))).toBe(Code.Unauthenticated);
   expect(await codeOf(deviceClient(await keyIn(kept.keyFile), String(keptToken)).listKeys({}))).toBeUndefined();
+});
+
+test("while the bus is down a revoked device's token goes on, but it gets no other; then it ends", async () => {
+  const { deviceId, keyFile } = await newDevice("cut off");
+  const { token } = await json("token", "--key-file", keyFile);
+  const client = deviceClient(await keyIn(keyFile), String(token));
+  await client.listKeys({});
+  const bus = await folder.store("redis/events");
+  process.kill(bus, "SIGSTOP");
+  try {
+    await muin.client(DeviceService, ownerToken).revokeDevice({ deviceId });
+    const refused = await muin.run("devices", "token", "--key-file", keyFile);
+    expect(refused.stderr).toContain("there is no active device of this id");
+    expect(await codeOf(client.listKeys({}))).toBeUndefined();
+  } finally {
+    process.kill(bus, "SIGCONT");
+  }
+  const backAt = performance.now();
+  await eventually(async () => expect(await codeOf(client.listKeys({}))).toBe(Code.Unauthenticated));
+  expect(performance.now() - backAt).toBeLessThan(busBackMsMax);
 });
 
 test("an owner registers devices of their own branches, and nobody else's", async () => {

@@ -1,4 +1,4 @@
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { AuthService } from "../../gen/muin/identity/v1/auth_service_pb.ts";
@@ -18,6 +18,9 @@ import * as real from "./device.ts";
 import { createTokenIssuer } from "./token-issuer.ts";
 import { createSigningKeys } from "./signing-key.ts";
 import { createVault } from "./vault.ts";
+
+// Each test has a database of its own, and machines are busy; a hang still ends.
+setDefaultTimeout(30_000);
 
 const hourMs = 60 * 60_000;
 const keyWith = (...scopes: string[]): Caller => ({
