@@ -26,7 +26,8 @@ export const silentMetrics: Metrics = {
 /** A bus for tests, here and in other processes. */
 export function connectBus(
   url: string,
-  config: TestBusConfig & Partial<Pick<RedisEventBusOptions, "partitions" | "topicBytesMax" | "clock" | "metrics">>,
+  config: TestBusConfig &
+    Partial<Pick<RedisEventBusOptions, "partitions" | "topicBytesMax" | "parkedMax" | "clock" | "metrics">>,
 ): TestBus {
   return createRedisEventBus({
     url,

@@ -202,6 +202,13 @@ const mutants: readonly (Mutant & { readonly rule: string; readonly caughtBy: st
       "of a redrive that fails at one event what stands behind it goes on waiting, and so does what comes meanwhile",
   },
   {
+    rule: "dead letters are bounded",
+    file: inThisFolder("redis/scripts.ts"),
+    from: "if redis.call('XLEN', KEYS[3]) >= tonumber(ARGV[3]) then",
+    to: "if false then",
+    caughtBy: "a consumer with too many dead letters waits until some are redriven, and goes on in order",
+  },
+  {
     rule: "a replay names one consumer",
     file: inThisFolder("redis/groups.ts"),
     from: "const generation = await replayScript.run(client, keyList, []);",

@@ -47,8 +47,7 @@ describe("Redis Streams", () => {
     const redis = openRedis({ url: server.url, name: "test" });
     await redis.start();
     await bus.start();
-    for (let sent = 0; sent < 160; sent++)
-      await bus.publish([{ ...record(`key-${sent}`), data: new Uint8Array(100_000) }]);
+    for (let sent = 0; sent < 160; sent++) await bus.publish([record(`key-${sent}`, new Uint8Array(100_000))]);
     await eventually(async () => {
       const sizes = await Promise.all(
         [0, 1, 2, 3].map((p) => redis.client.memory("USAGE", `events:stream:${topic.name}:${p}`)),
@@ -76,7 +75,7 @@ describe("Redis Streams", () => {
     await bus.publish([record("k")]);
     await begun.promise;
     // More than is read ahead, so that what is removed had not been read.
-    for (let sent = 0; sent < 100; sent++) await bus.publish([{ ...record("k"), data: new Uint8Array(100_000) }]);
+    for (let sent = 0; sent < 100; sent++) await bus.publish([record("k", new Uint8Array(100_000))]);
     const oldest = async (): Promise<EventRecord | undefined> => {
       for await (const one of bus.tail(topic.name, { fromStart: true, signal: AbortSignal.timeout(5000) })) return one;
       return undefined;
@@ -86,6 +85,30 @@ describe("Redis Streams", () => {
     await eventually(async () => expect((await bus.consumerStates())[0]).toMatchObject({ lost: true, lag: 0 }));
     const lost = 'muin_events_consumer_lost{service="one",topic="test.topic"} 1';
     await eventually(async () => expect(await metrics.render()).toContain(lost), { timeoutMs: 20_000 });
+    await consumer.stop();
+    await bus.stop();
+  });
+
+  test("a consumer with too many dead letters waits until some are redriven, and goes on in order", async () => {
+    await using server = await startRedis({ appendfsync: "no" });
+    const bus = connectBus(server.url, { instance: "full", topics: [topic], parkedMax: 3 });
+    await bus.start();
+    let isBroken = true;
+    const handled: number[] = [];
+    const consumer = bus.subscribe(
+      groupOf(async ({ data }) => {
+        if (isBroken) throw new Error("not yet");
+        handled.push(...data);
+      }),
+    );
+    await consumer.start();
+    await bus.publish([0, 1, 2, 3, 4].map((number) => record("k", new Uint8Array([number]))));
+    const state = async () => (await bus.consumerStates())[0];
+    await eventually(async () => expect(await state()).toMatchObject({ deadLetters: 3, lag: 2 }));
+    isBroken = false;
+    expect(await bus.redrive("one", undefined)).toBe(3);
+    await eventually(() => expect(handled).toEqual([0, 1, 2, 3, 4]));
+    await eventually(async () => expect(await state()).toMatchObject({ deadLetters: 0, lag: 0 }));
     await consumer.stop();
     await bus.stop();
   });
@@ -279,7 +302,7 @@ function groupOf(handle: Subscription["handle"]): Subscription {
   };
 }
 
-function record(subject: string): EventRecord {
+function record(subject: string, data = new Uint8Array(10)): EventRecord {
   return {
     id: systemRandom.uuid(),
     source: "/muin/test",
@@ -288,6 +311,6 @@ function record(subject: string): EventRecord {
     topic: "test.topic",
     timeMs: Date.now(),
     traceparent: "",
-    data: new Uint8Array(10),
+    data,
   };
 }

@@ -23,6 +23,8 @@ import type { Topic } from "./topics.ts";
 
 /** Bytes of a topic's records in the server's memory, unless set otherwise. */
 const topicBytesMaxDefault = 512 << 20;
+/** Dead letters of a group and partition, unless set otherwise. */
+const parkedMaxDefault = 10_000;
 /** A connection with blocking reads that hears nothing for so long is cut. Reads block for much less. */
 const readerSilenceMsMax = 3000;
 /** Calls under way may take so long when the bus closes. */
@@ -44,6 +46,8 @@ export interface RedisEventBusOptions {
   readonly topics: readonly Topic[];
   /** Bytes that a topic may take in the server's memory before its oldest records go. Default 512 MiB. */
   readonly topicBytesMax?: number;
+  /** Dead letters of a group and partition; beyond, the consumer waits for them to be redriven. Default 10 000. */
+  readonly parkedMax?: number;
 }
 
 /**
@@ -51,7 +55,7 @@ export interface RedisEventBusOptions {
  * number of partitions, and not when the server is away. How much of a `publish` is one step: see `createPublisher`.
  */
 export function createRedisEventBus(options: RedisEventBusOptions): EventBus & Component {
-  const { clock, random, log, topicBytesMax = topicBytesMaxDefault } = options;
+  const { clock, random, log, topicBytesMax = topicBytesMaxDefault, parkedMax = parkedMaxDefault } = options;
   const redisOptions = { url: options.url, name: `events ${options.instance}`, clock, random, log };
   const client = connect(redisOptions, {});
   const keeper = createLeaseKeeper({ client, holder: `${options.instance} ${random.uuid()}`, clock, random, log });
@@ -84,6 +88,7 @@ export function createRedisEventBus(options: RedisEventBusOptions): EventBus & C
     keeper,
     open,
     partitions: Array.from({ length: options.partitions }, (_, partition) => partition),
+    parkedMax,
     clock,
     random,
     log,

@@ -15,6 +15,8 @@ export interface BusParts {
   readonly open: () => Promise<void>;
   /** Numbers of a topic's partitions, from 0. */
   readonly partitions: readonly number[];
+  /** Dead letters of a group and partition at most. */
+  readonly parkedMax: number;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;

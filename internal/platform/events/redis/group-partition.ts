@@ -17,10 +17,8 @@ import {
 } from "./scripts.ts";
 import type { StreamId } from "./stream-id.ts";
 
-/** Dead letters of a group and partition; beyond, the consumer waits for them to be redriven. */
-const parkedMax = 10_000;
-/** It looks so often whether there is room again. */
-const fullPauseMs = 2000;
+/** A consumer without room for another dead letter looks so often whether there is some again. */
+const fullPauseMs = 500;
 const parkedPage = 100;
 /** The server's reason for a dead letter is cut to this. */
 const reasonCharsMax = 1000;
@@ -65,7 +63,7 @@ export async function openGroupPartition(
   { service, topic, partition, held }: OpenGroupPartition,
   parts: BusParts,
 ): Promise<GroupPartition> {
-  const { client, clock, open, meters } = parts;
+  const { client, clock, open, meters, parkedMax } = parts;
   const labels = { service, topic };
   const log = parts.log.child(labels);
   const leaseKey = keys.lease(partitionLease(service, topic, partition));
