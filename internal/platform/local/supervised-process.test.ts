@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
@@ -21,13 +21,15 @@ function supervise(
   script: string,
   options: { clock?: Clock; stopMsMax?: number; logFile?: string; probe?: () => Promise<void> } = {},
 ): SupervisedProcess {
+  const home = join(folder, crypto.randomUUID()); // What an earlier one was about to do happens elsewhere.
   return createSupervisedProcess({
     name: "server",
     prepare: async () => {
-      await rm(join(folder, "ready"), { force: true });
-      return { argv: ["sh", "-c", script], folder, env: { PATH: "/usr/bin:/bin" }, user: undefined };
+      await mkdir(home, { recursive: true });
+      await rm(join(home, "ready"), { force: true });
+      return { argv: ["sh", "-c", script], folder: home, env: { PATH: "/usr/bin:/bin" }, user: undefined };
     },
-    probe: options.probe ?? (async () => void (await stat(join(folder, "ready")))),
+    probe: options.probe ?? (async () => void (await stat(join(home, "ready")))),
     logFile: options.logFile ?? join(folder, "server.log"),
     stopSignals: ["SIGTERM"],
     stopMsMax: options.stopMsMax ?? 10_000,
@@ -79,7 +81,7 @@ describe("a supervised process", () => {
   });
 
   test("is stopped by its signal, and not started again", async () => {
-    const server = supervise("trap 'echo ended >> ended; exit 0' TERM; touch ready; while :; do sleep 0.01; done");
+    const server = supervise("trap 'echo ended >> ../ended; exit 0' TERM; touch ready; while :; do sleep 0.01; done");
     await server.start();
     expect(server.status().state).toBe("running");
     await Promise.all([server.stop(), server.stop()]);
