@@ -45,7 +45,7 @@ test.each([
   ["MUIN_HTTP_PORT", "many"],
 ])("a %s that cannot be used ends it with code 78, by name and without secrets", async (variable, value) => {
   await using probe = run({ ...settings, [variable]: value });
-  expect(await probe.ended).toEqual({ code: 78, signal: null });
+  expect(await probe.ended).toMatchObject({ code: 78, signal: null });
   expect(probe.stderr()).toContain(variable);
   expect(probe.stderr()).not.toContain("secret");
 });
@@ -55,7 +55,7 @@ test("a database that is newer than the program ends it, and says why", async ()
   const url = await server.createDatabase();
   await migrate({ url, migrations: [{ name: "0001_newer", sql: "select 1" }], log: silentLog });
   await using probe = run({ ...settings, MUIN_STORE_DB_URL: url }, `db: postgres({ database: "db", migrations: [] })`);
-  expect(await probe.ended).toEqual({ code: 1, signal: null });
+  expect(await probe.ended).toMatchObject({ code: 1, signal: null });
   expect(probe.stderr()).toContain("it is older than the database");
   expect(probe.stdout()).toContain('"message":"the service cannot come up"');
 });
