@@ -2,19 +2,13 @@ import { createPrivateKey, type KeyObject } from "node:crypto";
 import { chmod, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { Code, ConnectError, createClient, type Client } from "@connectrpc/connect";
-import { createFetchClient } from "@connectrpc/connect/protocol";
-import { createTransport } from "@connectrpc/connect/protocol-connect";
+import { Code, ConnectError, type Client } from "@connectrpc/connect";
 import { AuthService } from "../../internal/gen/muin/identity/v1/auth_service_pb.ts";
-import { BranchService } from "../../internal/gen/muin/identity/v1/branch_service_pb.ts";
 import { DeviceService } from "../../internal/gen/muin/identity/v1/device_service_pb.ts";
-import { OwnerService } from "../../internal/gen/muin/identity/v1/owner_service_pb.ts";
-import { systemClock } from "../../internal/platform/clock/clock.ts";
-import { systemRandom } from "../../internal/platform/clock/random.ts";
 import { signCall } from "../../internal/platform/identity/signed-call.ts";
-import { createSigningFetch } from "../../internal/platform/identity/signing-fetch.ts";
 import { eventually } from "../../internal/platform/testing/eventually.ts";
 import { createMuinFolder, startMuin, type MuinFolder, type TestMuin } from "../../internal/platform/testing/muin.ts";
+import { deviceClient, newBranch } from "./device-fixture.ts";
 
 setDefaultTimeout(90_000);
 
@@ -31,11 +25,7 @@ beforeAll(async () => {
   const account = { email: "owner@example.com", password: "a long enough secret" };
   const { userId, tokens } = await muin.client(AuthService).signUp(account);
   ownerToken = tokens?.accessToken ?? "";
-  await eventually(() => muin.client(OwnerService).registerOwner({ owner: { userId, companyName: "Gym" } }));
-  const { branch } = await muin
-    .client(BranchService, ownerToken)
-    .createBranch({ branch: { displayName: "Mapo", timeZone: "Asia/Seoul" } });
-  branchId = branch?.branchId ?? "";
+  branchId = await newBranch(muin, userId);
 });
 afterAll(async () => {
   await muin[Symbol.asyncDispose]();
@@ -63,30 +53,9 @@ async function keyIn(path: string): Promise<KeyObject> {
   return createPrivateKey(String((JSON.parse(await readFile(path, "utf8")) as Json)["private_key"]));
 }
 
-/** A client that signs with a key and carries a token: anything public tells whether it is taken. */
-function deviceClient(privateKey: KeyObject, token: string): Client<typeof AuthService> {
-  const options = { privateKey, clock: systemClock, random: systemRandom };
-  const sign = createSigningFetch({ ...options, send: (request) => fetch(request) });
-  const transport = createTransport({
-    baseUrl: muin.http,
-    httpClient: createFetchClient(sign as typeof fetch),
-    useBinaryFormat: true,
-    useHttpGet: false,
-    interceptors: [
-      (next) => (request) => {
-        request.header.set("accept-encoding", "identity");
-        request.header.set("authorization", `Bearer ${token}`);
-        return next(request);
-      },
-    ],
-    acceptCompression: [],
-    sendCompression: null,
-    compressMinBytes: 0,
-    readMaxBytes: 1 << 20,
-    writeMaxBytes: 1 << 20,
-  });
-  return createClient(AuthService, transport);
-}
+/** A client of something public, which tells whether key and token are taken. */
+const signedClient = (privateKey: KeyObject, token: string): Client<typeof AuthService> =>
+  deviceClient(AuthService, muin.http, privateKey, token);
 
 async function codeOf(call: Promise<unknown>): Promise<Code | undefined> {
   try {
@@ -105,11 +74,11 @@ test("a device is registered, activated, given a token, listed and revoked from 
   expect(again.stderr).toContain(`is the key of device ${deviceId} already`);
   const { token } = await json("token", "--key-file", keyFile);
   const privateKey = await keyIn(keyFile);
-  await deviceClient(privateKey, String(token)).listKeys({});
+  await signedClient(privateKey, String(token)).listKeys({});
 
   const other = await newDevice("back");
   const { token: othersToken } = await json("token", "--key-file", other.keyFile);
-  expect(await codeOf(deviceClient(privateKey, String(othersToken)).listKeys({}))).toBe(Code.Unauthenticated);
+  expect(await codeOf(signedClient(privateKey, String(othersToken)).listKeys({}))).toBe(Code.Unauthenticated);
   const unsigned = await fetch(`${muin.http}/muin.identity.v1.AuthService/ListKeys`, {
     method: "POST",
     headers: { "content-type": "application/json", authorization: `Bearer ${String(token)}` },
@@ -130,7 +99,7 @@ test("a revoked device is refused within a second, and still after a restart", a
   const { deviceId, keyFile } = await newDevice("side");
   const { token } = await json("token", "--key-file", keyFile);
   const privateKey = await keyIn(keyFile);
-  const client = deviceClient(privateKey, String(token));
+  const client = signedClient(privateKey, String(token));
   await client.listKeys({});
   await muin.client(DeviceService, ownerToken).revokeDevice({ deviceId });
   const revokedAt = performance.now();
@@ -147,14 +116,14 @@ test("a revoked device is refused within a second, and still after a restart", a
   const { token: keptToken } = await json("token", "--key-file", kept.keyFile);
   await muin.stop();
   muin = await startMuin({ folder });
-  expect(await codeOf(deviceClient(privateKey, String(token)).listKeys({}))).toBe(Code.Unauthenticated);
-  expect(await codeOf(deviceClient(await keyIn(kept.keyFile), String(keptToken)).listKeys({}))).toBeUndefined();
+  expect(await codeOf(signedClient(privateKey, String(token)).listKeys({}))).toBe(Code.Unauthenticated);
+  expect(await codeOf(signedClient(await keyIn(kept.keyFile), String(keptToken)).listKeys({}))).toBeUndefined();
 });
 
 test("while the bus is down a revoked device's token goes on, but it gets no other; then it ends", async () => {
   const { deviceId, keyFile } = await newDevice("cut off");
   const { token } = await json("token", "--key-file", keyFile);
-  const client = deviceClient(await keyIn(keyFile), String(token));
+  const client = signedClient(await keyIn(keyFile), String(token));
   await client.listKeys({});
   const bus = await folder.store("redis/events");
   process.kill(bus, "SIGSTOP");

@@ -25,6 +25,7 @@ import { ServiceTokenService } from "../../internal/gen/muin/identity/v1/service
 import { OperationsService } from "../../internal/gen/muin/platform/v1/operations_service_pb.ts";
 import { CallerKind, policy as policyOption } from "../../internal/gen/muin/platform/v1/options_pb.ts";
 import { startMuin, type TestMuin } from "../../internal/platform/testing/muin.ts";
+import { newBranch, newDeviceToken } from "./device-fixture.ts";
 
 setDefaultTimeout(60_000);
 
@@ -34,6 +35,8 @@ interface Credentials {
   /** Holds no scope. */
   readonly person: string;
   readonly service: string;
+  /** Not signed: who may call is told before. */
+  readonly device: string;
   /** An API key with this scope and no other. */
   readonly keyWith: ReadonlyMap<string, string>;
 }
@@ -62,7 +65,7 @@ const scopes = [...new Set(methods.flatMap((method) => policyOf(method).scopes))
 
 beforeAll(async () => {
   muin = await startMuin();
-  const { tokens } = await muin
+  const { userId, tokens } = await muin
     .client(AuthService)
     .signUp({ email: "person@example.com", password: "a long enough secret" });
   const { token } = await muin.client(ServiceTokenService).issueServiceToken({ serviceName: "count-read" });
@@ -71,7 +74,8 @@ beforeAll(async () => {
   for (const scope of scopes) {
     keyWith.set(scope, (await keys.createApiKey({ displayName: scope, scopes: [scope] })).secret);
   }
-  credentials = { person: tokens?.accessToken ?? "", service: token, keyWith };
+  const device = await newDeviceToken(muin, await newBranch(muin, userId));
+  credentials = { person: tokens?.accessToken ?? "", service: token, device, keyWith };
 });
 afterAll(() => muin[Symbol.asyncDispose]());
 
@@ -190,6 +194,7 @@ describe("every RPC says who may call it, and keeps to it", () => {
       [CallerKind.PERSON, credentials.person],
       [CallerKind.API_KEY, muin.operatorKey],
       [CallerKind.SERVICE, credentials.service],
+      [CallerKind.DEVICE, credentials.device],
     ] as const) {
       const others = closed.filter((method) => !policyOf(method).callers.includes(kind));
       const answers = await all(others, (method) => lane(method, key));

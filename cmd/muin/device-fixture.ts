@@ -1,0 +1,64 @@
+import { generateKeyPairSync, type KeyObject } from "node:crypto";
+import type { DescService } from "@bufbuild/protobuf";
+import { createClient, type Client } from "@connectrpc/connect";
+import { createFetchClient } from "@connectrpc/connect/protocol";
+import { createTransport } from "@connectrpc/connect/protocol-connect";
+import { BranchService } from "../../internal/gen/muin/identity/v1/branch_service_pb.ts";
+import { DeviceService } from "../../internal/gen/muin/identity/v1/device_service_pb.ts";
+import { OwnerService } from "../../internal/gen/muin/identity/v1/owner_service_pb.ts";
+import { systemClock } from "../../internal/platform/clock/clock.ts";
+import { systemRandom } from "../../internal/platform/clock/random.ts";
+import { createSigningFetch } from "../../internal/platform/identity/signing-fetch.ts";
+import { eventually } from "../../internal/platform/testing/eventually.ts";
+import type { TestMuin } from "../../internal/platform/testing/muin.ts";
+
+const bytesMax = 1 << 20;
+
+/** A client whose calls are signed with a device's key and carry its token, when there is one. */
+export function deviceClient<S extends DescService>(
+  service: S,
+  url: string,
+  privateKey: KeyObject,
+  token?: string,
+): Client<S> {
+  const sign = createSigningFetch({ privateKey, clock: systemClock, random: systemRandom, send: fetch });
+  const transport = createTransport({
+    baseUrl: url,
+    httpClient: createFetchClient(sign as typeof fetch),
+    useBinaryFormat: true,
+    useHttpGet: false,
+    interceptors: [
+      (next) => (request) => {
+        request.header.set("accept-encoding", "identity");
+        if (token !== undefined) request.header.set("authorization", `Bearer ${token}`);
+        return next(request);
+      },
+    ],
+    acceptCompression: [],
+    sendCompression: null,
+    compressMinBytes: 0,
+    readMaxBytes: bytesMax,
+    writeMaxBytes: bytesMax,
+  });
+  return createClient(service, transport);
+}
+
+/** Makes a person an owner, with a branch. */
+export async function newBranch(muin: TestMuin, ownerId: string): Promise<string> {
+  await eventually(() => muin.client(OwnerService).registerOwner({ owner: { userId: ownerId, companyName: "Gym" } }));
+  const branch = { displayName: "Mapo", timeZone: "Asia/Seoul", ownerId };
+  const created = await muin.client(BranchService).createBranch({ branch });
+  return created.branch?.branchId ?? "";
+}
+
+/** The token of a new device of the branch. */
+export async function newDeviceToken(muin: TestMuin, branchId: string): Promise<string> {
+  // Auth learns of the branch by an event.
+  const register = () => muin.client(DeviceService).registerDevice({ branchIds: [branchId] });
+  const { activationCode } = await eventually(register);
+  const { privateKey, publicKey } = generateKeyPairSync("ed25519");
+  const { x = "" } = publicKey.export({ format: "jwk" });
+  const devices = deviceClient(DeviceService, muin.http, privateKey);
+  const { device } = await devices.activateDevice({ activationCode, publicKey: Buffer.from(x, "base64url") });
+  return (await devices.issueDeviceToken({ deviceId: device?.deviceId ?? "" })).token;
+}
