@@ -80,9 +80,9 @@ describe("under load", () => {
     for (const _ of kills) {
       await load.progress(between);
       const before = created;
-      await eventually(() => expect(created).toBeGreaterThan(before + 10));
+      await eventually(() => expect(created).toBeGreaterThan(before + 10), { timeoutMs: 60_000 });
       await kill("postgres/data");
-      await eventually(() => expect(created).toBeGreaterThan(before + 20), { timeoutMs: 30_000 });
+      await eventually(() => expect(created).toBeGreaterThan(before + 20), { timeoutMs: 60_000 });
     }
     creation.abort();
     await Promise.all(creators);
@@ -120,13 +120,13 @@ describe("under load", () => {
   });
 
   test("a counts Redis that stands still: callers are told that the outcome is unknown, and nothing is counted twice", async () => {
-    const load = await startLoad(muin, { prefix: "still.", callers });
+    const load = await startLoad(muin, { prefix: "still.", callers, callMs: 3000 });
     await load.progress(between);
     const redis = await folder.store("redis/counts");
     process.kill(redis, "SIGSTOP");
     try {
       // Longer than a batch is repeated: its writer has given up on it, and the repeated writes come in other batches.
-      await eventually(() => expect(sum(load.failures())).toBeGreaterThan(2 * callers), { timeoutMs: 20_000 });
+      await eventually(() => expect(sum(load.failures())).toBeGreaterThan(2 * callers), { timeoutMs: 60_000 });
     } finally {
       process.kill(redis, "SIGCONT");
     }
