@@ -43,7 +43,7 @@ export function registerUsersData(users: Command, cli: Cli): void {
       const reply = await client(UserService).getErasure({ erasureId }, { signal: cli.signal() });
       printErasure(reply.erasure, options, cli);
     });
-  examples(erasure, "muin users erasure 3q2-7w8xT0uQyGx1b9aBcD");
+  examples(erasure, "muin users erasure 5f1c8a3e90b24d7c8e6f0a1b2c3d4e5f");
 }
 
 const stateTexts: Readonly<Record<number, string>> = {

@@ -66,7 +66,8 @@ export function createErasures(deps: {
     begin: async (userId) => {
       const known = await store.erasure({ userId });
       if (known !== undefined) return known;
-      const erasureId = Buffer.from(random.bytes(erasureIdBytes)).toString("base64url");
+      // Hexadecimal: typed after a command, base64 that begins with "-" would be taken for an option.
+      const erasureId = random.bytes(erasureIdBytes).toHex();
       const begun = changes.changeStatus(userId, deleted(), (tx) =>
         store.beginErasure(tx, { erasureId, userId, services }, clock.now()),
       );
