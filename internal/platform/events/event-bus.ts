@@ -60,8 +60,8 @@ export interface Subscription {
    */
   handleTogether?(records: readonly EventRecord[], delivery: BusDelivery): Promise<void>;
   /**
-   * With `handleTogether`: once nothing more waits, the consumer lets so many milliseconds pass before it looks again, so that what
-   * comes meanwhile is handled together. What it delays it makes cheaper. Default 0.
+   * With `handleTogether`: once nothing more waits, the consumer lets so many milliseconds pass, less up to a half by chance, before it looks again,
+   * so that what comes meanwhile is handled together. What it delays it makes cheaper. Default 0.
    */
   readonly gatherMs?: number;
 }

@@ -21,7 +21,7 @@ const togetherMax = 256;
 export function createGroupConsumer(subscription: Subscription, parts: BusParts): Consumer {
   const { service, topic } = subscription;
   const gatherMs = subscription.handleTogether === undefined ? 0 : (subscription.gatherMs ?? 0);
-  const { keeper, partitions, clock, meters } = parts;
+  const { keeper, partitions, clock, random, meters } = parts;
   const labels = { service, topic };
   const log = parts.log.child(labels);
   const types = new Set(subscription.types);
@@ -46,7 +46,10 @@ export function createGroupConsumer(subscription: Subscription, parts: BusParts)
         }
         if (batch.removed <= own.position().ordinal) {
           await handleEvents(own, held, placeEntries(topic, batch.entries, own.position().ordinal + 1));
-          if (gatherMs > 0 && batch.entries.length < togetherMax) await clock.sleep(gatherMs, held.signal);
+          if (gatherMs > 0 && batch.entries.length < togetherMax) {
+            // Less up to a half by chance: partitions that came together would hold up everything else together.
+            await clock.sleep(gatherMs * (0.5 + random.fraction() / 2), held.signal);
+          }
           continue;
         }
         // Removed since the last batch: before the entries were read (lost) or after (not). A read in one step tells.
