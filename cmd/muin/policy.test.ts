@@ -21,9 +21,14 @@ import { CountManagementService } from "../../internal/gen/muin/count/v1/count_m
 import { CountWriteService, IncrementRequestSchema } from "../../internal/gen/muin/count/v1/count_write_service_pb.ts";
 import { ApiKeyService } from "../../internal/gen/muin/identity/v1/api_key_service_pb.ts";
 import { AuthService } from "../../internal/gen/muin/identity/v1/auth_service_pb.ts";
+import { ScopeService } from "../../internal/gen/muin/identity/v1/scope_service_pb.ts";
 import { ServiceTokenService } from "../../internal/gen/muin/identity/v1/service_token_service_pb.ts";
+import { Role } from "../../internal/gen/muin/identity/v1/user_pb.ts";
+import { UserService } from "../../internal/gen/muin/identity/v1/user_service_pb.ts";
 import { OperationsService } from "../../internal/gen/muin/platform/v1/operations_service_pb.ts";
 import { CallerKind, policy as policyOption } from "../../internal/gen/muin/platform/v1/options_pb.ts";
+import { operatorScopes } from "../../internal/identity/auth/setup.ts";
+import { eventually } from "../../internal/platform/testing/eventually.ts";
 import { startMuin, type TestMuin } from "../../internal/platform/testing/muin.ts";
 import { newBranch, newDeviceToken } from "./device-fixture.ts";
 
@@ -204,6 +209,37 @@ describe("every RPC says who may call it, and keeps to it", () => {
     expect(refused).toBeGreaterThan(lane === rest ? 20 : 30);
   });
 
+  test("every RPC x kind of caller x role or scope answers as its policy says", async () => {
+    const people = await Promise.all(
+      (["MEMBER", "HELPER", "OWNER", "ADMINISTRATOR"] as const).map(async (role): Promise<TableCaller> => {
+        const held = role === "ADMINISTRATOR" ? operatorScopes : [];
+        return { name: role, kind: CallerKind.PERSON, scopes: held, key: await signedInAs(role, held) };
+      }),
+    );
+    const callers: readonly TableCaller[] = [
+      { name: "nobody", kind: undefined, scopes: [], key: undefined },
+      ...people,
+      { name: "operator's key", kind: CallerKind.API_KEY, scopes: operatorScopes, key: muin.operatorKey },
+      ...[...credentials.keyWith].map(([scope, key]) => ({
+        name: `key with ${scope}`,
+        kind: CallerKind.API_KEY,
+        scopes: [scope],
+        key,
+      })),
+      { name: "service", kind: CallerKind.SERVICE, scopes: operatorScopes, key: credentials.service },
+      { name: "device that does not sign", kind: CallerKind.DEVICE, scopes: [], key: credentials.device },
+    ];
+    const unary = methods.filter(({ methodKind }) => methodKind === "unary");
+    for (const caller of callers) {
+      const cells = await all(unary, (method) => garbage(method, caller.key));
+      expect([caller.name, cells]).toEqual([
+        caller.name,
+        Object.fromEntries(unary.map((method) => [nameOf(method), cellOf(method, caller)])),
+      ]);
+    }
+    expect(callers.length * unary.length).toBeGreaterThan(1000);
+  });
+
   test("whoever may call is told what is wrong with the request", async () => {
     const answers = await all(
       closed.filter((method) => policyOf(method).callers.includes(CallerKind.API_KEY)),
@@ -222,6 +258,44 @@ async function all(
     of.map(async (method): Promise<[string, string | undefined]> => [nameOf(method), await call(method)]),
   );
   return Object.fromEntries(answers.filter((answer): answer is [string, string] => answer[1] !== undefined));
+}
+
+/** A column of the table. */
+interface TableCaller {
+  readonly name: string;
+  readonly kind: CallerKind | undefined;
+  readonly scopes: readonly string[];
+  readonly key: string | undefined;
+}
+
+/** What a method must answer a caller whose request is no JSON, by nothing but its policy. */
+function cellOf(method: DescMethod, caller: TableCaller): string {
+  const policy = policyOf(method);
+  if (policy.signed || (policy.public && caller.kind === CallerKind.DEVICE)) return "Unauthenticated SIGNATURE_MISSING";
+  const mayGoOn = "InvalidArgument MALFORMED_REQUEST";
+  if (policy.public) return mayGoOn;
+  if (caller.kind === undefined) return "Unauthenticated CREDENTIALS_MISSING";
+  if (!policy.callers.includes(caller.kind)) return "PermissionDenied CALLER_KIND";
+  return policy.scopes.every((scope) => caller.scopes.includes(scope)) ? mayGoOn : "PermissionDenied SCOPE_MISSING";
+}
+
+/** The access token of a new person who has a role, with the scopes that it gives. */
+async function signedInAs(name: Exclude<keyof typeof Role, "UNSPECIFIED">, held: readonly string[]): Promise<string> {
+  const role = Role[name];
+  const account = { email: `${name.toLowerCase()}@example.com`, password: "a long enough secret" };
+  const { userId } = await muin.client(AuthService).signUp(account);
+  const { roleAssignments } = await eventually(async () => {
+    const { user } = await muin.client(UserService).assignRole({ userId, assignment: { role } });
+    if (user === undefined) throw new Error("there is no person in the reply");
+    return user;
+  });
+  expect(roleAssignments.map((assignment) => assignment.role)).toContain(role);
+  await eventually(async () => {
+    const { personScopes } = await muin.client(ScopeService).getScopes({ userId });
+    expect(personScopes?.scopes).toEqual([...held]);
+  });
+  const { tokens } = await muin.client(AuthService).signIn(account);
+  return tokens?.accessToken ?? "";
 }
 
 /** The same answer for every method that was asked. */
