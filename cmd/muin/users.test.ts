@@ -128,6 +128,13 @@ describe("muin users", () => {
     });
   });
 
+  test("removes a lost second factor, and says when there is none", async () => {
+    expect(await muin.run("users", "reset-totp", "ada@example.org")).toMatchObject({
+      code: 6,
+      stderr: "muin: the account has no second factor; one begins with BeginTotp\n",
+    });
+  });
+
   test("lets a person do for themself with their own token what they may", async () => {
     const own = await asAda("get", "me", "--json");
     expect(JSON.parse(own.stdout)).toMatchObject({ user_id: ada });

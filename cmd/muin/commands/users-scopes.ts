@@ -42,8 +42,7 @@ function registerGet(scopes: Command, cli: Cli): void {
   const command = remote(scopes.command("get").argument("<user>", userArgument))
     .description("tell what a person may do, and why")
     .action(async (user: string, options: RemoteOptions) => {
-      const { userId, signal } = await named(user, options, cli);
-      const { client } = await connect(options, cli.env);
+      const { client, userId, signal } = await named(user, options, cli);
       const reply = await client(ScopeService).getScopes({ userId }, { signal });
       show(reply.personScopes, options, cli);
     });
@@ -58,8 +57,7 @@ function registerChange(scopes: Command, cli: Cli, verb: "grant" | "revoke"): vo
         : "take back scopes that a person was given; what a role gives stays",
     )
     .action(async (user: string, names: string[], options: RemoteOptions) => {
-      const { userId, signal } = await named(user, options, cli);
-      const { client } = await connect(options, cli.env);
+      const { client, userId, signal } = await named(user, options, cli);
       const service = client(ScopeService);
       const request = { userId, scopes: names };
       const { personScopes } =

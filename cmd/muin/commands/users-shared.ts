@@ -3,7 +3,7 @@ import type { Client } from "@connectrpc/connect";
 import { Role, UserStatus, type RoleAssignment } from "../../../internal/gen/muin/identity/v1/user_pb.ts";
 import { UserSchema, UserService, type User } from "../../../internal/gen/muin/identity/v1/user_service_pb.ts";
 import type { Cli } from "../cli.ts";
-import { connect } from "../connection.ts";
+import { connect, type Connection } from "../connection.ts";
 import { Failure } from "../failure.ts";
 import type { RemoteOptions } from "../options.ts";
 import { plainMessage } from "../plain-message.ts";
@@ -28,6 +28,7 @@ export const statuses: Readonly<Record<string, UserStatus>> = {
 
 /** What a command does with the one person that it names. */
 export interface Named {
+  readonly client: Connection["client"];
   readonly users: Client<typeof UserService>;
   readonly userId: string;
   readonly signal: AbortSignal;
@@ -38,13 +39,13 @@ export async function named(user: string, options: RemoteOptions, cli: Cli): Pro
   const { client } = await connect(options, cli.env);
   const users = client(UserService);
   const signal = cli.signal();
-  if (!user.includes("@")) return { users, userId: user, signal };
+  if (!user.includes("@")) return { client, users, userId: user, signal };
   const { users: found } = await users.listUsers({ email: user, pageSize: 2 }, { signal });
   const [first, second] = found;
   if (first === undefined) throw new Failure("notFound", `nobody has the e-mail address ${user}`);
   if (second !== undefined)
     throw new Failure("usage", `several people have the e-mail address ${user}; name one by id`);
-  return { users, userId: first.userId, signal };
+  return { client, users, userId: first.userId, signal };
 }
 
 /** Prints a person that was read or changed. */

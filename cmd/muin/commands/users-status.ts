@@ -1,9 +1,10 @@
 import type { Command } from "commander";
+import { CredentialService } from "../../../internal/gen/muin/identity/v1/credential_service_pb.ts";
 import type { Cli } from "../cli.ts";
 import { examples, remote, type RemoteOptions } from "../options.ts";
 import { named, printUser, userArgument } from "./users-shared.ts";
 
-/** Registers `users suspend` and `users reactivate`. */
+/** Registers `users suspend`, `users reactivate` and `users reset-totp`. */
 export function registerUsersStatus(users: Command, cli: Cli): void {
   const suspend = remote(users.command("suspend").argument("<user>", userArgument))
     .description("bar a person: their sessions end everywhere within a second")
@@ -23,4 +24,14 @@ export function registerUsersStatus(users: Command, cli: Cli): void {
       printUser(after, options, cli);
     });
   examples(reactivate, "muin users reactivate ada@example.org");
+
+  const reset = remote(users.command("reset-totp").argument("<user>", userArgument))
+    .description("remove the second factor of a person who has lost it, and end their sessions")
+    .action(async (user: string, options: RemoteOptions) => {
+      const { client, userId, signal } = await named(user, options, cli);
+      await client(CredentialService).resetTotp({ userId }, { signal });
+      if (options.json === true) cli.output.json({ user_id: userId });
+      else cli.output.print(`sign-in asks ${userId} for the password alone`);
+    });
+  examples(reset, "muin users reset-totp ada@example.org");
 }

@@ -14,6 +14,7 @@ import {
   badCredentials,
   emailTaken,
   invalidEmail,
+  personNotFound,
   wrongPassword,
 } from "./errors.ts";
 import { publishUserCreated, type AuthPublish } from "./events.ts";
@@ -22,6 +23,7 @@ import { endMailTokens } from "./mail-token.ts";
 import type { OutgoingMails } from "./outgoing-mail.ts";
 import type { PasswordHasher, PasswordQueue } from "./password.ts";
 import type { PersonKeys } from "./person-key.ts";
+import { isUuid } from "./request.ts";
 import type { Role } from "./role.ts";
 import type { SecondFactors } from "./second-factor.ts";
 import type { OpenedSession, Sessions, Tokens } from "./session.ts";
@@ -75,6 +77,8 @@ export interface Accounts {
   confirmTotp(userId: string, code: string, client: ClientInfo): Promise<readonly string[]>;
   /** Removes the second factor, given a code of it. */
   disableTotp(proof: PasswordProof, code: string, client: ClientInfo, signal: AbortSignal): Promise<void>;
+  /** Removes the second factor of a person who has lost it, and ends their sessions and what they began to sign in. */
+  resetTotp(userId: string, client: ClientInfo): Promise<void>;
 }
 
 /** What the rules use. */
@@ -302,6 +306,16 @@ export function createAccounts(deps: AccountDeps): Accounts {
       withPassword(proof, "DISABLE_TOTP", client, signal, nothing, (tx) =>
         secondFactors.disable(tx, proof.userId, code),
       ),
+
+    resetTotp: (userId, client) =>
+      database.transaction(async (tx) => {
+        if (!isUuid(userId) || (await lockAccount(tx, userId)) === undefined) throw personNotFound();
+        await secondFactors.reset(tx, userId);
+        await endChallenges(tx, userId);
+        await sessions.endAll(tx, userId);
+        const act = { action: "RESET_TOTP", outcome: "DONE", client, subject: `person:${userId}` } as const;
+        await recordAct(tx, act, clock.now());
+      }),
   };
 }
 

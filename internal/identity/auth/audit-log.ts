@@ -29,6 +29,7 @@ export type Action =
   | "BEGIN_TOTP"
   | "CONFIRM_TOTP"
   | "DISABLE_TOTP"
+  | "RESET_TOTP"
   | "SUSPEND_PERSON"
   | "ADMIT_PERSON"
   | "ERASE_PERSON";

@@ -63,5 +63,9 @@ export function createCredentialHandlers(deps: {
       await accounts.disableTotp(proof, code, clientOf(context), context.signal);
       return {};
     },
+    resetTotp: async ({ userId }, context) => {
+      await accounts.resetTotp(userId, clientOf(context));
+      return {};
+    },
   };
 }

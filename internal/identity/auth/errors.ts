@@ -65,7 +65,7 @@ export function noSecondFactor(): MuinError {
   return new MuinError({
     code: "failed_precondition",
     reason: "NO_SECOND_FACTOR",
-    message: "there is no second factor: begin one first",
+    message: "the account has no second factor; one begins with BeginTotp",
   });
 }
 

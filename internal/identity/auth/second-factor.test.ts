@@ -85,6 +85,30 @@ describe("a second factor", () => {
     expect(await outcomeOf(mine.disableTotp(proof))).toBe("FailedPrecondition NO_SECOND_FACTOR");
   });
 
+  test("that is lost is removed by who may, with every session and what was begun; nothing else is", async () => {
+    await using auth = await startAuth();
+    const { userId, mine } = await enrol(auth);
+    const challenge = await challengeOf(auth);
+    const scopes = new Set(["users.manage", "scopes.manage"]);
+    const support = { kind: "api_key", id: "support", principal: "api_key:support", scopes } as const;
+    const manager = auth.as(CredentialService, { caller: support });
+    for (const nobody of ["me", systemRandom.uuid()]) {
+      expect(await outcomeOf(manager.resetTotp({ userId: nobody }))).toBe("NotFound PERSON_NOT_FOUND");
+    }
+    await manager.resetTotp({ userId });
+    expect(await outcomeOf(manager.resetTotp({ userId }))).toBe("FailedPrecondition NO_SECOND_FACTOR");
+    const live = await auth.database.sql`SELECT 1 FROM sessions WHERE user_id = ${userId} AND end_time IS NULL`;
+    expect(live).toHaveLength(0);
+    expect(await outcomeOf(auth.as(AuthService).completeSignIn({ challenge, code: "000000" }))).toBe(
+      "Unauthenticated BAD_CHALLENGE",
+    );
+    expect((await auth.as(AuthService).signIn(ada)).tokens).toBeDefined();
+    expect((await mine.getCredentials({})).credentials).toMatchObject({ totpEnabled: false, recoveryCodesLeft: 0 });
+    const acts = await auth.database.sql<{ principal: string; subject: string }[]>`
+      SELECT principal, subject FROM audit_log WHERE action = 'RESET_TOTP'`;
+    expect([...acts]).toEqual([{ principal: "api_key:support", subject: `person:${userId}` }]);
+  });
+
   test("stands in the database sealed, recovery codes and challenges as hashes", async () => {
     await using auth = await startAuth();
     const { recoveryCodes, secret } = await enrol(auth);

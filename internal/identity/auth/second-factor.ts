@@ -24,6 +24,8 @@ export interface SecondFactors {
   use(tx: Transaction, userId: string, code: string): Promise<"TOTP" | "RECOVERY_CODE" | undefined>;
   /** Removes the factor, given a code. FAILED_PRECONDITION when there is none, PERMISSION_DENIED for a wrong code. */
   disable(tx: Transaction, userId: string, code: string): Promise<void>;
+  /** Removes the factor without a code. FAILED_PRECONDITION when there is none. */
+  reset(tx: Transaction, userId: string): Promise<void>;
 }
 
 /** Makes the rules. */
@@ -64,6 +66,11 @@ export function createSecondFactors(deps: {
     return spent.length > 0 ? "RECOVERY_CODE" : undefined;
   };
 
+  const reset: SecondFactors["reset"] = async (tx, userId) => {
+    if ((await find(tx, userId))?.isConfirmed !== true) throw noSecondFactor();
+    await tx`DELETE FROM totp_factors WHERE user_id = ${userId}`;
+  };
+
   return {
     isInForce: async (tx, userId) => (await find(tx, userId))?.isConfirmed === true,
     begin: async (tx, userId) => {
@@ -96,8 +103,9 @@ export function createSecondFactors(deps: {
     disable: async (tx, userId, code) => {
       if ((await find(tx, userId))?.isConfirmed !== true) throw noSecondFactor();
       if ((await use(tx, userId, code)) === undefined) throw badCode("permission_denied");
-      await tx`DELETE FROM totp_factors WHERE user_id = ${userId}`;
+      await reset(tx, userId);
     },
+    reset,
   };
 }
 
