@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { AuditService } from "../../internal/gen/muin/identity/v1/audit_service_pb.ts";
 import { AuthService } from "../../internal/gen/muin/identity/v1/auth_service_pb.ts";
 import { eventually } from "../../internal/platform/testing/eventually.ts";
 import { startMuin, type TestMuin } from "../../internal/platform/testing/muin.ts";
@@ -105,6 +106,11 @@ describe("muin users", () => {
     const [suspended] = await users("suspend", "bob@example.org", "--reason", "lost card");
     expect(suspended).toMatchObject({ status: "USER_STATUS_SUSPENDED", suspend_reason: "lost card" });
     await users("reactivate", "bob@example.org");
+    // auth learns from user who had it done.
+    await eventually(async () => {
+      const { auditEvents } = await muin.client(AuditService).listAuditEvents({ action: "SUSPEND_PERSON" });
+      expect(auditEvents.map(({ principal }) => principal)).toEqual([expect.stringMatching(/^api_key:/)]);
+    });
     expect((await users("export", "bob@example.org"))[0]).toMatchObject({
       user: { display_name: "Bob" },
       account: {

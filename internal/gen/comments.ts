@@ -999,6 +999,7 @@ export const comments: Readonly<Record<string, string>> = {
   "muin.identity.v1.UserStatus.USER_STATUS_UNSPECIFIED": "Not a status.",
   "muin.identity.v1.UserStatusChanged": "A person was suspended, admitted again, or asked to be deleted. After DELETED, each service that holds data of the person erases it and says so with UserDataErased.",
   "muin.identity.v1.UserStatusChanged.aggregate_version": "Grows by one with every change of the status. Counted apart from that of UserUpdated.",
+  "muin.identity.v1.UserStatusChanged.principal": "Who changed it, such as \"person:<id>\" or \"api_key:<id>\".",
   "muin.identity.v1.UserStatusChanged.status": "What they are now.",
   "muin.identity.v1.UserStatusChanged.time": "When it happened.",
   "muin.identity.v1.UserStatusChanged.user_id": "The person.",

@@ -113,7 +113,8 @@ describe("suspension", () => {
     const { userId, tokens } = await client.signUp(ada);
     const second = await client.signIn(ada);
     await client.signUp({ ...ada, email: "bob@example.org" });
-    const id = await tell(auth, userId, UserStatus.SUSPENDED, 1n);
+    const suspension = { userId, status: UserStatus.SUSPENDED, aggregateVersion: 1n, principal: "api_key:support" };
+    const id = await auth.deliver(UserStatusChangedSchema, suspension);
     expect(await namesOf(auth)).toEqual(["UserCreated", "UserCreated", "SessionRevoked", "SessionRevoked"]);
     for (const { refreshToken } of [tokens!, second.tokens!]) {
       expect(await outcomeOf(client.refreshToken({ refreshToken }))).toBe("Unauthenticated BAD_REFRESH_TOKEN");
@@ -133,7 +134,7 @@ describe("suspension", () => {
     const acts = await auth.database.sql<{ act: string }[]>`
       SELECT action || ' ' || principal || ' ' || subject AS act FROM audit_log WHERE action LIKE '%_PERSON' ORDER BY audit_id`;
     expect(acts.map(({ act }) => act)).toEqual([
-      `SUSPEND_PERSON service:auth person:${userId}`,
+      `SUSPEND_PERSON api_key:support person:${userId}`,
       `ADMIT_PERSON service:auth person:${userId}`,
     ]);
   });

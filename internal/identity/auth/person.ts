@@ -40,10 +40,13 @@ export function createPeople(deps: {
     await tx`
       UPDATE audit_log SET address = '', user_agent = ''
       WHERE principal = ${principal} OR subject = ${emailSubject(vault, email)}`;
-    await record(tx, "ERASE_PERSON", userId);
   };
-  const record = (tx: Transaction, action: Action, userId: string): Promise<void> =>
-    recordAct(tx, { action, outcome: "DONE", client: authItself, subject: `person:${userId}` }, clock.now());
+  /** `by` is who had user do it; empty when nobody asked for it. */
+  const record = (tx: Transaction, action: Action, userId: string, by: string): Promise<void> => {
+    const principal = by === "" ? authItself.principal : by;
+    const act = { action, outcome: "DONE", client: authItself, principal, subject: `person:${userId}` } as const;
+    return recordAct(tx, act, clock.now());
+  };
 
   return {
     rolesChanged: async ({ userId, roleAssignments, aggregateVersion }, delivery) => {
@@ -64,7 +67,7 @@ export function createPeople(deps: {
       });
     },
 
-    statusChanged: async ({ userId, status, aggregateVersion }, delivery) => {
+    statusChanged: async ({ userId, status, aggregateVersion, principal }, delivery) => {
       if (!isUuid(userId)) return;
       await delivery.once(database, async (tx) => {
         const [account] = await tx<{ email: string; status_version: string }[]>`
@@ -80,11 +83,14 @@ export function createPeople(deps: {
               SET status = ${isSuspended ? "SUSPENDED" : "ACTIVE"}, status_version = ${aggregateVersion.toString()}
               WHERE user_id = ${userId}`;
             if (isSuspended) await sessions.endAll(tx, userId);
-            return record(tx, isSuspended ? "SUSPEND_PERSON" : "ADMIT_PERSON", userId);
+            return record(tx, isSuspended ? "SUSPEND_PERSON" : "ADMIT_PERSON", userId, principal);
           }
           case UserStatus.DELETED:
             // Nothing follows it, so it is never outdated. Whoever asks again, when the account is gone, is told again.
-            if (account !== undefined) await erase(tx, userId, account.email);
+            if (account !== undefined) {
+              await erase(tx, userId, account.email);
+              await record(tx, "ERASE_PERSON", userId, principal);
+            }
             return publishUserDataErased(tx, publish, userId, aggregateVersion, clock.now());
           case UserStatus.UNSPECIFIED:
           default:

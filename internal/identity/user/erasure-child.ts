@@ -77,7 +77,7 @@ const erasures = createErasures({
   log: silent,
 });
 
-await erasures.begin(userId);
+await erasures.begin(userId, `person:${userId}`);
 if (begin !== undefined) {
   await reached("begin");
   await begin();

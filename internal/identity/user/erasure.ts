@@ -26,8 +26,8 @@ const sweepMax = 100;
  * confirms. Then the key is destroyed, which is idempotent, so that a crash at any step leaves something that is finished later.
  */
 export interface Erasures {
-  /** Deletes a person; of a deleted one it is the erasure that there is. `undefined` when there is no such person. */
-  begin(userId: string): Promise<ErasureRecord | undefined>;
+  /** Deletes a person on behalf of `principal`; of a deleted one it is the erasure that there is. `undefined` when there is no such person. */
+  begin(userId: string, principal: string): Promise<ErasureRecord | undefined>;
   /** Notes that a service has erased what it held. */
   confirmed(event: UserDataErased, delivery: Delivery): Promise<void>;
   /** Destroys the keys that are due, again and again. */
@@ -63,12 +63,12 @@ export function createErasures(deps: {
   };
 
   return {
-    begin: async (userId) => {
+    begin: async (userId, principal) => {
       const known = await store.erasure({ userId });
       if (known !== undefined) return known;
       // Hexadecimal: typed after a command, base64 that begins with "-" would be taken for an option.
       const erasureId = random.bytes(erasureIdBytes).toHex();
-      const begun = changes.changeStatus(userId, deleted(), (tx) =>
+      const begun = changes.changeStatus(userId, deleted(principal), (tx) =>
         store.beginErasure(tx, { erasureId, userId, services }, clock.now()),
       );
       // Somebody else may have been first: theirs is the one erasure that there is.

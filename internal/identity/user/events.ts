@@ -48,5 +48,6 @@ export async function publishUserStatusChanged(
     status: UserStatus[record.status],
     aggregateVersion: BigInt(record.statusVersion),
     time: timestampFromMs(record.statusTimeMs),
+    principal: record.statusPrincipal,
   });
 }

@@ -172,8 +172,9 @@ export function createHandlers(deps: HandlersDeps): ServiceImpl<typeof UserServi
     resumeMembership: ({ userId }, context) => managed(context, userId, membershipPaused(false)),
     endMembership: ({ userId }, context) => managed(context, userId, membershipEnded()),
 
-    suspendUser: ({ userId, reason }, context) => withStatus(context, userId, suspended(reason)),
-    reactivateUser: ({ userId }, context) => withStatus(context, userId, reactivated()),
+    suspendUser: ({ userId, reason }, context) =>
+      withStatus(context, userId, suspended(reason, callerOf(context).principal)),
+    reactivateUser: ({ userId }, context) => withStatus(context, userId, reactivated(callerOf(context).principal)),
 
     exportUserData: async ({ userId }, context) => {
       const caller = callerOf(context);
@@ -193,7 +194,7 @@ export function createHandlers(deps: HandlersDeps): ServiceImpl<typeof UserServi
       const caller = callerOf(context);
       const target = permitted(caller, userId, manageScope);
       note(context, target);
-      return { erasure: toErasure(found(caller, target, await erasures.begin(target))) };
+      return { erasure: toErasure(found(caller, target, await erasures.begin(target, caller.principal))) };
     },
 
     getErasure: async ({ erasureId }) => {

@@ -25,6 +25,7 @@ interface UserRow {
   readonly version_time: Date;
   readonly status_version: string;
   readonly status_time: Date;
+  readonly status_principal: string;
   readonly account_version: string;
   readonly create_time: Date;
   readonly update_time: Date;
@@ -236,6 +237,7 @@ async function save(tx: Transaction, after: UserRecord, before: UserRecord | und
       from_time = ${dateOf(membership?.fromTimeMs)}, until_time = ${dateOf(membership?.untilTimeMs)},
       paused = ${membership?.paused ?? false}, version = ${after.version}, version_time = ${new Date(after.versionTimeMs)},
       status_version = ${after.statusVersion}, status_time = ${new Date(after.statusTimeMs)},
+      status_principal = ${after.statusPrincipal},
       update_time = ${new Date(after.updateTimeMs)}
     WHERE user_id = ${userId}`;
   if (JSON.stringify(after.roles) === JSON.stringify(before?.roles)) return;
@@ -293,6 +295,7 @@ function toRecord(row: UserRow): UserRecord {
     versionTimeMs: row.version_time.getTime(),
     statusVersion: Number(row.status_version),
     statusTimeMs: row.status_time.getTime(),
+    statusPrincipal: row.status_principal,
     createTimeMs: row.create_time.getTime(),
     updateTimeMs: row.update_time.getTime(),
   };

@@ -74,6 +74,8 @@ export interface UserRecord extends Profile {
   /** Grows with every change of the status. */
   readonly statusVersion: number;
   readonly statusTimeMs: number;
+  /** Who changed the status last; empty before the first change. */
+  readonly statusPrincipal: string;
   readonly createTimeMs: number;
   readonly updateTimeMs: number;
 }
@@ -100,6 +102,7 @@ export function newcomer(
     versionTimeMs: createTimeMs,
     statusVersion: 1,
     statusTimeMs: createTimeMs,
+    statusPrincipal: "",
     createTimeMs,
     updateTimeMs: createTimeMs,
   };
@@ -213,23 +216,24 @@ export function membershipEnded(): Change {
 }
 
 /** Bars a person. */
-export function suspended(reason: string): Change {
+export function suspended(reason: string, statusPrincipal: string): Change {
   checkText("reason", reason);
-  return (before) => ({ ...before, status: "SUSPENDED", suspendReason: reason });
+  return (before) => ({ ...before, status: "SUSPENDED", suspendReason: reason, statusPrincipal });
 }
 
 /** Admits a person again. */
-export function reactivated(): Change {
-  return (before) => ({ ...before, status: "ACTIVE", suspendReason: "" });
+export function reactivated(statusPrincipal: string): Change {
+  return (before) => ({ ...before, status: "ACTIVE", suspendReason: "", statusPrincipal });
 }
 
 /** What is left of a deleted person: nothing personal. */
-export function deleted(): Change {
+export function deleted(statusPrincipal: string): Change {
   return (before) => ({
     ...before,
     ...emptyProfile,
     email: "",
     status: "DELETED",
+    statusPrincipal,
     suspendReason: "",
     roles: [],
     membership: undefined,
@@ -253,7 +257,9 @@ export function afterChange(before: UserRecord, change: Change, others: number, 
     ...after,
     // A deleted person is announced by their status alone: there is nothing more to say of them.
     ...(isUpdated && after.status !== "DELETED" ? { version: before.version + 1, versionTimeMs: updateTimeMs } : {}),
-    ...(isOtherStatus ? { statusVersion: before.statusVersion + 1, statusTimeMs: updateTimeMs } : {}),
+    ...(isOtherStatus
+      ? { statusVersion: before.statusVersion + 1, statusTimeMs: updateTimeMs }
+      : { statusPrincipal: before.statusPrincipal }),
     updateTimeMs,
   };
 }

@@ -21,6 +21,8 @@ CREATE TABLE users (
   -- aggregate_version of UserStatusChanged; 1 until the first change, which is the first that is published.
   status_version bigint NOT NULL CHECK (status_version > 0),
   status_time timestamptz NOT NULL,
+  -- Who changed it, such as "person:<id>"; empty before the first change.
+  status_principal text NOT NULL DEFAULT '',
   -- That of the last UserCreated that was taken over.
   account_version bigint NOT NULL,
   create_time timestamptz NOT NULL,
