@@ -39,12 +39,10 @@ function eventId(storeId: string, shard: string, entryId: string): string {
  * every write. A test holds it to the generated code.
  */
 function encodeCountsChanged(shard: string, timeMs: number, changes: readonly OutboxChange[]): Uint8Array<ArrayBuffer> {
-  const time = new BinaryWriter()
-    .tag(1, WireType.Varint)
-    .int64(Math.floor(timeMs / 1000))
-    .tag(2, WireType.Varint)
-    .int32((timeMs % 1000) * 1_000_000)
-    .finish();
+  const timeWriter = new BinaryWriter().tag(1, WireType.Varint).int64(Math.floor(timeMs / 1000));
+  const nanos = (timeMs % 1000) * 1_000_000;
+  if (nanos !== 0) timeWriter.tag(2, WireType.Varint).int32(nanos);
+  const time = timeWriter.finish();
   const writer = new BinaryWriter().tag(1, WireType.LengthDelimited).string(shard);
   for (const { countId, delta, value, revision, requestId } of changes) {
     writer.tag(2, WireType.LengthDelimited).fork();

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { CountsChangedSchema } from "../../gen/muin/count/v1/count_value_events_pb.ts";
 import { type Clock, systemClock } from "../../platform/clock/clock.ts";
 import type { EventBus, EventRecord } from "../../platform/events/event-bus.ts";
@@ -14,8 +15,10 @@ import { caught, importMutant } from "../../platform/testing/mutant.ts";
 import { startRedis, type TestRedis } from "../../platform/testing/redis.ts";
 import type { CountStoreLayout } from "../shared/count-store.ts";
 import { keysOf, valueMax } from "../shared/key-schema.ts";
+import { packAsked } from "../shared/packed-writes.ts";
 import { readValues } from "../shared/read-values.ts";
 import { add, type CountFixture, openBus, openCounts, set, silent } from "./count-fixture.ts";
+import { recordOf } from "./events.ts";
 import { createOutboxRelay, type OutboxRelay } from "./outbox-relay.ts";
 import type { RelayOrder } from "./outbox-relay-worker.ts";
 
@@ -143,6 +146,22 @@ describe("the relay", () => {
     }
     expect(new Set(records.map(({ id }) => id)).size).toBe(records.length);
     await relay.stop();
+  });
+
+  test("writes an event as the generated code would, on a whole second too", () => {
+    for (const timeMs of [1_795_260_000_000, 1_795_260_000_001, 1_795_260_000_999]) {
+      const asked = packAsked({ countIds: ["a"], places: [1], kinds: "a", operands: [5] });
+      // Time; no codes, Sets or replays; value and revision.
+      const reply = Buffer.alloc(30);
+      reply.writeDoubleLE(timeMs, 0);
+      reply.writeDoubleLE(5, 14);
+      reply.writeDoubleLE(2, 22);
+      const entry = { shard: 0, id: "1-1", asked, requested: Buffer.alloc(0), reply, position: 1 };
+      const { data } = recordOf(crypto.randomUUID(), entry);
+      const message = fromBinary(CountsChangedSchema, data);
+      expect(message.changes.map(({ time }) => time && timestampMs(time))).toEqual([timeMs]);
+      expect(Buffer.from(data)).toEqual(Buffer.from(toBinary(CountsChangedSchema, message)));
+    }
   });
 
   test("says nothing when it starts, nor when the store was away and came back, beyond that it was", async () => {
