@@ -229,15 +229,17 @@ describe("every RPC says who may call it, and keeps to it", () => {
       { name: "service", kind: CallerKind.SERVICE, scopes: operatorScopes, key: credentials.service },
       { name: "device that does not sign", kind: CallerKind.DEVICE, scopes: [], key: credentials.device },
     ];
-    const unary = methods.filter(({ methodKind }) => methodKind === "unary");
+    const [, connect] = lanes[0] as (typeof lanes)[number];
     for (const caller of callers) {
-      const cells = await all(unary, (method) => garbage(method, caller.key));
+      const cells = await all(methods, (method) =>
+        (method.methodKind === "unary" ? garbage : connect)(method, caller.key),
+      );
       expect([caller.name, cells]).toEqual([
         caller.name,
-        Object.fromEntries(unary.map((method) => [nameOf(method), cellOf(method, caller)])),
+        Object.fromEntries(methods.map((method) => [nameOf(method), cellOf(method, caller)])),
       ]);
     }
-    expect(callers.length * unary.length).toBeGreaterThan(1000);
+    expect(callers.length * methods.length).toBeGreaterThan(1000);
   });
 
   test("whoever may call is told what is wrong with the request", async () => {
@@ -268,11 +270,11 @@ interface TableCaller {
   readonly key: string | undefined;
 }
 
-/** What a method must answer a caller whose request is no JSON, by nothing but its policy. */
+/** What a method must answer a caller whose request is no JSON, or of a stream empty, by nothing but its policy. */
 function cellOf(method: DescMethod, caller: TableCaller): string {
   const policy = policyOf(method);
   if (policy.signed || (policy.public && caller.kind === CallerKind.DEVICE)) return "Unauthenticated SIGNATURE_MISSING";
-  const mayGoOn = "InvalidArgument MALFORMED_REQUEST";
+  const mayGoOn = `InvalidArgument ${method.methodKind === "unary" ? "MALFORMED_REQUEST" : "VALIDATION"}`;
   if (policy.public) return mayGoOn;
   if (caller.kind === undefined) return "Unauthenticated CREDENTIALS_MISSING";
   if (!policy.callers.includes(caller.kind)) return "PermissionDenied CALLER_KIND";
