@@ -4,7 +4,7 @@ import { countWrite } from "./count/write/definition.ts";
 import { auth } from "./identity/auth/definition.ts";
 import { branchOwner } from "./identity/branch-owner/definition.ts";
 import { user } from "./identity/user/definition.ts";
-import type { ServiceInfo } from "./platform/app/define-service.ts";
+import type { ServiceInfo } from "./platform/service/define-service.ts";
 
 /** Every service of Muin. What the outside knows of them is derived from this list. */
 export const catalog: readonly ServiceInfo[] = [auth, user, branchOwner, countManagement, countWrite, countRead];

@@ -1,4 +1,4 @@
 import { auth } from "../../internal/identity/auth/definition.ts";
-import { runService } from "../../internal/platform/app/run-service.ts";
+import { runService } from "../../internal/platform/runtime/run-service.ts";
 
 await runService(auth);

@@ -1,4 +1,4 @@
 import { branchOwner } from "../../internal/identity/branch-owner/definition.ts";
-import { runService } from "../../internal/platform/app/run-service.ts";
+import { runService } from "../../internal/platform/runtime/run-service.ts";
 
 await runService(branchOwner);

@@ -3,7 +3,7 @@ import { Redis } from "ioredis";
 import postgres from "postgres";
 import { catalog } from "../../internal/catalog.ts";
 import { keysOf } from "../../internal/count/shared/key-schema.ts";
-import { eventsRights, postgresRights, redisRights } from "../../internal/platform/app/store-rights.ts";
+import { eventsRights, postgresRights, redisRights } from "../../internal/platform/catalog/store-rights.ts";
 import { createMuinFolder, startMuin, type MuinFolder, type TestMuin } from "../../internal/platform/testing/muin.ts";
 import { caught } from "../../internal/platform/testing/mutant.ts";
 import { startRedis } from "../../internal/platform/testing/redis.ts";

@@ -1,4 +1,4 @@
 import { user } from "../../internal/identity/user/definition.ts";
-import { runService } from "../../internal/platform/app/run-service.ts";
+import { runService } from "../../internal/platform/runtime/run-service.ts";
 
 await runService(user);

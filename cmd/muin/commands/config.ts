@@ -1,7 +1,7 @@
 import type { Command } from "commander";
-import type { ServiceInfo } from "../../../internal/platform/app/define-service.ts";
-import { platformConfig } from "../../../internal/platform/app/platform-config.ts";
-import { callField, meshConfig, schemaFields, storeFields } from "../../../internal/platform/app/mesh-config.ts";
+import type { ServiceInfo } from "../../../internal/platform/service/define-service.ts";
+import { platformConfig } from "../../../internal/platform/runtime/platform-config.ts";
+import { callField, meshConfig, schemaFields, storeFields } from "../../../internal/platform/runtime/mesh-config.ts";
 import type { ConfigFields } from "../../../internal/platform/config/fields.ts";
 import { describeConfig, type DescribedSetting, findUnknown } from "../../../internal/platform/config/read-config.ts";
 import type { Cli } from "../cli.ts";

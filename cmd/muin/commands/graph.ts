@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { createGraph, type Graph, graphToMermaid } from "../../../internal/platform/app/graph.ts";
+import { createGraph, type Graph, graphToMermaid } from "../../../internal/platform/catalog/graph.ts";
 import type { Cli } from "../cli.ts";
 import { examples } from "../options.ts";
 

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { version } from "../../../internal/platform/app/version.ts";
+import { version } from "../../../internal/platform/config/version.ts";
 import type { Cli } from "../cli.ts";
 import { examples } from "../options.ts";
 

@@ -1,5 +1,5 @@
-import type { ServiceDeps } from "../../platform/app/define-service.ts";
-import type { Component } from "../../platform/app/component.ts";
+import type { ServiceDeps } from "../../platform/service/define-service.ts";
+import type { Component } from "../../platform/lifecycle/component.ts";
 import type { CountVerifier } from "./count-verifier.ts";
 import type { WatchVerdict } from "./count-watch.ts";
 

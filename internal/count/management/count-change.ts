@@ -6,7 +6,7 @@ import {
   type CreateCountResponse,
 } from "../../gen/muin/count/v1/count_management_service_pb.ts";
 import type { Transaction } from "../../platform/postgres/database.ts";
-import type { Bulkhead } from "../../platform/resilience/create-bulkhead.ts";
+import type { Bulkhead } from "../../platform/rpc/client/create-bulkhead.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";
 import { stateAfter, toCountInfo, type CountRecord, type Mutation } from "./count-info.ts";
 import { countContended, outcomeUnknown, outOfRange } from "./errors.ts";

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { CountCheckState } from "../../gen/muin/count/v1/count_management_service_pb.ts";
 import { CountsChangedSchema, type CountsChanged } from "../../gen/muin/count/v1/count_value_events_pb.ts";
-import type { Delivery, Handled } from "../../platform/app/define-service.ts";
+import type { Delivery, Handled } from "../../platform/service/define-service.ts";
 import { once } from "../../platform/events/inbox.ts";
 import { importMutant } from "../../platform/testing/mutant.ts";
 import { keysOf, shardOf } from "../shared/key-schema.ts";

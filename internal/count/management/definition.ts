@@ -12,9 +12,9 @@ import {
   onMany,
   serve,
   type ServiceInfo,
-} from "../../platform/app/define-service.ts";
-import { postgres, redis } from "../../platform/app/stores.ts";
-import { createBulkhead } from "../../platform/resilience/create-bulkhead.ts";
+} from "../../platform/service/define-service.ts";
+import { postgres, redis } from "../../platform/service/stores.ts";
+import { createBulkhead } from "../../platform/rpc/client/create-bulkhead.ts";
 import { createCountStates } from "../shared/count-states.ts";
 import { createAuditor } from "./auditor.ts";
 import { countManagementConfig } from "./config.ts";

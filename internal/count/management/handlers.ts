@@ -4,7 +4,7 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import { CountInfoSchema, CountState, type CountInfo } from "../../gen/muin/count/v1/count_pb.ts";
 import { CountCheckState, type CountManagementService } from "../../gen/muin/count/v1/count_management_service_pb.ts";
 import { callerOf } from "../../platform/identity/caller.ts";
-import { afterOf, pageOf, pageSizeDefault, pageTokenOf } from "../../platform/rpc/page-token.ts";
+import { afterOf, pageOf, pageSizeDefault, pageTokenOf } from "../../platform/resource/page-token.ts";
 import type { CountChanges } from "./count-change.ts";
 import { labelFilterOf, planCreation, planUpdate, toCountInfo, type CountStateName } from "./count-info.ts";
 import type { CountVerifier } from "./count-verifier.ts";

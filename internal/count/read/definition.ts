@@ -11,8 +11,8 @@ import {
   on,
   serve,
   type ServiceInfo,
-} from "../../platform/app/define-service.ts";
-import { postgresViews, redis } from "../../platform/app/stores.ts";
+} from "../../platform/service/define-service.ts";
+import { postgresViews, redis } from "../../platform/service/stores.ts";
 import { createClockSampler } from "./clock-sampler.ts";
 import { countReadConfig } from "./config.ts";
 import { createCountReader } from "./count-reader.ts";

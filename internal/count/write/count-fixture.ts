@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { CountsChangedSchema } from "../../gen/muin/count/v1/count_value_events_pb.ts";
-import type { Component } from "../../platform/app/component.ts";
+import type { Component } from "../../platform/lifecycle/component.ts";
 import { systemClock } from "../../platform/clock/clock.ts";
 import { systemRandom } from "../../platform/clock/random.ts";
 import type { EventBus } from "../../platform/events/event-bus.ts";

@@ -2,8 +2,8 @@ import { CountImportService } from "../../gen/muin/count/v1/count_import_service
 import { CountsChangedSchema } from "../../gen/muin/count/v1/count_value_events_pb.ts";
 import { CountWriteService } from "../../gen/muin/count/v1/count_write_service_pb.ts";
 import { storeUnavailable } from "../../platform/errors/store-error.ts";
-import { background, defineService, serve, type ServiceInfo } from "../../platform/app/define-service.ts";
-import { redis } from "../../platform/app/stores.ts";
+import { background, defineService, serve, type ServiceInfo } from "../../platform/service/define-service.ts";
+import { redis } from "../../platform/service/stores.ts";
 import { countWriteConfig } from "./config.ts";
 import { createCountImports } from "./count-imports.ts";
 import { createCountWriter } from "./count-writer.ts";

@@ -11,7 +11,7 @@ import {
 import type { Clock } from "../../platform/clock/clock.ts";
 import { MuinError } from "../../platform/errors/muin-error.ts";
 import { callerOf } from "../../platform/identity/caller.ts";
-import { createErrorMapper, errorDomain } from "../../platform/rpc/map-error.ts";
+import { createErrorMapper, errorDomain } from "../../platform/rpc/call/map-error.ts";
 import { placesByShard } from "../shared/key-schema.ts";
 import type { CountWriter } from "./count-writer.ts";
 import { refusedWrite } from "./errors.ts";

@@ -1,4 +1,4 @@
-import type { Component } from "../../platform/app/component.ts";
+import type { Component } from "../../platform/lifecycle/component.ts";
 import type { Clock } from "../../platform/clock/clock.ts";
 import type { Random } from "../../platform/clock/random.ts";
 import { MuinError } from "../../platform/errors/muin-error.ts";

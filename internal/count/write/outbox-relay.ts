@@ -1,5 +1,5 @@
 import type { Redis } from "ioredis";
-import type { Component } from "../../platform/app/component.ts";
+import type { Component } from "../../platform/lifecycle/component.ts";
 import type { Clock } from "../../platform/clock/clock.ts";
 import { type EventBus, type EventRecord, type Fence, FencedError } from "../../platform/events/event-bus.ts";
 import { cutOff } from "../../platform/redis/open-redis.ts";

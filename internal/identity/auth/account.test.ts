@@ -5,7 +5,7 @@ import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_
 import { UserProfileSchema, type UserCreated } from "../../gen/muin/identity/v1/user_events_pb.ts";
 import type { SessionRevoked } from "../../gen/muin/identity/v1/session_events_pb.ts";
 import { systemRandom } from "../../platform/clock/random.ts";
-import { openPersonal } from "../../platform/identity/person-seal.ts";
+import { openPersonal } from "../../shared/person/person-seal.ts";
 import { importMutant } from "../../platform/testing/mutant.ts";
 import { outcomeOf, personOfToken, service, startAuth } from "./auth-fixture.ts";
 import { createPasswordQueue } from "./password.ts";

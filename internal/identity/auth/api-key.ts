@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { Component } from "../../platform/app/component.ts";
+import type { Component } from "../../platform/lifecycle/component.ts";
 import type { Clock } from "../../platform/clock/clock.ts";
 import type { Random } from "../../platform/clock/random.ts";
 import { apiKeyPrefix } from "../../platform/identity/token-claims.ts";
@@ -9,7 +9,7 @@ import { recordAct } from "./audit-log.ts";
 import type { ClientInfo } from "./client.ts";
 import { apiKeyNotFound, badApiKey, invalidField, tooManyApiKeys } from "./errors.ts";
 import { publishApiKeyRevoked, type AuthPublish } from "./events.ts";
-import { createLoop } from "../../platform/app/loop.ts";
+import { createLoop } from "../../platform/lifecycle/loop.ts";
 import { checkScopes } from "./scope.ts";
 
 const secretBytes = 32;

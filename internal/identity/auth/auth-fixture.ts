@@ -22,7 +22,7 @@ import {
 } from "@connectrpc/connect";
 import postgres, { type Sql } from "postgres";
 import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
-import type { Extra, Handled, Served, ServicePart } from "../../platform/app/define-service.ts";
+import type { Extra, Handled, Served, ServicePart } from "../../platform/service/define-service.ts";
 import { systemClock, type Clock } from "../../platform/clock/clock.ts";
 import { systemRandom } from "../../platform/clock/random.ts";
 import type { ConfigFields } from "../../platform/config/fields.ts";
@@ -34,8 +34,8 @@ import { anonymous, callerKey, type Caller } from "../../platform/identity/calle
 import { createMailer } from "../../platform/mail/create-mailer.ts";
 import { migrate } from "../../platform/postgres/migrate.ts";
 import { openDatabase, type OpenDatabase } from "../../platform/postgres/open-database.ts";
-import { createErrorMapper, errorDomain } from "../../platform/rpc/map-error.ts";
-import { createValidate } from "../../platform/rpc/validate.ts";
+import { createErrorMapper, errorDomain } from "../../platform/rpc/call/map-error.ts";
+import { createValidate } from "../../platform/rpc/call/validate.ts";
 import { createMetrics } from "../../platform/telemetry/create-metrics.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";
 import { sharedPostgres } from "../../platform/testing/postgres.ts";

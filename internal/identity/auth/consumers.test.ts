@@ -7,8 +7,8 @@ import { BranchCreatedSchema, BranchUpdatedSchema } from "../../gen/muin/identit
 import { EnrolmentRecordService } from "../../gen/muin/identity/v1/enrolment_record_service_pb.ts";
 import { Role, UserStatus } from "../../gen/muin/identity/v1/user_pb.ts";
 import { UserStatusChangedSchema, UserUpdatedSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
-import type { Handled } from "../../platform/app/define-service.ts";
-import { subscriptionsOf } from "../../platform/app/subscriptions.ts";
+import type { Handled } from "../../platform/service/define-service.ts";
+import { subscriptionsOf } from "../../platform/runtime/subscriptions.ts";
 import type { TestBus } from "../../platform/events/event-bus.contract.ts";
 import { connectBus } from "../../platform/events/redis-bus-fixture.ts";
 import { createRecord, topicsOf } from "../../platform/events/topics.ts";

@@ -3,7 +3,7 @@ import { isMessage } from "@bufbuild/protobuf";
 import { AuthService } from "../../gen/muin/identity/v1/auth_service_pb.ts";
 import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
 import { UserCreatedSchema, UserProfileSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
-import { openPersonal } from "../../platform/identity/person-seal.ts";
+import { openPersonal } from "../../shared/person/person-seal.ts";
 import { service, startAuth, type AuthFixture } from "./auth-fixture.ts";
 
 const ada = { email: "ada@example.org", password: "correct horse battery", displayName: "Ada" };

@@ -11,9 +11,16 @@ import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_
 import { ScopeService } from "../../gen/muin/identity/v1/scope_service_pb.ts";
 import { ServiceTokenService } from "../../gen/muin/identity/v1/service_token_service_pb.ts";
 import { UserStatusChangedSchema, UserUpdatedSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
-import { background, defineService, group, on, serve, type ServiceInfo } from "../../platform/app/define-service.ts";
+import {
+  background,
+  defineService,
+  group,
+  on,
+  serve,
+  type ServiceInfo,
+} from "../../platform/service/define-service.ts";
 import { createMailer } from "../../platform/mail/create-mailer.ts";
-import { postgres } from "../../platform/app/stores.ts";
+import { postgres } from "../../platform/service/stores.ts";
 import { createAccountDataHandlers } from "./account-data.ts";
 import { createDeviceHandlers } from "./device-handlers.ts";
 import { createDevices } from "./device.ts";

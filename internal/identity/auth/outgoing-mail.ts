@@ -1,6 +1,6 @@
 import type { ISql } from "postgres";
-import type { Component } from "../../platform/app/component.ts";
-import { createLoop } from "../../platform/app/loop.ts";
+import type { Component } from "../../platform/lifecycle/component.ts";
+import { createLoop } from "../../platform/lifecycle/loop.ts";
 import { backoffMs } from "../../platform/clock/backoff.ts";
 import type { Clock } from "../../platform/clock/clock.ts";
 import type { Random } from "../../platform/clock/random.ts";

@@ -1,6 +1,6 @@
 import type { Clock } from "../../platform/clock/clock.ts";
 import type { Random } from "../../platform/clock/random.ts";
-import type { PersonKey } from "../../platform/identity/person-seal.ts";
+import type { PersonKey } from "../../shared/person/person-seal.ts";
 import type { Database, Transaction } from "../../platform/postgres/database.ts";
 import { recordAct } from "./audit-log.ts";
 import type { ClientInfo } from "./client.ts";

@@ -1,5 +1,5 @@
-import type { Component } from "../../platform/app/component.ts";
-import { createLoop } from "../../platform/app/loop.ts";
+import type { Component } from "../../platform/lifecycle/component.ts";
+import { createLoop } from "../../platform/lifecycle/loop.ts";
 import type { Clock } from "../../platform/clock/clock.ts";
 import type { Database } from "../../platform/postgres/database.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";

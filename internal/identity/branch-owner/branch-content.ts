@@ -7,7 +7,7 @@ import {
   type WeeklyPeriod,
 } from "../../gen/muin/identity/v1/branch_pb.ts";
 import type { FieldViolation } from "../../platform/errors/muin-error.ts";
-import { isDate, isTimeZone, spellingOf } from "../../platform/hours/opening-hours.ts";
+import { isDate, isTimeZone, spellingOf } from "../../shared/hours/opening-hours.ts";
 import { invalidArgument } from "./errors.ts";
 
 const dayMinutes = 1440;

@@ -15,10 +15,10 @@ import {
   type UserUpdated,
 } from "../../gen/muin/identity/v1/user_events_pb.ts";
 import type { UserStatus } from "../../gen/muin/identity/v1/user_pb.ts";
-import type { ServiceInfo } from "../../platform/app/define-service.ts";
+import type { ServiceInfo } from "../../platform/service/define-service.ts";
 import { systemRandom } from "../../platform/clock/random.ts";
 import type { Caller } from "../../platform/identity/caller.ts";
-import { sealPersonal } from "../../platform/identity/person-seal.ts";
+import { sealPersonal } from "../../shared/person/person-seal.ts";
 import { startService, type TestService } from "../../platform/testing/service.ts";
 import { branchOwner } from "./definition.ts";
 

@@ -1,7 +1,7 @@
 import { clone, create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { BranchSchema, BranchState, type Branch } from "../../gen/muin/identity/v1/branch_pb.ts";
-import { applyUpdate } from "../../platform/rpc/update-mask.ts";
+import { applyUpdate } from "../../platform/resource/update-mask.ts";
 import { checkContent } from "./branch-content.ts";
 import { etagMismatch, invalidArgument } from "./errors.ts";
 

@@ -7,10 +7,17 @@ import {
   UserStatusChangedSchema,
   UserUpdatedSchema,
 } from "../../gen/muin/identity/v1/user_events_pb.ts";
-import { background, defineService, group, on, serve, type ServiceInfo } from "../../platform/app/define-service.ts";
-import { createLoop } from "../../platform/app/loop.ts";
-import { postgres } from "../../platform/app/stores.ts";
-import { createPersonKeyReader } from "../../platform/identity/person-key-reader.ts";
+import {
+  background,
+  defineService,
+  group,
+  on,
+  serve,
+  type ServiceInfo,
+} from "../../platform/service/define-service.ts";
+import { createLoop } from "../../platform/lifecycle/loop.ts";
+import { postgres } from "../../platform/service/stores.ts";
+import { createPersonKeyReader } from "../../shared/person/person-key-reader.ts";
 import { branchOwnerConfig } from "./config.ts";
 import { published } from "./events.ts";
 import { createBranchHandlers, createOwnerHandlers } from "./handlers.ts";

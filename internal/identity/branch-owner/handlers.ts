@@ -5,10 +5,10 @@ import { BranchSchema, BranchState, StaffMemberSchema, StaffRole } from "../../g
 import { EntryVerdict, type BranchService } from "../../gen/muin/identity/v1/branch_service_pb.ts";
 import { OwnerSchema, type OwnerService } from "../../gen/muin/identity/v1/owner_service_pb.ts";
 import type { Clock } from "../../platform/clock/clock.ts";
-import { judgeEntry } from "../../platform/hours/entry-rules.ts";
-import { openSpans, openStateAt, type OpenState } from "../../platform/hours/opening-hours.ts";
+import { judgeEntry } from "../../shared/hours/entry-rules.ts";
+import { openSpans, openStateAt, type OpenState } from "../../shared/hours/opening-hours.ts";
 import { callerOf } from "../../platform/identity/caller.ts";
-import { pageOf } from "../../platform/rpc/page-token.ts";
+import { pageOf } from "../../platform/resource/page-token.ts";
 import { managesAll, personIdOf, seesAll } from "./branch-access.ts";
 import { contentOf, toBranch, updatedContent, type BranchRecord, type BranchStateName } from "./branch.ts";
 import { branchForbidden, invalidArgument, ownerGone } from "./errors.ts";

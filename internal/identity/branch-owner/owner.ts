@@ -4,7 +4,7 @@ import { OwnerSchema, type Owner } from "../../gen/muin/identity/v1/owner_servic
 import type { Clock } from "../../platform/clock/clock.ts";
 import type { Caller } from "../../platform/identity/caller.ts";
 import type { Database, Transaction } from "../../platform/postgres/database.ts";
-import { applyUpdate } from "../../platform/rpc/update-mask.ts";
+import { applyUpdate } from "../../platform/resource/update-mask.ts";
 import type { Sql } from "postgres";
 import { checkStatus, managesAll, personIdOf, seesAll } from "./branch-access.ts";
 import { checkEtag, etagOf } from "./branch.ts";

@@ -6,9 +6,9 @@ import {
   type UserStatusChanged,
   type UserUpdated,
 } from "../../gen/muin/identity/v1/user_events_pb.ts";
-import type { Delivery } from "../../platform/app/define-service.ts";
+import type { Delivery } from "../../platform/service/define-service.ts";
 import type { Clock } from "../../platform/clock/clock.ts";
-import type { PersonKeyReader } from "../../platform/identity/person-key-reader.ts";
+import type { PersonKeyReader } from "../../shared/person/person-key-reader.ts";
 import type { Database, Transaction } from "../../platform/postgres/database.ts";
 import { announceErasure, type BranchPublish } from "./events.ts";
 import type { BranchStore } from "./store-postgres.ts";

@@ -3,9 +3,16 @@ import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_
 import { StaffDataService } from "../../gen/muin/identity/v1/staff_data_service_pb.ts";
 import { UserCreatedSchema, UserDataErasedSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
 import { UserService } from "../../gen/muin/identity/v1/user_service_pb.ts";
-import { background, defineService, group, on, serve, type ServiceInfo } from "../../platform/app/define-service.ts";
-import { postgres } from "../../platform/app/stores.ts";
-import { createPersonKeyReader } from "../../platform/identity/person-key-reader.ts";
+import {
+  background,
+  defineService,
+  group,
+  on,
+  serve,
+  type ServiceInfo,
+} from "../../platform/service/define-service.ts";
+import { postgres } from "../../platform/service/stores.ts";
+import { createPersonKeyReader } from "../../shared/person/person-key-reader.ts";
 import { userConfig } from "./config.ts";
 import { copyFromOthers } from "./data-copy.ts";
 import { createErasures } from "./erasure.ts";

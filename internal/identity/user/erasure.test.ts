@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { UserStatusChangedSchema, UserUpdatedSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
 import { UserStatus } from "../../gen/muin/identity/v1/user_pb.ts";
 import { ErasureState, type Erasure } from "../../gen/muin/identity/v1/user_service_pb.ts";
-import type { ServiceInfo } from "../../platform/app/define-service.ts";
+import type { ServiceInfo } from "../../platform/service/define-service.ts";
 import { anonymous } from "../../platform/identity/caller.ts";
 import { eventually } from "../../platform/testing/eventually.ts";
 import { importMutant } from "../../platform/testing/mutant.ts";

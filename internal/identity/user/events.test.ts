@@ -2,7 +2,7 @@ import { toBinary } from "@bufbuild/protobuf";
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { UserStatusChangedSchema, UserUpdatedSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
-import type { ServiceInfo } from "../../platform/app/define-service.ts";
+import type { ServiceInfo } from "../../platform/service/define-service.ts";
 import { importMutant } from "../../platform/testing/mutant.ts";
 import { operator, outcomeOf, startUser, type UserFixture } from "./user-fixture.ts";
 

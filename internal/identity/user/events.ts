@@ -5,9 +5,9 @@ import {
   UserUpdatedSchema,
 } from "../../gen/muin/identity/v1/user_events_pb.ts";
 import { UserStatus } from "../../gen/muin/identity/v1/user_pb.ts";
-import type { Publish } from "../../platform/app/define-service.ts";
+import type { Publish } from "../../platform/service/define-service.ts";
 import type { Random } from "../../platform/clock/random.ts";
-import { sealPersonal, type PersonKey } from "../../platform/identity/person-seal.ts";
+import { sealPersonal, type PersonKey } from "../../shared/person/person-seal.ts";
 import type { Transaction } from "../../platform/postgres/database.ts";
 import { toAssignment, toMembership, type UserRecord } from "./user.ts";
 

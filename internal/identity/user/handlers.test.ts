@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { MembershipSchema, Role, UserStatus } from "../../gen/muin/identity/v1/user_pb.ts";
 import { UserSchema, type User } from "../../gen/muin/identity/v1/user_service_pb.ts";
-import type { ServiceInfo } from "../../platform/app/define-service.ts";
+import type { ServiceInfo } from "../../platform/service/define-service.ts";
 import type { Caller } from "../../platform/identity/caller.ts";
 import { importMutant } from "../../platform/testing/mutant.ts";
 import { keyWith, operator, outcomeOf, personOf, startUser, type UserFixture } from "./user-fixture.ts";

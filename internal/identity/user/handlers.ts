@@ -12,7 +12,7 @@ import {
 import type { Clock } from "../../platform/clock/clock.ts";
 import { callerOf, personOf, type Caller } from "../../platform/identity/caller.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";
-import { pageOf } from "../../platform/rpc/page-token.ts";
+import { pageOf } from "../../platform/resource/page-token.ts";
 import type { DataOfOthers } from "./data-copy.ts";
 import type { Erasures } from "./erasure.ts";
 import { toErasure } from "./erasure.ts";

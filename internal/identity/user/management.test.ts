@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { UserStatusChangedSchema, UserUpdatedSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
 import { MembershipSchema, Role, UserStatus, type Membership } from "../../gen/muin/identity/v1/user_pb.ts";
 import type { User } from "../../gen/muin/identity/v1/user_service_pb.ts";
-import type { ServiceInfo } from "../../platform/app/define-service.ts";
+import type { ServiceInfo } from "../../platform/service/define-service.ts";
 import { importMutant } from "../../platform/testing/mutant.ts";
 import { roleNames, statusNames } from "./user.ts";
 import { keyWith, operator, outcomeOf, startUser, type UserFixture } from "./user-fixture.ts";

@@ -6,7 +6,7 @@ import {
   UserUpdatedSchema,
 } from "../../gen/muin/identity/v1/user_events_pb.ts";
 import { UserStatus } from "../../gen/muin/identity/v1/user_pb.ts";
-import { openPersonal } from "../../platform/identity/person-seal.ts";
+import { openPersonal } from "../../shared/person/person-seal.ts";
 import { roleNames, statusNames } from "./user.ts";
 import { operator, outcomeOf, personOf, startUser, type UserFixture } from "./user-fixture.ts";
 

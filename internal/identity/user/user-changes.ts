@@ -1,9 +1,9 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { UserProfileSchema, type UserCreated } from "../../gen/muin/identity/v1/user_events_pb.ts";
-import type { Delivery } from "../../platform/app/define-service.ts";
+import type { Delivery } from "../../platform/service/define-service.ts";
 import type { Random } from "../../platform/clock/random.ts";
-import type { PersonKeyReader } from "../../platform/identity/person-key-reader.ts";
-import type { PersonKey } from "../../platform/identity/person-seal.ts";
+import type { PersonKeyReader } from "../../shared/person/person-key-reader.ts";
+import type { PersonKey } from "../../shared/person/person-seal.ts";
 import type { Database } from "../../platform/postgres/database.ts";
 import { keysUnavailable } from "./errors.ts";
 import { publishUserStatusChanged, publishUserUpdated, type UserPublish } from "./events.ts";

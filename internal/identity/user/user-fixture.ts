@@ -12,11 +12,11 @@ import {
   type UserCreated,
 } from "../../gen/muin/identity/v1/user_events_pb.ts";
 import { UserService } from "../../gen/muin/identity/v1/user_service_pb.ts";
-import type { ServiceInfo } from "../../platform/app/define-service.ts";
+import type { ServiceInfo } from "../../platform/service/define-service.ts";
 import { systemClock } from "../../platform/clock/clock.ts";
 import { systemRandom } from "../../platform/clock/random.ts";
 import type { Caller } from "../../platform/identity/caller.ts";
-import { sealPersonal, type PersonKey } from "../../platform/identity/person-seal.ts";
+import { sealPersonal, type PersonKey } from "../../shared/person/person-seal.ts";
 import { startService, type TestService } from "../../platform/testing/service.ts";
 import { user } from "./definition.ts";
 

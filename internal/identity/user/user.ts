@@ -9,7 +9,7 @@ import {
   type Membership,
   type RoleAssignment,
 } from "../../gen/muin/identity/v1/user_pb.ts";
-import { applyUpdate } from "../../platform/rpc/update-mask.ts";
+import { applyUpdate } from "../../platform/resource/update-mask.ts";
 import { etagMismatch, invalidField, lastAdministrator, noMembership, tooManyRoles, userDeleted } from "./errors.ts";
 
 /** Roles that one person may have: one in each of many branches. */

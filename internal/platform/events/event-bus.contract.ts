@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Component } from "../app/component.ts";
+import type { Component } from "../lifecycle/component.ts";
 import { systemClock } from "../clock/clock.ts";
 import { storeUnavailable } from "../errors/store-error.ts";
 import { eventually } from "../testing/eventually.ts";

@@ -1,4 +1,4 @@
-import type { Component } from "../app/component.ts";
+import type { Component } from "../lifecycle/component.ts";
 
 /** Bytes of one event's message at most. */
 export const eventBytesMax: number = 1 << 20;

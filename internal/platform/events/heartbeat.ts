@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { HeartbeatSchema } from "../../gen/muin/platform/v1/heartbeat_events_pb.ts";
-import { type Component, createGroup } from "../app/component.ts";
+import { type Component, createGroup } from "../lifecycle/component.ts";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
 import { type EventBus, FencedError } from "./event-bus.ts";

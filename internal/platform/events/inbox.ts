@@ -1,9 +1,9 @@
-import type { Component } from "../app/component.ts";
+import type { Component } from "../lifecycle/component.ts";
 import type { Clock } from "../clock/clock.ts";
 import type { Database, Transaction } from "../postgres/database.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { EventBus } from "./event-bus.ts";
-import { createLoop } from "../app/loop.ts";
+import { createLoop } from "../lifecycle/loop.ts";
 
 /** Pause between looks for rows that are no longer needed. */
 const pruneEveryMs = 600_000;

@@ -1,6 +1,6 @@
 import { create, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
-import { type Component, createGroup } from "../app/component.ts";
-import type { Publish } from "../app/define-service.ts";
+import { type Component, createGroup } from "../lifecycle/component.ts";
+import type { Publish } from "../service/define-service.ts";
 import { backoffMs } from "../clock/backoff.ts";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
@@ -9,7 +9,7 @@ import type { Database, Transaction } from "../postgres/database.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { type EventBus, type EventRecord, eventBytesMax, type Fence, FencedError } from "./event-bus.ts";
-import { createLoop } from "../app/loop.ts";
+import { createLoop } from "../lifecycle/loop.ts";
 import { createRecord, type RecordContext } from "./topics.ts";
 
 /** Rows that are published together, and bytes after which no further row is added. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { eventsRights } from "../app/store-rights.ts";
+import { eventsRights } from "../catalog/store-rights.ts";
 import { systemClock } from "../clock/clock.ts";
 import { systemRandom } from "../clock/random.ts";
 import { openRedis } from "../redis/open-redis.ts";

@@ -1,4 +1,4 @@
-import { type Component, createGroup } from "../app/component.ts";
+import { type Component, createGroup } from "../lifecycle/component.ts";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
 import { MuinError } from "../errors/muin-error.ts";

@@ -1,7 +1,7 @@
 import { mkdir, rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
-import type { Component } from "../app/component.ts";
+import type { Component } from "../lifecycle/component.ts";
 import type { Random } from "../clock/random.ts";
 import { exists, readJson, replaceFile } from "./files.ts";
 import { takeFileLock, type FileLock } from "./file-lock.ts";

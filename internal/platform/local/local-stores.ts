@@ -1,5 +1,5 @@
 import { statfs } from "node:fs/promises";
-import type { Component } from "../app/component.ts";
+import type { Component } from "../lifecycle/component.ts";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
 import type { Logger } from "../telemetry/logger.ts";

@@ -1,7 +1,7 @@
 import { readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import postgres, { type Sql } from "postgres";
-import type { Component } from "../app/component.ts";
+import type { Component } from "../lifecycle/component.ts";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
 import type { Logger } from "../telemetry/logger.ts";

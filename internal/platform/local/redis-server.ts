@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { basename, join } from "node:path";
 import { Redis } from "ioredis";
-import type { Component } from "../app/component.ts";
+import type { Component } from "../lifecycle/component.ts";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
 import type { Logger } from "../telemetry/logger.ts";

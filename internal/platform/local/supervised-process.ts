@@ -1,4 +1,4 @@
-import type { Component } from "../app/component.ts";
+import type { Component } from "../lifecycle/component.ts";
 import { backoffMs } from "../clock/backoff.ts";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";

@@ -1,5 +1,5 @@
 import { Command, Redis, type RedisOptions } from "ioredis";
-import type { Component } from "../app/component.ts";
+import type { Component } from "../lifecycle/component.ts";
 import { backoffMs } from "../clock/backoff.ts";
 import { type Clock, systemClock } from "../clock/clock.ts";
 import { type Random, systemRandom } from "../clock/random.ts";

@@ -5,7 +5,7 @@ import { createClient, type Client } from "@connectrpc/connect";
 import { createFetchClient } from "@connectrpc/connect/protocol";
 import { createTransport } from "@connectrpc/connect/protocol-connect";
 import { readCredentials } from "../local/data-folder.ts";
-import { buildBinary } from "./build.ts";
+import { buildBinary } from "../../tools/build.ts";
 import { eventually } from "./eventually.ts";
 import { createServerFolder, processesIn, type FolderProcess, type ServerFolder } from "./server-folder.ts";
 

@@ -1,6 +1,6 @@
 import { createRegistry, fromBinary, type DescService, type Message } from "@bufbuild/protobuf";
 import { createClient, type Client } from "@connectrpc/connect";
-import type { Delivery, Extra, Handled, Served, ServiceInfo, ServicePart } from "../app/define-service.ts";
+import type { Delivery, Extra, Handled, Served, ServiceInfo, ServicePart } from "../service/define-service.ts";
 import { systemClock, type Clock } from "../clock/clock.ts";
 import { systemRandom } from "../clock/random.ts";
 import { once } from "../events/inbox.ts";
@@ -8,7 +8,7 @@ import { createPublish } from "../events/outbox.ts";
 import type { Caller } from "../identity/caller.ts";
 import { migrate } from "../postgres/migrate.ts";
 import { openDatabase, type OpenDatabase } from "../postgres/open-database.ts";
-import { createInProcessTransport } from "../rpc/in-process.ts";
+import { createInProcessTransport } from "../rpc/local/in-process.ts";
 import { createMetrics } from "../telemetry/create-metrics.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { sharedPostgres } from "./postgres.ts";

@@ -1,5 +1,5 @@
-import type { Component } from "../../app/component.ts";
-import { createLoop } from "../../app/loop.ts";
+import type { Component } from "../../lifecycle/component.ts";
+import { createLoop } from "../../lifecycle/loop.ts";
 import { MuinError } from "../../errors/muin-error.ts";
 import type { ConsumerState, EventBus } from "../event-bus.ts";
 import type { BusParts } from "./bus-parts.ts";

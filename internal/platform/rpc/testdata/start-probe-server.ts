@@ -1,7 +1,7 @@
 import type { Transport } from "@connectrpc/connect";
 import type { Caller } from "../../identity/caller.ts";
-import { createInProcessTransport } from "../in-process.ts";
-import { createRpcServer, type RpcAddresses, type RpcServer, type RpcServerOptions } from "../server.ts";
+import { createInProcessTransport } from "../local/in-process.ts";
+import { createRpcServer, type RpcAddresses, type RpcServer, type RpcServerOptions } from "../server/server.ts";
 import {
   createProbeService,
   probeAuthenticator,

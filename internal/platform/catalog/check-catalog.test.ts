@@ -1,0 +1,106 @@
+import { describe, expect, test } from "bun:test";
+import { ApiKeyService } from "../../gen/muin/identity/v1/api_key_service_pb.ts";
+import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
+import { ApiKeyRevokedSchema, SessionRevokedSchema } from "../../gen/muin/identity/v1/session_events_pb.ts";
+import { SealedSchema } from "../../gen/muin/platform/v1/sealed_pb.ts";
+import { checkCatalog, checkParts } from "./check-catalog.ts";
+import { group, on, serve, type ServiceInfo, type ServicePart } from "../service/define-service.ts";
+import { postgres, postgresViews } from "../service/stores.ts";
+
+const base: ServiceInfo = {
+  name: "one",
+  summary: "A service of the test.",
+  serves: [ApiKeyService],
+  calls: {},
+  stores: { own: postgres({ database: "one", migrations: [] }) },
+  publishes: [ApiKeyRevokedSchema],
+  consumes: [group(ApiKeyRevokedSchema)],
+  config: {},
+  create: () => [],
+};
+const other: ServiceInfo = {
+  ...base,
+  name: "two",
+  serves: [PersonKeyService],
+  stores: {},
+  publishes: [],
+  consumes: [],
+};
+
+describe("checking a catalogue", () => {
+  test("finds nothing wrong with a sound one", () => {
+    expect(checkCatalog([base, { ...other, calls: { keys: ApiKeyService } }])).toEqual([]);
+  });
+
+  test.each<[string, readonly ServiceInfo[], string]>([
+    ["a name twice", [base, { ...other, name: "one" }], "there are two services named one"],
+    ["a name that is no name", [{ ...base, name: "One!" }], '"One!" is not a kebab-case service name'],
+    [
+      "an RPC service with two owners",
+      [base, { ...other, serves: [ApiKeyService] }],
+      "muin.identity.v1.ApiKeyService belongs to both one and two",
+    ],
+    [
+      "a database with two owners",
+      [base, { ...other, stores: base.stores }],
+      "database one belongs to both one and two",
+    ],
+    [
+      "a call nobody answers",
+      [{ ...base, calls: { people: PersonKeyService } }],
+      "one calls muin.identity.v1.PersonKeyService, which nobody serves",
+    ],
+    [
+      "an event nobody publishes",
+      [base, { ...other, consumes: [group(SessionRevokedSchema)] }],
+      "two consumes muin.identity.v1.SessionRevoked, which nobody publishes",
+    ],
+    [
+      "an event that is another's only by declaration",
+      [base, { ...other, consumes: [group(ApiKeyRevokedSchema, { publishedBy: "elsewhere" })] }],
+      "two takes muin.identity.v1.ApiKeyRevoked for elsewhere's, but a service of the catalogue publishes it",
+    ],
+    [
+      "a message that is no event",
+      [{ ...base, publishes: [ApiKeyRevokedSchema, SealedSchema] }],
+      "one publishes muin.platform.v1.Sealed, which has no topic in its proto",
+    ],
+    [
+      "views of a database nobody owns",
+      [base, { ...other, stores: { views: postgresViews({ database: "three", views: ["v"] }) } }],
+      "two reads database three, which nobody owns",
+    ],
+  ])("finds %s", (_, catalog, problem) => {
+    expect(checkCatalog(catalog)).toEqual([problem]);
+  });
+});
+
+test("an event may come from a service outside the catalogue when its consumer names it", () => {
+  const outside = { ...other, consumes: [group(SessionRevokedSchema, { publishedBy: "elsewhere" })] };
+  expect(checkCatalog([base, outside])).toEqual([]);
+});
+
+describe("checking the parts of a service", () => {
+  const keys = serve(ApiKeyService, {} as never);
+  const revoked = on(ApiKeyRevokedSchema, async () => {});
+
+  test("finds nothing wrong with what was declared", () => {
+    expect(checkParts(base, [keys, revoked])).toEqual([]);
+  });
+
+  test.each<[string, readonly ServicePart[], readonly string[]]>([
+    ["a missing part", [keys], ["one: part 2 is missing, declared is on(muin.identity.v1.ApiKeyRevoked)"]],
+    [
+      "another service of the same shape",
+      [serve(PersonKeyService, {} as never), revoked],
+      ["one: part 1 is serve(muin.identity.v1.PersonKeyService), declared is serve(muin.identity.v1.ApiKeyService)"],
+    ],
+    [
+      "an extra consumer",
+      [keys, revoked, on(SessionRevokedSchema, async () => {})],
+      ["one: on(muin.identity.v1.SessionRevoked) is not declared"],
+    ],
+  ])("finds %s", (_, parts, problems) => {
+    expect(checkParts(base, parts)).toEqual(problems);
+  });
+});

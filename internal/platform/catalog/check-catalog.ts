@@ -1,0 +1,93 @@
+import { getOption, hasOption, ScalarType, type DescMessage } from "@bufbuild/protobuf";
+import { event } from "../../gen/muin/platform/v1/options_pb.ts";
+import type { ServiceInfo, ServicePart } from "../service/define-service.ts";
+
+/** Topics that the platform itself publishes, beside those of the services. */
+const platformTypes: ReadonlySet<string> = new Set(["muin.platform.v1.Heartbeat"]);
+
+/**
+ * What is wrong with a catalogue, as sentences; empty when nothing is. Checks what types cannot: names that repeat, an RPC
+ * service or a database with two owners, a call that nobody answers, an event that nobody publishes or that has no topic.
+ */
+export function checkCatalog(catalog: readonly ServiceInfo[]): readonly string[] {
+  const problems: string[] = [];
+  const names = new Set<string>();
+  const servers = new Map<string, string>();
+  const databases = new Map<string, string>();
+  const published = new Set<string>(platformTypes);
+  const claim = (owners: Map<string, string>, what: string, owner: string): void => {
+    const other = owners.get(what);
+    if (other !== undefined) problems.push(`${what} belongs to both ${other} and ${owner}`);
+    owners.set(what, owner);
+  };
+  for (const info of catalog) {
+    if (!/^[a-z][a-z0-9-]{0,31}$/.test(info.name)) problems.push(`"${info.name}" is not a kebab-case service name`);
+    if (names.has(info.name)) problems.push(`there are two services named ${info.name}`);
+    names.add(info.name);
+    for (const service of info.serves) claim(servers, service.typeName, info.name);
+    for (const store of Object.values(info.stores)) {
+      if (store.kind === "postgres" && store.access === "owner") {
+        claim(databases, `database ${store.database}`, info.name);
+      }
+    }
+    for (const schema of info.publishes) {
+      published.add(schema.typeName);
+      if (!isEvent(schema)) problems.push(`${info.name} publishes ${schema.typeName}, which has no topic in its proto`);
+    }
+  }
+  for (const info of catalog) {
+    for (const service of Object.values(info.calls)) {
+      if (!servers.has(service.typeName)) problems.push(`${info.name} calls ${service.typeName}, which nobody serves`);
+    }
+    for (const { schema, publishedBy } of info.consumes) {
+      if (!published.has(schema.typeName) && publishedBy === undefined) {
+        problems.push(`${info.name} consumes ${schema.typeName}, which nobody publishes`);
+      }
+      if (published.has(schema.typeName) && publishedBy !== undefined) {
+        problems.push(
+          `${info.name} takes ${schema.typeName} for ${publishedBy}'s, but a service of the catalogue publishes it`,
+        );
+      }
+    }
+    for (const store of Object.values(info.stores)) {
+      if (store.kind === "postgres" && store.access === "read-only" && !databases.has(`database ${store.database}`)) {
+        problems.push(`${info.name} reads database ${store.database}, which nobody owns`);
+      }
+    }
+  }
+  return problems;
+}
+
+/**
+ * What is wrong with the parts that a service's `create` returned, as sentences: a part that is missing, extra or in another
+ * place than the declaration says. Types let two services of the same shape be swapped.
+ */
+export function checkParts(info: ServiceInfo, parts: readonly ServicePart[]): readonly string[] {
+  const expected = [
+    ...info.serves.map((service) => `serve(${service.typeName})`),
+    ...info.consumes.map(({ schema }) => `on(${schema.typeName})`),
+  ];
+  const given = parts
+    .map((part) =>
+      part.part === "served"
+        ? `serve(${part.service.typeName})`
+        : part.part === "handled"
+          ? `on(${part.schema.typeName})`
+          : undefined,
+    )
+    .filter((name) => name !== undefined);
+  const problems: string[] = [];
+  for (const [index, name] of expected.entries()) {
+    if (given[index] !== name)
+      problems.push(`${info.name}: part ${index + 1} is ${given[index] ?? "missing"}, declared is ${name}`);
+  }
+  for (const name of given.slice(expected.length)) problems.push(`${info.name}: ${name} is not declared`);
+  return problems;
+}
+
+function isEvent(schema: DescMessage): boolean {
+  if (!hasOption(schema, event)) return false;
+  const { topic, subject } = getOption(schema, event);
+  const field = schema.fields.find(({ name }) => name === subject);
+  return topic !== "" && field?.fieldKind === "scalar" && field.scalar === ScalarType.STRING;
+}

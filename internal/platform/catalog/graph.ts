@@ -1,0 +1,134 @@
+import type { DescMessage } from "@bufbuild/protobuf";
+import { topicOf } from "../events/topics.ts";
+import type { ServiceInfo } from "../service/define-service.ts";
+import type { StoreDecl } from "../service/stores.ts";
+
+/** Who uses what in a catalogue: services, stores, calls and events. All lists are in the order of the catalogue. */
+export interface Graph {
+  readonly services: readonly { readonly name: string; readonly summary: string; readonly serves: readonly string[] }[];
+  /** Stores, each once, in the order of their names. */
+  readonly stores: readonly {
+    readonly name: string;
+    readonly kind: "postgres" | "redis";
+    /** The store that this one is a replica of. */
+    readonly replicaOf?: string;
+  }[];
+  /** Which service uses which store, and how. */
+  readonly uses: readonly {
+    readonly service: string;
+    readonly store: string;
+    readonly access: "owner" | "read-only" | "read-write";
+  }[];
+  /** Which service calls which RPC service of which other; `callee` is `undefined` when nobody in the catalogue serves it. */
+  readonly calls: readonly {
+    readonly caller: string;
+    readonly callee: string | undefined;
+    readonly rpcService: string;
+  }[];
+  /** Messages, each once, in the order of their topics and names. */
+  readonly events: readonly {
+    readonly message: string;
+    readonly topic: string;
+    readonly publishers: readonly string[];
+    readonly consumers: readonly { readonly service: string; readonly kind: "group" | "everyInstance" }[];
+  }[];
+}
+
+/** Derives the graph from the declarations. */
+export function createGraph(catalog: readonly ServiceInfo[]): Graph {
+  const stores = new Map<string, Graph["stores"][number]>();
+  for (const store of catalog.flatMap((info) => Object.values(info.stores))) {
+    const [name, { kind }] = [storeName(store), store];
+    stores.set(
+      name,
+      store.kind === "redis" && store.role === "replica" ? { name, kind, replicaOf: store.server } : { name, kind },
+    );
+  }
+
+  const messages = new Map<string, DescMessage>();
+  for (const { publishes, consumes } of catalog) {
+    for (const schema of [...publishes, ...consumes.map((consumption) => consumption.schema)]) {
+      messages.set(schema.typeName, schema);
+    }
+  }
+  return {
+    services: catalog.map(({ name, summary, serves }) => ({
+      name,
+      summary,
+      serves: serves.map(({ typeName }) => typeName),
+    })),
+    stores: [...stores.values()].toSorted(byKey(({ name }) => name)),
+    uses: catalog.flatMap((info) =>
+      Object.values(info.stores).map((store) => ({
+        service: info.name,
+        store: storeName(store),
+        access: store.access,
+      })),
+    ),
+    calls: catalog.flatMap((info) =>
+      Object.values(info.calls).map(({ typeName }) => ({
+        caller: info.name,
+        callee: catalog.find(({ serves }) => serves.some((served) => served.typeName === typeName))?.name,
+        rpcService: typeName,
+      })),
+    ),
+    events: Array.from(messages.values(), (schema) => ({
+      message: schema.typeName,
+      topic: topicOf(schema),
+      publishers: catalog
+        .filter(({ publishes }) => publishes.some((own) => own.typeName === schema.typeName))
+        .map(({ name }) => name),
+      consumers: catalog.flatMap(({ name, consumes }) =>
+        consumes
+          .filter((consumption) => consumption.schema.typeName === schema.typeName)
+          .map(({ kind }) => ({ service: name, kind })),
+      ),
+    })).toSorted(byKey(({ topic, message }) => `${topic} ${message}`)),
+  };
+}
+
+/** The graph as a Mermaid flowchart (https://mermaid.js.org/syntax/flowchart.html). */
+export function graphToMermaid(graph: Graph): string {
+  const lines = ["flowchart LR"];
+  for (const { name } of graph.services) lines.push(`  ${nodeId("service", name)}["${name}"]`);
+  for (const { name, kind } of graph.stores) lines.push(`  ${nodeId("store", name)}[("${name}<br/>${kind}")]`);
+  const topics = new Map<string, { readonly publishers: Set<string>; readonly consumers: Set<string> }>();
+  for (const { topic, publishers, consumers } of graph.events) {
+    const known = topics.get(topic) ?? { publishers: new Set(), consumers: new Set() };
+    for (const publisher of publishers) known.publishers.add(publisher);
+    for (const { service } of consumers) known.consumers.add(service);
+    topics.set(topic, known);
+  }
+  for (const topic of topics.keys()) lines.push(`  ${nodeId("topic", topic)}{{"${topic}"}}`);
+  for (const { name, replicaOf } of graph.stores) {
+    if (!graph.stores.some((store) => store.name === replicaOf)) continue;
+    lines.push(`  ${nodeId("store", replicaOf!)} -. replicates .-> ${nodeId("store", name)}`);
+  }
+  for (const { service, store, access } of graph.uses) {
+    const arrow = access === "read-only" ? "-. reads .->" : "-->";
+    lines.push(`  ${nodeId("service", service)} ${arrow} ${nodeId("store", store)}`);
+  }
+  for (const { caller, callee, rpcService } of graph.calls) {
+    if (callee === undefined) continue;
+    const label = rpcService.slice(rpcService.lastIndexOf(".") + 1);
+    lines.push(`  ${nodeId("service", caller)} == ${label} ==> ${nodeId("service", callee)}`);
+  }
+  for (const [topic, { publishers, consumers }] of topics) {
+    for (const publisher of publishers) lines.push(`  ${nodeId("service", publisher)} --> ${nodeId("topic", topic)}`);
+    for (const consumer of consumers) lines.push(`  ${nodeId("topic", topic)} --> ${nodeId("service", consumer)}`);
+  }
+  return [...new Set(lines)].join("\n");
+}
+
+function storeName(store: StoreDecl): string {
+  if (store.kind === "postgres") return store.database;
+  return store.role === "replica" ? `${store.server} replica` : store.server;
+}
+
+function nodeId(kind: string, name: string): string {
+  return `${kind}_${name.replaceAll(/[^a-zA-Z0-9]/g, "_")}`;
+}
+
+function byKey<T>(keyOf: (value: T) => string): (a: T, b: T) => number {
+  return (a, b) => (keyOf(a) < keyOf(b) ? -1 : keyOf(a) > keyOf(b) ? 1 : 0);
+}

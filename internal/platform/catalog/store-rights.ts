@@ -1,0 +1,95 @@
+import type { ServiceInfo } from "../service/define-service.ts";
+import type { RedisDecl, RedisServerName } from "../service/stores.ts";
+
+/** A user of a Redis server and what its ACL lets it do. */
+export interface RedisRights {
+  readonly server: RedisServerName;
+  /** ACL user: the service's name. */
+  readonly user: string;
+  /** ACL rules as `ACL SETUSER` takes them, without password. */
+  readonly rules: readonly string[];
+}
+
+/** The roles of one PostgreSQL database. */
+export interface PostgresRights {
+  readonly database: string;
+  /** Owns the schema: migrations run as it, and nothing else. */
+  readonly schemaRole: string;
+  /** Reads and writes rows. */
+  readonly dataRole: string;
+  /** Roles of other services that may read published views. */
+  readonly readers: readonly { readonly role: string; readonly views: readonly string[] }[];
+}
+
+/**
+ * Without keys and needed by every client: to connect, to name itself, to be probed. SELECT is missing on purpose: there is
+ * one database a server.
+ */
+const connectionCommands = ["+ping", "+hello", "+auth", "+client|setname", "+client|setinfo", "+client|id", "+info"];
+
+/** Classes of a store that is written. The commands that leak or touch keys of others stay out. */
+const writerCommands =
+  "+@read +@write +@scripting +@transaction +time -@dangerous -scan -randomkey -dbsize -flushall -flushdb -keys";
+
+const readerCommands = "+@read +time -@dangerous -scan -randomkey -dbsize -keys";
+
+/** The Redis users that a service's declaration gives rise to: one a server, with one selector a store. */
+export function redisRights(info: ServiceInfo): readonly RedisRights[] {
+  const byServer = new Map<RedisServerName, RedisDecl[]>();
+  for (const store of Object.values(info.stores)) {
+    if (store.kind !== "redis") continue;
+    byServer.set(store.server, [...(byServer.get(store.server) ?? []), store]);
+  }
+  return [...byServer].map(([server, stores]) => ({
+    server,
+    user: info.name,
+    rules: ["on", "resetchannels", "-@all", ...connectionCommands, ...stores.map(selector)],
+  }));
+}
+
+/** The user of a process on the events server: topics, consumers and leases are keys that begin with "events:". */
+export function eventsRights(process: string): RedisRights {
+  return {
+    server: "events",
+    user: process,
+    rules: ["on", "resetchannels", "-@all", ...connectionCommands, `(~events:* ${writerCommands} +@blocking)`],
+  };
+}
+
+/** The roles of every database in the catalogue. */
+export function postgresRights(catalog: readonly ServiceInfo[]): readonly PostgresRights[] {
+  const stores = catalog.flatMap((info) => Object.values(info.stores).map((store) => ({ info, store })));
+  return stores.flatMap(({ info, store }) =>
+    store.kind === "postgres" && store.access === "owner"
+      ? [
+          {
+            database: store.database,
+            schemaRole: `${snake(info.name)}_schema`,
+            dataRole: `${snake(info.name)}_data`,
+            readers: stores.flatMap((other) =>
+              other.store.kind === "postgres" &&
+              other.store.access === "read-only" &&
+              other.store.database === store.database
+                ? [{ role: `${snake(other.info.name)}_reader`, views: other.store.views }]
+                : [],
+            ),
+          },
+        ]
+      : [],
+  );
+}
+
+/** The role with which a service uses a PostgreSQL store. */
+export function postgresRole(info: ServiceInfo, access: "owner" | "read-only"): string {
+  return `${snake(info.name)}_${access === "owner" ? "data" : "reader"}`;
+}
+
+function selector(store: RedisDecl): string {
+  const writes = store.access === "read-write";
+  const keys = store.keys.map((pattern) => `${writes ? "~" : "%R~"}${pattern}`).join(" ");
+  return `(${keys} ${writes ? writerCommands : readerCommands})`;
+}
+
+function snake(name: string): string {
+  return name.replaceAll("-", "_");
+}

@@ -1,0 +1,94 @@
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { systemClock } from "../../clock/clock.ts";
+import { MuinError } from "../../errors/muin-error.ts";
+import type { Caller } from "../../identity/caller.ts";
+import { importMutant } from "../../testing/mutant.ts";
+import { defaultRpcLimits } from "./limits.ts";
+import { createErrorMapper } from "./map-error.ts";
+import { planMethods } from "./method-plan.ts";
+import * as real from "./steps.ts";
+import { createProbeService, recordingLog, recordingObserver } from "../testdata/probe-service.ts";
+
+setDefaultTimeout(20_000);
+
+const caller: Caller = { kind: "api_key", id: "k1", principal: "api_key:k1", scopes: new Set(["probe.use"]) };
+const refusal = new MuinError({ code: "unauthenticated", reason: "CREDENTIALS_INVALID", message: "revoked" });
+const away = new MuinError({ code: "unavailable", reason: "IDENTITY_UNAVAILABLE", message: "auth is away" });
+
+/** A stream whose caller is judged by `answer`; resolves with why it was ended, or `undefined` when it went on for `ms`. */
+async function watched(
+  { createSteps }: Pick<typeof real, "createSteps">,
+  answer: () => Caller,
+  ms: number,
+): Promise<ConnectError | undefined> {
+  const events = { released: 0, address: "", timeoutMs: undefined };
+  const steps = createSteps({
+    authenticator: { authenticate: async () => answer() },
+    observer: recordingObserver([]),
+    errors: createErrorMapper("muin"),
+    limits: defaultRpcLimits,
+    clock: systemClock,
+    log: recordingLog([]),
+  });
+  const plan = planMethods([createProbeService(events)]).get("/muin.probe.v1.ProbeService/Stream");
+  if (plan === undefined) throw new Error("the probe service has no stream");
+  const ended = new AbortController();
+  const call = steps.begin(plan, "connect", null, true);
+  try {
+    return await new Promise((resolve) => {
+      steps.watch(call, "Bearer good", ended.signal, resolve);
+      setTimeout(() => resolve(undefined), ms);
+    });
+  } finally {
+    ended.abort();
+    steps.end(call);
+  }
+}
+
+/** A caller who may call twice and is then judged by `after`. */
+function twiceThen(after: () => Caller): () => Caller {
+  let asked = 0;
+  return () => {
+    asked += 1;
+    return asked <= 2 ? caller : after();
+  };
+}
+
+const refuse = (): Caller => {
+  throw refusal;
+};
+const scopeless = (): Caller => ({ ...caller, scopes: new Set() });
+const cannotTell = (): Caller => {
+  throw away;
+};
+
+test("a stream ends within a second of its caller's credentials, and of its scope", async () => {
+  const beganAt = performance.now();
+  const error = await watched(real, twiceThen(refuse), 5000);
+  expect(error?.code).toBe(Code.Unauthenticated);
+  expect(performance.now() - beganAt).toBeLessThan(2 * 1000); // Two answers were good, and the promise is a second.
+  expect((await watched(real, twiceThen(scopeless), 5000))?.code).toBe(Code.PermissionDenied);
+});
+
+test("while it cannot be told whether they are good, a stream goes on", async () => {
+  let asked = 0;
+  const counting = (): Caller => {
+    asked += 1;
+    return cannotTell();
+  };
+  expect(await watched(real, counting, 1500)).toBeUndefined();
+  expect(asked).toBeGreaterThan(2);
+});
+
+test("mutants that ask once, or take any failure for a refusal, are caught", async () => {
+  const path = `${import.meta.dir}/steps.ts`;
+  const lazy = await importMutant<typeof real>(path, "watchPeriodMs = 250", "watchPeriodMs = 60_000");
+  expect(await watched(lazy, twiceThen(refuse), 2000)).toBeUndefined();
+  const strict = await importMutant<typeof real>(
+    path,
+    `if (error.code !== "unauthenticated" && error.code !== "permission_denied") continue;`,
+    "",
+  );
+  expect(await watched(strict, cannotTell, 1500)).toBeInstanceOf(ConnectError);
+});

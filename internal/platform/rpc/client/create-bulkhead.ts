@@ -1,0 +1,49 @@
+import { bulkhead, BulkheadRejectedError } from "cockatiel";
+import { MuinError } from "../../errors/muin-error.ts";
+import type { Metrics } from "../../telemetry/metrics.ts";
+
+/** Keeps what waits for one target or store from taking the whole process with it. */
+export interface Bulkhead {
+  /**
+   * Runs `work`, at once or after its turn. Rejects with MuinError `resource_exhausted` when too many wait already. Work that is
+   * still waiting when `signal` is aborted is not begun.
+   */
+  run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T>;
+}
+
+/** When refused work is to be tried again, in milliseconds. */
+const retryAfterMs = 100;
+
+/** Makes a bulkhead for at most `concurrentMax` at once and `queueMax` waiting. */
+export function createBulkhead(options: {
+  /** What lies behind it, for errors and metrics. */
+  readonly name: string;
+  readonly concurrentMax: number;
+  readonly queueMax: number;
+  readonly metrics: Metrics;
+}): Bulkhead {
+  const { name } = options;
+  const policy = bulkhead(options.concurrentMax, options.queueMax);
+  const rejections = options.metrics.counter({
+    name: "bulkhead_rejections_total",
+    help: "Work that was refused because too much was waiting, by what it was waiting for.",
+    labels: ["name"],
+  });
+  return {
+    run: async (work, signal) => {
+      try {
+        return await policy.execute(work, signal);
+      } catch (error) {
+        if (!(error instanceof BulkheadRejectedError)) throw error;
+        rejections.add(1, { name });
+        throw new MuinError({
+          code: "resource_exhausted",
+          reason: "OVERLOADED",
+          message: `too much is waiting for ${name}; try again shortly`,
+          retryAfterMs,
+          cause: error,
+        });
+      }
+    },
+  };
+}

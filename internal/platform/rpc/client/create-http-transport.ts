@@ -1,0 +1,66 @@
+import { Code, ConnectError, type Interceptor, type Transport } from "@connectrpc/connect";
+import { createFetchClient, type UniversalClientFn } from "@connectrpc/connect/protocol";
+import { createTransport } from "@connectrpc/connect/protocol-connect";
+import type { Clock } from "../../clock/clock.ts";
+import { createServiceToken } from "../../identity/service-token.ts";
+
+/** Largest reply, and largest request, in bytes. */
+const readBytesMax = 64 * 1024 * 1024;
+const writeBytesMax = 4 * 1024 * 1024;
+
+/**
+ * Makes a transport to services behind `url` that speaks Connect over fetch and says who calls with the token in `tokenFile`. A
+ * connection that fails or breaks off is `unavailable`.
+ */
+export function createHttpTransport(options: {
+  readonly url: string;
+  readonly tokenFile: string;
+  readonly clock: Pick<Clock, "monotonic">;
+}): Transport {
+  const token = createServiceToken({ path: options.tokenFile, clock: options.clock });
+  const identify: Interceptor = (next) => async (request) => {
+    request.header.set("authorization", `Bearer ${await token()}`);
+    // Otherwise fetch asks for compression and undoes it by itself, and the library, told of it by the header, refuses the reply.
+    request.header.set("accept-encoding", "identity");
+    return next(request);
+  };
+  return createTransport({
+    baseUrl: options.url.replace(/\/+$/, ""),
+    httpClient: honest(createFetchClient(fetch)),
+    useBinaryFormat: true,
+    interceptors: [identify],
+    acceptCompression: [],
+    sendCompression: null,
+    compressMinBytes: writeBytesMax,
+    readMaxBytes: readBytesMax,
+    writeMaxBytes: writeBytesMax,
+  });
+}
+
+/** Calls a failure of the connection by its name; the library would say "unknown". */
+function honest(client: UniversalClientFn): UniversalClientFn {
+  return async (request) => {
+    try {
+      const response = await client(request);
+      return { ...response, body: honestBody(response.body, request.signal) };
+    } catch (thrown) {
+      throw connectionError(thrown, request.signal);
+    }
+  };
+}
+
+async function* honestBody(
+  body: AsyncIterable<Uint8Array>,
+  signal: AbortSignal | undefined,
+): AsyncIterable<Uint8Array> {
+  try {
+    yield* body;
+  } catch (thrown) {
+    throw connectionError(thrown, signal);
+  }
+}
+
+function connectionError(thrown: unknown, signal: AbortSignal | undefined): unknown {
+  if (signal?.aborted === true || thrown instanceof ConnectError) return thrown;
+  return new ConnectError("the connection failed", Code.Unavailable, undefined, undefined, thrown);
+}

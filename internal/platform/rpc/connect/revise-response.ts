@@ -1,0 +1,165 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import {
+  encodeEnvelope,
+  type UniversalServerRequest,
+  type UniversalServerResponse,
+} from "@connectrpc/connect/protocol";
+import {
+  codeToHttpStatus,
+  endStreamFlag,
+  endStreamFromJson,
+  endStreamToJson,
+  errorFromJsonBytes,
+  errorToJsonBytes,
+} from "@connectrpc/connect/protocol-connect";
+import { findTrailerError, setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
+import type { Call, Steps } from "../call/steps.ts";
+
+const trailerFlagGrpcWeb = 0x80;
+const envelopeHeaderBytes = 5;
+
+/**
+ * Gives the errors that the library made itself (a body that does not parse, one that is too large, one that came too late) the
+ * codes and reasons that the steps give to all others, and ends the call with the response's last byte.
+ */
+export async function reviseResponse(
+  request: UniversalServerRequest,
+  response: UniversalServerResponse,
+  protocol: "connect" | "grpc" | "grpc-web",
+  call: Call,
+  steps: Steps,
+  end: () => void,
+): Promise<UniversalServerResponse> {
+  const { body } = response;
+  if (body === undefined) {
+    const error = steps.failProtocol(call, explainStatus(request, response.status));
+    end();
+    // A client goes by the status, whatever its protocol; the text is for whoever tries the call by hand.
+    const header = new Headers(response.header);
+    header.set("content-type", "text/plain; charset=utf-8");
+    return { ...response, header, body: yieldOnce(new TextEncoder().encode(`${error.rawMessage}\n`)) };
+  }
+  const contentType = response.header?.get("content-type") ?? "";
+  if (protocol === "connect" && !contentType.startsWith("application/connect")) {
+    return reviseUnary(response, body, call, steps, end);
+  }
+  const cut = (): void => {
+    // The caller went away before the stream's end.
+    if (!call.ended) steps.failProtocol(call, new ConnectError("the call was canceled", Code.Canceled));
+    end();
+  };
+  const revise = (chunk: Uint8Array): Uint8Array =>
+    call.failure === undefined && isEnd(protocol, chunk) ? reviseEnd(protocol, chunk, call, steps) : chunk;
+  return {
+    ...response,
+    body: {
+      [Symbol.asyncIterator]: () => {
+        const inner = body[Symbol.asyncIterator]();
+        return {
+          next: async () => {
+            try {
+              const result = await inner.next();
+              if (result.done !== true) return { done: false, value: revise(result.value) };
+              if (protocol === "grpc" && response.trailer !== undefined) reviseTrailer(response.trailer, call, steps);
+              end();
+              return result;
+            } catch (error) {
+              steps.fail(call, error);
+              end();
+              throw error;
+            }
+          },
+          throw: async (error) => {
+            cut();
+            return (await inner.throw?.(error)) ?? { done: true, value: undefined };
+          },
+          return: async () => {
+            cut();
+            return (await inner.return?.()) ?? { done: true, value: undefined };
+          },
+        };
+      },
+    },
+  };
+}
+
+/** What the library answered by its status alone: a wrong HTTP method, content type or HTTP version. */
+function explainStatus({ method, header }: UniversalServerRequest, status: number): ConnectError {
+  switch (status) {
+    case 415: {
+      const type = header.get("content-type");
+      const found = type === null ? "there is no content-type" : `content-type ${type} is not taken here`;
+      return new ConnectError(
+        `${found}: send JSON with content-type: application/json, or what Connect, gRPC or gRPC-Web asks for`,
+        Code.InvalidArgument,
+      );
+    }
+    case 405:
+      return new ConnectError(`${method} is not served here, but POST`, Code.Unimplemented);
+    default:
+      return new ConnectError(`HTTP ${status}`, Code.InvalidArgument);
+  }
+}
+
+async function reviseUnary(
+  response: UniversalServerResponse,
+  body: AsyncIterable<Uint8Array>,
+  call: Call,
+  steps: Steps,
+  end: () => void,
+): Promise<UniversalServerResponse> {
+  try {
+    if (response.status === 200 || call.failure !== undefined) return response;
+    const header = response.header ?? new Headers();
+    const chunks = await Array.fromAsync(body);
+    const bytes = Buffer.concat(chunks);
+    const fallback = new ConnectError("internal error", Code.Internal);
+    const made = header.has("content-encoding") ? fallback : errorFromJsonBytes(bytes, undefined, fallback);
+    const error = steps.failProtocol(call, made);
+    const revised = errorToJsonBytes(error, undefined);
+    header.delete("content-encoding");
+    header.set("content-length", String(revised.byteLength));
+    return { ...response, status: codeToHttpStatus(error.code), header, body: yieldOnce(revised) };
+  } finally {
+    end();
+  }
+}
+
+async function* yieldOnce(bytes: Uint8Array): AsyncIterable<Uint8Array> {
+  yield bytes;
+}
+
+/** Whether a chunk, which holds one envelope, is the uncompressed end of a stream. */
+function isEnd(protocol: "connect" | "grpc" | "grpc-web", chunk: Uint8Array): boolean {
+  if (protocol === "connect") return chunk[0] === endStreamFlag;
+  return protocol === "grpc-web" && chunk[0] === trailerFlagGrpcWeb;
+}
+
+function reviseEnd(protocol: "connect" | "grpc" | "grpc-web", chunk: Uint8Array, call: Call, steps: Steps): Uint8Array {
+  const data = chunk.subarray(envelopeHeaderBytes);
+  if (protocol === "connect") {
+    const message = endStreamFromJson(data);
+    if (message.error === undefined) return chunk;
+    const revised = { ...message, error: steps.failProtocol(call, message.error) };
+    return encodeEnvelope(
+      endStreamFlag,
+      new TextEncoder().encode(JSON.stringify(endStreamToJson(revised.metadata, revised.error, undefined))),
+    );
+  }
+  const trailer = new Headers();
+  for (const line of new TextDecoder().decode(data).split("\r\n")) {
+    const colon = line.indexOf(":");
+    if (colon > 0) trailer.append(line.slice(0, colon).trim(), line.slice(colon + 1).trim());
+  }
+  if (!reviseTrailer(trailer, call, steps)) return chunk;
+  const lines = [...trailer].map(([name, value]) => `${name}: ${value}\r\n`);
+  return encodeEnvelope(trailerFlagGrpcWeb, new TextEncoder().encode(lines.join("")));
+}
+
+function reviseTrailer(trailer: Headers, call: Call, steps: Steps): boolean {
+  if (call.failure !== undefined) return false;
+  const made = findTrailerError(trailer);
+  if (made === undefined) return false;
+  setTrailerStatus(trailer, steps.failProtocol(call, made));
+  return true;
+}

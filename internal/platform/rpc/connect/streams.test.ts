@@ -1,0 +1,229 @@
+import { ConnectError, createClient, type CallOptions, type Transport } from "@connectrpc/connect";
+import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
+import { codeToString } from "@connectrpc/connect/protocol-connect";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { join } from "node:path";
+import { ErrorInfoSchema } from "../../../gen/google/rpc/error_details_pb.ts";
+import { serve } from "../../service/define-service.ts";
+import { activeTrace, runInTrace } from "../../telemetry/active-trace.ts";
+import { importMutant } from "../../testing/mutant.ts";
+import { ProbeService, type ProbeRequest } from "../testdata/probe_pb.ts";
+import { createProbeService, probeAuthenticator } from "../testdata/probe-service.ts";
+import * as real from "../testdata/start-probe-server.ts";
+import type { ProbeServer } from "../testdata/start-probe-server.ts";
+
+setDefaultTimeout(20_000);
+
+type Sent = Partial<Omit<ProbeRequest, "$typeName" | "$unknown">>;
+type Method = "stream" | "collect" | "chat";
+
+/** A call with streams, and what comes of it: the names in the replies, then "ok" or a code and its reason. */
+type Case = readonly [
+  name: string,
+  method: Method,
+  requests: readonly Sent[],
+  options: { readonly credentials?: string; readonly timeoutMs?: number },
+  outcome: readonly string[],
+];
+
+const good = { credentials: "good" };
+const hangs = [{ name: "a", act: "hang" }];
+const late = ["deadline_exceeded DEADLINE_EXCEEDED"];
+const invalid = "invalid_argument VALIDATION";
+
+const cases: readonly Case[] = [
+  ["replies", "stream", [{ name: "a", repeat: 1 }], good, ["a", "a", "ok"]],
+  ["requests", "collect", [{ name: "a" }, { name: "b" }], good, ["b", "ok"]],
+  ["both", "chat", [{ name: "a" }, { name: "b" }], good, ["a", "b", "ok"]],
+  ["no credentials", "stream", [{ name: "a" }], {}, ["unauthenticated CREDENTIALS_MISSING"]],
+  ["the wrong scope", "chat", [{ name: "a" }], { credentials: "scopeless" }, ["permission_denied SCOPE_MISSING"]],
+  ["an invalid request", "stream", [{ name: "INVALID" }], good, [invalid]],
+  ["an invalid request of several", "collect", [{ name: "a" }, { name: "INVALID" }], good, [invalid]],
+  ["an invalid request after a reply", "chat", [{ name: "a" }, { name: "INVALID" }], good, ["a", invalid]],
+  ["a handler that throws", "stream", [{ name: "a", act: "throw" }], good, ["internal INTERNAL"]],
+  ["a handler that throws at last", "collect", [{ name: "a", act: "throw" }], good, ["internal INTERNAL"]],
+  ["an error of the domain", "chat", [{ name: "a", act: "muin" }], good, ["not_found PROBE_NOT_FOUND"]],
+  ["a stream that hangs", "stream", hangs, { ...good, timeoutMs: 60 }, late],
+  ["a reply that hangs", "collect", hangs, { ...good, timeoutMs: 60 }, late],
+];
+
+/** A way to the server. Over the wire a deadline goes as a header alone: a client that knew it would end the call itself. */
+type Way = (server: ProbeServer, credentials: string | undefined) => Promise<Transport>;
+const inProcess: Way = async (server, credentials) =>
+  server.inProcess(
+    credentials === undefined
+      ? { kind: "anonymous", principal: "anonymous" }
+      : await probeAuthenticator.authenticate(`Bearer ${credentials}`),
+  );
+const ways: Readonly<Record<string, Way>> = {
+  Connect: async ({ addresses }) => createConnectTransport({ baseUrl: addresses.http, httpVersion: "1.1" }),
+  gRPC: async ({ addresses }) => createGrpcTransport({ baseUrl: `http://${addresses.grpc}` }),
+  "in process": inProcess,
+};
+
+/** No answer takes as long, in milliseconds, but that of a mutant, which may give none. */
+const answerMsMax = 1500;
+
+async function* inTurn(requests: readonly Sent[]): AsyncIterable<Sent> {
+  for (const request of requests) yield request;
+}
+
+async function* replies(transport: Transport, [, method, requests]: Case, options: CallOptions) {
+  const client = createClient(ProbeService, transport);
+  if (method === "stream") yield* client.stream(requests[0]!, options);
+  else if (method === "chat") yield* client.chat(inTurn(requests), options);
+  else yield await client.collect(inTurn(requests), options);
+}
+
+async function outcomeOf(server: ProbeServer, way: Way, call: Case): Promise<readonly string[]> {
+  const { credentials, timeoutMs } = call[3];
+  const headers = {
+    ...(credentials === undefined ? {} : { authorization: `Bearer ${credentials}` }),
+    ...(timeoutMs === undefined ? {} : { "connect-timeout-ms": `${timeoutMs}`, "grpc-timeout": `${timeoutMs}m` }),
+  };
+  const options = way === inProcess && timeoutMs !== undefined ? { headers, timeoutMs } : { headers };
+  const found: string[] = [];
+  const read = async (): Promise<void> => {
+    try {
+      for await (const { name } of replies(await way(server, credentials), call, options)) found.push(name);
+      found.push("ok");
+    } catch (thrown) {
+      const error = ConnectError.from(thrown);
+      found.push(`${codeToString(error.code)} ${error.findDetails(ErrorInfoSchema)[0]?.reason}`);
+    }
+  };
+  await Promise.race([read(), Bun.sleep(answerMsMax).then(() => found.push("no answer"))]);
+  return [...found];
+}
+
+/** The cases that end otherwise, and how. */
+async function failures(start: typeof real.startProbeServer, way: Way) {
+  await using server = await start();
+  const failed: [name: string, found: readonly string[]][] = [];
+  for (const call of cases) {
+    const found = await outcomeOf(server, way, call);
+    if (!Bun.deepEquals(found, call[4])) failed.push([call[0], found]);
+  }
+  return failed;
+}
+
+test.each(Object.entries(ways))("over %s, every case ends as the table says", async (_, way) => {
+  expect(await failures(real.startProbeServer, way)).toEqual([]);
+});
+
+/** A rule switched off, and the cases that notice it over gRPC, or in process. */
+type Broken = readonly [
+  rule: string,
+  file: "generic-lane.ts" | "../local/in-process.ts",
+  from: string,
+  to: string,
+  noticed: readonly string[],
+];
+
+const broken: readonly Broken[] = [
+  [
+    "the one request is validated",
+    "generic-lane.ts",
+    "accept(call, request as Message, context);",
+    ";",
+    ["an invalid request"],
+  ],
+  [
+    "each request is validated",
+    "generic-lane.ts",
+    "(request) => {\n      accept(call, request, context);",
+    "(request) => {",
+    ["an invalid request of several", "an invalid request after a reply"],
+  ],
+  [
+    "errors among the replies are mapped",
+    "generic-lane.ts",
+    "return mapErrors(replies, (error) => steps.fail(call, error));",
+    "return replies;",
+    ["an invalid request after a reply", "an error of the domain"],
+  ],
+  [
+    "each request is validated",
+    "../local/in-process.ts",
+    `steps.accept(call, copy, request.header.get("idempotency-key"));`,
+    "",
+    ["an invalid request", "an invalid request of several", "an invalid request after a reply"],
+  ],
+  [
+    "errors are mapped",
+    "../local/in-process.ts",
+    "error === undefined ? undefined : steps.fail(call, error)",
+    "error as ConnectError",
+    cases.filter(([, , , , outcome]) => outcome.at(-1) !== "ok" && outcome !== late).map(([name]) => name),
+  ],
+  [
+    "callers are admitted",
+    "../local/in-process.ts",
+    `steps.admit(call, "in-process")`,
+    "undefined",
+    ["no credentials", "the wrong scope"],
+  ],
+  [
+    "a reply that hangs is answered for",
+    "../local/in-process.ts",
+    "await race(running, request.signal)",
+    "await running",
+    ["a reply that hangs"],
+  ],
+];
+
+describe("the table notices what is switched off", () => {
+  test.each(broken)("%s (%s)", async (_, file, from, to, noticed) => {
+    const modules =
+      file === "../local/in-process.ts"
+        ? []
+        : ["../server/http-port.ts", "../server/grpc-port.ts", "../server/server.ts"];
+    const { startProbeServer } = await importMutant<typeof real>(
+      join(import.meta.dir, file),
+      from,
+      to,
+      [...modules, "../testdata/start-probe-server.ts"].map((name) => join(import.meta.dir, name)),
+    );
+    const found = await failures(startProbeServer, file === "../local/in-process.ts" ? inProcess : ways["gRPC"]!);
+    expect(found.map(([name]) => name)).toEqual([...noticed]);
+  });
+});
+
+async function* spanTwice() {
+  for (let reply = 0; reply < 2; reply += 1) yield { name: activeTrace()?.spanId ?? "none" };
+}
+
+/** What the body of a stream tells of the span that it runs in, before its first reply and after it. */
+async function spansOf(start: typeof real.startProbeServer, way: Way): Promise<readonly string[]> {
+  const trace = {
+    traceId: "a".repeat(32),
+    spanId: "b".repeat(16),
+    traceparent: `00-${"a".repeat(32)}-${"b".repeat(16)}-01`,
+  };
+  const { service, impl } = createProbeService({ released: 0, address: "", timeoutMs: undefined });
+  await using server = await start({
+    served: [serve(service, { ...impl, stream: spanTwice as never })],
+    observer: {
+      begin: () => ({ ...trace, end: () => undefined, run: (work) => runInTrace(trace, work) }),
+    },
+  });
+  return await outcomeOf(server, way, ["spans", "stream", [{ name: "a" }], good, []]);
+}
+
+test.each(Object.entries(ways))("over %s, the body of a stream belongs to its call's span", async (_, way) => {
+  expect(await spansOf(real.startProbeServer, way)).toEqual(["b".repeat(16), "b".repeat(16), "ok"]);
+  const mutant = await importMutant<typeof real>(
+    join(import.meta.dir, "../call/race.ts"),
+    "within === undefined ? inner.next() : within.run(() => inner.next())",
+    "inner.next()",
+    [
+      "generic-lane.ts",
+      "../server/http-port.ts",
+      "../server/grpc-port.ts",
+      "../server/server.ts",
+      "../local/in-process.ts",
+      "../testdata/start-probe-server.ts",
+    ].map((name) => join(import.meta.dir, name)),
+  );
+  expect(await spansOf(mutant.startProbeServer, way)).toEqual(["none", "none", "ok"]);
+});

@@ -1,0 +1,193 @@
+import {
+  universalServerRequestFromFetch,
+  universalServerResponseToFetch,
+  type UniversalServerResponse,
+} from "@connectrpc/connect/protocol";
+import type { Registry } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { Server } from "bun";
+import { version } from "../../config/version.ts";
+import type { Clock } from "../../clock/clock.ts";
+import type { Logger } from "../../telemetry/logger.ts";
+import { callerAddress } from "./address.ts";
+import { createCors, type CorsOptions } from "./cors.ts";
+import { errorToRest } from "../rest/error-to-rest.ts";
+import { createFastLane } from "../connect/fast-lane.ts";
+import { createGenericLane } from "../connect/generic-lane.ts";
+import type { RpcLimits } from "../call/limits.ts";
+import type { MethodPlan } from "../call/method-plan.ts";
+import { describeRoutes } from "../rest/openapi.ts";
+import { PortTakenError } from "./port-taken-error.ts";
+import { createRestLane, planRoutes } from "../rest/rest-lane.ts";
+import type { Steps } from "../call/steps.ts";
+
+/** Answers a request that is no RPC: a page, a file, metrics. */
+export type ExtraRoute = (request: Request) => Response | Promise<Response>;
+
+/** What both ports share. */
+export interface PortDeps {
+  readonly plans: ReadonlyMap<string, MethodPlan>;
+  readonly steps: Steps;
+  readonly limits: RpcLimits;
+  readonly registry: Registry;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly readiness: () => string | undefined;
+  readonly tls: { readonly key: string; readonly cert: string; readonly ca?: string } | undefined;
+  readonly trustedHops: number;
+  readonly shutdownSignal: AbortSignal;
+  readonly streamsSignal: AbortSignal;
+  readonly host: string;
+  readonly port: number;
+}
+
+/** A listening port. */
+export interface Port {
+  start(): Promise<void>;
+  /** Takes no new connections; calls under way go on. */
+  stopAccepting(): void;
+  /** Closes what is left. Idempotent. */
+  stop(): Promise<void>;
+  /** Where it listens. Throws before `start`. */
+  address(): string;
+}
+
+/** Creates the port for Connect, gRPC-Web, REST and pages, over HTTP/1.1 and HTTP/2. */
+export function createHttpPort(
+  options: PortDeps & {
+    readonly cors: CorsOptions | undefined;
+    readonly extraRoutes: Readonly<Record<string, ExtraRoute>>;
+  },
+): Port {
+  const { steps, limits, registry, readiness } = options;
+  const generic = createGenericLane(options.plans, steps, {
+    protocols: "connect-and-grpc-web",
+    limits,
+    counted: true,
+    registry,
+    shutdownSignal: options.shutdownSignal,
+    streamsSignal: options.streamsSignal,
+  });
+  const fast = createFastLane(options.plans, registry, options);
+  const restRoutes = planRoutes(options.plans, registry);
+  const rest = createRestLane(restRoutes, registry, options);
+  const openApi = JSON.stringify(describeRoutes(restRoutes, version));
+  const cors = createCors(options.cors);
+  const routes = Object.entries<ExtraRoute>({
+    ...options.extraRoutes,
+    "/openapi.json": () => new Response(openApi, { headers: { "content-type": "application/json" } }),
+    "/healthz": () => text(200, "ok"),
+    "/readyz": () => {
+      const reason = readiness();
+      return reason === undefined ? text(200, "ok") : text(503, reason);
+    },
+  });
+  const pages = new Map(routes.filter(([path]) => !path.endsWith("/*")));
+  const wildcards = routes
+    .filter(([path]) => path.endsWith("/*"))
+    .map(([path, route]) => [path.slice(0, -1), route] as const);
+  let server: Server<undefined> | undefined;
+
+  const addressOf = (request: Request): string =>
+    callerAddress(
+      server?.requestIP(request)?.address ?? "",
+      options.trustedHops === 0 ? null : request.headers.get("x-forwarded-for"),
+      options.trustedHops,
+    );
+
+  const serve = async (request: Request): Promise<Response> => {
+    const path = pathOf(request.url);
+    const answer = fast.get(path)?.(request, () => addressOf(request));
+    if (answer !== undefined) return answer;
+    const handler = generic.get(path);
+    if (handler !== undefined) {
+      const response = await handler(universalServerRequestFromFetch(request, {}), addressOf(request));
+      return toFetch(response);
+    }
+    const page = pages.get(path);
+    if (page !== undefined) return page(request);
+    const resource = rest(request, path, () => addressOf(request));
+    if (resource !== undefined) return resource;
+    const below = wildcards.find(([prefix]) => path.startsWith(prefix));
+    if (below !== undefined) return below[1](request);
+    const error = steps.describe(new ConnectError(`there is nothing at ${path}`, Code.NotFound));
+    return Response.json(errorToRest(error, registry, 404), { status: 404 });
+  };
+
+  return {
+    start: async () => {
+      try {
+        server = Bun.serve({
+          hostname: options.host,
+          port: options.port,
+          http2: true,
+          // Neither a quiet stream nor an idle connection is cut off. A connection that sends no whole request head at first is
+          // closed by Bun after 10 to 12 s all the same, whatever stands here.
+          idleTimeout: 0,
+          development: false,
+          // Outside development Bun shares ports by default: a taken one would go unnoticed and take half of the calls.
+          reusePort: false,
+          ...(options.tls === undefined ? {} : { tls: tlsOf(options.tls) }),
+          fetch: async (request) => cors.preflight(request) ?? cors.allow(request, await serve(request)),
+          error: (error) => {
+            options.log.error("request failed", { err: error });
+            return Response.json(
+              { error: { code: 500, status: "INTERNAL", message: "internal error" } },
+              { status: 500 },
+            );
+          },
+        });
+      } catch (error) {
+        throw (error as { code?: string }).code === "EADDRINUSE"
+          ? new PortTakenError("http", options.port, error)
+          : error;
+      }
+    },
+    stopAccepting: () => {
+      void server?.stop(false); // Resolves when idle connections have closed, which the caller does not wait for.
+    },
+    stop: async () => {
+      await server?.stop(true);
+    },
+    address: () => {
+      if (server === undefined) throw new Error("the HTTP port has not started");
+      return `${options.tls === undefined ? "http" : "https"}://${hostOf(options.host)}:${server.port}`;
+    },
+  };
+}
+
+/** A unary reply is whole and knows its length: sent in one piece, where a stream would come chunked. */
+async function toFetch(response: UniversalServerResponse): Promise<Response> {
+  const { body, header, status } = response;
+  if (body === undefined || header?.has("content-length") !== true) return universalServerResponseToFetch(response);
+  return new Response(Buffer.concat(await Array.fromAsync(body)), { status, headers: header });
+}
+
+/** Path of an absolute URL, as it stands there. */
+export function pathOf(url: string): string {
+  const start = url.indexOf("/", url.indexOf("//") + 2);
+  if (start < 0) return "/";
+  const query = url.indexOf("?", start);
+  return query < 0 ? url.slice(start) : url.slice(start, query);
+}
+
+/** A host as it stands in a URL. */
+export function hostOf(host: string): string {
+  return host.includes(":") ? `[${host}]` : host;
+}
+
+/** TLS options as Bun and node:http2 both take them. */
+export function tlsOf(tls: NonNullable<PortDeps["tls"]>): {
+  key: string;
+  cert: string;
+  ca?: string;
+  requestCert?: boolean;
+  rejectUnauthorized?: boolean;
+} {
+  const { key, cert, ca } = tls;
+  return ca === undefined ? { key, cert } : { key, cert, ca, requestCert: true, rejectUnauthorized: true };
+}
+
+function text(status: number, body: string): Response {
+  return new Response(`${body}\n`, { status, headers: { "content-type": "text/plain; charset=utf-8" } });
+}

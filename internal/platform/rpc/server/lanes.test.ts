@@ -1,0 +1,637 @@
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { join } from "node:path";
+import { importMutant } from "../../testing/mutant.ts";
+import type { RpcLimits } from "../call/limits.ts";
+import type { RpcServerOptions } from "./server.ts";
+import { foreignName, lanes, type Lane, type Outcome, type ProbeCall } from "../testdata/probe-lanes.ts";
+import * as real from "../testdata/start-probe-server.ts";
+import type { ProbeServer } from "../testdata/start-probe-server.ts";
+
+setDefaultTimeout(20_000);
+
+type Start = (typeof real)["startProbeServer"];
+
+/** A call, what its caller learns in every lane, and where that holds. An outcome without message leaves it to the protocol. */
+type Case = readonly [
+  name: string,
+  call: ProbeCall,
+  outcome: Outcome,
+  where?: {
+    readonly limits?: Partial<RpcLimits>;
+    readonly except?: readonly string[];
+    /** Made before, and ended. */
+    readonly after?: ProbeCall;
+  },
+];
+
+const hanging: ProbeCall = { credentials: "good", request: { name: "a", act: "hang" } };
+const late: Outcome = {
+  code: "deadline_exceeded",
+  message: "the operation timed out",
+  reason: "DEADLINE_EXCEEDED",
+};
+
+const cases: readonly Case[] = [
+  [
+    "a call that may be made",
+    { credentials: "good", request: { name: "abc", amount: 5n } },
+    { code: "ok", reply: { name: "abc", amount: "5", principal: "api_key:k1" }, header: null, trailer: null },
+  ],
+  [
+    "a service, admitted by kind",
+    { credentials: "service" },
+    { code: "ok", reply: { name: "a", amount: "1", principal: "service:count-write" }, header: null, trailer: null },
+  ],
+  [
+    "a caller who is known only later",
+    { credentials: "later-good" },
+    { code: "ok", reply: { name: "a", amount: "1", principal: "api_key:k1" }, header: null, trailer: null },
+  ],
+  [
+    "headers and trailers",
+    { credentials: "good", request: { name: "a", act: "header" } },
+    { code: "ok", reply: { name: "a", amount: "1", principal: "api_key:k1" }, header: "1", trailer: "2" },
+  ],
+  [
+    "an Any in the reply",
+    { credentials: "good", request: { name: "a", act: "any" } },
+    {
+      code: "ok",
+      reply: {
+        name: "a",
+        amount: "1",
+        principal: "api_key:k1",
+        any: { "@type": "type.googleapis.com/muin.probe.v1.Part", text: "packed" },
+      },
+      header: null,
+      trailer: null,
+    },
+  ],
+  [
+    "no credentials",
+    {},
+    {
+      code: "unauthenticated",
+      message: "send credentials in the header Authorization: Bearer <API key or access token>",
+      reason: "CREDENTIALS_MISSING",
+    },
+  ],
+  [
+    "bad credentials",
+    { credentials: "forged" },
+    { code: "unauthenticated", message: "these credentials are not valid", reason: "CREDENTIALS_INVALID" },
+  ],
+  [
+    "the wrong scope, with an invalid request",
+    { credentials: "scopeless", request: { name: "INVALID" } },
+    {
+      code: "permission_denied",
+      message: "the caller lacks the scope probe.use",
+      reason: "SCOPE_MISSING",
+      metadata: { scope: "probe.use" },
+    },
+  ],
+  [
+    "the wrong kind of caller",
+    { credentials: "person" },
+    {
+      code: "permission_denied",
+      message: "this kind of caller may not call this method",
+      reason: "CALLER_KIND",
+      metadata: { kind: "person" },
+    },
+  ],
+  [
+    "a method without policy",
+    { credentials: "good", method: "lawless" },
+    {
+      code: "permission_denied",
+      message: "this method has no policy, so nobody may call it",
+      reason: "POLICY_MISSING",
+    },
+  ],
+  [
+    "an invalid request",
+    { credentials: "good", request: { name: "Abc", amount: -10n, words: ["long word"] } },
+    {
+      code: "invalid_argument",
+      message:
+        "name: does not match regex pattern `^[a-z]+$`; amount: must be greater than or equal to -9 and less than or equal to 9007199254740991; words[0]: must be at most 4 characters",
+      reason: "VALIDATION",
+      violations: ["name", "amount", "words[0]"],
+    },
+  ],
+  [
+    "Idempotency-Key as request_id",
+    { credentials: "good", headers: { "idempotency-key": "12345678" } },
+    {
+      code: "ok",
+      reply: { name: "a", amount: "1", requestId: "12345678", principal: "api_key:k1" },
+      header: null,
+      trailer: null,
+    },
+  ],
+  [
+    "an invalid Idempotency-Key",
+    { credentials: "good", headers: { "idempotency-key": "short" } },
+    {
+      code: "invalid_argument",
+      message: "request_id: must be at least 8 characters",
+      reason: "VALIDATION",
+      violations: ["request_id"],
+    },
+  ],
+  [
+    "an Idempotency-Key that differs from request_id",
+    {
+      credentials: "good",
+      headers: { "idempotency-key": "12345678" },
+      request: { name: "a", requestId: "87654321" },
+    },
+    {
+      code: "invalid_argument",
+      message: "the header Idempotency-Key and the field request_id must be the same, or one of them absent",
+      reason: "IDEMPOTENCY_KEY_DIFFERS",
+      violations: ["request_id"],
+    },
+  ],
+  [
+    "an error of the domain",
+    { credentials: "good", request: { name: "abc", act: "muin" } },
+    {
+      code: "not_found",
+      message: "there is no such probe",
+      reason: "PROBE_NOT_FOUND",
+      metadata: { name: "abc" },
+      retryAfterMs: 1500,
+    },
+  ],
+  [
+    "a handler that throws",
+    { credentials: "good", request: { name: "a", act: "throw" } },
+    { code: "internal", message: "internal error", reason: "INTERNAL" },
+  ],
+  [
+    "a handler that rejects",
+    { credentials: "good", request: { name: "a", act: "reject" } },
+    { code: "internal", message: "internal error", reason: "INTERNAL" },
+  ],
+  [
+    "an error of a downstream call",
+    { credentials: "good", request: { name: "a", act: "downstream" } },
+    { code: "aborted", message: "downstream says no", reason: "ABORTED" },
+  ],
+  [
+    "a public method, without credentials",
+    { method: "look" },
+    { code: "ok", reply: { request: { name: "a" } }, header: null, trailer: null },
+  ],
+  [
+    "a public method, with bad credentials",
+    { method: "look", credentials: "forged" },
+    { code: "unauthenticated", message: "these credentials are not valid", reason: "CREDENTIALS_INVALID" },
+  ],
+  [
+    "an Idempotency-Key where there is no request_id",
+    { method: "look", headers: { "idempotency-key": "12345678" } },
+    {
+      code: "invalid_argument",
+      message: "this method has no request_id, so the header Idempotency-Key has no meaning here",
+      reason: "IDEMPOTENCY_KEY_UNSUPPORTED",
+    },
+  ],
+  ["a handler that ignores its deadline", { ...hanging, timeoutMs: 60 }, late],
+  ["a handler that ignores its deadline, which is the server's", hanging, late, { limits: { timeoutMsDefault: 60 } }],
+  [
+    "a deadline beyond the longest",
+    { credentials: "good", timeoutMs: 86_400_001 },
+    { code: "invalid_argument", reason: "TIMEOUT_INVALID" },
+    { except: ["in process"] }, // Whoever calls there is the program's own.
+  ],
+  [
+    "a request beyond the largest",
+    { credentials: "good", request: { name: "a", requestId: "x".repeat(1000) } },
+    { code: "resource_exhausted", reason: "MESSAGE_TOO_LARGE" },
+    { limits: { readBytesMax: 500 }, except: ["in process"] }, // Nothing is read there.
+  ],
+  [
+    "a call after another one has ended",
+    { method: "look" },
+    { code: "ok", reply: { request: { name: "a" } }, header: null, trailer: null },
+    { limits: { callsInFlightMax: 1 }, after: { method: "look" } },
+  ],
+  [
+    "a call beyond those in flight",
+    { credentials: "good" },
+    {
+      code: "resource_exhausted",
+      message: "the server has as many calls in flight as it takes; try again shortly",
+      reason: "TOO_MANY_CALLS",
+      retryAfterMs: 100,
+    },
+    { limits: { callsInFlightMax: 0 }, except: ["in process"] }, // The call that causes it counts.
+  ],
+];
+
+/** No answer takes as long, in milliseconds. */
+const answerMsMax = 3000;
+/** Nor one of a mutant, which may give none. */
+const mutantAnswerMsMax = 800;
+
+/** The servers that the cases ask for, each with its lanes: one per set of limits. */
+class Probes implements AsyncDisposable {
+  readonly #start: Start;
+  readonly #options: Partial<RpcServerOptions>;
+  readonly #servers = new Map<string, Promise<ProbeServer>>();
+  readonly #lanes = new Map<string, Lane>();
+
+  constructor(start: Start, options: Partial<RpcServerOptions> = {}) {
+    this.#start = start;
+    this.#options = options;
+  }
+
+  /** The server with these limits; with `lane`, one that no other lane calls. */
+  server(limits: Partial<RpcLimits> = {}, lane?: string): Promise<ProbeServer> {
+    const key = JSON.stringify([limits, lane]);
+    let server = this.#servers.get(key);
+    if (server === undefined) this.#servers.set(key, (server = this.#start({ ...this.#options, limits })));
+    return server;
+  }
+
+  /** The calls one after the other, and the outcome of the last. */
+  async call(
+    name: string,
+    calls: readonly ProbeCall[],
+    limits: Partial<RpcLimits> = {},
+    msMax = answerMsMax,
+  ): Promise<Outcome> {
+    const alone = calls.length > 1 ? name : undefined;
+    const key = JSON.stringify([limits, name, alone]);
+    let lane = this.#lanes.get(key);
+    if (lane === undefined) this.#lanes.set(key, (lane = lanes[name]!(await this.server(limits, alone))));
+    let outcome: Outcome = { code: "no call" };
+    for (const call of calls) {
+      outcome = await Promise.race([lane.call(call), Bun.sleep(msMax).then(() => ({ code: "no answer" }))]);
+    }
+    return outcome;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const lane of this.#lanes.values()) lane[Symbol.dispose]();
+    for (const server of this.#servers.values()) await (await server).stop();
+  }
+}
+
+/** The cases that end otherwise in a lane, and how. */
+async function failures(probes: Probes, lane: string, msMax?: number): Promise<[name: string, outcome: Outcome][]> {
+  const failed: [string, Outcome][] = [];
+  for (const [name, call, outcome, { limits, except = [], after } = {}] of cases) {
+    if (except.includes(lane)) continue;
+    const found = await probes.call(lane, after === undefined ? [call] : [after, call], limits, msMax);
+    if (outcome.code !== "ok" && outcome.message === undefined) delete found.message;
+    if (!Bun.deepEquals(found, outcome)) failed.push([name, found]);
+  }
+  return failed;
+}
+
+if (!(foreignName in lanes)) {
+  if (process.env["CI"] !== undefined) throw new Error("there is no node on PATH for the foreign gRPC client");
+  console.log(`${foreignName}: skipped: there is no node on PATH`);
+}
+
+describe.each(Object.keys(lanes))("%s", (lane) => {
+  test("every case ends as the table says", async () => {
+    await using probes = new Probes(real.startProbeServer);
+    expect(await failures(probes, lane)).toEqual([]);
+  });
+
+  test("what the caller is not told is logged, and each call ends once with its code", async () => {
+    await using probes = new Probes(real.startProbeServer);
+    await probes.call(lane, [{ credentials: "good", request: { name: "a", act: "throw" } }]);
+    await probes.call(lane, [{ credentials: "good" }]);
+    const { lines, ended } = await probes.server();
+    expect(lines).toHaveLength(1);
+    expect((lines[0]!.fields as { err: Error }).err.message).toBe("secret text");
+    expect(ended.map((line) => line.split(" ").at(-1))).toEqual(["internal", "ok"]);
+  });
+});
+
+/** From the modules that rules stand in to the one that tests start, each after those it imports. */
+const modules = [
+  "../call/authorize.ts",
+  "../call/map-error.ts",
+  "../call/race.ts",
+  "../call/deadlines.ts",
+  "../call/method-plan.ts",
+  "../call/steps.ts",
+  "../call/lazy-context.ts",
+  "../call/read-bytes.ts",
+  "../call/run-unary.ts",
+  "../connect/fast-lane.ts",
+  "../rest/rest-lane.ts",
+  "../connect/revise-response.ts",
+  "../connect/generic-lane.ts",
+  "http-port.ts",
+  "grpc-port.ts",
+  "server.ts",
+  "../local/in-process.ts",
+  "../testdata/start-probe-server.ts",
+].map((name) => join(import.meta.dir, name));
+
+/** One lane of each kind: what is broken in one of a kind is broken in all. */
+const fast = "Connect binary, fast";
+const generic = "Connect JSON, generic";
+const own = [fast, "REST"];
+const library = [generic, "gRPC"];
+const wire = [...own, ...library];
+const kinds = [...wire, "in process"];
+
+/** A rule switched off, the cases that notice it, and in which lanes of `kinds` (default: all that have the case). */
+type Broken = readonly [
+  rule: string,
+  file: string,
+  from: string,
+  to: string,
+  noticed: readonly string[],
+  where?: readonly string[],
+];
+
+const invalid = ["an invalid request", "an invalid Idempotency-Key"];
+const ownDeadline = "a handler that ignores its deadline";
+const serverDeadline = "a handler that ignores its deadline, which is the server's";
+const known = [
+  "a call that may be made",
+  "a service, admitted by kind",
+  "a caller who is known only later",
+  "headers and trailers",
+  "an Any in the reply",
+];
+const refused = [
+  "no credentials",
+  "the wrong scope, with an invalid request",
+  "the wrong kind of caller",
+  "a method without policy",
+];
+
+const broken: readonly Broken[] = [
+  [
+    "without a policy nobody may call",
+    "../call/authorize.ts",
+    "if (policy === undefined) {",
+    "if (policy === undefined) return;\n  if (!policy) {",
+    ["a method without policy"],
+  ],
+  [
+    "everybody may call what is public",
+    "../call/authorize.ts",
+    "if (policy.public) return;",
+    "",
+    [
+      "a public method, without credentials",
+      "an Idempotency-Key where there is no request_id",
+      "a call after another one has ended",
+    ],
+  ],
+  [
+    "who shows no credentials is told",
+    "../call/authorize.ts",
+    `if (caller.kind === "anonymous") {`,
+    "if (false) {",
+    ["no credentials"],
+  ],
+  [
+    "the policy names kinds of callers",
+    "../call/authorize.ts",
+    "!policy.callers.includes(kinds[caller.kind])",
+    "false",
+    ["the wrong kind of caller"],
+  ],
+  [
+    "services need no scopes",
+    "../call/authorize.ts",
+    `if (caller.kind === "service"`,
+    "if (caller.kind === undefined",
+    ["a service, admitted by kind"],
+  ],
+  [
+    "the policy names scopes",
+    "../call/authorize.ts",
+    "!caller.scopes.has(scope)",
+    "false",
+    ["the wrong scope, with an invalid request"],
+  ],
+  ["callers are authorised", "../call/steps.ts", "authorize(call.plan.policy, caller);", "", refused],
+  [
+    "a handler knows its caller",
+    "../call/steps.ts",
+    "call.caller = caller;",
+    "",
+    [...known, "Idempotency-Key as request_id"],
+  ],
+  [
+    "a full server refuses",
+    "../call/steps.ts",
+    "call.counted && inFlight > limits.callsInFlightMax",
+    "false",
+    ["a call beyond those in flight"],
+  ],
+  [
+    "a call that ended makes room",
+    "../call/steps.ts",
+    "if (call.counted) inFlight -= 1;",
+    "",
+    ["a call after another one has ended"],
+    wire,
+  ],
+  ["requests are validated", "../call/steps.ts", "call.plan.validate(request);", "", invalid],
+  [
+    "Idempotency-Key is the request_id",
+    "../call/steps.ts",
+    "if (idempotencyKey !== null) applyIdempotencyKey",
+    "if (false) applyIdempotencyKey",
+    [
+      "Idempotency-Key as request_id",
+      "an invalid Idempotency-Key",
+      "an Idempotency-Key that differs from request_id",
+      "an Idempotency-Key where there is no request_id",
+    ],
+  ],
+  [
+    "Idempotency-Key is refused where it means nothing",
+    "../call/steps.ts",
+    "if (!plan.hasRequestId) {",
+    "if (false) {",
+    ["an Idempotency-Key where there is no request_id"],
+  ],
+  [
+    "Idempotency-Key and request_id agree",
+    "../call/steps.ts",
+    "target.requestId !== idempotencyKey",
+    "false",
+    ["an Idempotency-Key that differs from request_id"],
+  ],
+  [
+    "a call waits until its caller is known",
+    "../call/run-unary.ts",
+    "if (admitted !== undefined) await admitted;",
+    "",
+    ["a caller who is known only later"],
+    own,
+  ],
+  [
+    "a call waits until its caller is known",
+    "../connect/generic-lane.ts",
+    "if (admitted !== undefined) await race(admitted, context.signal);",
+    "",
+    ["a caller who is known only later"],
+    library,
+  ],
+  [
+    "calls in process are admitted",
+    "../local/in-process.ts",
+    `steps.admit(call, "in-process")`,
+    "undefined",
+    [...known, ...refused, "Idempotency-Key as request_id"],
+    ["in process"],
+  ],
+  [
+    "violations are told",
+    "../call/map-error.ts",
+    "if (thrown.violations.length > 0)",
+    "if (false)",
+    [...invalid, "an Idempotency-Key that differs from request_id"],
+  ],
+  [
+    "when to come again is told",
+    "../call/map-error.ts",
+    "if (thrown.retryAfterMs !== undefined)",
+    "if (false)",
+    ["an error of the domain", "a call beyond those in flight"],
+  ],
+  [
+    "metadata is told",
+    "../call/map-error.ts",
+    "inform(error, thrown.reason, thrown.metadata)",
+    "inform(error, thrown.reason)",
+    ["the wrong scope, with an invalid request", "the wrong kind of caller", "an error of the domain"],
+  ],
+  [
+    "what broke inside is not told",
+    "../call/map-error.ts",
+    "return internal(thrown);",
+    "return { error: ConnectError.from(thrown), hidden: thrown };",
+    ["a handler that throws", "a handler that rejects"],
+  ],
+  [
+    "every error has a reason",
+    "../call/map-error.ts",
+    "if (hasReason(thrown) || domain === undefined)",
+    "if (true)",
+    ["an error of a downstream call", ownDeadline, serverDeadline],
+  ],
+  [
+    "the protocol's own errors have reasons that say what was wrong",
+    "../call/map-error.ts",
+    `[Code.ResourceExhausted]: "MESSAGE_TOO_LARGE",`,
+    "",
+    ["a request beyond the largest"],
+  ],
+  ["deadlines pass", "../call/deadlines.ts", "late.onLate(lateError());", "", [serverDeadline]],
+  [
+    "the caller's deadline counts",
+    "../call/run-unary.ts",
+    "named.error === undefined ? named.timeoutMs : undefined",
+    "undefined",
+    [ownDeadline],
+    own,
+  ],
+  [
+    "the server has a deadline",
+    "../call/run-unary.ts",
+    "timeoutMs ?? limits.timeoutMsDefault",
+    "timeoutMs ?? 86_400_000",
+    [serverDeadline],
+    own,
+  ],
+  [
+    "the server has a deadline",
+    "../connect/generic-lane.ts",
+    "unary ? limits.timeoutMsDefault : undefined",
+    "undefined",
+    [serverDeadline],
+    library,
+  ],
+  [
+    "the server has a deadline",
+    "../local/in-process.ts",
+    "timeoutMs ?? limits.timeoutMsDefault",
+    "timeoutMs ?? 86_400_000",
+    [serverDeadline],
+    ["in process"],
+  ],
+  [
+    "a handler that hangs is answered for",
+    "../call/race.ts",
+    `else signal.addEventListener("abort", onAbort, { once: true });`,
+    "",
+    [ownDeadline, serverDeadline],
+    [...library, "in process"],
+  ],
+  [
+    "a deadline has a longest",
+    "../call/run-unary.ts",
+    "if (named.error !== undefined) throw timeoutError(named.error);",
+    "",
+    ["a deadline beyond the longest"],
+    own,
+  ],
+  [
+    "a deadline has a longest",
+    "../connect/generic-lane.ts",
+    "if (badTimeout !== undefined) throw timeoutError(badTimeout);",
+    "",
+    ["a deadline beyond the longest"],
+    library,
+  ],
+  [
+    "a request has a largest",
+    "../call/read-bytes.ts",
+    "Number(length) <= bytesMax",
+    "true",
+    ["a request beyond the largest"],
+    ["REST"],
+  ],
+];
+
+describe("the table notices what is switched off", () => {
+  test.each(broken)("%s (%s)", async (_, file, from, to, noticed, where = kinds) => {
+    const path = join(import.meta.dir, file);
+    const through = modules.slice(modules.indexOf(path) + 1);
+    const { startProbeServer } = await importMutant<typeof real>(path, from, to, through);
+    await using probes = new Probes(startProbeServer);
+    const found = await Promise.all(
+      kinds.map(async (lane): Promise<readonly [string, readonly string[]]> => [
+        lane,
+        (await failures(probes, lane, mutantAnswerMsMax)).map(([name]) => name),
+      ]),
+    );
+    const inLane = (lane: string): readonly string[] =>
+      cases
+        .filter(([name, , , { except = [] } = {}]) => noticed.includes(name) && !except.includes(lane))
+        .map(([name]) => name);
+    expect(found).toEqual(kinds.map((lane) => [lane, where.includes(lane) ? inLane(lane) : []]));
+  });
+
+  test("credentials that are believed unseen", async () => {
+    const scopes = new Set(["probe.use"]);
+    const believe = { authenticate: () => ({ kind: "api_key", id: "k1", principal: "api_key:k1", scopes }) as const };
+    await using probes = new Probes(real.startProbeServer, { authenticator: believe });
+    expect((await failures(probes, fast)).map(([name]) => name)).toEqual(
+      expect.arrayContaining([
+        "bad credentials",
+        "the wrong scope, with an invalid request",
+        "the wrong kind of caller",
+      ]),
+    );
+  });
+});

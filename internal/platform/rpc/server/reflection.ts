@@ -1,0 +1,94 @@
+import { toBinary, type DescFile, type DescService, type MessageInitShape } from "@bufbuild/protobuf";
+import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import { nestedTypes } from "@bufbuild/protobuf/reflect";
+import { Code, type ServiceImpl } from "@connectrpc/connect";
+import {
+  ServerReflection,
+  type ServerReflectionRequest,
+  type ServerReflectionResponseSchema,
+} from "../../../gen/grpc/reflection/v1/reflection_pb.ts";
+
+type Reply = NonNullable<MessageInitShape<typeof ServerReflectionResponseSchema>["messageResponse"]>;
+
+/**
+ * Implements gRPC server reflection over the descriptors of `services`: their files and all that those import. Versions v1 and
+ * v1alpha are the same but for their package, so one implementation serves both.
+ */
+export function createReflection(services: readonly DescService[]): ServiceImpl<typeof ServerReflection> {
+  const files = new Map<string, DescFile>();
+  const symbols = new Map<string, DescFile>();
+  const extensions = new Map<string, Map<number, DescFile>>();
+  const add = (file: DescFile): void => {
+    if (files.has(file.proto.name)) return;
+    files.set(file.proto.name, file);
+    for (const type of nestedTypes(file)) {
+      symbols.set(type.typeName, file);
+      if (type.kind === "service") {
+        for (const method of type.methods) symbols.set(`${type.typeName}.${method.name}`, file);
+      } else if (type.kind === "message") {
+        for (const field of type.fields) symbols.set(`${type.typeName}.${field.name}`, file);
+      } else if (type.kind === "extension") {
+        const numbers = extensions.get(type.extendee.typeName) ?? new Map<number, DescFile>();
+        extensions.set(type.extendee.typeName, numbers.set(type.number, file));
+      }
+    }
+    file.dependencies.forEach(add);
+  };
+  for (const service of services) add(service.file);
+
+  const answer = ({ messageRequest }: ServerReflectionRequest): Reply => {
+    switch (messageRequest.case) {
+      case "listServices":
+        return {
+          case: "listServicesResponse",
+          value: { service: services.map(({ typeName }) => ({ name: typeName })) },
+        };
+      case "fileByFilename":
+        return describe(files.get(messageRequest.value), messageRequest.value);
+      case "fileContainingSymbol":
+        return describe(symbols.get(messageRequest.value), messageRequest.value);
+      case "fileContainingExtension": {
+        const { containingType, extensionNumber } = messageRequest.value;
+        const file = extensions.get(containingType)?.get(extensionNumber);
+        return describe(file, `extension ${extensionNumber} of ${containingType}`);
+      }
+      case "allExtensionNumbersOfType": {
+        const baseTypeName = messageRequest.value;
+        if (!symbols.has(baseTypeName)) return missing(baseTypeName);
+        const extensionNumber = [...(extensions.get(baseTypeName)?.keys() ?? [])];
+        return { case: "allExtensionNumbersResponse", value: { baseTypeName, extensionNumber } };
+      }
+      case undefined:
+        return {
+          case: "errorResponse",
+          value: { errorCode: Code.InvalidArgument, errorMessage: "the request asks for nothing" },
+        };
+    }
+  };
+  return {
+    serverReflectionInfo: async function* serverReflectionInfo(requests) {
+      for await (const request of requests) {
+        yield { validHost: request.host, originalRequest: request, messageResponse: answer(request) };
+      }
+    },
+  };
+}
+
+function missing(what: string): Reply {
+  return { case: "errorResponse", value: { errorCode: Code.NotFound, errorMessage: `${what} is unknown` } };
+}
+
+function describe(file: DescFile | undefined, what: string): Reply {
+  if (file === undefined) return missing(what);
+  const needed = new Set<DescFile>();
+  const collect = (each: DescFile): void => {
+    if (needed.has(each)) return;
+    needed.add(each);
+    each.dependencies.forEach(collect);
+  };
+  collect(file);
+  return {
+    case: "fileDescriptorResponse",
+    value: { fileDescriptorProto: [...needed].map((each) => toBinary(FileDescriptorProtoSchema, each.proto)) },
+  };
+}

@@ -1,0 +1,153 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import type { Component } from "../../lifecycle/component.ts";
+import type { Served } from "../../service/define-service.ts";
+import { systemClock, type Clock } from "../../clock/clock.ts";
+import type { Authenticator } from "../../identity/authenticator.ts";
+import type { CallObserver } from "../../telemetry/call-observer.ts";
+import type { Logger } from "../../telemetry/logger.ts";
+import type { CorsOptions } from "./cors.ts";
+import { createGrpcPort } from "./grpc-port.ts";
+import { createHttpPort, type ExtraRoute } from "./http-port.ts";
+import { createJsonRegistry } from "../call/json-registry.ts";
+import { defaultRpcLimits, type RpcLimits } from "../call/limits.ts";
+import { createErrorMapper, errorDomain } from "../call/map-error.ts";
+import { planMethods } from "../call/method-plan.ts";
+import { createSteps } from "../call/steps.ts";
+
+/** Where a port listens. Port 0 takes any free one. */
+export interface PortOptions {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Certificates in PEM. With `ca`, callers must show a certificate that it signed. */
+export interface TlsOptions {
+  readonly key: string;
+  readonly cert: string;
+  readonly ca?: string;
+}
+
+/** What the server serves and how. */
+export interface RpcServerOptions {
+  readonly served: readonly Served[];
+  readonly authenticator: Pick<Authenticator, "authenticate">;
+  readonly observer: CallObserver;
+  readonly log: Logger;
+  readonly http: PortOptions;
+  readonly grpc: PortOptions;
+  /** Default: the machine's clock. */
+  readonly clock?: Clock;
+  /** What differs from `defaultRpcLimits`. */
+  readonly limits?: Partial<RpcLimits>;
+  /** Default: plain text. */
+  readonly tls?: TlsOptions;
+  /** Default: pages of this machine's own addresses only. */
+  readonly cors?: CorsOptions;
+  /** Pages and files of the HTTP port, by path; a path that ends in "/*" takes all below it. */
+  readonly extraRoutes?: Readonly<Record<string, ExtraRoute>>;
+  /** Why the process cannot serve, or `undefined` when it can: the answer of /readyz and grpc.health.v1. Default: it can. */
+  readonly readiness?: () => string | undefined;
+  /** How many proxies stand before the server and append to X-Forwarded-For. Default 0. */
+  readonly trustedHops?: number;
+  /** How long a stop keeps serving while health already fails, so that routers turn away first, in milliseconds. Default 0. */
+  readonly drainMs?: number;
+  /** How long a stop lets calls under way finish, in milliseconds; streams get at most half a second of it. Default 5000. */
+  readonly shutdownGraceMs?: number;
+  /** Domain of each error's google.rpc.ErrorInfo; `null` sends none, for peers that count an error's details. Default "muin". */
+  readonly errorInfoDomain?: string | null;
+}
+
+/** Addresses that clients connect to, such as "http://127.0.0.1:8080" and "127.0.0.1:9090". */
+export interface RpcAddresses {
+  readonly http: string;
+  readonly grpc: string;
+}
+
+/** A server of RPC services on an HTTP port and a gRPC port. */
+export interface RpcServer extends Component {
+  /** Where it listens. Throws before `start`. */
+  addresses(): RpcAddresses;
+}
+
+/** How often a stopping server looks whether its calls have ended, in milliseconds. */
+const drainPollMs = 10;
+/** How long a stop waits for streams, in milliseconds: one that follows something would not end by itself. */
+const streamGraceMs = 500;
+/** How long calls that were told to end may take to do so, in milliseconds. */
+const abortGraceMs = 250;
+
+/** Creates the server. Every lane runs the same steps, and both ports serve the same methods. */
+export function createRpcServer(options: RpcServerOptions): RpcServer {
+  const clock = options.clock ?? systemClock;
+  const limits: RpcLimits = { ...defaultRpcLimits, ...options.limits };
+  const shutdown = new AbortController();
+  const streams = new AbortController();
+  let draining = false;
+  const readiness = (): string | undefined => (draining ? "stopping" : options.readiness?.());
+  const steps = createSteps({
+    authenticator: options.authenticator,
+    observer: options.observer,
+    errors: createErrorMapper(options.errorInfoDomain === null ? undefined : (options.errorInfoDomain ?? errorDomain)),
+    limits,
+    clock,
+    log: options.log,
+  });
+  const plans = planMethods(options.served);
+  const shared = {
+    plans,
+    steps,
+    limits,
+    registry: createJsonRegistry(options.served),
+    clock,
+    readiness,
+    log: options.log,
+    tls: options.tls,
+    trustedHops: options.trustedHops ?? 0,
+    shutdownSignal: shutdown.signal,
+    streamsSignal: streams.signal,
+  };
+  const http = createHttpPort({
+    ...shared,
+    ...options.http,
+    cors: options.cors,
+    extraRoutes: options.extraRoutes ?? {},
+  });
+  const grpc = createGrpcPort({ ...shared, ...options.grpc, served: options.served });
+  let stopping: Promise<void> | undefined;
+
+  const stop = async (): Promise<void> => {
+    draining = true;
+    if (options.drainMs !== undefined) await clock.sleep(options.drainMs);
+    http.stopAccepting();
+    grpc.stopAccepting();
+    const reason = new ConnectError("the server is stopping", Code.Unavailable);
+    const began = clock.monotonic();
+    const graceMs = options.shutdownGraceMs ?? 5000;
+    while (steps.inFlight() > 0 && clock.monotonic() < began + graceMs) {
+      await clock.sleep(drainPollMs);
+      if (clock.monotonic() >= began + streamGraceMs) streams.abort(reason);
+    }
+    streams.abort(reason);
+    shutdown.abort(reason);
+    steps.deadlines.expireAll(reason);
+    const abortUntil = clock.monotonic() + abortGraceMs;
+    while (steps.inFlight() > 0 && clock.monotonic() < abortUntil) await clock.sleep(drainPollMs);
+    await Promise.all([http.stop(), grpc.stop()]);
+  };
+  return {
+    name: "rpc",
+    start: async () => {
+      if (stopping !== undefined) return;
+      await http.start();
+      try {
+        await grpc.start();
+      } catch (error) {
+        await http.stop();
+        throw error;
+      }
+      if (stopping !== undefined) await Promise.all([http.stop(), grpc.stop()]); // It was stopped meanwhile.
+    },
+    stop: () => (stopping ??= stop()),
+    addresses: () => ({ http: http.address(), grpc: grpc.address() }),
+  };
+}

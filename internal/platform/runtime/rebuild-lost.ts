@@ -1,0 +1,41 @@
+import type { Clock } from "../clock/clock.ts";
+import type { EventBus } from "../events/event-bus.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import type { Component } from "../lifecycle/component.ts";
+import type { Extra } from "../service/define-service.ts";
+
+/** Pause between two looks at the consumer's state. */
+const lookEveryMs = 2000;
+
+/**
+ * Watches whether retention removed events before a consumer had handled them, has the service rebuild what it made of them, and
+ * then lets the consumer read on from the oldest retained event, in a new inbox generation. At most one process does it at a time.
+ */
+export function createLostRebuilder(options: {
+  readonly service: string;
+  readonly rebuilder: Extract<Extra, { part: "rebuilder" }>;
+  readonly bus: Pick<EventBus, "consumerStates" | "replay" | "leaseholder">;
+  readonly clock: Clock;
+  readonly log: Logger;
+}): Component {
+  const { service, rebuilder, bus, clock, log } = options;
+  const { topic } = rebuilder;
+  const look = async (): Promise<void> => {
+    const states = await bus.consumerStates();
+    if (!states.some((state) => state.service === service && state.topic === topic && state.lost)) return;
+    // First, so that a crash before the replay leaves the mark and all of it is done again.
+    await rebuilder.rebuild();
+    const generation = await bus.replay(service, topic);
+    // Once more: what was removed during the first is behind the new position and no longer marked.
+    await rebuilder.rebuild();
+    log.warn("rebuilt a consumer that had missed events", { topic, generation });
+  };
+  return bus.leaseholder(`rebuild:${service}:${topic}`, async (_, signal) => {
+    while (!signal.aborted) {
+      await look().catch((error: unknown) =>
+        log.warn("a consumer's state could not be looked at", { topic, err: error }),
+      );
+      await clock.sleep(lookEveryMs, signal).catch(() => undefined); // Ends the loop.
+    }
+  });
+}

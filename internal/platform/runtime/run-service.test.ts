@@ -1,0 +1,61 @@
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { silentLog } from "../events/redis-bus-fixture.ts";
+import { migrate } from "../postgres/migrate.ts";
+import { eventually } from "../testing/eventually.ts";
+import { runProgram, type TestProgram } from "../testing/muin.ts";
+import { startPostgres } from "../testing/postgres.ts";
+
+setDefaultTimeout(30_000);
+
+/** A service whose events server is not there: it serves its health, and is never ready. */
+const program = (stores = ""): string => `
+  import { defineService } from ${JSON.stringify(join(import.meta.dir, "../service/define-service.ts"))};
+  import { postgres } from ${JSON.stringify(join(import.meta.dir, "../service/stores.ts"))};
+  import { runService } from ${JSON.stringify(join(import.meta.dir, "run-service.ts"))};
+  await runService(defineService({
+    name: "probe", summary: "A probe.", serves: [], calls: {}, stores: {${stores}}, publishes: [], consumes: [], config: {},
+    create: () => [],
+  }));
+`;
+const settings = {
+  MUIN_HTTP_PORT: "0",
+  MUIN_GRPC_PORT: "0",
+  MUIN_LOG_LEVEL: "info",
+  MUIN_EVENTS_URL: "redis://probe:secret@127.0.0.1:1",
+};
+
+function run(env: Readonly<Record<string, string>>, stores?: string): TestProgram {
+  return runProgram([process.execPath, "--no-env-file", "-e", program(stores)], { cwd: tmpdir(), env });
+}
+
+test("a process that is not ready yet stops in order at the first signal", async () => {
+  await using probe = run(settings);
+  await eventually(() => expect(probe.stdout()).toContain('"message":"serving"'));
+  const { code, tookMs } = await probe.stop();
+  expect(code).toBe(0);
+  expect(tookMs).toBeLessThan(10_000);
+  expect(probe.stdout()).toContain('"message":"stopped"');
+  expect(probe.stdout()).not.toContain('"level":"error"');
+});
+
+test.each([
+  ["MUIN_EVENTS_URL", "http://probe:secret@127.0.0.1:1"],
+  ["MUIN_HTTP_PORT", "many"],
+])("a %s that cannot be used ends it with code 78, by name and without secrets", async (variable, value) => {
+  await using probe = run({ ...settings, [variable]: value });
+  expect(await probe.ended).toMatchObject({ code: 78, signal: null });
+  expect(probe.stderr()).toContain(variable);
+  expect(probe.stderr()).not.toContain("secret");
+});
+
+test("a database that is newer than the program ends it, and says why", async () => {
+  await using server = await startPostgres();
+  const url = await server.createDatabase();
+  await migrate({ url, migrations: [{ name: "0001_newer", sql: "select 1" }], log: silentLog });
+  await using probe = run({ ...settings, MUIN_STORE_DB_URL: url }, `db: postgres({ database: "db", migrations: [] })`);
+  expect(await probe.ended).toMatchObject({ code: 1, signal: null });
+  expect(probe.stderr()).toContain("it is older than the database");
+  expect(probe.stdout()).toContain('"message":"the service cannot come up"');
+});

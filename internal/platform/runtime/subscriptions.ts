@@ -1,0 +1,119 @@
+import { fromBinary, type Message } from "@bufbuild/protobuf";
+import type { BusDelivery, EventRecord, Subscription } from "../events/event-bus.ts";
+import { once, onceEach } from "../events/inbox.ts";
+import { topicOf } from "../events/topics.ts";
+import type { Tracing } from "../telemetry/tracing.ts";
+import type { Consumption, Delivery, Handled, ManyDelivery, ServiceInfo } from "../service/define-service.ts";
+
+/**
+ * What a service subscribes to: its consumed messages of one topic and kind share a subscription, so that their order holds
+ * across message types.
+ */
+export function subscriptionsOf(
+  info: ServiceInfo,
+  handled: readonly Handled[],
+  tracing: Tracing,
+): readonly Subscription[] {
+  const bySubscription = new Map<string, Subscribed>();
+  for (const [index, consumption] of info.consumes.entries()) {
+    const topic = topicOf(consumption.schema);
+    const key = `${topic} ${consumption.kind}`;
+    const handler = handled[index];
+    if (handler === undefined) continue; // `checkParts` has refused it.
+    const known = bySubscription.get(key);
+    if (known === undefined) {
+      bySubscription.set(key, { consumption, topic, handlers: new Map([[consumption.schema.typeName, handler]]) });
+    } else {
+      known.handlers.set(consumption.schema.typeName, handler);
+    }
+  }
+  return [...bySubscription.values()].map((subscribed) => subscriptionOf(info, subscribed, tracing));
+}
+
+/** Consumed messages of one topic and kind. */
+interface Subscribed {
+  readonly consumption: Consumption;
+  readonly topic: string;
+  /** By the full name of the message. */
+  readonly handlers: Map<string, Handled>;
+}
+
+function subscriptionOf(
+  info: ServiceInfo,
+  { consumption, topic, handlers }: Subscribed,
+  tracing: Tracing,
+): Subscription {
+  const traced = tracedBy(tracing, `${topic} process`);
+  const subscription: Subscription = {
+    service: info.name,
+    topic,
+    types: [...handlers.keys()],
+    kind: consumption.kind,
+    onFailure: consumption.onFailure,
+    backMs: consumption.backMs,
+    attemptsMax: consumption.attemptsMax,
+    handle: async (record, delivery) => {
+      const handler = handlers.get(record.type);
+      if (handler === undefined) return; // Not among `types`.
+      await traced(record.traceparent, () =>
+        handler.handle(fromBinary(handler.schema, record.data), deliveryOf(info, topic, record, delivery)),
+      );
+    },
+  };
+  // Events of several types stay one by one: their order holds across the types.
+  const [handler, ...others] = handlers.values();
+  const handleMany = handler?.handleMany;
+  if (handler === undefined || handleMany === undefined || others.length > 0) return subscription;
+  return {
+    ...subscription,
+    gatherMs: consumption.gatherMs,
+    handleTogether: (records, delivery) =>
+      traced(undefined, () => {
+        const received = records.map(({ id, data }) => ({ id, event: fromBinary(handler.schema, data) }));
+        return handleMany(
+          received.map(({ event }) => event),
+          manyDeliveryOf(info, topic, received, delivery),
+        );
+      }),
+  };
+}
+
+/** Runs work in a span of its own, which ends with the name of the error when it rejects. */
+function tracedBy(tracing: Tracing, name: string) {
+  return async (parent: string | undefined, work: () => Promise<void>): Promise<void> => {
+    const span = tracing.startSpan({ name, kind: "consumer", parent });
+    try {
+      await span.run(work);
+      span.end();
+    } catch (error) {
+      span.end(error instanceof Error ? error.name : "unknown");
+      throw error;
+    }
+  };
+}
+
+function deliveryOf(info: ServiceInfo, topic: string, record: EventRecord, delivery: BusDelivery): Delivery {
+  const { generation, attempt, signal } = delivery;
+  const key = { consumer: `${info.name}/${topic}`, generation, eventId: record.id };
+  return { record, attempt, signal, once: (database, effect) => once(database, key, effect) };
+}
+
+function manyDeliveryOf(
+  info: ServiceInfo,
+  topic: string,
+  received: readonly { readonly id: string; readonly event: Message }[],
+  { generation, signal }: BusDelivery,
+): ManyDelivery {
+  const key = { consumer: `${info.name}/${topic}`, generation, eventIds: received.map(({ id }) => id) };
+  return {
+    signal,
+    once: (database, effect) =>
+      onceEach(database, key, (tx, fresh) => {
+        const left = new Set(fresh); // An event that came twice counts once.
+        return effect(
+          tx,
+          received.filter(({ id }) => left.delete(id)).map(({ event }) => event),
+        );
+      }),
+  };
+}

@@ -1,0 +1,112 @@
+/**
+ * Brings `internal/gen` up to date with the protos. With `--check`, or where `CI` is "true", it changes nothing and fails naming
+ * what is out of date.
+ */
+import { fromBinary } from "@bufbuild/protobuf";
+import {
+  FileDescriptorSetSchema,
+  type DescriptorProto,
+  type EnumDescriptorProto,
+  type FileDescriptorSet,
+} from "@bufbuild/protobuf/wkt";
+import { Glob } from "bun";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+
+const root = resolve(import.meta.dir, "../..");
+const current = join(root, "internal/gen");
+const checkOnly = process.argv.includes("--check") || process.env["CI"] === "true";
+
+const folder = await mkdtemp(join(tmpdir(), "muin-generate-"));
+try {
+  await buf("generate", "--output", folder);
+  const fresh = join(folder, "internal/gen");
+  const image = join(folder, "image.binpb");
+  await buf("build", "--path", "proto/muin", "--as-file-descriptor-set", "--output", image);
+  await Bun.write(
+    join(fresh, "comments.ts"),
+    commentsModule(fromBinary(FileDescriptorSetSchema, await Bun.file(image).bytes())),
+  );
+  const [wanted, present] = [await filesOf(fresh), await filesOf(current)];
+  const stale: string[] = [];
+  for (const file of wanted) {
+    const text = await Bun.file(join(fresh, file)).text();
+    if (present.has(file) && text === (await Bun.file(join(current, file)).text())) continue;
+    stale.push(file);
+    if (checkOnly) continue;
+    await mkdir(dirname(join(current, file)), { recursive: true });
+    await Bun.write(join(current, file), text);
+  }
+  for (const file of present) {
+    if (wanted.has(file)) continue;
+    stale.push(file);
+    if (!checkOnly) await rm(join(current, file));
+  }
+  if (wanted.size === 0) throw new Error("buf generated nothing");
+  for (const file of stale) console.log(`${checkOnly ? "out of date" : "updated"}: internal/gen/${file}`);
+  if (checkOnly && stale.length > 0) {
+    console.error('The code generated from the protos is out of date: run "bun run generate" and commit it.');
+    process.exitCode = 1;
+  }
+} finally {
+  await rm(folder, { recursive: true, force: true });
+}
+
+async function buf(...args: readonly string[]): Promise<void> {
+  const bin = join(root, "node_modules/.bin");
+  const child = Bun.spawn([join(bin, "buf"), ...args], {
+    cwd: root,
+    stdio: ["ignore", "inherit", "inherit"],
+    env: { ...process.env, PATH: `${bin}:${process.env["PATH"] ?? ""}` }, // buf looks for its plugins there.
+  });
+  if ((await child.exited) !== 0) process.exit(1);
+}
+
+/**
+ * The comments above services, RPCs, messages, fields, enums and their values, by full name (of a value: the enum's name and its own).
+ * Paths are those of https://protobuf.dev/reference/protobuf/google.protobuf#source-code-info: numbers of fields and indexes, in turn.
+ */
+function commentsModule({ file }: FileDescriptorSet): string {
+  const comments: Record<string, string> = {};
+  for (const { package: scope, messageType, enumType, service, sourceCodeInfo } of file) {
+    if (!scope.startsWith("muin.")) continue; // What the protos import stands in the set too.
+    const texts = new Map(
+      sourceCodeInfo?.location.map(({ path, leadingComments }) => [path.join("."), leadingComments]),
+    );
+    const put = (name: string, path: string): void => {
+      const text = texts.get(path) ?? "";
+      if (text.trim() !== "") comments[name] = text.trim().replaceAll(/ *\n */g, " ");
+    };
+    const putEnum = ({ name, value }: EnumDescriptorProto, within: string, path: string): void => {
+      put(`${within}.${name}`, path);
+      value.forEach((each, index) => put(`${within}.${name}.${each.name}`, `${path}.2.${index}`));
+    };
+    const putMessage = (message: DescriptorProto, within: string, path: string): void => {
+      const name = `${within}.${message.name}`;
+      put(name, path);
+      message.field.forEach((each, index) => put(`${name}.${each.name}`, `${path}.2.${index}`));
+      message.nestedType.forEach((each, index) => putMessage(each, name, `${path}.3.${index}`));
+      message.enumType.forEach((each, index) => putEnum(each, name, `${path}.4.${index}`));
+    };
+    messageType.forEach((each, index) => putMessage(each, scope, `4.${index}`));
+    enumType.forEach((each, index) => putEnum(each, scope, `5.${index}`));
+    service.forEach(({ name, method }, index) => {
+      put(`${scope}.${name}`, `6.${index}`);
+      method.forEach((each, nth) => put(`${scope}.${name}.${each.name}`, `6.${index}.2.${nth}`));
+    });
+  }
+  const sorted = Object.fromEntries(Object.entries(comments).toSorted(([a], [b]) => (a < b ? -1 : 1)));
+  return [
+    "// @generated from the comments in proto/muin",
+    "/* eslint-disable */",
+    "",
+    "/** What the protos say of services, RPCs, messages, fields, enums and their values, by full name. */",
+    `export const comments: Readonly<Record<string, string>> = ${JSON.stringify(sorted, null, 2)};`,
+    "",
+  ].join("\n");
+}
+
+async function filesOf(path: string): Promise<ReadonlySet<string>> {
+  return new Set((await Array.fromAsync(new Glob("**/*.ts").scan({ cwd: path }))).toSorted());
+}
