@@ -24,6 +24,11 @@ function failing(times: number): (attempt: number) => Promise<number> {
   return (attempt) => (attempt <= times ? Promise.reject(new Error(`attempt ${attempt}`)) : Promise.resolve(attempt));
 }
 
+/** What a rejected promise says. */
+function failureOf(work: Promise<unknown>): Promise<string> {
+  return work.then(() => "succeeded", String);
+}
+
 test("tries until it succeeds, with pauses that double up to a bound", async () => {
   const { pauses, options } = paused();
   const told: unknown[] = [];
@@ -35,7 +40,7 @@ test("tries until it succeeds, with pauses that double up to a bound", async () 
 
 test("throws at once what will not get better", async () => {
   const { pauses, options } = paused({ isRetryable: (error) => String(error) !== "Error: attempt 2" });
-  await expect(retry(failing(9), options)).rejects.toThrow("attempt 2");
+  expect(await failureOf(retry(failing(9), options))).toContain("attempt 2");
   expect(pauses).toEqual([100]);
 });
 
@@ -44,18 +49,18 @@ test.each([
   ["time", { withinMs: 299 }, "attempt 2"],
 ])("ends with the last error when its %s are used up", async (_, bound, message) => {
   const { options } = paused(bound);
-  await expect(retry(failing(9), options)).rejects.toThrow(message);
+  expect(await failureOf(retry(failing(9), options))).toContain(message);
 });
 
 test("an abort ends the pauses", async () => {
   const stopping = new AbortController();
   const { options } = paused({ signal: stopping.signal, onPause: () => stopping.abort(new Error("stopping")) });
-  await expect(retry(failing(9), options)).rejects.toThrow("stopping");
+  expect(await failureOf(retry(failing(9), options))).toContain("stopping");
 });
 
 test("work that settles in time settles as it does", async () => {
   expect(await timeout(systemClock, 60_000, Promise.resolve("done"))).toBe("done");
-  await expect(timeout(systemClock, 60_000, Promise.reject(new Error("broken")))).rejects.toThrow("broken");
+  expect(await failureOf(timeout(systemClock, 60_000, Promise.reject(new Error("broken"))))).toContain("broken");
 });
 
 test("late work is told and left", async () => {
