@@ -1,7 +1,7 @@
 import type { Clock } from "../../internal/platform/clock/clock.ts";
 import type { Random } from "../../internal/platform/clock/random.ts";
 import type { Environment } from "../../internal/platform/config/read-config.ts";
-import type { Output } from "./output.ts";
+import type { Output } from "./terminal/output.ts";
 
 /** What commands use of the world. */
 export interface Cli {

@@ -1,8 +1,8 @@
 import { systemClock } from "../../internal/platform/clock/clock.ts";
 import { systemRandom } from "../../internal/platform/clock/random.ts";
 import { processEnvironment } from "../../internal/platform/config/read-config.ts";
-import { exitCodes } from "./exit-codes.ts";
-import { createOutput } from "./output.ts";
+import { exitCodes } from "./terminal/exit-codes.ts";
+import { createOutput } from "./terminal/output.ts";
 import { runProgram } from "./program.ts";
 
 // Whoever reads the output may stop reading: `muin counts list | head` is no failure.

@@ -2,8 +2,8 @@ import { describe, expect, test } from "bun:test";
 import type { Command } from "commander";
 import { systemClock } from "../../internal/platform/clock/clock.ts";
 import { systemRandom } from "../../internal/platform/clock/random.ts";
-import { exitCodesHelp } from "./exit-codes.ts";
-import { createOutput } from "./output.ts";
+import { exitCodesHelp } from "./terminal/exit-codes.ts";
+import { createOutput } from "./terminal/output.ts";
 import { createProgram } from "./program.ts";
 
 const silent = { write: () => true };

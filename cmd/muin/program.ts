@@ -11,8 +11,8 @@ import { registerKeys } from "./commands/keys.ts";
 import { registerStatus } from "./commands/status.ts";
 import { registerUsers } from "./commands/users.ts";
 import { registerVersion } from "./commands/version.ts";
-import { exitCodes, exitCodesHelp } from "./exit-codes.ts";
-import { toFailure } from "./failure.ts";
+import { exitCodes, exitCodesHelp } from "./terminal/exit-codes.ts";
+import { toFailure } from "./terminal/failure.ts";
 
 /** Runs one command and returns the exit code. `args` are what follows the program's name. */
 export async function runProgram(cli: Cli, args: readonly string[]): Promise<number> {

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { RetryInfoSchema } from "../../internal/gen/google/rpc/error_details_pb.ts";
 import type { Clock } from "../../internal/platform/clock/clock.ts";
-import { ConnectionRefused } from "./connection.ts";
+import { ConnectionRefused } from "./remote/connection.ts";
 import { retry, type RetryOptions } from "./retry.ts";
 
 const away = (): ConnectError => new ConnectError("away", Code.Unavailable);

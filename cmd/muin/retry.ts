@@ -3,7 +3,7 @@ import { backoffMs } from "../../internal/platform/clock/backoff.ts";
 import type { Clock } from "../../internal/platform/clock/clock.ts";
 import type { Random } from "../../internal/platform/clock/random.ts";
 import { RetryInfoSchema } from "../../internal/gen/google/rpc/error_details_pb.ts";
-import { ConnectionRefused } from "./connection.ts";
+import { ConnectionRefused } from "./remote/connection.ts";
 
 /** How a call is repeated. */
 export interface RetryOptions {

@@ -16,11 +16,11 @@ import {
 } from "../../../internal/gen/muin/identity/v1/branch_pb.ts";
 import { BranchService } from "../../../internal/gen/muin/identity/v1/branch_service_pb.ts";
 import type { Cli } from "../cli.ts";
-import { connect } from "../connection.ts";
-import { Failure } from "../failure.ts";
-import { readJson } from "../json-file.ts";
-import { examples, remote, type RemoteOptions, several, wholeNumber } from "../options.ts";
-import { plainMessage } from "../plain-message.ts";
+import { connect } from "../remote/connection.ts";
+import { Failure } from "../terminal/failure.ts";
+import { readJson } from "../terminal/json-input.ts";
+import { examples, remote, type RemoteOptions, several, wholeNumber } from "../terminal/options.ts";
+import { plainMessage } from "../remote/plain-message.ts";
 import { retry } from "../retry.ts";
 
 interface ContentOptions extends RemoteOptions {

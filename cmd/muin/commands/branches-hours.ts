@@ -8,12 +8,12 @@ import {
   ListOpenPeriodsResponseSchema,
 } from "../../../internal/gen/muin/identity/v1/branch_service_pb.ts";
 import type { Cli } from "../cli.ts";
-import { connect } from "../connection.ts";
-import { Failure } from "../failure.ts";
-import { readJson } from "../json-file.ts";
-import { formatHours, parseHours, type HoursText } from "../opening-hours-text.ts";
-import { examples, remote, type RemoteOptions, several, wholeNumber } from "../options.ts";
-import { plainMessage } from "../plain-message.ts";
+import { connect } from "../remote/connection.ts";
+import { Failure } from "../terminal/failure.ts";
+import { readJson } from "../terminal/json-input.ts";
+import { formatHours, parseHours, type HoursText } from "./branches/opening-hours-text.ts";
+import { examples, remote, type RemoteOptions, several, wholeNumber } from "../terminal/options.ts";
+import { plainMessage } from "../remote/plain-message.ts";
 
 interface HoursOptions extends RemoteOptions {
   readonly weekly?: readonly string[];

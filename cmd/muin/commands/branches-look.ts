@@ -3,11 +3,11 @@ import { type Command, Option } from "commander";
 import { BranchSchema, BranchState, type Branch } from "../../../internal/gen/muin/identity/v1/branch_pb.ts";
 import { BranchService } from "../../../internal/gen/muin/identity/v1/branch_service_pb.ts";
 import type { Cli } from "../cli.ts";
-import { connect } from "../connection.ts";
-import { formatHours } from "../opening-hours-text.ts";
-import { examples, remote, type RemoteOptions } from "../options.ts";
+import { connect } from "../remote/connection.ts";
+import { formatHours } from "./branches/opening-hours-text.ts";
+import { examples, remote, type RemoteOptions } from "../terminal/options.ts";
 import { everyRow } from "../pages.ts";
-import { plainMessage } from "../plain-message.ts";
+import { plainMessage } from "../remote/plain-message.ts";
 
 interface ListOptions extends RemoteOptions {
   readonly owner?: string;

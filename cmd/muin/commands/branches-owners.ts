@@ -2,11 +2,11 @@ import { create } from "@bufbuild/protobuf";
 import type { Command } from "commander";
 import { OwnerSchema, OwnerService, type Owner } from "../../../internal/gen/muin/identity/v1/owner_service_pb.ts";
 import type { Cli } from "../cli.ts";
-import { connect } from "../connection.ts";
-import { Failure } from "../failure.ts";
-import { examples, remote, type RemoteOptions } from "../options.ts";
+import { connect } from "../remote/connection.ts";
+import { Failure } from "../terminal/failure.ts";
+import { examples, remote, type RemoteOptions } from "../terminal/options.ts";
 import { everyRow } from "../pages.ts";
-import { plainMessage } from "../plain-message.ts";
+import { plainMessage } from "../remote/plain-message.ts";
 
 interface OwnerOptions extends RemoteOptions {
   readonly company?: string;

@@ -2,10 +2,10 @@ import { type Command, Option } from "commander";
 import { StaffRole } from "../../../internal/gen/muin/identity/v1/branch_pb.ts";
 import { BranchService, StaffEntrySchema } from "../../../internal/gen/muin/identity/v1/branch_service_pb.ts";
 import type { Cli } from "../cli.ts";
-import { connect } from "../connection.ts";
-import { examples, remote, type RemoteOptions } from "../options.ts";
+import { connect } from "../remote/connection.ts";
+import { examples, remote, type RemoteOptions } from "../terminal/options.ts";
 import { everyRow } from "../pages.ts";
-import { plainMessage } from "../plain-message.ts";
+import { plainMessage } from "../remote/plain-message.ts";
 
 /** Registers `branches staff` and what belongs to it. */
 export function registerBranchesStaff(branches: Command, cli: Cli): void {

@@ -5,10 +5,10 @@ import { callField, meshConfig, schemaFields, storeFields } from "../../../inter
 import type { ConfigFields } from "../../../internal/platform/config/fields.ts";
 import { describeConfig, type DescribedSetting, findUnknown } from "../../../internal/platform/config/read-config.ts";
 import type { Cli } from "../cli.ts";
-import { cliConfig } from "../cli-config.ts";
-import { Failure } from "../failure.ts";
-import { readableAmount } from "../readable-amount.ts";
-import { examples } from "../options.ts";
+import { cliConfig } from "../remote/cli-config.ts";
+import { Failure } from "../terminal/failure.ts";
+import { readableAmount } from "../terminal/readable-amount.ts";
+import { examples } from "../terminal/options.ts";
 
 /** Settings that belong together, with their present values. */
 interface Group {

@@ -4,9 +4,9 @@ import {
   CreateCountResponseSchema,
 } from "../../../internal/gen/muin/count/v1/count_management_service_pb.ts";
 import type { Cli } from "../cli.ts";
-import { connect } from "../connection.ts";
-import { countId, examples, remote, type RemoteOptions, several, valueMax, wholeNumber } from "../options.ts";
-import { plainMessage } from "../plain-message.ts";
+import { connect } from "../remote/connection.ts";
+import { countId, examples, remote, type RemoteOptions, several, valueMax, wholeNumber } from "../terminal/options.ts";
+import { plainMessage } from "../remote/plain-message.ts";
 import { retry } from "../retry.ts";
 
 interface CreateOptions extends RemoteOptions {

@@ -2,9 +2,9 @@ import type { Command } from "commander";
 import { CountInfoSchema } from "../../../internal/gen/muin/count/v1/count_pb.ts";
 import { CountManagementService } from "../../../internal/gen/muin/count/v1/count_management_service_pb.ts";
 import type { Cli } from "../cli.ts";
-import { connect } from "../connection.ts";
-import { countId, examples, remote, type RemoteOptions } from "../options.ts";
-import { plainMessage } from "../plain-message.ts";
+import { connect } from "../remote/connection.ts";
+import { countId, examples, remote, type RemoteOptions } from "../terminal/options.ts";
+import { plainMessage } from "../remote/plain-message.ts";
 import { retry } from "../retry.ts";
 
 /** How long a change is repeated while Muin is away, in milliseconds. */

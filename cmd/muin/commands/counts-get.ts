@@ -3,10 +3,10 @@ import { type Command, Option } from "commander";
 import { CountSchema, CountSource } from "../../../internal/gen/muin/count/v1/count_pb.ts";
 import { CountReadService } from "../../../internal/gen/muin/count/v1/count_read_service_pb.ts";
 import type { Cli } from "../cli.ts";
-import { connect } from "../connection.ts";
-import { Failure } from "../failure.ts";
-import { countIds, durationMs, examples, remote, type RemoteOptions } from "../options.ts";
-import { plainMessage } from "../plain-message.ts";
+import { connect } from "../remote/connection.ts";
+import { Failure } from "../terminal/failure.ts";
+import { countIds, durationMs, examples, remote, type RemoteOptions } from "../terminal/options.ts";
+import { plainMessage } from "../remote/plain-message.ts";
 
 interface GetOptions extends RemoteOptions {
   readonly maxStaleness: number;

@@ -2,9 +2,9 @@ import { type Command, Option } from "commander";
 import { CountImportService } from "../../../internal/gen/muin/count/v1/count_import_service_pb.ts";
 import { CountManagementService } from "../../../internal/gen/muin/count/v1/count_management_service_pb.ts";
 import type { Cli } from "../cli.ts";
-import { connect } from "../connection.ts";
-import type { ExitName } from "../exit-codes.ts";
-import { Failure, toFailure } from "../failure.ts";
+import { connect } from "../remote/connection.ts";
+import type { ExitName } from "../terminal/exit-codes.ts";
+import { Failure, toFailure } from "../terminal/failure.ts";
 import { accessLogFields } from "../import/access-log.ts";
 import { isPrefix, prefixRule } from "../import/count-id.ts";
 import { type Format, formats } from "../import/format.ts";
@@ -13,7 +13,7 @@ import { type ImportResult, runImport } from "../import/run-import.ts";
 import { createServerTarget } from "../import/server-target.ts";
 import { openSource, openStream } from "../import/source.ts";
 import { dryRunTarget, type ImportTarget } from "../import/target.ts";
-import { examples, remote, type RemoteOptions, several } from "../options.ts";
+import { examples, remote, type RemoteOptions, several } from "../terminal/options.ts";
 
 interface ImportCommandOptions extends RemoteOptions {
   readonly by: readonly string[];

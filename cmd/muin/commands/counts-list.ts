@@ -4,9 +4,9 @@ import { CountInfoSchema, CountState } from "../../../internal/gen/muin/count/v1
 import { CountManagementService } from "../../../internal/gen/muin/count/v1/count_management_service_pb.ts";
 import { CountReadService } from "../../../internal/gen/muin/count/v1/count_read_service_pb.ts";
 import type { Cli } from "../cli.ts";
-import { connect } from "../connection.ts";
-import { examples, remote, type RemoteOptions, several, wholeNumber } from "../options.ts";
-import { plainMessage } from "../plain-message.ts";
+import { connect } from "../remote/connection.ts";
+import { examples, remote, type RemoteOptions, several, wholeNumber } from "../terminal/options.ts";
+import { plainMessage } from "../remote/plain-message.ts";
 
 interface ListOptions extends RemoteOptions {
   readonly prefix?: string;

@@ -6,10 +6,10 @@ import {
   type IncrementResponse,
 } from "../../../internal/gen/muin/count/v1/count_write_service_pb.ts";
 import type { Cli } from "../cli.ts";
-import { connect, ConnectionRefused } from "../connection.ts";
-import { Failure, reasonOf } from "../failure.ts";
-import { countId, examples, remote, type RemoteOptions, valueMax, wholeNumber } from "../options.ts";
-import { plainMessage } from "../plain-message.ts";
+import { connect, ConnectionRefused } from "../remote/connection.ts";
+import { Failure, reasonOf } from "../terminal/failure.ts";
+import { countId, examples, remote, type RemoteOptions, valueMax, wholeNumber } from "../terminal/options.ts";
+import { plainMessage } from "../remote/plain-message.ts";
 import { retry } from "../retry.ts";
 
 interface WriteOptions extends RemoteOptions {

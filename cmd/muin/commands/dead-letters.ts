@@ -6,9 +6,9 @@ import {
   RedriveDeadLettersResponseSchema,
 } from "../../../internal/gen/muin/platform/v1/operations_service_pb.ts";
 import type { Cli } from "../cli.ts";
-import { connect } from "../connection.ts";
-import { examples, remote, type RemoteOptions } from "../options.ts";
-import { plainMessage } from "../plain-message.ts";
+import { connect } from "../remote/connection.ts";
+import { examples, remote, type RemoteOptions } from "../terminal/options.ts";
+import { plainMessage } from "../remote/plain-message.ts";
 
 /** Dead letters asked for at once. */
 const pageSize = 500;

@@ -9,12 +9,12 @@ import {
   type Device,
 } from "../../../internal/gen/muin/identity/v1/device_service_pb.ts";
 import type { Cli } from "../cli.ts";
-import { connect, connectDevice } from "../connection.ts";
-import { nameDeviceKeyFile, openDeviceKeyFile, readDeviceKeyFile } from "../device-key-file.ts";
-import { Failure } from "../failure.ts";
-import { examples, remote, type RemoteOptions, several } from "../options.ts";
+import { connect, connectDevice } from "../remote/connection.ts";
+import { nameDeviceKeyFile, openDeviceKeyFile, readDeviceKeyFile } from "./devices/device-key-file.ts";
+import { Failure } from "../terminal/failure.ts";
+import { examples, remote, type RemoteOptions, several } from "../terminal/options.ts";
 import { everyRow } from "../pages.ts";
-import { plainMessage } from "../plain-message.ts";
+import { plainMessage } from "../remote/plain-message.ts";
 import { timeText } from "./keys.ts";
 
 /** Registers `devices` and what belongs to it. */

@@ -7,9 +7,9 @@ import {
   type TailEventsResponse,
 } from "../../../internal/gen/muin/platform/v1/operations_service_pb.ts";
 import type { Cli } from "../cli.ts";
-import { connect } from "../connection.ts";
-import { examples, remote, type RemoteOptions } from "../options.ts";
-import { plainMessage } from "../plain-message.ts";
+import { connect } from "../remote/connection.ts";
+import { examples, remote, type RemoteOptions } from "../terminal/options.ts";
+import { plainMessage } from "../remote/plain-message.ts";
 
 /** Publishing every aggregate again takes its time, in milliseconds. */
 const republishTimeoutMs = 3_600_000;

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { createGraph, type Graph, graphToMermaid } from "../../../internal/platform/catalog/graph.ts";
 import type { Cli } from "../cli.ts";
-import { examples } from "../options.ts";
+import { examples } from "../terminal/options.ts";
 
 /** Registers `graph`. */
 export function registerGraph(program: Command, cli: Cli): void {

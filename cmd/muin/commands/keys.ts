@@ -11,9 +11,9 @@ import {
   ServiceTokenService,
 } from "../../../internal/gen/muin/identity/v1/service_token_service_pb.ts";
 import type { Cli } from "../cli.ts";
-import { connect } from "../connection.ts";
-import { durationMs, examples, remote, type RemoteOptions, several } from "../options.ts";
-import { plainMessage } from "../plain-message.ts";
+import { connect } from "../remote/connection.ts";
+import { durationMs, examples, remote, type RemoteOptions, several } from "../terminal/options.ts";
+import { plainMessage } from "../remote/plain-message.ts";
 
 /** Keys asked for at once. */
 const pageSize = 500;

@@ -5,10 +5,10 @@ import {
   OperationsService,
 } from "../../../internal/gen/muin/platform/v1/operations_service_pb.ts";
 import type { Cli } from "../cli.ts";
-import { connect } from "../connection.ts";
-import { Failure } from "../failure.ts";
-import { examples, remote, type RemoteOptions } from "../options.ts";
-import { plainMessage } from "../plain-message.ts";
+import { connect } from "../remote/connection.ts";
+import { Failure } from "../terminal/failure.ts";
+import { examples, remote, type RemoteOptions } from "../terminal/options.ts";
+import { plainMessage } from "../remote/plain-message.ts";
 
 /** Registers `status`. */
 export function registerStatus(program: Command, cli: Cli): void {

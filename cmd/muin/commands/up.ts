@@ -17,8 +17,8 @@ import { openDatabase } from "../../../internal/platform/postgres/open-database.
 import { PortTakenError } from "../../../internal/platform/rpc/server/port-taken-error.ts";
 import { createLogger } from "../../../internal/platform/telemetry/create-logger.ts";
 import type { Cli } from "../cli.ts";
-import { Failure } from "../failure.ts";
-import { examples, wholeNumber } from "../options.ts";
+import { Failure } from "../terminal/failure.ts";
+import { examples, wholeNumber } from "../terminal/options.ts";
 
 interface UpOptions {
   readonly dataDir?: string;

@@ -7,10 +7,10 @@ import {
   type Erasure,
 } from "../../../internal/gen/muin/identity/v1/user_service_pb.ts";
 import type { Cli } from "../cli.ts";
-import { connect } from "../connection.ts";
-import { Failure } from "../failure.ts";
-import { examples, remote, type RemoteOptions } from "../options.ts";
-import { plainMessage } from "../plain-message.ts";
+import { connect } from "../remote/connection.ts";
+import { Failure } from "../terminal/failure.ts";
+import { examples, remote, type RemoteOptions } from "../terminal/options.ts";
+import { plainMessage } from "../remote/plain-message.ts";
 import { named, userArgument } from "./users-shared.ts";
 
 /** Registers `users export`, `users delete` and `users erasure`. */

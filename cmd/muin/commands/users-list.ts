@@ -2,9 +2,9 @@ import { type Command, Option } from "commander";
 import { Role, UserStatus } from "../../../internal/gen/muin/identity/v1/user_pb.ts";
 import { UserSchema, UserService } from "../../../internal/gen/muin/identity/v1/user_service_pb.ts";
 import type { Cli } from "../cli.ts";
-import { connect } from "../connection.ts";
-import { examples, remote, type RemoteOptions, wholeNumber } from "../options.ts";
-import { plainMessage } from "../plain-message.ts";
+import { connect } from "../remote/connection.ts";
+import { examples, remote, type RemoteOptions, wholeNumber } from "../terminal/options.ts";
+import { plainMessage } from "../remote/plain-message.ts";
 import { membershipText, roles, rolesText, statuses, statusWord } from "./users-shared.ts";
 
 interface ListOptions extends RemoteOptions {

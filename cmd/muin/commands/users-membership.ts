@@ -1,7 +1,7 @@
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { type Command, InvalidArgumentError } from "commander";
 import type { Cli } from "../cli.ts";
-import { examples, remote, type RemoteOptions } from "../options.ts";
+import { examples, remote, type RemoteOptions } from "../terminal/options.ts";
 import { named, printUser, userArgument } from "./users-shared.ts";
 
 interface SetOptions extends RemoteOptions {

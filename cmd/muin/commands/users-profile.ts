@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { Cli } from "../cli.ts";
-import { Failure } from "../failure.ts";
-import { examples, remote, type RemoteOptions } from "../options.ts";
+import { Failure } from "../terminal/failure.ts";
+import { examples, remote, type RemoteOptions } from "../terminal/options.ts";
 import { named, printUser, userArgument } from "./users-shared.ts";
 
 interface UpdateOptions extends RemoteOptions {

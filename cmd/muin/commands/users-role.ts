@@ -1,7 +1,7 @@
 import { Argument, type Command } from "commander";
 import { Role } from "../../../internal/gen/muin/identity/v1/user_pb.ts";
 import type { Cli } from "../cli.ts";
-import { examples, remote, type RemoteOptions } from "../options.ts";
+import { examples, remote, type RemoteOptions } from "../terminal/options.ts";
 import { named, printUser, roles, userArgument } from "./users-shared.ts";
 
 interface RoleOptions extends RemoteOptions {

@@ -6,9 +6,9 @@ import {
   type PersonScopes,
 } from "../../../internal/gen/muin/identity/v1/scope_service_pb.ts";
 import type { Cli } from "../cli.ts";
-import { connect } from "../connection.ts";
-import { examples, remote, type RemoteOptions } from "../options.ts";
-import { plainMessage } from "../plain-message.ts";
+import { connect } from "../remote/connection.ts";
+import { examples, remote, type RemoteOptions } from "../terminal/options.ts";
+import { plainMessage } from "../remote/plain-message.ts";
 import { named, userArgument } from "./users-shared.ts";
 
 /** Registers `users scopes`. */

@@ -3,10 +3,10 @@ import type { Client } from "@connectrpc/connect";
 import { Role, UserStatus, type RoleAssignment } from "../../../internal/gen/muin/identity/v1/user_pb.ts";
 import { UserSchema, UserService, type User } from "../../../internal/gen/muin/identity/v1/user_service_pb.ts";
 import type { Cli } from "../cli.ts";
-import { connect, type Connection } from "../connection.ts";
-import { Failure } from "../failure.ts";
-import type { RemoteOptions } from "../options.ts";
-import { plainMessage } from "../plain-message.ts";
+import { connect, type Connection } from "../remote/connection.ts";
+import { Failure } from "../terminal/failure.ts";
+import type { RemoteOptions } from "../terminal/options.ts";
+import { plainMessage } from "../remote/plain-message.ts";
 
 /** What `<user>` is in every command. */
 export const userArgument = "id or e-mail address of a person";

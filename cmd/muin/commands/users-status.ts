@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { CredentialService } from "../../../internal/gen/muin/identity/v1/credential_service_pb.ts";
 import type { Cli } from "../cli.ts";
-import { examples, remote, type RemoteOptions } from "../options.ts";
+import { examples, remote, type RemoteOptions } from "../terminal/options.ts";
 import { named, printUser, userArgument } from "./users-shared.ts";
 
 /** Registers `users suspend`, `users reactivate` and `users reset-totp`. */

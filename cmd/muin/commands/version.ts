@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { version } from "../../../internal/platform/config/version.ts";
 import type { Cli } from "../cli.ts";
-import { examples } from "../options.ts";
+import { examples } from "../terminal/options.ts";
 
 /** Registers `version`. */
 export function registerVersion(program: Command, cli: Cli): void {

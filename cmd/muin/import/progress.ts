@@ -1,5 +1,5 @@
 import type { Clock } from "../../../internal/platform/clock/clock.ts";
-import type { Output } from "../output.ts";
+import type { Output } from "../terminal/output.ts";
 import type { ImportResult } from "./run-import.ts";
 import type { Source } from "./source.ts";
 

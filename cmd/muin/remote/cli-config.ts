@@ -1,4 +1,4 @@
-import { secret, Secret, text } from "../../internal/platform/config/fields.ts";
+import { secret, Secret, text } from "../../../internal/platform/config/fields.ts";
 
 /** Settings of the command line itself. Empty means: not given. */
 export const cliConfig = {

@@ -1,10 +1,10 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { ConfigError } from "../../internal/platform/config/read-config.ts";
-import { BadRequestSchema, ErrorInfoSchema } from "../../internal/gen/google/rpc/error_details_pb.ts";
+import { ConfigError } from "../../../internal/platform/config/read-config.ts";
+import { BadRequestSchema, ErrorInfoSchema } from "../../../internal/gen/google/rpc/error_details_pb.ts";
 import type { ExitName } from "./exit-codes.ts";
-import { ImportOptionsError } from "./import/extract.ts";
-import { TooManyValuesError } from "./import/planner.ts";
-import { SourceError } from "./import/source.ts";
+import { ImportOptionsError } from "../import/extract.ts";
+import { TooManyValuesError } from "../import/planner.ts";
+import { SourceError } from "../import/source.ts";
 
 /** A failure that is told to the user in one sentence. */
 export class Failure extends Error {

@@ -9,8 +9,8 @@ import {
   type OpeningHours,
   type Weekday,
   type WeeklyPeriod,
-} from "../../internal/gen/muin/identity/v1/branch_pb.ts";
-import { Failure } from "./failure.ts";
+} from "../../../../internal/gen/muin/identity/v1/branch_pb.ts";
+import { Failure } from "../../terminal/failure.ts";
 
 /** Opening hours as people write them, a line for some days or for a date. */
 export interface HoursText {

@@ -4,12 +4,12 @@ import type { DescService } from "@bufbuild/protobuf";
 import { type Client, Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
 import { createFetchClient } from "@connectrpc/connect/protocol";
 import { createTransport } from "@connectrpc/connect/protocol-connect";
-import { type Environment, readConfig } from "../../internal/platform/config/read-config.ts";
-import { defaultDataPath, readCredentials, readRunRecord } from "../../internal/platform/local/data-folder.ts";
-import { createSigningFetch } from "../../internal/platform/identity/signing-fetch.ts";
-import type { Cli } from "./cli.ts";
+import { type Environment, readConfig } from "../../../internal/platform/config/read-config.ts";
+import { defaultDataPath, readCredentials, readRunRecord } from "../../../internal/platform/local/data-folder.ts";
+import { createSigningFetch } from "../../../internal/platform/identity/signing-fetch.ts";
+import type { Cli } from "../cli.ts";
 import { cliConfig } from "./cli-config.ts";
-import { Failure } from "./failure.ts";
+import { Failure } from "../terminal/failure.ts";
 
 /** How long a call may take unless it says otherwise, in milliseconds. */
 const timeoutMsDefault = 15_000;

@@ -1,8 +1,8 @@
 import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
-import { privateDeviceKeyOf } from "../../internal/platform/identity/signed-call.ts";
-import { replaceFile } from "../../internal/platform/local/files.ts";
-import { Failure } from "./failure.ts";
+import { privateDeviceKeyOf } from "../../../../internal/platform/identity/signed-call.ts";
+import { replaceFile } from "../../../../internal/platform/local/files.ts";
+import { Failure } from "../../terminal/failure.ts";
 
 /** What a device keeps: who it is and the key that never leaves it. */
 export interface DeviceKeyFile {

@@ -2,14 +2,14 @@ import { describe, expect, test } from "bun:test";
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { BadRequestSchema, ErrorInfoSchema } from "../../internal/gen/google/rpc/error_details_pb.ts";
-import { CountSchema, CountState } from "../../internal/gen/muin/count/v1/count_pb.ts";
+import { BadRequestSchema, ErrorInfoSchema } from "../../../internal/gen/google/rpc/error_details_pb.ts";
+import { CountSchema, CountState } from "../../../internal/gen/muin/count/v1/count_pb.ts";
 import { exitCodes, exitCodesHelp } from "./exit-codes.ts";
 import { toFailure } from "./failure.ts";
-import { grouped, progressText } from "./import/progress.ts";
+import { grouped, progressText } from "../import/progress.ts";
 import { durationMs, wholeNumber } from "./options.ts";
 import { createOutput } from "./output.ts";
-import { plainMessage } from "./plain-message.ts";
+import { plainMessage } from "../remote/plain-message.ts";
 
 function stream(isTTY: boolean) {
   const written: string[] = [];

@@ -1,5 +1,5 @@
 import type { JsonValue } from "@bufbuild/protobuf";
-import type { Cli } from "./cli.ts";
+import type { Cli } from "../cli.ts";
 import { Failure } from "./failure.ts";
 
 /** Bytes that are read at most. */
