@@ -1,7 +1,7 @@
 import type { Command } from "commander";
-import type { ServiceInfo } from "../../../internal/platform/service/define-service.ts";
-import { platformConfig } from "../../../internal/platform/runtime/platform-config.ts";
-import { callField, meshConfig, schemaFields, storeFields } from "../../../internal/platform/runtime/mesh-config.ts";
+import { topology } from "../../../internal/platform/catalog/topology.ts";
+import { processConfig } from "../../../internal/platform/catalog/process-config.ts";
+import { callFields, meshConfig, schemaFields, storeFields } from "../../../internal/platform/catalog/mesh-config.ts";
 import type { ConfigFields } from "../../../internal/platform/config/fields.ts";
 import { describeConfig, type DescribedSetting, findUnknown } from "../../../internal/platform/config/read-config.ts";
 import type { Cli } from "../cli.ts";
@@ -71,7 +71,7 @@ async function readGroups({ env, random }: Cli): Promise<readonly Group[]> {
     settings: describeConfig(prefix, fields, env),
   });
   return [
-    group("every process", "", platformConfig),
+    group("every process", "", processConfig),
     group("muin up and the command line", "", { ...cliConfig, ...upConfig(random) }),
     ...catalog.map((info) => group(info.name, info.name, info.config, [info.name])),
     group(
@@ -80,10 +80,10 @@ async function readGroups({ env, random }: Cli): Promise<readonly Group[]> {
       meshConfig,
       catalog.map(({ name }) => name),
     ),
-    ...catalog.flatMap((info) => [
-      group(`stores of a process of ${info.name}`, "", storeFields(info), [info.name]),
-      group(`schema roles of a process of ${info.name}`, "", schemaFields(info), [info.name]),
-      group(`calls of a process of ${info.name}`, "", callFields(info), [info.name]),
+    ...topology(catalog).services.flatMap((service) => [
+      group(`stores of a process of ${service.name}`, "", storeFields(service), [service.name]),
+      group(`schema roles of a process of ${service.name}`, "", schemaFields(service), [service.name]),
+      group(`calls of a process of ${service.name}`, "", callFields(service), [service.name]),
     ]),
   ].filter(({ settings }) => settings.length > 0);
 }
@@ -97,8 +97,4 @@ function printSetting({ output }: Cli, { variable, value, source, problem, accep
   output.print(`  ${variable} ${shown}`);
   output.print(`      ${doc} (${accepts})`);
   if (problem !== undefined && source !== "default") output.print(`      ${output.paint("red", problem)}`);
-}
-
-function callFields({ calls }: ServiceInfo): ConfigFields {
-  return Object.fromEntries(Object.entries(calls).map(([name, target]) => [name, callField(target)]));
 }

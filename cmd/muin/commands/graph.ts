@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { createGraph, type Graph, graphToMermaid } from "../../../internal/platform/catalog/graph.ts";
+import { topology } from "../../../internal/platform/catalog/topology.ts";
 import type { Cli } from "../cli.ts";
 import { examples } from "../terminal/options.ts";
 
@@ -13,7 +14,7 @@ export function registerGraph(program: Command, cli: Cli): void {
     .action(async (options: { readonly mermaid?: boolean; readonly json?: boolean }) => {
       // Loaded when asked for: most commands need no service.
       const { catalog } = await import("../../../internal/catalog.ts");
-      const graph = createGraph(catalog);
+      const graph = createGraph(topology(catalog));
       if (options.json === true) cli.output.json(graph);
       else if (options.mermaid === true) cli.output.print(graphToMermaid(graph));
       else printGraph(cli, graph);

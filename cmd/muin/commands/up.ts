@@ -4,7 +4,7 @@ import { authConfig } from "../../../internal/identity/auth/config.ts";
 import { auth } from "../../../internal/identity/auth/definition.ts";
 import type { published } from "../../../internal/identity/auth/events.ts";
 import { createAuthSetup, operatorScopes } from "../../../internal/identity/auth/setup.ts";
-import { platformConfig, type PlatformConfig } from "../../../internal/platform/runtime/platform-config.ts";
+import { processConfig, type ProcessConfig } from "../../../internal/platform/catalog/process-config.ts";
 import { runUntilSignal } from "../../../internal/platform/lifecycle/run-until-signal.ts";
 import { createStandalone, type Standalone } from "../../../internal/platform/runtime/standalone.ts";
 import { version } from "../../../internal/platform/config/version.ts";
@@ -76,8 +76,8 @@ export function registerUp(program: Command, cli: Cli): void {
 
 async function up(options: UpOptions, cli: Cli): Promise<number> {
   const { env, output, clock, random } = cli;
-  const read = readConfig("", platformConfig, env);
-  const settings: PlatformConfig = {
+  const read = readConfig("", processConfig, env);
+  const settings: ProcessConfig = {
     ...read,
     host: options.host ?? read.host,
     httpPort: options.httpPort ?? read.httpPort,

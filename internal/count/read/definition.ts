@@ -32,11 +32,12 @@ export const countRead: ServiceInfo<"count-read"> = defineService({
   name: "count-read",
   summary: "Reads values with their metadata, from caches and a replica where the allowed staleness permits.",
   serves: [CountReadService],
+  hot: [CountReadService.method.getCount, CountReadService.method.batchGetCounts],
   calls: {},
   stores: {
     primary: redis("counts", "read-only", { keys: countKeys }),
     replica: redis("counts", "read-only", { keys: countKeys, role: "replica" }),
-    cache: redis("cache", "read-write", { keys: [cacheKeys] }),
+    cache: redis("cache", "read-write", { keys: [cacheKeys], durability: "cache" }),
     info: postgresViews({ database: "count_info", views: ["count_info_v1"] }),
   },
   publishes: [],
@@ -63,7 +64,7 @@ export const countRead: ServiceInfo<"count-read"> = defineService({
     });
     const caches = { infos, reader };
     return [
-      serve(CountReadService, createHandlers({ reader }), { hot: ["getCount", "batchGetCounts"] }),
+      serve(CountReadService, createHandlers({ reader })),
       on(CountCreatedSchema, (event) => onInfoEvent(caches, event)),
       on(CountUpdatedSchema, (event) => onInfoEvent(caches, event)),
       on(CountDeletedSchema, (event) => onInfoEvent(caches, event)),

@@ -16,6 +16,7 @@ export const countWrite: ServiceInfo<"count-write"> = defineService({
   name: "count-write",
   summary: "Changes values: durably, each write once, with its event.",
   serves: [CountWriteService, CountImportService],
+  hot: Object.values(CountWriteService.method),
   calls: {},
   stores: { counts: redis("counts", "read-write", { keys: ["count:*"] }) },
   publishes: [CountsChangedSchema],
@@ -43,9 +44,7 @@ export const countWrite: ServiceInfo<"count-write"> = defineService({
       random,
     });
     return [
-      serve(CountWriteService, createHandlers({ writer, clock }), {
-        hot: ["increment", "decrement", "set", "batchWrite"],
-      }),
+      serve(CountWriteService, createHandlers({ writer, clock })),
       serve(CountImportService, createImportHandlers({ imports, clock })),
       // The relay is stopped last: what the writer finishes is still published.
       background(relay),

@@ -2,15 +2,17 @@ import { describe, expect, test } from "bun:test";
 import { ApiKeyService } from "../../gen/muin/identity/v1/api_key_service_pb.ts";
 import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
 import { ApiKeyRevokedSchema, SessionRevokedSchema } from "../../gen/muin/identity/v1/session_events_pb.ts";
+import { OperationsService } from "../../gen/muin/platform/v1/operations_service_pb.ts";
 import { SealedSchema } from "../../gen/muin/platform/v1/sealed_pb.ts";
 import { checkCatalog, checkParts } from "./check-catalog.ts";
 import { group, on, serve, type ServiceInfo, type ServicePart } from "../service/define-service.ts";
-import { postgres, postgresViews } from "../service/stores.ts";
+import { postgres, postgresViews, redis } from "../service/stores.ts";
 
 const base: ServiceInfo = {
   name: "one",
   summary: "A service of the test.",
   serves: [ApiKeyService],
+  hot: [],
   calls: {},
   stores: { own: postgres({ database: "one", migrations: [] }) },
   publishes: [ApiKeyRevokedSchema],
@@ -69,6 +71,29 @@ describe("checking a catalogue", () => {
       "views of a database nobody owns",
       [base, { ...other, stores: { views: postgresViews({ database: "three", views: ["v"] }) } }],
       "two reads database three, which nobody owns",
+    ],
+    [
+      "a hot method of another service",
+      [{ ...base, hot: [PersonKeyService.method.getPersonKeys] }, other],
+      "one names muin.identity.v1.PersonKeyService.GetPersonKeys hot, which it does not serve",
+    ],
+    [
+      "a hot stream",
+      [{ ...base, serves: [OperationsService], hot: [OperationsService.method.tailEvents] }],
+      "one names muin.platform.v1.OperationsService.TailEvents hot, which streams",
+    ],
+    [
+      "a Redis server that cannot be named so",
+      [{ ...base, stores: { a: redis("Counts!", "read-write", { keys: ["a"] }) } }],
+      'one: "Counts!" is not a kebab-case server name',
+    ],
+    [
+      "a Redis server that keeps what it holds, and does not",
+      [
+        { ...base, stores: { a: redis("kept", "read-write", { keys: ["a"] }) } },
+        { ...other, stores: { a: redis("kept", "read-only", { keys: ["a"], durability: "cache" }) } },
+      ],
+      "the Redis server kept is durable for one and cache for two",
     ],
   ])("finds %s", (_, catalog, problem) => {
     expect(checkCatalog(catalog)).toEqual([problem]);

@@ -35,7 +35,13 @@ export function checkCatalog(catalog: readonly ServiceInfo[]): readonly string[]
       if (!isEvent(schema)) problems.push(`${info.name} publishes ${schema.typeName}, which has no topic in its proto`);
     }
   }
+  problems.push(...checkRedisServers(catalog));
   for (const info of catalog) {
+    for (const method of info.hot) {
+      const what = `${info.name} names ${method.parent.typeName}.${method.name} hot`;
+      if (!info.serves.includes(method.parent)) problems.push(`${what}, which it does not serve`);
+      if (method.methodKind !== "unary") problems.push(`${what}, which streams`);
+    }
     for (const service of Object.values(info.calls)) {
       if (!servers.has(service.typeName)) problems.push(`${info.name} calls ${service.typeName}, which nobody serves`);
     }
@@ -52,6 +58,27 @@ export function checkCatalog(catalog: readonly ServiceInfo[]): readonly string[]
     for (const store of Object.values(info.stores)) {
       if (store.kind === "postgres" && store.access === "read-only" && !databases.has(`database ${store.database}`)) {
         problems.push(`${info.name} reads database ${store.database}, which nobody owns`);
+      }
+    }
+  }
+  return problems;
+}
+
+/** A Redis server is named well and keeps what it holds, or does not, for all who use it. */
+function checkRedisServers(catalog: readonly ServiceInfo[]): readonly string[] {
+  const problems: string[] = [];
+  const kept = new Map<string, { readonly durability: "durable" | "cache"; readonly by: string }>();
+  for (const { name, stores } of catalog) {
+    for (const store of Object.values(stores)) {
+      if (store.kind !== "redis") continue;
+      const { server, durability } = store;
+      if (!/^[a-z][a-z0-9-]{0,31}$/.test(server)) problems.push(`${name}: "${server}" is not a kebab-case server name`);
+      const known = kept.get(server);
+      if (known === undefined) kept.set(server, { durability, by: name });
+      else if (known.durability !== durability) {
+        problems.push(
+          `the Redis server ${server} is ${known.durability} for ${known.by} and ${durability} for ${name}`,
+        );
       }
     }
   }

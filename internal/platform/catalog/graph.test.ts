@@ -4,10 +4,12 @@ import { CountReadService } from "../../gen/muin/count/v1/count_read_service_pb.
 import { ApiKeyService } from "../../gen/muin/identity/v1/api_key_service_pb.ts";
 import { everyInstance, type ServiceInfo } from "../service/define-service.ts";
 import { createGraph, graphToMermaid } from "./graph.ts";
+import { topology } from "./topology.ts";
 import { postgres, postgresViews, redis } from "../service/stores.ts";
 
 const bare: Omit<ServiceInfo, "name"> = {
   summary: "",
+  hot: [],
   serves: [],
   calls: {},
   stores: {},
@@ -28,6 +30,7 @@ const catalog: readonly ServiceInfo[] = [
     ...bare,
     name: "reader",
     summary: "Reads.",
+    hot: [],
     serves: [CountReadService],
     calls: { keys: ApiKeyService },
     stores: {
@@ -41,7 +44,7 @@ const catalog: readonly ServiceInfo[] = [
 
 describe("createGraph", () => {
   test("derives who uses what from the declarations", () => {
-    expect(createGraph(catalog)).toEqual({
+    expect(createGraph(topology(catalog))).toEqual({
       services: [
         { name: "owner", summary: "", serves: [] },
         { name: "reader", summary: "Reads.", serves: ["muin.count.v1.CountReadService"] },
@@ -72,7 +75,7 @@ describe("createGraph", () => {
   });
 
   test("draws itself", () => {
-    expect(graphToMermaid(createGraph(catalog)).split("\n")).toEqual([
+    expect(graphToMermaid(createGraph(topology(catalog))).split("\n")).toEqual([
       "flowchart LR",
       '  service_owner["owner"]',
       '  service_reader["reader"]',
@@ -95,7 +98,7 @@ describe("createGraph", () => {
       name: "writer",
       stores: { counts: redis("counts", "read-write", { keys: ["c:*"] }) },
     };
-    expect(graphToMermaid(createGraph([...catalog, writer])).split("\n")).toContain(
+    expect(graphToMermaid(createGraph(topology([...catalog, writer]))).split("\n")).toContain(
       "  store_counts -. replicates .-> store_counts_replica",
     );
   });

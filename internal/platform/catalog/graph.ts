@@ -1,7 +1,4 @@
-import type { DescMessage } from "@bufbuild/protobuf";
-import { topicOf } from "../events/topics.ts";
-import type { ServiceInfo } from "../service/define-service.ts";
-import type { StoreDecl } from "../service/stores.ts";
+import type { StoreTopology, Topology } from "./topology.ts";
 
 /** Who uses what in a catalogue: services, stores, calls and events. All lists are in the order of the catalogue. */
 export interface Graph {
@@ -34,56 +31,38 @@ export interface Graph {
   }[];
 }
 
-/** Derives the graph from the declarations. */
-export function createGraph(catalog: readonly ServiceInfo[]): Graph {
-  const stores = new Map<string, Graph["stores"][number]>();
-  for (const store of catalog.flatMap((info) => Object.values(info.stores))) {
-    const [name, { kind }] = [storeName(store), store];
-    stores.set(
-      name,
-      store.kind === "redis" && store.role === "replica" ? { name, kind, replicaOf: store.server } : { name, kind },
-    );
-  }
-
-  const messages = new Map<string, DescMessage>();
-  for (const { publishes, consumes } of catalog) {
-    for (const schema of [...publishes, ...consumes.map((consumption) => consumption.schema)]) {
-      messages.set(schema.typeName, schema);
-    }
-  }
+/** The part of a topology that a person looks at: who uses what. */
+export function createGraph({ services, topics }: Topology): Graph {
+  const stores = new Map(
+    services.flatMap((service) => service.stores.map((store) => [storeName(store), store] as const)),
+  );
   return {
-    services: catalog.map(({ name, summary, serves }) => ({
+    services: services.map(({ name, summary, rpcServices }) => ({
       name,
       summary,
-      serves: serves.map(({ typeName }) => typeName),
+      serves: rpcServices.map((served) => served.name),
     })),
-    stores: [...stores.values()].toSorted(byKey(({ name }) => name)),
-    uses: catalog.flatMap((info) =>
-      Object.values(info.stores).map((store) => ({
-        service: info.name,
-        store: storeName(store),
-        access: store.access,
+    stores: Array.from(stores, ([name, { kind, at, role }]) =>
+      role === "replica" ? { name, kind, replicaOf: at } : { name, kind },
+    ).toSorted(byKey(({ name }) => name)),
+    uses: services.flatMap((service) =>
+      service.stores.map((store) => ({ service: service.name, store: storeName(store), access: store.access })),
+    ),
+    calls: services.flatMap(({ name, calls }) =>
+      calls.map(({ callee, rpcService }) => ({ caller: name, callee, rpcService })),
+    ),
+    events: topics.flatMap(({ name: topic, messages }) =>
+      messages.map((message) => ({
+        message,
+        topic,
+        publishers: services
+          .filter(({ publishes }) => publishes.some((own) => own.message === message))
+          .map(({ name }) => name),
+        consumers: services.flatMap(({ name, consumes }) =>
+          consumes.filter((own) => own.message === message).map(({ kind }) => ({ service: name, kind })),
+        ),
       })),
     ),
-    calls: catalog.flatMap((info) =>
-      Object.values(info.calls).map(({ typeName }) => ({
-        caller: info.name,
-        callee: catalog.find(({ serves }) => serves.some((served) => served.typeName === typeName))?.name,
-        rpcService: typeName,
-      })),
-    ),
-    events: Array.from(messages.values(), (schema) => ({
-      message: schema.typeName,
-      topic: topicOf(schema),
-      publishers: catalog
-        .filter(({ publishes }) => publishes.some((own) => own.typeName === schema.typeName))
-        .map(({ name }) => name),
-      consumers: catalog.flatMap(({ name, consumes }) =>
-        consumes
-          .filter((consumption) => consumption.schema.typeName === schema.typeName)
-          .map(({ kind }) => ({ service: name, kind })),
-      ),
-    })).toSorted(byKey(({ topic, message }) => `${topic} ${message}`)),
   };
 }
 
@@ -120,9 +99,8 @@ export function graphToMermaid(graph: Graph): string {
   return [...new Set(lines)].join("\n");
 }
 
-function storeName(store: StoreDecl): string {
-  if (store.kind === "postgres") return store.database;
-  return store.role === "replica" ? `${store.server} replica` : store.server;
+function storeName({ at, role }: StoreTopology): string {
+  return role === "replica" ? `${at} replica` : at;
 }
 
 function nodeId(kind: string, name: string): string {

@@ -1,9 +1,9 @@
 import type { ServiceInfo } from "../service/define-service.ts";
-import type { RedisDecl, RedisServerName } from "../service/stores.ts";
+import type { RedisDecl } from "../service/stores.ts";
 
 /** A user of a Redis server and what its ACL lets it do. */
 export interface RedisRights {
-  readonly server: RedisServerName;
+  readonly server: string;
   /** ACL user: the service's name. */
   readonly user: string;
   /** ACL rules as `ACL SETUSER` takes them, without password. */
@@ -35,7 +35,7 @@ const readerCommands = "+@read +time -@dangerous -scan -randomkey -dbsize -keys"
 
 /** The Redis users that a service's declaration gives rise to: one a server, with one selector a store. */
 export function redisRights(info: ServiceInfo): readonly RedisRights[] {
-  const byServer = new Map<RedisServerName, RedisDecl[]>();
+  const byServer = new Map<string, RedisDecl[]>();
   for (const store of Object.values(info.stores)) {
     if (store.kind !== "redis") continue;
     byServer.set(store.server, [...(byServer.get(store.server) ?? []), store]);

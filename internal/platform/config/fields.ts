@@ -34,6 +34,8 @@ export interface ConfigField<T> {
   readonly doc: string;
   /** True: one setting of the whole installation, `MUIN_<NAME>` for whichever service declares it. Default false. */
   readonly isShared?: boolean;
+  /** True: the value is a `Secret`. Default false. */
+  readonly isSecret?: boolean;
   /** Absent: the setting must be given. */
   readonly default: T | undefined;
   /** The value, or `undefined` when the text is not acceptable. */
@@ -134,6 +136,7 @@ export function flag(name: string, options: FieldOptions<boolean>): ConfigField<
 export function secret(name: string, options: FieldOptions<Secret>): ConfigField<Secret> {
   return {
     name,
+    isSecret: true,
     accepts: "secret text",
     doc: options.doc,
     default: options.default,

@@ -16,7 +16,7 @@ import { importMutant } from "../testing/mutant.ts";
 import { connectClient } from "../testing/muin.ts";
 import { startRedis } from "../testing/redis.ts";
 import * as real from "./muin-process.ts";
-import { platformConfig } from "./platform-config.ts";
+import { processConfig } from "../catalog/process-config.ts";
 
 type Module = typeof real;
 
@@ -67,7 +67,7 @@ async function startWithoutEvents({ createMuinProcess }: Module) {
     name: "probe",
     services: [],
     settings: {
-      ...readConfig("", platformConfig, {}),
+      ...readConfig("", processConfig, {}),
       issuer,
       httpPort: 0,
       grpcPort: 0,

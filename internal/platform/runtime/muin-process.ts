@@ -24,7 +24,7 @@ import { createGroup, type Component } from "../lifecycle/component.ts";
 import { composeService, type ComposedService, type Wiring } from "./compose-service.ts";
 import type { Served, ServiceInfo } from "../service/define-service.ts";
 import { createOperations, readStatus } from "./operations.ts";
-import { localOrigins, type PlatformConfig } from "./platform-config.ts";
+import { localOrigins, type ProcessConfig } from "../catalog/process-config.ts";
 import { createRevocationFeed } from "./revocation-feed.ts";
 import { statusPage } from "./status-page.ts";
 import { version } from "../config/version.ts";
@@ -35,7 +35,7 @@ export interface MuinProcessOptions extends Pick<Wiring, "storeUrl" | "schemaUrl
   readonly name: string;
   /** Services that run here. */
   readonly services: readonly ServiceInfo[];
-  readonly settings: PlatformConfig;
+  readonly settings: ProcessConfig;
   readonly env: Environment;
   /** Events store, such as "redis://…". */
   readonly eventsUrl: string;

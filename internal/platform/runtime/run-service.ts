@@ -5,9 +5,10 @@ import { ConfigError, processEnvironment, readConfig, type Environment } from ".
 import { createHttpTransport } from "../rpc/client/create-http-transport.ts";
 import { createLogger } from "../telemetry/create-logger.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
-import { callField, meshConfig, primaryOf, schemaFields, storeFields } from "./mesh-config.ts";
+import { callField, meshConfig, schemaFields, storeFields } from "../catalog/mesh-config.ts";
+import { topology } from "../catalog/topology.ts";
 import { createMuinProcess } from "./muin-process.ts";
-import { platformConfig } from "./platform-config.ts";
+import { processConfig } from "../catalog/process-config.ts";
 import { runUntilSignal } from "../lifecycle/run-until-signal.ts";
 
 /** Exit code of a process whose configuration cannot be used (EX_CONFIG of sysexits.h). */
@@ -28,12 +29,16 @@ export async function runService(info: ServiceInfo): Promise<never> {
 }
 
 async function run(info: ServiceInfo, env: Environment): Promise<number> {
-  const settings = readConfig("", platformConfig, env);
+  const settings = readConfig("", processConfig, env);
   const mesh = readConfig("", meshConfig, env);
   const log = createLogger({ level: settings.logLevel, service: info.name, destination: "stdout" });
-  const storeUrls = readConfig("", storeFields(info), env);
-  const schemaUrls = readConfig("", schemaFields(info), env);
-  const storeUrl = (name: string): string => storeUrls[name] || storeUrls[primaryOf(info, name) ?? ""] || "";
+  const service = topology([info]).services[0]!;
+  const storeUrls = readConfig("", storeFields(service), env);
+  const schemaUrls = readConfig("", schemaFields(service), env);
+  const storeUrl = (name: string): string => {
+    const primary = service.stores.find((store) => store.name === name)?.primary;
+    return storeUrls[name] || storeUrls[primary ?? ""] || "";
+  };
   const muin = createMuinProcess({
     name: info.name,
     services: [info],
@@ -48,7 +53,7 @@ async function run(info: ServiceInfo, env: Environment): Promise<number> {
     },
     remote: (target: DescService) =>
       createHttpTransport({
-        url: readConfig("", { call: callField(target) }, env).call || mesh.callsUrl,
+        url: readConfig("", { call: callField(target.typeName) }, env).call || mesh.callsUrl,
         tokenFile: mesh.serviceTokenFile,
         clock: systemClock,
       }),

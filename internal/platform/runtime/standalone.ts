@@ -3,7 +3,6 @@ import { pathToFileURL } from "node:url";
 import type { DescService } from "@bufbuild/protobuf";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
-import { Secret } from "../config/fields.ts";
 import { variableOf, type Environment } from "../config/read-config.ts";
 import { createDataFolder, type DataFolder } from "../local/data-folder.ts";
 import { createLocalStores, type LocalStores } from "../local/local-stores.ts";
@@ -15,15 +14,16 @@ import { checkCatalog } from "../catalog/check-catalog.ts";
 import type { Component } from "../lifecycle/component.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
 import { createMuinProcess, type MuinProcess } from "./muin-process.ts";
-import type { PlatformConfig } from "./platform-config.ts";
-import { eventsRights, postgresRights, postgresRole, redisRights } from "../catalog/store-rights.ts";
-import type { PostgresDecl, RedisServerName, StoreDecl } from "../service/stores.ts";
+import type { ProcessConfig } from "../catalog/process-config.ts";
+import { eventsRights } from "../catalog/store-rights.ts";
+import { topology, type StoreTopology, type Topology } from "../catalog/topology.ts";
+import type { PostgresDecl } from "../service/stores.ts";
 
 /** What a standalone Muin is made of. */
 export interface StandaloneOptions {
   readonly catalog: readonly ServiceInfo[];
   readonly dataDir: string;
-  readonly settings: PlatformConfig;
+  readonly settings: ProcessConfig;
   readonly env: Environment;
   /** Gets a line for a person whenever something takes long. */
   report(line: string): void;
@@ -65,11 +65,11 @@ export function createStandalone(options: StandaloneOptions): Standalone {
   const problems = checkCatalog(catalog);
   if (problems.length > 0) throw new Error(problems.join("; "));
   const folder = createDataFolder({ path: options.dataDir, random });
-  const databases = postgresRights(catalog);
+  const plan = topology(catalog);
   const stores: LocalStores = createLocalStores({
     folder,
-    redis: redisServers(catalog),
-    databases,
+    redis: redisServers(plan),
+    databases: plan.databases,
     env: options.env,
     report: (line) => options.report(line),
     clock,
@@ -77,14 +77,12 @@ export function createStandalone(options: StandaloneOptions): Standalone {
     log,
   });
   const storeUrl = (info: ServiceInfo, store: string): string => {
-    const decl = declared(info, store);
-    return decl.kind === "redis"
-      ? stores.redisUrl(decl.server, info.name)
-      : stores.postgresUrl(decl.database, postgresRole(info, decl.access));
+    const { kind, at, account } = declared(plan, info.name, store);
+    return kind === "redis" ? stores.redisUrl(at, account) : stores.postgresUrl(at, account);
   };
-  const rightsOn = (decl: PostgresDecl) => {
-    const rights = databases.find(({ database }) => database === decl.database);
-    if (rights === undefined) throw new Error(`no rights were derived for database ${decl.database}`);
+  const rightsOn = (name: string) => {
+    const rights = plan.databases.find(({ database }) => database === name);
+    if (rights === undefined) throw new Error(`nobody owns database ${name}`);
     return rights;
   };
   const env: Record<string, string | undefined> = { ...options.env };
@@ -112,7 +110,7 @@ export function createStandalone(options: StandaloneOptions): Standalone {
       if (env[`${mailVariable}_FILE`] === undefined) {
         env[mailVariable] ??= pathToFileURL(join(folder.path, "mail")).href;
       }
-      for (const variable of missingSecrets(catalog, env)) env[variable] = await folder.secret(variable);
+      for (const variable of missingSecrets(plan, env)) env[variable] = await folder.secret(variable);
       if (isStopping) throw new Error("Muin was stopped while it started");
       muin = createMuinProcess({
         name: processName,
@@ -122,11 +120,13 @@ export function createStandalone(options: StandaloneOptions): Standalone {
         eventsUrl: stores.redisUrl("events", processName),
         storeUrl,
         schemaUrl: (info, store) => {
-          const decl = declared(info, store);
-          if (decl.kind !== "postgres" || decl.access !== "owner") throw new Error(`${store} has no schema`);
-          return stores.postgresUrl(decl.database, rightsOn(decl).schemaRole);
+          const { at } = declared(plan, info.name, store);
+          return stores.postgresUrl(at, rightsOn(at).schemaRole);
         },
-        grants: (decl) => ({ dataRole: rightsOn(decl).dataRole, readers: rightsOn(decl).readers }),
+        grants: ({ database }: PostgresDecl) => {
+          const { dataRole, readers } = rightsOn(database);
+          return { dataRole, readers };
+        },
         remote: (target: DescService) => {
           throw new Error(`${target.typeName} is in nobody's declaration`); // `checkCatalog` has refused it.
         },
@@ -167,32 +167,29 @@ async function settles(work: Promise<unknown>, ms: number, clock: Clock): Promis
   }
 }
 
-function declared(info: ServiceInfo, store: string): StoreDecl {
-  const decl = info.stores[store];
-  if (decl === undefined) throw new Error(`${info.name} declares no store "${store}"`);
-  return decl;
+function declared({ services }: Topology, service: string, store: string): StoreTopology {
+  const found = services.find(({ name }) => name === service)?.stores.find(({ name }) => name === store);
+  if (found === undefined) throw new Error(`${service} declares no store "${store}"`);
+  return found;
 }
 
-/** Any text that a field of a secret accepts. */
-const sampleSecret = "x".repeat(32);
-
 /** Secrets that a service must be given: the data folder makes them and keeps them. */
-function missingSecrets(catalog: readonly ServiceInfo[], env: Environment): readonly string[] {
-  return catalog.flatMap((info) =>
-    Object.values(info.config)
-      .filter((field) => field.default === undefined && field.parse(sampleSecret) instanceof Secret)
-      .map((field) => variableOf(info.name, field.name))
+function missingSecrets({ services }: Topology, env: Environment): readonly string[] {
+  return services.flatMap(({ settings }) =>
+    settings
+      .filter(({ isRequired, isSecret }) => isRequired && isSecret)
+      .map(({ variable }) => variable)
       .filter((variable) => env[variable] === undefined && env[`${variable}_FILE`] === undefined),
   );
 }
 
-/** One server per name in use, and the events server. The cache keeps nothing that matters. */
-function redisServers(catalog: readonly ServiceInfo[]): readonly RedisServerSpec[] {
-  const rights = [...catalog.flatMap(redisRights), eventsRights(processName)];
-  const names = [...new Set(rights.map(({ server }) => server))].toSorted();
-  return names.map((name: RedisServerName) => ({
+/** The declared servers, and the events server. */
+function redisServers({ redisServers: declared }: Topology): readonly RedisServerSpec[] {
+  const servers = declared.map(({ name, durability, users }) => ({
     name,
-    durable: name !== "cache",
-    users: rights.filter(({ server }) => server === name).map(({ user, rules }) => ({ name: user, rules })),
+    durable: durability === "durable",
+    users: users.map(({ user, rules }) => ({ name: user, rules })),
   }));
+  const { server, user, rules } = eventsRights(processName);
+  return [...servers, { name: server, durable: true, users: [{ name: user, rules }] }];
 }

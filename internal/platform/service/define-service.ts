@@ -1,4 +1,4 @@
-import type { DescMessage, DescService, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import type { DescMessage, DescMethod, DescService, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import type { Client, ServiceImpl } from "@connectrpc/connect";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
@@ -125,8 +125,8 @@ export interface Served<S extends DescService = DescService> {
   readonly part: "served";
   readonly service: S;
   readonly impl: ServiceImpl<S>;
-  /** Local names of unary methods that the fast lane serves. */
-  readonly hot: readonly string[];
+  /** Unary methods that the fast lane serves; the runtime takes them from the declaration. */
+  readonly hot: readonly DescMethod[];
 }
 
 /** A consumed message with its handler. */
@@ -153,13 +153,9 @@ export type Extra =
   /** What `muin status` shows of an outbox that the service keeps itself. */
   | { readonly part: "outbox"; readonly read: () => Promise<{ readonly depth: number; readonly ageMs: number }> };
 
-/** Implements an RPC service. `hot` names the unary methods worth the fast lane. */
-export function serve<S extends DescService>(
-  service: S,
-  impl: ServiceImpl<NoInfer<S>>,
-  options: { readonly hot?: readonly (keyof NoInfer<S>["method"] & string)[] } = {},
-): Served<S> {
-  return { part: "served", service, impl, hot: options.hot ?? [] };
+/** Implements an RPC service. */
+export function serve<S extends DescService>(service: S, impl: ServiceImpl<NoInfer<S>>): Served<S> {
+  return { part: "served", service, impl, hot: [] };
 }
 
 /** Handles a consumed message. */
@@ -211,6 +207,8 @@ export interface ServiceInfo<N extends string = string> {
   /** One sentence for the service catalogue. */
   readonly summary: string;
   readonly serves: readonly DescService[];
+  /** Unary methods of `serves` that are worth the fast lane. */
+  readonly hot: readonly DescMethod[];
   readonly calls: Readonly<Record<string, DescService>>;
   readonly stores: Readonly<Record<string, StoreDecl>>;
   readonly publishes: readonly DescMessage[];
@@ -235,6 +233,8 @@ export function defineService<
   readonly name: N;
   readonly summary: string;
   readonly serves: S;
+  /** Unary methods of `serves` that are worth the fast lane. Default: none. */
+  readonly hot?: readonly DescMethod[];
   readonly calls: C;
   readonly stores: St;
   readonly publishes: P;
@@ -244,5 +244,5 @@ export function defineService<
     deps: ServiceDeps<C, St, P, F>,
   ) => NoInfer<readonly [...ServedAll<S>, ...HandledAll<E>, ...Extra[]]>;
 }): ServiceInfo<N> {
-  return spec; // Erases the parameters that `create` was checked with.
+  return { hot: [], ...spec }; // Erases the parameters that `create` was checked with.
 }

@@ -46,7 +46,7 @@ describe("a service's declaration", () => {
           config.batchMaximum.toFixed();
         };
         return [
-          serve(PersonKeyService, impl, { hot: ["getPersonKeys"] }),
+          serve(PersonKeyService, impl),
           on(ApiKeyRevokedSchema, async (event) => {
             if (event.apiKeyId === "") await use();
           }),

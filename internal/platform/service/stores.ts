@@ -20,16 +20,16 @@ export interface PostgresViewsDecl {
   readonly views: readonly string[];
 }
 
-/** Redis servers by what they hold; each is a process with a password of its own. */
-export type RedisServerName = "counts" | "cache" | "faces" | "events";
-
 /** The right to part of a Redis server. */
 export interface RedisDecl<A extends "read-only" | "read-write" = "read-only" | "read-write"> {
   readonly kind: "redis";
   readonly access: A;
-  readonly server: RedisServerName;
+  /** Name of the server, lower-case, by what it holds: "counts". Each is a process with passwords of its own. */
+  readonly server: string;
   /** The primary, or a replica of it where there is one. */
   readonly role: "primary" | "replica";
+  /** What is durable is on disk before it is acknowledged; a cache may be emptied at any moment, and be away. */
+  readonly durability: "durable" | "cache";
   /** Key patterns, as Redis ACL writes them without the leading "~", such as "count:*". */
   readonly keys: readonly string[];
 }
@@ -52,13 +52,18 @@ export function postgresViews(options: {
   return { kind: "postgres", access: "read-only", ...options };
 }
 
-/** Declares the right to keys of a Redis server. */
+/** Declares the right to keys of a Redis server. Default: its primary, which is durable. */
 export function redis<const A extends "read-only" | "read-write">(
-  server: RedisServerName,
+  server: string,
   access: A,
-  options: { readonly keys: readonly string[]; readonly role?: "primary" | "replica" },
+  options: {
+    readonly keys: readonly string[];
+    readonly role?: "primary" | "replica";
+    readonly durability?: "durable" | "cache";
+  },
 ): RedisDecl<A> {
-  return { kind: "redis", access, server, role: options.role ?? "primary", keys: options.keys };
+  const { keys, role = "primary", durability = "durable" } = options;
+  return { kind: "redis", access, server, role, durability, keys };
 }
 
 /** What a service gets for a declared store. */

@@ -166,7 +166,12 @@ export function createConformanceService(modules: ConformanceModules): Served {
       throw new ConnectError("this method is not implemented", Code.Unimplemented);
     },
   };
-  return { part: "served", service, impl: impl as unknown as Served["impl"], hot: ["unary"] };
+  return {
+    part: "served",
+    service,
+    impl: impl as unknown as Served["impl"],
+    hot: service.methods.filter(({ localName }) => localName === "unary"),
+  };
 }
 
 /** Whether the caller named a deadline: the server's own is none that the suite expects to hear of. */

@@ -53,7 +53,7 @@ export function planMethods(served: readonly Served[], policy?: Policy): Readonl
     for (const method of service.methods) {
       const path = createMethodUrl("/", method);
       if (plans.has(path)) throw new Error(`${service.typeName} is served twice`);
-      const isHot = hot.includes(method.localName);
+      const isHot = hot.includes(method);
       if (isHot && method.methodKind !== "unary") {
         throw new Error(`${service.typeName}.${method.name} streams: it cannot be hot`);
       }

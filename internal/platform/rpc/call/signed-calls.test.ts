@@ -69,9 +69,8 @@ const answer = (request: { name: string }, context: Parameters<typeof callerOf>[
   principal: callerOf(context).principal,
 });
 
-const doorService = serve(
-  DoorProbeService,
-  {
+const doorService = {
+  ...serve(DoorProbeService, {
     open: answer,
     look: answer,
     watch: async function* watch(request, context) {
@@ -81,9 +80,9 @@ const doorService = serve(
       signatureOf(context).prove(deviceKeyOf(door.x));
       return answer(request, context);
     },
-  },
-  { hot: ["open"] },
-);
+  }),
+  hot: [DoorProbeService.method.open],
+};
 
 async function startDoors(startProbeServer = probes.startProbeServer, create = createAuthenticator): Promise<Doors> {
   let offsetMs = 0;

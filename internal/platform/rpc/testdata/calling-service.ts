@@ -150,21 +150,17 @@ export async function startCallingService(carrier: Carrier): Promise<CallingServ
         return { name: request.name };
       };
       return [
-        serve(
-          ProbeService,
-          {
-            fast: act,
-            slow: act,
-            lawless: act,
-            look: () => ({}),
-            stream: async function* stream(request) {
-              yield await act(request);
-            },
-            collect: async () => ({}),
-            chat: noReplies,
+        serve(ProbeService, {
+          fast: act,
+          slow: act,
+          lawless: act,
+          look: () => ({}),
+          stream: async function* stream(request) {
+            yield await act(request);
           },
-          { hot: ["fast"] },
-        ),
+          collect: async () => ({}),
+          chat: noReplies,
+        }),
         on(SessionRevokedSchema, async () => {
           await call();
         }),

@@ -68,38 +68,34 @@ export function createProbeService(events: ProbeEvents): Served {
         throw new Error(`unknown act ${request.act}`);
     }
   };
-  const service = serve(
-    ProbeService,
-    {
-      fast: act,
-      slow: act,
-      lawless: act,
-      look: (request) => ({ request, ...(request.nested === undefined ? {} : { nested: request.nested }) }),
-      stream: async function* stream(request, context) {
-        try {
-          for (let index = 0; index < request.repeat; index += 1) yield { name: request.name, amount: BigInt(index) };
-          yield await act(request, context);
-        } finally {
-          events.released += 1;
-        }
-      },
-      collect: async (requests, context) => {
-        let count = 0;
-        let last: ProbeRequest | undefined;
-        for await (const request of requests) {
-          count += 1;
-          last = request;
-        }
-        if (last === undefined) return { amount: 0n };
-        return { ...(await act(last, context)), amount: BigInt(count) };
-      },
-      chat: async function* chat(requests, context) {
-        for await (const request of requests) yield await act(request, context);
-      },
+  const service = serve(ProbeService, {
+    fast: act,
+    slow: act,
+    lawless: act,
+    look: (request) => ({ request, ...(request.nested === undefined ? {} : { nested: request.nested }) }),
+    stream: async function* stream(request, context) {
+      try {
+        for (let index = 0; index < request.repeat; index += 1) yield { name: request.name, amount: BigInt(index) };
+        yield await act(request, context);
+      } finally {
+        events.released += 1;
+      }
     },
-    { hot: ["fast"] },
-  );
-  return service;
+    collect: async (requests, context) => {
+      let count = 0;
+      let last: ProbeRequest | undefined;
+      for await (const request of requests) {
+        count += 1;
+        last = request;
+      }
+      if (last === undefined) return { amount: 0n };
+      return { ...(await act(last, context)), amount: BigInt(count) };
+    },
+    chat: async function* chat(requests, context) {
+      for await (const request of requests) yield await act(request, context);
+    },
+  });
+  return { ...service, hot: [ProbeService.method.fast] };
 }
 
 /** Longer than a small request is on its way, in milliseconds. */

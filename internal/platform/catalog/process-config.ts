@@ -5,7 +5,7 @@ import { issuerField } from "../identity/issuer.ts";
 export const localOrigins = "localhost";
 
 /** Settings of a process, whatever services it runs. */
-export const platformConfig = {
+export const processConfig = {
   host: text("HOST", { doc: "Address that both ports listen on.", default: "127.0.0.1" }),
   httpPort: int("HTTP_PORT", {
     doc: "Port of Connect, gRPC-Web, REST and pages; 0 takes any free one.",
@@ -50,5 +50,5 @@ export const platformConfig = {
   }),
 } as const;
 
-/** Values of `platformConfig`. */
-export type PlatformConfig = ConfigValues<typeof platformConfig>;
+/** Values of `processConfig`. */
+export type ProcessConfig = ConfigValues<typeof processConfig>;

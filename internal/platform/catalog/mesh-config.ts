@@ -1,0 +1,65 @@
+import { text, url, type ConfigField } from "../config/fields.ts";
+import { callSetting, schemaSetting, storeSetting } from "./setting-names.ts";
+import type { ServiceTopology } from "./topology.ts";
+
+/** Schemes of store URLs by kind. */
+const schemes = { redis: ["redis", "rediss"], postgres: ["postgres", "postgresql"] } as const;
+
+/** Stands for a URL that was not given, where another takes its place. */
+const notGiven = "";
+
+/** Settings that tell a process of one service where the rest of the installation is. */
+export const meshConfig = {
+  eventsUrl: url("EVENTS_URL", { doc: "Events store, with user and password.", schemes: schemes.redis }),
+  callsUrl: url("CALLS_URL", {
+    doc: "Router that carries calls to other services.",
+    default: "http://127.0.0.1:8080",
+    schemes: ["http", "https"],
+  }),
+  serviceTokenFile: text("SERVICE_TOKEN_FILE", {
+    doc: "File with this service's token, as `muin keys service` issues it. Read again when it changes.",
+    default: "/run/secrets/muin-service-token",
+  }),
+} as const;
+
+/** Where a process of one service finds its stores, by declared name. A replica that is not given is its primary. */
+export function storeFields(service: ServiceTopology): Readonly<Record<string, ConfigField<string>>> {
+  return Object.fromEntries(
+    service.stores.map(({ name, kind, primary }) => {
+      const doc = `Store ${name} of ${service.name}, with user and password.`;
+      const options = { doc, schemes: schemes[kind] };
+      const setting = storeSetting(name);
+      if (primary === undefined) return [name, url(setting, options)];
+      return [name, url(setting, { ...options, doc: `${doc} Default: the store ${primary}.`, default: notGiven })];
+    }),
+  );
+}
+
+/** As which role a process migrates its databases, by declared name. */
+export function schemaFields(service: ServiceTopology): Readonly<Record<string, ConfigField<string>>> {
+  const owned = service.stores.filter((store) => store.schemaVariable !== undefined);
+  return Object.fromEntries(
+    owned.map(({ name }) => [
+      name,
+      url(schemaSetting(name), {
+        doc: `Store ${name} of ${service.name} as the role that owns its schema. Default: the data role owns it.`,
+        default: notGiven,
+        schemes: schemes.postgres,
+      }),
+    ]),
+  );
+}
+
+/** Other ways than the router to the RPC services that a service calls, by full name. */
+export function callFields(service: ServiceTopology): Readonly<Record<string, ConfigField<string>>> {
+  return Object.fromEntries(service.calls.map(({ rpcService }) => [rpcService, callField(rpcService)]));
+}
+
+/** Another way to an RPC service than the router: "muin.identity.v1.ApiKeyService" is `MUIN_CALL_API_KEY_URL`. */
+export function callField(rpcService: string): ConfigField<string> {
+  return url(callSetting(rpcService), {
+    doc: `Address of ${rpcService}. Default: the router.`,
+    default: notGiven,
+    schemes: ["http", "https"],
+  });
+}

@@ -1,0 +1,165 @@
+import { expect, test } from "bun:test";
+import { CountCreatedSchema } from "../../gen/muin/count/v1/count_info_events_pb.ts";
+import { CountReadService } from "../../gen/muin/count/v1/count_read_service_pb.ts";
+import { ApiKeyService } from "../../gen/muin/identity/v1/api_key_service_pb.ts";
+import { int, secret } from "../config/fields.ts";
+import { defineService, everyInstance, type ServiceInfo } from "../service/define-service.ts";
+import { postgres, postgresViews, redis } from "../service/stores.ts";
+import { topology } from "./topology.ts";
+
+const owner: ServiceInfo = {
+  ...defineService({
+    name: "info-owner",
+    summary: "Owns infos.",
+    serves: [],
+    calls: {},
+    stores: { own: postgres({ database: "infos", migrations: [] }) },
+    publishes: [],
+    consumes: [],
+    config: {
+      pepper: secret("PEPPER", { doc: "Mixed in." }),
+      batchMax: int("BATCH_MAX", { doc: "At most so many.", default: 512 }),
+    },
+    create: () => [],
+  }),
+  publishes: [CountCreatedSchema],
+};
+const reader: ServiceInfo = {
+  ...owner,
+  name: "reader",
+  summary: "Reads.",
+  serves: [CountReadService],
+  hot: [CountReadService.method.getCount],
+  calls: { keys: ApiKeyService },
+  stores: {
+    view: postgresViews({ database: "infos", views: ["v"] }),
+    primary: redis("counts", "read-only", { keys: ["c:*"] }),
+    replica: redis("counts", "read-only", { keys: ["c:*"], role: "replica" }),
+    cache: redis("cache", "read-write", { keys: ["r:*"], durability: "cache" }),
+  },
+  publishes: [],
+  consumes: [everyInstance(CountCreatedSchema)],
+  config: {},
+};
+const plan = topology([owner, reader]);
+
+test("is a plain value", () => {
+  expect(JSON.parse(JSON.stringify(plan))).toEqual(plan);
+});
+
+test("says of a service how it is reached and how it ends", () => {
+  expect(plan.services[0]).toEqual({
+    name: "info-owner",
+    summary: "Owns infos.",
+    binary: "info-owner",
+    ports: [
+      { name: "http", variable: "MUIN_HTTP_PORT", default: 8080 },
+      { name: "grpc", variable: "MUIN_GRPC_PORT", default: 9090 },
+    ],
+    rpcServices: [],
+    calls: [],
+    stores: [
+      {
+        name: "own",
+        kind: "postgres",
+        at: "infos",
+        access: "owner",
+        role: "primary",
+        durability: "durable",
+        account: "info_owner_data",
+        variable: "MUIN_STORE_OWN_URL",
+        primary: undefined,
+        schemaVariable: "MUIN_STORE_OWN_SCHEMA_URL",
+      },
+    ],
+    publishes: [{ message: "muin.count.v1.CountCreated", topic: "count.info" }],
+    consumes: [],
+    settings: [
+      {
+        variable: "MUIN_INFO_OWNER_PEPPER",
+        doc: "Mixed in.",
+        accepts: "secret text",
+        isRequired: true,
+        isSecret: true,
+      },
+      {
+        variable: "MUIN_INFO_OWNER_BATCH_MAX",
+        doc: "At most so many.",
+        accepts: "integer, 0 to 9007199254740991",
+        isRequired: false,
+        isSecret: false,
+      },
+    ],
+    holdsPersonalData: false,
+    grace: { drainMs: 0, shutdownMs: 5000 },
+  });
+});
+
+test("says of a service what it reaches, and as whom", () => {
+  const [, { stores, calls, consumes }] = plan.services as [unknown, (typeof plan.services)[number]];
+  expect(
+    stores.map(({ name, at, access, role, durability, account, variable, primary }) => [
+      [name, at, access, role, durability, account, variable, primary].join(" "),
+    ]),
+  ).toEqual([
+    ["view infos read-only primary durable reader_reader MUIN_STORE_VIEW_URL "],
+    ["primary counts read-only primary durable reader MUIN_STORE_PRIMARY_URL "],
+    ["replica counts read-only replica durable reader MUIN_STORE_REPLICA_URL primary"],
+    ["cache cache read-write primary cache reader MUIN_STORE_CACHE_URL "],
+  ]);
+  expect(calls).toEqual([
+    {
+      name: "keys",
+      rpcService: "muin.identity.v1.ApiKeyService",
+      callee: undefined,
+      variable: "MUIN_CALL_API_KEY_URL",
+    },
+  ]);
+  expect(consumes).toEqual([
+    { message: "muin.count.v1.CountCreated", topic: "count.info", kind: "everyInstance", publishedBy: undefined },
+  ]);
+});
+
+test("says of each method who may call it and how", () => {
+  expect(plan.services[1]?.rpcServices).toEqual([
+    {
+      name: "muin.count.v1.CountReadService",
+      methods: ["GetCount", "BatchGetCounts"].map((name) => ({
+        name,
+        path: `/muin.count.v1.CountReadService/${name}`,
+        kind: "unary",
+        isSafe: true,
+        isHot: name === "GetCount",
+        policy: { isPublic: false, callers: ["person", "api_key"], scopes: ["counts.read"], isSigned: false },
+      })),
+    },
+  ]);
+  expect(plan.scopes).toEqual(["counts.read"]);
+});
+
+test("says which stores and topics there are", () => {
+  expect(plan.databases).toEqual([
+    {
+      database: "infos",
+      schemaRole: "info_owner_schema",
+      dataRole: "info_owner_data",
+      readers: [{ role: "reader_reader", views: ["v"] }],
+    },
+  ]);
+  expect(
+    plan.redisServers.map(({ name, durability, users }) => [name, durability, users.map(({ user }) => user)]),
+  ).toEqual([
+    ["cache", "cache", ["reader"]],
+    ["counts", "durable", ["reader"]],
+  ]);
+  expect(plan.topics).toEqual([
+    {
+      name: "count.info",
+      partitions: { variable: "MUIN_EVENT_PARTITIONS", default: 4 },
+      retentionMs: 604_800_000,
+      messages: ["muin.count.v1.CountCreated"],
+      publishers: ["info-owner"],
+      consumers: [{ service: "reader", kind: "everyInstance" }],
+    },
+  ]);
+});

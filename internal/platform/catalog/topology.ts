@@ -1,0 +1,327 @@
+import { getOption, hasOption, type DescMethod } from "@bufbuild/protobuf";
+import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
+import { CallerKind, policy as policyOption } from "../../gen/muin/platform/v1/options_pb.ts";
+import type { ConfigField } from "../config/fields.ts";
+import { variableOf } from "../config/read-config.ts";
+import { topicOf, topicsOf } from "../events/topics.ts";
+import type { ServiceInfo } from "../service/define-service.ts";
+import type { StoreDecl } from "../service/stores.ts";
+import { processConfig } from "./process-config.ts";
+import { callSetting, schemaSetting, storeSetting } from "./setting-names.ts";
+import { postgresRights, postgresRole, redisRights, type PostgresRights, type RedisRights } from "./store-rights.ts";
+
+/**
+ * All that the outside must know of a catalogue, as one plain value: it can be printed as JSON, and whatever runs, deploys,
+ * routes, watches or tests Muin is derived from it. All lists are in the order of the catalogue unless they say otherwise.
+ */
+export interface Topology {
+  readonly services: readonly ServiceTopology[];
+  /** Databases, each once, with the roles that reach them. */
+  readonly databases: readonly PostgresRights[];
+  /** Redis servers that services declare, each once, by name. The events server is the runtime's and not among them. */
+  readonly redisServers: readonly RedisServerTopology[];
+  /** Topics that are published or consumed, by name. */
+  readonly topics: readonly TopicTopology[];
+  /** Every scope that a policy names, by name. */
+  readonly scopes: readonly string[];
+  /** Names of the services that hold data of people. */
+  readonly personalDataHolders: readonly string[];
+}
+
+/** One service: a binary, its ports, and all that it reaches. */
+export interface ServiceTopology {
+  readonly name: string;
+  /** One sentence. */
+  readonly summary: string;
+  /** File name of its binary. */
+  readonly binary: string;
+  readonly ports: readonly PortTopology[];
+  readonly rpcServices: readonly RpcServiceTopology[];
+  readonly calls: readonly CallTopology[];
+  readonly stores: readonly StoreTopology[];
+  readonly publishes: readonly { readonly message: string; readonly topic: string }[];
+  readonly consumes: readonly ConsumptionTopology[];
+  /** Variables of its own settings. */
+  readonly settings: readonly SettingTopology[];
+  readonly holdsPersonalData: boolean;
+  readonly grace: GraceTopology;
+}
+
+/** A port that a process listens on. */
+export interface PortTopology {
+  readonly name: "http" | "grpc";
+  /** Variable that sets it. */
+  readonly variable: string;
+  readonly default: number;
+}
+
+/** How a process ends, in milliseconds, by default. */
+export interface GraceTopology {
+  /** How long it stays reachable while not ready. */
+  readonly drainMs: number;
+  /** How long calls may take to finish after that. */
+  readonly shutdownMs: number;
+}
+
+/** An RPC service with its methods. */
+export interface RpcServiceTopology {
+  /** Full name, such as "muin.count.v1.CountReadService". */
+  readonly name: string;
+  readonly methods: readonly MethodTopology[];
+}
+
+/** A method: how it is called and who may. */
+export interface MethodTopology {
+  readonly name: string;
+  /** Request path: `/<service>/<method>`. */
+  readonly path: string;
+  readonly kind: DescMethod["methodKind"];
+  /** Whether it has no side effects, so that it may be repeated freely and cached. */
+  readonly isSafe: boolean;
+  /** Whether the fast lane serves it. */
+  readonly isHot: boolean;
+  /** `undefined` refuses everybody. */
+  readonly policy: PolicyTopology | undefined;
+}
+
+/** Who may call a method. */
+export interface PolicyTopology {
+  readonly isPublic: boolean;
+  readonly callers: readonly ("person" | "api_key" | "device" | "service")[];
+  /** People and API keys must hold all of them. */
+  readonly scopes: readonly string[];
+  /** Whether every call must be signed. */
+  readonly isSigned: boolean;
+}
+
+/** An RPC service that a service calls. */
+export interface CallTopology {
+  /** Name in the declaration. */
+  readonly name: string;
+  readonly rpcService: string;
+  /** Service that serves it; `undefined` when none of the catalogue does. */
+  readonly callee: string | undefined;
+  /** Variable of an address of its own, instead of the router's. */
+  readonly variable: string;
+}
+
+/** A store as one service reaches it. */
+export interface StoreTopology {
+  /** Name in the declaration. */
+  readonly name: string;
+  readonly kind: "postgres" | "redis";
+  /** Name of the database or of the Redis server. */
+  readonly at: string;
+  readonly access: StoreDecl["access"];
+  readonly role: "primary" | "replica";
+  /** A cache may be empty or away; what is durable must not be lost. */
+  readonly durability: "durable" | "cache";
+  /** PostgreSQL role or Redis ACL user that the service connects as. */
+  readonly account: string;
+  /** Variable of its URL in a process of this service alone. */
+  readonly variable: string;
+  /** Declared store of the same service that stands in when the URL of a replica is not given. */
+  readonly primary: string | undefined;
+  /** Variable of the URL with the role that owns the schema; `undefined` where the service owns none. */
+  readonly schemaVariable: string | undefined;
+}
+
+/** A Redis server with its accounts. */
+export interface RedisServerTopology {
+  readonly name: string;
+  readonly durability: "durable" | "cache";
+  readonly users: readonly RedisRights[];
+}
+
+/** A message that a service consumes. */
+export interface ConsumptionTopology {
+  readonly message: string;
+  readonly topic: string;
+  readonly kind: "group" | "everyInstance";
+  /** Service outside the catalogue that publishes it; `undefined` when one of the catalogue does. */
+  readonly publishedBy: string | undefined;
+}
+
+/** A topic and who uses it. */
+export interface TopicTopology {
+  readonly name: string;
+  /** Variable of the number of its partitions, the same for all topics, and its default. */
+  readonly partitions: { readonly variable: string; readonly default: number };
+  readonly retentionMs: number;
+  /** Full names, by name. */
+  readonly messages: readonly string[];
+  readonly publishers: readonly string[];
+  readonly consumers: readonly { readonly service: string; readonly kind: "group" | "everyInstance" }[];
+}
+
+/** A setting of a service. */
+export interface SettingTopology {
+  readonly variable: string;
+  readonly doc: string;
+  /** What it accepts, in words. */
+  readonly accepts: string;
+  readonly isRequired: boolean;
+  readonly isSecret: boolean;
+}
+
+/** Derives the topology of a catalogue. The catalogue must be sound: see `checkCatalog`. */
+export function topology(catalog: readonly ServiceInfo[]): Topology {
+  const services = catalog.map((info) => serviceTopology(info, catalog));
+  const methods = services.flatMap(({ rpcServices }) => rpcServices.flatMap((service) => service.methods));
+  return {
+    services,
+    databases: postgresRights(catalog),
+    redisServers: redisServersOf(catalog),
+    topics: topicsIn(catalog),
+    scopes: sortedSet(methods.flatMap(({ policy }) => policy?.scopes ?? [])),
+    personalDataHolders: services.filter(({ holdsPersonalData }) => holdsPersonalData).map(({ name }) => name),
+  };
+}
+
+function serviceTopology(info: ServiceInfo, catalog: readonly ServiceInfo[]): ServiceTopology {
+  return {
+    name: info.name,
+    summary: info.summary,
+    binary: info.name,
+    ports: [portOf("http", processConfig.httpPort), portOf("grpc", processConfig.grpcPort)],
+    rpcServices: info.serves.map(({ typeName, methods }) => ({
+      name: typeName,
+      methods: methods.map((method) => methodTopology(method, info)),
+    })),
+    calls: Object.entries(info.calls).map(([name, target]) => ({
+      name,
+      rpcService: target.typeName,
+      callee: catalog.find(({ serves }) => serves.some(({ typeName }) => typeName === target.typeName))?.name,
+      variable: variableOf("", callSetting(target.typeName)),
+    })),
+    stores: Object.entries(info.stores).map(([name, decl]) => storeTopology(info, name, decl)),
+    publishes: info.publishes.map((schema) => ({ message: schema.typeName, topic: topicOf(schema) })),
+    consumes: info.consumes.map(({ schema, kind, publishedBy }) => ({
+      message: schema.typeName,
+      topic: topicOf(schema),
+      kind,
+      publishedBy,
+    })),
+    settings: Object.values(info.config).map((field) => ({
+      variable: variableOf(field.isShared === true ? "" : info.name, field.name),
+      doc: field.doc,
+      accepts: field.accepts,
+      isRequired: field.default === undefined,
+      isSecret: field.isSecret === true,
+    })),
+    holdsPersonalData: false,
+    grace: { drainMs: defaultOf(processConfig.drainMs), shutdownMs: defaultOf(processConfig.shutdownGraceMs) },
+  };
+}
+
+function portOf(name: PortTopology["name"], field: ConfigField<number>): PortTopology {
+  return { name, variable: variableOf("", field.name), default: defaultOf(field) };
+}
+
+/** The default of a setting that has one. */
+function defaultOf(field: ConfigField<number>): number {
+  if (field.default === undefined) throw new Error(`${field.name} has no default`);
+  return field.default;
+}
+
+function methodTopology(method: DescMethod, { hot }: ServiceInfo): MethodTopology {
+  return {
+    name: method.name,
+    path: `/${method.parent.typeName}/${method.name}`,
+    kind: method.methodKind,
+    isSafe: method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS,
+    isHot: hot.includes(method),
+    policy: policyTopology(method),
+  };
+}
+
+const callerNames: ReadonlyMap<CallerKind, PolicyTopology["callers"][number]> = new Map([
+  [CallerKind.PERSON, "person"],
+  [CallerKind.API_KEY, "api_key"],
+  [CallerKind.DEVICE, "device"],
+  [CallerKind.SERVICE, "service"],
+]);
+
+function policyTopology(method: DescMethod): PolicyTopology | undefined {
+  if (!hasOption(method, policyOption)) return undefined;
+  const policy = getOption(method, policyOption);
+  return {
+    isPublic: policy.public,
+    callers: policy.callers.flatMap((kind) => callerNames.get(kind) ?? []),
+    scopes: policy.scopes,
+    isSigned: policy.signed,
+  };
+}
+
+function storeTopology(info: ServiceInfo, name: string, decl: StoreDecl): StoreTopology {
+  const common = { name, variable: variableOf("", storeSetting(name)) } as const;
+  if (decl.kind === "postgres") {
+    return {
+      ...common,
+      kind: "postgres",
+      at: decl.database,
+      access: decl.access,
+      role: "primary",
+      durability: "durable",
+      account: postgresRole(info, decl.access),
+      primary: undefined,
+      schemaVariable: decl.access === "owner" ? variableOf("", schemaSetting(name)) : undefined,
+    };
+  }
+  return {
+    ...common,
+    kind: "redis",
+    at: decl.server,
+    access: decl.access,
+    role: decl.role,
+    durability: decl.durability,
+    account: info.name,
+    primary: primaryOf(info, name),
+    schemaVariable: undefined,
+  };
+}
+
+/** The declared store that stands in for a replica; `undefined` for anything else. */
+function primaryOf({ stores }: ServiceInfo, replica: string): string | undefined {
+  const decl = stores[replica];
+  if (decl?.kind !== "redis" || decl.role !== "replica") return undefined;
+  return Object.entries(stores).find(
+    ([, other]) => other.kind === "redis" && other.role === "primary" && other.server === decl.server,
+  )?.[0];
+}
+
+function redisServersOf(catalog: readonly ServiceInfo[]): readonly RedisServerTopology[] {
+  const declared = catalog.flatMap(({ stores }) => Object.values(stores).filter((store) => store.kind === "redis"));
+  const users = catalog.flatMap(redisRights);
+  return sortedSet(declared.map(({ server }) => server)).map((name) => ({
+    name,
+    durability: declared.some(({ server, durability }) => server === name && durability === "durable")
+      ? "durable"
+      : "cache",
+    users: users.filter(({ server }) => server === name),
+  }));
+}
+
+function topicsIn(catalog: readonly ServiceInfo[]): readonly TopicTopology[] {
+  const { eventPartitions } = processConfig;
+  const schemas = catalog.flatMap((info) => [...info.publishes, ...info.consumes.map(({ schema }) => schema)]);
+  return topicsOf(schemas).map(({ name, retentionMs }) => ({
+    name,
+    partitions: { variable: variableOf("", eventPartitions.name), default: defaultOf(eventPartitions) },
+    retentionMs,
+    messages: sortedSet(schemas.filter((schema) => topicOf(schema) === name).map(({ typeName }) => typeName)),
+    publishers: catalog
+      .filter(({ publishes }) => publishes.some((schema) => topicOf(schema) === name))
+      .map((info) => info.name),
+    consumers: catalog.flatMap((info) =>
+      sortedSet(info.consumes.filter(({ schema }) => topicOf(schema) === name).map(({ kind }) => kind)).map((kind) => ({
+        service: info.name,
+        kind,
+      })),
+    ),
+  }));
+}
+
+function sortedSet<T extends string>(values: readonly T[]): readonly T[] {
+  return [...new Set(values)].toSorted();
+}
