@@ -27,7 +27,7 @@ import { Role } from "../../internal/gen/muin/identity/v1/user_pb.ts";
 import { UserService } from "../../internal/gen/muin/identity/v1/user_service_pb.ts";
 import { OperationsService } from "../../internal/gen/muin/platform/v1/operations_service_pb.ts";
 import { CallerKind, policy as policyOption } from "../../internal/gen/muin/platform/v1/options_pb.ts";
-import { operatorScopes } from "../../internal/identity/auth/setup.ts";
+import { operatorScopes } from "../../internal/identity/auth/setup/rules.ts";
 import { eventually } from "../../internal/platform/testing/eventually.ts";
 import { startMuin, type TestMuin } from "../../internal/platform/testing/muin.ts";
 import { newBranch, newDeviceToken } from "./device-fixture.ts";

@@ -19,7 +19,7 @@ import { ErasureState, UserService } from "../../internal/gen/muin/identity/v1/u
 import { ServiceTokenService } from "../../internal/gen/muin/identity/v1/service_token_service_pb.ts";
 import { authConfig } from "../../internal/identity/auth/config.ts";
 import type { published } from "../../internal/identity/auth/events.ts";
-import { createAuthSetup, operatorScopes } from "../../internal/identity/auth/setup.ts";
+import { createAuthSetup, operatorScopes } from "../../internal/identity/auth/setup/rules.ts";
 import { systemClock } from "../../internal/platform/clock/clock.ts";
 import { systemRandom } from "../../internal/platform/clock/random.ts";
 import { readConfig } from "../../internal/platform/config/read-config.ts";

@@ -3,7 +3,7 @@ import { catalog } from "../../../internal/catalog.ts";
 import { authConfig } from "../../../internal/identity/auth/config.ts";
 import { auth } from "../../../internal/identity/auth/definition.ts";
 import type { published } from "../../../internal/identity/auth/events.ts";
-import { createAuthSetup, operatorScopes } from "../../../internal/identity/auth/setup.ts";
+import { createAuthSetup, operatorScopes } from "../../../internal/identity/auth/setup/rules.ts";
 import { processConfig, type ProcessConfig } from "../../../internal/platform/catalog/process-config.ts";
 import { runUntilSignal } from "../../../internal/platform/lifecycle/run-until-signal.ts";
 import { createStandalone, type Standalone } from "../../../internal/platform/runtime/standalone.ts";

@@ -43,10 +43,10 @@ import { authConfig, type AuthConfig } from "./config.ts";
 import { auth } from "./definition.ts";
 import { published, type AuthPublish } from "./events.ts";
 import { migrations } from "./migrations.ts";
-import { createOutgoingMails } from "./outgoing-mail.ts";
-import { createPruning } from "./pruning.ts";
-import { createSigningKeys } from "./signing-key.ts";
-import { createVault } from "./vault.ts";
+import { createOutgoingMails } from "./mail/rules.ts";
+import { createPruning } from "./retention/rules.ts";
+import { createSigningKeys } from "./token/signing-keys.ts";
+import { createVault } from "./secret/vault.ts";
 
 /** A clock that goes with the machine's and can be moved. */
 export interface MovableClock extends Clock {

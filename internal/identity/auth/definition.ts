@@ -21,39 +21,38 @@ import {
 } from "../../platform/service/define-service.ts";
 import { createMailer } from "../../platform/mail/create-mailer.ts";
 import { postgres } from "../../platform/service/stores.ts";
-import { createAccountDataHandlers } from "./account-data.ts";
-import { createDeviceHandlers } from "./device-handlers.ts";
-import { createDevices } from "./device.ts";
-import { createAccounts } from "./account.ts";
-import { createApiKeys } from "./api-key.ts";
-import { createAuditHandlers } from "./audit-handlers.ts";
-import { copyBranch } from "./branch.ts";
+import { createAccountDataHandlers } from "./account/data.ts";
+import { createDeviceHandlers } from "./device/handlers.ts";
+import { createDevices } from "./device/rules.ts";
+import { createAccounts } from "./account/rules.ts";
+import { createApiKeys } from "./api-key/rules.ts";
+import { createAuditHandlers } from "./audit/handlers.ts";
+import { copyBranch } from "./device/branch.ts";
 import { authConfig } from "./config.ts";
-import { createCredentialHandlers } from "./credential-handlers.ts";
-import { createEnrolmentRecordHandlers } from "./enrolment-handlers.ts";
-import { createEnrolments } from "./enrolment.ts";
+import { createFactorHandlers } from "./factor/handlers.ts";
+import { createEnrolmentRecordHandlers } from "./enrolment/handlers.ts";
+import { createEnrolments } from "./enrolment/rules.ts";
 import { published } from "./events.ts";
-import {
-  createApiKeyHandlers,
-  createAuthHandlers,
-  createPersonKeyHandlers,
-  createServiceTokenHandlers,
-} from "./handlers.ts";
+import { createApiKeyHandlers } from "./api-key/handlers.ts";
+import { createAccountHandlers, createRecoveryHandlers } from "./account/handlers.ts";
+import { createSessionHandlers } from "./session/handlers.ts";
+import { createKeyHandlers, createServiceTokenHandlers } from "./token/handlers.ts";
+import { createPersonKeyHandlers } from "./person-key/handlers.ts";
 import { migrations } from "./migrations.ts";
-import { createOutgoingMails } from "./outgoing-mail.ts";
-import { createPasswordQueue } from "./password.ts";
-import { createPersonKeys } from "./person-key.ts";
-import { createPeople } from "./person.ts";
-import { createPruning } from "./pruning.ts";
-import { createRecovery } from "./recovery.ts";
-import { republishUsers } from "./republish.ts";
-import { createScopeHandlers } from "./scope-handlers.ts";
-import { createScopes } from "./scope.ts";
-import { createSecondFactors } from "./second-factor.ts";
-import { createSessions } from "./session.ts";
-import { createSigningKeys } from "./signing-key.ts";
-import { createTokenIssuer } from "./token-issuer.ts";
-import { createVault } from "./vault.ts";
+import { createOutgoingMails } from "./mail/rules.ts";
+import { createPasswordQueue } from "./account/password.ts";
+import { createPersonKeys } from "./person-key/rules.ts";
+import { createPeople } from "./account/person.ts";
+import { createPruning } from "./retention/rules.ts";
+import { createRecovery } from "./account/recovery.ts";
+import { republishUsers } from "./account/republish.ts";
+import { createScopeHandlers } from "./scope/handlers.ts";
+import { createScopes } from "./scope/rules.ts";
+import { createSecondFactors } from "./factor/rules.ts";
+import { createSessions } from "./session/rules.ts";
+import { createSigningKeys } from "./token/signing-keys.ts";
+import { createTokenIssuer } from "./token/issuer.ts";
+import { createVault } from "./secret/vault.ts";
 
 /** Accounts, sessions, tokens, API keys and people's keys. */
 export const auth: ServiceInfo<"auth"> = defineService({
@@ -112,12 +111,16 @@ export const auth: ServiceInfo<"auth"> = defineService({
     const enrolments = createEnrolments({ database, publish, clock });
     const devices = createDevices({ database, publish, vault, tokens, clock, random });
     return [
-      serve(AuthService, createAuthHandlers({ accounts, sessions, keys, issuer: config.issuer })),
+      serve(AuthService, {
+        ...createAccountHandlers(accounts),
+        ...createSessionHandlers(sessions),
+        ...createKeyHandlers({ keys, issuer: config.issuer }),
+      }),
       serve(ApiKeyService, createApiKeyHandlers(apiKeys)),
       serve(ServiceTokenService, createServiceTokenHandlers({ tokens, database, clock })),
       serve(PersonKeyService, createPersonKeyHandlers(personKeys)),
       serve(EnrolmentRecordService, createEnrolmentRecordHandlers(enrolments)),
-      serve(CredentialService, createCredentialHandlers({ accounts, recovery })),
+      serve(CredentialService, { ...createRecoveryHandlers(recovery), ...createFactorHandlers(accounts) }),
       serve(AccountService, createAccountDataHandlers({ database, publish, personKeys, random, enrolments })),
       serve(ScopeService, createScopeHandlers(createScopes({ database, clock }))),
       serve(AuditService, createAuditHandlers(database)),

@@ -2,11 +2,11 @@ import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { systemRandom } from "../../platform/clock/random.ts";
 import { importMutant } from "../../platform/testing/mutant.ts";
-import { insertAccount } from "./account.ts";
+import { insertAccount } from "./account/rules.ts";
 import { startAuth, type AuthFixture } from "./auth-fixture.ts";
 import * as Events from "./events.ts";
-import { createPersonKeys } from "./person-key.ts";
-import { createVault } from "./vault.ts";
+import { createPersonKeys } from "./person-key/rules.ts";
+import { createVault } from "./secret/vault.ts";
 
 const ada = { email: "ada@example.org", displayName: "Ada Lovelace" };
 

@@ -10,10 +10,10 @@ import { MuinError } from "../../platform/errors/muin-error.ts";
 import { systemRandom } from "../../platform/clock/random.ts";
 import { importMutant } from "../../platform/testing/mutant.ts";
 import { outcomeOf, personOfToken, startAuth, type AuthFixture } from "./auth-fixture.ts";
-import { lockoutPolicies } from "./lockout.ts";
-import { createPasswordQueue } from "./password.ts";
-import { scopes } from "./role.ts";
-import { base32, totpCode, totpStepAt } from "./totp.ts";
+import { lockoutPolicies } from "./lockout/rules.ts";
+import { createPasswordQueue } from "./account/password.ts";
+import { scopes } from "./scope/role.ts";
+import { base32, totpCode, totpStepAt } from "./factor/totp.ts";
 
 const ada = { email: "ada@example.org", password: "correct horse battery" };
 const eve = { email: "eve@example.org", password: "battery horse correct" };
@@ -287,7 +287,7 @@ describe("thousands of sign-ins at once", () => {
 
   test("mutant: without the bound nobody is refused", async () => {
     const mutant = await importMutant<{ createPasswordQueue: typeof createPasswordQueue }>(
-      join(import.meta.dir, "password.ts"),
+      join(import.meta.dir, "account/password.ts"),
       "bulkhead(config.argon2Concurrent, config.argon2Waiting)",
       "bulkhead(config.argon2Concurrent, Infinity)",
     );

@@ -1,0 +1,439 @@
+import { afterEach, describe, expect, jest, spyOn, test } from "bun:test";
+import { join } from "node:path";
+import { AuthService } from "../../../gen/muin/identity/v1/auth_service_pb.ts";
+import { CredentialService } from "../../../gen/muin/identity/v1/credential_service_pb.ts";
+import type { SessionRevoked } from "../../../gen/muin/identity/v1/session_events_pb.ts";
+import { systemRandom } from "../../../platform/clock/random.ts";
+import { MailRefusedError, type Mail } from "../../../platform/mail/mailer.ts";
+import { createMetrics } from "../../../platform/telemetry/create-metrics.ts";
+import { eventually } from "../../../platform/testing/eventually.ts";
+import { importMutant } from "../../../platform/testing/mutant.ts";
+import { systemClock } from "../../../platform/clock/clock.ts";
+import { connect, outcomeOf, personOfToken, startAuth, type AuthFixture } from "../auth-fixture.ts";
+import type { ClientInfo } from "../audit/client.ts";
+import { createOutgoingMails, type OutgoingMails } from "../mail/rules.ts";
+import { createPasswordQueue } from "./password.ts";
+import { createRecovery, type Recovery } from "./recovery.ts";
+import { createSessions } from "../session/rules.ts";
+import { createSigningKeys } from "../token/signing-keys.ts";
+import { createTokenIssuer } from "../token/issuer.ts";
+import { createVault } from "../secret/vault.ts";
+
+const ada = { email: "ada@example.org", password: "correct horse battery" };
+const here: ClientInfo = { principal: "anonymous", address: "192.0.2.1", userAgent: "app/1" };
+const badToken = "Unauthenticated BAD_MAIL_TOKEN";
+const hourMs = 3_600_000;
+const verifySubject = "Verify your e-mail address";
+const resetSubject = "Set a new password";
+
+afterEach(() => {
+  jest.restoreAllMocks();
+});
+
+/** The newest token of a kind that the person got. */
+const tokenOf = async (auth: AuthFixture, subject: string, to = ada.email): Promise<string> => {
+  const mails = (await auth.mails()).filter((mail) => mail.to === to && mail.subject === subject);
+  return mails.at(-1)?.token ?? "";
+};
+
+describe("verifying an address", () => {
+  test("takes the token that sign-up sends, once", async () => {
+    await using auth = await startAuth();
+    const { tokens } = await auth.as(AuthService).signUp(ada);
+    const mine = auth.as(CredentialService, { caller: personOfToken(tokens?.accessToken ?? "") });
+    const mails = await auth.mails();
+    expect(mails).toMatchObject([{ to: ada.email, subject: verifySubject }]);
+    const token = mails[0]!.token;
+    const anybody = auth.as(CredentialService);
+    expect((await mine.getCredentials({})).credentials?.emailVerifyTime).toBeUndefined();
+    await anybody.verifyEmail({ token });
+    expect((await mine.getCredentials({})).credentials?.emailVerifyTime).toBeDefined();
+    expect(await outcomeOf(anybody.verifyEmail({ token }))).toBe(badToken);
+    // There is nothing more to verify.
+    await mine.sendEmailVerification({});
+    expect(await auth.mails()).toHaveLength(1);
+  });
+
+  test("takes no token that has ended, was made for something else, or was made up", async () => {
+    await using auth = await startAuth();
+    await auth.as(AuthService).signUp(ada);
+    const anybody = auth.as(CredentialService);
+    await anybody.requestPasswordReset({ email: ada.email });
+    const verify = await tokenOf(auth, verifySubject);
+    const reset = await tokenOf(auth, resetSubject);
+    const tried = [reset, "x", "A".repeat(43), verify.toLowerCase(), `${verify}=`];
+    for (const token of tried) expect(await outcomeOf(anybody.verifyEmail({ token }))).toBe(badToken);
+    auth.clock.advance(24 * hourMs);
+    expect(await outcomeOf(anybody.verifyEmail({ token: verify }))).toBe(badToken);
+  });
+
+  test("can be asked for again, but does not fill a mailbox", async () => {
+    await using auth = await startAuth();
+    const { tokens } = await auth.as(AuthService).signUp(ada);
+    const mine = auth.as(CredentialService, { caller: personOfToken(tokens?.accessToken ?? "") });
+    for (let time = 0; time < 20; time++) await mine.sendEmailVerification({});
+    expect(await auth.mails()).toHaveLength(5);
+    auth.clock.advance(hourMs + 1);
+    await mine.sendEmailVerification({});
+    expect(await auth.mails()).toHaveLength(6);
+  });
+});
+
+/** Every statement that a call runs, in order, without its values; and what it answers. */
+async function statementsDuring(
+  auth: AuthFixture,
+  call: () => Promise<unknown>,
+): Promise<{ readonly statements: readonly string[]; readonly reply: unknown }> {
+  const statements: string[] = [];
+  const recording = <T extends object>(sql: T): T =>
+    new Proxy(sql, {
+      apply: (target, self, args: [TemplateStringsArray]) => {
+        statements.push(args[0].join("?"));
+        return Reflect.apply<unknown, unknown[], unknown>(target as never, self, args);
+      },
+    });
+  const transaction = auth.database.transaction.bind(auth.database);
+  const { sql } = auth.database;
+  const spy = spyOn(auth.database, "transaction").mockImplementation(
+    (work) => transaction((tx) => work(recording(tx))) as never,
+  );
+  Object.defineProperty(auth.database, "sql", { configurable: true, value: recording(sql) });
+  try {
+    return { reply: await call(), statements };
+  } finally {
+    Object.defineProperty(auth.database, "sql", { configurable: true, value: sql });
+    spy.mockRestore();
+  }
+}
+
+/** The rules by themselves, made by `create`. */
+function startRecovery(auth: AuthFixture, create: typeof createRecovery): Recovery {
+  const { database, publish, clock, config } = auth;
+  const random = systemRandom;
+  const vault = createVault(config.keyEncryptionSecret, random);
+  const keys = createSigningKeys({ database, vault, clock, random, config });
+  const tokens = createTokenIssuer({ keys, clock, random, config });
+  const sessions = createSessions({ database, publish, vault, tokens, clock, random, config });
+  const mails = startQueue(auth, () => Promise.resolve());
+  return create({ database, vault, passwords: createPasswordQueue(config, random), sessions, mails, clock });
+}
+
+function recoveryMutant(from: string, to: string): Promise<{ createRecovery: typeof createRecovery }> {
+  return importMutant(join(import.meta.dir, "recovery.ts"), from, to);
+}
+
+describe("resetting a password", () => {
+  test("sets the new one, ends every session, and works once", async () => {
+    await using auth = await startAuth();
+    const client = auth.as(AuthService);
+    const first = await client.signUp(ada);
+    const second = await client.signIn(ada);
+    const anybody = auth.as(CredentialService);
+    await anybody.requestPasswordReset({ email: " ADA@example.org" });
+    await anybody.requestPasswordReset({ email: ada.email });
+    const other = await tokenOf(auth, resetSubject);
+    const token = (await auth.mails()).find((mail) => mail.subject === resetSubject)?.token ?? "";
+    expect(token).not.toBe(other);
+    await anybody.resetPassword({ token, newPassword: "another horse" });
+    const revoked = (await auth.events()).filter(
+      (event): event is SessionRevoked => event.$typeName === "muin.identity.v1.SessionRevoked",
+    );
+    expect(revoked.map((event) => event.sessionId).toSorted()).toEqual(
+      [first, second].map(({ tokens }) => personOfToken(tokens?.accessToken ?? "").sessionId).toSorted(),
+    );
+    expect(await outcomeOf(client.refreshToken({ refreshToken: first.tokens?.refreshToken ?? "" }))).toBe(
+      "Unauthenticated BAD_REFRESH_TOKEN",
+    );
+    expect(await outcomeOf(client.signIn(ada))).toBe("Unauthenticated BAD_CREDENTIALS");
+    expect(await outcomeOf(client.signIn({ ...ada, password: "another horse" }))).toBe("done");
+    for (const used of [token, other]) {
+      expect(await outcomeOf(anybody.resetPassword({ token: used, newPassword: "third horse" }))).toBe(badToken);
+    }
+  });
+
+  test("is done once when many come with one token, and ends after an hour or with a change of the password", async () => {
+    await using auth = await startAuth();
+    const { tokens } = await auth.as(AuthService).signUp(ada);
+    const anybody = auth.as(CredentialService);
+    const ask = async (): Promise<string> => {
+      await anybody.requestPasswordReset({ email: ada.email });
+      return tokenOf(auth, resetSubject);
+    };
+    const reset = (token: string, horse = 0): Promise<string> =>
+      outcomeOf(anybody.resetPassword({ token, newPassword: `horse number ${horse}` }));
+    const token = await ask();
+    const outcomes = await Promise.all(Array.from({ length: 8 }, (_, horse) => reset(token, horse)));
+    expect(outcomes.toSorted()).toEqual([...Array<string>(7).fill(badToken), "done"]);
+
+    const late = await ask();
+    auth.clock.advance(hourMs);
+    expect(await reset(late)).toBe(badToken);
+
+    const before = await ask();
+    const winner = outcomes.indexOf("done");
+    await auth.as(AuthService, { caller: personOfToken(tokens?.accessToken ?? "") }).changePassword({
+      currentPassword: `horse number ${winner}`,
+      newPassword: "another horse",
+    });
+    expect(await reset(before)).toBe(badToken);
+  });
+
+  test("a token that never was costs no computation of a password", async () => {
+    await using auth = await startAuth();
+    const hash = spyOn(Bun.password, "hash");
+    const call = auth.as(CredentialService).resetPassword({ token: "A".repeat(43), newPassword: "another horse" });
+    expect(await outcomeOf(call)).toBe(badToken);
+    expect(hash).not.toHaveBeenCalled();
+  });
+
+  test("asking for it does and says the same for an address without an account, which gets no mail", async () => {
+    await using auth = await startAuth();
+    await auth.as(AuthService).signUp(ada);
+    await auth.mails();
+    const hash = spyOn(Bun.password, "hash");
+    const verify = spyOn(Bun.password, "verify");
+    const anybody = auth.as(CredentialService);
+    const statementsOf = (email: string) => statementsDuring(auth, () => anybody.requestPasswordReset({ email }));
+    const known = await statementsOf(ada.email);
+    const unknown = await statementsOf("nobody@example.org");
+    expect(known.statements.length).toBeGreaterThan(2);
+    expect(unknown).toEqual(known);
+    expect([hash.mock.calls.length, verify.mock.calls.length]).toEqual([0, 0]);
+    expect((await auth.mails()).map(({ to }) => to)).toEqual([ada.email, ada.email]);
+    expect(await auth.database.sql`SELECT 1 FROM outgoing_mails`).toHaveLength(0);
+  });
+
+  test("mutant: whoever looks first whether there is an account does less when there is none", async () => {
+    const mutant = await recoveryMutant(
+      "// The same statements whether",
+      "if ((await database.sql`SELECT 1 FROM accounts WHERE email = ${email}`).length === 0) return; //",
+    );
+    await using auth = await startAuth();
+    await auth.as(AuthService).signUp(ada);
+    for (const [create, same] of [
+      [createRecovery, true],
+      [mutant.createRecovery, false],
+    ] as const) {
+      const recovery = startRecovery(auth, create);
+      const asked = (email: string) => statementsDuring(auth, () => recovery.requestReset(email, here));
+      const [known, unknown] = [await asked(ada.email), await asked("nobody@example.org")];
+      expect(Bun.deepEquals(known, unknown)).toBe(same);
+    }
+  });
+
+  test("takes as long for an address whose account is locked by another call as for one without an account", async () => {
+    await using auth = await startAuth();
+    await auth.as(AuthService).signUp(ada);
+    await using beside = connect(auth.url);
+    await beside.sql.begin(async (tx) => {
+      await tx`SELECT 1 FROM accounts FOR UPDATE`;
+      // It would wait for the end of this transaction, which waits for it.
+      const { done } = await Promise.race([
+        outcomeOf(auth.as(CredentialService).requestPasswordReset({ email: ada.email })).then((done) => ({ done })),
+        systemClock.sleep(5000).then(() => ({ done: "waits" })),
+      ]);
+      expect(done).toBe("done");
+    });
+  });
+
+  test.each([
+    ["sessions go on", "await sessions.endAll(tx, userId);", "", { once: true, sessions: 1 }],
+    [
+      "a token works as often as it comes",
+      'if (!(await takeMailToken(tx, "RESET_PASSWORD", token))) return false;',
+      "",
+      { once: false, sessions: 0 },
+    ],
+    [
+      "nothing is broken",
+      "await sessions.endAll(tx, userId);",
+      "await sessions.endAll(tx, userId);",
+      { once: true, sessions: 0 },
+    ],
+  ])("mutant: %s", async (_, from, to, wanted) => {
+    const mutant = await recoveryMutant(from, to);
+    await using auth = await startAuth();
+    await auth.as(AuthService).signUp(ada);
+    await auth.as(CredentialService).requestPasswordReset({ email: ada.email });
+    const token = await tokenOf(auth, resetSubject);
+    const recovery = startRecovery(auth, mutant.createRecovery);
+    // All find the token before the first of them takes it.
+    const { promise: opened, resolve: open } = Promise.withResolvers<void>();
+    let hashing = 0;
+    const real = Bun.password.hash.bind(Bun.password);
+    spyOn(Bun.password, "hash").mockImplementation(async (...given) => {
+      if (++hashing === 2) open();
+      await opened;
+      return real(...given);
+    });
+    const { signal } = new AbortController();
+    const outcomes = await Promise.all(
+      Array.from({ length: 4 }, (_, horse) =>
+        outcomeOf(recovery.resetPassword(token, `horse number ${horse}`, here, signal)),
+      ),
+    );
+    const sessions = await auth.database.sql`SELECT 1 FROM sessions WHERE end_time IS NULL`;
+    const done = outcomes.filter((outcome) => outcome === "done");
+    expect({ once: done.length === 1, sessions: sessions.length }).toEqual(wanted);
+  });
+
+  test("asking for it is limited by network", async () => {
+    await using auth = await startAuth();
+    const anybody = auth.as(CredentialService);
+    let asked = 0;
+    while ((await outcomeOf(anybody.requestPasswordReset({ email: `u${asked}@example.org` }))) === "done") asked++;
+    expect(asked).toBe(100);
+    const elsewhere = auth.as(CredentialService, { address: "203.0.113.7" });
+    expect(await outcomeOf(elsewhere.requestPasswordReset({ email: ada.email }))).toBe("done");
+  });
+});
+
+/** The queue by itself, with a server of which the test decides what it answers. */
+function startQueue(
+  auth: AuthFixture,
+  answer: (mail: Mail, id: string) => Promise<void>,
+  create: typeof createOutgoingMails = createOutgoingMails,
+): OutgoingMails {
+  return create({
+    database: auth.database,
+    mailer: { destination: "test", send: (id, mail) => answer(mail, id) },
+    vault: createVault(auth.config.keyEncryptionSecret, systemRandom),
+    clock: auth.clock,
+    random: systemRandom,
+    log: auth.log,
+    metrics: createMetrics(),
+  });
+}
+
+/** How often one mail is sent, and how many wait, when two processes send at a time; `away`: the server is away. */
+async function race(create: typeof createOutgoingMails, away = false): Promise<{ sent: number; left: number }> {
+  await using auth = await startAuth();
+  await auth.as(AuthService).signUp(ada);
+  let sent = 0;
+  const { promise: hanging, resolve: release } = Promise.withResolvers<void>();
+  const answer = async (): Promise<void> => {
+    sent++;
+    if (away) throw new Error("away");
+    await hanging;
+  };
+  const first = startQueue(auth, answer, create).sender.send();
+  await eventually(() => expect(sent).toBe(1));
+  const second = startQueue(auth, answer, create).sender.send();
+  release();
+  await Promise.all([first, second]);
+  return { sent, left: (await auth.database.sql`SELECT 1 FROM outgoing_mails`).length };
+}
+
+describe("the queue of mails", () => {
+  test("keeps a mail while the server is away, tries again later and later, and sends the same token", async () => {
+    await using auth = await startAuth();
+    await auth.as(AuthService).signUp(ada);
+    const tried: { id: string; text: string; atMs: number }[] = [];
+    let isAway = true;
+    const { sender } = startQueue(auth, (mail, id) => {
+      tried.push({ id, text: mail.text, atMs: auth.clock.now() });
+      return isAway ? Promise.reject(new Error("away")) : Promise.resolve();
+    });
+    // The outcome of an attempt is not known: the first mail may have arrived.
+    for (let minute = 0; minute < 60; minute++) {
+      await sender.send();
+      auth.clock.advance(60_000);
+    }
+    const pauses = tried.slice(1).map(({ atMs }, index) => atMs - tried[index]!.atMs);
+    expect(tried.length).toBeGreaterThan(4);
+    expect(tried.length).toBeLessThan(15);
+    expect(Math.max(...pauses)).toBeLessThanOrEqual(17 * 60_000);
+    expect(pauses[0]).toBeLessThan(pauses.at(-1)!);
+    isAway = false;
+    auth.clock.advance(hourMs);
+    await sender.send();
+    await sender.send();
+    expect(new Set(tried.map(({ id }) => id)).size).toBe(1);
+    expect(new Set(tried.map(({ text }) => text)).size).toBe(1);
+    expect(await auth.database.sql`SELECT 1 FROM outgoing_mails`).toHaveLength(0);
+    const token = /^[A-Za-z0-9_-]{43}$/m.exec(tried[0]!.text)?.[0] ?? "";
+    expect(await outcomeOf(auth.as(CredentialService).verifyEmail({ token }))).toBe("done");
+  });
+
+  test("never makes a caller wait: sign-up is done while the server hangs", async () => {
+    await using auth = await startAuth();
+    const { promise: hanging, resolve: release } = Promise.withResolvers<void>();
+    const { sender } = startQueue(auth, () => hanging);
+    await auth.as(AuthService).signUp(ada);
+    const sending = sender.send();
+    expect(await outcomeOf(auth.as(AuthService).signUp({ ...ada, email: "bob@example.org" }))).toBe("done");
+    expect(await outcomeOf(auth.as(CredentialService).requestPasswordReset({ email: ada.email }))).toBe("done");
+    release();
+    await sending;
+  });
+
+  test("holds no mail of a change that was rolled back", async () => {
+    await using auth = await startAuth();
+    await auth.database.sql`ALTER TABLE audit_log ADD CONSTRAINT none CHECK (action <> 'SIGN_UP') NOT VALID`;
+    expect(await outcomeOf(auth.as(AuthService).signUp(ada))).toBe("Internal INTERNAL");
+    expect(await auth.database.sql`SELECT 1 FROM outgoing_mails`).toHaveLength(0);
+  });
+
+  test("drops what is refused for good, what is too late, and what goes to nobody", async () => {
+    await using auth = await startAuth();
+    const left = async (): Promise<number> => (await auth.database.sql`SELECT 1 FROM outgoing_mails`).length;
+    await auth.as(AuthService).signUp(ada);
+    await startQueue(auth, () => Promise.reject(new MailRefusedError("no such mailbox"))).sender.send();
+    expect(await left()).toBe(0);
+    await auth.as(CredentialService).requestPasswordReset({ email: ada.email });
+    auth.clock.advance(hourMs);
+    const sent: Mail[] = [];
+    const { sender } = startQueue(auth, (mail) => {
+      sent.push(mail);
+      return Promise.resolve();
+    });
+    await sender.send();
+    await auth.as(CredentialService).requestPasswordReset({ email: "nobody@example.org" });
+    await sender.send();
+    expect([await left(), sent]).toEqual([0, []]);
+  });
+
+  test("is bounded: beyond it asking for a mail is refused, and sign-up goes on without one", async () => {
+    await using auth = await startAuth();
+    const { tokens } = await auth.as(AuthService).signUp(ada);
+    await auth.database.sql`
+      INSERT INTO outgoing_mails SELECT gen_random_uuid(), 'RESET_PASSWORD', NULL, 1, now() + interval '1 day', now()
+      FROM generate_series(1, 9999)`;
+    const mine = auth.as(CredentialService, { caller: personOfToken(tokens?.accessToken ?? "") });
+    const full = "ResourceExhausted MAILS_WAITING";
+    expect(await outcomeOf(mine.sendEmailVerification({}))).toBe(full);
+    for (const email of [ada.email, "nobody@example.org"]) {
+      expect(await outcomeOf(auth.as(CredentialService).requestPasswordReset({ email }))).toBe(full);
+    }
+    expect(await outcomeOf(auth.as(AuthService).signUp({ ...ada, email: "bob@example.org" }))).toBe("done");
+  });
+
+  test("is worked off by one process at a time", async () => {
+    expect(await race(createOutgoingMails)).toEqual({ sent: 1, left: 0 });
+    expect(await race(createOutgoingMails, true)).toEqual({ sent: 1, left: 1 });
+  });
+
+  test.each([
+    [
+      "a mail under way can be taken again",
+      "const nextMs = nowMs + backoffMs(retry, row.attempts + 1, random);",
+      "const nextMs = nowMs;",
+      false,
+      { sent: 2, left: 0 },
+    ],
+    [
+      "a mail that failed is gone",
+      "if (!(error instanceof MailRefusedError)) {",
+      "if (Date.now() < 0) {",
+      true,
+      { sent: 1, left: 0 },
+    ],
+  ])("mutant: %s", async (_, from, to, away, wanted) => {
+    const mutant = await importMutant<{ createOutgoingMails: typeof createOutgoingMails }>(
+      join(import.meta.dir, "../mail/rules.ts"),
+      from,
+      to,
+    );
+    expect(await race(mutant.createOutgoingMails, away)).toEqual(wanted);
+  });
+});

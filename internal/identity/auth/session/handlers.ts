@@ -1,0 +1,57 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type { ServiceImpl } from "@connectrpc/connect";
+import type { AuthService, TokenPairSchema } from "../../../gen/muin/identity/v1/auth_service_pb.ts";
+import { personOf } from "../../../platform/identity/caller.ts";
+import { clientOf } from "../audit/client.ts";
+import { notYourSession } from "../errors.ts";
+import { idOfPage, isUuid, pageSizeOf } from "../request.ts";
+import type { Sessions, Tokens } from "./rules.ts";
+
+/** Serves a person's sessions. */
+export function createSessionHandlers(
+  sessions: Sessions,
+): Pick<ServiceImpl<typeof AuthService>, "refreshToken" | "signOut" | "listSessions" | "revokeSession"> {
+  return {
+    refreshToken: async (request, context) => ({
+      tokens: tokenPairOf(await sessions.refresh(request.refreshToken, clientOf(context))),
+    }),
+    signOut: async (_request, context) => {
+      const person = personOf(context);
+      await sessions.end(person.id, person.sessionId, clientOf(context), "SIGN_OUT");
+      return {};
+    },
+    listSessions: async (request, context) => {
+      const person = personOf(context);
+      const pageSize = pageSizeOf(request.pageSize);
+      const found = await sessions.list(person.id, pageSize, idOfPage(request.pageToken));
+      return {
+        sessions: found.map((session) => ({
+          sessionId: session.sessionId,
+          createTime: timestampFromMs(session.createTimeMs),
+          useTime: timestampFromMs(session.useTimeMs),
+          expireTime: timestampFromMs(session.expireTimeMs),
+          userAgent: session.userAgent,
+          address: session.address,
+          current: session.sessionId === person.sessionId,
+        })),
+        nextPageToken: found.length < pageSize ? "" : (found.at(-1)?.sessionId ?? ""),
+      };
+    },
+    revokeSession: async (request, context) => {
+      if (!isUuid(request.sessionId)) throw notYourSession();
+      await sessions.end(personOf(context).id, request.sessionId, clientOf(context), "REVOKE_SESSION");
+      return {};
+    },
+  };
+}
+
+/** A session's tokens as its owner gets them. */
+export function tokenPairOf(tokens: Tokens): MessageInitShape<typeof TokenPairSchema> {
+  return {
+    accessToken: tokens.accessToken,
+    accessExpireTime: timestampFromMs(tokens.accessExpireTimeMs),
+    refreshToken: tokens.refreshToken,
+    refreshExpireTime: timestampFromMs(tokens.refreshExpireTimeMs),
+  };
+}

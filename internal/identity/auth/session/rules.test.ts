@@ -1,0 +1,238 @@
+import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import { AuthService } from "../../../gen/muin/identity/v1/auth_service_pb.ts";
+import type { SessionRevoked } from "../../../gen/muin/identity/v1/session_events_pb.ts";
+import { systemRandom } from "../../../platform/clock/random.ts";
+import { eventually } from "../../../platform/testing/eventually.ts";
+import { importMutant } from "../../../platform/testing/mutant.ts";
+import { insertAccount } from "../account/rules.ts";
+import { connect, outcomeOf, personOfToken, startAuth, type AuthFixture } from "../auth-fixture.ts";
+import type { ClientInfo } from "../audit/client.ts";
+import { createPersonKeys } from "../person-key/rules.ts";
+import { createSessions, sessionsPerPersonMax, type Sessions } from "./rules.ts";
+import { createSigningKeys } from "../token/signing-keys.ts";
+import { createTokenIssuer } from "../token/issuer.ts";
+import { createVault } from "../secret/vault.ts";
+
+const ada = { email: "ada@example.org", password: "correct horse battery" };
+const badToken = "Unauthenticated BAD_REFRESH_TOKEN";
+const here: ClientInfo = { principal: "anonymous", address: "192.0.2.1", userAgent: "app/1" };
+
+/** The rules of sessions by themselves, made by `create`, and a first refresh token. */
+async function startSessions(
+  auth: AuthFixture,
+  create: typeof createSessions = createSessions,
+): Promise<{ sessions: Sessions; refreshToken: string }> {
+  const { database, publish, clock, config } = auth;
+  const random = systemRandom;
+  const vault = createVault(config.keyEncryptionSecret, random);
+  const keys = createSigningKeys({ database, vault, clock, random, config });
+  const tokens = createTokenIssuer({ keys, clock, random, config });
+  const sessions = create({ database, publish, vault, tokens, clock, random, config });
+  const personKeys = createPersonKeys({ database, vault, clock, random });
+  const { refreshToken } = await database.transaction(async (tx) => {
+    const account = { email: ada.email, passwordHash: "none", displayName: "", role: "member" } as const;
+    const userId = await insertAccount(tx, { personKeys, publish, clock, random }, account);
+    return sessions.open(tx, userId ?? "", here);
+  });
+  return { sessions, refreshToken };
+}
+
+const revokedIds = async (auth: AuthFixture): Promise<string[]> =>
+  (await auth.events())
+    .filter((event): event is SessionRevoked => event.$typeName === "muin.identity.v1.SessionRevoked")
+    .map((event) => event.sessionId);
+
+/** What 100 calls with one token at once bring, and whether the family lives on. */
+async function race(create?: typeof createSessions): Promise<{ done: number; successors: number; lives: boolean }> {
+  await using auth = await startAuth();
+  const { sessions, refreshToken } = await startSessions(auth, create);
+  // Another holds the session's row until the calls stand before it, so that they meet however fast the machine is.
+  await using beside = connect(auth.url);
+  const { promise: released, resolve: release } = Promise.withResolvers<void>();
+  const held = Promise.withResolvers<void>();
+  const holding = beside.sql.begin(async (tx) => {
+    await tx`SELECT 1 FROM sessions FOR UPDATE`;
+    held.resolve();
+    await released;
+  });
+  await held.promise;
+  const calls = Array.from({ length: 100 }, () => sessions.refresh(refreshToken, here));
+  await eventually(async () => {
+    const waiting = await beside.sql`SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+      AND datname = current_database()`;
+    expect(waiting.length).toBeGreaterThan(1);
+  });
+  release();
+  await holding;
+  const results = await Promise.allSettled(calls);
+  const given = results.flatMap((result) => (result.status === "fulfilled" ? [result.value.refreshToken] : []));
+  const successors = new Set(given);
+  const outcomes = await Promise.allSettled([...successors].map((token) => sessions.refresh(token, here)));
+  const lives = outcomes.every((outcome) => outcome.status === "fulfilled");
+  return { done: given.length, successors: successors.size, lives };
+}
+
+/** What is left to a thief who exchanged the token first, once its owner has used it too. */
+async function theft(create?: typeof createSessions): Promise<{ owner: string; thief: string; revoked: number }> {
+  await using auth = await startAuth();
+  const { sessions, refreshToken } = await startSessions(auth, create);
+  const stolen = await sessions.refresh(refreshToken, { ...here, address: "203.0.113.9" });
+  const owner = await outcomeOf(sessions.refresh(refreshToken, here));
+  const thief = await outcomeOf(sessions.refresh(stolen.refreshToken, { ...here, address: "203.0.113.9" }));
+  return {
+    owner: owner.split(" ", 1)[0] ?? "",
+    thief: thief.split(" ", 1)[0] ?? "",
+    revoked: (await revokedIds(auth)).length,
+  };
+}
+
+describe("refresh", () => {
+  test("100 at once with one token get one successor", async () => {
+    expect(await race()).toEqual({ done: 100, successors: 1, lives: true });
+  });
+
+  test("reuse by another ends the family, for both", async () => {
+    const { owner, thief, revoked } = await theft();
+    expect({ failed: owner !== "done" && thief !== "done", revoked }).toEqual({ failed: true, revoked: 1 });
+  });
+
+  test("mutant: without the row's lock the race is lost", async () => {
+    const { createSessions: broken } = await importMutant<{ createSessions: typeof createSessions }>(
+      join(import.meta.dir, "rules.ts"),
+      "WHERE session_id = ${token.sessionId} FOR UPDATE`",
+      "WHERE session_id = ${token.sessionId}`",
+    );
+    expect(await race(broken)).not.toEqual({ done: 100, successors: 1, lives: true });
+  });
+
+  test("mutant: without ending the family the thief goes on", async () => {
+    const { createSessions: broken } = await importMutant<{ createSessions: typeof createSessions }>(
+      join(import.meta.dir, "rules.ts"),
+      "await endRow(tx, token.sessionId);",
+      "",
+    );
+    expect(await theft(broken)).toMatchObject({ thief: "done", revoked: 0 });
+  });
+
+  test("the same client gets the same successor within 10 seconds, even when that was used, and none later", async () => {
+    await using auth = await startAuth();
+    const client = auth.as(AuthService);
+    const first = (await client.signUp(ada)).tokens?.refreshToken ?? "";
+    const refresh = async (refreshToken: string): Promise<string> =>
+      (await client.refreshToken({ refreshToken })).tokens?.refreshToken ?? "";
+    const second = await refresh(first);
+    const third = await refresh(second);
+    auth.clock.advance(8_000);
+    expect([await refresh(first), await refresh(second)]).toEqual([second, third]);
+    auth.clock.advance(4_000);
+    expect(await outcomeOf(client.refreshToken({ refreshToken: first }))).toBe(badToken);
+    expect(await outcomeOf(client.refreshToken({ refreshToken: third }))).toBe(badToken);
+    const sessionId = personOfToken((await client.signIn(ada)).tokens?.accessToken ?? "").sessionId;
+    expect(await revokedIds(auth)).toHaveLength(1);
+    expect(await revokedIds(auth)).not.toContain(sessionId);
+  });
+
+  test("no token stands in the database", async () => {
+    await using auth = await startAuth();
+    const client = auth.as(AuthService);
+    const first = (await client.signUp(ada)).tokens?.refreshToken ?? "";
+    const second = (await client.refreshToken({ refreshToken: first })).tokens?.refreshToken ?? "";
+    const [row] = await auth.database.sql<{ text: string }[]>`
+      SELECT (SELECT string_agg(s::text, ' ') FROM sessions s) || (SELECT string_agg(g::text, ' ') FROM refresh_graces g) AS text`;
+    expect(row?.text.length).toBeGreaterThan(100);
+    for (const token of [first, second]) {
+      expect(row?.text).not.toContain(token);
+      expect(row?.text).not.toContain(Buffer.from(token).toString("hex"));
+      expect(row?.text).not.toContain(Buffer.from(token, "base64url").toString("hex", 16));
+    }
+  });
+
+  test("an invented token for a live session changes nothing", async () => {
+    await using auth = await startAuth();
+    const client = auth.as(AuthService);
+    const good = (await client.signUp(ada)).tokens?.refreshToken ?? "";
+    const bytes = Buffer.from(good, "base64url");
+    bytes.set(systemRandom.bytes(48), 16);
+    expect(await outcomeOf(client.refreshToken({ refreshToken: bytes.toString("base64url") }))).toBe(badToken);
+    expect(await outcomeOf(client.refreshToken({ refreshToken: "nonsense" }))).toBe(badToken);
+    expect(await outcomeOf(client.refreshToken({ refreshToken: good }))).toBe("done");
+  });
+
+  test("a session lasts as long as it is refreshed, and never longer than its whole life", async () => {
+    const dayMs = 86_400_000;
+    await using auth = await startAuth({ config: { refreshTokenLifeMs: 2 * dayMs, sessionLifeMs: 3 * dayMs } });
+    const client = auth.as(AuthService);
+    const refresh = async (refreshToken: string): Promise<string> =>
+      (await client.refreshToken({ refreshToken })).tokens?.refreshToken ?? "";
+    const first = await client.signUp(ada);
+    auth.clock.advance(1.5 * dayMs);
+    const second = await refresh(first.tokens?.refreshToken ?? "");
+    auth.clock.advance(1.4 * dayMs);
+    const third = await refresh(second);
+    auth.clock.advance(0.2 * dayMs);
+    expect(await outcomeOf(client.refreshToken({ refreshToken: third }))).toBe(badToken);
+  });
+});
+
+describe("sessions", () => {
+  test("are listed to their owner with where they began, in pages", async () => {
+    await using auth = await startAuth();
+    await auth.as(AuthService, { userAgent: "x".repeat(300) }).signUp(ada);
+    const phone = auth.as(AuthService, { address: "2001:db8::1", userAgent: "phone/2" });
+    const { tokens } = await phone.signIn(ada);
+    await auth.as(AuthService).signUp({ ...ada, email: "bob@example.org" });
+    const me = personOfToken(tokens?.accessToken ?? "");
+    const client = auth.as(AuthService, { caller: me });
+    const { sessions } = await client.listSessions({});
+    expect(sessions.map(({ userAgent, address, current }) => ({ userAgent, address, current }))).toEqual([
+      { userAgent: "phone/2", address: "2001:db8::1", current: true },
+      { userAgent: "x".repeat(256), address: "192.0.2.1", current: false },
+    ]);
+    const first = await client.listSessions({ pageSize: 1 });
+    const second = await client.listSessions({ pageSize: 1, pageToken: first.nextPageToken });
+    expect([...first.sessions, ...second.sessions]).toEqual(sessions);
+    const third = await client.listSessions({ pageSize: 1, pageToken: second.nextPageToken });
+    expect(third).toMatchObject({ sessions: [], nextPageToken: "" });
+    expect(await outcomeOf(client.listSessions({ pageToken: "nonsense" }))).toBe("InvalidArgument INVALID_FIELD");
+  });
+
+  test("end by sign-out and by revoking, once, with an event, and nobody ends another's", async () => {
+    await using auth = await startAuth();
+    const anybody = auth.as(AuthService);
+    const first = await anybody.signUp(ada);
+    const second = await anybody.signIn(ada);
+    const bob = await anybody.signUp({ ...ada, email: "bob@example.org" });
+    const [me, other, stranger] = [first, second, bob].map(({ tokens }) => personOfToken(tokens?.accessToken ?? ""));
+    const mine = auth.as(AuthService, { caller: me! });
+    const bobs = auth.as(AuthService, { caller: stranger! });
+    expect(await outcomeOf(bobs.revokeSession({ sessionId: other!.sessionId }))).toBe("PermissionDenied NOT_YOURS");
+    expect(await outcomeOf(mine.revokeSession({ sessionId: "nonsense" }))).toBe("PermissionDenied NOT_YOURS");
+    await mine.revokeSession({ sessionId: other!.sessionId });
+    await mine.revokeSession({ sessionId: other!.sessionId });
+    await mine.signOut({});
+    await mine.signOut({});
+    expect(await revokedIds(auth)).toEqual([other!.sessionId, me!.sessionId]);
+    for (const { tokens } of [first, second]) {
+      const refreshToken = tokens?.refreshToken ?? "";
+      expect(await outcomeOf(anybody.refreshToken({ refreshToken }))).toBe(badToken);
+    }
+    expect(await outcomeOf(anybody.refreshToken({ refreshToken: bob.tokens?.refreshToken ?? "" }))).toBe("done");
+  });
+
+  test("are bounded: one more ends the one that was longest unused", async () => {
+    await using auth = await startAuth();
+    const { sessions } = await startSessions(auth);
+    const [account] = await auth.database.sql<{ user_id: string }[]>`SELECT user_id FROM accounts`;
+    const userId = account?.user_id ?? "";
+    const [oldest] = await sessions.list(userId, 1, undefined);
+    await auth.database.transaction(async (tx) => {
+      for (let count = 0; count < sessionsPerPersonMax; count++) {
+        auth.clock.advance(1);
+        await sessions.open(tx, userId, here);
+      }
+    });
+    expect(await sessions.list(userId, 1000, undefined)).toHaveLength(sessionsPerPersonMax);
+    expect(await revokedIds(auth)).toEqual([oldest?.sessionId ?? ""]);
+  });
+});

@@ -1,0 +1,96 @@
+import { SignJWT } from "jose";
+import type { Clock } from "../../../platform/clock/clock.ts";
+import type { Random } from "../../../platform/clock/random.ts";
+import type { DeviceClaims } from "../../../platform/identity/device-token.ts";
+import {
+  deviceSubjectPrefix,
+  deviceTokenAudience,
+  deviceTokenLifeMsMax,
+  deviceTokenType,
+  serviceSubjectPrefix,
+  tokenAlgorithm,
+  tokenAudience,
+  type TokenClaims,
+} from "../../../platform/identity/token-claims.ts";
+import type { AuthConfig } from "../config.ts";
+import type { SigningKeys } from "./signing-keys.ts";
+
+/** A signed token and its end. */
+export interface IssuedToken {
+  readonly token: string;
+  readonly expireTimeMs: number;
+}
+
+/** Signs tokens with the key that is active. */
+export interface TokenIssuer {
+  /** A person's token: at most 15 minutes. */
+  issueAccess(person: {
+    readonly userId: string;
+    readonly sessionId: string;
+    readonly scopes: readonly string[];
+  }): Promise<IssuedToken>;
+  /** A service's token. Its key stays published until it ends. */
+  issueService(serviceName: string, lifeMs: number): Promise<IssuedToken>;
+  /** A device's token, of a day, bound to the device's key. Its signing key stays published until it ends. */
+  issueDevice(device: {
+    readonly deviceId: string;
+    /** The key's 32 bytes in base64url. */
+    readonly x: string;
+    readonly branchIds: readonly string[];
+  }): Promise<IssuedToken>;
+}
+
+/** Makes the issuer. */
+export function createTokenIssuer(deps: {
+  readonly keys: SigningKeys;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly config: Pick<AuthConfig, "issuer" | "accessTokenLifeMs">;
+}): TokenIssuer {
+  const { keys, clock, random, config } = deps;
+  const claimsFor = (sub: string, lifeMs: number): TokenClaims & { readonly jti: string } => {
+    const iat = Math.floor(clock.now() / 1000);
+    return {
+      iss: config.issuer,
+      aud: tokenAudience,
+      sub,
+      iat,
+      exp: iat + Math.floor(lifeMs / 1000),
+      jti: random.uuid(),
+    };
+  };
+  return {
+    issueAccess: async ({ userId, sessionId, scopes }) =>
+      sign(
+        { ...claimsFor(userId, config.accessTokenLifeMs), sid: sessionId, scope: scopes.join(" ") },
+        await keys.active(),
+      ),
+    issueService: async (serviceName, lifeMs) => {
+      const claims = claimsFor(`${serviceSubjectPrefix}${serviceName}`, lifeMs);
+      const key = await keys.active();
+      if (!(await keys.keepUntil(key.kid, claims.exp * 1000))) throw new Error("the signing key is gone");
+      return sign(claims, key);
+    },
+    issueDevice: async ({ deviceId, x, branchIds }) => {
+      const claims: TokenClaims & DeviceClaims = {
+        ...claimsFor(`${deviceSubjectPrefix}${deviceId}`, deviceTokenLifeMsMax),
+        aud: deviceTokenAudience,
+        cnf: { jwk: { kty: "OKP", crv: "Ed25519", x } },
+        branches: branchIds,
+      };
+      const key = await keys.active();
+      if (!(await keys.keepUntil(key.kid, claims.exp * 1000))) throw new Error("the signing key is gone");
+      return sign(claims, key, deviceTokenType);
+    },
+  };
+}
+
+async function sign(
+  claims: TokenClaims,
+  key: { readonly kid: string; readonly privateKey: CryptoKey },
+  typ = "JWT",
+): Promise<IssuedToken> {
+  const header = { alg: tokenAlgorithm, kid: key.kid, typ };
+  const token = await new SignJWT({ ...claims }).setProtectedHeader(header).sign(key.privateKey);
+  return { token, expireTimeMs: claims.exp * 1000 };
+}
