@@ -4,7 +4,7 @@ import { MuinError, type FieldViolation } from "../../platform/errors/muin-error
 export function invalidArgument(violations: readonly FieldViolation[]): MuinError {
   return new MuinError({
     code: "invalid_argument",
-    reason: "INVALID_FIELD",
+    reason: "FIELD_INVALID",
     message: violations.map(({ field, description }) => `${field}: ${description}`).join("; "),
     violations,
   });

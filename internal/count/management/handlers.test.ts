@@ -122,7 +122,7 @@ describe("the life of a Count", () => {
     expect(Number(countInfo?.createTime?.seconds)).toBeGreaterThan(1_000_000_000);
     for (const path of ["state", "etag", "create_time", "count_id", "toString", "display_name.x"]) {
       const call = client.updateCount({ countInfo: { countId }, updateMask: { paths: [path] } });
-      expect(await outcomeOf(call)).toBe("InvalidArgument INVALID_FIELD");
+      expect(await outcomeOf(call)).toBe("InvalidArgument FIELD_INVALID");
       expect(call).rejects.toThrow("display_name, labels, min_value, max_value");
     }
   });
@@ -196,7 +196,7 @@ describe("an update", () => {
 });
 
 describe("INVALID_ARGUMENT", () => {
-  const invalid = "InvalidArgument INVALID_FIELD";
+  const invalid = "InvalidArgument FIELD_INVALID";
   test.each<[string, MessageInitShape<typeof CountInfoSchema>]>([
     ["bounds in disorder", { minValue: 2n, maxValue: 1n }],
     ["a control character in the name", { displayName: "a\u0000b" }],
@@ -343,7 +343,7 @@ describe("a list", () => {
     const { client } = service;
     const { nextPageToken: pageToken } = await client.listCounts({ prefix: "list.", pageSize: 1 });
     expect(pageToken).not.toContain("list.");
-    const refused = "InvalidArgument INVALID_PAGE_TOKEN";
+    const refused = "InvalidArgument PAGE_TOKEN_INVALID";
     expect(await outcomeOf(client.listCounts({ prefix: "list.a", pageToken }))).toBe(refused);
     expect(await outcomeOf(client.listCounts({ prefix: "list.", labels: ["a=b"], pageToken }))).toBe(refused);
     expect(await outcomeOf(client.listCounts({ prefix: "list.", state: CountState.DELETED, pageToken }))).toBe(refused);

@@ -275,9 +275,9 @@ describe("who may call what", () => {
       await outcomeOf(
         service.branches(administrator).createBranch({ branch: { ...branch, ownerId: people.member.id } }),
       ),
-    ).toBe("FailedPrecondition NOT_AN_OWNER");
+    ).toBe("FailedPrecondition OWNER_MISSING");
     expect(await outcomeOf(service.branches(apiKeyWith("branches.manage")).createBranch({ branch }))).toBe(
-      "InvalidArgument INVALID_FIELD",
+      "InvalidArgument FIELD_INVALID",
     );
   });
 });
@@ -327,7 +327,7 @@ describe("a mutant is caught", () => {
     const { branchOwner: broken } = await importMutant<typeof definition>(
       pathOf("store-postgres.ts"),
       "  checkStatus(known?.status ?? undefined);\n",
-      "  if (row === undefined) throw branchNotFound(branchId);\n",
+      "  if (row === undefined) throw branchOwnerErrors.branchNotFound({ branch_id: branchId });\n",
       [pathOf("definition.ts")],
     );
     await using mutant = await startBranchOwner({ info: broken });

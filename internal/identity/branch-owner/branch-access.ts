@@ -1,5 +1,6 @@
 import type { Caller } from "../../platform/identity/caller.ts";
-import { accountSuspended, branchForbidden } from "./errors.ts";
+import { hasScope, personIdOf } from "../../platform/resource/caller-scopes.ts";
+import { branchOwnerErrors } from "./errors.ts";
 
 /** What is done with a branch. */
 export type BranchAction = "see" | "change" | "see staff" | "change staff" | "transfer";
@@ -21,24 +22,19 @@ export type StaffRoleName = "MANAGER" | "ATTENDANT";
 /** The status of a person in the words of the database. */
 export type PersonStatus = "ACTIVE" | "SUSPENDED" | "DELETED";
 
-/** The caller's id where they are a person; "" otherwise, which is nobody's. */
-export function personIdOf(caller: Caller): string {
-  return caller.kind === "person" ? caller.id : "";
-}
-
 /** Whether the caller may change every branch. */
 export function managesAll(caller: Caller): boolean {
-  return "scopes" in caller && caller.scopes.has("branches.manage");
+  return hasScope(caller, "branches.manage");
 }
 
 /** Whether the caller may see every branch. */
 export function seesAll(caller: Caller): boolean {
-  return managesAll(caller) || ("scopes" in caller && caller.scopes.has("branches.read"));
+  return managesAll(caller) || hasScope(caller, "branches.read");
 }
 
 /** Throws PERMISSION_DENIED for a person who is suspended or deleted. `undefined`: nothing is known of them here yet. */
 export function checkStatus(status: PersonStatus | undefined): void {
-  if (status !== undefined && status !== "ACTIVE") throw accountSuspended();
+  if (status !== undefined && status !== "ACTIVE") throw branchOwnerErrors.accountSuspended();
 }
 
 /** Throws PERMISSION_DENIED unless the caller may do it; of a branch that does not exist (`undefined`) nobody is owner or staff. */
@@ -52,5 +48,5 @@ export function checkAccess(
   if (seesAll(caller)) relations.push("reader");
   if (branch !== undefined && branch.ownerId === personIdOf(caller)) relations.push("owner");
   if (branch?.staffRole !== undefined) relations.push(branch.staffRole === "MANAGER" ? "manager" : "attendant");
-  if (!relations.some((relation) => allowed[action].includes(relation))) throw branchForbidden();
+  if (!relations.some((relation) => allowed[action].includes(relation))) throw branchOwnerErrors.branchForbidden();
 }

@@ -8,7 +8,7 @@ import {
 } from "../../gen/muin/identity/v1/branch_pb.ts";
 import type { FieldViolation } from "../../platform/errors/muin-error.ts";
 import { isDate, isTimeZone, spellingOf } from "../../shared/hours/opening-hours.ts";
-import { invalidArgument } from "./errors.ts";
+import { fieldsInvalid } from "../../platform/resource/errors.ts";
 
 const dayMinutes = 1440;
 const weekMinutes = 7 * dayMinutes;
@@ -22,7 +22,7 @@ export function checkContent(branch: Branch): void {
   const bytes = toBinary(BranchSchema, branch).length;
   if (bytes > contentBytesMax) {
     const description = `has ${bytes} bytes of protobuf; at most ${contentBytesMax} are kept of a branch`;
-    throw invalidArgument([{ field: "branch", description }]);
+    throw fieldsInvalid([{ field: "branch", description }]);
   }
   const violations = [
     ...(branch.displayName.trim() === ""
@@ -37,7 +37,7 @@ export function checkContent(branch: Branch): void {
     ),
     ...planViolations(branch),
   ];
-  if (violations.length > 0) throw invalidArgument(violations.slice(0, violationsMax));
+  if (violations.length > 0) throw fieldsInvalid(violations.slice(0, violationsMax));
 }
 
 function timeZoneViolations(timeZone: string): FieldViolation[] {

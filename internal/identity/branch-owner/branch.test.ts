@@ -292,13 +292,13 @@ describe("a mutant is caught", () => {
   test.each<[string, string, string, (of: BranchOwnerFixture) => Promise<void>]>([
     ["without the lock of the row", "${locked ? sql`FOR UPDATE` : sql``}", "", checkConcurrency],
     ["without etags", "      checkEtag(`branch ${branchId}`, etag, record.version);\n", "", checkEtags],
-    ["that does not look at the limit", ">= config.branchesPerOwnerMax) throw", ">= Infinity) throw", checkLimit],
+    ["that does not look at the limit", ">= config.branchesPerOwnerMax", ">= Infinity", checkLimit],
     ["without the lock of the owner", "SELECT FROM owners WHERE user_id = ${ownerId} FOR UPDATE", "SELECT", checkLimit],
     ["that lets repetitions run side by side", "SELECT pg_advisory_xact_lock(", "SELECT (", checkRepetition],
     [
       "that takes any request of the id for the same",
-      "if (!Buffer.from(known.fingerprint).equals(fingerprint)) throw",
-      "if (false) throw",
+      "if (!Buffer.from(known.fingerprint).equals(fingerprint))",
+      "if (false)",
       checkRepetition,
     ],
   ])("%s", async (_, from, to, check) => {
@@ -354,7 +354,7 @@ describe("a list", () => {
     const { nextPageToken } = await branches.listBranches({ pageSize: 2 });
     for (const token of [nextPageToken, `${nextPageToken}x`, "nonsense", "AAAA"]) {
       const call = branches.listBranches({ pageSize: 2, pageToken: token, countryCode: "KR" });
-      expect(await outcomeOf(call)).toBe("InvalidArgument INVALID_PAGE_TOKEN");
+      expect(await outcomeOf(call)).toBe("InvalidArgument PAGE_TOKEN_INVALID");
     }
   });
 });
@@ -441,7 +441,7 @@ describe("staff", () => {
     const { branchId } = await service.newBranch(owner);
     const add = (userId: string) =>
       service.branches(owner).addStaff({ branchId, staffMember: { userId, role: StaffRole.MANAGER } });
-    expect(await outcomeOf(add("nobody"))).toBe("NotFound PERSON_NOT_FOUND");
+    expect(await outcomeOf(add("nobody"))).toBe("NotFound USER_NOT_FOUND");
     expect(await violationsOf(add(owner.id))).toEqual(["staff_member.user_id: owns the branch; name somebody else"]);
     expect(await outcomeOf(service.branches(owner).removeStaff({ branchId, userId: "nobody" }))).toBe(
       "NotFound STAFF_NOT_FOUND",
@@ -468,7 +468,7 @@ describe("an owner", () => {
     expect((await register()).owner).toMatchObject({ ...owner, displayName: "Park", etag: "v1" });
     expect(await outcomeOf(register())).toBe("AlreadyExists OWNER_EXISTS");
     expect(await outcomeOf(service.owners(administrator).registerOwner({ owner: { userId: "nobody" } }))).toBe(
-      "NotFound PERSON_NOT_FOUND",
+      "NotFound USER_NOT_FOUND",
     );
     const owners = service.owners(person);
     const change = { userId: person.id, companyName: "", contactPhoneNumber: "+82212345678", etag: "v1" };

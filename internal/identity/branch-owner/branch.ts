@@ -1,9 +1,10 @@
 import { clone, create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { BranchSchema, BranchState, type Branch } from "../../gen/muin/identity/v1/branch_pb.ts";
+import { fieldsInvalid, resourceErrors } from "../../platform/resource/errors.ts";
+import { etagOf, isCurrent } from "../../platform/resource/etag.ts";
 import { applyUpdate } from "../../platform/resource/update-mask.ts";
 import { checkContent } from "./branch-content.ts";
-import { etagMismatch, invalidArgument } from "./errors.ts";
 
 /** The states in the words of the database. */
 export type BranchStateName = "ACTIVE" | "CLOSED";
@@ -33,14 +34,9 @@ const contentFields = [
   "entry_rules",
 ] as const;
 
-/** The etag of a version. */
-export function etagOf(version: number): string {
-  return `v${version}`;
-}
-
 /** Throws ABORTED when an etag was given and is not the current one. */
-export function checkEtag(what: string, given: string, version: number): void {
-  if (given !== "" && given !== etagOf(version)) throw etagMismatch(what);
+export function checkEtag(resource: string, given: string, version: number): void {
+  if (!isCurrent(given, etagOf(version))) throw resourceErrors.etagMismatch({ resource });
 }
 
 /** The branch as callers and consumers see it. */
@@ -76,7 +72,7 @@ export function updatedContent(record: BranchRecord, given: Branch, mask: readon
       ? []
       : [{ field: "branch.state", description: "does not change by an update; use CloseBranch or ReopenBranch" }]),
   ];
-  if (violations.length > 0) throw invalidArgument(violations);
+  if (violations.length > 0) throw fieldsInvalid(violations);
   const content = clone(BranchSchema, record.content);
   applyUpdate(BranchSchema, content, given, { mask, allowed: contentFields });
   checkContent(content);

@@ -8,10 +8,12 @@ import type { Clock } from "../../platform/clock/clock.ts";
 import { judgeEntry } from "../../shared/hours/entry-rules.ts";
 import { openSpans, openStateAt, type OpenState } from "../../shared/hours/opening-hours.ts";
 import { callerOf } from "../../platform/identity/caller.ts";
+import { personIdOf } from "../../platform/resource/caller-scopes.ts";
+import { fieldInvalid } from "../../platform/resource/errors.ts";
 import { pageOf } from "../../platform/resource/page-token.ts";
-import { managesAll, personIdOf, seesAll } from "./branch-access.ts";
+import { managesAll, seesAll } from "./branch-access.ts";
 import { contentOf, toBranch, updatedContent, type BranchRecord, type BranchStateName } from "./branch.ts";
-import { branchForbidden, invalidArgument, ownerGone } from "./errors.ts";
+import { branchOwnerErrors } from "./errors.ts";
 import type { Owners } from "./owner.ts";
 import type { Staff } from "./staff.ts";
 import { isOwner, type BranchStore } from "./store-postgres.ts";
@@ -65,11 +67,10 @@ export function createBranchHandlers(deps: {
       const caller = callerOf(context);
       const given = branch ?? create(BranchSchema);
       const ownerId = given.ownerId === "" ? personIdOf(caller) : given.ownerId;
-      if (!managesAll(caller) && (ownerId === "" || ownerId !== personIdOf(caller))) throw branchForbidden();
+      if (!managesAll(caller) && (ownerId === "" || ownerId !== personIdOf(caller)))
+        throw branchOwnerErrors.branchForbidden();
       if (ownerId === "") {
-        throw invalidArgument([
-          { field: "branch.owner_id", description: "must name an owner: an API key owns nothing" },
-        ]);
+        throw fieldInvalid("branch.owner_id", "must name an owner: an API key owns nothing");
       }
       return { branch: await store.create(caller, { ownerId, content: contentOf(given), requestId }) };
     },
@@ -80,7 +81,7 @@ export function createBranchHandlers(deps: {
 
     listBranches: async (request, context) => {
       const caller = callerOf(context);
-      if (personIdOf(caller) === "" && !seesAll(caller)) throw branchForbidden();
+      if (personIdOf(caller) === "" && !seesAll(caller)) throw branchOwnerErrors.branchForbidden();
       const { ownerId, facility, countryCode, locality } = request;
       const query = { ownerId, state: stateNames.get(request.state), facility, countryCode, locality };
       const { page, nextPageToken } = await pageOf(
@@ -95,7 +96,7 @@ export function createBranchHandlers(deps: {
     updateBranch: async ({ branch, updateMask }, context) => {
       const given = branch ?? create(BranchSchema);
       const { branchId, etag } = given;
-      if (branchId === "") throw invalidArgument([{ field: "branch.branch_id", description: "must name the branch" }]);
+      if (branchId === "") throw fieldInvalid("branch.branch_id", "must name the branch");
       const target = { branchId, etag, action: "change" } as const;
       const record = await store.change(callerOf(context), target, (_, present) =>
         Promise.resolve({ ...present, content: updatedContent(present, given, updateMask?.paths) }),
@@ -115,7 +116,7 @@ export function createBranchHandlers(deps: {
       const target = { branchId, etag, action: "change" } as const;
       const record = await store.change(callerOf(context), target, async (tx, present) => {
         if (present.state === "ACTIVE") return undefined;
-        if (!(await isOwner(tx, present.ownerId))) throw ownerGone(branchId);
+        if (!(await isOwner(tx, present.ownerId))) throw branchOwnerErrors.ownerMissing({ user_id: present.ownerId });
         return { ...present, state: "ACTIVE" };
       });
       return { branch: toBranch(record) };
@@ -168,7 +169,7 @@ export function createBranchHandlers(deps: {
       const fromMs = momentOf(fromTime);
       const toMs = toTime === undefined ? fromMs + stretchMsDefault : timestampMs(toTime);
       if (toMs < fromMs || toMs - fromMs > stretchMsMax) {
-        throw invalidArgument([{ field: "to_time", description: "must be from from_time to 92 days after it" }]);
+        throw fieldInvalid("to_time", "must be from from_time to 92 days after it");
       }
       const { openingHours, timeZone } = record.content;
       const spans = record.state === "CLOSED" ? [] : openSpans(openingHours, timeZone, { fromMs, toMs });

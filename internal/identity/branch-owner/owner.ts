@@ -4,11 +4,13 @@ import { OwnerSchema, type Owner } from "../../gen/muin/identity/v1/owner_servic
 import type { Clock } from "../../platform/clock/clock.ts";
 import type { Caller } from "../../platform/identity/caller.ts";
 import type { Database, Transaction } from "../../platform/postgres/database.ts";
+import { personIdOf } from "../../platform/resource/caller-scopes.ts";
+import { etagOf } from "../../platform/resource/etag.ts";
 import { applyUpdate } from "../../platform/resource/update-mask.ts";
 import type { Sql } from "postgres";
-import { checkStatus, managesAll, personIdOf, seesAll } from "./branch-access.ts";
-import { checkEtag, etagOf } from "./branch.ts";
-import { ownerExists, ownerForbidden, ownerNotFound, personNotFound } from "./errors.ts";
+import { checkStatus, managesAll, seesAll } from "./branch-access.ts";
+import { checkEtag } from "./branch.ts";
+import { branchOwnerErrors } from "./errors.ts";
 import { statusOf } from "./store-postgres.ts";
 
 /** What may be said of an owner. */
@@ -41,7 +43,7 @@ export function createOwners({ database, clock }: { readonly database: Database;
   /** Refuses who may not, before anything is said about the owner. */
   const refuseStrangers = async (caller: Caller, userId: string, all: (caller: Caller) => boolean): Promise<void> => {
     checkStatus(await statusOf(database.sql, personIdOf(caller)));
-    if (!all(caller) && personIdOf(caller) !== userId) throw ownerForbidden();
+    if (!all(caller) && personIdOf(caller) !== userId) throw branchOwnerErrors.ownerForbidden();
   };
 
   return {
@@ -53,12 +55,12 @@ export function createOwners({ database, clock }: { readonly database: Database;
       await database.transaction(async (tx) => {
         const people = await tx`
           SELECT FROM people WHERE user_id = ${owner.userId} AND status <> 'DELETED' FOR SHARE`;
-        if (people.length === 0) throw personNotFound(owner.userId);
+        if (people.length === 0) throw branchOwnerErrors.userNotFound({ user_id: owner.userId });
         const { count } = await tx`
           INSERT INTO owners (user_id, company_name, contact_email, contact_phone_number, version, create_time, update_time)
           VALUES (${owner.userId}, ${owner.companyName}, ${owner.contactEmail}, ${owner.contactPhoneNumber}, 1, ${now}, ${now})
           ON CONFLICT DO NOTHING`;
-        if (count === 0) throw ownerExists(owner.userId);
+        if (count === 0) throw branchOwnerErrors.ownerExists({ user_id: owner.userId });
       });
       return read(database.sql, owner.userId);
     },
@@ -100,7 +102,7 @@ export function createOwners({ database, clock }: { readonly database: Database;
 
 async function read(sql: Sql | Transaction, userId: string): Promise<Owner> {
   const owner = await findOwner(sql, userId);
-  if (owner === undefined) throw ownerNotFound(userId);
+  if (owner === undefined) throw branchOwnerErrors.ownerNotFound({ user_id: userId });
   return owner;
 }
 

@@ -169,17 +169,15 @@ async function checkErasure(of: BranchOwnerFixture): Promise<void> {
   await of.statusChanged(person.id, ACTIVE, 9n);
   expect(await rowOf(person.id, of)).toBe("DELETED ");
   const branches = of.branches(administrator);
-  expect(await outcomeOf(branches.addStaff({ branchId: other.branchId, staffMember }))).toBe(
-    "NotFound PERSON_NOT_FOUND",
-  );
+  expect(await outcomeOf(branches.addStaff({ branchId: other.branchId, staffMember }))).toBe("NotFound USER_NOT_FOUND");
   expect(await outcomeOf(branches.createBranch({ branch: { ...branch, ownerId: person.id } }))).toBe(
-    "FailedPrecondition NOT_AN_OWNER",
+    "FailedPrecondition OWNER_MISSING",
   );
   const { branchId } = run;
   expect(await outcomeOf(branches.transferBranch({ branchId: other.branchId, ownerId: person.id }))).toBe(
-    "FailedPrecondition NOT_AN_OWNER",
+    "FailedPrecondition OWNER_MISSING",
   );
-  expect(await outcomeOf(branches.reopenBranch({ branchId }))).toBe("FailedPrecondition OWNER_GONE");
+  expect(await outcomeOf(branches.reopenBranch({ branchId }))).toBe("FailedPrecondition OWNER_MISSING");
   const count = (await of.events()).length;
   await of.statusChanged(person.id, DELETED, 7n);
   expect((await of.events()).slice(count)).toMatchObject([{ userId: person.id, service: "branch-owner" }]);

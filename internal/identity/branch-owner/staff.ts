@@ -1,9 +1,10 @@
 import { StaffRole, type StaffMember } from "../../gen/muin/identity/v1/branch_pb.ts";
 import type { Caller } from "../../platform/identity/caller.ts";
 import type { Database, Transaction } from "../../platform/postgres/database.ts";
+import { fieldInvalid } from "../../platform/resource/errors.ts";
+import { etagOf } from "../../platform/resource/etag.ts";
 import type { StaffRoleName } from "./branch-access.ts";
-import { etagOf } from "./branch.ts";
-import { invalidArgument, personNotFound, staffNotFound, tooManyStaff } from "./errors.ts";
+import { branchOwnerErrors } from "./errors.ts";
 import { statusOf, type BranchStore } from "./store-postgres.ts";
 
 /** People who work for one branch at most: all of them travel with each event of it. */
@@ -41,12 +42,10 @@ export function createStaff({ database, store }: { readonly database: Database; 
         { ...target, action: "change staff" },
         async (tx, branch) => {
           if (branch.ownerId === userId) {
-            throw invalidArgument([
-              { field: "staff_member.user_id", description: "owns the branch; name somebody else" },
-            ]);
+            throw fieldInvalid("staff_member.user_id", "owns the branch; name somebody else");
           }
           const status = await statusOf(tx, userId);
-          if (status === undefined || status === "DELETED") throw personNotFound(userId);
+          if (status === undefined || status === "DELETED") throw branchOwnerErrors.userNotFound({ user_id: userId });
           const name = nameOf(role);
           const changed = await tx`
             INSERT INTO staff AS s (branch_id, user_id, role) VALUES (${branch.branchId}, ${userId}, ${name})
@@ -54,7 +53,7 @@ export function createStaff({ database, store }: { readonly database: Database; 
           if (changed.count === 0) return undefined;
           const [counted] = await tx<{ count: number }[]>`
             SELECT count(*)::int AS count FROM staff WHERE branch_id = ${branch.branchId}`;
-          if ((counted?.count ?? 0) > staffMax) throw tooManyStaff(staffMax);
+          if ((counted?.count ?? 0) > staffMax) throw branchOwnerErrors.tooManyStaff({ staff_max: `${staffMax}` });
           return branch;
         },
         (tx) => lockPerson(tx, userId),
@@ -65,7 +64,7 @@ export function createStaff({ database, store }: { readonly database: Database; 
     remove: async (caller, target, userId) => {
       const record = await store.change(caller, { ...target, action: "change staff" }, async (tx, branch) => {
         const gone = await tx`DELETE FROM staff WHERE branch_id = ${branch.branchId} AND user_id = ${userId}`;
-        if (gone.count === 0) throw staffNotFound(userId);
+        if (gone.count === 0) throw branchOwnerErrors.staffNotFound({ user_id: userId });
         return branch;
       });
       return etagOf(record.version);

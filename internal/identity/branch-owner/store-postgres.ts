@@ -12,18 +12,20 @@ import type { Clock } from "../../platform/clock/clock.ts";
 import type { Random } from "../../platform/clock/random.ts";
 import type { Caller } from "../../platform/identity/caller.ts";
 import type { Database, Transaction } from "../../platform/postgres/database.ts";
+import { personIdOf } from "../../platform/resource/caller-scopes.ts";
+import { resourceErrors } from "../../platform/resource/errors.ts";
+import { republishAll } from "../../platform/resource/republish.ts";
 import {
   checkAccess,
   checkStatus,
   managesAll,
-  personIdOf,
   seesAll,
   type BranchAction,
   type PersonStatus,
   type StaffRoleName,
 } from "./branch-access.ts";
 import { checkEtag, toBranch, type BranchRecord, type BranchStateName } from "./branch.ts";
-import { branchNotFound, notAnOwner, requestIdReused, tooManyBranches } from "./errors.ts";
+import { branchOwnerErrors } from "./errors.ts";
 import { announceBranch, type BranchPublish } from "./events.ts";
 
 /** A branch that is to be created, and the request that asked for it. */
@@ -127,7 +129,8 @@ export function createPostgresBranchStore(deps: {
   const refuseMore = async (tx: Transaction, ownerId: string): Promise<void> => {
     const [counted] = await tx<{ count: number }[]>`
       SELECT count(*)::int AS count FROM branches WHERE owner_id = ${ownerId}`;
-    if ((counted?.count ?? 0) >= config.branchesPerOwnerMax) throw tooManyBranches(config.branchesPerOwnerMax);
+    if ((counted?.count ?? 0) >= config.branchesPerOwnerMax)
+      throw branchOwnerErrors.tooManyBranches({ branches_max: `${config.branchesPerOwnerMax}` });
   };
 
   const insert = async (
@@ -136,7 +139,9 @@ export function createPostgresBranchStore(deps: {
     { ownerId, content }: BranchCreation,
   ): Promise<BranchRecord> => {
     await lockOwner(tx, ownerId);
-    if (!(await isOwner(tx, ownerId))) throw notAnOwner(ownerId, managesAll(caller) ? "free" : "theirs");
+    if (!(await isOwner(tx, ownerId))) {
+      throw managesAll(caller) ? branchOwnerErrors.ownerMissing({ user_id: ownerId }) : branchOwnerErrors.notAnOwner();
+    }
     await refuseMore(tx, ownerId);
     const nowMs = clock.now();
     const times = { createTimeMs: nowMs, updateTimeMs: nowMs };
@@ -176,7 +181,11 @@ export function createPostgresBranchStore(deps: {
           SELECT fingerprint, response FROM request_memory
           WHERE principal = ${principal} AND request_id = ${requestId} AND expire_time > ${now}`;
         if (known !== undefined) {
-          if (!Buffer.from(known.fingerprint).equals(fingerprint)) throw requestIdReused();
+          if (!Buffer.from(known.fingerprint).equals(fingerprint)) {
+            throw resourceErrors.requestIdReused({
+              violations: [{ field: "request_id", description: "was used for another request" }],
+            });
+          }
           return fromBinary(BranchSchema, known.response);
         }
         const branch = toBranch(await insert(tx, caller, creation));
@@ -215,7 +224,7 @@ export function createPostgresBranchStore(deps: {
         target,
         async (tx, record) => {
           if (record.ownerId === ownerId) return undefined;
-          if (!(await isOwner(tx, ownerId))) throw notAnOwner(ownerId, "free");
+          if (!(await isOwner(tx, ownerId))) throw branchOwnerErrors.ownerMissing({ user_id: ownerId });
           await refuseMore(tx, ownerId);
           await tx`DELETE FROM staff WHERE branch_id = ${record.branchId} AND user_id = ${ownerId}`;
           return { ...record, ownerId };
@@ -231,22 +240,18 @@ export function createPostgresBranchStore(deps: {
       return rows.map(toRecord);
     },
 
-    republish: async () => {
-      let total = 0;
-      for (let after: string | undefined = ""; after !== undefined;) {
-        after = await database.transaction(async (tx) => {
+    republish: () =>
+      republishAll((after) =>
+        database.transaction(async (tx) => {
           // Locked, so that what is announced is the newest. All consumers take BranchCreated, whatever the version.
           const rows = await tx<BranchRow[]>`
-            SELECT * FROM branches WHERE branch_id > ${after ?? ""} ORDER BY branch_id LIMIT ${republishPage} FOR UPDATE`;
+            SELECT * FROM branches WHERE branch_id > ${after} ORDER BY branch_id LIMIT ${republishPage} FOR UPDATE`;
           for (const row of rows) {
             await announceBranch(tx, publish, BranchCreatedSchema, toRecord(row), await staffOf(tx, row.branch_id));
           }
-          total += rows.length;
-          return rows.at(-1)?.branch_id;
-        });
-      }
-      return total;
-    },
+          return { last: rows.at(-1)?.branch_id ?? "", recorded: rows.length };
+        }),
+      ),
 
     forgetRequests: async () => {
       const now = new Date(clock.now());
@@ -273,7 +278,7 @@ async function find(
       (SELECT role FROM staff WHERE branch_id = ${branchId} AND user_id = ${personIdOf(caller)}) AS staff_role`;
   checkStatus(known?.status ?? undefined);
   checkAccess(caller, row && { ownerId: row.owner_id, staffRole: known?.staff_role ?? undefined }, action);
-  if (row === undefined) throw branchNotFound(branchId);
+  if (row === undefined) throw branchOwnerErrors.branchNotFound({ branch_id: branchId });
   return toRecord(row);
 }
 

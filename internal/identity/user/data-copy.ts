@@ -1,7 +1,7 @@
 import type { Client } from "@connectrpc/connect";
 import type { AccountData, AccountService } from "../../gen/muin/identity/v1/account_service_pb.ts";
 import type { StaffData, StaffDataService } from "../../gen/muin/identity/v1/staff_data_service_pb.ts";
-import { copyUnavailable } from "./errors.ts";
+import { userErrors } from "./errors.ts";
 
 /** What other services hold of a person; what they hold nothing of is absent. */
 export interface DataOfOthers {
@@ -25,6 +25,6 @@ export async function copyFromOthers(
     ]);
     return { ...(account === undefined ? {} : { account }), ...(staff === undefined ? {} : { staff }) };
   } catch (error) {
-    throw copyUnavailable(error);
+    throw userErrors.copyUnavailable({ cause: error });
   }
 }

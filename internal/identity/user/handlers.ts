@@ -12,19 +12,13 @@ import {
 import type { Clock } from "../../platform/clock/clock.ts";
 import { callerOf, personOf, type Caller } from "../../platform/identity/caller.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";
+import { checkPersonOrScopes, hasScope } from "../../platform/resource/caller-scopes.ts";
+import { resourceErrors } from "../../platform/resource/errors.ts";
 import { pageOf } from "../../platform/resource/page-token.ts";
 import type { DataOfOthers } from "./data-copy.ts";
 import type { Erasures } from "./erasure.ts";
 import { toErasure } from "./erasure.ts";
-import {
-  erasureNotFound,
-  ownStatus,
-  profileNotReady,
-  roleForbidden,
-  userDeleted,
-  userForbidden,
-  userNotFound,
-} from "./errors.ts";
+import { userErrors } from "./errors.ts";
 import { preferencesEtagOf, withPreferences, type PreferencesRecord } from "./preferences.ts";
 import type { UserQuery, UserStore } from "./store.ts";
 import type { UserChanges } from "./user-changes.ts";
@@ -93,20 +87,22 @@ export function createHandlers(deps: HandlersDeps): ServiceImpl<typeof UserServi
     change: Change,
   ): Promise<{ user: User }> => {
     const isAdministrator = role === "ADMINISTRATOR" && branchId === "";
-    if (isAdministrator && !holds(callerOf(context), administratorScope))
-      throw roleForbidden("ROLE_ADMINISTRATOR", administratorScope);
+    if (isAdministrator && !hasScope(callerOf(context), administratorScope))
+      throw userErrors.administratorScopeMissing({ scope: administratorScope });
     return managed(context, userId, change, { guarded: isAdministrator });
   };
   const withStatus = async (context: HandlerContext, userId: string, change: Change): Promise<{ user: User }> => {
     const caller = callerOf(context);
     const target = targetOf(caller, userId);
-    if (isOwn(caller, target)) throw ownStatus();
+    if (isOwn(caller, target)) throw userErrors.ownStatus();
     note(context, target);
     return shown(caller, found(caller, target, await changes.changeStatus(target, change)));
   };
   const preferencesOf = async (userId: string, record: PreferencesRecord | undefined) => {
     if (record !== undefined) return { preferences: toPreferences(record) };
-    throw (await store.get(userId)) === undefined ? profileNotReady() : userDeleted(userId);
+    throw (await store.get(userId)) === undefined
+      ? userErrors.profileNotReady()
+      : userErrors.userDeleted({ user_id: userId });
   };
 
   return {
@@ -199,7 +195,7 @@ export function createHandlers(deps: HandlersDeps): ServiceImpl<typeof UserServi
 
     getErasure: async ({ erasureId }) => {
       const erasure = await store.erasure({ erasureId });
-      if (erasure === undefined) throw erasureNotFound();
+      if (erasure === undefined) throw userErrors.erasureNotFound();
       return { erasure: toErasure(erasure) };
     },
   };
@@ -208,7 +204,7 @@ export function createHandlers(deps: HandlersDeps): ServiceImpl<typeof UserServi
 /** Whom a request names: "me" is the person who calls. */
 function targetOf(caller: Caller, userId: string): string {
   if (userId !== "me") return userId;
-  if (caller.kind !== "person") throw userForbidden(undefined);
+  if (caller.kind !== "person") throw resourceErrors.personOnly();
   return caller.id;
 }
 
@@ -216,15 +212,14 @@ function targetOf(caller: Caller, userId: string): string {
 function ownId(context: HandlerContext, userId: string): string {
   const person = personOf(context);
   const target = targetOf(person, userId);
-  if (target !== person.id) throw userForbidden(undefined);
+  if (target !== person.id) throw resourceErrors.personOnly();
   return target;
 }
 
 /** Whom a request names, if the caller is that person or holds the scopes. Told before whether there is such a person. */
 function permitted(caller: Caller, userId: string, ...scopes: readonly string[]): string {
   const target = targetOf(caller, userId);
-  const missing = scopes.find((scope) => !holds(caller, scope));
-  if (!isOwn(caller, target) && missing !== undefined) throw userForbidden(missing);
+  checkPersonOrScopes(caller, target, ...scopes);
   return target;
 }
 
@@ -232,18 +227,14 @@ function isOwn(caller: Caller, userId: string): boolean {
   return caller.kind === "person" && caller.id === userId;
 }
 
-function holds(caller: Caller, scope: string): boolean {
-  return "scopes" in caller && caller.scopes.has(scope);
-}
-
 /** What was found of a person; who calls for themself has signed up, and is there in a moment. */
 function found<T>(caller: Caller, userId: string, record: T | undefined): T {
   if (record !== undefined) return record;
-  throw isOwn(caller, userId) ? profileNotReady() : userNotFound(userId);
+  throw isOwn(caller, userId) ? userErrors.profileNotReady() : userErrors.userNotFound({ user_id: userId });
 }
 
 function shown(caller: Caller, record: UserRecord): { user: User } {
-  return { user: toUser(record, { suspendReason: holds(caller, readScope) }) };
+  return { user: toUser(record, { suspendReason: hasScope(caller, readScope) }) };
 }
 
 function toPreferences(record: PreferencesRecord): Preferences {

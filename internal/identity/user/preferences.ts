@@ -1,4 +1,6 @@
-import { etagMismatch, invalidField, tooManyPreferences } from "./errors.ts";
+import { fieldInvalid, resourceErrors } from "../../platform/resource/errors.ts";
+import { isCurrent } from "../../platform/resource/etag.ts";
+import { userErrors } from "./errors.ts";
 
 /** Preferences that one person may keep. */
 const preferencesMax = 64;
@@ -27,16 +29,16 @@ export function withPreferences(
   given: Readonly<Record<string, string>>,
   etag: string,
 ): PreferencesRecord {
-  if (etag !== "" && etag !== preferencesEtagOf(before)) throw etagMismatch("the preferences");
+  if (!isCurrent(etag, preferencesEtagOf(before))) throw resourceErrors.etagMismatch({ resource: "preferences" });
   const values = new Map(Object.entries(before.values));
   for (const [key, value] of Object.entries(given)) {
     if (!value.isWellFormed() || value.includes("\0")) {
-      throw invalidField(`preferences.values["${key}"]`, "must be well-formed text without NUL");
+      throw fieldInvalid(`preferences.values["${key}"]`, "must be well-formed text without NUL");
     }
     if (value === "") values.delete(key);
     else values.set(key, value);
   }
-  if (values.size > preferencesMax) throw tooManyPreferences(preferencesMax);
+  if (values.size > preferencesMax) throw userErrors.tooManyPreferences({ preferences_max: `${preferencesMax}` });
   const after = Object.fromEntries([...values].toSorted(([a], [b]) => (a < b ? -1 : 1)));
   return JSON.stringify(after) === JSON.stringify(before.values)
     ? before

@@ -2,10 +2,11 @@ import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { UserProfileSchema, type UserCreated } from "../../gen/muin/identity/v1/user_events_pb.ts";
 import type { Delivery } from "../../platform/service/define-service.ts";
 import type { Random } from "../../platform/clock/random.ts";
+import { republishAll } from "../../platform/resource/republish.ts";
 import type { PersonKeyReader } from "../../shared/person/person-key-reader.ts";
 import type { PersonKey } from "../../shared/person/person-seal.ts";
 import type { Database } from "../../platform/postgres/database.ts";
-import { keysUnavailable } from "./errors.ts";
+import { userErrors } from "./errors.ts";
 import { publishUserStatusChanged, publishUserUpdated, type UserPublish } from "./events.ts";
 import type { Announce, UserStore } from "./store.ts";
 import { newcomer, type Change, type UserRecord } from "./user.ts";
@@ -62,7 +63,7 @@ export function createUserChanges(deps: {
     update: async (userId, change, options) => {
       if ((await store.get(userId)) === undefined) return undefined; // Nobody's key is asked for.
       const person = await keys.keyOf(userId).catch((error: unknown) => {
-        throw keysUnavailable(error);
+        throw userErrors.personKeyUnavailable({ cause: error });
       });
       return store.change(userId, change, announceWith(person), options);
     },
@@ -79,21 +80,16 @@ export function createUserChanges(deps: {
       ),
 
     reannounceErasing: async () => {
-      for (let after = ""; ;) {
+      await republishAll(async (after) => {
         const userIds = await store.erasingIds(after, republishPage);
-        const last = userIds.at(-1);
-        if (last === undefined) return;
         await store.republish(userIds, announceWith(undefined));
-        after = last;
-      }
+        return { last: userIds.at(-1) ?? "", recorded: userIds.length };
+      });
     },
 
-    republish: async () => {
-      let count = 0;
-      for (let after = ""; ;) {
+    republish: () =>
+      republishAll(async (after) => {
         const userIds = await store.ids(after, republishPage);
-        const last = userIds.at(-1);
-        if (last === undefined) return count;
         // Before the transaction, which nothing else may keep open.
         const people = new Map(
           await Promise.all(userIds.map(async (userId) => [userId, await keys.keyOf(userId)] as const)),
@@ -101,9 +97,7 @@ export function createUserChanges(deps: {
         await store.republish(userIds, (tx, record, before) =>
           announceWith(people.get(record.userId))(tx, record, before),
         );
-        count += userIds.length;
-        after = last;
-      }
-    },
+        return { last: userIds.at(-1) ?? "", recorded: userIds.length };
+      }),
   };
 }

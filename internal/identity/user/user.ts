@@ -10,7 +10,9 @@ import {
   type RoleAssignment,
 } from "../../gen/muin/identity/v1/user_pb.ts";
 import { applyUpdate } from "../../platform/resource/update-mask.ts";
-import { etagMismatch, invalidField, lastAdministrator, noMembership, tooManyRoles, userDeleted } from "./errors.ts";
+import { fieldInvalid, resourceErrors } from "../../platform/resource/errors.ts";
+import * as etag from "../../platform/resource/etag.ts";
+import { userErrors } from "./errors.ts";
 
 /** Roles that one person may have: one in each of many branches. */
 const rolesMax = 100;
@@ -110,7 +112,7 @@ export function newcomer(
 
 /** The etag of what a caller saw of a person. */
 export function etagOf({ version, statusVersion }: UserRecord): string {
-  return `v${version}.${statusVersion}`;
+  return etag.etagOf(version, statusVersion);
 }
 
 /** A person as callers see them; the reason of a suspension only where it is asked for. */
@@ -163,7 +165,7 @@ export function profileChange(user: User, mask: readonly string[] | undefined): 
 export function roleGiven(assigned: AssignedRole): Change {
   return (before) => {
     if (hasRole(before, assigned)) return before;
-    if (before.roles.length >= rolesMax) throw tooManyRoles(rolesMax);
+    if (before.roles.length >= rolesMax) throw userErrors.tooManyRoles({ roles_max: `${rolesMax}` });
     return { ...before, roles: sorted([...before.roles, assigned]) };
   };
 }
@@ -179,25 +181,25 @@ export function roleTaken(assigned: AssignedRole): Change {
 /** A role that there can be. Throws INVALID_ARGUMENT otherwise. */
 export function assignedRoleOf({ role, branchId }: RoleAssignment): AssignedRole {
   const name = roleNames.get(role);
-  if (name === undefined) throw invalidField("assignment.role", "must be a role");
-  if (!/^[!-~]*$/.test(branchId)) throw invalidField("assignment.branch_id", "must be the id of a branch");
+  if (name === undefined) throw fieldInvalid("assignment.role", "must be a role");
+  if (!/^[!-~]*$/.test(branchId)) throw fieldInvalid("assignment.branch_id", "must be the id of a branch");
   if (branchId !== "" && (name === "ADMINISTRATOR" || name === "OWNER")) {
-    throw invalidField("assignment.branch_id", `must be empty: ROLE_${name} holds everywhere`);
+    throw fieldInvalid("assignment.branch_id", `must be empty: ROLE_${name} holds everywhere`);
   }
   return { role: name, branchId };
 }
 
 /** Gives a membership in place of the one before. Throws INVALID_ARGUMENT for one that ends before it begins. */
-export function membershipSet({ plan, fromTime, untilTime, paused }: Membership, etag: string): Change {
-  if (plan === "") throw invalidField("membership.plan", "must name a plan, such as standard");
+export function membershipSet({ plan, fromTime, untilTime, paused }: Membership, given: string): Change {
+  if (plan === "") throw fieldInvalid("membership.plan", "must name a plan, such as standard");
   const fromTimeMs = timeOf("membership.from_time", fromTime);
   const untilTimeMs = timeOf("membership.until_time", untilTime);
   if (fromTimeMs !== undefined && untilTimeMs !== undefined && fromTimeMs >= untilTimeMs) {
-    throw invalidField("membership.until_time", "must be after from_time");
+    throw fieldInvalid("membership.until_time", "must be after from_time");
   }
   const membership = { plan, fromTimeMs, untilTimeMs, paused };
   return (before) => {
-    checkEtag(before, etag);
+    checkEtag(before, given);
     return { ...before, membership };
   };
 }
@@ -205,7 +207,7 @@ export function membershipSet({ plan, fromTime, untilTime, paused }: Membership,
 /** Lets a membership rest, or go on. */
 export function membershipPaused(paused: boolean): Change {
   return (before) => {
-    if (before.membership === undefined) throw noMembership(before.userId);
+    if (before.membership === undefined) throw userErrors.noMembership({ user_id: before.userId });
     return { ...before, membership: { ...before.membership, paused } };
   };
 }
@@ -245,9 +247,9 @@ export function deleted(statusPrincipal: string): Change {
  * `others` is how many other active administrators there are: the last one stays.
  */
 export function afterChange(before: UserRecord, change: Change, others: number, nowMs: number): UserRecord {
-  if (before.status === "DELETED") throw userDeleted(before.userId);
+  if (before.status === "DELETED") throw userErrors.userDeleted({ user_id: before.userId });
   const after = change(before);
-  if (isAdministrator(before) && !isAdministrator(after) && others === 0) throw lastAdministrator();
+  if (isAdministrator(before) && !isAdministrator(after) && others === 0) throw userErrors.lastAdministrator();
   const isUpdated = JSON.stringify(contentOf(after)) !== JSON.stringify(contentOf(before));
   const isOtherStatus = after.status !== before.status;
   if (!isUpdated && !isOtherStatus && after.suspendReason === before.suspendReason) return before;
@@ -302,13 +304,13 @@ function sorted(roles: readonly AssignedRole[]): readonly AssignedRole[] {
   return roles.toSorted((a, b) => (key(a) < key(b) ? -1 : 1));
 }
 
-function checkEtag(before: UserRecord, etag: string): void {
-  if (etag !== "" && etag !== etagOf(before)) throw etagMismatch("the person");
+function checkEtag(before: UserRecord, given: string): void {
+  if (!etag.isCurrent(given, etagOf(before))) throw resourceErrors.etagMismatch({ resource: `user ${before.userId}` });
 }
 
 /** Half a surrogate pair is no character, and no store takes it. */
 function checkText(field: string, text: string): void {
-  if (!text.isWellFormed()) throw invalidField(field, "must be well-formed text");
+  if (!text.isWellFormed()) throw fieldInvalid(field, "must be well-formed text");
 }
 
 /** The canonical form of a language tag; a well-formed one whose language nobody speaks, such as "english", is refused. */
@@ -321,7 +323,7 @@ function localeOf(text: string): string {
   } catch {
     // Not a language tag.
   }
-  throw invalidField("user.locale", 'must be a BCP 47 language tag such as "ko-KR"');
+  throw fieldInvalid("user.locale", 'must be a BCP 47 language tag such as "ko-KR"');
 }
 
 /** A time zone of the IANA database, spelled as it is there. */
@@ -333,14 +335,14 @@ function timeZoneOf(text: string): string {
   } catch {
     // Not a time zone.
   }
-  throw invalidField("user.time_zone", 'must be an IANA time zone such as "Asia/Seoul"');
+  throw fieldInvalid("user.time_zone", 'must be an IANA time zone such as "Asia/Seoul"');
 }
 
 /** A time that every form of a Timestamp can say, to the millisecond. */
 function timeOf(field: string, time: Timestamp | undefined): number | undefined {
   const ms = time && timestampMs(time);
   if (ms !== undefined && !(ms >= timeMsMin && ms < timeMsEnd)) {
-    throw invalidField(field, "must be within the years 1 to 9999");
+    throw fieldInvalid(field, "must be within the years 1 to 9999");
   }
   return ms;
 }
@@ -349,6 +351,6 @@ function checkPicture(text: string): void {
   if (text === "") return;
   const url = URL.parse(text);
   if (url?.protocol !== "https:" || url.hostname === "" || url.username !== "" || url.password !== "") {
-    throw invalidField("user.picture_uri", "must be an https address without user name and password");
+    throw fieldInvalid("user.picture_uri", "must be an https address without user name and password");
   }
 }

@@ -19,6 +19,8 @@ export type ErrorTable = Readonly<Record<string, ErrorRow>>;
 
 /** What a single error adds to its row. */
 export interface ErrorExtra {
+  /** Instead of the row's text, where only who finds the error knows what would be right. */
+  readonly message?: string;
   /** Further facts for a program, beside the parameters; keys in lower_snake. */
   readonly metadata?: Readonly<Record<string, string>>;
   readonly violations?: readonly FieldViolation[];
@@ -54,7 +56,7 @@ export function defineErrors<const T extends ErrorTable>(table: T): Errors<T> {
       return new MuinError({
         code,
         reason,
-        message: text.replaceAll(parameter, (_, found: string) => parameters[found] ?? ""),
+        message: extra.message ?? text.replaceAll(parameter, (_, found: string) => parameters[found] ?? ""),
         metadata: { ...parameters, ...extra.metadata },
         ...(extra.violations === undefined ? {} : { violations: extra.violations }),
         ...(retry === undefined ? {} : { retryAfterMs: retry }),

@@ -1,4 +1,4 @@
-import { MuinError } from "../errors/muin-error.ts";
+import { resourceErrors } from "./errors.ts";
 
 /** Page size when the caller names none. */
 export const pageSizeDefault = 100;
@@ -16,7 +16,11 @@ export function afterOf(query: readonly unknown[], token: string): string {
   if (token === "") return "";
   const after = Buffer.from(token, "base64url").subarray(queryHashBytes).toString();
   // Encoding again refuses what the decoder passes over, and bytes that are no text.
-  if (after === "" || after.includes("\0") || pageTokenOf(query, after) !== token) throw invalidPageToken();
+  if (after === "" || after.includes("\0") || pageTokenOf(query, after) !== token) {
+    throw resourceErrors.pageTokenInvalid({
+      violations: [{ field: "page_token", description: "belongs to another query" }],
+    });
+  }
   return after;
 }
 
@@ -39,13 +43,4 @@ export async function pageOf<T>(
 
 function hashOf(query: readonly unknown[]): Buffer {
   return Buffer.from(new Bun.CryptoHasher("sha256").update(JSON.stringify(query)).digest()).subarray(0, queryHashBytes);
-}
-
-function invalidPageToken(): MuinError {
-  return new MuinError({
-    code: "invalid_argument",
-    reason: "INVALID_PAGE_TOKEN",
-    message: "page_token belongs to another query; repeat the query of the first page, or leave it empty",
-    violations: [{ field: "page_token", description: "belongs to another query" }],
-  });
 }

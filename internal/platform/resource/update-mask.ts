@@ -1,6 +1,6 @@
 import type { DescField, DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { clearField, isFieldSet } from "@bufbuild/protobuf";
-import { MuinError } from "../errors/muin-error.ts";
+import { fieldInvalid } from "./errors.ts";
 
 /**
  * Copies the fields that an update changes from `source` to `target` (AIP-134): those that the mask names; without a mask those that
@@ -17,7 +17,8 @@ export function applyUpdate<M extends DescMessage>(
   const mask = options.mask ?? [];
   const unknown = mask.filter((path) => path !== "*" && !allowed.includes(path));
   if (unknown.length > 0 || (mask.includes("*") && mask.length > 1)) {
-    throw invalidMask(
+    throw fieldInvalid(
+      "update_mask",
       unknown.length > 0
         ? `${unknown.map((path) => `"${path}"`).join(", ")} cannot be updated; use ${allowed.join(", ")} (in JSON in lowerCamelCase), or "*" for all of them`
         : `"*" stands alone; use it, or some of ${allowed.join(", ")}`,
@@ -34,13 +35,4 @@ export function applyUpdate<M extends DescMessage>(
     const name = field.localName as keyof MessageShape<M>;
     target[name] = source[name];
   }
-}
-
-function invalidMask(description: string): MuinError {
-  return new MuinError({
-    code: "invalid_argument",
-    reason: "INVALID_FIELD",
-    message: `update_mask: ${description}`,
-    violations: [{ field: "update_mask", description }],
-  });
 }

@@ -950,7 +950,7 @@ export const EntryVerdictSchema: GenEnum<EntryVerdict> = /*@__PURE__*/
 export const BranchService: GenService<{
   /**
    * Creates a branch. An owner creates their own; branches.manage creates one for any owner.
-   * Reason NOT_AN_OWNER, when who shall own it is none: PERMISSION_DENIED for oneself, else FAILED_PRECONDITION.
+   * When who is to own it is no owner: PERMISSION_DENIED, reason NOT_AN_OWNER, for oneself, else FAILED_PRECONDITION, reason OWNER_MISSING.
    *
    * @generated from rpc muin.identity.v1.BranchService.CreateBranch
    */
@@ -1002,7 +1002,7 @@ export const BranchService: GenService<{
     output: typeof CloseBranchResponseSchema;
   },
   /**
-   * Runs a closed branch again. FAILED_PRECONDITION, reason OWNER_GONE, when its owner has been deleted: give it to another first.
+   * Runs a closed branch again. FAILED_PRECONDITION, reason OWNER_MISSING, when its owner has been deleted: give it to another first.
    *
    * @generated from rpc muin.identity.v1.BranchService.ReopenBranch
    */

@@ -1,0 +1,23 @@
+import type { Caller } from "../identity/caller.ts";
+import { resourceErrors } from "./errors.ts";
+
+/** Whether the caller holds a scope. Services and devices hold none. */
+export function hasScope(caller: Caller, scope: string): boolean {
+  return "scopes" in caller && caller.scopes.has(scope);
+}
+
+/** The caller's id where they are a person; "" otherwise, which is nobody's. */
+export function personIdOf(caller: Caller): string {
+  return caller.kind === "person" ? caller.id : "";
+}
+
+/**
+ * Throws PERMISSION_DENIED, reason USER_FORBIDDEN, unless the caller is the person or holds all the scopes. To be asked before
+ * looking whether there is such a person: who may not see people learns nothing.
+ */
+export function checkPersonOrScopes(caller: Caller, userId: string, ...scopes: readonly string[]): void {
+  if (personIdOf(caller) === userId && userId !== "") return;
+  const missing = scopes.find((scope) => !hasScope(caller, scope));
+  if (missing !== undefined) throw resourceErrors.personOrScopeOnly({ scope: missing });
+  if (scopes.length === 0) throw resourceErrors.personOnly();
+}

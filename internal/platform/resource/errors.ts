@@ -1,0 +1,52 @@
+import { defineErrors } from "../errors/define-errors.ts";
+import type { FieldViolation, MuinError } from "../errors/muin-error.ts";
+
+/** What the methods of any resource may answer with. */
+export const resourceErrors = defineErrors({
+  fieldInvalid: {
+    reason: "FIELD_INVALID",
+    code: "invalid_argument",
+    text: "a field of the request breaks a rule",
+  },
+  pageTokenInvalid: {
+    reason: "PAGE_TOKEN_INVALID",
+    code: "invalid_argument",
+    text: "page_token belongs to another query; repeat the query of the first page, or leave it empty",
+  },
+  requestIdReused: {
+    reason: "REQUEST_ID_REUSED",
+    code: "invalid_argument",
+    text: "this request_id was used for another request; use a new one",
+  },
+  etagMismatch: {
+    reason: "ETAG_MISMATCH",
+    code: "aborted",
+    text: "{resource} has changed since this etag; read it again",
+  },
+  scopeMissing: {
+    reason: "SCOPE_MISSING",
+    code: "permission_denied",
+    text: "the caller lacks the scope {scope}",
+  },
+  personOrScopeOnly: {
+    reason: "USER_FORBIDDEN",
+    code: "permission_denied",
+    text: "only the person themself, and who holds the scope {scope}, may do this",
+  },
+  personOnly: {
+    reason: "USER_FORBIDDEN",
+    code: "permission_denied",
+    text: "only the person themself may do this",
+  },
+});
+
+/** INVALID_ARGUMENT, reason FIELD_INVALID: the message lists every violation; one of the whole request has an empty field. */
+export function fieldsInvalid(violations: readonly FieldViolation[]): MuinError {
+  const texts = violations.map(({ field, description }) => (field === "" ? description : `${field}: ${description}`));
+  return resourceErrors.fieldInvalid({ message: texts.join("; "), violations });
+}
+
+/** The same for one field, named by its path in the request, such as "branch.owner_id". */
+export function fieldInvalid(field: string, description: string): MuinError {
+  return fieldsInvalid([{ field, description }]);
+}
