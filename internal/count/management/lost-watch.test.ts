@@ -10,7 +10,7 @@ import { readConfig } from "../../platform/config/read-config.ts";
 import { createRedisEventBus } from "../../platform/events/redis-event-bus.ts";
 import { createRecord } from "../../platform/events/topics.ts";
 import { openRedis } from "../../platform/redis/open-redis.ts";
-import { createInProcessTransport } from "../../platform/rpc/local/in-process.ts";
+import { createInProcessTransport } from "../../platform/rpc/local/lane.ts";
 import { createMetrics } from "../../platform/telemetry/create-metrics.ts";
 import { createTracing } from "../../platform/telemetry/tracing.ts";
 import { eventually } from "../../platform/testing/eventually.ts";

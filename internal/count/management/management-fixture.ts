@@ -9,7 +9,7 @@ import { createPublish } from "../../platform/events/outbox.ts";
 import { migrate } from "../../platform/postgres/migrate.ts";
 import { openDatabase, type OpenDatabase } from "../../platform/postgres/open-database.ts";
 import { openRedis, type OpenRedis } from "../../platform/redis/open-redis.ts";
-import { createInProcessTransport } from "../../platform/rpc/local/in-process.ts";
+import { createInProcessTransport } from "../../platform/rpc/local/lane.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";
 import { createMetrics, type MetricsRegistry } from "../../platform/telemetry/create-metrics.ts";
 import { sharedPostgres } from "../../platform/testing/postgres.ts";

@@ -10,7 +10,7 @@ import { systemRandom } from "../../platform/clock/random.ts";
 import { migrate } from "../../platform/postgres/migrate.ts";
 import { openDatabase, openReadOnlyDatabase, type OpenDatabase } from "../../platform/postgres/open-database.ts";
 import { openRedis, openRedisReader, type OpenRedis } from "../../platform/redis/open-redis.ts";
-import { createInProcessTransport } from "../../platform/rpc/local/in-process.ts";
+import { createInProcessTransport } from "../../platform/rpc/local/lane.ts";
 import { createMetrics } from "../../platform/telemetry/create-metrics.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";
 import { expect } from "bun:test";

@@ -14,7 +14,7 @@ import type { VerifiedApiKey } from "../identity/api-key-verifier.ts";
 import { createAuthenticator } from "../identity/authenticator.ts";
 import type { LocalStoresStatus } from "../local/local-stores.ts";
 import { createCallTransport } from "../rpc/client/create-call-transport.ts";
-import { createInProcessTransport } from "../rpc/local/in-process.ts";
+import { createInProcessTransport } from "../rpc/local/lane.ts";
 import { createRpcServer, type RpcAddresses, type RpcServer } from "../rpc/server/server.ts";
 import { createCallObserver } from "../telemetry/create-call-observer.ts";
 import { createMetrics, metricsContentType } from "../telemetry/create-metrics.ts";

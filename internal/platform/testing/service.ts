@@ -8,7 +8,7 @@ import { createPublish } from "../events/outbox.ts";
 import type { Caller } from "../identity/caller.ts";
 import { migrate } from "../postgres/migrate.ts";
 import { openDatabase, type OpenDatabase } from "../postgres/open-database.ts";
-import { createInProcessTransport } from "../rpc/local/in-process.ts";
+import { createInProcessTransport } from "../rpc/local/lane.ts";
 import { createMetrics } from "../telemetry/create-metrics.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { sharedPostgres } from "./postgres.ts";

@@ -1,10 +1,10 @@
 import { create, type Message } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { MuinError } from "../../errors/muin-error.ts";
-import { LazyContext, type CallOrigin } from "./lazy-context.ts";
+import { LazyContext, type CallOrigin } from "./call-context.ts";
 import type { RpcLimits } from "./limits.ts";
-import type { MethodPlan, UnaryHandler } from "./method-plan.ts";
-import { timeoutError, type Call, type Steps } from "./steps.ts";
+import type { MethodPlan, UnaryHandler } from "./plan.ts";
+import { timeoutError, type Call, type Steps } from "./life.ts";
 
 /** How a lane of our own reads a request and answers it. */
 export interface UnaryLane {

@@ -3,9 +3,9 @@ import { expect, test } from "bun:test";
 import { DeviceService } from "../../../gen/muin/identity/v1/device_service_pb.ts";
 import { OperationsService } from "../../../gen/muin/platform/v1/operations_service_pb.ts";
 import { serve } from "../../service/define-service.ts";
-import { planMethods } from "../call/method-plan.ts";
+import { planMethods } from "../call/plan.ts";
 import { describeRoutes } from "./openapi.ts";
-import { planRoutes } from "./rest-lane.ts";
+import { planRoutes } from "./lane.ts";
 import { validate } from "../testdata/validate-openapi.ts";
 
 test("OpenAPI says of RPCs, messages, fields, parameters and enums what the protos say", async () => {

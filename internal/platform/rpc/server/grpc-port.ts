@@ -16,10 +16,10 @@ import { ServerReflection as ServerReflectionAlpha } from "../../../gen/grpc/ref
 import { PolicySchema } from "../../../gen/muin/platform/v1/options_pb.ts";
 import { serve, type Served } from "../../service/define-service.ts";
 import { callerAddress } from "./address.ts";
-import { createGenericLane } from "../connect/generic-lane.ts";
+import { createGenericLane } from "../universal/lane.ts";
 import { hostOf, tlsOf, type Port, type PortDeps } from "./http-port.ts";
 import { createHealth } from "./health.ts";
-import { planMethods, type MethodPlan } from "../call/method-plan.ts";
+import { planMethods, type MethodPlan } from "../call/plan.ts";
 import { PortTakenError } from "./port-taken-error.ts";
 import { createReflection } from "./reflection.ts";
 

@@ -11,15 +11,15 @@ import type { Clock } from "../../clock/clock.ts";
 import type { Logger } from "../../telemetry/logger.ts";
 import { callerAddress } from "./address.ts";
 import { createCors, type CorsOptions } from "./cors.ts";
-import { errorToRest } from "../rest/error-to-rest.ts";
-import { createFastLane } from "../connect/fast-lane.ts";
-import { createGenericLane } from "../connect/generic-lane.ts";
+import { errorToRest } from "../rest/write-reply.ts";
+import { createFastLane } from "../connect/fast-path.ts";
+import { createGenericLane } from "../universal/lane.ts";
 import type { RpcLimits } from "../call/limits.ts";
-import type { MethodPlan } from "../call/method-plan.ts";
+import type { MethodPlan } from "../call/plan.ts";
 import { describeRoutes } from "../rest/openapi.ts";
 import { PortTakenError } from "./port-taken-error.ts";
-import { createRestLane, planRoutes } from "../rest/rest-lane.ts";
-import type { Steps } from "../call/steps.ts";
+import { createRestLane, planRoutes } from "../rest/lane.ts";
+import type { Steps } from "../call/life.ts";
 
 /** Answers a request that is no RPC: a page, a file, metrics. */
 export type ExtraRoute = (request: Request) => Response | Promise<Response>;

@@ -11,8 +11,8 @@ import { createHttpPort, type ExtraRoute } from "./http-port.ts";
 import { createJsonRegistry } from "../call/json-registry.ts";
 import { defaultRpcLimits, type RpcLimits } from "../call/limits.ts";
 import { createErrorMapper, errorDomain } from "../call/map-error.ts";
-import { planMethods } from "../call/method-plan.ts";
-import { createSteps } from "../call/steps.ts";
+import { planMethods } from "../call/plan.ts";
+import { createSteps } from "../call/life.ts";
 
 /** Where a port listens. Port 0 takes any free one. */
 export interface PortOptions {

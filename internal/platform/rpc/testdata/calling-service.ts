@@ -14,7 +14,7 @@ import type { Caller } from "../../identity/caller.ts";
 import { createCallTransport } from "../client/create-call-transport.ts";
 import { createHttpTransport } from "../client/create-http-transport.ts";
 import { createTracing } from "../../telemetry/tracing.ts";
-import { createInProcessTransport } from "../local/in-process.ts";
+import { createInProcessTransport } from "../local/lane.ts";
 import type { RpcAddresses } from "../server/server.ts";
 import { ProbeService, type ProbeRequest } from "./probe_pb.ts";
 import { probeAuthenticator, recordingLog, recordingObserver } from "./probe-service.ts";

@@ -1,6 +1,6 @@
 import type { Transport } from "@connectrpc/connect";
 import type { Caller } from "../../identity/caller.ts";
-import { createInProcessTransport } from "../local/in-process.ts";
+import { createInProcessTransport } from "../local/lane.ts";
 import { createRpcServer, type RpcAddresses, type RpcServer, type RpcServerOptions } from "../server/server.ts";
 import {
   createProbeService,

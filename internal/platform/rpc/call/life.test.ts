@@ -1,8 +1,8 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import { importMutant } from "../../testing/mutant.ts";
-import type { RpcLimits } from "../call/limits.ts";
-import type { RpcServerOptions } from "./server.ts";
+import type { RpcLimits } from "./limits.ts";
+import type { RpcServerOptions } from "../server/server.ts";
 import { foreignName, lanes, type Lane, type Outcome, type ProbeCall } from "../testdata/probe-lanes.ts";
 import * as real from "../testdata/start-probe-server.ts";
 import type { ProbeServer } from "../testdata/start-probe-server.ts";
@@ -318,23 +318,23 @@ describe.each(Object.keys(lanes))("%s", (lane) => {
 
 /** From the modules that rules stand in to the one that tests start, each after those it imports. */
 const modules = [
-  "../call/authorize.ts",
-  "../call/map-error.ts",
-  "../call/race.ts",
-  "../call/deadlines.ts",
-  "../call/method-plan.ts",
-  "../call/steps.ts",
-  "../call/lazy-context.ts",
-  "../call/read-bytes.ts",
-  "../call/run-unary.ts",
-  "../connect/fast-lane.ts",
-  "../rest/rest-lane.ts",
-  "../connect/revise-response.ts",
-  "../connect/generic-lane.ts",
-  "http-port.ts",
-  "grpc-port.ts",
-  "server.ts",
-  "../local/in-process.ts",
+  "./authorize.ts",
+  "./map-error.ts",
+  "./race.ts",
+  "./deadlines.ts",
+  "./plan.ts",
+  "./life.ts",
+  "./call-context.ts",
+  "./read-bytes.ts",
+  "./run-unary.ts",
+  "../connect/fast-path.ts",
+  "../rest/lane.ts",
+  "../universal/write-reply.ts",
+  "../universal/lane.ts",
+  "../server/http-port.ts",
+  "../server/grpc-port.ts",
+  "../server/server.ts",
+  "../local/lane.ts",
   "../testdata/start-probe-server.ts",
 ].map((name) => join(import.meta.dir, name));
 
@@ -376,14 +376,14 @@ const refused = [
 const broken: readonly Broken[] = [
   [
     "without a policy nobody may call",
-    "../call/authorize.ts",
+    "./authorize.ts",
     "if (policy === undefined) {",
     "if (policy === undefined) return;\n  if (!policy) {",
     ["a method without policy"],
   ],
   [
     "everybody may call what is public",
-    "../call/authorize.ts",
+    "./authorize.ts",
     "if (policy.public) return;",
     "",
     [
@@ -394,59 +394,53 @@ const broken: readonly Broken[] = [
   ],
   [
     "who shows no credentials is told",
-    "../call/authorize.ts",
+    "./authorize.ts",
     `if (caller.kind === "anonymous") {`,
     "if (false) {",
     ["no credentials"],
   ],
   [
     "the policy names kinds of callers",
-    "../call/authorize.ts",
+    "./authorize.ts",
     "!policy.callers.includes(kinds[caller.kind])",
     "false",
     ["the wrong kind of caller"],
   ],
   [
     "services need no scopes",
-    "../call/authorize.ts",
+    "./authorize.ts",
     `if (caller.kind === "service"`,
     "if (caller.kind === undefined",
     ["a service, admitted by kind"],
   ],
   [
     "the policy names scopes",
-    "../call/authorize.ts",
+    "./authorize.ts",
     "!caller.scopes.has(scope)",
     "false",
     ["the wrong scope, with an invalid request"],
   ],
-  ["callers are authorised", "../call/steps.ts", "authorize(call.plan.policy, caller);", "", refused],
-  [
-    "a handler knows its caller",
-    "../call/steps.ts",
-    "call.caller = caller;",
-    "",
-    [...known, "Idempotency-Key as request_id"],
-  ],
+  ["callers are authorised", "./life.ts", "authorize(call.plan.policy, caller);", "", refused],
+  ["a handler knows its caller", "./life.ts", "call.caller = caller;", "", [...known, "Idempotency-Key as request_id"]],
   [
     "a full server refuses",
-    "../call/steps.ts",
+    "./life.ts",
     "call.counted && inFlight > limits.callsInFlightMax",
     "false",
     ["a call beyond those in flight"],
   ],
   [
     "a call that ended makes room",
-    "../call/steps.ts",
+    "./life.ts",
     "if (call.counted) inFlight -= 1;",
     "",
     ["a call after another one has ended"],
     wire,
   ],
-  ["requests are validated", "../call/steps.ts", "call.plan.validate(request);", "", invalid],
+  ["requests are validated", "./life.ts", "call.plan.validate(request);", "", invalid],
   [
     "Idempotency-Key is the request_id",
-    "../call/steps.ts",
+    "./life.ts",
     "if (idempotencyKey !== null) applyIdempotencyKey",
     "if (false) applyIdempotencyKey",
     [
@@ -458,21 +452,21 @@ const broken: readonly Broken[] = [
   ],
   [
     "Idempotency-Key is refused where it means nothing",
-    "../call/steps.ts",
+    "./life.ts",
     "if (!plan.hasRequestId) {",
     "if (false) {",
     ["an Idempotency-Key where there is no request_id"],
   ],
   [
     "Idempotency-Key and request_id agree",
-    "../call/steps.ts",
+    "./life.ts",
     "target.requestId !== idempotencyKey",
     "false",
     ["an Idempotency-Key that differs from request_id"],
   ],
   [
     "a call waits until its caller is known",
-    "../call/run-unary.ts",
+    "./run-unary.ts",
     "if (admitted !== undefined) await admitted;",
     "",
     ["a caller who is known only later"],
@@ -480,7 +474,7 @@ const broken: readonly Broken[] = [
   ],
   [
     "a call waits until its caller is known",
-    "../connect/generic-lane.ts",
+    "../universal/lane.ts",
     "if (admitted !== undefined) await race(admitted, context.signal);",
     "",
     ["a caller who is known only later"],
@@ -488,7 +482,7 @@ const broken: readonly Broken[] = [
   ],
   [
     "calls in process are admitted",
-    "../local/in-process.ts",
+    "../local/lane.ts",
     `steps.admit(call, "in-process")`,
     "undefined",
     [...known, ...refused, "Idempotency-Key as request_id"],
@@ -496,50 +490,50 @@ const broken: readonly Broken[] = [
   ],
   [
     "violations are told",
-    "../call/map-error.ts",
+    "./map-error.ts",
     "if (thrown.violations.length > 0)",
     "if (false)",
     [...invalid, "an Idempotency-Key that differs from request_id"],
   ],
   [
     "when to come again is told",
-    "../call/map-error.ts",
+    "./map-error.ts",
     "if (thrown.retryAfterMs !== undefined)",
     "if (false)",
     ["an error of the domain", "a call beyond those in flight"],
   ],
   [
     "metadata is told",
-    "../call/map-error.ts",
+    "./map-error.ts",
     "inform(error, thrown.reason, thrown.metadata)",
     "inform(error, thrown.reason)",
     ["the wrong scope, with an invalid request", "the wrong kind of caller", "an error of the domain"],
   ],
   [
     "what broke inside is not told",
-    "../call/map-error.ts",
+    "./map-error.ts",
     "return internal(thrown);",
     "return { error: ConnectError.from(thrown), hidden: thrown };",
     ["a handler that throws", "a handler that rejects"],
   ],
   [
     "every error has a reason",
-    "../call/map-error.ts",
+    "./map-error.ts",
     "if (hasReason(thrown) || domain === undefined)",
     "if (true)",
     ["an error of a downstream call", ownDeadline, serverDeadline],
   ],
   [
     "the protocol's own errors have reasons that say what was wrong",
-    "../call/map-error.ts",
+    "./map-error.ts",
     `[Code.ResourceExhausted]: "MESSAGE_TOO_LARGE",`,
     "",
     ["a request beyond the largest"],
   ],
-  ["deadlines pass", "../call/deadlines.ts", "late.onLate(lateError());", "", [serverDeadline]],
+  ["deadlines pass", "./deadlines.ts", "late.onLate(lateError());", "", [serverDeadline]],
   [
     "the caller's deadline counts",
-    "../call/run-unary.ts",
+    "./run-unary.ts",
     "named.error === undefined ? named.timeoutMs : undefined",
     "undefined",
     [ownDeadline],
@@ -547,7 +541,7 @@ const broken: readonly Broken[] = [
   ],
   [
     "the server has a deadline",
-    "../call/run-unary.ts",
+    "./run-unary.ts",
     "timeoutMs ?? limits.timeoutMsDefault",
     "timeoutMs ?? 86_400_000",
     [serverDeadline],
@@ -555,7 +549,7 @@ const broken: readonly Broken[] = [
   ],
   [
     "the server has a deadline",
-    "../connect/generic-lane.ts",
+    "../universal/lane.ts",
     "unary ? limits.timeoutMsDefault : undefined",
     "undefined",
     [serverDeadline],
@@ -563,7 +557,7 @@ const broken: readonly Broken[] = [
   ],
   [
     "the server has a deadline",
-    "../local/in-process.ts",
+    "../local/lane.ts",
     "timeoutMs ?? limits.timeoutMsDefault",
     "timeoutMs ?? 86_400_000",
     [serverDeadline],
@@ -571,7 +565,7 @@ const broken: readonly Broken[] = [
   ],
   [
     "a handler that hangs is answered for",
-    "../call/race.ts",
+    "./race.ts",
     `else signal.addEventListener("abort", onAbort, { once: true });`,
     "",
     [ownDeadline, serverDeadline],
@@ -579,7 +573,7 @@ const broken: readonly Broken[] = [
   ],
   [
     "a deadline has a longest",
-    "../call/run-unary.ts",
+    "./run-unary.ts",
     "if (named.error !== undefined) throw timeoutError(named.error);",
     "",
     ["a deadline beyond the longest"],
@@ -587,7 +581,7 @@ const broken: readonly Broken[] = [
   ],
   [
     "a deadline has a longest",
-    "../connect/generic-lane.ts",
+    "../universal/lane.ts",
     "if (badTimeout !== undefined) throw timeoutError(badTimeout);",
     "",
     ["a deadline beyond the longest"],
@@ -595,7 +589,7 @@ const broken: readonly Broken[] = [
   ],
   [
     "a request has a largest",
-    "../call/read-bytes.ts",
+    "./read-bytes.ts",
     "Number(length) <= bytesMax",
     "true",
     ["a request beyond the largest"],

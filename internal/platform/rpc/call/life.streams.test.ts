@@ -114,7 +114,7 @@ test.each(Object.entries(ways))("over %s, every case ends as the table says", as
 /** A rule switched off, and the cases that notice it over gRPC, or in process. */
 type Broken = readonly [
   rule: string,
-  file: "generic-lane.ts" | "../local/in-process.ts",
+  file: "../universal/lane.ts" | "../local/lane.ts",
   from: string,
   to: string,
   noticed: readonly string[],
@@ -123,49 +123,49 @@ type Broken = readonly [
 const broken: readonly Broken[] = [
   [
     "the one request is validated",
-    "generic-lane.ts",
+    "../universal/lane.ts",
     "accept(call, request as Message, context);",
     ";",
     ["an invalid request"],
   ],
   [
     "each request is validated",
-    "generic-lane.ts",
+    "../universal/lane.ts",
     "(request) => {\n      accept(call, request, context);",
     "(request) => {",
     ["an invalid request of several", "an invalid request after a reply"],
   ],
   [
     "errors among the replies are mapped",
-    "generic-lane.ts",
+    "../universal/lane.ts",
     "return mapErrors(replies, (error) => steps.fail(call, error));",
     "return replies;",
     ["an invalid request after a reply", "an error of the domain"],
   ],
   [
     "each request is validated",
-    "../local/in-process.ts",
+    "../local/lane.ts",
     `steps.accept(call, copy, request.header.get("idempotency-key"));`,
     "",
     ["an invalid request", "an invalid request of several", "an invalid request after a reply"],
   ],
   [
     "errors are mapped",
-    "../local/in-process.ts",
+    "../local/lane.ts",
     "error === undefined ? undefined : steps.fail(call, error)",
     "error as ConnectError",
     cases.filter(([, , , , outcome]) => outcome.at(-1) !== "ok" && outcome !== late).map(([name]) => name),
   ],
   [
     "callers are admitted",
-    "../local/in-process.ts",
+    "../local/lane.ts",
     `steps.admit(call, "in-process")`,
     "undefined",
     ["no credentials", "the wrong scope"],
   ],
   [
     "a reply that hangs is answered for",
-    "../local/in-process.ts",
+    "../local/lane.ts",
     "await race(running, request.signal)",
     "await running",
     ["a reply that hangs"],
@@ -175,16 +175,14 @@ const broken: readonly Broken[] = [
 describe("the table notices what is switched off", () => {
   test.each(broken)("%s (%s)", async (_, file, from, to, noticed) => {
     const modules =
-      file === "../local/in-process.ts"
-        ? []
-        : ["../server/http-port.ts", "../server/grpc-port.ts", "../server/server.ts"];
+      file === "../local/lane.ts" ? [] : ["../server/http-port.ts", "../server/grpc-port.ts", "../server/server.ts"];
     const { startProbeServer } = await importMutant<typeof real>(
       join(import.meta.dir, file),
       from,
       to,
       [...modules, "../testdata/start-probe-server.ts"].map((name) => join(import.meta.dir, name)),
     );
-    const found = await failures(startProbeServer, file === "../local/in-process.ts" ? inProcess : ways["gRPC"]!);
+    const found = await failures(startProbeServer, file === "../local/lane.ts" ? inProcess : ways["gRPC"]!);
     expect(found.map(([name]) => name)).toEqual([...noticed]);
   });
 });
@@ -213,15 +211,15 @@ async function spansOf(start: typeof real.startProbeServer, way: Way): Promise<r
 test.each(Object.entries(ways))("over %s, the body of a stream belongs to its call's span", async (_, way) => {
   expect(await spansOf(real.startProbeServer, way)).toEqual(["b".repeat(16), "b".repeat(16), "ok"]);
   const mutant = await importMutant<typeof real>(
-    join(import.meta.dir, "../call/race.ts"),
+    join(import.meta.dir, "./race.ts"),
     "within === undefined ? inner.next() : within.run(() => inner.next())",
     "inner.next()",
     [
-      "generic-lane.ts",
+      "../universal/lane.ts",
       "../server/http-port.ts",
       "../server/grpc-port.ts",
       "../server/server.ts",
-      "../local/in-process.ts",
+      "../local/lane.ts",
       "../testdata/start-probe-server.ts",
     ].map((name) => join(import.meta.dir, name)),
   );

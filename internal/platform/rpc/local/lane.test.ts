@@ -3,7 +3,7 @@ import { createClient, Code, ConnectError, type Client } from "@connectrpc/conne
 import { beforeEach, expect, test } from "bun:test";
 import type { Caller } from "../../identity/caller.ts";
 import { eventually } from "../../testing/eventually.ts";
-import { createInProcessTransport } from "./in-process.ts";
+import { createInProcessTransport } from "./lane.ts";
 import { LookRequestSchema, ProbeService } from "../testdata/probe_pb.ts";
 import { createProbeService, recordingLog, recordingObserver, type ProbeEvents } from "../testdata/probe-service.ts";
 

@@ -15,7 +15,7 @@ import { deviceKeyOf, signCall } from "../../identity/signed-call.ts";
 import type { TokenKey } from "../../identity/token-verifier.ts";
 import { createMetrics } from "../../telemetry/create-metrics.ts";
 import { caught, importMutant } from "../../testing/mutant.ts";
-import * as inProcess from "../local/in-process.ts";
+import * as inProcess from "../local/lane.ts";
 import type { RpcAddresses } from "../server/server.ts";
 import { DoorProbeService, ProbeRequestSchema, ProbeResponseSchema } from "../testdata/probe_pb.ts";
 import { recordingLog, recordingObserver } from "../testdata/probe-service.ts";
@@ -561,10 +561,10 @@ async function unproven({
 test("a device's call that no lane has proven reaches no handler", async () => {
   await unproven(inProcess);
   const mutant = await importMutant<typeof inProcess>(
-    join(import.meta.dir, "steps.ts"),
+    join(import.meta.dir, "life.ts"),
     "if (call.signature === undefined && mustBeSigned(call)) throw signatureMissing();",
     "",
-    [join(import.meta.dir, "../local/in-process.ts")],
+    [join(import.meta.dir, "../local/lane.ts")],
   );
   await caught(() => unproven(mutant));
 });
@@ -574,12 +574,12 @@ const modules = [
   "../../identity/signed-call.ts",
   "../../identity/call-signature.ts",
   "authorize.ts",
-  "steps.ts",
-  "lazy-context.ts",
+  "life.ts",
+  "call-context.ts",
   "run-unary.ts",
-  "../connect/fast-lane.ts",
-  "../rest/rest-lane.ts",
-  "../connect/generic-lane.ts",
+  "../connect/fast-path.ts",
+  "../rest/lane.ts",
+  "../universal/lane.ts",
   "../server/http-port.ts",
   "../server/grpc-port.ts",
   "../server/server.ts",
@@ -615,7 +615,7 @@ const broken: readonly [
   ],
   [
     "the body is signed",
-    "steps.ts",
+    "life.ts",
     "call.plan.path, body)",
     "call.plan.path, new TextEncoder().encode(''))",
     attackOf("nothing", fast),
@@ -637,10 +637,10 @@ const broken: readonly [
     attackOf("a time in 31 s", fast),
   ],
   ["nonces are long", "../../identity/call-signature.ts", "{16,64}", "{1,64}", attackOf("a short nonce", fast)],
-  ["devices sign", "steps.ts", 'caller.kind === "device" ||', "", attackOf("no signature", fast)],
+  ["devices sign", "life.ts", 'caller.kind === "device" ||', "", attackOf("no signature", fast)],
   [
     "devices sign over the library's lanes",
-    "../connect/generic-lane.ts",
+    "../universal/lane.ts",
     "body !== undefined && steps.mustBeSigned(call)",
     "false",
     attackOf("nothing", generic),
@@ -654,42 +654,36 @@ const broken: readonly [
   ],
   [
     "no unsigned key of a request",
-    "steps.ts",
+    "life.ts",
     'if (header.has("idempotency-key")) throw notSignable("the header Idempotency-Key");',
     "",
     attackOf("the header Idempotency-Key, which no signature covers", fast),
   ],
   [
     "no stream",
-    "steps.ts",
+    "life.ts",
     'call.plan.method.methodKind !== "unary" && mustBeSigned(call)',
     "false",
     uncoveredOf("a stream"),
   ],
-  [
-    "no query",
-    "../rest/rest-lane.ts",
-    'if (queryStart >= 0) throw notSignable("a query");',
-    "",
-    uncoveredOf("a query"),
-  ],
+  ["no query", "../rest/lane.ts", 'if (queryStart >= 0) throw notSignable("a query");', "", uncoveredOf("a query")],
   [
     "no variables",
-    "../rest/rest-lane.ts",
+    "../rest/lane.ts",
     'if (values.length > 0) throw notSignable("variables in its path");',
     "",
     uncoveredOf("variables in the path"),
   ],
   [
     "no GET",
-    "../connect/generic-lane.ts",
+    "../universal/lane.ts",
     'if (requestMethod === "GET") throw notSignable("the method GET");',
     "",
     uncoveredOf("GET over Connect"),
   ],
   [
     "one message",
-    "../connect/generic-lane.ts",
+    "../universal/lane.ts",
     "framed.readUInt32BE(1) !== framed.length - frameBytes",
     "false",
     uncoveredOf("two messages"),

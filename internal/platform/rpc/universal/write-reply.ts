@@ -13,7 +13,7 @@ import {
   errorToJsonBytes,
 } from "@connectrpc/connect/protocol-connect";
 import { findTrailerError, setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
-import type { Call, Steps } from "../call/steps.ts";
+import type { Call, Steps } from "../call/life.ts";
 
 const trailerFlagGrpcWeb = 0x80;
 const envelopeHeaderBytes = 5;

@@ -240,7 +240,7 @@ test("a body in chunks is refused as soon as it is too large, though its end nev
     expect([url, await statusOfEndless(url, startProbeServer)]).toEqual([url, "429"]);
   }
   const patient = await importMutant<{ startProbeServer: typeof startProbeServer }>(
-    `${import.meta.dir}/fast-lane.ts`,
+    `${import.meta.dir}/fast-path.ts`,
     "readBytes(request, limits.readBytesMax)",
     "readBytes(request, Infinity)",
     ["../server/http-port.ts", "../server/server.ts", "../testdata/start-probe-server.ts"].map(

@@ -2,7 +2,7 @@ import { fromJson, toJson, type JsonObject, type JsonValue } from "@bufbuild/pro
 import { validate } from "../testdata/validate-openapi.ts";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { parsePathTemplate } from "./path-template.ts";
-import { createRestRouter } from "./rest-router.ts";
+import { createRestRouter } from "./router.ts";
 import { ColourSchema, LookResponseSchema, NestedSchema } from "../testdata/probe_pb.ts";
 import { startProbeServer, type ProbeServer } from "../testdata/start-probe-server.ts";
 

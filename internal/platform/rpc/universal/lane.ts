@@ -21,10 +21,10 @@ import { addressKey } from "../../identity/address.ts";
 import { notSignable, signatureKey } from "../../identity/call-signature.ts";
 import { callerKey } from "../../identity/caller.ts";
 import type { RpcLimits } from "../call/limits.ts";
-import type { CollectHandler, MethodPlan, StreamHandler, UnaryHandler } from "../call/method-plan.ts";
+import type { CollectHandler, MethodPlan, StreamHandler, UnaryHandler } from "../call/plan.ts";
 import { race, raceIterable } from "../call/race.ts";
-import { reviseResponse } from "./revise-response.ts";
-import { callKey, timeoutError, type Call, type Steps } from "../call/steps.ts";
+import { reviseResponse } from "./write-reply.ts";
+import { callKey, timeoutError, type Call, type Steps } from "../call/life.ts";
 
 /** Serves one method over the library's protocols. `address` is the caller's network address. */
 export type GenericHandler = (request: UniversalServerRequest, address: string) => Promise<UniversalServerResponse>;

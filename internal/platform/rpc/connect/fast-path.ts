@@ -1,8 +1,8 @@
 import type { Message, Registry } from "@bufbuild/protobuf";
 import { createMethodSerializationLookup, mergeNonProtocolHeaders } from "@connectrpc/connect/protocol";
 import { codeToHttpStatus, errorToJsonBytes, parseTimeout, trailerMux } from "@connectrpc/connect/protocol-connect";
-import type { LazyContext } from "../call/lazy-context.ts";
-import type { MethodPlan } from "../call/method-plan.ts";
+import type { LazyContext } from "../call/call-context.ts";
+import type { MethodPlan } from "../call/plan.ts";
 import { readBytes } from "../call/read-bytes.ts";
 import { runUnary, type UnaryDeps } from "../call/run-unary.ts";
 

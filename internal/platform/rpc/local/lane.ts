@@ -21,7 +21,7 @@ import { MuinError } from "../../errors/muin-error.ts";
 import type { Caller } from "../../identity/caller.ts";
 import type { CallObserver } from "../../telemetry/call-observer.ts";
 import type { Logger } from "../../telemetry/logger.ts";
-import { LazyContext } from "../call/lazy-context.ts";
+import { LazyContext } from "../call/call-context.ts";
 import { defaultRpcLimits, type RpcLimits } from "../call/limits.ts";
 import { createErrorMapper, errorDomain } from "../call/map-error.ts";
 import {
@@ -30,9 +30,9 @@ import {
   type MethodPlan,
   type StreamHandler,
   type UnaryHandler,
-} from "../call/method-plan.ts";
+} from "../call/plan.ts";
 import { abortError, race, raceIterable } from "../call/race.ts";
-import { createSteps, type Call } from "../call/steps.ts";
+import { createSteps, type Call } from "../call/life.ts";
 
 /** What the transport needs. */
 export interface InProcessOptions {

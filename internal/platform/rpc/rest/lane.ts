@@ -16,13 +16,13 @@ import type { HttpRule } from "../../../gen/google/api/http_pb.ts";
 import { RetryInfoSchema } from "../../../gen/google/rpc/error_details_pb.ts";
 import { MuinError } from "../../errors/muin-error.ts";
 import { notSignable } from "../../identity/call-signature.ts";
-import { errorToRest } from "./error-to-rest.ts";
-import type { LazyContext } from "../call/lazy-context.ts";
-import type { MethodPlan } from "../call/method-plan.ts";
+import { errorToRest } from "./write-reply.ts";
+import type { LazyContext } from "../call/call-context.ts";
+import type { MethodPlan } from "../call/plan.ts";
 import { parsePathTemplate } from "./path-template.ts";
 import { readBytes } from "../call/read-bytes.ts";
-import { buildRequest, resolveFields, type RequestBinding } from "./rest-request.ts";
-import { createRestRouter, type RestRouter } from "./rest-router.ts";
+import { buildRequest, resolveFields, type RequestBinding } from "./read-request.ts";
+import { createRestRouter, type RestRouter } from "./router.ts";
 import { runUnary, type UnaryDeps } from "../call/run-unary.ts";
 
 /** A route of google.api.http. */

@@ -3,7 +3,7 @@ import type { ContextKey, ContextValues, HandlerContext } from "@connectrpc/conn
 import { addressKey } from "../../identity/address.ts";
 import { signatureKey } from "../../identity/call-signature.ts";
 import { callerKey } from "../../identity/caller.ts";
-import { callKey, type Call } from "./steps.ts";
+import { callKey, type Call } from "./life.ts";
 
 /** Where a call came from; each part is asked for at most once, and only by a handler that uses it. */
 export interface CallOrigin {

@@ -6,8 +6,8 @@ import type { Caller } from "../../identity/caller.ts";
 import { importMutant } from "../../testing/mutant.ts";
 import { defaultRpcLimits } from "./limits.ts";
 import { createErrorMapper } from "./map-error.ts";
-import { planMethods } from "./method-plan.ts";
-import * as real from "./steps.ts";
+import { planMethods } from "./plan.ts";
+import * as real from "./life.ts";
 import { createProbeService, recordingLog, recordingObserver } from "../testdata/probe-service.ts";
 
 setDefaultTimeout(20_000);
@@ -82,7 +82,7 @@ test("while it cannot be told whether they are good, a stream goes on", async ()
 });
 
 test("mutants that ask once, or take any failure for a refusal, are caught", async () => {
-  const path = `${import.meta.dir}/steps.ts`;
+  const path = `${import.meta.dir}/life.ts`;
   const lazy = await importMutant<typeof real>(path, "watchPeriodMs = 250", "watchPeriodMs = 60_000");
   expect(await watched(lazy, twiceThen(refuse), 2000)).toBeUndefined();
   const strict = await importMutant<typeof real>(

@@ -18,7 +18,7 @@ import { authorize } from "./authorize.ts";
 import { createDeadlines, type Deadline, type Deadlines } from "./deadlines.ts";
 import type { RpcLimits } from "./limits.ts";
 import type { ErrorMapper } from "./map-error.ts";
-import type { MethodPlan } from "./method-plan.ts";
+import type { MethodPlan } from "./plan.ts";
 
 /** A call under way. */
 export interface Call {
