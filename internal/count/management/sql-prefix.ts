@@ -1,4 +1,4 @@
-import type { Sql } from "postgres";
+import type { Sql } from "../../platform/postgres/database.ts";
 
 /** The condition that count_id begins with `prefix`, as a range that the primary key's index serves; nothing for "". */
 export function withPrefix(sql: Sql, prefix: string) {

@@ -3,11 +3,10 @@ import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { OwnerSchema, type Owner } from "../../gen/muin/identity/v1/owner_service_pb.ts";
 import type { Clock } from "../../platform/clock/clock.ts";
 import type { Caller } from "../../platform/identity/caller.ts";
-import type { Database, Transaction } from "../../platform/postgres/database.ts";
+import type { Database, Sql } from "../../platform/postgres/database.ts";
 import { personIdOf } from "../../platform/resource/caller-scopes.ts";
 import { etagOf } from "../../platform/resource/etag.ts";
 import { applyUpdate } from "../../platform/resource/update-mask.ts";
-import type { Sql } from "postgres";
 import { checkStatus, managesAll, seesAll } from "./branch-access.ts";
 import { checkEtag } from "./branch.ts";
 import { branchOwnerErrors } from "./errors.ts";
@@ -100,14 +99,14 @@ export function createOwners({ database, clock }: { readonly database: Database;
   };
 }
 
-async function read(sql: Sql | Transaction, userId: string): Promise<Owner> {
+async function read(sql: Sql, userId: string): Promise<Owner> {
   const owner = await findOwner(sql, userId);
   if (owner === undefined) throw branchOwnerErrors.ownerNotFound({ user_id: userId });
   return owner;
 }
 
 /** The owner of this id; deleted people are none. */
-export async function findOwner(sql: Sql | Transaction, userId: string): Promise<Owner | undefined> {
+export async function findOwner(sql: Sql, userId: string): Promise<Owner | undefined> {
   const [row] = await sql<OwnerRow[]>`
     SELECT owners.*, display_name FROM owners JOIN people USING (user_id)
     WHERE user_id = ${userId} AND status <> 'DELETED'`;

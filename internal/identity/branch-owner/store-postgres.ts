@@ -1,5 +1,4 @@
 import { create, fromBinary, fromJson, toBinary, toJson, type JsonValue } from "@bufbuild/protobuf";
-import type { Sql } from "postgres";
 import {
   BranchSchema,
   StaffMemberSchema,
@@ -11,7 +10,7 @@ import { BranchCreatedSchema, BranchUpdatedSchema } from "../../gen/muin/identit
 import type { Clock } from "../../platform/clock/clock.ts";
 import type { Random } from "../../platform/clock/random.ts";
 import type { Caller } from "../../platform/identity/caller.ts";
-import type { Database, Transaction } from "../../platform/postgres/database.ts";
+import type { Database, Json, Sql, Transaction } from "../../platform/postgres/database.ts";
 import { personIdOf } from "../../platform/resource/caller-scopes.ts";
 import { resourceErrors } from "../../platform/resource/errors.ts";
 import { republishAll } from "../../platform/resource/republish.ts";
@@ -266,7 +265,7 @@ export function createPostgresBranchStore(deps: {
 
 /** Reads the branch as the caller may. */
 async function find(
-  sql: Sql | Transaction,
+  sql: Sql,
   caller: Caller,
   { branchId, action, locked }: { readonly branchId: string; readonly action: BranchAction; readonly locked: boolean },
 ): Promise<BranchRecord> {
@@ -283,7 +282,7 @@ async function find(
 }
 
 /** The status of a person; `undefined` when nothing is known of them. */
-export async function statusOf(sql: Sql | Transaction, userId: string): Promise<PersonStatus | undefined> {
+export async function statusOf(sql: Sql, userId: string): Promise<PersonStatus | undefined> {
   const [person] = await sql<{ status: PersonStatus }[]>`SELECT status FROM people WHERE user_id = ${userId}`;
   return person?.status;
 }
@@ -294,7 +293,7 @@ async function lockOwner(tx: Transaction, ownerId: string): Promise<void> {
 }
 
 /** Whether a person owns branches, or may. */
-export async function isOwner(sql: Sql | Transaction, userId: string): Promise<boolean> {
+export async function isOwner(sql: Sql, userId: string): Promise<boolean> {
   const owners = await sql`
     SELECT FROM owners JOIN people USING (user_id) WHERE user_id = ${userId} AND status <> 'DELETED'`;
   return owners.length > 0;
@@ -307,8 +306,8 @@ async function staffOf(tx: Transaction, branchId: string): Promise<readonly Staf
   return rows.map(({ user_id, role }) => create(StaffMemberSchema, { userId: user_id, role: StaffRole[role] }));
 }
 
-function contentJson({ content }: BranchRecord): Parameters<Sql["json"]>[0] {
-  return toJson(BranchSchema, content) as Parameters<Sql["json"]>[0];
+function contentJson({ content }: BranchRecord): Json {
+  return toJson(BranchSchema, content) as Json;
 }
 
 function toRecord(row: BranchRow): BranchRecord {

@@ -125,7 +125,7 @@ export function createOutboxRelay(options: {
   const relay = async (fence: Fence, signal: AbortSignal): Promise<void> => {
     const bell = createBell();
     // Without notifications, since the database is away just now, looking now and then still finds every row.
-    const listening = database.sql.listen(channelName, bell.ring, bell.ring).catch(() => undefined);
+    const listening = database.listen(channelName, bell.ring, bell.ring).catch(() => undefined);
     try {
       for (let failed = 0; !signal.aborted;) {
         try {

@@ -83,6 +83,7 @@ export function openDatabase(options: OpenDatabaseOptions): OpenDatabase {
     ...component,
     sql: guarded,
     probe,
+    listen: (channel, onNotify, onListening) => raw.listen(channel, onNotify, onListening),
     transaction: async (work) => {
       for (let attempts = 1; ; attempts++) {
         try {

@@ -1,4 +1,4 @@
-import type { ISql } from "postgres";
+import type { Sql } from "../../../platform/postgres/database.ts";
 import type { ClientInfo } from "./client.ts";
 
 const detailCharsMax = 512;
@@ -52,7 +52,7 @@ export interface Act {
 export const authItself: ClientInfo = { principal: "service:auth", address: "", userAgent: "" };
 
 /** Adds an act: with `tx` if and only if the act itself is committed. Refusals are recorded outside the act's transaction. */
-export async function recordAct(sql: ISql, act: Act, nowMs: number): Promise<void> {
+export async function recordAct(sql: Sql, act: Act, nowMs: number): Promise<void> {
   await sql`
     INSERT INTO audit_log (create_time, action, outcome, principal, subject, address, user_agent, detail)
     VALUES (${new Date(nowMs)}, ${act.action}, ${act.outcome}, ${act.principal ?? act.client.principal}, ${act.subject},
@@ -87,7 +87,7 @@ export interface ActFilter {
 }
 
 /** Acts that fit, newest first. */
-export async function listActs(sql: ISql, filter: ActFilter): Promise<readonly RecordedAct[]> {
+export async function listActs(sql: Sql, filter: ActFilter): Promise<readonly RecordedAct[]> {
   const { principal, subject, action, outcome, fromMs, untilMs, beforeId, pageSize } = filter;
   const rows = await sql<
     {

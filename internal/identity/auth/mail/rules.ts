@@ -1,4 +1,3 @@
-import type { ISql } from "postgres";
 import type { Component } from "../../../platform/lifecycle/component.ts";
 import { createLoop } from "../../../platform/lifecycle/loop.ts";
 import { backoffMs } from "../../../platform/clock/backoff.ts";
@@ -6,7 +5,7 @@ import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Random } from "../../../platform/clock/random.ts";
 import { MailRefusedError, type Mail, type Mailer } from "../../../platform/mail/mailer.ts";
 import { assertNever } from "../../../platform/errors/assert-never.ts";
-import type { Database } from "../../../platform/postgres/database.ts";
+import type { Database, Sql } from "../../../platform/postgres/database.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
 import type { Metrics } from "../../../platform/telemetry/metrics.ts";
 import { admitMailToken, mailTokenLifeMs, mailTokenOf, type MailKind } from "./token.ts";
@@ -26,7 +25,7 @@ export interface OutgoingMails {
    * Adds a mail to the account with this address: with a transaction if and only if that is committed. Does the same, but for the
    * mail, when there is none. False when too many wait.
    */
-  add(sql: ISql, kind: MailKind, email: string): Promise<boolean>;
+  add(sql: Sql, kind: MailKind, email: string): Promise<boolean>;
   /** Sends what waits. One turn sends all that is due; `run` does so again and again. */
   readonly sender: Component & { readonly send: () => Promise<void> };
 }

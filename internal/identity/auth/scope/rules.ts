@@ -1,6 +1,5 @@
-import type { ISql } from "postgres";
 import type { Clock } from "../../../platform/clock/clock.ts";
-import type { Database } from "../../../platform/postgres/database.ts";
+import type { Database, Sql } from "../../../platform/postgres/database.ts";
 import { recordAct } from "../audit/log.ts";
 import type { ClientInfo } from "../audit/client.ts";
 import { invalidField, personNotFound, scopeNotHeld } from "../errors.ts";
@@ -80,7 +79,7 @@ export function createScopes(deps: { readonly database: Database; readonly clock
 }
 
 /** What a person may do now. A scope that this version does not know (any more) is none. */
-export async function scopesOfPerson(sql: ISql, userId: string): Promise<PersonScopes> {
+export async function scopesOfPerson(sql: Sql, userId: string): Promise<PersonScopes> {
   const [row] = await sql<{ roles: string[]; granted: string[] }[]>`
     SELECT ARRAY(SELECT role FROM role_assignments WHERE user_id = ${userId} AND branch_id = '') AS roles,
       ARRAY(SELECT scope FROM scope_grants WHERE user_id = ${userId}) AS granted`;

@@ -1,7 +1,6 @@
-import type { ISql } from "postgres";
 import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Random } from "../../../platform/clock/random.ts";
-import type { Database } from "../../../platform/postgres/database.ts";
+import type { Database, Sql } from "../../../platform/postgres/database.ts";
 import { insertAccount } from "../account/rules.ts";
 import { insertApiKey, revokeApiKey, secretHashOf } from "../api-key/rules.ts";
 import { authItself, recordAct } from "../audit/log.ts";
@@ -100,7 +99,7 @@ export function createAuthSetup(deps: {
   };
 }
 
-async function hasAdministrator(sql: ISql): Promise<boolean> {
+async function hasAdministrator(sql: Sql): Promise<boolean> {
   const rows = await sql`SELECT 1 FROM role_assignments WHERE role = 'administrator' LIMIT 1`;
   return rows.length > 0;
 }
