@@ -4,7 +4,6 @@ import { gzipSync } from "node:zlib";
 import { CountImportService } from "../../internal/gen/muin/count/v1/count_import_service_pb.ts";
 import { CountManagementService } from "../../internal/gen/muin/count/v1/count_management_service_pb.ts";
 import { systemClock } from "../../internal/platform/clock/clock.ts";
-import { systemRandom } from "../../internal/platform/clock/random.ts";
 import { eventually } from "../../internal/platform/testing/eventually.ts";
 import { createMuinFolder, startMuin, type MuinFolder, type TestMuin } from "../../internal/platform/testing/muin.ts";
 import { importMutant } from "../../internal/platform/testing/mutant.ts";
@@ -342,13 +341,7 @@ describe("import", () => {
         },
         {
           source: await openSource(file),
-          target: createServerTarget(imports, management, {
-            clock: systemClock,
-            random: systemRandom,
-            signal: new AbortController().signal,
-            boundMs: 0,
-            patient: false,
-          }),
+          target: createServerTarget(imports, management, (call) => call()),
           clock: systemClock,
           signal: new AbortController().signal,
           onStart: () => undefined,

@@ -1,16 +1,16 @@
 import { Command, CommanderError } from "commander";
 import type { Cli } from "./cli.ts";
-import { registerBranches } from "./commands/branches.ts";
-import { registerConfig } from "./commands/config.ts";
-import { registerCounts } from "./commands/counts.ts";
-import { registerDeadLetters } from "./commands/dead-letters.ts";
-import { registerDevices } from "./commands/devices.ts";
-import { registerEvents } from "./commands/events.ts";
-import { registerGraph } from "./commands/graph.ts";
-import { registerKeys } from "./commands/keys.ts";
-import { registerStatus } from "./commands/status.ts";
-import { registerUsers } from "./commands/users.ts";
-import { registerVersion } from "./commands/version.ts";
+import { branches } from "./commands/branches.ts";
+import { config } from "./commands/config.ts";
+import { counts } from "./commands/counts.ts";
+import { deadLetters } from "./commands/dead-letters.ts";
+import { devices } from "./commands/devices.ts";
+import { events } from "./commands/events.ts";
+import { graph } from "./commands/graph.ts";
+import { keys } from "./commands/keys.ts";
+import { status } from "./commands/status.ts";
+import { users } from "./commands/users.ts";
+import { version } from "./commands/version.ts";
 import { exitCodes, exitCodesHelp } from "./terminal/exit-codes.ts";
 import { toFailure } from "./terminal/failure.ts";
 
@@ -39,20 +39,20 @@ export async function createProgram(cli: Cli, options: { readonly up: boolean })
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "muin: ")) })
     .showHelpAfterError("(add --help to see what it accepts)")
     .addHelpText("after", `\n${exitCodesHelp()}\n\nExample:\n  $ muin status`);
-  if (options.up) {
-    const { registerUp } = await import("./commands/up.ts");
-    registerUp(program, cli);
-  }
-  registerStatus(program, cli);
-  registerCounts(program, cli);
-  registerBranches(program, cli);
-  registerUsers(program, cli);
-  registerKeys(program, cli);
-  registerDevices(program, cli);
-  registerEvents(program, cli);
-  registerDeadLetters(program, cli);
-  registerGraph(program, cli);
-  registerConfig(program, cli);
-  registerVersion(program, cli);
+  const commands = [
+    ...(options.up ? [(await import("./commands/up.ts")).up] : []),
+    status,
+    counts,
+    branches,
+    users,
+    keys,
+    devices,
+    events,
+    deadLetters,
+    graph,
+    config,
+    version,
+  ];
+  for (const register of commands) register(program, cli);
   return program;
 }

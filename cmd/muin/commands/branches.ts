@@ -1,17 +1,29 @@
-import type { Command } from "commander";
-import type { Cli } from "../cli.ts";
-import { registerBranchesEdit } from "./branches-edit.ts";
-import { registerBranchesHours } from "./branches-hours.ts";
-import { registerBranchesLook } from "./branches-look.ts";
-import { registerBranchesOwners } from "./branches-owners.ts";
-import { registerBranchesStaff } from "./branches-staff.ts";
+import { noun } from "../terminal/command.ts";
+import { close } from "./branches/close.ts";
+import { create } from "./branches/create.ts";
+import { get } from "./branches/get.ts";
+import { hours } from "./branches/hours.ts";
+import { list } from "./branches/list.ts";
+import { open } from "./branches/open.ts";
+import { owners } from "./branches/owners.ts";
+import { reopen } from "./branches/reopen.ts";
+import { staff } from "./branches/staff.ts";
+import { transfer } from "./branches/transfer.ts";
+import { tryRules } from "./branches/try.ts";
+import { update } from "./branches/update.ts";
 
-/** Registers `branches` and what belongs to it. */
-export function registerBranches(program: Command, cli: Cli): void {
-  const branches = program.command("branches").description("branches: their owners, hours, entry rules and staff");
-  registerBranchesEdit(branches, cli);
-  registerBranchesLook(branches, cli);
-  registerBranchesHours(branches, cli);
-  registerBranchesStaff(branches, cli);
-  registerBranchesOwners(branches, cli);
-}
+/** `muin branches`. */
+export const branches = noun("branches", "branches: their owners, hours, entry rules and staff", [
+  create,
+  update,
+  close,
+  reopen,
+  transfer,
+  get,
+  list,
+  hours,
+  open,
+  tryRules,
+  staff,
+  owners,
+]);

@@ -1,4 +1,3 @@
-import type { Command } from "commander";
 import { topology } from "../../../internal/platform/catalog/topology.ts";
 import { processConfig } from "../../../internal/platform/catalog/process-config.ts";
 import { callFields, meshConfig, schemaFields, storeFields } from "../../../internal/platform/catalog/mesh-config.ts";
@@ -8,7 +7,8 @@ import type { Cli } from "../cli.ts";
 import { cliConfig } from "../remote/cli-config.ts";
 import { Failure } from "../terminal/failure.ts";
 import { readableAmount } from "../terminal/readable-amount.ts";
-import { examples } from "../terminal/options.ts";
+import { localCommand } from "../terminal/command.ts";
+import type { Output } from "../terminal/output.ts";
 
 /** Settings that belong together, with their present values. */
 interface Group {
@@ -18,48 +18,53 @@ interface Group {
   readonly settings: readonly DescribedSetting[];
 }
 
-/** Registers `config` and `config verify`. */
-export function registerConfig(program: Command, cli: Cli): void {
-  const config = program
-    .command("config")
-    .description("print every setting with its value, where that comes from, and what it means")
-    .option("--json", "print for a program: one JSON line for each setting")
-    .action(async (options: { readonly json?: boolean }) => {
-      for (const { title, settings } of await readGroups(cli)) {
-        if (options.json !== true) cli.output.print(cli.output.paint("bold", title));
-        for (const setting of settings) {
-          if (options.json === true) cli.output.json({ group: title, ...setting });
-          else printSetting(cli, setting);
-        }
-        if (options.json !== true) cli.output.print("");
-      }
-    });
-  examples(config, "muin config", "MUIN_HTTP_PORT=9000 muin config --json");
+/** `muin config verify`. */
+const verify = localCommand({
+  name: "verify",
+  description: "check the settings that are given; exits with 1 when one cannot be used",
+  options: {
+    service: { value: "name", help: "check too that all is given that a process of this service alone needs" },
+  },
+  examples: ["muin config verify", "muin config verify --service count-write"],
+  run: async ({ service }, cli) => {
+    const groups = await readGroups(cli);
+    const known = groups.flatMap(({ settings }) => settings.map(({ variable }) => variable));
+    const problems = groups.flatMap(({ settings, neededBy }) =>
+      settings.flatMap(({ problem, source }) => {
+        const needed = source !== "default" || (service !== undefined && neededBy.has(service));
+        return problem === undefined || !needed ? [] : [problem];
+      }),
+    );
+    for (const problem of new Set(problems)) cli.output.print(problem);
+    const unknown = findUnknown(known, cli.env);
+    for (const { variable, nearest } of unknown) {
+      cli.output.print(`${variable} is not known${nearest === undefined ? "" : `; is ${nearest} meant?`}`);
+    }
+    const count = new Set(problems).size + unknown.length;
+    if (count > 0) throw new Failure("failed", `${count} ${count === 1 ? "setting" : "settings"} cannot be used`);
+    cli.output.print("all settings can be used");
+  },
+});
 
-  const verify = config
-    .command("verify")
-    .description("check the settings that are given; exits with 1 when one cannot be used")
-    .option("--service <name>", "check too that all is given that a process of this service alone needs")
-    .action(async ({ service }: { readonly service?: string }) => {
-      const groups = await readGroups(cli);
-      const known = groups.flatMap(({ settings }) => settings.map(({ variable }) => variable));
-      const problems = groups.flatMap(({ settings, neededBy }) =>
-        settings.flatMap(({ problem, source }) => {
-          const needed = source !== "default" || (service !== undefined && neededBy.has(service));
-          return problem === undefined || !needed ? [] : [problem];
-        }),
-      );
-      for (const problem of new Set(problems)) cli.output.print(problem);
-      const unknown = findUnknown(known, cli.env);
-      for (const { variable, nearest } of unknown) {
-        cli.output.print(`${variable} is not known${nearest === undefined ? "" : `; is ${nearest} meant?`}`);
+/** `muin config`. */
+export const config = localCommand({
+  name: "config",
+  description: "print every setting with its value, where that comes from, and what it means",
+  options: { json: { help: "print for a program: one JSON line for each setting" } },
+  examples: ["muin config", "MUIN_HTTP_PORT=9000 muin config --json"],
+  commands: [verify],
+  run: async ({ json }, cli) => {
+    const { output } = cli;
+    for (const { title, settings } of await readGroups(cli)) {
+      if (json !== true) output.print(output.paint("bold", title));
+      for (const setting of settings) {
+        if (json === true) output.json({ group: title, ...setting });
+        else printSetting(setting, output);
       }
-      const count = new Set(problems).size + unknown.length;
-      if (count > 0) throw new Failure("failed", `${count} ${count === 1 ? "setting" : "settings"} cannot be used`);
-      cli.output.print("all settings can be used");
-    });
-  examples(verify, "muin config verify", "muin config verify --service count-write");
-}
+      if (json !== true) output.print("");
+    }
+  },
+});
 
 async function readGroups({ env, random }: Cli): Promise<readonly Group[]> {
   // Loaded when asked for: most commands need no service.
@@ -88,7 +93,7 @@ async function readGroups({ env, random }: Cli): Promise<readonly Group[]> {
   ].filter(({ settings }) => settings.length > 0);
 }
 
-function printSetting({ output }: Cli, { variable, value, source, problem, accepts, doc }: DescribedSetting): void {
+function printSetting({ variable, value, source, problem, accepts, doc }: DescribedSetting, output: Output): void {
   const absent = value === undefined || value === "" || (source === "default" && value === "[redacted]");
   const origin = source === "default" ? "by default" : `from ${source}`;
   const readable = value === undefined ? undefined : readableAmount(variable, value);

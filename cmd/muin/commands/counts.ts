@@ -1,21 +1,25 @@
-import type { Command } from "commander";
-import type { Cli } from "../cli.ts";
-import { registerCountsCreate } from "./counts-create.ts";
-import { registerCountsDelete } from "./counts-delete.ts";
-import { registerCountsGet } from "./counts-get.ts";
-import { registerCountsImport } from "./counts-import.ts";
-import { registerCountsList } from "./counts-list.ts";
-import { registerCountsVerify } from "./counts-verify.ts";
-import { registerCountsWrite } from "./counts-write.ts";
+import { noun } from "../terminal/command.ts";
+import { create } from "./counts/create.ts";
+import { dec } from "./counts/dec.ts";
+import { remove } from "./counts/delete.ts";
+import { get } from "./counts/get.ts";
+import { importFile } from "./counts/import.ts";
+import { inc } from "./counts/inc.ts";
+import { list } from "./counts/list.ts";
+import { set } from "./counts/set.ts";
+import { undelete } from "./counts/undelete.ts";
+import { verify } from "./counts/verify.ts";
 
-/** Registers `counts` and what belongs to it. */
-export function registerCounts(program: Command, cli: Cli): void {
-  const counts = program.command("counts").description("create, change, read, import and verify Counts");
-  registerCountsCreate(counts, cli);
-  registerCountsWrite(counts, cli);
-  registerCountsGet(counts, cli);
-  registerCountsList(counts, cli);
-  registerCountsImport(counts, cli);
-  registerCountsVerify(counts, cli);
-  registerCountsDelete(counts, cli);
-}
+/** `muin counts`. */
+export const counts = noun("counts", "create, change, read, import and verify Counts", [
+  create,
+  inc,
+  dec,
+  set,
+  get,
+  list,
+  importFile,
+  verify,
+  remove,
+  undelete,
+]);

@@ -1,30 +1,27 @@
-import type { Command } from "commander";
 import {
   GetStatusResponseSchema,
   type GetStatusResponse,
   OperationsService,
 } from "../../../internal/gen/muin/platform/v1/operations_service_pb.ts";
-import type { Cli } from "../cli.ts";
-import { connect } from "../remote/connection.ts";
-import { Failure } from "../terminal/failure.ts";
-import { examples, remote, type RemoteOptions } from "../terminal/options.ts";
 import { plainMessage } from "../remote/plain-message.ts";
+import { remoteCommand } from "../remote/remote-command.ts";
+import { Failure } from "../terminal/failure.ts";
+import type { Output } from "../terminal/output.ts";
 
-/** Registers `status`. */
-export function registerStatus(program: Command, cli: Cli): void {
-  const command = remote(program.command("status"))
-    .description("show services, stores, outboxes and consumers; exits with 3 when Muin is not ready")
-    .action(async (options: RemoteOptions) => {
-      const { client, url } = await connect(options, cli.env);
-      const status = await client(OperationsService).getStatus({}, { signal: cli.signal() });
-      if (options.json === true) cli.output.json(plainMessage(GetStatusResponseSchema, status));
-      else printStatus(cli, url, status);
-      if (!status.ready) throw new Failure("unreachable", "Muin is not ready");
-    });
-  examples(command, "muin status", "muin status --json");
-}
+/** `muin status`. */
+export const status = remoteCommand({
+  name: "status",
+  description: "show services, stores, outboxes and consumers; exits with 3 when Muin is not ready",
+  examples: ["muin status", "muin status --json"],
+  run: async ({ json }, { client, url, output }) => {
+    const reply = await client(OperationsService).getStatus({});
+    if (json === true) output.json(plainMessage(GetStatusResponseSchema, reply));
+    else printStatus(reply, await url(), output);
+    if (!reply.ready) throw new Failure("unreachable", "Muin is not ready");
+  },
+});
 
-function printStatus({ output }: Cli, url: string, status: GetStatusResponse): void {
+function printStatus(status: GetStatusResponse, url: string, output: Output): void {
   const { paint } = output;
   const good = (is: boolean, yes: string, no: string): string => (is ? paint("green", yes) : paint("red", no));
   output.print(`Muin ${status.version} at ${url} is ${good(status.ready, "ready", "not ready")}`);

@@ -1,4 +1,3 @@
-import { Option, type Command } from "commander";
 import { catalog } from "../../../internal/catalog.ts";
 import { authConfig } from "../../../internal/identity/auth/config.ts";
 import { auth } from "../../../internal/identity/auth/definition.ts";
@@ -18,15 +17,8 @@ import { PortTakenError } from "../../../internal/platform/rpc/server/port-taken
 import { createLogger } from "../../../internal/platform/telemetry/create-logger.ts";
 import type { Cli } from "../cli.ts";
 import { Failure } from "../terminal/failure.ts";
-import { examples, wholeNumber } from "../terminal/options.ts";
-
-interface UpOptions {
-  readonly dataDir?: string;
-  readonly host?: string;
-  readonly httpPort?: number;
-  readonly grpcPort?: number;
-  readonly json?: boolean;
-}
+import { localCommand, type Given } from "../terminal/command.ts";
+import { wholeNumber } from "../terminal/values.ts";
 
 /** 144 bits: a password nobody guesses. */
 const passwordBytes = 18;
@@ -52,29 +44,37 @@ interface FirstSteps {
   readonly password: string | undefined;
 }
 
-/** Registers `up`. */
-export function registerUp(program: Command, cli: Cli): void {
-  const port = wholeNumber(0, 65_535);
-  const command = program
-    .command("up")
-    .description("run all of Muin on this machine, on PostgreSQL and Redis servers of its own, until interrupted")
-    .option("--data-dir <folder>", "where data lies (MUIN_DATA_DIR)")
-    .option("--host <address>", "address to listen on (MUIN_HOST; default 127.0.0.1)")
-    .option(
-      "--http-port <port>",
-      "port of Connect, gRPC-Web, REST and pages; 0 takes any free one (MUIN_HTTP_PORT; 8080)",
-      port,
-    )
-    .option("--grpc-port <port>", "port of native gRPC; 0 takes any free one (MUIN_GRPC_PORT; 9090)", port)
-    .addOption(new Option("--json", "print the table as one JSON object on one line"))
-    .action(async (options: UpOptions) => {
-      const code = await up(options, cli);
-      if (code !== 0) throw new Failure("failed", "Muin did not stop cleanly: the log says what was left");
-    });
-  examples(command, "muin up", "muin up --data-dir ./data --http-port 0 --grpc-port 0 --json");
-}
+const parsePort = wholeNumber(0, 65_535);
 
-async function up(options: UpOptions, cli: Cli): Promise<number> {
+const upOptions = {
+  dataDir: { value: "folder", help: "where data lies (MUIN_DATA_DIR)" },
+  host: { value: "address", help: "address to listen on (MUIN_HOST; default 127.0.0.1)" },
+  httpPort: {
+    value: "port",
+    help: "port of Connect, gRPC-Web, REST and pages; 0 takes any free one (MUIN_HTTP_PORT; 8080)",
+    parse: parsePort,
+  },
+  grpcPort: {
+    value: "port",
+    help: "port of native gRPC; 0 takes any free one (MUIN_GRPC_PORT; 9090)",
+    parse: parsePort,
+  },
+  json: { help: "print the table as one JSON object on one line" },
+} as const;
+
+/** `muin up`. */
+export const up = localCommand({
+  name: "up",
+  description: "run all of Muin on this machine, on PostgreSQL and Redis servers of its own, until interrupted",
+  options: upOptions,
+  examples: ["muin up", "muin up --data-dir ./data --http-port 0 --grpc-port 0 --json"],
+  run: async (given, cli) => {
+    const code = await runUp(given, cli);
+    if (code !== 0) throw new Failure("failed", "Muin did not stop cleanly: the log says what was left");
+  },
+});
+
+async function runUp(options: Given<unknown, typeof upOptions>, cli: Cli): Promise<number> {
   const { env, output, clock, random } = cli;
   const read = readConfig("", processConfig, env);
   const settings: ProcessConfig = {

@@ -1,23 +1,20 @@
-import type { Command } from "commander";
-import type { Cli } from "../cli.ts";
-import { registerUsersData } from "./users-data.ts";
-import { registerUsersList } from "./users-list.ts";
-import { registerUsersMembership } from "./users-membership.ts";
-import { registerUsersProfile } from "./users-profile.ts";
-import { registerUsersRole } from "./users-role.ts";
-import { registerUsersScopes } from "./users-scopes.ts";
-import { registerUsersStatus } from "./users-status.ts";
+import { noun } from "../terminal/command.ts";
+import { remove } from "./users/delete.ts";
+import { erasure } from "./users/erasure.ts";
+import { exportData } from "./users/export.ts";
+import { get } from "./users/get.ts";
+import { list } from "./users/list.ts";
+import { membership } from "./users/membership.ts";
+import { reactivate } from "./users/reactivate.ts";
+import { resetTotp } from "./users/reset-totp.ts";
+import { role } from "./users/role.ts";
+import { scopes } from "./users/scopes.ts";
+import { suspend } from "./users/suspend.ts";
+import { update } from "./users/update.ts";
 
-/** Registers `users` and what belongs to it. */
-export function registerUsers(program: Command, cli: Cli): void {
-  const users = program
-    .command("users")
-    .description("list, read, change, suspend and delete people; give them roles, scopes and memberships");
-  registerUsersList(users, cli);
-  registerUsersProfile(users, cli);
-  registerUsersRole(users, cli);
-  registerUsersScopes(users, cli);
-  registerUsersMembership(users, cli);
-  registerUsersStatus(users, cli);
-  registerUsersData(users, cli);
-}
+/** `muin users`. */
+export const users = noun(
+  "users",
+  "list, read, change, suspend and delete people; give them roles, scopes and memberships",
+  [list, get, update, role, scopes, membership, suspend, reactivate, resetTotp, exportData, remove, erasure],
+);

@@ -2,8 +2,7 @@ import { createHash } from "node:crypto";
 import { type Client, Code, ConnectError } from "@connectrpc/connect";
 import type { CountImportService } from "../../../internal/gen/muin/count/v1/count_import_service_pb.ts";
 import type { CountManagementService } from "../../../internal/gen/muin/count/v1/count_management_service_pb.ts";
-import type { RetryOptions } from "../retry.ts";
-import { retry } from "../retry.ts";
+import type { Repeat } from "../remote/repeat.ts";
 import { displayNameOf } from "./count-id.ts";
 import type { ImportTarget } from "./target.ts";
 
@@ -17,19 +16,19 @@ const batchTimeoutMs = 60_000;
 const pageSize = 1000;
 
 /**
- * Creates a target that counts in a running Muin. Every call is repeated as `retryOptions` says: all are safe to repeat. Once the
- * import is begun, Muin is there and is waited for when it goes away.
+ * Creates a target that counts in a running Muin. Every call goes through `repeat`: all are safe to repeat. Once the import is begun,
+ * Muin is there and is waited for when it goes away.
  */
 export function createServerTarget(
   imports: Client<typeof CountImportService>,
   management: Client<typeof CountManagementService>,
-  retryOptions: RetryOptions,
+  repeat: Repeat,
 ): ImportTarget {
-  const patient = { ...retryOptions, patient: true };
+  const patient = { patient: true };
   const createCount = async (importId: string, countId: string, value: string): Promise<void> => {
     const requestId = createHash("sha256").update(`${importId}\n${countId}`).digest("hex").slice(0, 32);
     try {
-      await retry(
+      await repeat(
         () => management.createCount({ countId, countInfo: { displayName: displayNameOf(value) }, requestId }),
         patient,
       );
@@ -40,7 +39,7 @@ export function createServerTarget(
   };
   return {
     start: async (request) => {
-      const reply = await retry(() => imports.startImport(request), retryOptions);
+      const reply = await repeat(() => imports.startImport(request));
       return {
         importId: reply.importId,
         offset: Number(reply.offset),
@@ -52,7 +51,7 @@ export function createServerTarget(
       let pageToken = "";
       do {
         const request = { importId, pageSize, pageToken };
-        const page = await retry(() => imports.getImport(request), patient);
+        const page = await repeat(() => imports.getImport(request), patient);
         yield* page.assignments;
         pageToken = page.nextPageToken;
       } while (pageToken !== "");
@@ -70,7 +69,7 @@ export function createServerTarget(
         assignments: [...batch.assignments],
         lines: BigInt(batch.lines),
       };
-      const { refused } = await retry(() => imports.importBatch(request, { timeoutMs: batchTimeoutMs }), patient);
+      const { refused } = await repeat(() => imports.importBatch(request, { timeoutMs: batchTimeoutMs }), patient);
       return refused.map(({ countId, delta, reason }) => ({ countId, lines: Number(delta), reason }));
     },
   };

@@ -19,39 +19,66 @@ const readMaxBytes = 64 << 20;
 
 /** Where to find Muin, as the command line said it. */
 export interface ConnectionOptions {
-  readonly url?: string;
-  readonly dataDir?: string;
+  readonly url: string | undefined;
+  readonly dataDir: string | undefined;
 }
 
-/** A Muin to talk to. */
+/** A Muin to talk to, which is looked for at the first call. */
 export interface Connection {
   /** Its base URL. */
-  readonly url: string;
-  /** A client of one of its RPC services. */
-  readonly client: <S extends DescService>(service: S) => Client<S>;
+  readonly url: () => Promise<string>;
+  /** A client of one of its RPC services. Its calls end when `signal` is aborted; by default the signal of the connection. */
+  readonly client: <S extends DescService>(service: S, signal?: AbortSignal) => Client<S>;
+  /** The same with each call signed by a device's key instead of an API key. */
+  readonly deviceClient: <S extends DescService>(service: S, privateKey: KeyObject) => Client<S>;
 }
 
 /**
  * Finds Muin: at `--url` or `MUIN_URL` with the key in `MUIN_API_KEY` or the file `MUIN_API_KEY_FILE`; otherwise the one that runs
  * on the local data folder, by default with the operator key kept there. The operator key is sent nowhere else.
  */
-export async function connect(options: ConnectionOptions, env: Environment): Promise<Connection> {
-  const { url, key } = await locate(options, env);
-  return connection(url, { key, send: reachingFetch(url) });
-}
-
-/** Finds Muin as `connect` does, and signs each call with a device's key instead of sending an API key. */
-export async function connectDevice(options: ConnectionOptions, cli: Cli, privateKey: KeyObject): Promise<Connection> {
-  const { url } = await locate(options, cli.env);
-  const { clock, random } = cli;
-  const send = createSigningFetch({ privateKey, clock, random, send: reachingFetch(url) });
-  return connection(url, { key: undefined, send });
-}
-
-async function locate(
+export function createConnection(
   options: ConnectionOptions,
-  env: Environment,
-): Promise<{ readonly url: string; readonly key: string | undefined }> {
+  { env, clock, random }: Pick<Cli, "env" | "clock" | "random">,
+  signal: AbortSignal,
+): Connection {
+  let located: Promise<Located> | undefined;
+  const found = (): Promise<Located> => (located ??= locate(options, env));
+  return {
+    url: async () => (await found()).url,
+    client: (service, until = signal) =>
+      createClient(
+        service,
+        lateTransport(async () => transportOf(await found()), until),
+      ),
+    deviceClient: (service, privateKey) => {
+      const open = async (): Promise<Transport> => {
+        const { url } = await found();
+        const send = createSigningFetch({ privateKey, clock, random, send: reachingFetch(url) });
+        return transportOf({ url, key: undefined }, send);
+      };
+      return createClient(service, lateTransport(open, signal));
+    },
+  };
+}
+
+/** A transport that is opened at its first call, and whose calls end with a signal. */
+function lateTransport(open: () => Promise<Transport>, signal: AbortSignal): Transport {
+  let opened: Promise<Transport> | undefined;
+  const transport = (): Promise<Transport> => (opened ??= open());
+  return {
+    unary: async (method, given = signal, ...rest) => (await transport()).unary(method, given, ...rest),
+    stream: async (method, given = signal, ...rest) => (await transport()).stream(method, given, ...rest),
+  };
+}
+
+/** Where Muin is and the key to talk to it with. */
+interface Located {
+  readonly url: string;
+  readonly key: string | undefined;
+}
+
+async function locate(options: ConnectionOptions, env: Environment): Promise<Located> {
   const settings = readConfig("", cliConfig, env);
   const given = settings.apiKey.reveal() === "" ? undefined : settings.apiKey.reveal().trim();
   const url = options.url ?? (options.dataDir === undefined && settings.url !== "" ? settings.url : undefined);
@@ -95,8 +122,8 @@ function baseUrl(text: string): string {
 
 type Send = (request: Request) => Promise<Response>;
 
-function connection(url: string, { key, send }: { readonly key: string | undefined; readonly send: Send }): Connection {
-  const transport: Transport = createTransport({
+function transportOf({ url, key }: Located, send: Send = reachingFetch(url)): Transport {
+  return createTransport({
     baseUrl: url,
     httpClient: createFetchClient(send as typeof globalThis.fetch),
     useBinaryFormat: true,
@@ -116,7 +143,6 @@ function connection(url: string, { key, send }: { readonly key: string | undefin
     writeMaxBytes: readMaxBytes,
     defaultTimeoutMs: timeoutMsDefault,
   });
-  return { url, client: (service) => createClient(service, transport) };
 }
 
 /** Thrown inside a ConnectError as its cause when the connection itself was refused: nothing was sent. */

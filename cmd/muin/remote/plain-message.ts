@@ -27,6 +27,11 @@ export function plainMessage<D extends DescMessage>(schema: D, message: MessageS
   return numbered(schema, json as PlainObject);
 }
 
+/** `plainMessage` of one kind of message. */
+export function plain<D extends DescMessage>(schema: D): (message: MessageShape<D>) => PlainObject {
+  return (message) => plainMessage(schema, message);
+}
+
 function numbered(schema: DescMessage, json: PlainObject): PlainObject {
   const result: Record<string, JsonValue> = { ...json };
   for (const field of schema.fields) {

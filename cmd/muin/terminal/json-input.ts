@@ -6,9 +6,9 @@ import { Failure } from "./failure.ts";
 const bytesMax = 4 << 20;
 
 /** Reads a JSON document from a file; "-" is standard input. */
-export async function readJson(file: string, cli: Pick<Cli, "stdin">): Promise<JsonValue> {
+export async function readJson(file: string, stdin: Cli["stdin"]): Promise<JsonValue> {
   try {
-    return JSON.parse(file === "-" ? await textOf(cli.stdin) : await Bun.file(file).text()) as JsonValue;
+    return JSON.parse(file === "-" ? await textOf(stdin) : await Bun.file(file).text()) as JsonValue;
   } catch (error) {
     if (error instanceof Failure) throw error;
     throw new Failure(

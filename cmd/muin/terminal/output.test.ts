@@ -7,7 +7,7 @@ import { CountSchema, CountState } from "../../../internal/gen/muin/count/v1/cou
 import { exitCodes, exitCodesHelp } from "./exit-codes.ts";
 import { toFailure } from "./failure.ts";
 import { grouped, progressText } from "../import/progress.ts";
-import { durationMs, wholeNumber } from "./options.ts";
+import { durationMs, wholeNumber } from "./values.ts";
 import { createOutput } from "./output.ts";
 import { plainMessage } from "../remote/plain-message.ts";
 

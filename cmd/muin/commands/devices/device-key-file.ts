@@ -4,6 +4,13 @@ import { privateDeviceKeyOf } from "../../../../internal/platform/identity/signe
 import { replaceFile } from "../../../../internal/platform/local/files.ts";
 import { Failure } from "../../terminal/failure.ts";
 
+/** The option that names the file. */
+export const keyFileOption = {
+  value: "file",
+  help: "file that keeps the device's id and private key, readable by its owner alone",
+  required: true,
+} as const;
+
 /** What a device keeps: who it is and the key that never leaves it. */
 export interface DeviceKeyFile {
   /** Empty until it was activated. */

@@ -1,0 +1,19 @@
+import { CountInfoSchema } from "../../../../internal/gen/muin/count/v1/count_pb.ts";
+import { CountManagementService } from "../../../../internal/gen/muin/count/v1/count_management_service_pb.ts";
+import { plain } from "../../remote/plain-message.ts";
+import { remoteCommand } from "../../remote/remote-command.ts";
+import { countArgument } from "./count-argument.ts";
+
+/** `muin counts undelete`. */
+export const undelete = remoteCommand({
+  name: "undelete",
+  description: "bring a deleted Count back with the value that it had",
+  arguments: { countId: countArgument },
+  examples: ["muin counts undelete visits"],
+  call: async ({ countId }, { client, repeat, random }) => {
+    const request = { countId, requestId: random.uuid() };
+    return (await repeat(() => client(CountManagementService).undeleteCount(request))).countInfo;
+  },
+  json: plain(CountInfoSchema),
+  print: (_info, output, { countId }) => output.print(`undeleted ${countId}`),
+});
