@@ -5,14 +5,9 @@ import {
   CountUpdatedSchema,
 } from "../../gen/muin/count/v1/count_info_events_pb.ts";
 import { CountsChangedSchema } from "../../gen/muin/count/v1/count_value_events_pb.ts";
-import {
-  background,
-  defineService,
-  group,
-  onMany,
-  serve,
-  type ServiceInfo,
-} from "../../platform/service/define-service.ts";
+import { group } from "../../platform/service/consumption.ts";
+import { defineService, type ServiceInfo } from "../../platform/service/define-service.ts";
+import { background, onMany, rebuilder, republisher, serve } from "../../platform/service/parts.ts";
 import { postgres, redis } from "../../platform/service/stores.ts";
 import { createBulkhead } from "../../platform/rpc/client/create-bulkhead.ts";
 import { createCountStates } from "../shared/count-states.ts";
@@ -90,22 +85,18 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
       }),
       background(createSweeper({ store, changes, clock, log, ageMs: config.sweepAgeMs })),
       background(createAuditor({ verifier, bus, clock, log, metrics })),
-      {
-        part: "republisher",
-        topic: "count.info",
-        republish: async () => {
-          let total = 0;
-          for (let after = ""; ;) {
-            const { last, announced } = await store.republish(after, republishPage, (tx, record) =>
-              announceCount(publish, tx, record.state === "DELETED" ? "DELETE" : "UPDATE", record),
-            );
-            total += announced;
-            if (last === "") return total;
-            after = last;
-          }
-        },
-      },
-      { part: "rebuilder", topic: "count.value", rebuild: () => verifier.restartWatch() },
+      republisher([CountUpdatedSchema, CountDeletedSchema], async () => {
+        let total = 0;
+        for (let after = ""; ;) {
+          const { last, announced } = await store.republish(after, republishPage, (tx, record) =>
+            announceCount(publish, tx, record.state === "DELETED" ? "DELETE" : "UPDATE", record),
+          );
+          total += announced;
+          if (last === "") return total;
+          after = last;
+        }
+      }),
+      rebuilder([CountsChangedSchema], () => verifier.restartWatch()),
     ];
   },
 });

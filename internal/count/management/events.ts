@@ -4,7 +4,7 @@ import {
   CountDeletedSchema,
   CountUpdatedSchema,
 } from "../../gen/muin/count/v1/count_info_events_pb.ts";
-import type { Publish } from "../../platform/service/define-service.ts";
+import type { Publish } from "../../platform/service/delivery.ts";
 import type { Transaction } from "../../platform/postgres/database.ts";
 import { toCountInfo, type CountRecord, type Operation } from "./count-info.ts";
 

@@ -4,14 +4,9 @@ import {
   CountUpdatedSchema,
 } from "../../gen/muin/count/v1/count_info_events_pb.ts";
 import { CountReadService } from "../../gen/muin/count/v1/count_read_service_pb.ts";
-import {
-  background,
-  defineService,
-  everyInstance,
-  on,
-  serve,
-  type ServiceInfo,
-} from "../../platform/service/define-service.ts";
+import { everyInstance } from "../../platform/service/consumption.ts";
+import { defineService, type ServiceInfo } from "../../platform/service/define-service.ts";
+import { background, on, serve } from "../../platform/service/parts.ts";
 import { postgresViews, redis } from "../../platform/service/stores.ts";
 import { createClockSampler } from "./clock-sampler.ts";
 import { countReadConfig } from "./config.ts";

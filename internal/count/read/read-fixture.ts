@@ -4,7 +4,7 @@ import { CountCreatedSchema } from "../../gen/muin/count/v1/count_info_events_pb
 import { CountReadService } from "../../gen/muin/count/v1/count_read_service_pb.ts";
 import { create } from "@bufbuild/protobuf";
 import type { Component } from "../../platform/lifecycle/component.ts";
-import type { Handled, Served } from "../../platform/service/define-service.ts";
+import type { Handled, Served } from "../../platform/service/parts.ts";
 import { systemClock } from "../../platform/clock/clock.ts";
 import { systemRandom } from "../../platform/clock/random.ts";
 import { migrate } from "../../platform/postgres/migrate.ts";

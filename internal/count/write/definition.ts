@@ -2,7 +2,8 @@ import { CountImportService } from "../../gen/muin/count/v1/count_import_service
 import { CountsChangedSchema } from "../../gen/muin/count/v1/count_value_events_pb.ts";
 import { CountWriteService } from "../../gen/muin/count/v1/count_write_service_pb.ts";
 import { storeUnavailable } from "../../platform/errors/store-error.ts";
-import { background, defineService, serve, type ServiceInfo } from "../../platform/service/define-service.ts";
+import { defineService, type ServiceInfo } from "../../platform/service/define-service.ts";
+import { background, outbox, readiness, serve } from "../../platform/service/parts.ts";
 import { redis } from "../../platform/service/stores.ts";
 import { countWriteConfig } from "./config.ts";
 import { createCountImports } from "./count-imports.ts";
@@ -49,8 +50,8 @@ export const countWrite: ServiceInfo<"count-write"> = defineService({
       // The relay is stopped last: what the writer finishes is still published.
       background(relay),
       background(writer),
-      { part: "readiness", name: "counts", check: () => Promise.resolve(writer.obstacle()) },
-      { part: "outbox", read: () => relay.state() },
+      readiness("counts", () => Promise.resolve(writer.obstacle())),
+      outbox(() => relay.state()),
     ];
   },
 });

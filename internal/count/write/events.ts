@@ -1,6 +1,6 @@
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { CountsChangedSchema } from "../../gen/muin/count/v1/count_value_events_pb.ts";
-import type { EventRecord } from "../../platform/events/event-bus.ts";
+import type { EventRecord } from "../../platform/service/event-record.ts";
 import { topicOf } from "../../platform/events/topics.ts";
 import type { OutboxEntry } from "./outbox.ts";
 import { decodeOutboxEntry, type OutboxChange } from "./write-batch.ts";

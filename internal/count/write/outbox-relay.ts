@@ -1,7 +1,8 @@
 import type { Redis } from "ioredis";
 import type { Component } from "../../platform/lifecycle/component.ts";
 import type { Clock } from "../../platform/clock/clock.ts";
-import { type EventBus, type EventRecord, type Fence, FencedError } from "../../platform/events/event-bus.ts";
+import { type EventBus, FencedError } from "../../platform/events/event-bus.ts";
+import type { EventRecord, Fence } from "../../platform/service/event-record.ts";
 import { cutOff } from "../../platform/redis/open-redis.ts";
 import type { RedisStore } from "../../platform/redis/redis-store.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";

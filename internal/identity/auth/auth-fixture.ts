@@ -22,7 +22,7 @@ import {
 } from "@connectrpc/connect";
 import postgres, { type Sql } from "postgres";
 import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
-import type { Extra, Handled, Served, ServicePart } from "../../platform/service/define-service.ts";
+import type { Handled, Served, ServicePart } from "../../platform/service/parts.ts";
 import { systemClock, type Clock } from "../../platform/clock/clock.ts";
 import { systemRandom } from "../../platform/clock/random.ts";
 import type { ConfigFields } from "../../platform/config/fields.ts";
@@ -79,7 +79,7 @@ export interface AuthFixture extends AsyncDisposable {
   readonly config: AuthConfig;
   readonly log: Logger;
   readonly parts: readonly ServicePart[];
-  readonly extras: readonly Extra[];
+  readonly extras: readonly ServicePart[];
   /** A client that calls as somebody, with the proto's validation and the platform's error mapping. */
   as<S extends DescService>(service: S, from?: From): Client<S>;
   /** Hands an event to its consumer, as the bus does: an id that came before has no effect. Returns the id. */
@@ -147,7 +147,7 @@ export async function startAuth(options: { readonly config?: Partial<AuthConfig>
     config,
     log: silent,
     parts,
-    extras: parts.filter((part): part is Extra => part.part !== "served" && part.part !== "handled"),
+    extras: parts.filter(({ part }) => part !== "served" && part !== "handled"),
     as: (service, from = {}) => clientOf(parts, service, from),
     deliver: async (schema, event, id = random.uuid()) => {
       const handled = parts.find(

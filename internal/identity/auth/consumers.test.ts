@@ -7,7 +7,7 @@ import { BranchCreatedSchema, BranchUpdatedSchema } from "../../gen/muin/identit
 import { EnrolmentRecordService } from "../../gen/muin/identity/v1/enrolment_record_service_pb.ts";
 import { Role, UserStatus } from "../../gen/muin/identity/v1/user_pb.ts";
 import { UserStatusChangedSchema, UserUpdatedSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
-import type { Handled } from "../../platform/service/define-service.ts";
+import type { Handled } from "../../platform/service/parts.ts";
 import { subscriptionsOf } from "../../platform/runtime/subscriptions.ts";
 import type { TestBus } from "../../platform/events/event-bus.contract.ts";
 import { connectBus } from "../../platform/events/redis-bus-fixture.ts";

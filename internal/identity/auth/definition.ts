@@ -10,15 +10,14 @@ import { EnrolmentRecordService } from "../../gen/muin/identity/v1/enrolment_rec
 import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
 import { ScopeService } from "../../gen/muin/identity/v1/scope_service_pb.ts";
 import { ServiceTokenService } from "../../gen/muin/identity/v1/service_token_service_pb.ts";
-import { UserStatusChangedSchema, UserUpdatedSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
 import {
-  background,
-  defineService,
-  group,
-  on,
-  serve,
-  type ServiceInfo,
-} from "../../platform/service/define-service.ts";
+  UserCreatedSchema,
+  UserStatusChangedSchema,
+  UserUpdatedSchema,
+} from "../../gen/muin/identity/v1/user_events_pb.ts";
+import { group } from "../../platform/service/consumption.ts";
+import { defineService, type ServiceInfo } from "../../platform/service/define-service.ts";
+import { background, on, readiness, republisher, serve } from "../../platform/service/parts.ts";
 import { createMailer } from "../../platform/mail/create-mailer.ts";
 import { postgres } from "../../platform/service/stores.ts";
 import { createAccountDataHandlers } from "./account/data.ts";
@@ -134,16 +133,8 @@ export const auth: ServiceInfo<"auth"> = defineService({
       background(apiKeys.useWriter),
       background(mails.sender),
       background(createPruning({ database, keys, clock, log })),
-      {
-        part: "readiness",
-        name: "signing key",
-        check: () => keys.problem(),
-      },
-      {
-        part: "republisher",
-        topic: "identity.user",
-        republish: () => republishUsers({ database, publish, personKeys, random }),
-      },
+      readiness("signing key", () => keys.problem()),
+      republisher([UserCreatedSchema], () => republishUsers({ database, publish, personKeys, random })),
     ];
   },
 });

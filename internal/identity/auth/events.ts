@@ -10,7 +10,7 @@ import {
   UserDataErasedSchema,
   UserProfileSchema,
 } from "../../gen/muin/identity/v1/user_events_pb.ts";
-import type { Publish } from "../../platform/service/define-service.ts";
+import type { Publish } from "../../platform/service/delivery.ts";
 import type { Random } from "../../platform/clock/random.ts";
 import { sealPersonal, type PersonKey } from "../../shared/person/person-seal.ts";
 import type { Transaction } from "../../platform/postgres/database.ts";

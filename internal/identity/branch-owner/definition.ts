@@ -1,3 +1,4 @@
+import { BranchUpdatedSchema } from "../../gen/muin/identity/v1/branch_events_pb.ts";
 import { BranchService } from "../../gen/muin/identity/v1/branch_service_pb.ts";
 import { OwnerService } from "../../gen/muin/identity/v1/owner_service_pb.ts";
 import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
@@ -7,14 +8,9 @@ import {
   UserStatusChangedSchema,
   UserUpdatedSchema,
 } from "../../gen/muin/identity/v1/user_events_pb.ts";
-import {
-  background,
-  defineService,
-  group,
-  on,
-  serve,
-  type ServiceInfo,
-} from "../../platform/service/define-service.ts";
+import { group } from "../../platform/service/consumption.ts";
+import { defineService, type ServiceInfo } from "../../platform/service/define-service.ts";
+import { background, on, republisher, serve } from "../../platform/service/parts.ts";
 import { createLoop } from "../../platform/lifecycle/loop.ts";
 import { postgres } from "../../platform/service/stores.ts";
 import { createPersonKeyReader } from "../../shared/person/person-key-reader.ts";
@@ -64,7 +60,7 @@ export const branchOwner: ServiceInfo<"branch-owner"> = defineService({
           onFailure: (error) => log.warn("old requests could not be forgotten", { err: error }),
         }),
       ),
-      { part: "republisher", topic: "identity.branch", republish: () => store.republish() },
+      republisher([BranchUpdatedSchema], () => store.republish()),
     ];
   },
 });

@@ -2,7 +2,7 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { BranchCreatedSchema, BranchUpdatedSchema } from "../../gen/muin/identity/v1/branch_events_pb.ts";
 import { UserDataErasedSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
 import type { StaffMember } from "../../gen/muin/identity/v1/branch_pb.ts";
-import type { Publish } from "../../platform/service/define-service.ts";
+import type { Publish } from "../../platform/service/delivery.ts";
 import type { Transaction } from "../../platform/postgres/database.ts";
 import { toBranch, type BranchRecord } from "./branch.ts";
 

@@ -6,7 +6,7 @@ import {
   type UserStatusChanged,
   type UserUpdated,
 } from "../../gen/muin/identity/v1/user_events_pb.ts";
-import type { Delivery } from "../../platform/service/define-service.ts";
+import type { Delivery } from "../../platform/service/delivery.ts";
 import type { Clock } from "../../platform/clock/clock.ts";
 import type { PersonKeyReader } from "../../shared/person/person-key-reader.ts";
 import type { Database, Transaction } from "../../platform/postgres/database.ts";

@@ -1,16 +1,16 @@
 import { AccountService } from "../../gen/muin/identity/v1/account_service_pb.ts";
 import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
 import { StaffDataService } from "../../gen/muin/identity/v1/staff_data_service_pb.ts";
-import { UserCreatedSchema, UserDataErasedSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
-import { UserService } from "../../gen/muin/identity/v1/user_service_pb.ts";
 import {
-  background,
-  defineService,
-  group,
-  on,
-  serve,
-  type ServiceInfo,
-} from "../../platform/service/define-service.ts";
+  UserCreatedSchema,
+  UserDataErasedSchema,
+  UserStatusChangedSchema,
+  UserUpdatedSchema,
+} from "../../gen/muin/identity/v1/user_events_pb.ts";
+import { UserService } from "../../gen/muin/identity/v1/user_service_pb.ts";
+import { group } from "../../platform/service/consumption.ts";
+import { defineService, type ServiceInfo } from "../../platform/service/define-service.ts";
+import { background, on, rebuilder, republisher, serve } from "../../platform/service/parts.ts";
 import { postgres } from "../../platform/service/stores.ts";
 import { createPersonKeyReader } from "../../shared/person/person-key-reader.ts";
 import { userConfig } from "./config.ts";
@@ -64,19 +64,15 @@ export const user: ServiceInfo<"user"> = defineService({
       on(UserCreatedSchema, (event, delivery) => changes.signedUp(event, delivery)),
       on(UserDataErasedSchema, (event, delivery) => erasures.confirmed(event, delivery)),
       background(erasures.sweeper),
-      { part: "republisher", topic: "identity.user", republish: () => changes.republish() },
-      {
-        part: "rebuilder",
-        topic: "identity.user",
-        rebuild: async () => {
-          // Whoever signed up, and whoever may have confirmed an erasure: they say so again, behind what was missed.
-          await changes.reannounceErasing();
-          for (let pageToken = ""; ;) {
-            pageToken = (await accounts.republishAccounts({ pageToken })).nextPageToken;
-            if (pageToken === "") return;
-          }
-        },
-      },
+      republisher([UserUpdatedSchema, UserStatusChangedSchema], () => changes.republish()),
+      rebuilder([UserCreatedSchema, UserDataErasedSchema], async () => {
+        // Whoever signed up, and whoever may have confirmed an erasure: they say so again, behind what was missed.
+        await changes.reannounceErasing();
+        for (let pageToken = ""; ;) {
+          pageToken = (await accounts.republishAccounts({ pageToken })).nextPageToken;
+          if (pageToken === "") return;
+        }
+      }),
     ];
   },
 });

@@ -5,7 +5,7 @@
  */
 import { create } from "@bufbuild/protobuf";
 import { UserDataErasedSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
-import type { Delivery } from "../../platform/service/define-service.ts";
+import type { Delivery } from "../../platform/service/delivery.ts";
 import { systemClock } from "../../platform/clock/clock.ts";
 import { systemRandom } from "../../platform/clock/random.ts";
 import { once } from "../../platform/events/inbox.ts";

@@ -5,7 +5,7 @@ import type { PersonKeyService } from "../../gen/muin/identity/v1/person_key_ser
 import type { UserDataErased } from "../../gen/muin/identity/v1/user_events_pb.ts";
 import { ErasureSchema, ErasureState, type Erasure } from "../../gen/muin/identity/v1/user_service_pb.ts";
 import type { Component } from "../../platform/lifecycle/component.ts";
-import type { Delivery } from "../../platform/service/define-service.ts";
+import type { Delivery } from "../../platform/service/delivery.ts";
 import { createLoop } from "../../platform/lifecycle/loop.ts";
 import type { Clock } from "../../platform/clock/clock.ts";
 import type { Random } from "../../platform/clock/random.ts";

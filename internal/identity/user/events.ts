@@ -5,7 +5,7 @@ import {
   UserUpdatedSchema,
 } from "../../gen/muin/identity/v1/user_events_pb.ts";
 import { UserStatus } from "../../gen/muin/identity/v1/user_pb.ts";
-import type { Publish } from "../../platform/service/define-service.ts";
+import type { Publish } from "../../platform/service/delivery.ts";
 import type { Random } from "../../platform/clock/random.ts";
 import { sealPersonal, type PersonKey } from "../../shared/person/person-seal.ts";
 import type { Transaction } from "../../platform/postgres/database.ts";

@@ -1,6 +1,6 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { UserProfileSchema, type UserCreated } from "../../gen/muin/identity/v1/user_events_pb.ts";
-import type { Delivery } from "../../platform/service/define-service.ts";
+import type { Delivery } from "../../platform/service/delivery.ts";
 import type { Random } from "../../platform/clock/random.ts";
 import { republishAll } from "../../platform/resource/republish.ts";
 import type { PersonKeyReader } from "../../shared/person/person-key-reader.ts";

@@ -4,8 +4,9 @@ import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_
 import { ApiKeyRevokedSchema, SessionRevokedSchema } from "../../gen/muin/identity/v1/session_events_pb.ts";
 import { OperationsService } from "../../gen/muin/platform/v1/operations_service_pb.ts";
 import { SealedSchema } from "../../gen/muin/platform/v1/sealed_pb.ts";
-import { checkCatalog, checkParts } from "./check-catalog.ts";
-import { group, on, serve, type ServiceInfo, type ServicePart } from "../service/define-service.ts";
+import { checkCatalog } from "./check-catalog.ts";
+import { group } from "../service/consumption.ts";
+import type { ServiceInfo } from "../service/define-service.ts";
 import { postgres, postgresViews, redis } from "../service/stores.ts";
 
 const base: ServiceInfo = {
@@ -103,29 +104,4 @@ describe("checking a catalogue", () => {
 test("an event may come from a service outside the catalogue when its consumer names it", () => {
   const outside = { ...other, consumes: [group(SessionRevokedSchema, { publishedBy: "elsewhere" })] };
   expect(checkCatalog([base, outside])).toEqual([]);
-});
-
-describe("checking the parts of a service", () => {
-  const keys = serve(ApiKeyService, {} as never);
-  const revoked = on(ApiKeyRevokedSchema, async () => {});
-
-  test("finds nothing wrong with what was declared", () => {
-    expect(checkParts(base, [keys, revoked])).toEqual([]);
-  });
-
-  test.each<[string, readonly ServicePart[], readonly string[]]>([
-    ["a missing part", [keys], ["one: part 2 is missing, declared is on(muin.identity.v1.ApiKeyRevoked)"]],
-    [
-      "another service of the same shape",
-      [serve(PersonKeyService, {} as never), revoked],
-      ["one: part 1 is serve(muin.identity.v1.PersonKeyService), declared is serve(muin.identity.v1.ApiKeyService)"],
-    ],
-    [
-      "an extra consumer",
-      [keys, revoked, on(SessionRevokedSchema, async () => {})],
-      ["one: on(muin.identity.v1.SessionRevoked) is not declared"],
-    ],
-  ])("finds %s", (_, parts, problems) => {
-    expect(checkParts(base, parts)).toEqual(problems);
-  });
 });

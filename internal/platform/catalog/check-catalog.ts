@@ -1,6 +1,6 @@
 import { getOption, hasOption, ScalarType, type DescMessage } from "@bufbuild/protobuf";
 import { event } from "../../gen/muin/platform/v1/options_pb.ts";
-import type { ServiceInfo, ServicePart } from "../service/define-service.ts";
+import type { ServiceInfo } from "../service/define-service.ts";
 
 /** Topics that the platform itself publishes, beside those of the services. */
 const platformTypes: ReadonlySet<string> = new Set(["muin.platform.v1.Heartbeat"]);
@@ -82,33 +82,6 @@ function checkRedisServers(catalog: readonly ServiceInfo[]): readonly string[] {
       }
     }
   }
-  return problems;
-}
-
-/**
- * What is wrong with the parts that a service's `create` returned, as sentences: a part that is missing, extra or in another
- * place than the declaration says. Types let two services of the same shape be swapped.
- */
-export function checkParts(info: ServiceInfo, parts: readonly ServicePart[]): readonly string[] {
-  const expected = [
-    ...info.serves.map((service) => `serve(${service.typeName})`),
-    ...info.consumes.map(({ schema }) => `on(${schema.typeName})`),
-  ];
-  const given = parts
-    .map((part) =>
-      part.part === "served"
-        ? `serve(${part.service.typeName})`
-        : part.part === "handled"
-          ? `on(${part.schema.typeName})`
-          : undefined,
-    )
-    .filter((name) => name !== undefined);
-  const problems: string[] = [];
-  for (const [index, name] of expected.entries()) {
-    if (given[index] !== name)
-      problems.push(`${info.name}: part ${index + 1} is ${given[index] ?? "missing"}, declared is ${name}`);
-  }
-  for (const name of given.slice(expected.length)) problems.push(`${info.name}: ${name} is not declared`);
   return problems;
 }
 

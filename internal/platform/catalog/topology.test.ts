@@ -3,7 +3,8 @@ import { CountCreatedSchema } from "../../gen/muin/count/v1/count_info_events_pb
 import { CountReadService } from "../../gen/muin/count/v1/count_read_service_pb.ts";
 import { ApiKeyService } from "../../gen/muin/identity/v1/api_key_service_pb.ts";
 import { int, secret } from "../config/fields.ts";
-import { defineService, everyInstance, type ServiceInfo } from "../service/define-service.ts";
+import { everyInstance } from "../service/consumption.ts";
+import { defineService, type ServiceInfo } from "../service/define-service.ts";
 import { postgres, postgresViews, redis } from "../service/stores.ts";
 import { topology } from "./topology.ts";
 

@@ -1,6 +1,6 @@
 import { appendFileSync } from "node:fs";
 import { systemClock } from "../clock/clock.ts";
-import type { EventRecord } from "./event-bus.ts";
+import type { EventRecord } from "../service/event-record.ts";
 import type { TestBus, TestBusConfig, WorkerOrder } from "./event-bus.contract.ts";
 
 // A process of its own for the contract suite: to be killed, paused and woken.

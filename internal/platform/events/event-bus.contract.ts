@@ -6,7 +6,8 @@ import type { Component } from "../lifecycle/component.ts";
 import { systemClock } from "../clock/clock.ts";
 import { storeUnavailable } from "../errors/store-error.ts";
 import { eventually } from "../testing/eventually.ts";
-import { type EventBus, type EventRecord, type Fence, FencedError, type Subscription } from "./event-bus.ts";
+import { type EventBus, FencedError, type Subscription } from "./event-bus.ts";
+import type { EventRecord, Fence } from "../service/event-record.ts";
 import type { Topic } from "./topics.ts";
 
 /** A bus of one process, as the implementation under test makes it. */

@@ -1,33 +1,8 @@
 import type { Component } from "../lifecycle/component.ts";
+import type { EventPublisher, EventRecord, Leases } from "../service/event-record.ts";
 
 /** Bytes of one event's message at most. */
 export const eventBytesMax: number = 1 << 20;
-
-/** An event as it travels: CloudEvents 1.0 attributes and the message in protobuf binary. */
-export interface EventRecord {
-  /** CloudEvents id: two records of one id are the same event. */
-  readonly id: string;
-  /** CloudEvents source, such as "/muin/count-write". */
-  readonly source: string;
-  /** CloudEvents type: full name of the protobuf message. */
-  readonly type: string;
-  /** CloudEvents subject: the aggregate's id and the ordering key. */
-  readonly subject: string;
-  /** Topic it travels on. */
-  readonly topic: string;
-  /** CloudEvents time: milliseconds since the Unix epoch. */
-  readonly timeMs: number;
-  /** W3C trace context of the change that made it; empty without one. */
-  readonly traceparent: string;
-  /** The message. */
-  readonly data: Uint8Array<ArrayBuffer>;
-}
-
-/** The right to act as the one holder of a lease. A later holder has a larger number. */
-export interface Fence {
-  readonly lease: string;
-  readonly number: number;
-}
 
 /** Thrown by `publish` when a later holder of the lease has begun: stop at once, nothing of the call was stored. */
 export class FencedError extends Error {
@@ -108,20 +83,9 @@ export interface ParkedEvent {
  * published; repeats may come at any time and carry the same id. Nothing acknowledged is lost before retention removes it, and
  * a slow consumer never stops a producer.
  */
-export interface EventBus {
-  /**
-   * Resolves once every record is stored durably. Records of one topic and subject keep their order. Rejects with
-   * `FencedError` when `fence` is outdated; after any other rejection some records may be stored, and publishing all of them
-   * again is right.
-   */
-  publish(records: readonly EventRecord[], fence?: Fence): Promise<void>;
+export interface EventBus extends EventPublisher, Leases {
   /** A component that consumes while it runs. */
   subscribe(subscription: Subscription): Consumer;
-  /**
-   * A component that runs `work` in at most one live holder at a time over all processes, and again in another when the holder
-   * dies or is cut off. `work` must end soon after its signal is aborted; until it ends, `fence` protects.
-   */
-  leaseholder(lease: string, work: (fence: Fence, signal: AbortSignal) => Promise<void>): Component;
   /** Records of a topic as they are stored, until the signal is aborted. Keeps no position. */
   tail(
     topic: string,

@@ -2,7 +2,8 @@ import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { BusMeters } from "./bus-meters.ts";
-import type { EventRecord, Subscription } from "./event-bus.ts";
+import type { Subscription } from "./event-bus.ts";
+import type { EventRecord } from "../service/event-record.ts";
 import { isAway, pause, type Turn, TurnOverError } from "./insist.ts";
 
 /** Why an event was given up on. */

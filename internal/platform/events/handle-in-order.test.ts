@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { createHeldClock } from "../testing/held-clock.ts";
 import { caught, importMutant } from "../testing/mutant.ts";
 import { handleInOrder } from "./handle-in-order.ts";
-import type { EventRecord } from "./event-bus.ts";
+import type { EventRecord } from "../service/event-record.ts";
 
 /** An event whose name is its key and a number, such as "a1". */
 interface Item {

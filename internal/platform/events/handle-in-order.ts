@@ -1,5 +1,5 @@
 import type { Clock } from "../clock/clock.ts";
-import type { EventRecord } from "./event-bus.ts";
+import type { EventRecord } from "../service/event-record.ts";
 
 /** Keys that are handled at the same time. */
 const keysAtOnceMax = 16;

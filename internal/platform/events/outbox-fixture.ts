@@ -6,7 +6,7 @@ import { type OpenDatabase, openDatabase } from "../postgres/open-database.ts";
 import { sharedPostgres, type TestPostgres } from "../testing/postgres.ts";
 import { startRedis } from "../testing/redis.ts";
 import type { TestBus } from "./event-bus.contract.ts";
-import type { EventRecord } from "./event-bus.ts";
+import type { EventRecord } from "../service/event-record.ts";
 import { createOutboxRelay, createPublish, type OutboxRelay } from "./outbox.ts";
 import { connectBus, silentLog, silentMetrics } from "./redis-bus-fixture.ts";
 import { topicOf, topicsOf } from "./topics.ts";

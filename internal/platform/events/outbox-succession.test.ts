@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { join } from "node:path";
 import { eventually } from "../testing/eventually.ts";
 import { importMutant } from "../testing/mutant.ts";
-import type { EventRecord } from "./event-bus.ts";
+import type { EventRecord } from "../service/event-record.ts";
 import { once } from "./inbox.ts";
 import { environmentOf, type Mutant } from "../testing/mutant-process.ts";
 import { createOutboxRelay } from "./outbox.ts";

@@ -1,6 +1,6 @@
 import { create, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
 import { type Component, createGroup } from "../lifecycle/component.ts";
-import type { Publish } from "../service/define-service.ts";
+import type { Publish } from "../service/delivery.ts";
 import { backoffMs } from "../clock/backoff.ts";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
@@ -8,7 +8,8 @@ import { MuinError } from "../errors/muin-error.ts";
 import type { Database, Transaction } from "../postgres/database.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
-import { type EventBus, type EventRecord, eventBytesMax, type Fence, FencedError } from "./event-bus.ts";
+import { type EventBus, eventBytesMax, FencedError } from "./event-bus.ts";
+import type { EventRecord, Fence } from "../service/event-record.ts";
 import { createLoop } from "../lifecycle/loop.ts";
 import { createRecord, type RecordContext } from "./topics.ts";
 

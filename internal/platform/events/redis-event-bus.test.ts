@@ -10,7 +10,8 @@ import { startRedis } from "../testing/redis.ts";
 import { createMetrics } from "../telemetry/create-metrics.ts";
 import { createSteppableClock, lacksSteppableClock } from "../testing/steppable-clock.ts";
 import { describeEventBus, type TestBus } from "./event-bus.contract.ts";
-import type { EventRecord, Subscription } from "./event-bus.ts";
+import type { Subscription } from "./event-bus.ts";
+import type { EventRecord } from "../service/event-record.ts";
 import { connectBus } from "./redis-bus-fixture.ts";
 
 describeEventBus("EventBus on Redis Streams", async () => {

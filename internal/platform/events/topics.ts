@@ -2,7 +2,7 @@ import { type DescMessage, getOption, hasOption, type MessageShape, toBinary } f
 import { event as eventOption } from "../../gen/muin/platform/v1/options_pb.ts";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
-import type { EventRecord } from "./event-bus.ts";
+import type { EventRecord } from "../service/event-record.ts";
 
 /** Kept so long where the proto says nothing. */
 const retentionHoursDefault = 168;

@@ -15,9 +15,10 @@ import { activeTrace } from "../telemetry/active-trace.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { Tracing } from "../telemetry/tracing.ts";
-import { checkParts } from "../catalog/check-catalog.ts";
+import { checkParts } from "../catalog/check-parts.ts";
 import { createGroup, type Component } from "../lifecycle/component.ts";
-import type { Extra, Handled, Served, ServiceInfo } from "../service/define-service.ts";
+import type { ServiceInfo } from "../service/define-service.ts";
+import { partsOf, type OutboxState, type Republisher, type Served } from "../service/parts.ts";
 import { createLostRebuilder } from "./rebuild-lost.ts";
 import type { PostgresDecl, StoreDecl } from "../service/stores.ts";
 import { subscriptionsOf } from "./subscriptions.ts";
@@ -59,8 +60,8 @@ export interface ComposedService extends Component {
   readonly served: readonly Served[];
   readonly stores: readonly OpenStore[];
   /** Outboxes: the database's, or the service's own. */
-  readonly outboxes: readonly { read(): Promise<{ readonly depth: number; readonly ageMs: number }> }[];
-  readonly republishers: readonly Extract<Extra, { part: "republisher" }>[];
+  readonly outboxes: readonly { read(): Promise<OutboxState> }[];
+  readonly republishers: readonly Republisher[];
   /** Resolves once its schema is current and its consumers and background work run. Rejects when it was stopped before. */
   readonly up: Promise<void>;
   /** Why it is not ready to serve, or `undefined` when it is. */
@@ -112,8 +113,6 @@ export function composeService(info: ServiceInfo, wiring: Wiring): ComposedServi
   });
   const problems = checkParts(info, parts);
   if (problems.length > 0) throw new Error(problems.join("; "));
-  const handled = parts.filter((part): part is Handled => part.part === "handled");
-  const extras = parts.filter((part): part is Extra => part.part !== "served" && part.part !== "handled");
 
   const owned = opened.find(({ decl }) => decl.kind === "postgres" && decl.access === "owner");
   const relay: OutboxRelay | undefined =
@@ -128,8 +127,8 @@ export function composeService(info: ServiceInfo, wiring: Wiring): ComposedServi
           log,
           metrics: wiring.metrics,
         });
-  const consumers: readonly Consumer[] = subscriptionsOf(info, handled, wiring.tracing).map((subscription) =>
-    bus.subscribe(subscription),
+  const consumers: readonly Consumer[] = subscriptionsOf(info, partsOf(parts, "handled"), wiring.tracing).map(
+    (subscription) => bus.subscribe(subscription),
   );
   const consumed = topicsOf(info.consumes.map(({ schema }) => schema));
   const pruner =
@@ -147,11 +146,10 @@ export function composeService(info: ServiceInfo, wiring: Wiring): ComposedServi
     ...(relay === undefined ? [] : [relay]),
     ...(pruner === undefined ? [] : [pruner]),
     ...consumers,
-    ...extras.flatMap((extra) => {
-      if (extra.part === "background") return [extra.component];
-      if (extra.part !== "rebuilder") return [];
-      return [createLostRebuilder({ service: info.name, rebuilder: extra, bus, clock, log })];
-    }),
+    ...partsOf(parts, "background").map(({ component }) => component),
+    ...partsOf(parts, "rebuilder").map((rebuilder) =>
+      createLostRebuilder({ service: info.name, rebuilder, bus, clock, log }),
+    ),
   ]);
   const stores = createGroup(
     info.name,
@@ -188,25 +186,20 @@ export function composeService(info: ServiceInfo, wiring: Wiring): ComposedServi
   return {
     info,
     name: info.name,
-    served: parts
-      .filter((part): part is Served => part.part === "served")
-      .map(({ service, impl }): Served => ({
-        part: "served",
-        service,
-        // Costs a call 0.2 us of the 5 that the fast lane takes, so only services that call others pay it.
-        impl: gate(calls.length === 0 ? impl : trackServedCall(impl), info.name, () => isUp),
-        hot: info.hot,
-      })),
+    served: partsOf(parts, "served").map(({ service, impl }): Served => ({
+      part: "served",
+      service,
+      // Costs a call 0.2 us of the 5 that the fast lane takes, so only services that call others pay it.
+      impl: gate(calls.length === 0 ? impl : trackServedCall(impl), info.name, () => isUp),
+      hot: info.hot,
+    })),
     stores: opened,
-    outboxes: [
-      ...(relay === undefined ? [] : [relay]),
-      ...extras.flatMap((extra) => (extra.part === "outbox" ? [{ read: extra.read }] : [])),
-    ],
-    republishers: extras.filter((extra) => extra.part === "republisher"),
+    outboxes: [...(relay === undefined ? [] : [relay]), ...partsOf(parts, "outbox")],
+    republishers: partsOf(parts, "republisher"),
     up: up.promise,
     readiness: async () => {
       if (!isUp) return "starting";
-      const checks = extras.filter((extra) => extra.part === "readiness");
+      const checks = partsOf(parts, "readiness");
       const answers = await Promise.all([
         ...opened.filter(({ decl }) => isEssential(decl)).map(async (store) => named(store.name, await store.probe())),
         ...checks.map(async ({ name, check }) => {

@@ -5,11 +5,12 @@ import { OperationsService } from "../../gen/muin/platform/v1/operations_service
 import { HeartbeatSchema } from "../../gen/muin/platform/v1/heartbeat_events_pb.ts";
 import type { Clock } from "../clock/clock.ts";
 import { MuinError } from "../errors/muin-error.ts";
-import type { EventBus, EventRecord } from "../events/event-bus.ts";
+import type { EventBus } from "../events/event-bus.ts";
+import type { EventRecord } from "../service/event-record.ts";
 import { topicOf } from "../events/topics.ts";
 import type { LocalStoresStatus } from "../local/local-stores.ts";
 import type { ComposedService } from "./compose-service.ts";
-import { serve, type Served } from "../service/define-service.ts";
+import { serve, type Served } from "../service/parts.ts";
 import { version } from "../config/version.ts";
 import { within } from "../lifecycle/within.ts";
 
@@ -137,9 +138,11 @@ export function createOperations(deps: OperationsDeps): Served {
       return { redriven: BigInt(await bus.redrive(service, subject === "" ? undefined : subject)) };
     },
     republishEvents: async ({ topic }) => {
-      const republishers = services.flatMap((service) => service.republishers).filter((one) => one.topic === topic);
+      const republishers = services
+        .flatMap((service) => service.republishers)
+        .filter((one) => topicOf(one.schemas[0]) === topic);
       if (republishers.length === 0) {
-        const known = services.flatMap((service) => service.republishers.map((one) => one.topic));
+        const known = services.flatMap((service) => service.republishers.map((one) => topicOf(one.schemas[0])));
         throw notFound("TOPIC_NOT_FOUND", `no service here republishes "${topic}": ${list(known)}`);
       }
       let republished = 0;

@@ -1,6 +1,9 @@
 import { expect, test } from "bun:test";
 import { systemClock } from "../clock/clock.ts";
 import type { EventBus } from "../events/event-bus.ts";
+import { SessionRevokedSchema } from "../../gen/muin/identity/v1/session_events_pb.ts";
+import { topicOf } from "../events/topics.ts";
+import { rebuilder } from "../service/parts.ts";
 import { silentLog } from "../events/redis-bus-fixture.ts";
 import { eventually } from "../testing/eventually.ts";
 import { importMutant } from "../testing/mutant.ts";
@@ -13,7 +16,10 @@ import * as real from "./rebuild-lost.ts";
 async function rebuildWhileEventsGo({ createLostRebuilder }: typeof real) {
   let [removed, isLost, position, known] = [10, true, 0, 0];
   const bus: Pick<EventBus, "consumerStates" | "replay" | "leaseholder"> = {
-    consumerStates: () => Promise.resolve([{ service: "watcher", topic: "t", lag: 0, deadLetters: 0, lost: isLost }]),
+    consumerStates: () =>
+      Promise.resolve([
+        { service: "watcher", topic: topicOf(SessionRevokedSchema), lag: 0, deadLetters: 0, lost: isLost },
+      ]),
     replay: () => {
       [isLost, position] = [false, removed];
       return Promise.resolve(2);
@@ -32,24 +38,20 @@ async function rebuildWhileEventsGo({ createLostRebuilder }: typeof real) {
     },
   };
   let ended = 0;
-  const rebuilder = createLostRebuilder({
+  const component = createLostRebuilder({
     service: "watcher",
-    rebuilder: {
-      part: "rebuilder",
-      topic: "t",
-      rebuild: () => {
-        known = removed;
-        removed += 5;
-        return Promise.resolve();
-      },
-    },
+    rebuilder: rebuilder([SessionRevokedSchema], () => {
+      known = removed;
+      removed += 5;
+      return Promise.resolve();
+    }),
     bus,
     clock: systemClock,
     log: { ...silentLog, warn: () => void ended++ },
   });
-  await rebuilder.start();
+  await component.start();
   await eventually(() => expect(ended).toBe(1));
-  await rebuilder.stop();
+  await component.stop();
   return { position, known };
 }
 

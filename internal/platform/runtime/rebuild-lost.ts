@@ -2,7 +2,8 @@ import type { Clock } from "../clock/clock.ts";
 import type { EventBus } from "../events/event-bus.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Component } from "../lifecycle/component.ts";
-import type { Extra } from "../service/define-service.ts";
+import type { Rebuilder } from "../service/parts.ts";
+import { topicOf } from "../events/topics.ts";
 
 /** Pause between two looks at the consumer's state. */
 const lookEveryMs = 2000;
@@ -13,13 +14,13 @@ const lookEveryMs = 2000;
  */
 export function createLostRebuilder(options: {
   readonly service: string;
-  readonly rebuilder: Extract<Extra, { part: "rebuilder" }>;
+  readonly rebuilder: Rebuilder;
   readonly bus: Pick<EventBus, "consumerStates" | "replay" | "leaseholder">;
   readonly clock: Clock;
   readonly log: Logger;
 }): Component {
   const { service, rebuilder, bus, clock, log } = options;
-  const { topic } = rebuilder;
+  const topic = topicOf(rebuilder.schemas[0]);
   const look = async (): Promise<void> => {
     const states = await bus.consumerStates();
     if (!states.some((state) => state.service === service && state.topic === topic && state.lost)) return;

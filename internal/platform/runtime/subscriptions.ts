@@ -1,9 +1,13 @@
 import { fromBinary, type Message } from "@bufbuild/protobuf";
-import type { BusDelivery, EventRecord, Subscription } from "../events/event-bus.ts";
+import type { BusDelivery, Subscription } from "../events/event-bus.ts";
+import type { EventRecord } from "../service/event-record.ts";
 import { once, onceEach } from "../events/inbox.ts";
 import { topicOf } from "../events/topics.ts";
 import type { Tracing } from "../telemetry/tracing.ts";
-import type { Consumption, Delivery, Handled, ManyDelivery, ServiceInfo } from "../service/define-service.ts";
+import type { Consumption } from "../service/consumption.ts";
+import type { ServiceInfo } from "../service/define-service.ts";
+import type { Delivery, ManyDelivery } from "../service/delivery.ts";
+import type { Handled } from "../service/parts.ts";
 
 /**
  * What a service subscribes to: its consumed messages of one topic and kind share a subscription, so that their order holds

@@ -1,101 +1,27 @@
-import type { DescMessage, DescMethod, DescService, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
-import type { Client, ServiceImpl } from "@connectrpc/connect";
+import type { DescMessage, DescMethod, DescService } from "@bufbuild/protobuf";
+import type { Client } from "@connectrpc/connect";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
 import type { ConfigFields, ConfigValues } from "../config/fields.ts";
-import type { EventBus, EventRecord } from "../events/event-bus.ts";
-import type { Database, Transaction } from "../postgres/database.ts";
+import type { ErrorTable } from "../errors/define-errors.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
-import type { Component } from "../lifecycle/component.ts";
+import type { Consumption } from "./consumption.ts";
+import type { Publish } from "./delivery.ts";
+import type { EventPublisher, Leases } from "./event-record.ts";
+import type {
+  Background,
+  Handled,
+  Outbox,
+  PersonalData,
+  Readiness,
+  Rebuilder,
+  Republisher,
+  Served,
+  ServicePart,
+  Setup,
+} from "./parts.ts";
 import type { StoreDecl, StoreHandle } from "./stores.ts";
-
-/** A message that a service consumes, and how. */
-export interface Consumption<M extends DescMessage = DescMessage> {
-  readonly schema: M;
-  readonly kind: "group" | "everyInstance";
-  readonly onFailure: "parkKey" | "skip";
-  readonly backMs: number;
-  readonly attemptsMax: number;
-  /** As in `Subscription`, for a message that is handled by `onMany`. */
-  readonly gatherMs: number;
-  /** Service outside the catalogue that publishes the message; `undefined` when one of the catalogue does. */
-  readonly publishedBy: string | undefined;
-}
-
-/**
- * Consumed once per event over all instances of the service. Begins with the oldest retained event. `publishedBy` names the service
- * that publishes it where that is none of this catalogue.
- */
-export function group<M extends DescMessage>(
-  schema: M,
-  options: {
-    readonly onFailure?: "parkKey" | "skip";
-    readonly attemptsMax?: number;
-    readonly publishedBy?: string;
-    readonly gatherMs?: number;
-  } = {},
-): Consumption<M> {
-  return {
-    schema,
-    kind: "group",
-    onFailure: options.onFailure ?? "parkKey",
-    backMs: 0,
-    attemptsMax: options.attemptsMax ?? 8,
-    gatherMs: options.gatherMs ?? 0,
-    publishedBy: options.publishedBy,
-  };
-}
-
-/** Consumed by every instance, from `backMs` milliseconds (default 0) before it started. For caches and live streams. */
-export function everyInstance<M extends DescMessage>(
-  schema: M,
-  options: { readonly backMs?: number } = {},
-): Consumption<M> {
-  return {
-    schema,
-    kind: "everyInstance",
-    onFailure: "skip",
-    backMs: options.backMs ?? 0,
-    attemptsMax: 1,
-    gatherMs: 0,
-    publishedBy: undefined,
-  };
-}
-
-/** What an event handler learns beside the event. */
-export interface Delivery {
-  /** The event as it travelled. */
-  readonly record: EventRecord;
-  /** 1 for the first attempt. */
-  readonly attempt: number;
-  readonly signal: AbortSignal;
-  /**
-   * Runs `effect` in a transaction of `database` together with an inbox row, so that it happens once however often the event
-   * comes. Returns false when it had happened before.
-   */
-  once(database: Database, effect: (tx: Transaction) => Promise<void>): Promise<boolean>;
-}
-
-/** What a handler of several events learns beside them. */
-export interface ManyDelivery<M extends DescMessage = DescMessage> {
-  readonly signal: AbortSignal;
-  /**
-   * Runs `effect` in a transaction of `database` together with an inbox row for each event. It gets those events that had not been
-   * handled before, in order, and is not run when there are none.
-   */
-  once(
-    database: Database,
-    effect: (tx: Transaction, events: readonly MessageShape<M>[]) => Promise<void>,
-  ): Promise<void>;
-}
-
-/** Records an event in a transaction; a relay publishes it after the commit, in order per subject. */
-export type Publish<P extends readonly DescMessage[]> = <D extends P[number]>(
-  tx: Transaction,
-  schema: D,
-  message: MessageInitShape<D>,
-) => Promise<void>;
 
 /** All that a service may use: just what it declared, and the platform's time, chance, log and metrics. */
 export interface ServiceDeps<
@@ -112,7 +38,7 @@ export interface ServiceDeps<
   readonly stores: { readonly [K in keyof St]: StoreHandle<St[K]> };
   readonly publish: Publish<P>;
   /** For a service that keeps an outbox of its own: only topics of declared messages are accepted. */
-  readonly bus: Pick<EventBus, "publish" | "leaseholder">;
+  readonly bus: EventPublisher & Leases;
   readonly config: ConfigValues<F>;
   readonly clock: Clock;
   readonly random: Random;
@@ -120,86 +46,34 @@ export interface ServiceDeps<
   readonly metrics: Metrics;
 }
 
-/** An RPC service with its implementation. */
-export interface Served<S extends DescService = DescService> {
-  readonly part: "served";
-  readonly service: S;
-  readonly impl: ServiceImpl<S>;
-  /** Unary methods that the fast lane serves; the runtime takes them from the declaration. */
-  readonly hot: readonly DescMethod[];
-}
-
-/** A consumed message with its handler. */
-export interface Handled<M extends DescMessage = DescMessage> {
-  readonly part: "handled";
-  readonly schema: M;
-  readonly handle: (event: MessageShape<M>, delivery: Delivery) => Promise<void>;
-  /** Handles several at once; absent: they come one by one. */
-  readonly handleMany: ((events: readonly MessageShape<M>[], delivery: ManyDelivery<M>) => Promise<void>) | undefined;
-}
-
-/** What a service may add after its RPCs and consumers. */
-export type Extra =
-  | { readonly part: "background"; readonly component: Component }
-  /** Why the service cannot work, or `undefined` when it can. Asked about once a second; must answer within a second. */
-  | { readonly part: "readiness"; readonly name: string; readonly check: () => Promise<string | undefined> }
-  /** Records an event with the current state of every aggregate of a topic again. Returns how many. */
-  | { readonly part: "republisher"; readonly topic: string; readonly republish: () => Promise<number> }
-  /**
-   * Rebuilds what the service made of a topic's events, from their source: run when its group was LOST. After it the group reads
-   * on from the oldest retained event.
-   */
-  | { readonly part: "rebuilder"; readonly topic: string; readonly rebuild: () => Promise<void> }
-  /** What `muin status` shows of an outbox that the service keeps itself. */
-  | { readonly part: "outbox"; readonly read: () => Promise<{ readonly depth: number; readonly ageMs: number }> };
-
-/** Implements an RPC service. */
-export function serve<S extends DescService>(service: S, impl: ServiceImpl<NoInfer<S>>): Served<S> {
-  return { part: "served", service, impl, hot: [] };
-}
-
-/** Handles a consumed message. */
-export function on<M extends DescMessage>(
-  schema: M,
-  handle: (event: MessageShape<NoInfer<M>>, delivery: Delivery) => Promise<void>,
-): Handled<M> {
-  return { part: "handled", schema, handle, handleMany: undefined };
-}
-
-/**
- * Handles a consumed message, several at once where several wait: for effects that cost less together. Events come in order per
- * key. When it rejects for several, each comes again by itself, so that one bad event does not hold up the others.
- */
-export function onMany<M extends DescMessage>(
-  schema: M,
-  handleMany: (events: readonly MessageShape<NoInfer<M>>[], delivery: ManyDelivery<NoInfer<M>>) => Promise<void>,
-): Handled<M> {
-  return {
-    part: "handled",
-    schema,
-    handleMany,
-    handle: (event, delivery) =>
-      handleMany([event], {
-        signal: delivery.signal,
-        once: async (database, effect) => {
-          await delivery.once(database, (tx) => effect(tx, [event]));
-        },
-      }),
-  };
-}
-
-/** Runs a component from after the stores are reachable until before they are closed. */
-export function background(component: Component): Extra {
-  return { part: "background", component };
-}
+/** What a service has to do with data of people. */
+export type PersonalDataRole = "none" | "held";
 
 type ServedAll<S extends readonly DescService[]> = { readonly [K in keyof S]: Served<S[K]> };
 type HandledAll<E extends readonly Consumption[]> = {
   readonly [K in keyof E]: E[K] extends Consumption<infer M> ? Handled<M> : never;
 };
+/** Messages that are consumed as a group. */
+type GroupOf<E extends readonly Consumption[]> = E[number] extends infer One
+  ? One extends Consumption<infer M, "group">
+    ? M
+    : never
+  : never;
 
-/** The parts of a service as the runtimes see them. */
-export type ServicePart = Served | Handled | Extra;
+/** The parts that may follow the RPCs and consumers, each only where the declaration has room for it. */
+type Further<
+  P extends readonly DescMessage[],
+  E extends readonly Consumption[],
+  D extends PersonalDataRole,
+  U extends ConfigFields | undefined,
+> =
+  | Background
+  | Readiness
+  | Outbox
+  | ([P[number]] extends [never] ? never : Republisher<P[number]>)
+  | ([GroupOf<E>] extends [never] ? never : Rebuilder<GroupOf<E>>)
+  | (U extends ConfigFields ? Setup<U> : never)
+  | (D extends "held" ? PersonalData : never);
 
 /** A service, its types erased: what the catalogue lists and everything is derived from. */
 export interface ServiceInfo<N extends string = string> {
@@ -214,12 +88,18 @@ export interface ServiceInfo<N extends string = string> {
   readonly publishes: readonly DescMessage[];
   readonly consumes: readonly Consumption[];
   readonly config: ConfigFields;
+  /** Errors that its callers may see. */
+  readonly errors?: ErrorTable;
+  /** Settings of its setup; absent for a service without one. */
+  readonly setup?: ConfigFields | undefined;
+  readonly personalData?: PersonalDataRole;
   create(deps: ServiceDeps): readonly ServicePart[];
 }
 
 /**
  * Declares a service. `create` gets what was declared and nothing else; it does no I/O, starts nothing, and returns a `serve()`
- * per RPC service, then an `on()` per consumed message, in the order of the declaration, then extras.
+ * per RPC service, then an `on()` per consumed message, in the order of the declaration, then further parts. What types cannot see
+ * of them is checked at the start: see `checkParts`.
  */
 export function defineService<
   const N extends string,
@@ -229,6 +109,8 @@ export function defineService<
   const P extends readonly DescMessage[],
   const E extends readonly Consumption[],
   const F extends ConfigFields,
+  const U extends ConfigFields | undefined = undefined,
+  const D extends PersonalDataRole = "none",
 >(spec: {
   readonly name: N;
   readonly summary: string;
@@ -240,9 +122,15 @@ export function defineService<
   readonly publishes: P;
   readonly consumes: E;
   readonly config: F;
+  /** Errors that its callers may see, beside those of the platform. */
+  readonly errors?: ErrorTable;
+  /** Settings that a standalone installation gives to the service's one `setup()`. Default: it has none. */
+  readonly setup?: U;
+  /** "held" for a service that keeps anything about people: it returns one `personalData()`. Default "none". */
+  readonly personalData?: D;
   readonly create: (
     deps: ServiceDeps<C, St, P, F>,
-  ) => NoInfer<readonly [...ServedAll<S>, ...HandledAll<E>, ...Extra[]]>;
+  ) => NoInfer<readonly [...ServedAll<S>, ...HandledAll<E>, ...Further<P, E, D, U>[]]>;
 }): ServiceInfo<N> {
   return { hot: [], ...spec }; // Erases the parameters that `create` was checked with.
 }

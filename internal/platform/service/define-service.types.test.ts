@@ -2,8 +2,10 @@ import { describe, expect, test } from "bun:test";
 import { ApiKeyRevokedSchema, SessionRevokedSchema } from "../../gen/muin/identity/v1/session_events_pb.ts";
 import { ApiKeyService } from "../../gen/muin/identity/v1/api_key_service_pb.ts";
 import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
-import { int } from "../config/fields.ts";
-import { background, defineService, everyInstance, on, serve } from "./define-service.ts";
+import { int, text } from "../config/fields.ts";
+import { everyInstance, group } from "./consumption.ts";
+import { defineService } from "./define-service.ts";
+import { background, on, personalData, rebuilder, republisher, serve, setup } from "./parts.ts";
 import { postgres, redis } from "./stores.ts";
 
 /** Each `@ts-expect-error` is a test: the type check fails when the line below it compiles. */
@@ -20,6 +22,8 @@ const base = {
   consumes: [everyInstance(ApiKeyRevokedSchema)],
   config: { batchMax: int("BATCH_MAX", { doc: "Writes in a batch.", default: 512 }) },
 } as const;
+const again = (): Promise<number> => Promise.resolve(0);
+const rebuild = (): Promise<void> => Promise.resolve();
 const impl = { getPersonKeys: () => ({ personKeys: [] }), destroyPersonKey: () => ({}) };
 
 describe("a service's declaration", () => {
@@ -75,5 +79,43 @@ describe("a service's declaration", () => {
     // @ts-expect-error an RPC without implementation is allowed by Connect's Partial, an unknown one is not
     serve(PersonKeyService, { getPersonKeyz: () => ({}) });
     expect(base.serves).toHaveLength(1);
+  });
+
+  test("lets further parts name only what is declared", () => {
+    const parts = [serve(PersonKeyService, impl), on(ApiKeyRevokedSchema, async () => {})] as const;
+    const grouped = { ...base, consumes: [group(ApiKeyRevokedSchema)] } as const;
+    defineService({
+      ...grouped,
+      name: "d",
+      create: () => [...parts, republisher([SessionRevokedSchema], again), rebuilder([ApiKeyRevokedSchema], rebuild)],
+    });
+    // @ts-expect-error it does not publish this
+    defineService({ ...grouped, name: "e", create: () => [...parts, republisher([ApiKeyRevokedSchema], again)] });
+    // @ts-expect-error it does not consume this
+    defineService({ ...grouped, name: "f", create: () => [...parts, rebuilder([SessionRevokedSchema], rebuild)] });
+    // @ts-expect-error it does not consume this as a group
+    defineService({ ...base, name: "g", create: () => [...parts, rebuilder([ApiKeyRevokedSchema], rebuild)] });
+    expect(parts).toHaveLength(2);
+  });
+
+  test("lets only a service that says so hold personal data, and have a setup", () => {
+    const parts = [serve(PersonKeyService, impl), on(ApiKeyRevokedSchema, async () => {})] as const;
+    const held = personalData({ exportOf: async () => ({}), erase: async () => {} });
+    const settings = { adminEmail: text("ADMIN_EMAIL", { doc: "An address.", default: "a@b" }) };
+    const firstSteps = setup(settings, async ({ config }) => ({ keep: { email: config.adminEmail }, show: [] }));
+    defineService({
+      ...base,
+      name: "h",
+      personalData: "held",
+      setup: settings,
+      create: () => [...parts, held, firstSteps],
+    });
+    // @ts-expect-error it says that it holds none
+    defineService({ ...base, name: "i", personalData: "none", create: () => [...parts, held] });
+    // @ts-expect-error it names no settings for a setup
+    defineService({ ...base, name: "j", create: () => [...parts, firstSteps] });
+    // @ts-expect-error its setup gets other settings
+    defineService({ ...base, name: "k", setup: base.config, create: () => [...parts, firstSteps] });
+    expect(parts).toHaveLength(2);
   });
 });

@@ -1,6 +1,9 @@
 import { createRegistry, fromBinary, type DescService, type Message } from "@bufbuild/protobuf";
 import { createClient, type Client } from "@connectrpc/connect";
-import type { Delivery, Extra, Handled, Served, ServiceInfo, ServicePart } from "../service/define-service.ts";
+import { topicOf } from "../events/topics.ts";
+import type { ServiceInfo } from "../service/define-service.ts";
+import type { Delivery } from "../service/delivery.ts";
+import { partsOf, type Handled, type Served, type ServicePart } from "../service/parts.ts";
 import { systemClock, type Clock } from "../clock/clock.ts";
 import { systemRandom } from "../clock/random.ts";
 import { once } from "../events/inbox.ts";
@@ -102,9 +105,7 @@ export async function startService(
       });
     },
     republish: async (topic) => {
-      const isOf = (part: ServicePart): part is Extract<Extra, { part: "republisher" }> =>
-        part.part === "republisher" && part.topic === topic;
-      const republisher = parts.find(isOf);
+      const republisher = partsOf(parts, "republisher").find(({ schemas }) => topicOf(schemas[0]) === topic);
       if (republisher === undefined) throw new Error(`${info.name} cannot publish ${topic} again`);
       return republisher.republish();
     },

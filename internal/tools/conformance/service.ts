@@ -9,7 +9,7 @@ import {
 import { anyPack, MethodOptionsSchema, type Any } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
 import { policy, PolicySchema } from "../../gen/muin/platform/v1/options_pb.ts";
-import type { Served } from "../../platform/service/define-service.ts";
+import type { Served } from "../../platform/service/parts.ts";
 import { systemClock } from "../../platform/clock/clock.ts";
 
 /** Modules that are generated from the suite's own protos when it runs. */

@@ -8,7 +8,7 @@ import { CredentialService } from "../../../gen/muin/identity/v1/credential_serv
 import { PersonKeyService } from "../../../gen/muin/identity/v1/person_key_service_pb.ts";
 import { Role, UserStatus } from "../../../gen/muin/identity/v1/user_pb.ts";
 import { UserStatusChangedSchema, UserUpdatedSchema } from "../../../gen/muin/identity/v1/user_events_pb.ts";
-import type { Delivery } from "../../../platform/service/define-service.ts";
+import type { Delivery } from "../../../platform/service/delivery.ts";
 import type { Database, Transaction } from "../../../platform/postgres/database.ts";
 import { importMutant } from "../../../platform/testing/mutant.ts";
 import { outcomeOf, personOfToken, service, startAuth, type AuthFixture } from "../auth-fixture.ts";

@@ -1,6 +1,6 @@
 import { UserStatus } from "../../../gen/muin/identity/v1/user_pb.ts";
 import type { UserStatusChanged, UserUpdated } from "../../../gen/muin/identity/v1/user_events_pb.ts";
-import type { Delivery } from "../../../platform/service/define-service.ts";
+import type { Delivery } from "../../../platform/service/delivery.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Database, Transaction } from "../../../platform/postgres/database.ts";
 import { emailSubject } from "./rules.ts";

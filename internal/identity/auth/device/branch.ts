@@ -1,5 +1,5 @@
 import type { Branch } from "../../../gen/muin/identity/v1/branch_pb.ts";
-import type { Delivery } from "../../../platform/service/define-service.ts";
+import type { Delivery } from "../../../platform/service/delivery.ts";
 import type { Database } from "../../../platform/postgres/database.ts";
 
 /** What BranchCreated and BranchUpdated both tell. */

@@ -11,7 +11,7 @@ import { AuthService } from "../../../gen/muin/identity/v1/auth_service_pb.ts";
 import { BranchCreatedSchema, BranchUpdatedSchema } from "../../../gen/muin/identity/v1/branch_events_pb.ts";
 import { BranchSchema } from "../../../gen/muin/identity/v1/branch_pb.ts";
 import { EnrolmentRecordService } from "../../../gen/muin/identity/v1/enrolment_record_service_pb.ts";
-import type { Delivery } from "../../../platform/service/define-service.ts";
+import type { Delivery } from "../../../platform/service/delivery.ts";
 import type { Database, Transaction } from "../../../platform/postgres/database.ts";
 import { importMutant } from "../../../platform/testing/mutant.ts";
 import type { Caller } from "../../../platform/identity/caller.ts";

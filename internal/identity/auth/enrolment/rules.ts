@@ -1,6 +1,6 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { FaceVectorCreated, FaceVectorErased } from "../../../gen/muin/face/v1/enrolment_events_pb.ts";
-import type { Delivery } from "../../../platform/service/define-service.ts";
+import type { Delivery } from "../../../platform/service/delivery.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Database, Transaction } from "../../../platform/postgres/database.ts";
 import { publishFaceEnrolmentRecorded, type AuthPublish, type RecordedEnrolment } from "../events.ts";

@@ -7,7 +7,7 @@ import type { Caller } from "../../../platform/identity/caller.ts";
 import { MuinError } from "../../../platform/errors/muin-error.ts";
 import { createTokenVerifier } from "../../../platform/identity/token-verifier.ts";
 import { Secret } from "../../../platform/config/fields.ts";
-import type { ServicePart } from "../../../platform/service/define-service.ts";
+import type { ServicePart } from "../../../platform/service/parts.ts";
 import { clientOf, connect, outcomeOf, personOfToken, startAuth, type AuthFixture } from "../auth-fixture.ts";
 import { scopes } from "../scope/role.ts";
 import { planSigningKeys, type SigningKey } from "./signing-keys.ts";

@@ -1,4 +1,4 @@
-import type { EventRecord } from "../event-bus.ts";
+import type { EventRecord } from "../../service/event-record.ts";
 import type { StreamId } from "./stream-id.ts";
 
 /** Values of a record's fields in a stream entry, in the order of `recordFields`: CloudEvents attributes and the message. */

@@ -1,4 +1,4 @@
-import type { EventRecord } from "../event-bus.ts";
+import type { EventRecord } from "../../service/event-record.ts";
 import type { Failure } from "../handle-event.ts";
 import { insist, TurnOverError } from "../insist.ts";
 import type { BusParts } from "./bus-parts.ts";

@@ -1,4 +1,5 @@
-import { type EventBus, type EventRecord, type Fence, FencedError } from "../event-bus.ts";
+import { type EventBus, FencedError } from "../event-bus.ts";
+import type { EventRecord, Fence } from "../../service/event-record.ts";
 import type { BusParts } from "./bus-parts.ts";
 import { recordValues } from "./entries.ts";
 import { keys, partitionOf } from "./keys.ts";

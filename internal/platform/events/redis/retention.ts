@@ -1,4 +1,4 @@
-import type { Fence } from "../event-bus.ts";
+import type { Fence } from "../../service/event-record.ts";
 import type { Topic } from "../topics.ts";
 import type { BusParts } from "./bus-parts.ts";
 import { keys } from "./keys.ts";

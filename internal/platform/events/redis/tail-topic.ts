@@ -1,4 +1,5 @@
-import type { EventBus, EventRecord } from "../event-bus.ts";
+import type { EventBus } from "../event-bus.ts";
+import type { EventRecord } from "../../service/event-record.ts";
 import type { BusParts } from "./bus-parts.ts";
 import { fieldsOf, toRecord } from "./entries.ts";
 import { keys } from "./keys.ts";

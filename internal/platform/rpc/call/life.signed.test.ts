@@ -5,7 +5,7 @@ import { Client, credentials, Metadata, type ServiceError } from "@grpc/grpc-js"
 import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT, type JWTPayload } from "jose";
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
-import { serve } from "../../service/define-service.ts";
+import { serve } from "../../service/parts.ts";
 import { systemClock, type Clock } from "../../clock/clock.ts";
 import { createAuthenticator, type Authenticator } from "../../identity/authenticator.ts";
 import type * as authenticators from "../../identity/authenticator.ts";

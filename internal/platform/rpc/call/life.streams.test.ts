@@ -4,7 +4,7 @@ import { codeToString } from "@connectrpc/connect/protocol-connect";
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import { ErrorInfoSchema } from "../../../gen/google/rpc/error_details_pb.ts";
-import { serve } from "../../service/define-service.ts";
+import { serve } from "../../service/parts.ts";
 import { activeTrace, runInTrace } from "../../telemetry/active-trace.ts";
 import { importMutant } from "../../testing/mutant.ts";
 import { ProbeService, type ProbeRequest } from "../testdata/probe_pb.ts";

@@ -10,7 +10,7 @@ import {
 import type { HandlerContext } from "@connectrpc/connect";
 import { createMethodUrl } from "@connectrpc/connect/protocol";
 import { policy as policyOption, type Policy } from "../../../gen/muin/platform/v1/options_pb.ts";
-import type { Served } from "../../service/define-service.ts";
+import type { Served } from "../../service/parts.ts";
 import { MuinError } from "../../errors/muin-error.ts";
 import { createValidate, type Validate } from "./validate.ts";
 

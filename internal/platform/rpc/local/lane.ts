@@ -15,7 +15,7 @@ import {
   type UnaryResponse,
 } from "@connectrpc/connect";
 import { createLinkedAbortController, createMethodUrl, runStreamingCall } from "@connectrpc/connect/protocol";
-import type { Served } from "../../service/define-service.ts";
+import type { Served } from "../../service/parts.ts";
 import { systemClock, type Clock } from "../../clock/clock.ts";
 import { MuinError } from "../../errors/muin-error.ts";
 import type { Caller } from "../../identity/caller.ts";

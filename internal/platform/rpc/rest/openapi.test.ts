@@ -2,7 +2,7 @@ import { createRegistry, type JsonObject } from "@bufbuild/protobuf";
 import { expect, test } from "bun:test";
 import { DeviceService } from "../../../gen/muin/identity/v1/device_service_pb.ts";
 import { OperationsService } from "../../../gen/muin/platform/v1/operations_service_pb.ts";
-import { serve } from "../../service/define-service.ts";
+import { serve } from "../../service/parts.ts";
 import { planMethods } from "../call/plan.ts";
 import { describeRoutes } from "./openapi.ts";
 import { planRoutes } from "./lane.ts";

@@ -14,7 +14,7 @@ import { Health } from "../../../gen/grpc/health/v1/health_pb.ts";
 import { ServerReflection } from "../../../gen/grpc/reflection/v1/reflection_pb.ts";
 import { ServerReflection as ServerReflectionAlpha } from "../../../gen/grpc/reflection/v1alpha/reflection_pb.ts";
 import { PolicySchema } from "../../../gen/muin/platform/v1/options_pb.ts";
-import { serve, type Served } from "../../service/define-service.ts";
+import { serve, type Served } from "../../service/parts.ts";
 import { callerAddress } from "./address.ts";
 import { createGenericLane } from "../universal/lane.ts";
 import { hostOf, tlsOf, type Port, type PortDeps } from "./http-port.ts";

@@ -1,6 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Component } from "../../lifecycle/component.ts";
-import type { Served } from "../../service/define-service.ts";
+import type { Served } from "../../service/parts.ts";
 import { systemClock, type Clock } from "../../clock/clock.ts";
 import type { Authenticator } from "../../identity/authenticator.ts";
 import type { CallObserver } from "../../telemetry/call-observer.ts";

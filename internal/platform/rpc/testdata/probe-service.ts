@@ -1,6 +1,6 @@
 import { anyPack } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
-import { serve, type Served } from "../../service/define-service.ts";
+import { serve, type Served } from "../../service/parts.ts";
 import { systemClock } from "../../clock/clock.ts";
 import { MuinError } from "../../errors/muin-error.ts";
 import { addressOf } from "../../identity/address.ts";

@@ -1,0 +1,39 @@
+import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import type { Database, Transaction } from "../postgres/database.ts";
+import type { EventRecord } from "./event-record.ts";
+
+/** Records an event in a transaction; a relay publishes it after the commit, in order per subject. */
+export type Publish<P extends readonly DescMessage[]> = <D extends P[number]>(
+  tx: Transaction,
+  schema: D,
+  message: MessageInitShape<D>,
+) => Promise<void>;
+
+/** What the handler of an event gets beside the event. */
+export interface Delivery {
+  /** The event as it travelled. */
+  readonly record: EventRecord;
+  /** 1 for the first attempt. */
+  readonly attempt: number;
+  /** Aborted when the consumer stops or loses its partition. */
+  readonly signal: AbortSignal;
+  /**
+   * Runs `effect` in a transaction of `database` together with an inbox row, so that it happens once however often the event
+   * comes. Returns false when it had happened before.
+   */
+  once(database: Database, effect: (tx: Transaction) => Promise<void>): Promise<boolean>;
+}
+
+/** What the handler of several events gets beside them. */
+export interface ManyDelivery<M extends DescMessage = DescMessage> {
+  /** Aborted when the consumer stops or loses its partition. */
+  readonly signal: AbortSignal;
+  /**
+   * Runs `effect` in a transaction of `database` together with an inbox row for each event. It gets those events that had not been
+   * handled before, in order, and is not run when there are none.
+   */
+  once(
+    database: Database,
+    effect: (tx: Transaction, events: readonly MessageShape<M>[]) => Promise<void>,
+  ): Promise<void>;
+}

@@ -1,0 +1,212 @@
+import type { DescMessage, DescMethod, DescService, JsonObject, MessageShape } from "@bufbuild/protobuf";
+import type { ServiceImpl } from "@connectrpc/connect";
+import type { ConfigFields, ConfigValues } from "../config/fields.ts";
+import type { Component } from "../lifecycle/component.ts";
+import type { Transaction } from "../postgres/database.ts";
+import type { Delivery, ManyDelivery } from "./delivery.ts";
+
+/** An RPC service with its implementation. */
+export interface Served<S extends DescService = DescService> {
+  readonly part: "served";
+  readonly service: S;
+  readonly impl: ServiceImpl<S>;
+  /** Unary methods that the fast lane serves; the runtime takes them from the declaration. */
+  readonly hot: readonly DescMethod[];
+}
+
+/** A consumed message with its handler. */
+export interface Handled<M extends DescMessage = DescMessage> {
+  readonly part: "handled";
+  readonly schema: M;
+  readonly handle: (event: MessageShape<M>, delivery: Delivery) => Promise<void>;
+  /** Handles several at once; absent: they come one by one. */
+  readonly handleMany: ((events: readonly MessageShape<M>[], delivery: ManyDelivery<M>) => Promise<void>) | undefined;
+}
+
+/** Work that a service does beside its calls and events. */
+export interface Background {
+  readonly part: "background";
+  readonly component: Component;
+}
+
+/** Something without which a service cannot work. */
+export interface Readiness {
+  readonly part: "readiness";
+  readonly name: string;
+  readonly check: () => Promise<string | undefined>;
+}
+
+/** Event messages of one topic; the topic itself stands in their proto. */
+export type OfOneTopic<M extends DescMessage> = readonly [M, ...M[]];
+
+/** How a service announces its present state again. */
+export interface Republisher<M extends DescMessage = DescMessage> {
+  readonly part: "republisher";
+  readonly schemas: OfOneTopic<M>;
+  readonly republish: () => Promise<number>;
+}
+
+/** How a service makes good what it missed of a topic. */
+export interface Rebuilder<M extends DescMessage = DescMessage> {
+  readonly part: "rebuilder";
+  readonly schemas: OfOneTopic<M>;
+  readonly rebuild: () => Promise<void>;
+}
+
+/** How much waits in an outbox, and for how long its oldest entry has, in milliseconds. */
+export interface OutboxState {
+  readonly depth: number;
+  readonly ageMs: number;
+}
+
+/** An outbox that a service keeps itself. */
+export interface Outbox {
+  readonly part: "outbox";
+  readonly read: () => Promise<OutboxState>;
+}
+
+/** What an installation gives to a service's setup. */
+export interface SetupContext<F extends ConfigFields = ConfigFields> {
+  /** Values of the settings that the declaration names for it. */
+  readonly config: ConfigValues<F>;
+  /** Secrets that the installation keeps from earlier setups, by name. Empty at the first. */
+  readonly kept: Readonly<Record<string, string>>;
+}
+
+/** A line of the first screen. */
+export interface SetupLine {
+  /** A word or two, such as "API key". */
+  readonly title: string;
+  readonly text: string;
+  /** The same for programs. */
+  readonly json: JsonObject;
+}
+
+/** What a setup made, or found made. */
+export interface SetupResult {
+  /** Secrets that the installation keeps for its own programs, by name, lower_snake. Those of `kept` that still hold included. */
+  readonly keep: Readonly<Record<string, string>>;
+  /** What whoever started the installation is shown, in this order. */
+  readonly show: readonly SetupLine[];
+}
+
+/** What a service needs before anybody can use an installation. */
+export interface Setup<F extends ConfigFields = ConfigFields> {
+  readonly part: "setup";
+  readonly config: F;
+  run(context: SetupContext<F>): Promise<SetupResult>;
+}
+
+/** What a service holds of people, and how it lets go of it. */
+export interface PersonalData {
+  readonly part: "personalData";
+  /** All that the service holds of a person, as they may read it; `undefined` when it holds nothing. Must hold no secret. */
+  exportOf(userId: string, signal: AbortSignal): Promise<JsonObject | undefined>;
+  /** Erases it, in the transaction `tx`: `exportOf` then finds nothing. Does nothing for who is erased or unknown. */
+  erase(tx: Transaction, userId: string): Promise<void>;
+}
+
+/** The parts of a service as the runtimes see them. */
+export type ServicePart =
+  Served | Handled | Background | Readiness | Republisher | Rebuilder | Outbox | Setup | PersonalData;
+
+/** The parts of one kind, in their order. */
+export function partsOf<K extends ServicePart["part"]>(
+  parts: readonly ServicePart[],
+  kind: K,
+): readonly Extract<ServicePart, { readonly part: K }>[] {
+  return parts.filter((part): part is Extract<ServicePart, { readonly part: K }> => part.part === kind);
+}
+
+/** Implements an RPC service. */
+export function serve<S extends DescService>(service: S, impl: ServiceImpl<NoInfer<S>>): Served<S> {
+  return { part: "served", service, impl, hot: [] };
+}
+
+/** Handles a consumed message. */
+export function on<M extends DescMessage>(
+  schema: M,
+  handle: (event: MessageShape<NoInfer<M>>, delivery: Delivery) => Promise<void>,
+): Handled<M> {
+  return { part: "handled", schema, handle, handleMany: undefined };
+}
+
+/**
+ * Handles a consumed message, several at once where several wait: for effects that cost less together. Events come in order per
+ * key. When it rejects for several, each comes again by itself, so that one bad event does not hold up the others.
+ */
+export function onMany<M extends DescMessage>(
+  schema: M,
+  handleMany: (events: readonly MessageShape<NoInfer<M>>[], delivery: ManyDelivery<NoInfer<M>>) => Promise<void>,
+): Handled<M> {
+  return {
+    part: "handled",
+    schema,
+    handleMany,
+    handle: (event, delivery) =>
+      handleMany([event], {
+        signal: delivery.signal,
+        once: async (database, effect) => {
+          await delivery.once(database, (tx) => effect(tx, [event]));
+        },
+      }),
+  };
+}
+
+/** Runs a component from after the stores are reachable until before they are closed. */
+export function background(component: Component): Background {
+  return { part: "background", component };
+}
+
+/**
+ * Says whether the service can work: `check` resolves with why it cannot, or `undefined` when it can. It is asked about once a
+ * second and must answer within a second; one that rejects, or is late, says that the service cannot work.
+ */
+export function readiness(name: string, check: () => Promise<string | undefined>): Readiness {
+  return { part: "readiness", name, check };
+}
+
+/**
+ * Records an event with the present state of every aggregate of a topic again, at its version, for who missed it. `schemas` are
+ * published messages of that topic; `republish` returns how many events it recorded.
+ */
+export function republisher<const T extends OfOneTopic<DescMessage>>(
+  schemas: T,
+  republish: () => Promise<number>,
+): Republisher<T[number]> {
+  return { part: "republisher", schemas, republish };
+}
+
+/**
+ * Rebuilds what the service made of the events of a topic, from their source: run when retention removed events before its group
+ * had handled them. After it the group reads on from the oldest retained event. `schemas` are messages of that topic that the
+ * service consumes as a group.
+ */
+export function rebuilder<const T extends OfOneTopic<DescMessage>>(
+  schemas: T,
+  rebuild: () => Promise<void>,
+): Rebuilder<T[number]> {
+  return { part: "rebuilder", schemas, rebuild };
+}
+
+/** Shows operators an outbox that the service keeps itself. */
+export function outbox(read: () => Promise<OutboxState>): Outbox {
+  return { part: "outbox", read };
+}
+
+/**
+ * Makes what an installation needs of the service before anybody can use it. `run` comes at every start of a standalone
+ * installation, once the service is up, and must find again what it made before. `config` are the settings that the declaration
+ * names for it.
+ */
+export function setup<const F extends ConfigFields>(
+  config: F,
+  run: (context: SetupContext<NoInfer<F>>) => Promise<SetupResult>,
+): Setup<F> {
+  return { part: "setup", config, run };
+}
+
+/** Says how the service exports and erases what it holds of people. */
+export function personalData(held: Pick<PersonalData, "exportOf" | "erase">): PersonalData {
+  return { part: "personalData", ...held };
+}
