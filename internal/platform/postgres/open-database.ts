@@ -29,7 +29,7 @@ const transactionBackoffMs = 10;
 /** Pause between attempts to connect. */
 const reconnectBackoff = { minMs: 50, maxMs: 1000 };
 /** Connections get so long to finish when the pool closes. */
-const closeTimeoutMs = 5000;
+const closeTimeoutMs = 1_000;
 const probeTimeoutMs = 900;
 /** serialization_failure and deadlock_detected: the transaction had no effect and may be tried again. */
 const retriedStates = new Set(["40001", "40P01"]);

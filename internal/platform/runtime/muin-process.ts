@@ -21,6 +21,7 @@ import { createMetrics, metricsContentType } from "../telemetry/create-metrics.t
 import type { Logger } from "../telemetry/logger.ts";
 import { createTracing } from "../telemetry/tracing.ts";
 import { createGroup, type Component } from "../lifecycle/component.ts";
+import { createTogether } from "../lifecycle/together.ts";
 import { composeService, type ComposedService, type Wiring } from "./compose-service.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
 import type { Served } from "../service/parts.ts";
@@ -207,7 +208,7 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
     bus,
     { name: "tracing", start: async () => {}, stop: () => tracing.shutdown() },
     revocations,
-    ...composed,
+    createTogether("services", composed),
     rpc,
     readiness,
   ]);
