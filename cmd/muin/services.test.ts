@@ -1,13 +1,12 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { pathToFileURL } from "node:url";
+import { writeFile } from "node:fs/promises";
 import type { DescService } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Client } from "@connectrpc/connect";
 import {
   CountCheckState,
   CountManagementService,
 } from "../../internal/gen/muin/count/v1/count_management_service_pb.ts";
+import { catalog } from "../../internal/catalog.ts";
 import { CountSource } from "../../internal/gen/muin/count/v1/count_pb.ts";
 import { CountReadService } from "../../internal/gen/muin/count/v1/count_read_service_pb.ts";
 import { CountWriteService } from "../../internal/gen/muin/count/v1/count_write_service_pb.ts";
@@ -20,129 +19,57 @@ import { ServiceTokenService } from "../../internal/gen/muin/identity/v1/service
 import { authConfig } from "../../internal/identity/auth/config.ts";
 import type { published } from "../../internal/identity/auth/events.ts";
 import { createAuthSetup, operatorScopes } from "../../internal/identity/auth/setup/rules.ts";
+import { topology } from "../../internal/platform/catalog/topology.ts";
 import { systemClock } from "../../internal/platform/clock/clock.ts";
 import { systemRandom } from "../../internal/platform/clock/random.ts";
 import { readConfig } from "../../internal/platform/config/read-config.ts";
 import { createPublish } from "../../internal/platform/events/outbox.ts";
-import { freePort } from "../../internal/platform/local/free-port.ts";
 import { openDatabase } from "../../internal/platform/postgres/open-database.ts";
 import { eventually } from "../../internal/platform/testing/eventually.ts";
-import {
-  binaryOf,
-  connectClient,
-  createMuinFolder,
-  runProgram,
-  type MuinFolder,
-  type TestProgram,
-} from "../../internal/platform/testing/muin.ts";
-import { startPostgres, type TestPostgres } from "../../internal/platform/testing/postgres.ts";
-import { startRedis, type TestRedis } from "../../internal/platform/testing/redis.ts";
+import { binaryOf, connectClient, runProgram, type TestProgram } from "../../internal/platform/testing/muin.ts";
+import { startMesh, type TestMesh } from "../../internal/platform/testing/mesh.ts";
+import type { TestPostgres } from "../../internal/platform/testing/postgres.ts";
+import type { TestRedis } from "../../internal/platform/testing/redis.ts";
 
-/** Six binaries are compiled and four servers started before the first test. */
+/** A binary per service is compiled and a server per store started before the first test. */
 setDefaultTimeout(120_000);
 
-const names = ["auth", "user", "branch-owner", "count-management", "count-write", "count-read"] as const;
-type Name = (typeof names)[number];
 const stopMsMax = 10_000;
 
 /** Each service is a process of its own, and so is each store. */
-let folder: MuinFolder;
-let postgres: TestPostgres;
-let redis: Readonly<Record<"counts" | "events" | "cache", TestRedis>>;
-let environments: Readonly<Record<Name, Record<string, string>>>;
-let urls: Readonly<Record<Name, string>>;
+let mesh: TestMesh;
 let operatorKey: string;
-const running = new Map<Name, TestProgram>();
+const names = topology(catalog).services.map(({ name }) => name);
+const running = new Map<string, TestProgram>();
 
 beforeAll(async () => {
-  folder = await createMuinFolder();
-  const [server, counts, events, cache] = await Promise.all([
-    startPostgres(),
-    startRedis(),
-    startRedis(),
-    startRedis(),
-    ...names.map((name) => binaryOf(name)),
-  ]);
-  postgres = server;
-  redis = { counts, events, cache };
-  const authUrl = await server.createDatabase("auth");
-  const usersUrl = await server.createDatabase("users");
-  const branchOwnerUrl = await server.createDatabase("branch_owner");
-  const infoUrl = await server.createDatabase("count_info");
-  const ports: string[] = [];
-  for (const _ of names) ports.push(`${await freePort(systemRandom)}`);
-  const urlOf = (name: Name): string => `http://127.0.0.1:${ports[names.indexOf(name)]}`;
-  urls = {
-    auth: urlOf("auth"),
-    user: urlOf("user"),
-    "branch-owner": urlOf("branch-owner"),
-    "count-management": urlOf("count-management"),
-    "count-write": urlOf("count-write"),
-    "count-read": urlOf("count-read"),
-  };
-  await mkdir(join(folder.path, "tokens"));
-  const common = (name: Name): Record<string, string> => ({
-    MUIN_HTTP_PORT: new URL(urls[name]).port,
-    MUIN_GRPC_PORT: "0",
-    MUIN_LOG_LEVEL: "info",
-    MUIN_EVENTS_URL: events.url,
-    MUIN_CALL_AUTH_URL: urls.auth,
-    MUIN_CALL_API_KEY_URL: urls.auth,
-    MUIN_CALL_PERSON_KEY_URL: urls.auth,
-    MUIN_SERVICE_TOKEN_FILE: join(folder.path, "tokens", name),
-  });
-  environments = {
-    auth: {
-      ...common("auth"),
-      MUIN_STORE_DATABASE_URL: authUrl,
-      MUIN_AUTH_KEY_ENCRYPTION_SECRET: "a secret that only this test knows",
-      MUIN_MAIL_URL: pathToFileURL(join(folder.path, "mail")).href,
-    },
-    user: {
-      ...common("user"),
-      MUIN_STORE_DATABASE_URL: usersUrl,
-      MUIN_CALL_ACCOUNT_URL: urls.auth,
-      MUIN_CALL_STAFF_DATA_URL: urls["branch-owner"],
-    },
-    "branch-owner": { ...common("branch-owner"), MUIN_STORE_DATABASE_URL: branchOwnerUrl },
-    "count-management": {
-      ...common("count-management"),
-      MUIN_STORE_INFO_URL: infoUrl,
-      MUIN_STORE_COUNTS_URL: counts.url,
-    },
-    "count-write": { ...common("count-write"), MUIN_STORE_COUNTS_URL: counts.url },
-    "count-read": {
-      ...common("count-read"),
-      MUIN_STORE_PRIMARY_URL: counts.url,
-      MUIN_STORE_CACHE_URL: cache.url,
-      MUIN_STORE_INFO_URL: infoUrl,
-    },
-  };
-
+  const [started] = await Promise.all([startMesh(catalog), ...names.map((name) => binaryOf(name))]);
+  mesh = started;
   // The first key is made on auth's database; with it come the tokens by which the services know each other.
   await start("auth");
   await isReady("auth");
-  operatorKey = await makeOperatorKey(authUrl);
+  operatorKey = await makeOperatorKey(mesh.storeUrl("auth", "database"));
   const tokens = client("auth", ServiceTokenService);
   for (const name of names) {
     const { token } = await tokens.issueServiceToken({ serviceName: name });
-    await writeFile(join(folder.path, "tokens", name), token);
+    await writeFile(mesh.tokenFile(name), token);
   }
   await stop("auth");
 });
 afterAll(async () => {
   await Promise.all([...running.values()].map((program) => program.kill()));
-  await Promise.all([postgres, redis.counts, redis.events, redis.cache].map((server) => server.stop()));
-  await folder[Symbol.asyncDispose]();
+  await mesh[Symbol.asyncDispose]();
 });
 
-async function start(name: Name): Promise<void> {
-  running.set(name, runProgram([await binaryOf(name)], { cwd: folder.path, env: environments[name] }));
-  await eventually(async () => expect((await fetch(`${urls[name]}/healthz`)).status).toBe(200), { timeoutMs: 20_000 });
+async function start(name: string): Promise<void> {
+  running.set(name, runProgram([await binaryOf(name)], { cwd: mesh.folder.path, env: mesh.environment(name) }));
+  await eventually(async () => expect((await fetch(`${mesh.url(name)}/healthz`)).status).toBe(200), {
+    timeoutMs: 20_000,
+  });
 }
 
 /** Ends a service by SIGTERM, as an orchestrator would. */
-async function stop(name: Name): Promise<void> {
+async function stop(name: string): Promise<void> {
   const program = running.get(name);
   const end = await program?.stop();
   running.delete(name);
@@ -153,10 +80,10 @@ async function stop(name: Name): Promise<void> {
   expect(end?.tookMs).toBeLessThan(stopMsMax);
 }
 
-async function isReady(name: Name): Promise<void> {
+async function isReady(name: string): Promise<void> {
   await eventually(
     async () => {
-      const response = await fetch(`${urls[name]}/readyz`);
+      const response = await fetch(`${mesh.url(name)}/readyz`);
       expect(`${name}: ${await response.text()}`).toBe(`${name}: ok\n`);
     },
     { timeoutMs: 30_000 },
@@ -164,10 +91,10 @@ async function isReady(name: Name): Promise<void> {
 }
 
 /** A service that does not notice what it lacks says that it is ready within a moment of its start. */
-async function staysUnready(name: Name): Promise<void> {
+async function staysUnready(name: string): Promise<void> {
   const untilMs = performance.now() + 1500;
   do {
-    const response = await fetch(`${urls[name]}/readyz`);
+    const response = await fetch(`${mesh.url(name)}/readyz`);
     expect({ name, status: response.status, reason: await response.text() }).toEqual({
       name,
       status: 503,
@@ -177,8 +104,8 @@ async function staysUnready(name: Name): Promise<void> {
   } while (performance.now() < untilMs);
 }
 
-function client<S extends DescService>(name: Name, service: S, key = operatorKey): Client<S> {
-  return connectClient(service, urls[name], key);
+function client<S extends DescService>(name: string, service: S, key = operatorKey): Client<S> {
+  return connectClient(service, mesh.url(name), key);
 }
 
 async function makeOperatorKey(url: string): Promise<string> {
@@ -193,7 +120,7 @@ async function makeOperatorKey(url: string): Promise<string> {
         random: systemRandom,
         currentTraceparent: () => "",
       }),
-      config: readConfig("auth", authConfig, environments.auth),
+      config: readConfig("auth", authConfig, mesh.environment("auth")),
       clock: systemClock,
       random: systemRandom,
     });
@@ -210,6 +137,22 @@ async function codeOf(call: Promise<unknown>): Promise<Code | undefined> {
   } catch (error) {
     return ConnectError.from(error).code;
   }
+}
+
+/** Who cannot do without a store: whoever declares it durable, and its primary or their own. */
+function needing(kind: "postgres" | "redis", at?: string): readonly string[] {
+  return topology(catalog)
+    .services.filter(({ stores }) =>
+      stores.some(
+        (store) =>
+          store.kind === kind &&
+          (at === undefined || store.at === at) &&
+          store.durability === "durable" &&
+          store.role === "primary" &&
+          (kind === "redis" || store.access === "owner"),
+      ),
+    )
+    .map(({ name }) => name);
 }
 
 describe("a process for each service", () => {
@@ -231,7 +174,7 @@ describe("a process for each service", () => {
     });
     // Neither does a service serve what is another's.
     expect(
-      await codeOf(connectClient(CountWriteService, urls["count-read"], operatorKey).increment({ countId: "far" })),
+      await codeOf(connectClient(CountWriteService, mesh.url("count-read"), operatorKey).increment({ countId: "far" })),
     ).toBe(Code.Unimplemented);
   });
 
@@ -339,17 +282,20 @@ describe("a process for each service", () => {
     expect((after?.value ?? 0n) - (before?.value ?? 0n)).toBe(acknowledged);
   });
 
-  const outages: readonly [string, () => TestPostgres | TestRedis, readonly Name[]][] = [
-    ["PostgreSQL", () => postgres, ["auth", "user", "branch-owner", "count-management"]],
-    ["the counts Redis", () => redis.counts, ["count-management", "count-write", "count-read"]],
-    ["the events Redis", () => redis.events, names],
-    ["the cache Redis", () => redis.cache, []],
+  const outages: readonly [string, () => TestPostgres | TestRedis | undefined, readonly string[]][] = [
+    ["PostgreSQL", () => mesh.postgres, needing("postgres")],
+    ["the events Redis", () => mesh.redis.get("events"), names],
+    ...topology(catalog).redisServers.map(({ name }): (typeof outages)[number] => [
+      `the ${name} Redis`,
+      () => mesh.redis.get(name),
+      needing("redis", name),
+    ]),
   ];
   test.each(outages)(
     "each starts without %s, says whether it can serve, and ends when told to",
     async (_, store, needy) => {
       await Promise.all([...running.keys()].map(stop));
-      await store().kill("SIGKILL");
+      await store()?.kill("SIGKILL");
       await Promise.all(names.map(start));
       await Promise.all(needy.map(staysUnready));
       // Those that do not need it are ready, once auth has given them its keys.
@@ -362,7 +308,7 @@ describe("a process for each service", () => {
         await stop(first);
         await start(first);
       }
-      await store().restart();
+      await store()?.restart();
       await Promise.all(names.map(isReady));
       await client("count-write", CountWriteService).increment({ countId: "far" });
       const { count } = await client("count-read", CountReadService).getCount({ countId: "far", maxStaleness: {} });

@@ -66,6 +66,7 @@ test("says of a service how it is reached and how it ends", () => {
         at: "infos",
         access: "owner",
         role: "primary",
+        parts: ["*"],
         durability: "durable",
         account: "info_owner_data",
         variable: "MUIN_STORE_OWN_URL",
@@ -99,14 +100,14 @@ test("says of a service how it is reached and how it ends", () => {
 test("says of a service what it reaches, and as whom", () => {
   const [, { stores, calls, consumes }] = plan.services as [unknown, (typeof plan.services)[number]];
   expect(
-    stores.map(({ name, at, access, role, durability, account, variable, primary }) => [
-      [name, at, access, role, durability, account, variable, primary].join(" "),
+    stores.map(({ name, at, parts, access, role, durability, account, variable, primary }) => [
+      [name, at, parts, access, role, durability, account, variable, primary].join(" "),
     ]),
   ).toEqual([
-    ["view infos read-only primary durable reader_reader MUIN_STORE_VIEW_URL "],
-    ["primary counts read-only primary durable reader MUIN_STORE_PRIMARY_URL "],
-    ["replica counts read-only replica durable reader MUIN_STORE_REPLICA_URL primary"],
-    ["cache cache read-write primary cache reader MUIN_STORE_CACHE_URL "],
+    ["view infos v read-only primary durable reader_reader MUIN_STORE_VIEW_URL "],
+    ["primary counts c:* read-only primary durable reader MUIN_STORE_PRIMARY_URL "],
+    ["replica counts c:* read-only replica durable reader MUIN_STORE_REPLICA_URL primary"],
+    ["cache cache r:* read-write primary cache reader MUIN_STORE_CACHE_URL "],
   ]);
   expect(calls).toEqual([
     {
@@ -125,6 +126,7 @@ test("says of each method who may call it and how", () => {
   expect(plan.services[1]?.rpcServices).toEqual([
     {
       name: "muin.count.v1.CountReadService",
+      variable: "MUIN_CALL_COUNT_READ_URL",
       methods: ["GetCount", "BatchGetCounts"].map((name) => ({
         name,
         path: `/muin.count.v1.CountReadService/${name}`,

@@ -67,6 +67,8 @@ export interface GraceTopology {
 export interface RpcServiceTopology {
   /** Full name, such as "muin.count.v1.CountReadService". */
   readonly name: string;
+  /** Variable of an address of its own, instead of the router's, in processes that call it. */
+  readonly variable: string;
   readonly methods: readonly MethodTopology[];
 }
 
@@ -114,6 +116,8 @@ export interface StoreTopology {
   readonly at: string;
   readonly access: StoreDecl["access"];
   readonly role: "primary" | "replica";
+  /** What of it the service reaches: key patterns of a Redis server, views of another's database, all of its own. */
+  readonly parts: readonly string[];
   /** A cache may be empty or away; what is durable must not be lost. */
   readonly durability: "durable" | "cache";
   /** PostgreSQL role or Redis ACL user that the service connects as. */
@@ -186,6 +190,7 @@ function serviceTopology(info: ServiceInfo, catalog: readonly ServiceInfo[]): Se
     ports: [portOf("http", processConfig.httpPort), portOf("grpc", processConfig.grpcPort)],
     rpcServices: info.serves.map(({ typeName, methods }) => ({
       name: typeName,
+      variable: variableOf("", callSetting(typeName)),
       methods: methods.map((method) => methodTopology(method, info)),
     })),
     calls: Object.entries(info.calls).map(([name, target]) => ({
@@ -262,6 +267,7 @@ function storeTopology(info: ServiceInfo, name: string, decl: StoreDecl): StoreT
       at: decl.database,
       access: decl.access,
       role: "primary",
+      parts: decl.access === "owner" ? ["*"] : decl.views,
       durability: "durable",
       account: postgresRole(info, decl.access),
       primary: undefined,
@@ -274,6 +280,7 @@ function storeTopology(info: ServiceInfo, name: string, decl: StoreDecl): StoreT
     at: decl.server,
     access: decl.access,
     role: decl.role,
+    parts: decl.keys,
     durability: decl.durability,
     account: info.name,
     primary: primaryOf(info, name),

@@ -1,0 +1,95 @@
+import { randomBytes } from "node:crypto";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { topology, type ServiceTopology, type StoreTopology, type Topology } from "../catalog/topology.ts";
+import { systemRandom } from "../clock/random.ts";
+import { freePort } from "../local/free-port.ts";
+import type { ServiceInfo } from "../service/define-service.ts";
+import { createMuinFolder, type MuinFolder } from "./muin.ts";
+import { startPostgres, type TestPostgres } from "./postgres.ts";
+import { startRedis, type TestRedis } from "./redis.ts";
+
+/** What the processes of a mesh stand on: servers of every declared store, and for each service the environment of its process. */
+export interface TestMesh extends AsyncDisposable {
+  readonly topology: Topology;
+  readonly folder: MuinFolder;
+  /** Holds the database of every service that has one. */
+  readonly postgres: TestPostgres;
+  /** By the name of the server; "events" among them. */
+  readonly redis: ReadonlyMap<string, TestRedis>;
+  /** Address of a service's HTTP port. */
+  url(service: string): string;
+  /** Environment of a service's process: its ports, stores, calls and secrets. */
+  environment(service: string): Readonly<Record<string, string>>;
+  /** File that the process of a service reads its token from. */
+  tokenFile(service: string): string;
+  /** URL of a service's declared store. */
+  storeUrl(service: string, store: string): string;
+}
+
+/** Starts the servers that a catalogue declares, and derives how each service finds them. Starts no service. */
+export async function startMesh(catalog: readonly ServiceInfo[]): Promise<TestMesh> {
+  const plan = topology(catalog);
+  const folder = await createMuinFolder();
+  const tokens = join(folder.path, "tokens");
+  await mkdir(tokens);
+  const postgres = await startPostgres();
+  const names = [...plan.redisServers.map(({ name }) => name), "events"];
+  const redis = new Map(await Promise.all(names.map(async (name) => [name, await startRedis()] as const)));
+  const databases = new Map<string, string>();
+  for (const { database } of plan.databases) databases.set(database, await postgres.createDatabase(database));
+  const urls = new Map<string, string>();
+  for (const { name } of plan.services) urls.set(name, `http://127.0.0.1:${await freePort(systemRandom)}`);
+
+  const urlOf = (service: string): string => known(urls, service);
+  const urlOfStore = ({ kind, at }: StoreTopology): string =>
+    kind === "postgres" ? known(databases, at) : known(redis, at).url;
+  const environmentOf = (service: ServiceTopology): Readonly<Record<string, string>> => ({
+    MUIN_HTTP_PORT: new URL(urlOf(service.name)).port,
+    MUIN_GRPC_PORT: "0",
+    MUIN_LOG_LEVEL: "info",
+    MUIN_EVENTS_URL: known(redis, "events").url,
+    MUIN_SERVICE_TOKEN_FILE: join(tokens, service.name),
+    MUIN_MAIL_URL: pathToFileURL(join(folder.path, "mail")).href,
+    ...routes(plan, urlOf),
+    ...Object.fromEntries(service.stores.map((store) => [store.variable, urlOfStore(store)])),
+    ...Object.fromEntries(
+      service.settings
+        .filter(({ isRequired, isSecret }) => isRequired && isSecret)
+        .map(({ variable }) => [variable, randomBytes(24).toString("base64url")]),
+    ),
+  });
+  const environments = new Map(plan.services.map((service) => [service.name, environmentOf(service)]));
+  return {
+    topology: plan,
+    folder,
+    postgres,
+    redis,
+    url: urlOf,
+    environment: (service) => known(environments, service),
+    tokenFile: (service) => join(tokens, service),
+    storeUrl: (service, store) => {
+      const found = plan.services.find(({ name }) => name === service)?.stores.find(({ name }) => name === store);
+      if (found === undefined) throw new Error(`${service} declares no store "${store}"`);
+      return urlOfStore(found);
+    },
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all([postgres, ...redis.values()].map((server) => server.stop()));
+      await folder[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Where each RPC service answers: what a router would know. Every process may be told all of it. */
+function routes(plan: Topology, urlOf: (service: string) => string): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    plan.services.flatMap(({ name, rpcServices }) => rpcServices.map(({ variable }) => [variable, urlOf(name)])),
+  );
+}
+
+function known<T>(values: ReadonlyMap<string, T>, name: string): T {
+  const value = values.get(name);
+  if (value === undefined) throw new Error(`nothing is known of "${name}"`);
+  return value;
+}
