@@ -15,6 +15,7 @@ import { createLoop } from "../../platform/lifecycle/loop.ts";
 import { postgres } from "../../platform/service/stores.ts";
 import { createPersonKeyReader } from "../../shared/person/person-key-reader.ts";
 import { branchOwnerConfig } from "./config.ts";
+import { branchOwnerErrors } from "./errors.ts";
 import { published } from "./events.ts";
 import { createBranchHandlers, createOwnerHandlers } from "./handlers.ts";
 import branchesSql from "./migrations/0001_branches.sql" with { type: "text" };
@@ -39,6 +40,7 @@ export const branchOwner: ServiceInfo<"branch-owner"> = defineService({
   publishes: published,
   consumes: [group(UserCreatedSchema), group(UserUpdatedSchema), group(UserStatusChangedSchema)],
   config: branchOwnerConfig,
+  errors: branchOwnerErrors.table,
   create: ({ stores, calls, publish, config, clock, random, log }) => {
     const { database } = stores;
     const store = createPostgresBranchStore({ database, publish, clock, random, config });

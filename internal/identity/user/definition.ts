@@ -14,13 +14,25 @@ import { background, on, rebuilder, republisher, serve } from "../../platform/se
 import { postgres } from "../../platform/service/stores.ts";
 import { createPersonKeyReader } from "../../shared/person/person-key-reader.ts";
 import { userConfig } from "./config.ts";
-import { copyFromOthers } from "./data-copy.ts";
-import { createErasures } from "./erasure.ts";
+import { createErasureHandlers } from "./erasure/handlers.ts";
+import { createErasureRules } from "./erasure/rules.ts";
+import { createPostgresErasureStore } from "./erasure/store-postgres.ts";
+import { userErrors } from "./errors.ts";
 import { published } from "./events.ts";
-import { createHandlers } from "./handlers.ts";
+import { createMembershipHandlers } from "./membership/handlers.ts";
 import { migrations } from "./migrations.ts";
-import { createPostgresUserStore } from "./store-postgres.ts";
-import { createUserChanges } from "./user-changes.ts";
+import { createPersonHandlers } from "./person/handlers.ts";
+import { createPersonRules } from "./person/rules.ts";
+import { createPostgresPersonStore } from "./person/store-postgres.ts";
+import { createPersonalDataHandlers } from "./personal-data/handlers.ts";
+import { exportOfOthers } from "./personal-data/others.ts";
+import { createPreferenceHandlers } from "./preference/handlers.ts";
+import { createPreferenceRules } from "./preference/rules.ts";
+import { createPostgresPreferenceStore } from "./preference/store-postgres.ts";
+import { createProfileHandlers } from "./profile/handlers.ts";
+import { createRoleHandlers } from "./role/handlers.ts";
+import { createStatusHandlers } from "./status/handlers.ts";
+import { createStatusRules } from "./status/rules.ts";
 
 /** People: profile, roles, preferences, membership, status, and their deletion. */
 export const user: ServiceInfo<"user"> = defineService({
@@ -32,17 +44,24 @@ export const user: ServiceInfo<"user"> = defineService({
   publishes: published,
   consumes: [group(UserCreatedSchema), group(UserDataErasedSchema)],
   config: userConfig,
+  errors: userErrors.table,
   create: ({ stores, calls, publish, config, clock, random, log }) => {
     const { database } = stores;
     const { personKeys, accounts } = calls;
-    const store = createPostgresUserStore({ database, clock });
+    const people = createPostgresPersonStore(database);
+    const preferences = createPostgresPreferenceStore(database);
+    const erasures = createPostgresErasureStore(database);
     const keys = createPersonKeyReader({ keys: personKeys, clock });
-    const changes = createUserChanges({ database, store, keys, publish, random });
-    const erasures = createErasures({
+    const rules = createPersonRules({ database, people, keys, publish, clock, random });
+    const statusRules = createStatusRules({ database, people, publish, clock });
+    const preferenceRules = createPreferenceRules({ database, people, preferences });
+    const erasureRules = createErasureRules({
       database,
-      store,
-      changes,
+      people,
+      preferences,
+      erasures,
       personKeys,
+      publish,
       services: config.erasureServices.split(","),
       sweepMs: config.erasureSweepMs,
       clock,
@@ -50,24 +69,29 @@ export const user: ServiceInfo<"user"> = defineService({
       log,
     });
     return [
-      serve(
-        UserService,
-        createHandlers({
-          store,
-          changes,
-          erasures,
-          copyOfOthers: (userId, signal) => copyFromOthers(userId, calls, signal),
+      serve(UserService, {
+        ...createPersonHandlers({ people }),
+        ...createProfileHandlers({ rules, log }),
+        ...createRoleHandlers({ rules, log }),
+        ...createMembershipHandlers({ rules, log }),
+        ...createStatusHandlers({ rules: statusRules, log }),
+        ...createPreferenceHandlers({ rules: preferenceRules }),
+        ...createErasureHandlers({ rules: erasureRules, erasures, log }),
+        ...createPersonalDataHandlers({
+          people,
+          preferences: preferenceRules,
+          exportOfOthers: (userId, signal) => exportOfOthers(userId, calls, signal),
           clock,
           log,
         }),
-      ),
-      on(UserCreatedSchema, (event, delivery) => changes.signedUp(event, delivery)),
-      on(UserDataErasedSchema, (event, delivery) => erasures.confirmed(event, delivery)),
-      background(erasures.sweeper),
-      republisher([UserUpdatedSchema, UserStatusChangedSchema], () => changes.republish()),
+      }),
+      on(UserCreatedSchema, (event, delivery) => rules.signedUp(event, delivery)),
+      on(UserDataErasedSchema, (event, delivery) => erasureRules.confirmed(event, delivery)),
+      background(erasureRules.sweeper),
+      republisher([UserUpdatedSchema, UserStatusChangedSchema], () => rules.republish()),
       rebuilder([UserCreatedSchema, UserDataErasedSchema], async () => {
         // Whoever signed up, and whoever may have confirmed an erasure: they say so again, behind what was missed.
-        await changes.reannounceErasing();
+        await erasureRules.reannounce();
         for (let pageToken = ""; ;) {
           pageToken = (await accounts.republishAccounts({ pageToken })).nextPageToken;
           if (pageToken === "") return;

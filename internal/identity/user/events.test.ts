@@ -7,7 +7,7 @@ import { importMutant } from "../../platform/testing/mutant.ts";
 import { operator, outcomeOf, startUser, type UserFixture } from "./user-fixture.ts";
 
 const file = (name: string): string => join(import.meta.dir, name);
-const through = ["user-changes.ts", "definition.ts"].map(file);
+const through = [file("definition.ts")];
 
 const secrets = {
   email: "secret.address@example.org",
@@ -56,7 +56,7 @@ describe("user's events", () => {
   test("mutant: fields that are not sealed are noticed", async () => {
     const mutant = await importMutant<{ user: ServiceInfo }>(
       file("events.ts"),
-      "sealPersonal(UserContactSchema, contact, person, random)",
+      "sealPersonal(UserContactSchema, contact, key, random)",
       '{ ciphertext: Buffer.from(Object.values(contact).join(" ")) }',
       through,
     );
@@ -68,16 +68,15 @@ describe("user's events", () => {
     expect(await leftBehind(user)).toBe(0);
   });
 
-  test("mutant: recording in another transaction is noticed", async () => {
-    const mutant = await importMutant<{ user: ServiceInfo }>(
-      file("user-changes.ts"),
-      "if (after.statusVersion > before.statusVersion) await publishUserStatusChanged(tx, publish, after);",
-      `if (after.statusVersion > before.statusVersion)
-        await database.transaction((other) => publishUserStatusChanged(other, publish, after));`,
-      [file("definition.ts")],
-    );
+  test.each([
+    ["person/rules.ts", "await publishUserUpdated(tx, publish, random, present(key, after), after);"],
+    ["status/rules.ts", "await publishUserStatusChanged(tx, publish, after);"],
+    ["erasure/rules.ts", "await publishUserStatusChanged(tx, publish, after);"],
+  ])("mutant: recording in another transaction in %s is noticed", async (name, statement) => {
+    const apart = statement.replace("await ", "await database.transaction((other) => ").replace("(tx,", "(other,");
+    const mutant = await importMutant<{ user: ServiceInfo }>(file(name), statement, apart.replace(/;$/, ");"), through);
     await using user = await startUser({ from: mutant.user });
-    expect(await leftBehind(user)).toBe(2);
+    expect(await leftBehind(user)).toBe(1);
   });
 
   test("stay small of who has much to say", async () => {
@@ -114,9 +113,9 @@ describe("an event that is not newer", () => {
 
   test("mutant: a consumer that takes it is noticed", async () => {
     const mutant = await importMutant<{ user: ServiceInfo }>(
-      file("store-postgres.ts"),
-      " || BigInt(row.account_version) >= accountVersion) return;",
-      ") return;",
+      file("person/store-postgres.ts"),
+      " AND account_version < ${accountVersion.toString()}",
+      "",
       [file("definition.ts")],
     );
     expect(await afterStaleEvents(mutant.user)).toEqual(["old@example.org", 3]);

@@ -9,7 +9,8 @@ import type { Publish } from "../../platform/service/delivery.ts";
 import type { Random } from "../../platform/clock/random.ts";
 import { sealPersonal, type PersonKey } from "../../shared/person/person-seal.ts";
 import type { Transaction } from "../../platform/postgres/database.ts";
-import { toAssignment, toMembership, type UserRecord } from "./user.ts";
+import { toAssignment, toMembership } from "./person/message.ts";
+import type { Person } from "./person/person.ts";
 
 /** The events of user. */
 export const published = [UserUpdatedSchema, UserStatusChangedSchema] as const;
@@ -17,37 +18,33 @@ export const published = [UserUpdatedSchema, UserStatusChangedSchema] as const;
 /** Records an event of user. */
 export type UserPublish = Publish<typeof published>;
 
-/** Records UserUpdated with the person's present state. Their row must be locked by `tx`. */
+/** Records UserUpdated with the person's present state, personal fields sealed with their key. Their row must be locked by `tx`. */
 export async function publishUserUpdated(
   tx: Transaction,
   publish: UserPublish,
   random: Random,
-  person: PersonKey,
-  record: UserRecord,
+  key: PersonKey,
+  person: Person,
 ): Promise<void> {
-  const { email, displayName, locale, timeZone, phoneNumber, pictureUri } = record;
+  const { email, displayName, locale, timeZone, phoneNumber, pictureUri } = person;
   const contact = { email, displayName, locale, timeZone, phoneNumber, pictureUri };
   await publish(tx, UserUpdatedSchema, {
-    userId: record.userId,
-    contact: sealPersonal(UserContactSchema, contact, person, random),
-    roleAssignments: record.roles.map(toAssignment),
-    ...(record.membership === undefined ? {} : { membership: toMembership(record.membership) }),
-    aggregateVersion: BigInt(record.version),
-    time: timestampFromMs(record.versionTimeMs),
+    userId: person.userId,
+    contact: sealPersonal(UserContactSchema, contact, key, random),
+    roleAssignments: person.roles.map(toAssignment),
+    ...(person.membership === undefined ? {} : { membership: toMembership(person.membership) }),
+    aggregateVersion: BigInt(person.version),
+    time: timestampFromMs(person.versionTimeMs),
   });
 }
 
 /** Records UserStatusChanged with the person's present status. Their row must be locked by `tx`. */
-export async function publishUserStatusChanged(
-  tx: Transaction,
-  publish: UserPublish,
-  record: UserRecord,
-): Promise<void> {
+export async function publishUserStatusChanged(tx: Transaction, publish: UserPublish, person: Person): Promise<void> {
   await publish(tx, UserStatusChangedSchema, {
-    userId: record.userId,
-    status: UserStatus[record.status],
-    aggregateVersion: BigInt(record.statusVersion),
-    time: timestampFromMs(record.statusTimeMs),
-    principal: record.statusPrincipal,
+    userId: person.userId,
+    status: UserStatus[person.status],
+    aggregateVersion: BigInt(person.statusVersion),
+    time: timestampFromMs(person.statusTimeMs),
+    principal: person.statusPrincipal,
   });
 }

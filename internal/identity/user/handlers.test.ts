@@ -99,13 +99,13 @@ describe("another person", () => {
   });
 
   test("mutant: a look that does not ask whose it is, is noticed", async () => {
-    await using careless = await mutantOf("handlers.ts", "checkPersonOrScopes(caller, target, ...scopes);", "");
+    await using careless = await mutantOf("person/call.ts", "checkPersonOrScopes(caller, target, ...scopes);", "");
     const [me, other] = [await careless.signUp(), await careless.signUp()];
     expect(await outcomesOf(calls(careless, me, other.id))).toMatchObject({ getUser: "done", updateUser: "done" });
   });
 
   test("mutant: preferences that are shown to others are noticed", async () => {
-    await using careless = await mutantOf("handlers.ts", "target !== person.id", "false");
+    await using careless = await mutantOf("person/call.ts", "target !== person.id", "false");
     const [me, other] = [await careless.signUp(), await careless.signUp()];
     expect(await outcomesOf(calls(careless, me, other.id))).toMatchObject({
       getPreferences: "done",
@@ -233,7 +233,7 @@ describe("one's own profile", () => {
 
   test("mutant: one that takes roles from its mask is noticed", async () => {
     await using careless = await mutantOf(
-      "user.ts",
+      "profile/rules.ts",
       '"picture_uri"] as const',
       '"picture_uri", "role_assignments"] as const',
     );
@@ -250,7 +250,7 @@ describe("one's own profile", () => {
   });
 
   test("mutant: an etag that is not looked at is noticed", async () => {
-    await using careless = await mutantOf("user.ts", "!etag.isCurrent(given, etagOf(before))", "false");
+    await using careless = await mutantOf("profile/rules.ts", "!isCurrent(user.etag, etagOfPerson(before))", "false");
     expect(await lostUpdates(careless)).toBeGreaterThan(0);
   });
 

@@ -7,7 +7,7 @@ import { MembershipSchema, Role, UserStatus, type Membership } from "../../gen/m
 import type { User } from "../../gen/muin/identity/v1/user_service_pb.ts";
 import type { ServiceInfo } from "../../platform/service/define-service.ts";
 import { importMutant } from "../../platform/testing/mutant.ts";
-import { roleNames, statusNames } from "./user.ts";
+import { roleNames, statusNames } from "./person/person.ts";
 import { keyWith, operator, outcomeOf, startUser, type UserFixture } from "./user-fixture.ts";
 
 let user: UserFixture;
@@ -93,7 +93,7 @@ describe("roles", () => {
   });
 
   test("mutant: a manager who makes themself administrator is noticed", async () => {
-    await using careless = await mutantOf("handlers.ts", "!hasScope(callerOf(context), administratorScope)", "false");
+    await using careless = await mutantOf("role/handlers.ts", "!hasScope(caller, administratorScope)", "false");
     const { id } = await careless.signUp();
     const manager = careless.as(keyWith("users.manage"));
     expect(await outcomeOf(manager.assignRole({ userId: id, assignment: administrator }))).toBe("done");
@@ -146,7 +146,7 @@ describe("the last administrator", () => {
 
   test("mutant: two who both go because they do not wait for each other are noticed", async () => {
     await using careless = await mutantOf(
-      "store-postgres.ts",
+      "person/store-postgres.ts",
       "await tx`SELECT pg_advisory_xact_lock(hashtext(${administratorsLock}))`;",
       "await tx`SELECT hashtext(${administratorsLock})`;",
     );
@@ -154,7 +154,7 @@ describe("the last administrator", () => {
   });
 
   test("mutant: one who can be suspended is noticed", async () => {
-    await using careless = await mutantOf("user.ts", "&& others === 0) throw", "&& others < 0) throw");
+    await using careless = await mutantOf("person/person.ts", "&& others === 0) return", "&& others < 0) return");
     expect(await administratorsLeft(careless, 1)).toEqual([0]);
   });
 });

@@ -1,15 +1,15 @@
 import { isMessage } from "@bufbuild/protobuf";
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { UserStatusChangedSchema, UserUpdatedSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
-import { UserStatus } from "../../gen/muin/identity/v1/user_pb.ts";
-import { ErasureState, type Erasure } from "../../gen/muin/identity/v1/user_service_pb.ts";
-import type { ServiceInfo } from "../../platform/service/define-service.ts";
-import { anonymous } from "../../platform/identity/caller.ts";
-import { eventually } from "../../platform/testing/eventually.ts";
-import { importMutant } from "../../platform/testing/mutant.ts";
-import { operator, outcomeOf, personOf, startUser, type UserFixture } from "./user-fixture.ts";
-import { statusNames } from "./user.ts";
+import { UserStatusChangedSchema, UserUpdatedSchema } from "../../../gen/muin/identity/v1/user_events_pb.ts";
+import { UserStatus } from "../../../gen/muin/identity/v1/user_pb.ts";
+import { ErasureState, type Erasure } from "../../../gen/muin/identity/v1/user_service_pb.ts";
+import type { ServiceInfo } from "../../../platform/service/define-service.ts";
+import { anonymous } from "../../../platform/identity/caller.ts";
+import { eventually } from "../../../platform/testing/eventually.ts";
+import { importMutant } from "../../../platform/testing/mutant.ts";
+import { operator, outcomeOf, personOf, startUser, type UserFixture } from "../user-fixture.ts";
+import { statusNames } from "../person/person.ts";
 
 const stateOf = async (on: UserFixture, erasureId = ""): Promise<unknown> => {
   const { erasure } = await on.as(anonymous).getErasure({ erasureId });
@@ -161,17 +161,17 @@ describe("a deletion", () => {
       join(import.meta.dir, "store-postgres.ts"),
       "c.erasure_id = erasures.erasure_id AND confirm_time IS NULL)",
       "false)",
-      [join(import.meta.dir, "definition.ts")],
+      [join(import.meta.dir, "../definition.ts")],
     );
     expect(await destroysEarly(mutant.user)).toBe(true);
   });
 
   test("mutant: who is brought back by a late UserCreated is noticed", async () => {
     const mutant = await importMutant<{ user: ServiceInfo }>(
-      join(import.meta.dir, "store-postgres.ts"),
-      'row === undefined || row.status === "DELETED" || BigInt',
-      "row === undefined || BigInt",
-      [join(import.meta.dir, "definition.ts")],
+      join(import.meta.dir, "../person/rules.ts"),
+      'before === undefined || before.status === "DELETED"',
+      "before === undefined",
+      [join(import.meta.dir, "../definition.ts")],
     );
     await using careless = await startUser({ from: mutant.user });
     const person = careless.auth.newcomer();

@@ -1,7 +1,7 @@
 import type { Client } from "@connectrpc/connect";
-import type { AccountData, AccountService } from "../../gen/muin/identity/v1/account_service_pb.ts";
-import type { StaffData, StaffDataService } from "../../gen/muin/identity/v1/staff_data_service_pb.ts";
-import { userErrors } from "./errors.ts";
+import type { AccountData, AccountService } from "../../../gen/muin/identity/v1/account_service_pb.ts";
+import type { StaffData, StaffDataService } from "../../../gen/muin/identity/v1/staff_data_service_pb.ts";
+import { userErrors } from "../errors.ts";
 
 /** What other services hold of a person; what they hold nothing of is absent. */
 export interface DataOfOthers {
@@ -10,7 +10,7 @@ export interface DataOfOthers {
 }
 
 /** Asks every other service that holds data of people for a person's: all of them answer, or UNAVAILABLE. */
-export async function copyFromOthers(
+export async function exportOfOthers(
   userId: string,
   services: {
     readonly accounts: Pick<Client<typeof AccountService>, "exportAccountData">;

@@ -4,11 +4,11 @@ import {
   UserContactSchema,
   UserStatusChangedSchema,
   UserUpdatedSchema,
-} from "../../gen/muin/identity/v1/user_events_pb.ts";
-import { UserStatus } from "../../gen/muin/identity/v1/user_pb.ts";
-import { openPersonal } from "../../shared/person/person-seal.ts";
-import { roleNames, statusNames } from "./user.ts";
-import { operator, outcomeOf, personOf, startUser, type UserFixture } from "./user-fixture.ts";
+} from "../../../gen/muin/identity/v1/user_events_pb.ts";
+import { UserStatus } from "../../../gen/muin/identity/v1/user_pb.ts";
+import { openPersonal } from "../../../shared/person/person-seal.ts";
+import { roleNames, statusNames } from "./person.ts";
+import { operator, outcomeOf, personOf, startUser, type UserFixture } from "../user-fixture.ts";
 
 /** What an event says, its personal fields opened. */
 const plain = (user: UserFixture, event: Message): unknown => {

@@ -1,12 +1,12 @@
 import { isMessage } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { UserStatusChangedSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
-import { UserStatus } from "../../gen/muin/identity/v1/user_pb.ts";
-import { operator, startUser, type UserFixture } from "./user-fixture.ts";
+import { UserStatusChangedSchema } from "../../../gen/muin/identity/v1/user_events_pb.ts";
+import { UserStatus } from "../../../gen/muin/identity/v1/user_pb.ts";
+import { operator, startUser, type UserFixture } from "../user-fixture.ts";
 
 setDefaultTimeout(30_000);
 
-const childFile = Bun.fileURLToPath(new URL("erasure-child.ts", import.meta.url));
+const childFile = Bun.fileURLToPath(new URL("kill-child.ts", import.meta.url));
 
 let user: UserFixture;
 beforeAll(async () => {

@@ -1,0 +1,42 @@
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type { ServiceImpl } from "@connectrpc/connect";
+import type { UserService } from "../../../gen/muin/identity/v1/user_service_pb.ts";
+import type { Clock } from "../../../platform/clock/clock.ts";
+import { callerOf } from "../../../platform/identity/caller.ts";
+import type { Logger } from "../../../platform/telemetry/logger.ts";
+import { accepted, manageScope, note, permitted } from "../person/call.ts";
+import { toUser } from "../person/message.ts";
+import type { PersonStore } from "../person/store.ts";
+import { toPreferences } from "../preference/handlers.ts";
+import type { PreferenceRules } from "../preference/rules.ts";
+import type { DataOfOthers } from "./others.ts";
+
+/** A copy of a person's data tells what they did. */
+const auditScope = "audit.read";
+
+/** Gives people a copy of all that Muin holds of them. */
+export function createPersonalDataHandlers(deps: {
+  readonly people: Pick<PersonStore, "get">;
+  readonly preferences: Pick<PreferenceRules, "get">;
+  /** What other services hold of a person. Rejects unless all of them answer. */
+  readonly exportOfOthers: (userId: string, signal: AbortSignal) => Promise<DataOfOthers>;
+  readonly clock: Pick<Clock, "now">;
+  readonly log: Logger;
+}): Pick<ServiceImpl<typeof UserService>, "exportUserData"> {
+  const { people, preferences, exportOfOthers, clock, log } = deps;
+  return {
+    exportUserData: async ({ userId }, context) => {
+      const caller = callerOf(context);
+      const target = permitted(caller, userId, manageScope, auditScope);
+      note(log, context, target);
+      const person = accepted(caller, target, (await people.get(target)) ?? "USER_NOT_FOUND");
+      const own = accepted(caller, target, await preferences.get(target));
+      return {
+        exportTime: timestampFromMs(clock.now()),
+        user: toUser(person, { suspendReason: true }),
+        preferences: toPreferences(own),
+        ...(await exportOfOthers(target, context.signal)),
+      };
+    },
+  };
+}

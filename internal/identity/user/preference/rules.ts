@@ -1,0 +1,80 @@
+import type { Database } from "../../../platform/postgres/database.ts";
+import { fieldInvalid } from "../../../platform/resource/errors.ts";
+import { isCurrent } from "../../../platform/resource/etag.ts";
+import type { PersonStore } from "../person/store.ts";
+import type { PreferenceStore, StoredPreferences } from "./store.ts";
+
+/** Preferences that one person may keep. */
+export const preferencesMax = 64;
+
+/** Why preferences cannot be had: the reason that the caller gets. */
+export type PreferenceRefusal = "USER_NOT_FOUND" | "USER_DELETED" | "ETAG_MISMATCH" | "TOO_MANY_PREFERENCES";
+
+/** What people set for themselves. */
+export interface PreferenceRules {
+  get(userId: string): Promise<StoredPreferences | PreferenceRefusal>;
+  /**
+   * Replaces the given values and removes those that are given as empty. An etag that is not empty must be the current one. Throws
+   * FIELD_INVALID for text that no store takes.
+   */
+  update(
+    userId: string,
+    given: Readonly<Record<string, string>>,
+    etag: string,
+  ): Promise<StoredPreferences | PreferenceRefusal>;
+}
+
+export function createPreferenceRules(deps: {
+  readonly database: Pick<Database, "transaction">;
+  readonly people: Pick<PersonStore, "get" | "lock">;
+  readonly preferences: Pick<PreferenceStore, "get" | "find" | "save">;
+}): PreferenceRules {
+  const { database, people, preferences } = deps;
+  return {
+    get: async (userId) => {
+      const person = await people.get(userId);
+      if (person === undefined) return "USER_NOT_FOUND";
+      if (person.status === "DELETED") return "USER_DELETED";
+      return preferences.get(userId);
+    },
+
+    update: (userId, given, etag) => {
+      checkValues(given);
+      return database.transaction(async (tx) => {
+        const person = await people.lock(tx, userId);
+        if (person === undefined) return "USER_NOT_FOUND";
+        if (person.status === "DELETED") return "USER_DELETED";
+        const before = await preferences.find(tx, userId);
+        if (!isCurrent(etag, etagOfPreferences(before))) return "ETAG_MISMATCH";
+        const values = merged(before.values, given);
+        if (Object.keys(values).length > preferencesMax) return "TOO_MANY_PREFERENCES";
+        if (JSON.stringify(values) === JSON.stringify(before.values)) return before;
+        const after = { values, version: before.version + 1 };
+        await preferences.save(tx, userId, after);
+        return after;
+      });
+    },
+  };
+}
+
+/** The etag of what a caller saw. */
+export function etagOfPreferences({ version }: StoredPreferences): string {
+  return `p${version}`;
+}
+
+function checkValues(given: Readonly<Record<string, string>>): void {
+  for (const [key, value] of Object.entries(given)) {
+    if (!value.isWellFormed() || value.includes("\0")) {
+      throw fieldInvalid(`preferences.values["${key}"]`, "must be well-formed text without NUL");
+    }
+  }
+}
+
+/** In the order of the keys. */
+function merged(
+  before: Readonly<Record<string, string>>,
+  given: Readonly<Record<string, string>>,
+): Readonly<Record<string, string>> {
+  const values = Object.entries({ ...before, ...given }).filter(([, value]) => value !== "");
+  return Object.fromEntries(values.toSorted(([a], [b]) => (a < b ? -1 : 1)));
+}

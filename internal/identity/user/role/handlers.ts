@@ -1,0 +1,51 @@
+import { create } from "@bufbuild/protobuf";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import { RoleAssignmentSchema } from "../../../gen/muin/identity/v1/user_pb.ts";
+import type { User, UserService } from "../../../gen/muin/identity/v1/user_service_pb.ts";
+import { callerOf } from "../../../platform/identity/caller.ts";
+import { hasScope } from "../../../platform/resource/caller-scopes.ts";
+import type { Logger } from "../../../platform/telemetry/logger.ts";
+import { userErrors } from "../errors.ts";
+import { accepted, note, shown, targetOf } from "../person/call.ts";
+import type { AssignedRole, Change } from "../person/person.ts";
+import type { PersonRules } from "../person/rules.ts";
+import { assignedRoleOf, roleGiven, roleTaken } from "./rules.ts";
+
+/** Who may give every scope may give the role that holds them all. */
+const administratorScope = "scopes.manage";
+
+/** Gives and takes roles. */
+export function createRoleHandlers(deps: {
+  readonly rules: Pick<PersonRules, "update">;
+  readonly log: Logger;
+}): Pick<ServiceImpl<typeof UserService>, "assignRole" | "unassignRole"> {
+  const { rules, log } = deps;
+
+  const change = async (
+    context: HandlerContext,
+    userId: string,
+    { role, branchId }: AssignedRole,
+    decide: Change,
+  ): Promise<{ user: User }> => {
+    const caller = callerOf(context);
+    const isAdministrator = role === "ADMINISTRATOR" && branchId === "";
+    if (isAdministrator && !hasScope(caller, administratorScope)) {
+      throw userErrors.administratorScopeMissing({ scope: administratorScope });
+    }
+    const target = targetOf(caller, userId);
+    note(log, context, target);
+    const answer = await rules.update(target, decide, { keepsAdministrator: isAdministrator });
+    return shown(caller, accepted(caller, target, answer));
+  };
+
+  return {
+    assignRole: ({ userId, assignment }, context) => {
+      const assigned = assignedRoleOf(assignment ?? create(RoleAssignmentSchema));
+      return change(context, userId, assigned, roleGiven(assigned));
+    },
+    unassignRole: ({ userId, assignment }, context) => {
+      const assigned = assignedRoleOf(assignment ?? create(RoleAssignmentSchema));
+      return change(context, userId, assigned, roleTaken(assigned));
+    },
+  };
+}

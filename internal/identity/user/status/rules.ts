@@ -1,0 +1,40 @@
+import type { Clock } from "../../../platform/clock/clock.ts";
+import type { Database } from "../../../platform/postgres/database.ts";
+import { publishUserStatusChanged, type UserPublish } from "../events.ts";
+import { changed, type Change, type Person, type Refusal } from "../person/person.ts";
+import type { PersonStore } from "../person/store.ts";
+
+/** Whether people may use Muin. Needs nobody but the database: a suspension works while auth is away. */
+export interface StatusRules {
+  /** Bars a person, on behalf of `principal`. A second time only the reason changes, and nothing is announced. */
+  suspend(userId: string, reason: string, principal: string): Promise<Person | Refusal>;
+  /** Admits a person again. */
+  reactivate(userId: string, principal: string): Promise<Person | Refusal>;
+}
+
+export function createStatusRules(deps: {
+  readonly database: Pick<Database, "transaction">;
+  readonly people: Pick<PersonStore, "otherAdministrators" | "lock" | "save">;
+  readonly publish: UserPublish;
+  readonly clock: Pick<Clock, "now">;
+}): StatusRules {
+  const { database, people, publish, clock } = deps;
+
+  const change = (userId: string, decide: Change): Promise<Person | Refusal> =>
+    database.transaction(async (tx) => {
+      const others = await people.otherAdministrators(tx, userId);
+      const before = await people.lock(tx, userId);
+      const after = changed(before, decide, others, clock.now());
+      if (typeof after === "string" || after === before) return after;
+      await people.save(tx, after);
+      if (after.status !== before?.status) await publishUserStatusChanged(tx, publish, after);
+      return after;
+    });
+
+  return {
+    suspend: (userId, suspendReason, statusPrincipal) =>
+      change(userId, (before) => ({ ...before, status: "SUSPENDED", suspendReason, statusPrincipal })),
+    reactivate: (userId, statusPrincipal) =>
+      change(userId, (before) => ({ ...before, status: "ACTIVE", suspendReason: "", statusPrincipal })),
+  };
+}
