@@ -8,7 +8,7 @@ import { DeviceService } from "../../internal/gen/muin/identity/v1/device_servic
 import { signCall } from "../../internal/platform/identity/signed-call.ts";
 import { eventually } from "../../internal/platform/testing/eventually.ts";
 import { createMuinFolder, startMuin, type MuinFolder, type TestMuin } from "../../internal/platform/testing/muin.ts";
-import { deviceClient, newBranch } from "./device-fixture.ts";
+import { deviceClient, newBranch } from "../../internal/system/device-fixture.ts";
 
 setDefaultTimeout(90_000);
 

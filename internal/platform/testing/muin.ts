@@ -5,7 +5,6 @@ import { createClient, type Client } from "@connectrpc/connect";
 import { createFetchClient } from "@connectrpc/connect/protocol";
 import { createTransport } from "@connectrpc/connect/protocol-connect";
 import { readCredentials } from "../local/data-folder.ts";
-import { buildBinary } from "../../tools/build.ts";
 import { eventually } from "./eventually.ts";
 import { createServerFolder, processesIn, type FolderProcess, type ServerFolder } from "./server-folder.ts";
 
@@ -182,7 +181,10 @@ export function binaryOf(name: string): Promise<string> {
     binaryFolder ??= createBinaryFolder();
     binary = binaryFolder.then(async ({ path }) => {
       await chmod(path, 0o755); // Any user may run them.
-      return buildBinary(name, path);
+      const build = [process.execPath, join(root, "internal/tools/build.ts"), `--to=${path}`, name];
+      const child = Bun.spawn(build, { stdio: ["ignore", "ignore", "inherit"] });
+      if ((await child.exited) !== 0) throw new Error(`cmd/${name} could not be compiled`);
+      return join(path, name);
     });
     binaries.set(name, binary);
   }

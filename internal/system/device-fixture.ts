@@ -3,14 +3,14 @@ import type { DescService } from "@bufbuild/protobuf";
 import { createClient, type Client } from "@connectrpc/connect";
 import { createFetchClient } from "@connectrpc/connect/protocol";
 import { createTransport } from "@connectrpc/connect/protocol-connect";
-import { BranchService } from "../../internal/gen/muin/identity/v1/branch_service_pb.ts";
-import { DeviceService } from "../../internal/gen/muin/identity/v1/device_service_pb.ts";
-import { OwnerService } from "../../internal/gen/muin/identity/v1/owner_service_pb.ts";
-import { systemClock } from "../../internal/platform/clock/clock.ts";
-import { systemRandom } from "../../internal/platform/clock/random.ts";
-import { createSigningFetch } from "../../internal/platform/identity/signing-fetch.ts";
-import { eventually } from "../../internal/platform/testing/eventually.ts";
-import type { TestMuin } from "../../internal/platform/testing/muin.ts";
+import { BranchService } from "../gen/muin/identity/v1/branch_service_pb.ts";
+import { DeviceService } from "../gen/muin/identity/v1/device_service_pb.ts";
+import { OwnerService } from "../gen/muin/identity/v1/owner_service_pb.ts";
+import { systemClock } from "../platform/clock/clock.ts";
+import { systemRandom } from "../platform/clock/random.ts";
+import { createSigningFetch } from "../platform/identity/signing-fetch.ts";
+import { eventually } from "../platform/testing/eventually.ts";
+import type { TestMuin } from "../platform/testing/muin.ts";
 
 const bytesMax = 1 << 20;
 

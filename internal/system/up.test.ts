@@ -1,13 +1,13 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chown, cp, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { CountManagementService } from "../../internal/gen/muin/count/v1/count_management_service_pb.ts";
-import { CountReadService } from "../../internal/gen/muin/count/v1/count_read_service_pb.ts";
-import { CountWriteService } from "../../internal/gen/muin/count/v1/count_write_service_pb.ts";
-import { OperationsService } from "../../internal/gen/muin/platform/v1/operations_service_pb.ts";
-import { systemClock } from "../../internal/platform/clock/clock.ts";
-import { provideRedis } from "../../internal/platform/local/redis-binary.ts";
-import { eventually } from "../../internal/platform/testing/eventually.ts";
+import { CountManagementService } from "../gen/muin/count/v1/count_management_service_pb.ts";
+import { CountReadService } from "../gen/muin/count/v1/count_read_service_pb.ts";
+import { CountWriteService } from "../gen/muin/count/v1/count_write_service_pb.ts";
+import { OperationsService } from "../gen/muin/platform/v1/operations_service_pb.ts";
+import { systemClock } from "../platform/clock/clock.ts";
+import { provideRedis } from "../platform/local/redis-binary.ts";
+import { eventually } from "../platform/testing/eventually.ts";
 import {
   createMuinFolder,
   muinCommand,
@@ -15,7 +15,7 @@ import {
   startMuin,
   type MuinFolder,
   type TestMuin,
-} from "../../internal/platform/testing/muin.ts";
+} from "../platform/testing/muin.ts";
 
 const root = resolve(import.meta.dir, "../..");
 /** As the product promises: a stop, and a start on data that is there. */

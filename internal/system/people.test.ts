@@ -1,18 +1,18 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { Code, ConnectError } from "@connectrpc/connect";
 import postgres, { type Sql } from "postgres";
-import { catalog } from "../../internal/catalog.ts";
-import { ErrorInfoSchema } from "../../internal/gen/google/rpc/error_details_pb.ts";
-import { CountManagementService } from "../../internal/gen/muin/count/v1/count_management_service_pb.ts";
-import { CountReadService } from "../../internal/gen/muin/count/v1/count_read_service_pb.ts";
-import { AuthService, type TokenPair } from "../../internal/gen/muin/identity/v1/auth_service_pb.ts";
-import { OwnerService } from "../../internal/gen/muin/identity/v1/owner_service_pb.ts";
-import { UserDataErasedSchema } from "../../internal/gen/muin/identity/v1/user_events_pb.ts";
-import { Role, UserStatus } from "../../internal/gen/muin/identity/v1/user_pb.ts";
-import { ErasureState, UserService } from "../../internal/gen/muin/identity/v1/user_service_pb.ts";
-import { userConfig } from "../../internal/identity/user/config.ts";
-import { eventually } from "../../internal/platform/testing/eventually.ts";
-import { createMuinFolder, startMuin, type MuinFolder, type TestMuin } from "../../internal/platform/testing/muin.ts";
+import { catalog } from "../catalog.ts";
+import { ErrorInfoSchema } from "../gen/google/rpc/error_details_pb.ts";
+import { CountManagementService } from "../gen/muin/count/v1/count_management_service_pb.ts";
+import { CountReadService } from "../gen/muin/count/v1/count_read_service_pb.ts";
+import { AuthService, type TokenPair } from "../gen/muin/identity/v1/auth_service_pb.ts";
+import { OwnerService } from "../gen/muin/identity/v1/owner_service_pb.ts";
+import { UserDataErasedSchema } from "../gen/muin/identity/v1/user_events_pb.ts";
+import { Role, UserStatus } from "../gen/muin/identity/v1/user_pb.ts";
+import { ErasureState, UserService } from "../gen/muin/identity/v1/user_service_pb.ts";
+import { userConfig } from "../identity/user/config.ts";
+import { eventually } from "../platform/testing/eventually.ts";
+import { createMuinFolder, startMuin, type MuinFolder, type TestMuin } from "../platform/testing/muin.ts";
 
 setDefaultTimeout(60_000);
 

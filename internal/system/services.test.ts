@@ -2,34 +2,31 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { writeFile } from "node:fs/promises";
 import type { DescService } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Client } from "@connectrpc/connect";
-import {
-  CountCheckState,
-  CountManagementService,
-} from "../../internal/gen/muin/count/v1/count_management_service_pb.ts";
-import { catalog } from "../../internal/catalog.ts";
-import { CountSource } from "../../internal/gen/muin/count/v1/count_pb.ts";
-import { CountReadService } from "../../internal/gen/muin/count/v1/count_read_service_pb.ts";
-import { CountWriteService } from "../../internal/gen/muin/count/v1/count_write_service_pb.ts";
-import { BranchService } from "../../internal/gen/muin/identity/v1/branch_service_pb.ts";
-import { ApiKeyService } from "../../internal/gen/muin/identity/v1/api_key_service_pb.ts";
-import { AuthService } from "../../internal/gen/muin/identity/v1/auth_service_pb.ts";
-import { Role } from "../../internal/gen/muin/identity/v1/user_pb.ts";
-import { ErasureState, UserService } from "../../internal/gen/muin/identity/v1/user_service_pb.ts";
-import { ServiceTokenService } from "../../internal/gen/muin/identity/v1/service_token_service_pb.ts";
-import { authConfig } from "../../internal/identity/auth/config.ts";
-import type { published } from "../../internal/identity/auth/events.ts";
-import { createAuthSetup, operatorScopes } from "../../internal/identity/auth/setup/rules.ts";
-import { topology } from "../../internal/platform/catalog/topology.ts";
-import { systemClock } from "../../internal/platform/clock/clock.ts";
-import { systemRandom } from "../../internal/platform/clock/random.ts";
-import { readConfig } from "../../internal/platform/config/read-config.ts";
-import { createPublish } from "../../internal/platform/events/outbox.ts";
-import { openDatabase } from "../../internal/platform/postgres/open-database.ts";
-import { eventually } from "../../internal/platform/testing/eventually.ts";
-import { binaryOf, connectClient, runProgram, type TestProgram } from "../../internal/platform/testing/muin.ts";
-import { startMesh, type TestMesh } from "../../internal/platform/testing/mesh.ts";
-import type { TestPostgres } from "../../internal/platform/testing/postgres.ts";
-import type { TestRedis } from "../../internal/platform/testing/redis.ts";
+import { CountCheckState, CountManagementService } from "../gen/muin/count/v1/count_management_service_pb.ts";
+import { catalog } from "../catalog.ts";
+import { CountSource } from "../gen/muin/count/v1/count_pb.ts";
+import { CountReadService } from "../gen/muin/count/v1/count_read_service_pb.ts";
+import { CountWriteService } from "../gen/muin/count/v1/count_write_service_pb.ts";
+import { BranchService } from "../gen/muin/identity/v1/branch_service_pb.ts";
+import { ApiKeyService } from "../gen/muin/identity/v1/api_key_service_pb.ts";
+import { AuthService } from "../gen/muin/identity/v1/auth_service_pb.ts";
+import { Role } from "../gen/muin/identity/v1/user_pb.ts";
+import { ErasureState, UserService } from "../gen/muin/identity/v1/user_service_pb.ts";
+import { ServiceTokenService } from "../gen/muin/identity/v1/service_token_service_pb.ts";
+import { authConfig } from "../identity/auth/config.ts";
+import type { published } from "../identity/auth/events.ts";
+import { createAuthSetup, operatorScopes } from "../identity/auth/setup/rules.ts";
+import { topology } from "../platform/catalog/topology.ts";
+import { systemClock } from "../platform/clock/clock.ts";
+import { systemRandom } from "../platform/clock/random.ts";
+import { readConfig } from "../platform/config/read-config.ts";
+import { createPublish } from "../platform/events/outbox.ts";
+import { openDatabase } from "../platform/postgres/open-database.ts";
+import { eventually } from "../platform/testing/eventually.ts";
+import { binaryOf, connectClient, runProgram, type TestProgram } from "../platform/testing/muin.ts";
+import { startMesh, type TestMesh } from "../platform/testing/mesh.ts";
+import type { TestPostgres } from "../platform/testing/postgres.ts";
+import type { TestRedis } from "../platform/testing/redis.ts";
 
 /** A binary per service is compiled and a server per store started before the first test. */
 setDefaultTimeout(120_000);

@@ -1,8 +1,8 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
-import { OperationsService } from "../../internal/gen/muin/platform/v1/operations_service_pb.ts";
-import { eventually } from "../../internal/platform/testing/eventually.ts";
-import { createMuinFolder, startMuin } from "../../internal/platform/testing/muin.ts";
-import { createSmallDisk, lacksSmallDisk } from "../../internal/platform/testing/small-disk.ts";
+import { OperationsService } from "../gen/muin/platform/v1/operations_service_pb.ts";
+import { eventually } from "../platform/testing/eventually.ts";
+import { createMuinFolder, startMuin } from "../platform/testing/muin.ts";
+import { createSmallDisk, lacksSmallDisk } from "../platform/testing/small-disk.ts";
 import { startLoad } from "./load-fixture.ts";
 
 setDefaultTimeout(120_000);

@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { CountManagementService } from "../../internal/gen/muin/count/v1/count_management_service_pb.ts";
-import { CountReadService } from "../../internal/gen/muin/count/v1/count_read_service_pb.ts";
-import { CountWriteService } from "../../internal/gen/muin/count/v1/count_write_service_pb.ts";
-import { ApiKeyService } from "../../internal/gen/muin/identity/v1/api_key_service_pb.ts";
-import { AuthService } from "../../internal/gen/muin/identity/v1/auth_service_pb.ts";
-import { OperationsService } from "../../internal/gen/muin/platform/v1/operations_service_pb.ts";
-import { connectClient, startMuin, type TestMuin } from "../../internal/platform/testing/muin.ts";
+import { CountManagementService } from "../gen/muin/count/v1/count_management_service_pb.ts";
+import { CountReadService } from "../gen/muin/count/v1/count_read_service_pb.ts";
+import { CountWriteService } from "../gen/muin/count/v1/count_write_service_pb.ts";
+import { ApiKeyService } from "../gen/muin/identity/v1/api_key_service_pb.ts";
+import { AuthService } from "../gen/muin/identity/v1/auth_service_pb.ts";
+import { OperationsService } from "../gen/muin/platform/v1/operations_service_pb.ts";
+import { connectClient, startMuin, type TestMuin } from "../platform/testing/muin.ts";
 
 setDefaultTimeout(60_000);
 

@@ -3,13 +3,13 @@ import { join } from "node:path";
 import { Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
 import { chromium } from "playwright-core";
-import { CountSource, CountState } from "../../internal/gen/muin/count/v1/count_pb.ts";
-import { CountManagementService } from "../../internal/gen/muin/count/v1/count_management_service_pb.ts";
-import { CountReadService } from "../../internal/gen/muin/count/v1/count_read_service_pb.ts";
-import { CountWriteService } from "../../internal/gen/muin/count/v1/count_write_service_pb.ts";
-import { ErrorInfoSchema } from "../../internal/gen/google/rpc/error_details_pb.ts";
-import { eventually } from "../../internal/platform/testing/eventually.ts";
-import { startMuin, type TestMuin } from "../../internal/platform/testing/muin.ts";
+import { CountSource, CountState } from "../gen/muin/count/v1/count_pb.ts";
+import { CountManagementService } from "../gen/muin/count/v1/count_management_service_pb.ts";
+import { CountReadService } from "../gen/muin/count/v1/count_read_service_pb.ts";
+import { CountWriteService } from "../gen/muin/count/v1/count_write_service_pb.ts";
+import { ErrorInfoSchema } from "../gen/google/rpc/error_details_pb.ts";
+import { eventually } from "../platform/testing/eventually.ts";
+import { startMuin, type TestMuin } from "../platform/testing/muin.ts";
 
 /** The binary is compiled within the first test. */
 setDefaultTimeout(120_000);

@@ -1,17 +1,14 @@
 import { expect } from "bun:test";
 import { fromJsonString } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import {
-  CountCheckState,
-  CountManagementService,
-} from "../../internal/gen/muin/count/v1/count_management_service_pb.ts";
-import { CountReadService } from "../../internal/gen/muin/count/v1/count_read_service_pb.ts";
-import { CountsChangedSchema } from "../../internal/gen/muin/count/v1/count_value_events_pb.ts";
-import { CountWriteService } from "../../internal/gen/muin/count/v1/count_write_service_pb.ts";
-import { ErrorInfoSchema } from "../../internal/gen/google/rpc/error_details_pb.ts";
-import { OperationsService } from "../../internal/gen/muin/platform/v1/operations_service_pb.ts";
-import { eventually } from "../../internal/platform/testing/eventually.ts";
-import { connectClient } from "../../internal/platform/testing/muin.ts";
+import { CountCheckState, CountManagementService } from "../gen/muin/count/v1/count_management_service_pb.ts";
+import { CountReadService } from "../gen/muin/count/v1/count_read_service_pb.ts";
+import { CountsChangedSchema } from "../gen/muin/count/v1/count_value_events_pb.ts";
+import { CountWriteService } from "../gen/muin/count/v1/count_write_service_pb.ts";
+import { ErrorInfoSchema } from "../gen/google/rpc/error_details_pb.ts";
+import { OperationsService } from "../gen/muin/platform/v1/operations_service_pb.ts";
+import { eventually } from "../platform/testing/eventually.ts";
+import { connectClient } from "../platform/testing/muin.ts";
 
 /** Where a load goes. */
 export interface LoadTarget {

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { CountManagementService } from "../../internal/gen/muin/count/v1/count_management_service_pb.ts";
-import { CountReadService } from "../../internal/gen/muin/count/v1/count_read_service_pb.ts";
-import { CountWriteService } from "../../internal/gen/muin/count/v1/count_write_service_pb.ts";
-import { eventually } from "../../internal/platform/testing/eventually.ts";
-import { createMuinFolder, startMuin, type MuinFolder, type TestMuin } from "../../internal/platform/testing/muin.ts";
+import { CountManagementService } from "../gen/muin/count/v1/count_management_service_pb.ts";
+import { CountReadService } from "../gen/muin/count/v1/count_read_service_pb.ts";
+import { CountWriteService } from "../gen/muin/count/v1/count_write_service_pb.ts";
+import { eventually } from "../platform/testing/eventually.ts";
+import { createMuinFolder, startMuin, type MuinFolder, type TestMuin } from "../platform/testing/muin.ts";
 import { startLoad } from "./load-fixture.ts";
 
 /** Faults and recoveries take their time on a machine that may be busy. */

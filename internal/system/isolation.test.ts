@@ -1,13 +1,13 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { Redis } from "ioredis";
 import postgres from "postgres";
-import { catalog } from "../../internal/catalog.ts";
-import { keysOf } from "../../internal/count/shared/key-schema.ts";
-import { eventsRights } from "../../internal/platform/catalog/store-rights.ts";
-import { topology } from "../../internal/platform/catalog/topology.ts";
-import { createMuinFolder, startMuin, type MuinFolder, type TestMuin } from "../../internal/platform/testing/muin.ts";
-import { caught } from "../../internal/platform/testing/mutant.ts";
-import { startRedis } from "../../internal/platform/testing/redis.ts";
+import { catalog } from "../catalog.ts";
+import { keysOf } from "../count/shared/key-schema.ts";
+import { eventsRights } from "../platform/catalog/store-rights.ts";
+import { topology } from "../platform/catalog/topology.ts";
+import { createMuinFolder, startMuin, type MuinFolder, type TestMuin } from "../platform/testing/muin.ts";
+import { caught } from "../platform/testing/mutant.ts";
+import { startRedis } from "../platform/testing/redis.ts";
 
 setDefaultTimeout(60_000);
 
