@@ -9,7 +9,7 @@ import type { Transaction } from "../../platform/postgres/database.ts";
 import type { Bulkhead } from "../../platform/rpc/client/create-bulkhead.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";
 import { stateAfter, toCountInfo, type CountRecord, type Mutation } from "./count-info.ts";
-import { countContended, outcomeUnknown, outOfRange } from "./errors.ts";
+import { countManagementErrors } from "./errors.ts";
 import type { CountChange, CountInfoStore, RequestIdentity } from "./store.ts";
 
 /** Changes of other callers that a mutation may find in its way before it gives up. */
@@ -102,10 +102,13 @@ export function createCountChanges(deps: CountChangesDeps): CountChanges {
         operation: change.operation,
         err: error,
       });
-      throw outcomeUnknown(change.countId, error);
+      throw countManagementErrors.outcomeUnknown({ count_id: change.countId }, { cause: error });
     }
     if (outcome.decision.kind === "applied") return outcome.response;
-    throw outOfRange(change.countId, `the bounds do not admit the Count's value ${outcome.decision.value}`);
+    throw countManagementErrors.boundsExcludeValue({
+      count_id: change.countId,
+      value: outcome.decision.value.toString(),
+    });
   };
 
   const mutate = async (mutation: Mutation, request: RequestIdentity): Promise<CreateCountResponse> => {
@@ -124,7 +127,7 @@ export function createCountChanges(deps: CountChangesDeps): CountChanges {
           await run(acceptance.change);
       }
     }
-    throw countContended(mutation.countId);
+    throw countManagementErrors.countContended({ count_id: mutation.countId });
   };
 
   return {

@@ -2,8 +2,9 @@ import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { CountInfoSchema, CountState, type CountInfo } from "../../gen/muin/count/v1/count_pb.ts";
 import type { FieldViolation, MuinError } from "../../platform/errors/muin-error.ts";
-import { countDeleted, countNotFound } from "../shared/errors.ts";
-import { countExists, countNotDeleted, etagMismatch, invalidArgument, outOfRange } from "./errors.ts";
+import { fieldsInvalid, resourceErrors } from "../../platform/resource/errors.ts";
+import { etagOf, isCurrent } from "../../platform/resource/etag.ts";
+import { countManagementErrors } from "./errors.ts";
 
 /** Values, deltas and bounds lie within +-valueMax. */
 const valueMax = BigInt(Number.MAX_SAFE_INTEGER);
@@ -55,11 +56,6 @@ export type Mutation =
 
 export type Operation = Mutation["operation"];
 
-/** The etag of a version. */
-export function etagOf(version: number): string {
-  return `v${version}`;
-}
-
 /** The Count's metadata as callers and consumers see it. */
 export function toCountInfo(record: CountRecord): CountInfo {
   return create(CountInfoSchema, {
@@ -85,14 +81,14 @@ export function contentOf(info: CountInfo): CountContent {
   };
 }
 
-/** A creation that follows the rules. Throws INVALID_ARGUMENT, or OUT_OF_RANGE for an initial value outside the bounds. */
+/** A creation that follows the rules. Throws INVALID_ARGUMENT, or OUT_OF_RANGE (reason VALUE_OUT_OF_RANGE) for an initial value outside the bounds. */
 export function planCreation(
   countId: string,
   info: CountInfo | undefined,
   initialValue: bigint | undefined,
 ): Extract<Mutation, { operation: "CREATE" }> {
   if (info !== undefined && info.countId !== "" && info.countId !== countId) {
-    throw invalidArgument([{ field: "count_info.count_id", description: "must be empty or the same as count_id" }]);
+    throw fieldsInvalid([{ field: "count_info.count_id", description: "must be empty or the same as count_id" }]);
   }
   const content: CountContent =
     info === undefined ? { displayName: "", labels: {}, minValue: undefined, maxValue: undefined } : contentOf(info);
@@ -101,7 +97,12 @@ export function planCreation(
   const max = content.maxValue ?? valueMax;
   const value = initialValue ?? (min > 0n ? min : max < 0n ? max : 0n);
   if (value < min || value > max) {
-    throw outOfRange(countId, `initial_value ${value} lies outside the bounds ${min} to ${max}`);
+    throw countManagementErrors.initialValueOutOfRange({
+      count_id: countId,
+      value: value.toString(),
+      min_value: min.toString(),
+      max_value: max.toString(),
+    });
   }
   return { operation: "CREATE", countId, content, initialValue: value };
 }
@@ -119,7 +120,7 @@ export function planUpdate(
   maskPaths: readonly string[] | undefined,
 ): Extract<Mutation, { operation: "UPDATE" }> {
   if (!isCountId(info.countId)) {
-    throw invalidArgument([
+    throw fieldsInvalid([
       {
         field: "count_info.count_id",
         description: "must have 1 to 128 characters of a-z 0-9 . _ -, beginning with a letter or digit",
@@ -132,7 +133,7 @@ export function planUpdate(
   const allowed = Object.keys(updatePaths).join(", ");
   const unknown = paths.filter((path) => path !== "*" && !Object.hasOwn(updatePaths, path));
   if (unknown.length > 0 || (paths.includes("*") && paths.length > 1)) {
-    throw invalidArgument([
+    throw fieldsInvalid([
       {
         field: "update_mask",
         description:
@@ -162,7 +163,7 @@ export function labelFilterOf(items: readonly string[]): readonly (readonly [key
     const end = item.indexOf("=");
     const value = item.slice(end + 1);
     if (end < 1 || !isPlainText(value)) {
-      throw invalidArgument([
+      throw fieldsInvalid([
         { field: "labels", description: 'each is written "key=value", without control characters' },
       ]);
     }
@@ -180,20 +181,27 @@ export interface Plan {
 export function decide(record: CountRecord | undefined, mutation: Mutation): Plan | MuinError {
   const { countId } = mutation;
   if (mutation.operation === "CREATE") {
-    return record === undefined ? { content: mutation.content, stateMeanwhile: "PENDING" } : countExists(countId);
+    return record === undefined
+      ? { content: mutation.content, stateMeanwhile: "PENDING" }
+      : countManagementErrors.countExists({ count_id: countId });
   }
-  if (record === undefined || record.state === "PENDING") return countNotFound(countId);
+  if (record === undefined || record.state === "PENDING")
+    return countManagementErrors.countNotFound({ count_id: countId });
   const isDeleted = record.state === "DELETED";
   if (mutation.operation === "UNDELETE" ? !isDeleted : isDeleted) {
-    return isDeleted ? countDeleted(countId) : countNotDeleted(countId);
+    return isDeleted
+      ? countManagementErrors.countDeleted({ count_id: countId })
+      : countManagementErrors.countNotDeleted({ count_id: countId });
   }
-  if (mutation.etag !== "" && mutation.etag !== etagOf(record.version)) return etagMismatch(countId);
+  if (!isCurrent(mutation.etag, etagOf(record.version))) {
+    return resourceErrors.etagMismatch({ resource: `Count ${countId}` }, { metadata: { count_id: countId } });
+  }
   switch (mutation.operation) {
     case "UPDATE": {
       const content = { ...pickContent(record), ...mutation.patch };
       // One bound may have come with the update and the other stood there before.
       const disorder = boundsDisorder(content);
-      return disorder === undefined ? { content, stateMeanwhile: "ACTIVE" } : invalidArgument([disorder]);
+      return disorder === undefined ? { content, stateMeanwhile: "ACTIVE" } : fieldsInvalid([disorder]);
     }
     case "DELETE":
       return { content: pickContent(record), stateMeanwhile: "DELETING" };
@@ -227,7 +235,7 @@ function checkContent(content: CountContent): void {
   }
   const disorder = boundsDisorder(content);
   if (disorder !== undefined) violations.push(disorder);
-  if (violations.length > 0) throw invalidArgument(violations);
+  if (violations.length > 0) throw fieldsInvalid(violations);
 }
 
 function boundsDisorder({ minValue, maxValue }: CountContent): FieldViolation | undefined {

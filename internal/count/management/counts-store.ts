@@ -1,12 +1,11 @@
 import type { RedisStore } from "../../platform/redis/redis-store.ts";
 import type { CountStates } from "../shared/count-states.ts";
 import { readLayout, type CountStoreLayout } from "../shared/count-store.ts";
-import { outboxFull } from "../shared/errors.ts";
 import { keysOf, shardOf } from "../shared/key-schema.ts";
 import { outboxBytes } from "../shared/shard-meta.ts";
 import type { Decision } from "./count-change.ts";
 import type { Mutation } from "./count-info.ts";
-import { countsUnavailable } from "./errors.ts";
+import { countManagementErrors } from "./errors.ts";
 import type { CountChange } from "./store.ts";
 
 /** Room in a shard's outbox that a creation must find, in bytes: more than its event takes. */
@@ -27,9 +26,10 @@ export function createAdmission(
       layout ??= await readLayout(store);
       meta = await store.client.getBuffer(keysOf(shardOf(countId, layout.shards)).meta);
     } catch (error) {
-      throw countsUnavailable(error);
+      throw countManagementErrors.countsUnavailable({ cause: error });
     }
-    if (operation === "CREATE" && outboxBytes(meta) + creationBytes > outboxBytesMax) throw outboxFull();
+    if (operation === "CREATE" && outboxBytes(meta) + creationBytes > outboxBytesMax)
+      throw countManagementErrors.outboxFull();
   };
 }
 

@@ -1,90 +1,50 @@
-import { MuinError, type FieldViolation } from "../../platform/errors/muin-error.ts";
+import { defineErrors } from "../../platform/errors/define-errors.ts";
+import { countErrors } from "../shared/errors.ts";
 
-/** The request broke rules that stand in the protos' comments rather than in their validation. */
-export function invalidArgument(violations: readonly FieldViolation[]): MuinError {
-  return new MuinError({
-    code: "invalid_argument",
-    reason: "FIELD_INVALID",
-    message: violations.map(({ field, description }) => `${field}: ${description}`).join("; "),
-    violations,
-  });
-}
-
-/** The id is taken, be it by a deleted Count. */
-export function countExists(countId: string): MuinError {
-  return new MuinError({
-    code: "already_exists",
+/** What count-management answers with. */
+export const countManagementErrors = defineErrors({
+  ...countErrors.table,
+  /** The id is taken, be it by a deleted Count. */
+  countExists: {
     reason: "COUNT_EXISTS",
-    message: `there is a Count ${countId} already; a deleted one can be undeleted`,
-    metadata: { count_id: countId },
-  });
-}
-
-/** Undeleting a Count that is not deleted (AIP-164). */
-export function countNotDeleted(countId: string): MuinError {
-  return new MuinError({
     code: "already_exists",
+    text: "there is a Count {count_id} already; a deleted one can be undeleted",
+  },
+  /** Undeleting a Count that is not deleted (AIP-164). */
+  countNotDeleted: {
     reason: "COUNT_NOT_DELETED",
-    message: `Count ${countId} is not deleted`,
-    metadata: { count_id: countId },
-  });
-}
-
-/** The metadata changed since the caller read it (AIP-154). */
-export function etagMismatch(countId: string): MuinError {
-  return new MuinError({
-    code: "aborted",
-    reason: "ETAG_MISMATCH",
-    message: `Count ${countId} has changed since this etag; read it again`,
-    metadata: { count_id: countId },
-  });
-}
-
-/** The bounds do not admit the value. */
-export function outOfRange(countId: string, message: string): MuinError {
-  return new MuinError({ code: "out_of_range", reason: "OUT_OF_RANGE", message, metadata: { count_id: countId } });
-}
-
-/** The caller used this request_id for something else. */
-export function requestIdReused(): MuinError {
-  return new MuinError({
-    code: "invalid_argument",
-    reason: "REQUEST_ID_REUSED",
-    message: "this request_id was used for another request; use a new one",
-    violations: [{ field: "request_id", description: "was used for another request" }],
-  });
-}
-
-/** The counts store cannot be reached: nothing was changed. */
-export function countsUnavailable(cause: unknown): MuinError {
-  return new MuinError({
-    code: "unavailable",
+    code: "already_exists",
+    text: "Count {count_id} is not deleted",
+  },
+  initialValueOutOfRange: {
+    reason: "VALUE_OUT_OF_RANGE",
+    code: "out_of_range",
+    text: "initial_value {value} of Count {count_id} lies outside the bounds {min_value} to {max_value}",
+  },
+  boundsExcludeValue: {
+    reason: "VALUE_OUT_OF_RANGE",
+    code: "out_of_range",
+    text: "the bounds do not admit the value {value} of Count {count_id}",
+  },
+  /** Nothing was changed. */
+  countsUnavailable: {
     reason: "COUNTS_UNAVAILABLE",
-    message: "the counts store cannot be reached; nothing was changed",
-    retryAfterMs: 1000,
-    cause,
-  });
-}
-
-/** The change was accepted and will be finished, but not before this call had to answer. */
-export function outcomeUnknown(countId: string, cause?: unknown): MuinError {
-  return new MuinError({
     code: "unavailable",
-    reason: "OUTCOME_UNKNOWN",
-    message: `the change of Count ${countId} was accepted and is still being made; repeat the request with its request_id, or read the Count`,
-    metadata: { count_id: countId },
+    text: "the counts store cannot be reached; nothing was changed",
     retryAfterMs: 1000,
-    cause,
-  });
-}
-
-/** Other callers keep changing the same Count. */
-export function countContended(countId: string): MuinError {
-  return new MuinError({
-    code: "aborted",
+  },
+  /** The change was accepted and will be finished, but not before the call had to answer. */
+  outcomeUnknown: {
+    reason: "OUTCOME_UNKNOWN",
+    code: "unavailable",
+    text: "the change of Count {count_id} was accepted and is still being made; repeat the request with its request_id, or read the Count",
+    retryAfterMs: 1000,
+  },
+  /** Other callers keep changing the same Count. */
+  countContended: {
     reason: "COUNT_CONTENDED",
-    message: `Count ${countId} is being changed by others; try again`,
-    metadata: { count_id: countId },
+    code: "aborted",
+    text: "Count {count_id} is being changed by others; try again",
     retryAfterMs: 100,
-  });
-}
+  },
+});

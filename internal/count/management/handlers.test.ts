@@ -144,7 +144,7 @@ describe("the bounds", () => {
     const countId = newId();
     for (const initialValue of [-1n, 11n]) {
       const call = client.createCount({ countId, countInfo: { minValue: 0n, maxValue: 10n }, initialValue });
-      expect(await outcomeOf(call)).toBe("OutOfRange OUT_OF_RANGE");
+      expect(await outcomeOf(call)).toBe("OutOfRange VALUE_OUT_OF_RANGE");
     }
     expect(await outcomeOf(client.getCountInfo({ countId }))).toBe("NotFound COUNT_NOT_FOUND");
     expect(await service.info.sql`SELECT 1 FROM count_info WHERE count_id = ${countId}`).toHaveLength(0);
@@ -156,7 +156,7 @@ describe("the bounds", () => {
     const countId = newId();
     const { countInfo } = await client.createCount({ countId, countInfo: { maxValue: 10n }, initialValue: 7n });
     const narrow = { countInfo: { countId, displayName: "n", maxValue: 6n } };
-    expect(await outcomeOf(client.updateCount(narrow))).toBe("OutOfRange OUT_OF_RANGE");
+    expect(await outcomeOf(client.updateCount(narrow))).toBe("OutOfRange VALUE_OUT_OF_RANGE");
     expect((await client.getCountInfo({ countId })).countInfo).toEqual(countInfo);
     expect((await states.read([countId]))[0]?.record).toMatchObject({ value: 7, maxValue: 10 });
     const { countInfo: updated } = await client.updateCount({ countInfo: { countId, maxValue: 7n } });
@@ -265,7 +265,7 @@ describe("a request_id", () => {
     const narrow = { countInfo: { countId, maxValue: -1n }, requestId };
     expect(await outcomeOf(client.updateCount(narrow))).toBe("NotFound COUNT_NOT_FOUND");
     await client.createCount({ countId });
-    expect(await outcomeOf(client.updateCount(narrow))).toBe("OutOfRange OUT_OF_RANGE");
+    expect(await outcomeOf(client.updateCount(narrow))).toBe("OutOfRange VALUE_OUT_OF_RANGE");
     expect(await outcomeOf(client.deleteCount({ countId, requestId }))).toBe("ok");
     await info.sql`UPDATE request_memory SET expire_time = now() WHERE request_id = ${requestId}`;
     expect(await outcomeOf(client.undeleteCount({ countId, requestId }))).toBe("ok");

@@ -8,7 +8,7 @@ import { afterOf, pageOf, pageSizeDefault, pageTokenOf } from "../../platform/re
 import type { CountChanges } from "./count-change.ts";
 import { labelFilterOf, planCreation, planUpdate, toCountInfo, type CountStateName } from "./count-info.ts";
 import type { CountVerifier } from "./count-verifier.ts";
-import { countNotFound } from "../shared/errors.ts";
+import { countManagementErrors } from "./errors.ts";
 import { fingerprintOf } from "./request-fingerprint.ts";
 import type { CountInfoStore } from "./store.ts";
 
@@ -42,7 +42,8 @@ export function createHandlers({ store, changes, verifier }: HandlersDeps): Serv
 
     getCountInfo: async ({ countId }) => {
       const record = await store.get(countId);
-      if (record === undefined || record.state === "PENDING") throw countNotFound(countId);
+      if (record === undefined || record.state === "PENDING")
+        throw countManagementErrors.countNotFound({ count_id: countId });
       return { countInfo: toCountInfo(record) };
     },
 

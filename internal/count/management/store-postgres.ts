@@ -1,6 +1,6 @@
 import type { Database, Transaction } from "../../platform/postgres/database.ts";
+import { resourceErrors } from "../../platform/resource/errors.ts";
 import { decide, type CountContent, type CountRecord, type CountStateName, type Operation } from "./count-info.ts";
-import { requestIdReused } from "./errors.ts";
 import { withPrefix } from "./sql-prefix.ts";
 import type { Acceptance, CountChange, CountInfoStore, RequestIdentity } from "./store.ts";
 
@@ -60,7 +60,12 @@ export function createPostgresCountInfoStore(options: {
       SELECT fingerprint, count_id, response FROM request_memory
       WHERE principal = ${request.principal} AND request_id = ${request.requestId}`;
     if (known === undefined || !Buffer.from(known.fingerprint).equals(request.fingerprint)) {
-      return { kind: "refused", error: requestIdReused() };
+      return {
+        kind: "refused",
+        error: resourceErrors.requestIdReused({
+          violations: [{ field: "request_id", description: "was used for another request" }],
+        }),
+      };
     }
     if (known.response !== null) return { kind: "replayed", response: known.response };
     const change = await changeOf(tx, known.count_id);

@@ -10,8 +10,7 @@ import {
 import { createLruMap } from "../../platform/cache/lru-map.ts";
 import type { Clock } from "../../platform/clock/clock.ts";
 import type { MuinError } from "../../platform/errors/muin-error.ts";
-import { countDeleted, countNotFound } from "../shared/errors.ts";
-import { valuesUnavailable } from "./errors.ts";
+import { countReadErrors } from "./errors.ts";
 import { gather } from "./gather.ts";
 import { impatient } from "./impatient.ts";
 import type { CachedInfo, InfoCache, InfoDemand } from "./info-cache.ts";
@@ -69,7 +68,7 @@ export function createCountReader(deps: CountReaderDeps): CountReader {
     remember(
       countIds,
       await deps.readPrimary(countIds).catch((error: unknown) => {
-        throw valuesUnavailable(error);
+        throw countReadErrors.valuesUnavailable({ cause: error });
       }),
     );
   /** `undefined` for each when the replica does not answer. */
@@ -185,8 +184,8 @@ export function createCountReader(deps: CountReaderDeps): CountReader {
 
 /** Why a value is not to be had, as far as the counts store knows. */
 function refusalOf(countId: string, { record }: ReadValue): MuinError | undefined {
-  if (record === undefined) return countNotFound(countId);
-  return record.state === "deleted" ? countDeleted(countId) : undefined;
+  if (record === undefined) return countReadErrors.countNotFound({ count_id: countId });
+  return record.state === "deleted" ? countReadErrors.countDeleted({ count_id: countId }) : undefined;
 }
 
 function sourceOf({ source }: ReadValue): CountSource {
@@ -195,7 +194,7 @@ function sourceOf({ source }: ReadValue): CountSource {
 
 /** The reply. Throws NOT_FOUND for a Count that the counts store has and CountInfoDB does not: it is being created. */
 function toCount(countId: string, { record, asOfMs }: ReadValue, { known }: CachedInfo, source: CountSource): Count {
-  if (record === undefined || known === undefined) throw countNotFound(countId);
+  if (record === undefined || known === undefined) throw countReadErrors.countNotFound({ count_id: countId });
   return create(CountSchema, {
     // The counts store decides whether a Count is in use; metadata may be a moment behind.
     info: known.info.state === CountState.ACTIVE ? known.info : { ...known.info, state: CountState.ACTIVE },

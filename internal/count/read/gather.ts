@@ -1,4 +1,4 @@
-import { tooManyReads } from "./errors.ts";
+import { countReadErrors } from "./errors.ts";
 
 /** Keys of one round trip at most. */
 const batchMax = 1000;
@@ -47,7 +47,7 @@ export function gather<V>(trip: (keys: readonly string[]) => Promise<readonly V[
   return (key) => {
     const known = waiting.get(key);
     if (known !== undefined) return known.promise;
-    if (waiting.size >= waitingMax) return Promise.reject(tooManyReads());
+    if (waiting.size >= waitingMax) return Promise.reject(countReadErrors.overloaded());
     const added = Promise.withResolvers<V>();
     waiting.set(key, added);
     schedule();

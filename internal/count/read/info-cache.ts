@@ -1,6 +1,6 @@
 import { createLruMap } from "../../platform/cache/lru-map.ts";
 import type { Clock } from "../../platform/clock/clock.ts";
-import { infoUnavailable } from "./errors.ts";
+import { countReadErrors } from "./errors.ts";
 import { gather } from "./gather.ts";
 import { impatient } from "./impatient.ts";
 import type { InfoCacheStore, InfoView, VersionedInfo } from "./store.ts";
@@ -165,7 +165,7 @@ export function createInfoCache(deps: InfoCacheDeps): InfoCache {
         cached = await oneFromView(countId);
         if (cached !== undefined) cached = noteAsked(countId, cached, demand);
       }
-      if (cached === undefined) throw infoUnavailable();
+      if (cached === undefined) throw countReadErrors.infoUnavailable();
       return cached;
     },
     readAll: async (countIds, demand) => {
@@ -193,7 +193,7 @@ export function createInfoCache(deps: InfoCacheDeps): InfoCache {
       }
       return countIds.map((countId) => {
         const cached = results.get(countId);
-        if (cached === undefined) throw infoUnavailable();
+        if (cached === undefined) throw countReadErrors.infoUnavailable();
         return cached;
       });
     },

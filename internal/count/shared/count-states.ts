@@ -3,7 +3,7 @@ import type { RedisStore } from "../../platform/redis/redis-store.ts";
 import { defineScript } from "../../platform/redis/script.ts";
 import { type CountStateWord, countStateOf, stateFormat } from "./count-state.ts";
 import { type CountStoreLayout, readLayout } from "./count-store.ts";
-import { outboxFull } from "./errors.ts";
+import { countErrors } from "./errors.ts";
 import { keysOf, shardOf, valueMax } from "./key-schema.ts";
 import { packAsked, replyFormat } from "./packed-writes.ts";
 import { type ReadCount, readValues } from "./read-values.ts";
@@ -109,7 +109,7 @@ export function createCountStates(store: RedisStore, options: { readonly outboxB
           infoRevision: Number(carried.toString()),
         };
       case "outbox_full":
-        throw outboxFull();
+        throw countErrors.outboxFull();
       default:
         return assertNever(outcome);
     }

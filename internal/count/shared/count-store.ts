@@ -1,5 +1,5 @@
 import type { Random } from "../../platform/clock/random.ts";
-import { storeUnavailable } from "../../platform/errors/store-error.ts";
+import { storeErrors } from "../../platform/errors/store-errors.ts";
 import type { RedisReader, RedisStore } from "../../platform/redis/redis-store.ts";
 import { shardsMax, storeKey } from "./key-schema.ts";
 
@@ -35,6 +35,6 @@ export async function recordLayout(
 /** Reads the layout. Throws UNAVAILABLE, reason STORE_UNAVAILABLE, while no writer has recorded it yet. */
 export async function readLayout(store: RedisReader | RedisStore): Promise<CountStoreLayout> {
   const [storeId, shards] = await store.client.hmget(storeKey, "id", "shards");
-  if (typeof storeId !== "string" || typeof shards !== "string") throw storeUnavailable(undefined);
+  if (typeof storeId !== "string" || typeof shards !== "string") throw storeErrors.unavailable();
   return { storeId, shards: Number(shards) };
 }

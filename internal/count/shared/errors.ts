@@ -1,34 +1,19 @@
-import { MuinError } from "../../platform/errors/muin-error.ts";
+import { defineErrors } from "../../platform/errors/define-errors.ts";
 
-/** When to try again while the outbox is full, in milliseconds. */
-const outboxRetryMs = 1000;
-
-/** There is no such Count, or it is still being created. */
-export function countNotFound(countId: string): MuinError {
-  return new MuinError({
-    code: "not_found",
-    reason: "COUNT_NOT_FOUND",
-    message: `there is no Count ${countId}`,
-    metadata: { count_id: countId },
-  });
-}
-
-/** The Count was deleted: only undeleting it is possible. */
-export function countDeleted(countId: string): MuinError {
-  return new MuinError({
-    code: "failed_precondition",
+/** What any service of Counts may answer with. */
+export const countErrors = defineErrors({
+  /** There is no such Count, or it is still being created. */
+  countNotFound: { reason: "COUNT_NOT_FOUND", code: "not_found", text: "there is no Count {count_id}" },
+  countDeleted: {
     reason: "COUNT_DELETED",
-    message: `Count ${countId} was deleted; undelete it first`,
-    metadata: { count_id: countId },
-  });
-}
-
-/** The outbox has reached its bound: nothing was applied. */
-export function outboxFull(): MuinError {
-  return new MuinError({
-    code: "resource_exhausted",
+    code: "failed_precondition",
+    text: "Count {count_id} was deleted; undelete it first",
+  },
+  /** The events of a shard that wait for the bus have reached their bound: nothing was applied. */
+  outboxFull: {
     reason: "OUTBOX_FULL",
-    message: "the outbox of the counts store is full, since its events are not being delivered; try again later",
-    retryAfterMs: outboxRetryMs,
-  });
-}
+    code: "resource_exhausted",
+    text: "the outbox of the counts store is full, since its events are not being delivered; try again later",
+    retryAfterMs: 1000,
+  },
+});

@@ -2,12 +2,11 @@ import type { Redis } from "ioredis";
 import type { Clock } from "../../platform/clock/clock.ts";
 import type { Random } from "../../platform/clock/random.ts";
 import { MuinError } from "../../platform/errors/muin-error.ts";
-import { storeUnavailable } from "../../platform/errors/store-error.ts";
+import { storeErrors } from "../../platform/errors/store-errors.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";
 import type { Counter, Histogram } from "../../platform/telemetry/metrics.ts";
-import { outboxFull } from "../shared/errors.ts";
 import { isPassing, runBatch } from "./batch-script.ts";
-import { outcomeUnknown } from "./errors.ts";
+import { countWriteErrors } from "./errors.ts";
 import { batchKeys, decodeReply, type EncodedBatch, encodeBatch, encodeWrites } from "./write-batch.ts";
 import { answerGroup, refuseGroup, type WriteGroup } from "./write-group.ts";
 
@@ -121,16 +120,16 @@ export function createBatchesInFlight(options: BatchesInFlightOptions): BatchesI
         break;
       }
       case "outbox_full":
-        refuseAll(batch, outboxFull());
+        refuseAll(batch, countWriteErrors.outboxFull());
         break;
       case "evicted":
-        refuseAll(batch, outcomeUnknown());
+        refuseAll(batch, countWriteErrors.outcomeUnknown());
         break;
       case "unknown_writer":
         if (writer.id === batch.writerId) writer = freshWriter();
         // When the only copy was refused, nothing was applied, and the writes may go under the new name.
         if (batch.copies === 1) options.putBack(batch.groups.filter((group) => !group.isAnswered));
-        else refuseAll(batch, outcomeUnknown());
+        else refuseAll(batch, countWriteErrors.outcomeUnknown());
         break;
       default:
         reply satisfies never;
@@ -146,8 +145,8 @@ export function createBatchesInFlight(options: BatchesInFlightOptions): BatchesI
     }
     log.error("the counts store refused a batch", { shard, err: error });
     // A reply that is an error means that this copy did nothing. An earlier one may have.
-    const failure = error instanceof MuinError ? error : storeUnavailable(error);
-    refuseAll(batch, batch.copies === 1 ? failure : outcomeUnknown());
+    const failure = error instanceof MuinError ? error : storeErrors.unavailable({ cause: error });
+    refuseAll(batch, batch.copies === 1 ? failure : countWriteErrors.outcomeUnknown());
     settle(batch);
   };
 
@@ -202,7 +201,8 @@ export function createBatchesInFlight(options: BatchesInFlightOptions): BatchesI
         const endMs = batch.firstSentMs + resolveMsMax;
         for (const group of batch.groups) {
           if (group.isAnswered) continue;
-          if (nowMs >= Math.min(endMs, group.deadlineMs)) refuseGroup(group, outcomeUnknown(), metrics.refused);
+          if (nowMs >= Math.min(endMs, group.deadlineMs))
+            refuseGroup(group, countWriteErrors.outcomeUnknown(), metrics.refused);
           else nextDeadlineMs = Math.min(nextDeadlineMs, group.deadlineMs);
         }
         if (nowMs >= endMs) settle(batch);

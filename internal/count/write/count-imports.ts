@@ -1,22 +1,12 @@
 import type { Clock } from "../../platform/clock/clock.ts";
 import type { Random } from "../../platform/clock/random.ts";
+import type { MuinError } from "../../platform/errors/muin-error.ts";
 import type { RedisStore } from "../../platform/redis/redis-store.ts";
 import type { CountStoreLayout } from "../shared/count-store.ts";
-import { outboxFull } from "../shared/errors.ts";
 import { placesByShard, shardOf } from "../shared/key-schema.ts";
 import { readValues } from "../shared/read-values.ts";
 import { isPassing, runBatch } from "./batch-script.ts";
-import {
-  importAssignmentsFull,
-  importMismatch,
-  importNotFound,
-  importOffsetBehind,
-  importOutOfSequence,
-  importsFull,
-  overloaded,
-  refusedCounts,
-  refusedWrite,
-} from "./errors.ts";
+import { countWriteErrors, reasonOf, refusedCounts } from "./errors.ts";
 import {
   createImportStore,
   type ImportIntent,
@@ -151,12 +141,12 @@ export function createCountImports(options: CountImportsOptions): CountImports {
       );
       const packed = await persist(deadlineMs, () => runBatch(store.client, encoded));
       const reply = decodeReply(packed, writes.length);
-      if (reply.kind === "outbox_full") throw outboxFull();
+      if (reply.kind === "outbox_full") throw countWriteErrors.outboxFull();
       if (reply.kind !== "done") return; // A later batch was applied: another process has brought this one to its end.
       for (const [place, outcome] of reply.outcomes.entries()) {
         const { countId, operand } = writes[place] as CountWrite;
         if (!isApplied(outcome)) {
-          refused.push({ countId, delta: operand, reason: refusedWrite(countId, outcome).reason });
+          refused.push({ countId, delta: operand, reason: reasonOf(outcome) });
         }
       }
     };
@@ -198,7 +188,7 @@ export function createCountImports(options: CountImportsOptions): CountImports {
   };
 
   const limited = async <T>(work: () => Promise<T>): Promise<T> => {
-    if (working >= batchesMax) throw overloaded();
+    if (working >= batchesMax) throw countWriteErrors.overloaded();
     working += 1;
     try {
       return await work();
@@ -240,7 +230,7 @@ export function createCountImports(options: CountImportsOptions): CountImports {
       ),
     );
     if (id !== undefined) return id;
-    throw importsFull();
+    throw countWriteErrors.importsFull();
   };
 
   return {
@@ -254,12 +244,12 @@ export function createCountImports(options: CountImportsOptions): CountImports {
           await persist(deadlineMs, () => imports().open(key, optionsHash, beginningOf(prefix), anew));
           record = (await persist(deadlineMs, () => imports().read(key))) as ImportRecord;
           // Another process sent a batch in between: this one did not begin anew.
-          if (anew && record.offset > 0) throw importOutOfSequence(record.sequence);
+          if (anew && record.offset > 0) throw outOfSequence(record.sequence);
         }
-        if (!record.optionsHash.equals(optionsHash)) throw importMismatch("IMPORT_OPTIONS");
+        if (!record.optionsHash.equals(optionsHash)) throw countWriteErrors.importOptionsDiffer();
         const own = prefix.subarray(0, record.prefixBytes);
         if (prefix.length > 0 && record.prefixBytes > 0 && !hashOf(own).equals(record.prefixHash)) {
-          throw importMismatch("IMPORT_PREFIX");
+          throw countWriteErrors.importPrefixDiffers();
         }
         return progressOf(importId, record);
       }),
@@ -268,32 +258,45 @@ export function createCountImports(options: CountImportsOptions): CountImports {
         const key = keyOf(principal, importId);
         const hash = hashOf(packIntent(batch));
         const record = await finish(key, deadlineMs);
-        if (record === undefined) throw importNotFound(importId);
+        if (record === undefined) throw countWriteErrors.importNotFound({ import_id: importId });
         const answer = (after: ImportRecord) => ({
           progress: progressOf(importId, after),
           refused: after.lastRefused,
         });
         if (batch.sequence === record.sequence && record.lastHash.equals(hash)) return answer(record);
-        if (batch.sequence !== record.sequence + 1) throw importOutOfSequence(record.sequence);
-        if (batch.offsetEnd < record.offset) throw importOffsetBehind(batch.offsetEnd, record.offset);
+        if (batch.sequence !== record.sequence + 1) throw outOfSequence(record.sequence);
+        if (batch.offsetEnd < record.offset) throw offsetBehind(batch.offsetEnd, record.offset);
         await persist(deadlineMs, () => check(batch));
         const begun = await persist(deadlineMs, () => imports().begin(key, batch, hash));
-        if (begun === "full") throw importAssignmentsFull();
+        if (begun === "full") throw countWriteErrors.importAssignmentsFull();
         const after = await finish(key, deadlineMs);
         // Repeated after a lost answer, the step may find that it was done: what counts is where the import stands.
         if (after?.sequence === batch.sequence && after.lastHash.equals(hash)) return answer(after);
-        throw importOutOfSequence(after?.sequence ?? 0);
+        throw outOfSequence(after?.sequence ?? 0);
       }),
     read: async (principal, importId, from, count) => {
       const key = keyOf(principal, importId);
       const record = await imports().read(key);
-      if (record === undefined) throw importNotFound(importId);
+      if (record === undefined) throw countWriteErrors.importNotFound({ import_id: importId });
       return {
         progress: progressOf(importId, record),
         assignments: await imports().assignments(key, from, count),
       };
     },
   };
+}
+
+/** A batch is not the next one after `sequence`, the last that was applied. */
+function outOfSequence(sequence: number): MuinError {
+  return countWriteErrors.importOutOfSequence({ sequence: sequence.toString() });
+}
+
+/** A batch ends before the offset that was reached. */
+function offsetBehind(offsetEnd: number, offset: number): MuinError {
+  return countWriteErrors.importOffsetBehind(
+    { offset_end: offsetEnd.toString(), offset: offset.toString() },
+    { violations: [{ field: "offset_end", description: `must be ${offset} or more` }] },
+  );
 }
 
 function hashOf(bytes: Uint8Array): Buffer {

@@ -340,8 +340,8 @@ describe("a store without memory left", () => {
     await caught(async () =>
       checkStoreFull(
         await brokenWriter(
-          "error instanceof MuinError ? error : storeUnavailable(error)",
-          "storeUnavailable(error)",
+          "error instanceof MuinError ? error : storeErrors.unavailable({ cause: error })",
+          "storeErrors.unavailable({ cause: error })",
           "batches-in-flight.ts",
         ),
       ),

@@ -1,14 +1,14 @@
 import type { Component } from "../../platform/lifecycle/component.ts";
 import type { Clock } from "../../platform/clock/clock.ts";
 import type { Random } from "../../platform/clock/random.ts";
-import { storeUnavailable } from "../../platform/errors/store-error.ts";
+import { storeErrors } from "../../platform/errors/store-errors.ts";
 import type { RedisStore } from "../../platform/redis/redis-store.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";
 import type { Metrics } from "../../platform/telemetry/metrics.ts";
 import type { CountStoreLayout } from "../shared/count-store.ts";
 import { shardOf } from "../shared/key-schema.ts";
 import { type BatchesInFlight, type BatchLimits, createBatchesInFlight } from "./batches-in-flight.ts";
-import { shuttingDown } from "./errors.ts";
+import { countWriteErrors } from "./errors.ts";
 import { createLayoutSearch } from "./layout-search.ts";
 import type { CountWrite, WriteOutcome } from "./write-batch.ts";
 import { createWriteQueue, type WriteQueue, type WriteQueueLimits } from "./write-queue.ts";
@@ -138,7 +138,8 @@ export function createCountWriter(options: CountWriterOptions): CountWriter {
       }
       const refusal = search.refusal();
       if (state !== "running" || refusal !== undefined) {
-        const error = state === "running" ? storeUnavailable(refusal) : shuttingDown();
+        const error =
+          state === "running" ? storeErrors.unavailable({ cause: refusal }) : countWriteErrors.shuttingDown();
         metrics.refused.add(writes.length, { reason: error.reason });
         return Promise.reject(error);
       }

@@ -1,7 +1,7 @@
 import { CountImportService } from "../../gen/muin/count/v1/count_import_service_pb.ts";
 import { CountsChangedSchema } from "../../gen/muin/count/v1/count_value_events_pb.ts";
 import { CountWriteService } from "../../gen/muin/count/v1/count_write_service_pb.ts";
-import { storeUnavailable } from "../../platform/errors/store-error.ts";
+import { storeErrors } from "../../platform/errors/store-errors.ts";
 import { defineService, type ServiceInfo } from "../../platform/service/define-service.ts";
 import { background, outbox, readiness, serve } from "../../platform/service/parts.ts";
 import { redis } from "../../platform/service/stores.ts";
@@ -37,7 +37,7 @@ export const countWrite: ServiceInfo<"count-write"> = defineService({
       store: stores.counts,
       layout: () => {
         const layout = writer.layout();
-        if (layout === undefined) throw storeUnavailable(writer.obstacle());
+        if (layout === undefined) throw storeErrors.unavailable({ cause: writer.obstacle() });
         return layout;
       },
       outboxBytesMax: config.outboxBytesMax,

@@ -1,40 +1,114 @@
-import { MuinError } from "../../platform/errors/muin-error.ts";
 import { assertNever } from "../../platform/errors/assert-never.ts";
-import { countDeleted, countNotFound } from "../shared/errors.ts";
+import { defineErrors } from "../../platform/errors/define-errors.ts";
+import type { MuinError } from "../../platform/errors/muin-error.ts";
+import { countErrors } from "../shared/errors.ts";
 import type { RefusedWrite } from "./write-batch.ts";
 
-/** When to try again after an overload, in milliseconds: by then a full queue has been worked off. */
-const overloadRetryMs = 250;
-/** When to try again while too many request ids are remembered, in milliseconds. */
-const requestIdsRetryMs = 1000;
-
-/** The queue is full: nothing was applied. */
-export function overloaded(): MuinError {
-  return new MuinError({
-    code: "resource_exhausted",
+/** What count-write answers with. */
+export const countWriteErrors = defineErrors({
+  ...countErrors.table,
+  /** The queue is full: nothing was applied. By the time to try again a full queue has been worked off. */
+  overloaded: {
     reason: "OVERLOADED",
-    message: "too many writes are waiting; try again later",
-    retryAfterMs: overloadRetryMs,
-  });
-}
-
-/** The write was sent, and no answer came in time: it may or may not have been applied. */
-export function outcomeUnknown(): MuinError {
-  return new MuinError({
-    code: "unavailable",
+    code: "resource_exhausted",
+    text: "too many writes are waiting; try again later",
+    retryAfterMs: 250,
+  },
+  /** The write was sent, and no answer came in time: it may or may not have been applied. */
+  outcomeUnknown: {
     reason: "OUTCOME_UNKNOWN",
-    message: "the write was sent, but its outcome could not be learned in time; repeat it with the same request_id",
-  });
-}
-
-/** The service is stopping: nothing was applied. */
-export function shuttingDown(): MuinError {
-  return new MuinError({
     code: "unavailable",
+    text: "the write was sent, but its outcome could not be learned in time; repeat it with the same request_id",
+  },
+  /** The instance is stopping: nothing was applied. */
+  shuttingDown: {
     reason: "SHUTTING_DOWN",
-    message: "this instance is shutting down; try again",
-    retryAfterMs: overloadRetryMs,
-  });
+    code: "unavailable",
+    text: "this instance is shutting down; try again",
+    retryAfterMs: 250,
+  },
+  valueOutOfRange: {
+    reason: "VALUE_OUT_OF_RANGE",
+    code: "out_of_range",
+    text: 'the Count "{count_id}" is {value} and would pass its bound {bound}',
+  },
+  requestIdReused: {
+    reason: "REQUEST_ID_REUSED",
+    code: "invalid_argument",
+    text: "this request_id was used for a different write of the same Count",
+  },
+  /** As many request ids are remembered on the shard as may be; older ones are forgotten meanwhile. */
+  requestIdsFull: {
+    reason: "REQUEST_IDS_FULL",
+    code: "resource_exhausted",
+    text: "as many request ids are remembered as may be; try again later",
+    retryAfterMs: 1000,
+  },
+  countsNotFound: {
+    reason: "COUNT_NOT_FOUND",
+    code: "not_found",
+    text: "{count} of the batch's Counts do not exist: {count_ids}",
+  },
+  countsDeleted: {
+    reason: "COUNT_DELETED",
+    code: "failed_precondition",
+    text: "{count} of the batch's Counts are deleted: {count_ids}",
+  },
+  countsOutOfRange: {
+    reason: "VALUE_OUT_OF_RANGE",
+    code: "out_of_range",
+    text: "{count} of the batch's Counts would pass their bounds: {count_ids}",
+  },
+  importNotFound: {
+    reason: "IMPORT_NOT_FOUND",
+    code: "not_found",
+    text: 'there is no import "{import_id}" of this caller',
+  },
+  /** A batch is not the next one after `sequence`, the last that was applied. */
+  importOutOfSequence: {
+    reason: "IMPORT_SEQUENCE",
+    code: "aborted",
+    text: "the last batch applied has the sequence {sequence}; start the import again to go on from there",
+  },
+  importOffsetBehind: {
+    reason: "IMPORT_OFFSET",
+    code: "invalid_argument",
+    text: "offset_end {offset_end} lies before the offset {offset} that was reached",
+  },
+  importOptionsDiffer: {
+    reason: "IMPORT_OPTIONS",
+    code: "failed_precondition",
+    text: "the import of this import_id was begun with other options; choose another id, or restart it",
+  },
+  importPrefixDiffers: {
+    reason: "IMPORT_PREFIX",
+    code: "failed_precondition",
+    text: "the import of this import_id was begun with a file that began otherwise; choose another id, or restart it",
+  },
+  importAssignmentsFull: {
+    reason: "IMPORT_ASSIGNMENTS_FULL",
+    code: "resource_exhausted",
+    text: "the import has as many different values as it may have",
+  },
+  importsFull: {
+    reason: "IMPORTS_FULL",
+    code: "resource_exhausted",
+    text: "there are as many imports with these options as there may be; name the import by an import_id",
+  },
+});
+
+/** The row of a refused write. */
+const refusedRows = {
+  not_found: "countNotFound",
+  deleted: "countDeleted",
+  out_of_range: "valueOutOfRange",
+  request_id_reused: "requestIdReused",
+  request_ids_full: "requestIdsFull",
+} as const satisfies Record<RefusedWrite["outcome"], keyof typeof countWriteErrors.table>;
+
+/** The reason of a refused write, without the cost of an error. */
+export function reasonOf({ outcome }: Pick<RefusedWrite, "outcome">): string {
+  return countWriteErrors.table[refusedRows[outcome]].reason;
 }
 
 /** Why a write of a batch was refused; it changed nothing. */
@@ -42,32 +116,22 @@ export function refusedWrite(countId: string, refused: RefusedWrite): MuinError 
   const metadata = { count_id: countId };
   switch (refused.outcome) {
     case "not_found":
-      return countNotFound(countId);
+      return countWriteErrors.countNotFound(metadata);
     case "deleted":
-      return countDeleted(countId);
+      return countWriteErrors.countDeleted(metadata);
     case "out_of_range":
-      return new MuinError({
-        code: "out_of_range",
-        reason: "VALUE_OUT_OF_RANGE",
-        message: `the Count "${countId}" is ${refused.value} and would pass its bound ${refused.bound}`,
-        metadata: { ...metadata, value: refused.value.toString(), bound: refused.bound.toString() },
+      return countWriteErrors.valueOutOfRange({
+        ...metadata,
+        value: refused.value.toString(),
+        bound: refused.bound.toString(),
       });
     case "request_id_reused":
-      return new MuinError({
-        code: "invalid_argument",
-        reason: "REQUEST_ID_REUSED",
-        message: "this request_id was used for a different write of the same Count",
+      return countWriteErrors.requestIdReused({
         metadata,
         violations: [{ field: "request_id", description: "was used for a different write; choose a new one" }],
       });
     case "request_ids_full":
-      return new MuinError({
-        code: "resource_exhausted",
-        reason: "REQUEST_IDS_FULL",
-        message: "as many request ids are remembered as may be; try again later",
-        metadata,
-        retryAfterMs: requestIdsRetryMs,
-      });
+      return countWriteErrors.requestIdsFull({ metadata });
     default:
       return assertNever(refused);
   }
@@ -78,75 +142,15 @@ const namedMax = 50;
 
 /** Counts that would refuse an import's batch: nothing of it was applied. */
 export function refusedCounts(why: "not_found" | "deleted" | "out_of_range", countIds: readonly string[]): MuinError {
-  const named = countIds.slice(0, namedMax).join(",");
-  const single = refusedWrite(named, why === "out_of_range" ? { outcome: why, value: 0, bound: 0 } : { outcome: why });
-  return new MuinError({
-    code: single.code,
-    reason: single.reason,
-    message: `${countIds.length} of the batch's Counts ${refusals[why]}: ${named}`,
-    metadata: { count_ids: named, count: countIds.length.toString() },
-  });
-}
-
-const refusals = {
-  not_found: "do not exist",
-  deleted: "are deleted",
-  out_of_range: "would pass their bounds",
-} as const;
-
-/** The caller has no such import. */
-export function importNotFound(importId: string): MuinError {
-  return new MuinError({
-    code: "not_found",
-    reason: "IMPORT_NOT_FOUND",
-    message: `there is no import "${importId}" of this caller`,
-  });
-}
-
-/** A batch is not the next one after `sequence`, the last that was applied. */
-export function importOutOfSequence(sequence: number): MuinError {
-  return new MuinError({
-    code: "aborted",
-    reason: "IMPORT_SEQUENCE",
-    message: `the last batch applied has the sequence ${sequence}; start the import again to go on from there`,
-    metadata: { sequence: sequence.toString() },
-  });
-}
-
-/** A batch ends before the offset that was reached. */
-export function importOffsetBehind(offsetEnd: number, offset: number): MuinError {
-  return new MuinError({
-    code: "invalid_argument",
-    reason: "IMPORT_OFFSET",
-    message: `offset_end ${offsetEnd} lies before the offset ${offset} that was reached`,
-    violations: [{ field: "offset_end", description: `must be ${offset} or more` }],
-  });
-}
-
-/** An import of this name was begun otherwise. */
-export function importMismatch(reason: "IMPORT_OPTIONS" | "IMPORT_PREFIX"): MuinError {
-  const how = reason === "IMPORT_OPTIONS" ? "with other options" : "with a file that began otherwise";
-  return new MuinError({
-    code: "failed_precondition",
-    reason,
-    message: `the import of this import_id was begun ${how}; choose another id, or restart it`,
-  });
-}
-
-/** An import has as many assignments as it may have. */
-export function importAssignmentsFull(): MuinError {
-  return new MuinError({
-    code: "resource_exhausted",
-    reason: "IMPORT_ASSIGNMENTS_FULL",
-    message: "the import has as many different values as it may have",
-  });
-}
-
-/** A caller has as many imports as they may have. */
-export function importsFull(): MuinError {
-  return new MuinError({
-    code: "resource_exhausted",
-    reason: "IMPORTS_FULL",
-    message: "there are as many imports with these options as there may be; name the import by an import_id",
-  });
+  const facts = { count: countIds.length.toString(), count_ids: countIds.slice(0, namedMax).join(",") };
+  switch (why) {
+    case "not_found":
+      return countWriteErrors.countsNotFound(facts);
+    case "deleted":
+      return countWriteErrors.countsDeleted(facts);
+    case "out_of_range":
+      return countWriteErrors.countsOutOfRange(facts);
+    default:
+      return assertNever(why);
+  }
 }

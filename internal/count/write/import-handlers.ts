@@ -1,8 +1,9 @@
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { CountImportService } from "../../gen/muin/count/v1/count_import_service_pb.ts";
 import type { Clock } from "../../platform/clock/clock.ts";
-import { MuinError } from "../../platform/errors/muin-error.ts";
 import { callerOf } from "../../platform/identity/caller.ts";
+import { fieldInvalid, resourceErrors } from "../../platform/resource/errors.ts";
+import { afterOf, pageTokenOf } from "../../platform/resource/page-token.ts";
 import type { CountImports, ImportProgress } from "./count-imports.ts";
 import { deadlineOf } from "./handlers.ts";
 
@@ -30,12 +31,7 @@ export function createImportHandlers({
     importBatch: async (request, context) => {
       const countIds = request.writes.map(({ countId }) => countId);
       if (new Set(countIds).size !== countIds.length) {
-        throw new MuinError({
-          code: "invalid_argument",
-          reason: "VALIDATION",
-          message: "a Count stands in a batch at most once",
-          violations: [{ field: "writes", description: "must name each Count at most once" }],
-        });
+        throw fieldInvalid("writes", "must name each Count at most once");
       }
       const { progress, refused } = await imports.apply(
         principalOf(context),
@@ -58,13 +54,14 @@ export function createImportHandlers({
       };
     },
     getImport: async ({ importId, pageSize, pageToken }, context) => {
-      const from = placeOf(pageToken);
+      const query = ["imports", importId];
+      const from = placeOf(query, pageToken);
       const count = pageSize === 0 ? pageSizeMax : pageSize;
       const { progress, assignments } = await imports.read(principalOf(context), importId, from, count + 1);
       return {
         ...wire(progress),
         assignments: assignments.slice(0, count).map(([value, countId]) => ({ value, countId })),
-        nextPageToken: assignments.length > count ? (from + count).toString() : "",
+        nextPageToken: assignments.length > count ? pageTokenOf(query, (from + count).toString()) : "",
       };
     },
   };
@@ -74,15 +71,11 @@ function principalOf(context: HandlerContext): string {
   return callerOf(context).principal;
 }
 
-function placeOf(pageToken: string): number {
-  if (pageToken === "") return 0;
-  if (/^\d{1,9}$/.test(pageToken)) return Number(pageToken);
-  throw new MuinError({
-    code: "invalid_argument",
-    reason: "INVALID_PAGE_TOKEN",
-    message: "page_token is not one that this method gave out",
-    violations: [{ field: "page_token", description: "must come from the previous page" }],
-  });
+/** The place among the assignments at which the page begins. */
+function placeOf(query: readonly unknown[], pageToken: string): number {
+  const after = afterOf(query, pageToken);
+  if (/^\d{0,9}$/.test(after)) return Number(after);
+  throw resourceErrors.pageTokenInvalid();
 }
 
 function wire({ importId, offset, sequence, lines }: ImportProgress) {

@@ -1,7 +1,7 @@
 import type { Clock } from "../../platform/clock/clock.ts";
-import { storeUnavailable } from "../../platform/errors/store-error.ts";
+import { storeErrors } from "../../platform/errors/store-errors.ts";
 import type { Counter } from "../../platform/telemetry/metrics.ts";
-import { overloaded } from "./errors.ts";
+import { countWriteErrors } from "./errors.ts";
 import type { CountWrite, WriteOutcome } from "./write-batch.ts";
 import { refuseGroup, type WriteGroup } from "./write-group.ts";
 
@@ -69,7 +69,7 @@ export function createWriteQueue({ limits, clock, refused }: WriteQueueOptions):
       let ownBytes = 0;
       for (const write of writes) ownBytes += write.countId.length + write.requestId.length + writeOverheadBytes;
       if (length + writes.length > limits.queueWritesMax || bytes + ownBytes > limits.queueBytesMax) {
-        const error = overloaded();
+        const error = countWriteErrors.overloaded();
         refused.add(writes.length, { reason: error.reason });
         return Promise.reject(error);
       }
@@ -106,7 +106,7 @@ export function createWriteQueue({ limits, clock, refused }: WriteQueueOptions):
           nextEndMs = Math.min(nextEndMs, group.queueEndMs);
         } else {
           leave(group);
-          refuseGroup(group, storeUnavailable(undefined), refused);
+          refuseGroup(group, storeErrors.unavailable(), refused);
         }
       }
       groups = kept;

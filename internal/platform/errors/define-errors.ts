@@ -45,25 +45,28 @@ export type Errors<T extends ErrorTable> = { readonly [K in keyof T]: Maker<T[K]
 /** The closed union of a table's reasons. */
 export type ReasonOf<E extends { readonly table: ErrorTable }> = E["table"][keyof E["table"]]["reason"];
 
-const parameter = /\{([a-z_]+)\}/g;
+/** Splits a text into what stands as it is and, at the odd places, the names of parameters. */
+const parameter = /\{([a-z_]+)\}/;
 
 /** Derives the makers of a table: `defineErrors({ userNotFound: { … } }).userNotFound({ user_id })`. */
 export function defineErrors<const T extends ErrorTable>(table: T): Errors<T> {
   const makers = Object.entries<ErrorRow>(table).map(([name, { reason, code, text, retryAfterMs }]) => {
-    const names = Array.from(text.matchAll(parameter), ([, found]) => found!);
+    const parts = text.split(parameter);
+    const fill = (parameters: Readonly<Record<string, string>>): string =>
+      parts.map((part, place) => (place % 2 === 0 ? part : (parameters[part] ?? ""))).join("");
     const make = (parameters: Readonly<Record<string, string>>, extra: ErrorExtra = {}): MuinError => {
       const retry = extra.retryAfterMs ?? retryAfterMs;
       return new MuinError({
         code,
         reason,
-        message: extra.message ?? text.replaceAll(parameter, (_, found: string) => parameters[found] ?? ""),
-        metadata: { ...parameters, ...extra.metadata },
+        message: extra.message ?? fill(parameters),
+        metadata: extra.metadata === undefined ? parameters : { ...parameters, ...extra.metadata },
         ...(extra.violations === undefined ? {} : { violations: extra.violations }),
         ...(retry === undefined ? {} : { retryAfterMs: retry }),
         ...(extra.cause === undefined ? {} : { cause: extra.cause }),
       });
     };
-    return [name, names.length === 0 ? (extra?: ErrorExtra) => make({}, extra) : make] as const;
+    return [name, parts.length === 1 ? (extra?: ErrorExtra) => make({}, extra) : make] as const;
   });
   return { ...Object.fromEntries(makers), table } as Errors<T>; // Typed by the table's own texts.
 }

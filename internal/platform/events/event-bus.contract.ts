@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Component } from "../lifecycle/component.ts";
 import { systemClock } from "../clock/clock.ts";
-import { storeUnavailable } from "../errors/store-error.ts";
+import { storeErrors } from "../errors/store-errors.ts";
 import { eventually } from "../testing/eventually.ts";
 import { type EventBus, FencedError, type Subscription } from "./event-bus.ts";
 import type { EventRecord, Fence } from "../service/event-record.ts";
@@ -599,7 +599,7 @@ export function describeEventBus(name: string, startServer: () => Promise<TestBu
       const waiting: Subscription = {
         ...subscription(topic, async (_, { attempt }) => {
           attempts.push(attempt);
-          if (attempt < 5) throw storeUnavailable(undefined);
+          if (attempt < 5) throw storeErrors.unavailable();
         }),
         attemptsMax: 2,
       };

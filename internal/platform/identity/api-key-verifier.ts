@@ -1,8 +1,9 @@
 import type { Clock } from "../clock/clock.ts";
-import { MuinError } from "../errors/muin-error.ts";
+import type { MuinError } from "../errors/muin-error.ts";
 import type { Logger } from "../telemetry/logger.ts";
-import type { Caller } from "./caller.ts";
 import { createLruMap } from "../cache/lru-map.ts";
+import type { Caller } from "./caller.ts";
+import { identityErrors } from "./errors.ts";
 import { createRevocations } from "./revocations.ts";
 
 /** A key as auth tells it. */
@@ -13,7 +14,7 @@ export interface VerifiedApiKey {
   readonly expireTimeMs: number | undefined;
 }
 
-/** What verifying API keys needs. */
+/** How keys are looked up, and who is told of refusals. */
 export interface ApiKeyVerifierDeps {
   /** Whose secret has this SHA-256; `undefined` for nobody's. Rejects when auth cannot be asked. */
   verifyApiKey(secretHash: Uint8Array<ArrayBuffer>): Promise<VerifiedApiKey | undefined>;
@@ -93,13 +94,7 @@ export function createApiKeyVerifier(deps: ApiKeyVerifierDeps): ApiKeyVerifier {
     } catch (error) {
       if (before !== undefined && isGood(before)) return before.caller;
       log.warn("an API key could not be verified", { err: error });
-      throw new MuinError({
-        code: "unavailable",
-        reason: "IDENTITY_UNAVAILABLE",
-        message: "API keys cannot be verified at the moment",
-        retryAfterMs: askAgainMs,
-        cause: error,
-      });
+      throw identityErrors.apiKeysUnavailable({ cause: error });
     }
     if (answer === undefined) {
       keys.delete(hash);
@@ -147,12 +142,7 @@ export function createApiKeyVerifier(deps: ApiKeyVerifierDeps): ApiKeyVerifier {
       if (unknownUntilMs !== undefined && unknownUntilMs > clock.monotonic()) throw refused("unknown API key");
       if (known !== undefined && revoked.has(known.caller.id)) throw refused("ended API key");
       if (questions.size >= questionsMax && !questions.has(hash)) {
-        throw new MuinError({
-          code: "resource_exhausted",
-          reason: "TOO_MANY_VERIFICATIONS",
-          message: "too many API keys are being verified; try again shortly",
-          retryAfterMs: askAgainMs,
-        });
+        throw identityErrors.overloaded();
       }
       return question(secret, hash);
     },

@@ -1,13 +1,14 @@
 import type { Clock } from "../clock/clock.ts";
-import { MuinError } from "../errors/muin-error.ts";
+import type { MuinError } from "../errors/muin-error.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { createApiKeyVerifier, type VerifiedApiKey } from "./api-key-verifier.ts";
 import { anonymous, type Caller } from "./caller.ts";
+import { identityErrors } from "./errors.ts";
 import { apiKeyPrefix, tokenCharsMax } from "./token-claims.ts";
 import { createTokenVerifier, type TokenKey } from "./token-verifier.ts";
 
-/** What telling who calls needs. */
+/** Whom tokens must name as issuer, how auth is asked, and how fresh what the bus tells of revocations is. */
 export interface AuthenticatorDeps {
   /** The issuer that tokens must name. */
   readonly issuer: string;
@@ -61,11 +62,7 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
       loggedAtMs = clock.monotonic();
       unlogged = 0;
     }
-    return new MuinError({
-      code: "unauthenticated",
-      reason: "CREDENTIALS_INVALID",
-      message: "the credentials in the header Authorization are not valid",
-    });
+    return identityErrors.credentialsInvalid();
   };
   const tokens = createTokenVerifier({ ...deps, refused });
   const apiKeys = createApiKeyVerifier({ ...deps, refused });

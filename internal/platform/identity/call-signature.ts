@@ -1,8 +1,9 @@
 import { verify } from "node:crypto";
 import { createContextKey, type ContextKey, type HandlerContext } from "@connectrpc/connect";
 import type { Clock } from "../clock/clock.ts";
-import { MuinError } from "../errors/muin-error.ts";
-import { signatureHeader, signedText, type DeviceKey, type SignedCall } from "./signed-call.ts";
+import type { MuinError } from "../errors/muin-error.ts";
+import { identityErrors } from "./errors.ts";
+import { signedText, type DeviceKey, type SignedCall } from "./signed-call.ts";
 
 /** The signature of a call under way. */
 export interface CallSignature {
@@ -43,16 +44,12 @@ export function signatureOf(context: HandlerContext): CallSignature {
 
 /** The call had to be signed. */
 export function signatureMissing(): MuinError {
-  return refusal("SIGNATURE_MISSING", `this call must be signed: send the header ${signatureHeader}`);
+  return identityErrors.signatureMissing();
 }
 
 /** The call has a form whose signature could not cover all of it. */
-export function notSignable(what: string): MuinError {
-  return new MuinError({
-    code: "invalid_argument",
-    reason: "NOT_SIGNABLE",
-    message: `a signed call cannot have ${what}: its signature covers one uncompressed message and nothing else`,
-  });
+export function notSignable(part: string): MuinError {
+  return identityErrors.notSignable({ part });
 }
 
 /** Makes a reader that has seen no call. */
@@ -62,28 +59,19 @@ export function createSignatureReader(clock: Pick<Clock, "now">): SignatureReade
     read: (header, method, body) => {
       if (header === null) throw signatureMissing();
       const match = header.length > headerCharsMax ? null : headerPattern.exec(header);
-      if (match === null) {
-        throw refusal(
-          "SIGNATURE_INVALID",
-          `the header ${signatureHeader} is not "v1,t=<time>,n=<nonce>,s=<signature>"`,
-        );
-      }
+      if (match === null) throw identityErrors.signatureMalformed();
       const [, time = "", nonce = "", text = ""] = match;
       const call: SignedCall = { method, body, timeMs: Number(time), nonce };
       const nowMs = clock.now();
       if (Math.abs(call.timeMs - nowMs) > signatureSkewMs) {
-        throw refusal("SIGNATURE_TIME", "the signature's time is more than 30 s from the server's", {
-          server_time_ms: String(nowMs),
-        });
+        throw identityErrors.signatureTime({ metadata: { server_time_ms: String(nowMs) } });
       }
       const signature = Buffer.from(text, "base64url");
       let provenBy: string | undefined;
       return {
         prove: ({ x, key }) => {
           if (provenBy === x) return;
-          if (!verify(null, signedText(call), key, signature)) {
-            throw refusal("SIGNATURE_INVALID", "the signature is not that of this call by this key");
-          }
+          if (!verify(null, signedText(call), key, signature)) throw identityErrors.signatureInvalid();
           seen.add(x, call, clock.now());
           provenBy = x;
         },
@@ -113,22 +101,13 @@ function createProvenCalls(): { add(x: string, call: SignedCall, nowMs: number):
     add: (x, { nonce, timeMs }, nowMs) => {
       forgetPassed(nowMs);
       const id = `${x} ${nonce}`;
-      if (calls.has(id) || timeMs <= forgottenMs) throw refusal("SIGNATURE_REPLAYED", "this signed call came before");
+      if (calls.has(id) || timeMs <= forgottenMs) throw identityErrors.signatureReplayed();
       const known = callsOf.get(x) ?? 0;
       if (known >= callsPerKeyMax || calls.size >= callsMax) {
-        throw new MuinError({
-          code: "resource_exhausted",
-          reason: "TOO_MANY_SIGNED_CALLS",
-          message: "more signed calls came in a minute than can be remembered",
-          retryAfterMs: signatureSkewMs,
-        });
+        throw identityErrors.tooManySignedCalls();
       }
       calls.set(id, { x, timeMs });
       callsOf.set(x, known + 1);
     },
   };
-}
-
-function refusal(reason: string, message: string, metadata?: Readonly<Record<string, string>>): MuinError {
-  return new MuinError({ code: "unauthenticated", reason, message, ...(metadata && { metadata }) });
 }

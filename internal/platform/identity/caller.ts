@@ -1,5 +1,5 @@
 import { createContextKey, type HandlerContext } from "@connectrpc/connect";
-import { MuinError } from "../errors/muin-error.ts";
+import { identityErrors } from "./errors.ts";
 import type { DeviceKey } from "./signed-call.ts";
 
 /** Who calls. `id` is unique within a kind; `principal` across kinds. */
@@ -51,15 +51,9 @@ export function callerOf(context: HandlerContext): Caller {
   return context.values.get(callerKey);
 }
 
-/** The verified caller, who must be a person: for methods whose policy admits only people. */
+/** The verified caller of a method whose policy admits only people. Throws PERMISSION_DENIED, reason CALLER_KIND, for others. */
 export function personOf(context: HandlerContext): Extract<Caller, { kind: "person" }> {
   const caller = callerOf(context);
-  if (caller.kind !== "person") {
-    throw new MuinError({
-      code: "permission_denied",
-      reason: "CALLER_KIND",
-      message: "only a signed-in person may do this",
-    });
-  }
+  if (caller.kind !== "person") throw identityErrors.personOnly();
   return caller;
 }

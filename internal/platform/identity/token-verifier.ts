@@ -1,11 +1,12 @@
 import { decodeProtectedHeader, errors, jwtVerify, type JWTPayload } from "jose";
 import type { Clock } from "../clock/clock.ts";
-import { MuinError } from "../errors/muin-error.ts";
+import type { MuinError } from "../errors/muin-error.ts";
 import type { Logger } from "../telemetry/logger.ts";
-import type { Caller } from "./caller.ts";
 import { createLruMap } from "../cache/lru-map.ts";
-import { createRevocations } from "./revocations.ts";
+import type { Caller } from "./caller.ts";
 import { deviceIn } from "./device-token.ts";
+import { identityErrors } from "./errors.ts";
+import { createRevocations } from "./revocations.ts";
 import {
   accessTokenLifeMsMax,
   deviceSubjectPrefix,
@@ -25,7 +26,7 @@ export interface TokenKey {
   readonly kid: string;
 }
 
-/** What verifying tokens needs. */
+/** Whom tokens must name as issuer, where keys come from, and who is told of refusals. */
 export interface TokenVerifierDeps {
   readonly issuer: string;
   /** The keys that may sign now. Rejects when auth cannot be asked. */
@@ -220,13 +221,7 @@ function createKeySet({ fetchKeys, refused, clock, log }: TokenVerifierDeps): Ke
       const fetched = keys.get(keyId);
       if (fetched !== undefined) return fetched;
       if (failure === undefined) throw refused("unknown key id");
-      throw new MuinError({
-        code: "unavailable",
-        reason: "IDENTITY_UNAVAILABLE",
-        message: "tokens cannot be verified at the moment",
-        retryAfterMs: keysRetryMs,
-        cause: failure,
-      });
+      throw identityErrors.tokensUnavailable({ cause: failure });
     },
     readiness: async () => {
       if (keys.size === 0) await refresh();

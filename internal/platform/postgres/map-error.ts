@@ -1,4 +1,4 @@
-import { storeUnavailable } from "../errors/store-error.ts";
+import { storeErrors } from "../errors/store-errors.ts";
 
 /** SQLSTATE classes that say something about the server and nothing about the statement: connection, resources, system. */
 const serverClasses = new Set(["08", "53", "58"]);
@@ -28,7 +28,9 @@ export function mapPostgresError(error: unknown): unknown {
   const code = sqlState(error);
   if (code === undefined) return error;
   const isServers = serverClasses.has(code.slice(0, 2)) && code.length === 5;
-  return isServers || serverStates.has(code) || networkCode.test(code) ? storeUnavailable(error) : error;
+  return isServers || serverStates.has(code) || networkCode.test(code)
+    ? storeErrors.unavailable({ cause: error })
+    : error;
 }
 
 /** The SQLSTATE, or the driver's code of a network failure. */

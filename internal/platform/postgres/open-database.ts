@@ -3,7 +3,7 @@ import type { Component } from "../lifecycle/component.ts";
 import { backoffMs } from "../clock/backoff.ts";
 import { type Clock, systemClock } from "../clock/clock.ts";
 import { type Random, systemRandom } from "../clock/random.ts";
-import { storeBusy, storeUnavailable } from "../errors/store-error.ts";
+import { storeErrors } from "../errors/store-errors.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { arrayTypes } from "./array-types.ts";
 import type { Database, ReadOnlyDatabase, Transaction } from "./database.ts";
@@ -62,7 +62,7 @@ export interface OpenReadOnlyDatabase extends ReadOnlyDatabase, Component {
 
 /**
  * Opens a service's database with its data role. A failure of the server or the network rejects with
- * `STORE_UNAVAILABLE`; too many statements waiting with `STORE_BUSY`; a statement's own failure with the driver's
+ * `STORE_UNAVAILABLE`; too many statements waiting with `OVERLOADED`; a statement's own failure with the driver's
  * `PostgresError`, whose `code` is the SQLSTATE. A transaction that rejects with `STORE_UNAVAILABLE` may have been committed. 64-bit integers come as text and go as text, number or bigint.
  */
 export function openDatabase(options: OpenDatabaseOptions): OpenDatabase {
@@ -137,7 +137,7 @@ function openPool(options: OpenDatabaseOptions, readOnly: boolean) {
   const admit = (): (() => void) => {
     if (pending >= pendingMax) {
       refusals?.add(1, pool);
-      throw storeBusy();
+      throw storeErrors.overloaded();
     }
     count(1);
     return () => count(-1);
@@ -201,7 +201,7 @@ function guard(raw: Sql, admit: () => () => void): Sql {
         return undefined;
       }
       const timer = setTimeout(
-        () => reject(storeUnavailable(new Error("the server did not answer in time"))),
+        () => reject(storeErrors.unavailable({ cause: new Error("the server did not answer in time") })),
         queryDeadlineMs,
       );
       const finish = (): void => {
@@ -235,7 +235,7 @@ function guard(raw: Sql, admit: () => () => void): Sql {
 async function within<T>(ms: number, work: PromiseLike<T>): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(storeUnavailable(new Error(`no answer within ${ms} ms`))), ms);
+    timer = setTimeout(() => reject(storeErrors.unavailable({ cause: new Error(`no answer within ${ms} ms`) })), ms);
   });
   try {
     return await Promise.race([work, late]);

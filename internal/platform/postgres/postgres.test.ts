@@ -70,7 +70,7 @@ describe("database", () => {
     await database.stop();
   });
 
-  test("statements beyond the bound are refused with STORE_BUSY, and the pool works on", async () => {
+  test("statements beyond the bound are refused with OVERLOADED, and the pool works on", async () => {
     const metrics = createMetrics();
     const shown = async (): Promise<readonly string[]> =>
       (await metrics.render()).split("\n").filter((line) => line.startsWith("muin_database_"));
@@ -91,7 +91,7 @@ describe("database", () => {
     await eventually(async () => expect(await shown()).toContain('muin_database_refusals_total{pool="test"} 16'));
     const outcomes = await statements;
     expect(await shown()).toContain('muin_database_pending{pool="test"} 0');
-    expect(Map.groupBy(outcomes, (outcome) => outcome).get("STORE_BUSY")).toHaveLength(16);
+    expect(Map.groupBy(outcomes, (outcome) => outcome).get("OVERLOADED")).toHaveLength(16);
     expect([...(await database.sql`select 1 as one`)]).toEqual([{ one: 1 }]);
     await database.stop();
   });

@@ -1,5 +1,5 @@
 import { MuinError } from "../errors/muin-error.ts";
-import { storeUnavailable } from "../errors/store-error.ts";
+import { storeErrors } from "../errors/store-errors.ts";
 
 /** What ioredis says when the connection is not there, was cut, or stayed silent. */
 const connectionErrors =
@@ -14,13 +14,7 @@ const serverErrors = /^(LOADING|READONLY|MISCONF|MASTERDOWN|CLUSTERDOWN|TRYAGAIN
 export function mapRedisError(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof MuinError) return error;
   if (error.message.startsWith("OOM ")) {
-    return new MuinError({
-      code: "resource_exhausted",
-      reason: "STORE_FULL",
-      message: "a store has no memory left; try again later",
-      retryAfterMs: 1000,
-      cause: error,
-    });
+    return storeErrors.full({ cause: error });
   }
   const ofConnection =
     "errno" in error ||
@@ -28,5 +22,5 @@ export function mapRedisError(error: unknown): unknown {
     error.name === "MaxRetriesPerRequestError" ||
     error.name === "AbortError" ||
     connectionErrors.test(error.message);
-  return ofConnection || serverErrors.test(error.message) ? storeUnavailable(error) : error;
+  return ofConnection || serverErrors.test(error.message) ? storeErrors.unavailable({ cause: error }) : error;
 }
