@@ -248,7 +248,7 @@ describe("every RPC says who may call it, and keeps to it", () => {
       (method) => garbage(method, muin.operatorKey),
     );
     expect(Object.keys(answers).length).toBeGreaterThan(20);
-    expect(answers).toEqual(expected(answers, "InvalidArgument MALFORMED_REQUEST"));
+    expect(answers).toEqual(expected(answers, "InvalidArgument REQUEST_MALFORMED"));
   });
 });
 
@@ -274,7 +274,7 @@ interface TableCaller {
 function cellOf(method: DescMethod, caller: TableCaller): string {
   const policy = policyOf(method);
   if (policy.signed || (policy.public && caller.kind === CallerKind.DEVICE)) return "Unauthenticated SIGNATURE_MISSING";
-  const mayGoOn = `InvalidArgument ${method.methodKind === "unary" ? "MALFORMED_REQUEST" : "VALIDATION"}`;
+  const mayGoOn = `InvalidArgument ${method.methodKind === "unary" ? "REQUEST_MALFORMED" : "FIELD_INVALID"}`;
   if (policy.public) return mayGoOn;
   if (caller.kind === undefined) return "Unauthenticated CREDENTIALS_MISSING";
   if (!policy.callers.includes(caller.kind)) return "PermissionDenied CALLER_KIND";

@@ -10,7 +10,8 @@ import { readConfig } from "../../platform/config/read-config.ts";
 import { createRedisEventBus } from "../../platform/events/redis-event-bus.ts";
 import { createRecord } from "../../platform/events/topics.ts";
 import { openRedis } from "../../platform/redis/open-redis.ts";
-import { createInProcessTransport } from "../../platform/rpc/local/lane.ts";
+import { planMethods } from "../../platform/rpc/call/plan.ts";
+import { createLocalLane } from "../../platform/rpc/local/lane.ts";
 import { createMetrics } from "../../platform/telemetry/create-metrics.ts";
 import { createTracing } from "../../platform/telemetry/tracing.ts";
 import { eventually } from "../../platform/testing/eventually.ts";
@@ -76,11 +77,10 @@ test("a watch whose events were removed before it saw them begins anew, and says
     });
     await service.start();
     await service.up;
-    const transport = createInProcessTransport(service.served, {
-      caller: { kind: "api_key", id: "t", principal: "api_key:t", scopes: new Set(["counts.read", "counts.manage"]) },
+    const transport = createLocalLane(planMethods(service.served), {
       observer: { begin: () => ({ traceparent: undefined, end: () => {}, run: (work) => work() }) },
       log: silent,
-    });
+    })({ kind: "api_key", id: "t", principal: "api_key:t", scopes: new Set(["counts.read", "counts.manage"]) });
     return { service, client: createClient(CountManagementService, transport) };
   };
   const setRevision = async (revision: number): Promise<void> => {

@@ -10,7 +10,8 @@ import { createPublish } from "../../platform/events/outbox.ts";
 import { migrate } from "../../platform/postgres/migrate.ts";
 import { openDatabase, type OpenDatabase } from "../../platform/postgres/open-database.ts";
 import { openRedis, type OpenRedis } from "../../platform/redis/open-redis.ts";
-import { createInProcessTransport } from "../../platform/rpc/local/lane.ts";
+import { planMethods } from "../../platform/rpc/call/plan.ts";
+import { createLocalLane } from "../../platform/rpc/local/lane.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";
 import { createMetrics, type MetricsRegistry } from "../../platform/telemetry/create-metrics.ts";
 import { sharedPostgres } from "../../platform/testing/postgres.ts";
@@ -84,15 +85,14 @@ export async function startManagement(
   const callerOf = (id: string): Client<typeof CountManagementService> =>
     createClient(
       CountManagementService,
-      createInProcessTransport(served, {
-        caller: {
-          kind: "api_key",
-          id,
-          principal: `api_key:${id}`,
-          scopes: new Set(["counts.read", "counts.manage"]),
-        },
+      createLocalLane(planMethods(served), {
         observer: { begin: () => ({ traceparent: undefined, end: () => {}, run: (work) => work() }) },
         log: silent,
+      })({
+        kind: "api_key",
+        id,
+        principal: `api_key:${id}`,
+        scopes: new Set(["counts.read", "counts.manage"]),
       }),
     );
   return {

@@ -10,7 +10,8 @@ import { systemRandom } from "../../platform/clock/random.ts";
 import { migrate } from "../../platform/postgres/migrate.ts";
 import { openDatabase, openReadOnlyDatabase, type OpenDatabase } from "../../platform/postgres/open-database.ts";
 import { openRedis, openRedisReader, type OpenRedis } from "../../platform/redis/open-redis.ts";
-import { createInProcessTransport } from "../../platform/rpc/local/lane.ts";
+import { planMethods } from "../../platform/rpc/call/plan.ts";
+import { createLocalLane } from "../../platform/rpc/local/lane.ts";
 import { createMetrics } from "../../platform/telemetry/create-metrics.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";
 import { expect } from "bun:test";
@@ -119,11 +120,10 @@ export async function startReading(
     stores,
     client: createClient(
       CountReadService,
-      createInProcessTransport(served, {
-        caller: { kind: "api_key", id: "t", principal: "api_key:t", scopes: new Set(["counts.read"]) },
+      createLocalLane(planMethods(served), {
         observer: { begin: () => ({ traceparent: undefined, end: () => {}, run: (work) => work() }) },
         log: silent,
-      }),
+      })({ kind: "api_key", id: "t", principal: "api_key:t", scopes: new Set(["counts.read"]) }),
     ),
     deliver: async (countInfo, version) => {
       const event = create(CountCreatedSchema, {

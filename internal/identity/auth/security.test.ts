@@ -209,7 +209,7 @@ describe("what is too large", () => {
       SELECT max(char_length(user_agent))::int AS agent, max(char_length(address))::int AS address FROM audit_log`;
     expect(kept).toEqual({ agent: 256, address: 64 });
     const accounts = auth.as(CredentialService);
-    const refused = "InvalidArgument VALIDATION";
+    const refused = "InvalidArgument FIELD_INVALID";
     const large = "x".repeat(10_000);
     expect(await outcomeOf(loud.signIn({ email: `${large}@example.org`, password: "x" }))).toBe(refused);
     expect(await outcomeOf(loud.signIn({ ...ada, password: large }))).toBe(refused);

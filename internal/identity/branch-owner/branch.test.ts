@@ -408,7 +408,7 @@ describe("hours", () => {
     }
     const distant = { seconds: 253_370_764_800n };
     expect(await outcomeOf(service.branches(owner).getOpenState({ branchId, time: distant }))).toBe(
-      "InvalidArgument VALIDATION",
+      "InvalidArgument FIELD_INVALID",
     );
   });
 });

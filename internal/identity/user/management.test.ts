@@ -334,7 +334,7 @@ describe("preferences", () => {
     expect([await set(many(0, 64)), await set(many(64, 1)), await set(many(0, 65))]).toEqual([
       "done",
       "FailedPrecondition TOO_MANY_PREFERENCES",
-      "InvalidArgument VALIDATION",
+      "InvalidArgument FIELD_INVALID",
     ]);
     for (const [key, value] of [
       ["theme", "dark"],

@@ -23,6 +23,7 @@ test("a row without parameters takes only what is added", () => {
   expect(errors.doorBusy()).toMatchObject({ reason: "DOOR_BUSY", metadata: {}, retryAfterMs: 250 });
   const violations = [{ field: "door", description: "one of two" }];
   expect(errors.doorBusy({ retryAfterMs: 9, violations, cause })).toMatchObject({ retryAfterMs: 9, violations, cause });
+  expect(errors.doorBusy({ message: "somebody is in the door" }).message).toBe("somebody is in the door");
 });
 
 test("reasons are a closed union and parameters are typed", () => {

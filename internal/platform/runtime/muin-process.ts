@@ -14,7 +14,8 @@ import type { VerifiedApiKey } from "../identity/api-key-verifier.ts";
 import { createAuthenticator } from "../identity/authenticator.ts";
 import type { LocalStoresStatus } from "../local/local-stores.ts";
 import { createCallTransport } from "../rpc/client/create-call-transport.ts";
-import { createInProcessTransport } from "../rpc/local/lane.ts";
+import { planMethods, type MethodPlan } from "../rpc/call/plan.ts";
+import { createLocalLane } from "../rpc/local/lane.ts";
 import { createRpcServer, type RpcAddresses, type RpcServer } from "../rpc/server/server.ts";
 import { createCallObserver } from "../telemetry/create-call-observer.ts";
 import { createMetrics, metricsContentType } from "../telemetry/create-metrics.ts";
@@ -24,7 +25,6 @@ import { createGroup, type Component } from "../lifecycle/component.ts";
 import { createTogether } from "../lifecycle/together.ts";
 import { composeService, type ComposedService, type Wiring } from "./compose-service.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
-import type { Served } from "../service/parts.ts";
 import { createOperations, readStatus } from "./operations.ts";
 import { localOrigins, type ProcessConfig } from "../catalog/process-config.ts";
 import { createRevocationFeed } from "./revocation-feed.ts";
@@ -92,20 +92,15 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
   });
 
   const composed: ComposedService[] = [];
-  const servedHere = (): readonly Served[] => composed.flatMap(({ served }) => served);
+  // Filled once all services exist: they call each other.
+  const plans = new Map<string, MethodPlan>();
+  const local = createLocalLane(plans, { observer: serverObserver, log, clock });
   const transport = (caller: string, target: DescService): Transport => {
     const isHere = services.some(({ serves }) => serves.some(({ typeName }) => typeName === target.typeName));
     return createCallTransport({
       target: target.typeName,
       transport: isHere
-        ? lazyTransport(() =>
-            createInProcessTransport(servedHere(), {
-              caller: { kind: "service", id: caller, principal: `service:${caller}` },
-              observer: serverObserver,
-              log,
-              clock,
-            }),
-          )
+        ? local({ kind: "service", id: caller, principal: `service:${caller}` })
         : options.remote(target),
       observer: clientObserver,
       clock,
@@ -146,9 +141,10 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
   let knowsRevocations = false;
   void revocations.caughtUp.then(() => (knowsRevocations = true));
   const operations = { services: composed, bus, localStores: options.localStores, clock };
+  planMethods([...composed.flatMap(({ served }) => served), createOperations(operations)], { plans });
   let notReady: string | undefined = "starting";
   const rpc: RpcServer = createRpcServer({
-    served: [...servedHere(), createOperations(operations)],
+    plans,
     authenticator,
     observer: serverObserver,
     log,
@@ -238,14 +234,4 @@ async function verifiedApiKey(
     if (ConnectError.from(error).code === Code.Unauthenticated) return undefined;
     throw error;
   }
-}
-
-/** A transport that is made at its first call: services of one process call each other before all of them exist. */
-function lazyTransport(make: () => Transport): Transport {
-  let made: Transport | undefined;
-  const get = (): Transport => (made ??= make());
-  return {
-    unary: (...args) => get().unary(...args),
-    stream: (...args) => get().stream(...args),
-  };
 }

@@ -11,7 +11,8 @@ import { createPublish } from "../events/outbox.ts";
 import type { Caller } from "../identity/caller.ts";
 import { migrate } from "../postgres/migrate.ts";
 import { openDatabase, type OpenDatabase } from "../postgres/open-database.ts";
-import { createInProcessTransport } from "../rpc/local/lane.ts";
+import { planMethods } from "../rpc/call/plan.ts";
+import { createLocalLane } from "../rpc/local/lane.ts";
 import { createMetrics } from "../telemetry/create-metrics.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { sharedPostgres } from "./postgres.ts";
@@ -79,7 +80,7 @@ export async function startService(
     parts,
     as: (service, caller) => {
       const served = parts.filter((part): part is Served => part.part === "served");
-      return createClient(service, createInProcessTransport(served, { caller, observer, log: silent, clock }));
+      return createClient(service, createLocalLane(planMethods(served), { observer, log: silent, clock })(caller));
     },
     deliver: async (event, eventId = systemRandom.uuid()) => {
       const isOf = (part: ServicePart): part is Handled =>

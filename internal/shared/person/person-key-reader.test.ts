@@ -7,7 +7,7 @@ import { UserProfileSchema } from "../../gen/muin/identity/v1/user_events_pb.ts"
 import type { Sealed } from "../../gen/muin/platform/v1/sealed_pb.ts";
 import { systemRandom } from "../../platform/clock/random.ts";
 import { importMutant } from "../../platform/testing/mutant.ts";
-import { servedCall, trackServedCall } from "../../platform/rpc/call/served-call.ts";
+import { runServed, servedCall } from "../../platform/rpc/call/served-call.ts";
 import { createPersonKeyReader } from "./person-key-reader.ts";
 import { sealPersonal } from "./person-seal.ts";
 
@@ -93,8 +93,7 @@ const endsWithCall = async (createReader?: Create): Promise<boolean> => {
     },
   };
   const reader = (createReader ?? createPersonKeyReader)({ keys, clock: { monotonic: () => 0 } });
-  const { call } = trackServedCall({ call: () => reader.keyOf("u1") } as never);
-  await (call as unknown as (request: object, context: object) => Promise<unknown>)({}, {});
+  await runServed({} as never, () => reader.keyOf("u1"));
   return seen !== undefined;
 };
 

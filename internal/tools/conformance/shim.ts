@@ -6,6 +6,7 @@
 import { create, fromBinary, toBinary, type Message } from "@bufbuild/protobuf";
 import { join } from "node:path";
 import type { Logger } from "../../platform/telemetry/logger.ts";
+import { planMethods } from "../../platform/rpc/call/plan.ts";
 import { createRpcServer } from "../../platform/rpc/server/server.ts";
 import { createConformanceService, type ConformanceModules } from "./service.ts";
 
@@ -41,7 +42,7 @@ const log: Logger = {
 const text = new TextDecoder();
 const creds = wanted.useTls ? wanted.serverCreds : undefined;
 const server = createRpcServer({
-  served: [createConformanceService(modules)],
+  plans: planMethods([createConformanceService(modules)]),
   authenticator: {
     authenticate: () => {
       throw new Error("the suite sends no credentials");

@@ -32,9 +32,9 @@ describe("API keys", () => {
   test.each([
     ["a scope that its maker does not hold", { ...shop, scopes: ["counts.manage"] }, "PermissionDenied SCOPE_NOT_HELD"],
     ["a scope that there is not", { ...shop, scopes: ["counts.all"] }, "InvalidArgument INVALID_FIELD"],
-    ["no scope", { ...shop, scopes: [] }, "InvalidArgument VALIDATION"],
+    ["no scope", { ...shop, scopes: [] }, "InvalidArgument FIELD_INVALID"],
     ["an end in the past", { ...shop, expireTime: timestampFromMs(1) }, "InvalidArgument INVALID_FIELD"],
-    ["a line end in its name", { ...shop, displayName: "a\nb" }, "InvalidArgument VALIDATION"],
+    ["a line end in its name", { ...shop, displayName: "a\nb" }, "InvalidArgument FIELD_INVALID"],
   ])("are not made with %s", async (_, request, outcome) => {
     await using auth = await startAuth();
     const caller: Caller = { ...operator, scopes: new Set(["keys.manage", "counts.read", "counts.write"]) };

@@ -279,7 +279,7 @@ describe("a device", () => {
   ])("is not registered with %s", async (_, request) => {
     await using auth = await startWithBranches();
     const outcome = await outcomeOf(auth.as(DeviceService, { caller: operator }).registerDevice(request));
-    expect(outcome).toBe("InvalidArgument VALIDATION");
+    expect(outcome).toBe("InvalidArgument FIELD_INVALID");
   });
 
   test("is listed in pages, and pruned when its code was not used or it was revoked long ago", async () => {

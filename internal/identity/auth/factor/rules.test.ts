@@ -322,7 +322,7 @@ describe("a challenge", () => {
   test.each(["", "x", "A".repeat(43), "\u0000"])("that never was opens nothing: %p", async (challenge) => {
     await using auth = await startAuth();
     const outcome = await outcomeOf(auth.as(AuthService).completeSignIn({ challenge, code: "123456" }));
-    expect(outcome).toBe(challenge === "" ? "InvalidArgument VALIDATION" : "Unauthenticated BAD_CHALLENGE");
+    expect(outcome).toBe(challenge === "" ? "InvalidArgument FIELD_INVALID" : "Unauthenticated BAD_CHALLENGE");
   });
 
   test("a person has a bounded number of them", async () => {

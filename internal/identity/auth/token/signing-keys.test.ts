@@ -228,10 +228,10 @@ describe("service tokens", () => {
   });
 
   test.each([
-    ["a name that is none", { serviceName: "Count Write" }, "InvalidArgument VALIDATION"],
-    ["no name", { serviceName: "" }, "InvalidArgument VALIDATION"],
-    ["a life of a second", { serviceName: "auth", ttl: { seconds: 1n, nanos: 0 } }, "InvalidArgument VALIDATION"],
-    ["two years", { serviceName: "auth", ttl: { seconds: 63_072_000n, nanos: 0 } }, "InvalidArgument VALIDATION"],
+    ["a name that is none", { serviceName: "Count Write" }, "InvalidArgument FIELD_INVALID"],
+    ["no name", { serviceName: "" }, "InvalidArgument FIELD_INVALID"],
+    ["a life of a second", { serviceName: "auth", ttl: { seconds: 1n, nanos: 0 } }, "InvalidArgument FIELD_INVALID"],
+    ["two years", { serviceName: "auth", ttl: { seconds: 63_072_000n, nanos: 0 } }, "InvalidArgument FIELD_INVALID"],
   ])("are refused for %s", async (_, request, outcome) => {
     await using auth = await startAuth();
     expect(await outcomeOf(auth.as(ServiceTokenService, { caller: operator }).issueServiceToken(request))).toBe(

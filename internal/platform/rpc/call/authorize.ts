@@ -1,6 +1,7 @@
 import { CallerKind, type Policy } from "../../../gen/muin/platform/v1/options_pb.ts";
-import { MuinError } from "../../errors/muin-error.ts";
 import type { Caller } from "../../identity/caller.ts";
+import { resourceErrors } from "../../resource/errors.ts";
+import { callErrors } from "./errors.ts";
 
 const kinds: Readonly<Record<Exclude<Caller["kind"], "anonymous">, CallerKind>> = {
   person: CallerKind.PERSON,
@@ -14,38 +15,10 @@ const kinds: Readonly<Record<Exclude<Caller["kind"], "anonymous">, CallerKind>> 
  * people and API keys must also hold every scope.
  */
 export function authorize(policy: Policy | undefined, caller: Caller): void {
-  if (policy === undefined) {
-    throw new MuinError({
-      code: "permission_denied",
-      reason: "POLICY_MISSING",
-      message: "this method has no policy, so nobody may call it",
-    });
-  }
+  if (policy === undefined) throw callErrors.policyMissing();
   if (policy.public) return;
-  if (caller.kind === "anonymous") {
-    throw new MuinError({
-      code: "unauthenticated",
-      reason: "CREDENTIALS_MISSING",
-      message: "send credentials in the header Authorization: Bearer <API key or access token>",
-    });
-  }
-  if (!policy.callers.includes(kinds[caller.kind])) {
-    throw new MuinError({
-      code: "permission_denied",
-      reason: "CALLER_KIND",
-      message: "this kind of caller may not call this method",
-      metadata: { kind: caller.kind },
-    });
-  }
+  if (caller.kind === "anonymous") throw callErrors.credentialsMissing();
+  if (!policy.callers.includes(kinds[caller.kind])) throw callErrors.callerKind({ metadata: { kind: caller.kind } });
   if (caller.kind === "service" || caller.kind === "device") return;
-  for (const scope of policy.scopes) {
-    if (!caller.scopes.has(scope)) {
-      throw new MuinError({
-        code: "permission_denied",
-        reason: "SCOPE_MISSING",
-        message: `the caller lacks the scope ${scope}`,
-        metadata: { scope },
-      });
-    }
-  }
+  for (const scope of policy.scopes) if (!caller.scopes.has(scope)) throw resourceErrors.scopeMissing({ scope });
 }

@@ -1,5 +1,6 @@
-import { Code, ConnectError } from "@connectrpc/connect";
+import type { ConnectError } from "@connectrpc/connect";
 import type { Clock } from "../../clock/clock.ts";
+import { callErrors, connectError } from "./errors.ts";
 
 /** A deadline that has not passed. */
 export interface Deadline {
@@ -104,7 +105,6 @@ export function createDeadlines(clock: Clock, commonMs: number): Deadlines {
   };
 }
 
-/** The error of a call that did not end in time. */
-export function lateError(): ConnectError {
-  return new ConnectError("the operation timed out", Code.DeadlineExceeded);
+function lateError(): ConnectError {
+  return connectError(callErrors.table.late);
 }

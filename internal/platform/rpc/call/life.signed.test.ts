@@ -15,8 +15,9 @@ import { deviceKeyOf, signCall } from "../../identity/signed-call.ts";
 import type { TokenKey } from "../../identity/token-verifier.ts";
 import { createMetrics } from "../../telemetry/create-metrics.ts";
 import { caught, importMutant } from "../../testing/mutant.ts";
-import * as inProcess from "../local/lane.ts";
+import * as local from "../local/lane.ts";
 import type { RpcAddresses } from "../server/server.ts";
+import { planMethods } from "./plan.ts";
 import { DoorProbeService, ProbeRequestSchema, ProbeResponseSchema } from "../testdata/probe_pb.ts";
 import { recordingLog, recordingObserver } from "../testdata/probe-service.ts";
 import * as probes from "../testdata/start-probe-server.ts";
@@ -539,9 +540,7 @@ test("a clock that is set back makes no replay new", async () => {
 });
 
 /** A call that no lane has proven: in process there is no signature. */
-async function unproven({
-  createInProcessTransport,
-}: Pick<typeof inProcess, "createInProcessTransport">): Promise<void> {
+async function unproven({ createLocalLane }: Pick<typeof local, "createLocalLane">): Promise<void> {
   const caller: Caller = {
     kind: "device",
     id: "d1",
@@ -549,8 +548,8 @@ async function unproven({
     branchIds: new Set(),
     key: deviceKeyOf(door.x),
   };
-  const options = { caller, observer: recordingObserver([]), log: recordingLog([]) };
-  const client = createClient(DoorProbeService, createInProcessTransport([doorService], options));
+  const lane = createLocalLane(planMethods([doorService]), { observer: recordingObserver([]), log: recordingLog([]) });
+  const client = createClient(DoorProbeService, lane(caller));
   const outcome = await client.open({ name: "abc" }).then(
     ({ principal }) => `ok ${principal}`,
     (error: unknown) => Code[ConnectError.from(error).code],
@@ -559,8 +558,8 @@ async function unproven({
 }
 
 test("a device's call that no lane has proven reaches no handler", async () => {
-  await unproven(inProcess);
-  const mutant = await importMutant<typeof inProcess>(
+  await unproven(local);
+  const mutant = await importMutant<typeof local>(
     join(import.meta.dir, "life.ts"),
     "if (call.signature === undefined && mustBeSigned(call)) throw signatureMissing();",
     "",
@@ -569,22 +568,7 @@ test("a device's call that no lane has proven reaches no handler", async () => {
   await caught(() => unproven(mutant));
 });
 
-/** From the modules that rules stand in to the one that tests start, each after those it imports. */
-const modules = [
-  "../../identity/signed-call.ts",
-  "../../identity/call-signature.ts",
-  "authorize.ts",
-  "life.ts",
-  "call-context.ts",
-  "run-unary.ts",
-  "../connect/fast-path.ts",
-  "../rest/lane.ts",
-  "../universal/lane.ts",
-  "../server/http-port.ts",
-  "../server/grpc-port.ts",
-  "../server/server.ts",
-  "../testdata/start-probe-server.ts",
-].map((name) => join(import.meta.dir, name));
+const entry = join(import.meta.dir, "../testdata/start-probe-server.ts");
 
 const attackOf =
   (name: string, lane: Lane) =>
@@ -641,15 +625,15 @@ const broken: readonly [
   [
     "devices sign over the library's lanes",
     "../universal/lane.ts",
-    "body !== undefined && steps.mustBeSigned(call)",
+    "body !== undefined && life.mustBeSigned(call)",
     "false",
     attackOf("nothing", generic),
   ],
   [
     "devices sign over our own lanes",
-    "run-unary.ts",
-    "steps.mustBeSigned(call) ?",
-    "false ?",
+    "life.ts",
+    "mustBeSigned(call) ? (body)",
+    "false ? (body: Uint8Array)",
     attackOf("nothing", rest),
   ],
   [
@@ -659,31 +643,31 @@ const broken: readonly [
     "",
     attackOf("the header Idempotency-Key, which no signature covers", fast),
   ],
+  ["no stream", "life.ts", 'if (mustBeSigned(call)) throw notSignable("a stream");', "", uncoveredOf("a stream")],
   [
-    "no stream",
-    "life.ts",
-    'call.plan.method.methodKind !== "unary" && mustBeSigned(call)',
-    "false",
-    uncoveredOf("a stream"),
+    "no query",
+    "../rest/read-request.ts",
+    'if (queryStart >= 0) throw notSignable("a query");',
+    "",
+    uncoveredOf("a query"),
   ],
-  ["no query", "../rest/lane.ts", 'if (queryStart >= 0) throw notSignable("a query");', "", uncoveredOf("a query")],
   [
     "no variables",
-    "../rest/lane.ts",
+    "../rest/read-request.ts",
     'if (values.length > 0) throw notSignable("variables in its path");',
     "",
     uncoveredOf("variables in the path"),
   ],
   [
     "no GET",
-    "../universal/lane.ts",
-    'if (requestMethod === "GET") throw notSignable("the method GET");',
+    "../universal/read-request.ts",
+    'if (origin.method === "GET") throw notSignable("the method GET");',
     "",
     uncoveredOf("GET over Connect"),
   ],
   [
     "one message",
-    "../universal/lane.ts",
+    "../universal/read-request.ts",
     "framed.readUInt32BE(1) !== framed.length - frameBytes",
     "false",
     uncoveredOf("two messages"),
@@ -693,8 +677,7 @@ const broken: readonly [
 describe("a broken rule is noticed", () => {
   test.each(broken)("%s (%s)", async (_, file, from, to, check) => {
     const source = join(import.meta.dir, file);
-    const through = modules.slice(modules.indexOf(source) + 1);
-    const { startProbeServer } = await importMutant<typeof probes>(source, from, to, through);
+    const { startProbeServer } = await importMutant<typeof probes>(source, from, to, [entry]);
     await using doors = await startDoors(startProbeServer);
     await caught(() => check(doors));
   });
@@ -725,10 +708,8 @@ describe("a broken rule is noticed", () => {
   ];
   test.each(tokenRules)("a device token's %s (%s)", async (_, file, from, to, attack) => {
     const folder = join(import.meta.dir, "../../identity");
-    const chain = ["device-token.ts", "token-verifier.ts", "authenticator.ts"].map((each) => join(folder, each));
-    const source = join(folder, file);
-    const through = chain.slice(chain.indexOf(source) + 1);
-    const mutant = await importMutant<typeof authenticators>(source, from, to, through);
+    const through = [join(folder, "authenticator.ts")];
+    const mutant = await importMutant<typeof authenticators>(join(folder, file), from, to, through);
     await using doors = await startDoors(undefined, mutant.createAuthenticator);
     await caught(() => attackOf(attack, fast)(doors));
   });

@@ -29,7 +29,7 @@ type Case = readonly [
 const good = { credentials: "good" };
 const hangs = [{ name: "a", act: "hang" }];
 const late = ["deadline_exceeded DEADLINE_EXCEEDED"];
-const invalid = "invalid_argument VALIDATION";
+const invalid = "invalid_argument FIELD_INVALID";
 
 const cases: readonly Case[] = [
   ["replies", "stream", [{ name: "a", repeat: 1 }], good, ["a", "a", "ok"]],
@@ -111,78 +111,72 @@ test.each(Object.entries(ways))("over %s, every case ends as the table says", as
   expect(await failures(real.startProbeServer, way)).toEqual([]);
 });
 
-/** A rule switched off, and the cases that notice it over gRPC, or in process. */
+/** A rule switched off, the way on which that is tried, and the cases that notice it. */
 type Broken = readonly [
   rule: string,
-  file: "../universal/lane.ts" | "../local/lane.ts",
+  file: string,
   from: string,
   to: string,
+  way: "gRPC" | "in process",
   noticed: readonly string[],
 ];
 
 const broken: readonly Broken[] = [
   [
     "the one request is validated",
-    "../universal/lane.ts",
-    "accept(call, request as Message, context);",
-    ";",
+    "life.ts",
+    "if (isOne) accept(call, input as Message);",
+    "",
+    "gRPC",
     ["an invalid request"],
   ],
   [
     "each request is validated",
-    "../universal/lane.ts",
-    "(request) => {\n      accept(call, request, context);",
-    "(request) => {",
+    "life.ts",
+    "if (result.done !== true) accept(call, result.value);",
+    "",
+    "gRPC",
     ["an invalid request of several", "an invalid request after a reply"],
   ],
   [
     "errors among the replies are mapped",
-    "../universal/lane.ts",
-    "return mapErrors(replies, (error) => steps.fail(call, error));",
-    "return replies;",
+    "life.ts",
+    "mapError: (error) => call.failure ?? fail(call, error),",
+    "",
+    "gRPC",
     ["an invalid request after a reply", "an error of the domain"],
   ],
   [
-    "each request is validated",
-    "../local/lane.ts",
-    `steps.accept(call, copy, request.header.get("idempotency-key"));`,
-    "",
-    ["an invalid request", "an invalid request of several", "an invalid request after a reply"],
-  ],
-  [
-    "errors are mapped",
-    "../local/lane.ts",
-    "error === undefined ? undefined : steps.fail(call, error)",
-    "error as ConnectError",
-    cases.filter(([, , , , outcome]) => outcome.at(-1) !== "ok" && outcome !== late).map(([name]) => name),
+    "errors before the replies are mapped",
+    "life.ts",
+    "resolve(refuse(fail(call, thrown)));",
+    "resolve(refuse(thrown as ConnectError));",
+    "in process",
+    [
+      "no credentials",
+      "the wrong scope",
+      "an invalid request",
+      "an invalid request of several",
+      "a handler that throws at last",
+    ],
   ],
   [
     "callers are admitted",
     "../local/lane.ts",
-    `steps.admit(call, "in-process")`,
-    "undefined",
+    "await life.admit(call);",
+    "",
+    "in process",
     ["no credentials", "the wrong scope"],
   ],
-  [
-    "a reply that hangs is answered for",
-    "../local/lane.ts",
-    "await race(running, request.signal)",
-    "await running",
-    ["a reply that hangs"],
-  ],
+  ["a reply that hangs is answered for", "life.ts", "call.onCut = onCut;", "", "in process", ["a reply that hangs"]],
 ];
 
+const entry = join(import.meta.dir, "../testdata/start-probe-server.ts");
+
 describe("the table notices what is switched off", () => {
-  test.each(broken)("%s (%s)", async (_, file, from, to, noticed) => {
-    const modules =
-      file === "../local/lane.ts" ? [] : ["../server/http-port.ts", "../server/grpc-port.ts", "../server/server.ts"];
-    const { startProbeServer } = await importMutant<typeof real>(
-      join(import.meta.dir, file),
-      from,
-      to,
-      [...modules, "../testdata/start-probe-server.ts"].map((name) => join(import.meta.dir, name)),
-    );
-    const found = await failures(startProbeServer, file === "../local/lane.ts" ? inProcess : ways["gRPC"]!);
+  test.each(broken)("%s (%s)", async (_, file, from, to, way, noticed) => {
+    const { startProbeServer } = await importMutant<typeof real>(join(import.meta.dir, file), from, to, [entry]);
+    const found = await failures(startProbeServer, ways[way]!);
     expect(found.map(([name]) => name)).toEqual([...noticed]);
   });
 });
@@ -211,17 +205,10 @@ async function spansOf(start: typeof real.startProbeServer, way: Way): Promise<r
 test.each(Object.entries(ways))("over %s, the body of a stream belongs to its call's span", async (_, way) => {
   expect(await spansOf(real.startProbeServer, way)).toEqual(["b".repeat(16), "b".repeat(16), "ok"]);
   const mutant = await importMutant<typeof real>(
-    join(import.meta.dir, "./race.ts"),
-    "within === undefined ? inner.next() : within.run(() => inner.next())",
-    "inner.next()",
-    [
-      "../universal/lane.ts",
-      "../server/http-port.ts",
-      "../server/grpc-port.ts",
-      "../server/server.ts",
-      "../local/lane.ts",
-      "../testdata/start-probe-server.ts",
-    ].map((name) => join(import.meta.dir, name)),
+    join(import.meta.dir, "life.ts"),
+    "within: (work) => call.span.run(work),",
+    "",
+    [entry],
   );
   expect(await spansOf(mutant.startProbeServer, way)).toEqual(["none", "none", "ok"]);
 });

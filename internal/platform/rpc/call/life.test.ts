@@ -4,7 +4,9 @@ import { importMutant } from "../../testing/mutant.ts";
 import type { RpcLimits } from "./limits.ts";
 import type { RpcServerOptions } from "../server/server.ts";
 import { foreignName, lanes, type Lane, type Outcome, type ProbeCall } from "../testdata/probe-lanes.ts";
+import { createProbeService } from "../testdata/probe-service.ts";
 import * as real from "../testdata/start-probe-server.ts";
+import { planMethods } from "./plan.ts";
 import type { ProbeServer } from "../testdata/start-probe-server.ts";
 
 setDefaultTimeout(20_000);
@@ -117,7 +119,7 @@ const cases: readonly Case[] = [
       code: "invalid_argument",
       message:
         "name: does not match regex pattern `^[a-z]+$`; amount: must be greater than or equal to -9 and less than or equal to 9007199254740991; words[0]: must be at most 4 characters",
-      reason: "VALIDATION",
+      reason: "FIELD_INVALID",
       violations: ["name", "amount", "words[0]"],
     },
   ],
@@ -137,7 +139,7 @@ const cases: readonly Case[] = [
     {
       code: "invalid_argument",
       message: "request_id: must be at least 8 characters",
-      reason: "VALIDATION",
+      reason: "FIELD_INVALID",
       violations: ["request_id"],
     },
   ],
@@ -226,7 +228,7 @@ const cases: readonly Case[] = [
     {
       code: "resource_exhausted",
       message: "the server has as many calls in flight as it takes; try again shortly",
-      reason: "TOO_MANY_CALLS",
+      reason: "OVERLOADED",
       retryAfterMs: 100,
     },
     { limits: { callsInFlightMax: 0 }, except: ["in process"] }, // The call that causes it counts.
@@ -316,27 +318,38 @@ describe.each(Object.keys(lanes))("%s", (lane) => {
   });
 });
 
-/** From the modules that rules stand in to the one that tests start, each after those it imports. */
-const modules = [
-  "./authorize.ts",
-  "./map-error.ts",
-  "./race.ts",
-  "./deadlines.ts",
-  "./plan.ts",
-  "./life.ts",
-  "./call-context.ts",
-  "./read-bytes.ts",
-  "./run-unary.ts",
-  "../connect/fast-path.ts",
-  "../rest/lane.ts",
-  "../universal/write-reply.ts",
-  "../universal/lane.ts",
-  "../server/http-port.ts",
-  "../server/grpc-port.ts",
-  "../server/server.ts",
-  "../local/lane.ts",
-  "../testdata/start-probe-server.ts",
-].map((name) => join(import.meta.dir, name));
+/** What tests start, from which a broken rule is reached. */
+const entry = join(import.meta.dir, "../testdata/start-probe-server.ts");
+
+/** What a lane answers for a service that is starting, to who may call and to who may not, and once it is up. */
+async function starting(start: Start, lane: string): Promise<readonly Outcome[]> {
+  let isUp = false;
+  const seen = { released: 0, address: "", timeoutMs: undefined };
+  const plans = planMethods([{ ...createProbeService(seen), owner: "probe", isUp: () => isUp }]);
+  await using probes = new Probes(start, { plans });
+  const before = [await probes.call(lane, [{ credentials: "good" }]), await probes.call(lane, [{}])];
+  isUp = true;
+  return [...before, await probes.call(lane, [{ credentials: "good" }])];
+}
+
+describe("a service that is starting", () => {
+  test.each(Object.keys(lanes))("says so over %s, and serves once it is up", async (lane) => {
+    const [refused, unknown, served] = await starting(real.startProbeServer, lane);
+    expect(refused).toEqual({
+      code: "unavailable",
+      message: "probe is starting: try again in a moment",
+      reason: "SERVICE_STARTING",
+      retryAfterMs: 500,
+    });
+    expect(unknown).toMatchObject({ reason: "CREDENTIALS_MISSING" });
+    expect(served).toMatchObject({ code: "ok" });
+  });
+
+  test("serves at once when nobody looks whether it is up", async () => {
+    const mutant = await importMutant<typeof real>(join(import.meta.dir, "life.ts"), "!plan.isUp()", "false", [entry]);
+    expect((await starting(mutant.startProbeServer, "gRPC"))[0]).toMatchObject({ code: "ok" });
+  });
+});
 
 /** One lane of each kind: what is broken in one of a kind is broken in all. */
 const fast = "Connect binary, fast";
@@ -377,8 +390,8 @@ const broken: readonly Broken[] = [
   [
     "without a policy nobody may call",
     "./authorize.ts",
-    "if (policy === undefined) {",
-    "if (policy === undefined) return;\n  if (!policy) {",
+    "if (policy === undefined) throw callErrors.policyMissing();",
+    "if (policy === undefined) return;",
     ["a method without policy"],
   ],
   [
@@ -395,8 +408,8 @@ const broken: readonly Broken[] = [
   [
     "who shows no credentials is told",
     "./authorize.ts",
-    `if (caller.kind === "anonymous") {`,
-    "if (false) {",
+    `if (caller.kind === "anonymous") throw callErrors.credentialsMissing();`,
+    "",
     ["no credentials"],
   ],
   [
@@ -420,7 +433,7 @@ const broken: readonly Broken[] = [
     "false",
     ["the wrong scope, with an invalid request"],
   ],
-  ["callers are authorised", "./life.ts", "authorize(call.plan.policy, caller);", "", refused],
+  ["callers are authorised", "./life.ts", "authorize(policy, caller);", "", refused],
   ["a handler knows its caller", "./life.ts", "call.caller = caller;", "", [...known, "Idempotency-Key as request_id"]],
   [
     "a full server refuses",
@@ -442,7 +455,7 @@ const broken: readonly Broken[] = [
     "Idempotency-Key is the request_id",
     "./life.ts",
     "if (idempotencyKey !== null) applyIdempotencyKey",
-    "if (false) applyIdempotencyKey",
+    "if (idempotencyKey === undefined) applyIdempotencyKey",
     [
       "Idempotency-Key as request_id",
       "an invalid Idempotency-Key",
@@ -453,8 +466,8 @@ const broken: readonly Broken[] = [
   [
     "Idempotency-Key is refused where it means nothing",
     "./life.ts",
-    "if (!plan.hasRequestId) {",
-    "if (false) {",
+    "if (!plan.hasRequestId) throw callErrors.idempotencyKeyUnsupported();",
+    "",
     ["an Idempotency-Key where there is no request_id"],
   ],
   [
@@ -466,7 +479,7 @@ const broken: readonly Broken[] = [
   ],
   [
     "a call waits until its caller is known",
-    "./run-unary.ts",
+    "./life.ts",
     "if (admitted !== undefined) await admitted;",
     "",
     ["a caller who is known only later"],
@@ -475,16 +488,16 @@ const broken: readonly Broken[] = [
   [
     "a call waits until its caller is known",
     "../universal/lane.ts",
-    "if (admitted !== undefined) await race(admitted, context.signal);",
+    "if (admitted !== undefined) await admitted;",
     "",
     ["a caller who is known only later"],
     library,
   ],
   [
-    "calls in process are admitted",
-    "../local/lane.ts",
-    `steps.admit(call, "in-process")`,
-    "undefined",
+    "callers in process are admitted",
+    "./life.ts",
+    "if (caller !== undefined) return admitCaller(call, caller);",
+    "if (caller !== undefined) return;",
     [...known, ...refused, "Idempotency-Key as request_id"],
     ["in process"],
   ],
@@ -505,15 +518,15 @@ const broken: readonly Broken[] = [
   [
     "metadata is told",
     "./map-error.ts",
-    "inform(error, thrown.reason, thrown.metadata)",
-    "inform(error, thrown.reason)",
+    "inform(detailed(thrown), thrown.reason, thrown.metadata)",
+    "inform(detailed(thrown), thrown.reason)",
     ["the wrong scope, with an invalid request", "the wrong kind of caller", "an error of the domain"],
   ],
   [
     "what broke inside is not told",
     "./map-error.ts",
-    "return internal(thrown);",
-    "return { error: ConnectError.from(thrown), hidden: thrown };",
+    "if (!(thrown instanceof ProtocolFailure)) return hide(thrown);",
+    "if (!(thrown instanceof ProtocolFailure)) return { error: ConnectError.from(thrown), hidden: thrown };",
     ["a handler that throws", "a handler that rejects"],
   ],
   [
@@ -526,66 +539,32 @@ const broken: readonly Broken[] = [
   [
     "the protocol's own errors have reasons that say what was wrong",
     "./map-error.ts",
-    `[Code.ResourceExhausted]: "MESSAGE_TOO_LARGE",`,
+    "[Code.ResourceExhausted]: callErrors.table.messageTooLarge.reason,",
     "",
     ["a request beyond the largest"],
   ],
   ["deadlines pass", "./deadlines.ts", "late.onLate(lateError());", "", [serverDeadline]],
   [
     "the caller's deadline counts",
-    "./run-unary.ts",
-    "named.error === undefined ? named.timeoutMs : undefined",
-    "undefined",
+    "./life.ts",
+    "(error === undefined ? timeoutMs : undefined)",
+    "(undefined as number | undefined)",
     [ownDeadline],
-    own,
   ],
   [
     "the server has a deadline",
-    "./run-unary.ts",
-    "timeoutMs ?? limits.timeoutMsDefault",
-    "timeoutMs ?? 86_400_000",
-    [serverDeadline],
-    own,
-  ],
-  [
-    "the server has a deadline",
-    "../universal/lane.ts",
-    "unary ? limits.timeoutMsDefault : undefined",
+    "./life.ts",
+    "isUnary ? limits.timeoutMsDefault : undefined",
     "undefined",
     [serverDeadline],
-    library,
   ],
-  [
-    "the server has a deadline",
-    "../local/lane.ts",
-    "timeoutMs ?? limits.timeoutMsDefault",
-    "timeoutMs ?? 86_400_000",
-    [serverDeadline],
-    ["in process"],
-  ],
-  [
-    "a handler that hangs is answered for",
-    "./race.ts",
-    `else signal.addEventListener("abort", onAbort, { once: true });`,
-    "",
-    [ownDeadline, serverDeadline],
-    [...library, "in process"],
-  ],
+  ["a handler that hangs is answered for", "./life.ts", "call.onCut = onCut;", "", [ownDeadline, serverDeadline]],
   [
     "a deadline has a longest",
-    "./run-unary.ts",
-    "if (named.error !== undefined) throw timeoutError(named.error);",
+    "./life.ts",
+    "if (call.badTimeout !== undefined) throw callErrors.timeoutInvalid({ message: call.badTimeout.rawMessage });",
     "",
     ["a deadline beyond the longest"],
-    own,
-  ],
-  [
-    "a deadline has a longest",
-    "../universal/lane.ts",
-    "if (badTimeout !== undefined) throw timeoutError(badTimeout);",
-    "",
-    ["a deadline beyond the longest"],
-    library,
   ],
   [
     "a request has a largest",
@@ -600,8 +579,7 @@ const broken: readonly Broken[] = [
 describe("the table notices what is switched off", () => {
   test.each(broken)("%s (%s)", async (_, file, from, to, noticed, where = kinds) => {
     const path = join(import.meta.dir, file);
-    const through = modules.slice(modules.indexOf(path) + 1);
-    const { startProbeServer } = await importMutant<typeof real>(path, from, to, through);
+    const { startProbeServer } = await importMutant<typeof real>(path, from, to, [entry]);
     await using probes = new Probes(startProbeServer);
     const found = await Promise.all(
       kinds.map(async (lane): Promise<readonly [string, readonly string[]]> => [

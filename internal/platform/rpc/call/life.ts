@@ -1,86 +1,88 @@
-import type { Message } from "@bufbuild/protobuf";
-import { ConnectError, createContextKey } from "@connectrpc/connect";
+import { create, type Message } from "@bufbuild/protobuf";
+import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
 import { codeToString } from "@connectrpc/connect/protocol-connect";
 import type { Clock } from "../../clock/clock.ts";
 import { MuinError } from "../../errors/muin-error.ts";
 import type { Authenticator } from "../../identity/authenticator.ts";
-import {
-  createSignatureReader,
-  notSignable,
-  signatureMissing,
-  type CallSignature,
-} from "../../identity/call-signature.ts";
+import { createSignatureReader, notSignable, signatureMissing } from "../../identity/call-signature.ts";
 import { anonymous, type Caller } from "../../identity/caller.ts";
 import { signatureHeader } from "../../identity/signed-call.ts";
-import type { CallObserver, CallSpan } from "../../telemetry/call-observer.ts";
+import type { CallObserver } from "../../telemetry/call-observer.ts";
 import type { Logger } from "../../telemetry/logger.ts";
 import { authorize } from "./authorize.ts";
-import { createDeadlines, type Deadline, type Deadlines } from "./deadlines.ts";
+import { Call, type CallOrigin, type NamedTimeout } from "./call.ts";
+import { createDeadlines } from "./deadlines.ts";
+import { callErrors } from "./errors.ts";
 import type { RpcLimits } from "./limits.ts";
-import type { ErrorMapper } from "./map-error.ts";
-import type { MethodPlan } from "./plan.ts";
+import { ProtocolFailure, type ErrorMapper, type MappedError } from "./map-error.ts";
+import type { Input, MethodPlan, Output } from "./plan.ts";
+import { raceIterable } from "./race.ts";
+import { runServed } from "./served-call.ts";
 
-/** A call under way. */
-export interface Call {
-  readonly plan: MethodPlan;
-  readonly span: CallSpan;
-  /** Whether it counts against the calls in flight. */
-  readonly counted: boolean;
-  /** Set by `admit`. */
-  caller: Caller;
-  /** Set by `prove`. */
-  signature: CallSignature | undefined;
-  /** Set by a lane that watches a deadline. */
-  deadline: Deadline | undefined;
-  /** Set by `fail`. */
-  failure: ConnectError | undefined;
-  ended: boolean;
+/** How a lane of our own reads a request and answers it. */
+export interface Exchange<R> {
+  /**
+   * Reads and parses the request. `prove` is given for a call that must be signed: it takes the message as it was sent, before
+   * parsing. What the protocol refuses is thrown as `ProtocolFailure`.
+   */
+  read(prove: ((body: Uint8Array) => void) | undefined): Promise<Message> | Message;
+  /** The answer to a reply; what it throws is the handler's fault. */
+  write(reply: Message): R;
+  /** The answer to an error that was mapped. */
+  refuse(error: ConnectError): R | Promise<R>;
 }
 
-/** Carries the call in a handler's context. */
-export const callKey: ReturnType<typeof createContextKey<Call | undefined>> = createContextKey<Call | undefined>(
-  undefined,
-  { description: "muin call" },
-);
-
 /**
- * What happens to a call, the same in every lane: begin, admit (load, identity, policy; before the body is read), accept (the
- * parsed request), the handler, fail if anything threw, end.
+ * The life of a call, the same in every lane and for every kind of method: begin, admit (deadline, load, identity, policy; before
+ * the body is read), prove (where it must be signed), invoke (each request is accepted, then the handler runs), fail if anything
+ * threw, end. `answer` is all of it in one.
  */
-export interface Steps {
-  readonly deadlines: Deadlines;
-  /** Begins a call. `counted` calls are limited in number. Never throws; whoever begins a call ends it. */
-  begin(plan: MethodPlan, protocol: string, traceparent: string | null, counted: boolean): Call;
-  /** Throws unless there is room and the caller may call. Synchronous when identity is known at once. */
-  admit(call: Call, authorization: string | null): void | Promise<void>;
+export interface CallLife {
   /**
-   * Watches until `signal` is aborted that the caller of a stream may still have it; `onRefused` is called once when not: a key
-   * was revoked, a session ended, a token is past its time. While that cannot be told, the stream goes on.
+   * Begins a call. Its deadline is the one named or, of a unary call, the default. `counted` calls are limited in number. Never
+   * throws; whoever begins a call ends it.
    */
-  watch(call: Call, authorization: string, signal: AbortSignal, onRefused: (reason: ConnectError) => void): void;
+  begin(plan: MethodPlan, origin: CallOrigin, named: NamedTimeout, counted: boolean): Call;
+  /**
+   * Throws unless the deadline is a good one, there is room and the caller may call. Synchronous when identity is known at once. A
+   * stream is watched from then on: it is cut short when its caller may no longer have it.
+   */
+  admit(call: Call): void | Promise<void>;
   /** Whether the admitted call must be signed: a device's, or one of a method that takes signed calls only. */
   mustBeSigned(call: Call): boolean;
   /**
    * Reads the signature of a call that must be signed, and proves it where the caller is known: a device. `body` is the request
-   * message as it was sent. Between `admit` and `accept`.
+   * message as it was sent. Between `admit` and `invoke`.
    */
-  prove(call: Call, header: Headers, body: Uint8Array): void;
-  /** Refuses a call that must be signed and was not proven. Applies the header Idempotency-Key to the request and validates it. */
-  accept(call: Call, request: Message, idempotencyKey: string | null): void;
+  prove(call: Call, body: Uint8Array): void;
+  /**
+   * Runs the handler, in the call's span. Each request is accepted first: refused when it must be signed and was not proven, given
+   * the header Idempotency-Key, validated. Replies that stream end when the call is cut short, and their errors are mapped.
+   */
+  invoke(call: Call, input: Input, context: HandlerContext): Output;
+  /**
+   * Settles as `work` does, a part of the call, or as soon as the call is cut short, however long `work` goes on. `refuse` makes
+   * the result of a failure, which is mapped.
+   */
+  settle<R>(call: Call, work: () => Promise<R>, refuse: (failure: ConnectError) => R | Promise<R>): Promise<R>;
+  /** Runs a unary call from its admission to its end. */
+  answer<R>(call: Call, context: HandlerContext, exchange: Exchange<R>): Promise<R>;
   /** Maps what was thrown to what the caller sees, logs what the caller is not told, and remembers the outcome. */
   fail(call: Call, thrown: unknown): ConnectError;
-  /** The same for an error that the protocol library made itself. */
-  failProtocol(call: Call, error: ConnectError): ConnectError;
   /** Gives an error outside of any call its reason. */
   describe(error: ConnectError): ConnectError;
   /** Ends the call. Idempotent. */
   end(call: Call): void;
-  /** Calls under way. */
+  /** Counted calls under way. */
   inFlight(): number;
+  /** Cuts short all calls that stream. */
+  cutStreams(reason: ConnectError): void;
+  /** Cuts short all calls. */
+  cutAll(reason: ConnectError): void;
 }
 
-/** What the steps need. */
-export interface StepsDeps {
+/** What the life of calls depends on. */
+export interface CallLifeDeps {
   readonly authenticator: Pick<Authenticator, "authenticate">;
   readonly observer: CallObserver;
   readonly errors: ErrorMapper;
@@ -89,111 +91,229 @@ export interface StepsDeps {
   readonly log: Logger;
 }
 
-/** How often `watch` asks, in milliseconds: a revocation, which reaches the process sooner, ends a stream within a second. */
+/** How often the caller of a stream is judged again, in milliseconds: a revocation ends a stream within a second. */
 const watchPeriodMs = 250;
 
-/** Creates the steps. */
-export function createSteps(deps: StepsDeps): Steps {
-  const { authenticator, observer, errors, limits, clock, log } = deps;
+/** Creates the life of a process's calls. */
+export function createCallLife(deps: CallLifeDeps): CallLife {
+  const { authenticator, observer, errors, limits, clock } = deps;
   const signatures = createSignatureReader(clock);
+  const deadlines = createDeadlines(clock, limits.timeoutMsDefault);
+  const streams = new AbortController();
+  const watch = createWatch(deps);
   let inFlight = 0;
-  const remember = (call: Call, mapped: ReturnType<ErrorMapper["map"]>): ConnectError => {
-    call.failure = mapped.error;
-    if (mapped.hidden !== undefined) {
-      call.span.run(() =>
-        log.error("call failed", {
-          rpc_service: call.plan.method.parent.typeName,
-          rpc_method: call.plan.method.name,
-          code: codeToString(mapped.error.code),
-          err: mapped.hidden,
-        }),
-      );
-    }
-    return mapped.error;
+
+  const fail = (call: Call, thrown: unknown): ConnectError => remember(call, errors.map(thrown), deps.log);
+
+  const begin: CallLife["begin"] = (plan, origin, { timeoutMs, error }, counted) => {
+    const { method } = plan;
+    if (counted) inFlight += 1;
+    const span = observer.begin({
+      service: method.parent.typeName,
+      method: method.name,
+      protocol: origin.protocol,
+      traceparent: origin.header.get("traceparent") ?? undefined,
+    });
+    const call = new Call(plan, origin, span, counted, error);
+    const isUnary = method.methodKind === "unary";
+    const ms = (error === undefined ? timeoutMs : undefined) ?? (isUnary ? limits.timeoutMsDefault : undefined);
+    if (ms !== undefined) call.deadline = deadlines.add(ms, (reason) => call.cut(reason));
+    if (!isUnary) call.follow(streams.signal);
+    return call;
   };
-  return {
-    deadlines: createDeadlines(clock, limits.timeoutMsDefault),
-    begin: (plan, protocol, traceparent, counted) => {
-      if (counted) inFlight += 1;
-      const span = observer.begin({
-        service: plan.method.parent.typeName,
-        method: plan.method.name,
-        protocol,
-        traceparent: traceparent ?? undefined,
+
+  const admit: CallLife["admit"] = (call) => {
+    if (call.badTimeout !== undefined) throw callErrors.timeoutInvalid({ message: call.badTimeout.rawMessage });
+    if (call.counted && inFlight > limits.callsInFlightMax) {
+      throw callErrors.overloaded({
+        message: "the server has as many calls in flight as it takes; try again shortly",
+        retryAfterMs: limits.overloadRetryAfterMs,
       });
-      return {
-        plan,
-        span,
-        counted,
-        caller: anonymous,
-        signature: undefined,
-        deadline: undefined,
-        failure: undefined,
-        ended: false,
-      };
-    },
-    admit: (call, authorization) => {
-      if (call.counted && inFlight > limits.callsInFlightMax) {
-        throw new MuinError({
-          code: "resource_exhausted",
-          reason: "TOO_MANY_CALLS",
-          message: "the server has as many calls in flight as it takes; try again shortly",
-          retryAfterMs: limits.overloadRetryAfterMs,
-        });
-      }
-      const admitted = (caller: Caller): void => {
-        call.caller = caller;
-        authorize(call.plan.policy, caller);
-        if (call.plan.method.methodKind !== "unary" && mustBeSigned(call)) throw notSignable("a stream");
-      };
-      if (authorization === null) return admitted(anonymous);
-      // With tracing off no closure is made: nearly every caller is known at once.
-      const caller =
-        call.span.traceparent === undefined
-          ? authenticator.authenticate(authorization)
-          : call.span.run(() => authenticator.authenticate(authorization));
-      return caller instanceof Promise ? caller.then(admitted) : admitted(caller);
-    },
-    watch: (call, authorization, signal, onRefused) => {
-      const ask = async (): Promise<void> => {
-        for (;;) {
-          await clock.sleep(watchPeriodMs, signal);
-          try {
-            authorize(call.plan.policy, await authenticator.authenticate(authorization));
-          } catch (error) {
-            if (!(error instanceof MuinError)) throw error;
-            if (error.code !== "unauthenticated" && error.code !== "permission_denied") continue;
-            if (!signal.aborted) onRefused(errors.map(error).error);
-            return;
-          }
+    }
+    const { caller } = call.origin;
+    if (caller !== undefined) return admitCaller(call, caller);
+    const authorization = call.origin.header.get("authorization");
+    if (authorization === null) return admitCaller(call, anonymous);
+    // With tracing off no closure is made: nearly every caller is known at once.
+    const found =
+      call.span.traceparent === undefined
+        ? authenticator.authenticate(authorization)
+        : call.span.run(() => authenticator.authenticate(authorization));
+    if (found instanceof Promise) return found.then((known) => admitCaller(call, known, authorization));
+    return admitCaller(call, found, authorization);
+  };
+  const admitCaller = (call: Call, caller: Caller, authorization?: string): void => {
+    const { policy, method } = call.plan;
+    call.caller = caller;
+    authorize(policy, caller);
+    if (method.methodKind === "unary") return;
+    if (mustBeSigned(call)) throw notSignable("a stream");
+    if (authorization !== undefined) watch(call, authorization);
+  };
+  const prove: CallLife["prove"] = (call, body) => {
+    const { header } = call.origin;
+    if (header.has("idempotency-key")) throw notSignable("the header Idempotency-Key");
+    const signature = signatures.read(header.get(signatureHeader), call.plan.path, body);
+    if (call.caller.kind === "device") signature.prove(call.caller.key);
+    call.signature = signature;
+  };
+
+  const invoke: CallLife["invoke"] = (call, input, context) => {
+    const { method } = call.plan;
+    const isOne = method.methodKind === "unary" || method.methodKind === "server_streaming";
+    if (isOne) accept(call, input as Message);
+    const output = run(call, isOne ? input : acceptEach(call, input as AsyncIterable<Message>), context);
+    if (method.methodKind === "unary" || method.methodKind === "client_streaming") return output;
+    return raceIterable(output as AsyncIterable<Message>, call.signal, {
+      release: true,
+      within: (work) => call.span.run(work),
+      mapError: (error) => call.failure ?? fail(call, error),
+    });
+  };
+
+  const settle: CallLife["settle"] = (call, work, refuse) =>
+    new Promise((resolve) => {
+      const onCut = (reason: ConnectError): void => resolve(refuse(fail(call, reason)));
+      if (call.cutReason !== undefined) return onCut(call.cutReason);
+      call.onCut = onCut;
+      const attend = async (): Promise<void> => {
+        try {
+          const result = await work();
+          call.onCut = undefined;
+          resolve(result);
+        } catch (thrown) {
+          if (call.cutReason !== undefined) return; // Settled with that.
+          call.onCut = undefined;
+          resolve(refuse(fail(call, thrown)));
         }
       };
-      ask().catch((error: unknown) => {
-        if (!signal.aborted) log.error("a stream is no longer watched", { err: error });
-      });
-    },
+      void attend(); // Catches all that `work` throws.
+    });
+
+  const end: CallLife["end"] = (call) => {
+    if (call.isOver) return;
+    call.close();
+    if (call.counted) inFlight -= 1;
+    call.span.end(call.failure === undefined ? "ok" : codeToString(call.failure.code));
+  };
+
+  return {
+    begin,
+    admit,
     mustBeSigned,
-    prove: (call, header, body) => {
-      if (header.has("idempotency-key")) throw notSignable("the header Idempotency-Key");
-      const signature = signatures.read(header.get(signatureHeader), call.plan.path, body);
-      if (call.caller.kind === "device") signature.prove(call.caller.key);
-      call.signature = signature;
-    },
-    accept: (call, request, idempotencyKey) => {
-      if (call.signature === undefined && mustBeSigned(call)) throw signatureMissing();
-      if (idempotencyKey !== null) applyIdempotencyKey(call.plan, request, idempotencyKey);
-      call.plan.validate(request);
-    },
-    fail: (call, thrown) => remember(call, errors.map(thrown)),
-    failProtocol: (call, error) => remember(call, errors.mapProtocol(error)),
+    prove,
+    invoke,
+    settle,
+    answer: (call, context, exchange) =>
+      settle(
+        call,
+        async () => {
+          const admitted = admit(call);
+          if (admitted !== undefined) await admitted;
+          const request = await readRequest(exchange, mustBeSigned(call) ? (body) => prove(call, body) : undefined);
+          const reply = await (invoke(call, request, context) as Message | Promise<Message>);
+          const answer = exchange.write(completed(call.plan, reply));
+          end(call);
+          return answer;
+        },
+        (failure) => {
+          end(call);
+          return exchange.refuse(failure);
+        },
+      ),
+    fail,
     describe: (error) => errors.map(error).error,
-    end: (call) => {
-      if (call.ended) return;
-      call.ended = true;
-      if (call.counted) inFlight -= 1;
-      call.span.end(call.failure === undefined ? "ok" : codeToString(call.failure.code));
-    },
+    end,
     inFlight: () => inFlight,
+    cutStreams: (reason) => streams.abort(reason),
+    cutAll: (reason) => {
+      streams.abort(reason);
+      deadlines.expireAll(reason);
+    },
+  };
+}
+
+/** Watches callers of streams: asks again and again who calls, and cuts the stream short when its caller may no longer have it. */
+function createWatch({ authenticator, errors, clock, log }: CallLifeDeps): (call: Call, authorization: string) => void {
+  const ask = async (call: Call, authorization: string): Promise<void> => {
+    for (;;) {
+      await clock.sleep(watchPeriodMs, call.signal);
+      try {
+        authorize(call.plan.policy, await authenticator.authenticate(authorization));
+      } catch (error) {
+        if (!(error instanceof MuinError)) throw error;
+        // While it cannot be told whether the credentials are good, the stream goes on.
+        if (error.code !== "unauthenticated" && error.code !== "permission_denied") continue;
+        return call.cut(errors.map(error).error);
+      }
+    }
+  };
+  return (call, authorization) => {
+    ask(call, authorization).catch((error: unknown) => {
+      if (!call.signal.aborted) log.error("a stream is no longer watched", { err: error });
+    });
+  };
+}
+
+/** Remembers how a call failed. The log gets what its caller is not told. */
+function remember(call: Call, { error, hidden }: MappedError, log: Logger): ConnectError {
+  call.failure = error;
+  if (hidden !== undefined) {
+    call.span.run(() =>
+      log.error("call failed", {
+        rpc_service: call.plan.method.parent.typeName,
+        rpc_method: call.plan.method.name,
+        code: codeToString(error.code),
+        err: hidden,
+      }),
+    );
+  }
+  return error;
+}
+
+async function readRequest(
+  exchange: Pick<Exchange<unknown>, "read">,
+  prove: ((body: Uint8Array) => void) | undefined,
+): Promise<Message> {
+  try {
+    return await exchange.read(prove);
+  } catch (error) {
+    if (error instanceof MuinError) throw error;
+    // All else that reading can throw is the connection's end.
+    throw new ProtocolFailure(
+      error instanceof ConnectError ? error : new ConnectError("the request was cut off", Code.Canceled),
+    );
+  }
+}
+
+function run(call: Call, input: Input, context: HandlerContext): Output {
+  const { plan } = call;
+  if (!plan.isUp()) throw callErrors.serviceStarting({ message: `${plan.owner} is starting: try again in a moment` });
+  return call.span.run(() =>
+    plan.callsOthers ? runServed(context, () => plan.handler(input, context)) : plan.handler(input, context),
+  );
+}
+
+function accept(call: Call, request: Message): void {
+  if (call.signature === undefined && mustBeSigned(call)) throw signatureMissing();
+  const idempotencyKey = call.origin.header.get("idempotency-key");
+  if (idempotencyKey !== null) applyIdempotencyKey(call.plan, request, idempotencyKey);
+  call.plan.validate(request);
+}
+
+function acceptEach(call: Call, requests: AsyncIterable<Message>): AsyncIterable<Message> {
+  return {
+    [Symbol.asyncIterator]: () => {
+      const inner = requests[Symbol.asyncIterator]();
+      return {
+        next: async () => {
+          const result = await inner.next();
+          if (result.done !== true) accept(call, result.value);
+          return result;
+        },
+        return: async () => (await inner.return?.()) ?? { done: true, value: undefined },
+      };
+    },
   };
 }
 
@@ -201,28 +321,19 @@ function mustBeSigned({ caller, plan }: Call): boolean {
   return caller.kind === "device" || plan.policy?.signed === true;
 }
 
-/** The error of a call whose deadline is malformed or longer than allowed. */
-export function timeoutError(error: ConnectError): MuinError {
-  return new MuinError({ code: "invalid_argument", reason: "TIMEOUT_INVALID", message: error.rawMessage });
-}
-
 function applyIdempotencyKey(plan: MethodPlan, request: Message, idempotencyKey: string): void {
-  if (!plan.hasRequestId) {
-    throw new MuinError({
-      code: "invalid_argument",
-      reason: "IDEMPOTENCY_KEY_UNSUPPORTED",
-      message: "this method has no request_id, so the header Idempotency-Key has no meaning here",
-    });
-  }
+  if (!plan.hasRequestId) throw callErrors.idempotencyKeyUnsupported();
   const target = request as Message & { requestId: string };
   if (target.requestId === "") {
     target.requestId = idempotencyKey;
   } else if (target.requestId !== idempotencyKey) {
-    throw new MuinError({
-      code: "invalid_argument",
-      reason: "IDEMPOTENCY_KEY_DIFFERS",
-      message: "the header Idempotency-Key and the field request_id must be the same, or one of them absent",
+    throw callErrors.idempotencyKeyDiffers({
       violations: [{ field: "request_id", description: "must equal the header Idempotency-Key" }],
     });
   }
+}
+
+/** A handler may return a part of its reply. */
+function completed({ method: { output } }: MethodPlan, reply: Message): Message {
+  return reply.$typeName === output.typeName ? reply : create(output, reply);
 }

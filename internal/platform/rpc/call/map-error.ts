@@ -2,29 +2,21 @@ import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { codeToString } from "@connectrpc/connect/protocol-connect";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../../../gen/google/rpc/error_details_pb.ts";
-import { MuinError, type ErrorCode } from "../../errors/muin-error.ts";
+import { MuinError } from "../../errors/muin-error.ts";
+import { callErrors, connectError } from "./errors.ts";
+import { isLibraryError } from "./library-texts.ts";
 
 /** `domain` of every google.rpc.ErrorInfo that Muin makes. */
 export const errorDomain = "muin";
 
-const codes: Readonly<Record<ErrorCode, Code>> = {
-  canceled: Code.Canceled,
-  unknown: Code.Unknown,
-  invalid_argument: Code.InvalidArgument,
-  deadline_exceeded: Code.DeadlineExceeded,
-  not_found: Code.NotFound,
-  already_exists: Code.AlreadyExists,
-  permission_denied: Code.PermissionDenied,
-  resource_exhausted: Code.ResourceExhausted,
-  failed_precondition: Code.FailedPrecondition,
-  aborted: Code.Aborted,
-  out_of_range: Code.OutOfRange,
-  unimplemented: Code.Unimplemented,
-  internal: Code.Internal,
-  unavailable: Code.Unavailable,
-  data_loss: Code.DataLoss,
-  unauthenticated: Code.Unauthenticated,
-};
+/** An error of the protocol library, kept apart from what handlers throw. */
+export class ProtocolFailure {
+  readonly error: ConnectError;
+
+  constructor(error: ConnectError) {
+    this.error = error;
+  }
+}
 
 /** An error ready for the wire, and whether it must be logged because the caller is not told what happened. */
 export interface MappedError {
@@ -36,13 +28,11 @@ export interface MappedError {
 /** Maps errors to what a caller may see. */
 export interface ErrorMapper {
   /**
-   * Maps whatever a step or a handler threw. A MuinError keeps its code, reason, violations and retry delay; a ConnectError, from
-   * a downstream call for instance, keeps its code and details and gets a reason when it has none; anything else becomes
-   * `internal` and says nothing.
+   * Maps whatever was thrown. A MuinError keeps its code, reason, violations and retry delay; a ConnectError, from a downstream call
+   * for instance, keeps its code and details and gets a reason when it has none; a ProtocolFailure tells what was wrong with the
+   * request; anything else becomes `internal` and says nothing.
    */
   map(thrown: unknown): MappedError;
-  /** Maps an error that the protocol library made itself, before any step or handler failed. */
-  mapProtocol(error: ConnectError): MappedError;
 }
 
 /**
@@ -60,65 +50,58 @@ export function createErrorMapper(domain: string | undefined): ErrorMapper {
     }
     return error;
   };
-  const internal = (hidden: unknown): MappedError => ({
-    error: inform(new ConnectError("internal error", Code.Internal), "INTERNAL"),
-    hidden,
-  });
+  const { internal } = callErrors.table;
+  const hide = (hidden: unknown): MappedError => ({ error: inform(connectError(internal), internal.reason), hidden });
   return {
     map: (thrown) => {
       if (thrown instanceof MuinError) {
-        const error = new ConnectError(thrown.message, codes[thrown.code]);
-        if (thrown.violations.length > 0) {
-          error.details.push({
-            desc: BadRequestSchema,
-            value: create(BadRequestSchema, { fieldViolations: [...thrown.violations] }),
-          });
-        }
-        if (thrown.retryAfterMs !== undefined) {
-          error.details.push({
-            desc: RetryInfoSchema,
-            value: create(RetryInfoSchema, { retryDelay: durationOf(thrown.retryAfterMs) }),
-          });
-        }
-        return { error: inform(error, thrown.reason, thrown.metadata), hidden: thrown.cause };
+        return { error: inform(detailed(thrown), thrown.reason, thrown.metadata), hidden: thrown.cause };
       }
       if (thrown instanceof ConnectError) {
         if (hasReason(thrown) || domain === undefined) return { error: thrown, hidden: undefined };
         const error = new ConnectError(thrown.rawMessage, thrown.code, thrown.metadata);
         error.details.push(...thrown.details);
         error.isWireError = thrown.isWireError;
-        return { error: inform(error, codeToString(thrown.code).toUpperCase()), hidden: thrown.cause };
+        return { error: inform(error, reasonOf(thrown.code)), hidden: thrown.cause };
       }
-      return internal(thrown);
-    },
-    mapProtocol: (error) => {
-      const message = error.rawMessage;
-      // The library calls a body that is no protobuf "internal"; JSON that is none it calls "invalid_argument", as do we both.
-      if (error.code === Code.Internal && message.startsWith("parse binary")) {
-        return {
-          error: inform(new ConnectError(message, Code.InvalidArgument), "MALFORMED_REQUEST"),
-          hidden: undefined,
-        };
-      }
-      // A reply that cannot be written is the handler's fault. All else that the library finds is in what the caller sent.
-      if (error.code === Code.Internal && /^(serialize|internal error|failed to serialize)/.test(message)) {
-        return internal(error);
-      }
-      const revised = new ConnectError(message, error.code);
+      if (!(thrown instanceof ProtocolFailure)) return hide(thrown);
+      const { error } = thrown;
+      const code = isLibraryError(error, "binaryMalformed") ? Code.InvalidArgument : error.code;
+      // A reply that cannot be written, for one, is the handler's fault.
+      if (code === Code.Internal && !isLibraryError(error, "compressionUnnamed")) return hide(error);
+      const revised = new ConnectError(error.rawMessage, code);
       revised.details.push(...error.details);
-      return {
-        error: inform(revised, protocolReasons[error.code] ?? codeToString(error.code).toUpperCase()),
-        hidden: undefined,
-      };
+      return { error: inform(revised, protocolReasons[code] ?? reasonOf(code)), hidden: undefined };
     },
   };
 }
 
 /** Reasons of the errors that the protocol library makes, where the code alone would say too little. */
 const protocolReasons: Partial<Record<Code, string>> = {
-  [Code.InvalidArgument]: "MALFORMED_REQUEST",
-  [Code.ResourceExhausted]: "MESSAGE_TOO_LARGE",
+  [Code.InvalidArgument]: callErrors.table.requestMalformed.reason,
+  [Code.ResourceExhausted]: callErrors.table.messageTooLarge.reason,
 };
+
+function reasonOf(code: Code): string {
+  return codeToString(code).toUpperCase();
+}
+
+function detailed(thrown: MuinError): ConnectError {
+  const error = connectError({ code: thrown.code, text: thrown.message });
+  if (thrown.violations.length > 0) {
+    error.details.push({
+      desc: BadRequestSchema,
+      value: create(BadRequestSchema, { fieldViolations: [...thrown.violations] }),
+    });
+  }
+  if (thrown.retryAfterMs !== undefined) {
+    error.details.push({
+      desc: RetryInfoSchema,
+      value: create(RetryInfoSchema, { retryDelay: durationOf(thrown.retryAfterMs) }),
+    });
+  }
+  return error;
+}
 
 function hasReason(error: ConnectError): boolean {
   return error.details.some((detail) =>

@@ -5,75 +5,110 @@ import {
   ScalarType,
   type DescField,
   type DescMethod,
+  type DescService,
   type Message,
 } from "@bufbuild/protobuf";
 import type { HandlerContext } from "@connectrpc/connect";
 import { createMethodUrl } from "@connectrpc/connect/protocol";
 import { policy as policyOption, type Policy } from "../../../gen/muin/platform/v1/options_pb.ts";
-import type { Served } from "../../service/parts.ts";
 import { MuinError } from "../../errors/muin-error.ts";
+import type { Served } from "../../service/parts.ts";
 import { createValidate, type Validate } from "./validate.ts";
 
-/** A unary handler, its types erased. */
-export type UnaryHandler = (request: Message, context: HandlerContext) => Promise<Message> | Message;
-/** A handler whose reply is a stream, its types erased. */
-export type StreamHandler = (
-  request: Message | AsyncIterable<Message>,
-  context: HandlerContext,
-) => AsyncIterable<Message>;
-/** A handler whose request is a stream and whose reply is one message, its types erased. */
-export type CollectHandler = (requests: AsyncIterable<Message>, context: HandlerContext) => Promise<Message>;
+/** A request, or the stream of them; the method's kind says which. */
+export type Input = Message | AsyncIterable<Message>;
 
-/** A handler of any kind; the method's kind says which. */
-export type AnyHandler = (request: never, context: HandlerContext) => unknown;
+/** A reply, or the stream of them; the method's kind says which. */
+export type Output = Message | Promise<Message> | AsyncIterable<Message>;
 
-/** All that the lanes need to know of a method, found once. */
+/** A handler of any kind of method, its types erased. */
+export type Handler = (input: Input, context: HandlerContext) => Output;
+
+/** An RPC service, with what its runtime knows of it. */
+export interface RunningService extends Served {
+  /** Name of the service that implements it, for errors. Default: the RPC service's. */
+  readonly owner?: string;
+  /** Whether it may be called. A call before that is UNAVAILABLE with reason SERVICE_STARTING. Default: always. */
+  readonly isUp?: () => boolean;
+  /** Whether its handlers call other services, which then inherit deadline and cancellation (`servedCall`). Default: no. */
+  readonly callsOthers?: boolean;
+}
+
+/** All that the life of a call needs to know of its method, found once per process. */
 export interface MethodPlan {
   readonly method: DescMethod;
   /** Request path: `/<service>/<method>`. */
   readonly path: string;
   /** Who may call; `undefined` refuses everybody. */
   readonly policy: Policy | undefined;
-  /** Whether the fast lane serves it. */
+  /** Whether it has a fast path. */
   readonly hot: boolean;
   readonly validate: Validate;
   /** Whether the request has a field `request_id`, which the header Idempotency-Key fills. */
   readonly hasRequestId: boolean;
+  /** As in `RunningService`. */
+  readonly owner: string;
+  readonly isUp: () => boolean;
+  readonly callsOthers: boolean;
   /** The implementation as it was declared. */
-  readonly handler: AnyHandler;
+  readonly handler: Handler;
 }
 
+/** The methods that a process serves, by path. */
+export type MethodPlans = ReadonlyMap<string, MethodPlan>;
+
 /**
- * Plans every method of `served`, by path. Refuses two services of one name, and a hot method that is not unary. `policy` holds
- * for protos of others, which carry none.
+ * Plans every method of `services`, by path, into `plans`. Refuses two services of one name, and a hot method that is not unary.
+ * `policy` holds for protos of others, which carry none.
  */
-export function planMethods(served: readonly Served[], policy?: Policy): ReadonlyMap<string, MethodPlan> {
-  const plans = new Map<string, MethodPlan>();
-  for (const { service, impl, hot } of served) {
-    for (const method of service.methods) {
+export function planMethods(
+  services: readonly RunningService[],
+  { plans = new Map(), policy }: { readonly plans?: Map<string, MethodPlan>; readonly policy?: Policy } = {},
+): MethodPlans {
+  for (const running of services) {
+    for (const method of running.service.methods) {
       const path = createMethodUrl("/", method);
-      if (plans.has(path)) throw new Error(`${service.typeName} is served twice`);
-      const isHot = hot.includes(method);
-      if (isHot && method.methodKind !== "unary") {
-        throw new Error(`${service.typeName}.${method.name} streams: it cannot be hot`);
-      }
-      const implementation = (impl as Readonly<Record<string, AnyHandler>>)[method.localName];
-      if (implementation === undefined) throw new Error(`${service.typeName}.${method.name} has no implementation`);
-      const validate = createValidate(method.input, isHot);
-      plans.set(path, {
-        method,
-        path,
-        policy: policy ?? (hasOption(method, policyOption) ? getOption(method, policyOption) : undefined),
-        hot: isHot,
-        validate,
-        hasRequestId: method.input.fields.some(isRequestId),
-        handler: implementation.bind(impl),
-      });
-      warm(validate, create(method.input));
+      if (plans.has(path)) throw new Error(`${running.service.typeName} is served twice`);
+      const plan = planMethod(running, method, path, policy);
+      plans.set(path, plan);
+      warm(plan.validate, create(method.input));
     }
   }
   return plans;
 }
+
+/** The RPC services of the methods, in their order. */
+export function servicesOf(plans: MethodPlans): readonly DescService[] {
+  return [...new Set([...plans.values()].map(({ method }) => method.parent))];
+}
+
+function planMethod(
+  { service, impl, hot, owner = service.typeName, isUp = always, callsOthers = false }: RunningService,
+  method: DescMethod,
+  path: string,
+  policy: Policy | undefined,
+): MethodPlan {
+  const isHot = hot.includes(method);
+  if (isHot && method.methodKind !== "unary") {
+    throw new Error(`${service.typeName}.${method.name} streams: it cannot be hot`);
+  }
+  const implementation = (impl as Readonly<Record<string, Handler>>)[method.localName];
+  if (implementation === undefined) throw new Error(`${service.typeName}.${method.name} has no implementation`);
+  return {
+    method,
+    path,
+    policy: policy ?? (hasOption(method, policyOption) ? getOption(method, policyOption) : undefined),
+    hot: isHot,
+    validate: createValidate(method.input, isHot),
+    hasRequestId: method.input.fields.some(isRequestId),
+    owner,
+    isUp,
+    callsOthers,
+    handler: implementation.bind(impl),
+  };
+}
+
+const always = (): boolean => true;
 
 function isRequestId(field: DescField): boolean {
   return field.name === "request_id" && field.fieldKind === "scalar" && field.scalar === ScalarType.STRING;

@@ -1,11 +1,9 @@
-import { ConnectError, Code } from "@connectrpc/connect";
-import type { CallSpan } from "../../telemetry/call-observer.ts";
+import { ConnectError } from "@connectrpc/connect";
+import { callErrors, connectError } from "./errors.ts";
 
 /** Why a signal was aborted, as an error for the caller: the deadline's, the shutdown's, or `canceled`. */
 export function abortError(signal: AbortSignal): ConnectError {
-  return signal.reason instanceof ConnectError
-    ? signal.reason
-    : new ConnectError("the call was canceled", Code.Canceled);
+  return signal.reason instanceof ConnectError ? signal.reason : connectError(callErrors.table.canceled);
 }
 
 /** Settles as `work` does, or rejects as soon as `signal` is aborted, however long `work` goes on. */
@@ -18,15 +16,24 @@ export function race<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   });
 }
 
+/** How an iterable is read that may be cut short. */
+export interface RaceOptions {
+  /** Whether the source's `return` runs when it is cut short and when its reader leaves. */
+  readonly release: boolean;
+  /** Runs each `next`: the body of a generator runs in whatever asks for its next value. */
+  readonly within?: <T>(work: () => T) => T;
+  /** What the reader gets of an error. */
+  readonly mapError?: (error: unknown) => unknown;
+}
+
 /**
- * Yields what `source` yields until `signal` is aborted, then throws. With `release`, the source's `return` runs at the abort
- * and when the reader leaves, even while nobody reads, and without waiting for a `next` that hangs. `within` is the span that the
- * source belongs to: the body of a generator runs in whatever asks for its next value.
+ * Yields what `source` yields until `signal` is aborted, then throws. The source is released even while nobody reads, and without
+ * waiting for a `next` that hangs.
  */
 export function raceIterable<T>(
   source: AsyncIterable<T>,
   signal: AbortSignal,
-  { release: isReleased, within }: { readonly release: boolean; readonly within?: Pick<CallSpan, "run"> },
+  { release: isReleased, within = directly, mapError }: RaceOptions,
 ): AsyncIterable<T> {
   return {
     [Symbol.asyncIterator]: () => {
@@ -39,13 +46,15 @@ export function raceIterable<T>(
       return {
         next: async () => {
           try {
-            const next = within === undefined ? inner.next() : within.run(() => inner.next());
-            const result = await race(next, signal);
+            const result = await race(
+              within(() => inner.next()),
+              signal,
+            );
             if (result.done === true) signal.removeEventListener("abort", release);
             return result;
           } catch (error) {
             release();
-            throw error;
+            throw mapError === undefined ? error : mapError(error);
           }
         },
         throw: (error) => {
@@ -59,4 +68,8 @@ export function raceIterable<T>(
       };
     },
   };
+}
+
+function directly<T>(work: () => T): T {
+  return work();
 }

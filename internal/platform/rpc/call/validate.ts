@@ -1,7 +1,7 @@
 import type { DescMessage, Message } from "@bufbuild/protobuf";
 import { pathToString } from "@bufbuild/protobuf/reflect";
 import { createValidator } from "@bufbuild/protovalidate";
-import { MuinError } from "../../errors/muin-error.ts";
+import { fieldsInvalid } from "../../resource/errors.ts";
 import { compilePlainCheck } from "./plain-checks.ts";
 
 /** Throws INVALID_ARGUMENT with field violations when `message` breaks a rule of its proto. */
@@ -25,18 +25,12 @@ export function createValidate(schema: DescMessage, hot: boolean): Validate {
     const result = validator.validate(schema, message);
     if (result.kind === "valid") return;
     if (result.kind === "error") throw result.error;
-    const violations = result.violations.map((violation) => ({
-      field: pathToString(violation.field) + (violation.forKey ? " (key)" : ""),
-      description: violation.message,
-    }));
-    throw new MuinError({
-      code: "invalid_argument",
-      reason: "VALIDATION",
-      message: violations
-        .map(({ field, description }) => (field === "" ? description : `${field}: ${description}`))
-        .join("; "),
-      violations,
-    });
+    throw fieldsInvalid(
+      result.violations.map((violation) => ({
+        field: pathToString(violation.field) + (violation.forKey ? " (key)" : ""),
+        description: violation.message,
+      })),
+    );
   };
   // What the plain check passes is valid; what it does not pass gets its details, or its acquittal, from protovalidate.
   const plain = hot ? compilePlainCheck(schema) : undefined;

@@ -1,6 +1,6 @@
 import { bulkhead, BulkheadRejectedError } from "cockatiel";
-import { MuinError } from "../../errors/muin-error.ts";
 import type { Metrics } from "../../telemetry/metrics.ts";
+import { callErrors } from "../call/errors.ts";
 
 /** Keeps what waits for one target or store from taking the whole process with it. */
 export interface Bulkhead {
@@ -10,9 +10,6 @@ export interface Bulkhead {
    */
   run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T>;
 }
-
-/** When refused work is to be tried again, in milliseconds. */
-const retryAfterMs = 100;
 
 /** Makes a bulkhead for at most `concurrentMax` at once and `queueMax` waiting. */
 export function createBulkhead(options: {
@@ -36,11 +33,8 @@ export function createBulkhead(options: {
       } catch (error) {
         if (!(error instanceof BulkheadRejectedError)) throw error;
         rejections.add(1, { name });
-        throw new MuinError({
-          code: "resource_exhausted",
-          reason: "OVERLOADED",
+        throw callErrors.overloaded({
           message: `too much is waiting for ${name}; try again shortly`,
-          retryAfterMs,
           cause: error,
         });
       }

@@ -7,6 +7,7 @@ import { RetryInfoSchema } from "../../../gen/google/rpc/error_details_pb.ts";
 import type { Clock } from "../../clock/clock.ts";
 import type { Random } from "../../clock/random.ts";
 import { MuinError } from "../../errors/muin-error.ts";
+import { callErrors } from "../call/errors.ts";
 import { createErrorMapper, errorDomain } from "../call/map-error.ts";
 import { abortError, race } from "../call/race.ts";
 import { servedCall } from "../call/served-call.ts";
@@ -113,9 +114,7 @@ export function createCallTransport(options: CallTransportOptions): Transport {
   const refusal = (thrown: unknown): ConnectError => {
     if (thrown instanceof BrokenCircuitError) {
       return errors.map(
-        new MuinError({
-          code: "unavailable",
-          reason: "TARGET_UNAVAILABLE",
+        callErrors.targetUnavailable({
           message: `${target} fails at the moment and is left alone`,
           retryAfterMs: policy.openMs,
         }),

@@ -3,7 +3,8 @@ import { createClient, Code, ConnectError, type Client } from "@connectrpc/conne
 import { beforeEach, expect, test } from "bun:test";
 import type { Caller } from "../../identity/caller.ts";
 import { eventually } from "../../testing/eventually.ts";
-import { createInProcessTransport } from "./lane.ts";
+import { planMethods } from "../call/plan.ts";
+import { createLocalLane } from "./lane.ts";
 import { LookRequestSchema, ProbeService } from "../testdata/probe_pb.ts";
 import { createProbeService, recordingLog, recordingObserver, type ProbeEvents } from "../testdata/probe-service.ts";
 
@@ -17,11 +18,10 @@ beforeEach(() => {
   ended = [];
   client = createClient(
     ProbeService,
-    createInProcessTransport([createProbeService(events)], {
-      caller,
+    createLocalLane(planMethods([createProbeService(events)]), {
       observer: recordingObserver(ended),
       log: recordingLog([]),
-    }),
+    })(caller),
   );
 });
 
@@ -53,8 +53,8 @@ test("neither side can change the other's message", async () => {
   const service = createProbeService(events);
   const look = createClient(
     ProbeService,
-    createInProcessTransport(
-      [
+    createLocalLane(
+      planMethods([
         {
           ...service,
           impl: {
@@ -66,9 +66,9 @@ test("neither side can change the other's message", async () => {
             },
           } as unknown as typeof service.impl,
         },
-      ],
-      { caller, observer: recordingObserver(ended), log: recordingLog([]) },
-    ),
+      ]),
+      { observer: recordingObserver(ended), log: recordingLog([]) },
+    )(caller),
   );
   const request = create(LookRequestSchema, { name: "mine", nested: { name: "inner" } });
   const reply = await look.look(request);

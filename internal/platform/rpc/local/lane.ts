@@ -1,265 +1,136 @@
-import {
-  clone,
-  create,
-  type DescMessage,
-  type DescMethod,
-  type Message,
-  type MessageInitShape,
-} from "@bufbuild/protobuf";
-import {
-  Code,
-  ConnectError,
-  createContextValues,
-  type StreamResponse,
-  type Transport,
-  type UnaryResponse,
-} from "@connectrpc/connect";
-import { createLinkedAbortController, createMethodUrl, runStreamingCall } from "@connectrpc/connect/protocol";
-import type { Served } from "../../service/parts.ts";
+import type { DescMessage, DescMethod, Message } from "@bufbuild/protobuf";
+import { Code, ConnectError, type StreamResponse, type Transport, type UnaryResponse } from "@connectrpc/connect";
+import { createMethodUrl } from "@connectrpc/connect/protocol";
 import { systemClock, type Clock } from "../../clock/clock.ts";
-import { MuinError } from "../../errors/muin-error.ts";
 import type { Caller } from "../../identity/caller.ts";
 import type { CallObserver } from "../../telemetry/call-observer.ts";
 import type { Logger } from "../../telemetry/logger.ts";
-import { LazyContext } from "../call/call-context.ts";
+import { CallContext } from "../call/call-context.ts";
+import type { Call } from "../call/call.ts";
+import { createCallLife, type CallLife } from "../call/life.ts";
 import { defaultRpcLimits, type RpcLimits } from "../call/limits.ts";
 import { createErrorMapper, errorDomain } from "../call/map-error.ts";
-import {
-  planMethods,
-  type CollectHandler,
-  type MethodPlan,
-  type StreamHandler,
-  type UnaryHandler,
-} from "../call/plan.ts";
-import { abortError, race, raceIterable } from "../call/race.ts";
-import { createSteps, type Call } from "../call/life.ts";
+import type { MethodPlan, MethodPlans } from "../call/plan.ts";
+import { raceIterable } from "../call/race.ts";
+import { copyEachIn, copyIn } from "./read-request.ts";
+import { copyEachOut, copyOut } from "./write-reply.ts";
 
-/** What the transport needs. */
-export interface InProcessOptions {
-  /** Who calls: `{ kind: "service", id: <name>, principal: "service:<name>" }`. */
-  readonly caller: Caller;
+/** What the lane needs beside the methods. */
+export interface LocalLaneOptions {
   readonly observer: CallObserver;
   readonly log: Logger;
+  /** Default: the machine's clock. */
   readonly clock?: Clock;
+  /** What differs from `defaultRpcLimits`. */
   readonly limits?: Partial<RpcLimits>;
 }
 
+/** Makes the transport of one caller, who is whoever it is said to be: headers claim nothing. */
+export type LocalLane = (caller: Caller) => Transport;
+
 /**
- * Creates a transport to services of the same process: the steps, errors and deadlines of a call over the network without the
- * network. Messages are copied on the way in and out, so neither side can change the other's. Calls do not count as load: the
- * call that caused them does. Who leaves a stream before its end must abort its signal: the library's clients tell nobody of a
- * `break`.
+ * Serves calls within the process: the life, errors and deadlines of a call over the network without the network. Messages are
+ * copied on the way in and out, so neither side can change the other's. Calls do not count as load: the call that caused them does.
+ * Who leaves a stream before its end must abort its signal: the library's clients tell nobody of a `break`. `plans` may grow: a method
+ * is looked for when it is called.
  */
-export function createInProcessTransport(served: readonly Served[], options: InProcessOptions): Transport {
+export function createLocalLane(plans: MethodPlans, options: LocalLaneOptions): LocalLane {
   const limits: RpcLimits = { ...defaultRpcLimits, ...options.limits };
-  const clock = options.clock ?? systemClock;
-  const steps = createSteps({
-    authenticator: { authenticate: () => options.caller },
+  const life = createCallLife({
+    authenticator: { authenticate: () => Promise.reject(new Error("callers in the process are known")) },
     observer: options.observer,
     errors: createErrorMapper(errorDomain),
     limits,
-    clock,
+    clock: options.clock ?? systemClock,
     log: options.log,
   });
-  const plans = planMethods(served);
-  const never = new AbortController().signal; // The process's own stop ends the callers of these calls first.
-
-  const planOf = (method: DescMethod): MethodPlan => {
-    const plan = plans.get(createMethodUrl("/", method));
-    if (plan === undefined) {
-      throw new ConnectError(`${method.parent.typeName} is not served in this process`, Code.Unimplemented);
-    }
-    return plan;
-  };
-  const begin = (plan: MethodPlan, header: Headers): Call =>
-    steps.begin(plan, "in-process", header.get("traceparent"), false);
-  const contextOf = (call: Call, header: Headers, signal: AbortSignal | undefined): LazyContext =>
-    new LazyContext(
-      call,
-      {
-        protocolName: "in-process",
-        requestMethod: "POST",
-        url: call.plan.path,
-        requestHeader: header,
-        signal,
-        address: () => "",
-      },
-      never,
-    );
-  // The caller is fixed by whoever created the transport; what the client claims in its headers means nothing.
-  const admit = (call: Call): void | Promise<void> => steps.admit(call, "in-process");
-
-  return {
+  return (caller) => ({
     unary: async <I extends DescMessage, O extends DescMessage>(
-      ...[method, signal, timeoutMs, headerInit, message]: Parameters<Transport["unary"]>
+      ...[method, signal, timeoutMs, header, message]: Parameters<Transport["unary"]>
     ): Promise<UnaryResponse<I, O>> => {
-      const plan = planOf(method);
-      const handler = plan.handler as unknown as UnaryHandler;
-      const header = new Headers(headerInit);
-      const call = begin(plan, header);
-      const deadline = steps.deadlines.add(timeoutMs ?? limits.timeoutMsDefault, (reason) => context.abort(reason));
-      call.deadline = deadline;
-      const context = contextOf(call, header, signal);
-      try {
-        const admitted = admit(call);
-        if (admitted !== undefined) await admitted;
-        const input = copyIn(method.input, message);
-        steps.accept(call, input, header.get("idempotency-key"));
-        const output = await race(Promise.resolve(call.span.run(() => handler(input, context))), context.signal);
-        const response = {
-          stream: false,
-          service: method.parent,
-          method,
-          header: context.usedResponseHeader ?? new Headers(),
-          trailer: context.usedResponseTrailer ?? new Headers(),
-          message: copyOut(method.output, output),
-        };
-        return response as unknown as UnaryResponse<I, O>;
-      } catch (error) {
-        const mapped = steps.fail(call, error);
-        context.abort(mapped);
-        throw mapped;
-      } finally {
-        deadline.cancel();
-        context.abort();
-        steps.end(call);
-      }
+      const call = begin(planOf(plans, method), life, caller, signal, timeoutMs, header);
+      const context = new CallContext(call);
+      const reply = await life.answer(call, context, {
+        read: () => copyIn(method.input, message),
+        write: (output) => copyOut(method.output, output),
+        refuse: (failure) => Promise.reject(failure),
+      });
+      return { stream: false, ...headOf(method, context), message: reply } as unknown as UnaryResponse<I, O>;
     },
 
     stream: async <I extends DescMessage, O extends DescMessage>(
-      ...[method, signal, timeoutMs, header, messages, contextValues]: Parameters<Transport["stream"]>
+      ...[method, signal, timeoutMs, header, messages]: Parameters<Transport["stream"]>
     ): Promise<StreamResponse<I, O>> => {
-      const plan = planOf(method);
-      const ending = createLinkedAbortController(signal);
-      const deadline =
-        timeoutMs === undefined
-          ? undefined
-          : steps.deadlines.add(timeoutMs, (reason) => ending.abort(steps.describe(reason)));
-      const response = await runStreamingCall({
-        req: {
-          stream: true,
-          service: method.parent,
-          method,
-          requestMethod: "POST",
-          url: plan.path,
-          header: new Headers(header),
-          contextValues: contextValues ?? createContextValues(),
-          message: messages,
-        },
-        signal: ending.signal,
-        next: async (request) => {
-          const call = begin(plan, request.header);
-          call.deadline = deadline;
-          const context = contextOf(call, request.header, request.signal);
-          const finish = (error?: unknown): ConnectError | undefined => {
-            if (call.ended) return call.failure;
-            request.signal.removeEventListener("abort", onAbort);
-            deadline?.cancel();
-            const mapped = error === undefined ? undefined : steps.fail(call, error);
-            context.abort(mapped);
-            steps.end(call);
-            return mapped;
-          };
-          // The library hands no abort on to an iterator that nobody reads at that moment.
-          const onAbort = (): void => void finish(abortError(request.signal));
-          request.signal.addEventListener("abort", onAbort, { once: true });
-          try {
-            const admitted = admit(call);
-            if (admitted !== undefined) await admitted;
-            const accepted = acceptAll(request.message, (input) => {
-              const copy = copyIn(method.input, input);
-              steps.accept(call, copy, request.header.get("idempotency-key"));
-              return copy;
-            });
-            const running = call.span.run(() => invoke(plan, accepted, context));
-            const replies = raceIterable(await race(running, request.signal), request.signal, {
-              release: true,
-              within: call.span,
-            });
-            return {
-              stream: true,
-              service: method.parent,
-              method,
-              header: context.usedResponseHeader ?? new Headers(),
-              trailer: context.responseTrailer,
-              message: deliver(replies, (reply) => copyOut(method.output, reply), finish),
-            };
-          } catch (error) {
-            throw finish(error);
-          }
-        },
-      });
-      return response as unknown as StreamResponse<I, O>;
+      const call = begin(planOf(plans, method), life, caller, signal, timeoutMs, header);
+      const context = new CallContext(call);
+      const refuse = (failure: ConnectError): Promise<never> => {
+        life.end(call);
+        return Promise.reject(failure);
+      };
+      const requests = copyEachIn(method.input, raceIterable(messages, call.signal, { release: true }));
+      const replies = await life.settle(call, () => invoke(call, life, requests, context), refuse);
+      // A stream that nobody reads at the moment ends all the same.
+      call.onCut = (reason) => {
+        life.fail(call, reason);
+        life.end(call);
+      };
+      return {
+        stream: true,
+        ...headOf(method, context),
+        message: copyEachOut(call, life, replies),
+      } as unknown as StreamResponse<I, O>;
     },
+  });
+}
+
+function planOf(plans: MethodPlans, method: DescMethod): MethodPlan {
+  const plan = plans.get(createMethodUrl("/", method));
+  if (plan !== undefined) return plan;
+  throw new ConnectError(`${method.parent.typeName} is not served in this process`, Code.Unimplemented);
+}
+
+function begin(
+  plan: MethodPlan,
+  life: CallLife,
+  caller: Caller,
+  signal: AbortSignal | undefined,
+  timeoutMs: number | undefined,
+  headerInit: HeadersInit | undefined,
+): Call {
+  const header = new Headers(headerInit);
+  const origin = { protocol: "in-process", method: "POST", url: plan.path, header, signal, address: () => "", caller };
+  const call = life.begin(plan, origin, { timeoutMs }, false);
+  call.followCaller();
+  return call;
+}
+
+/** What stands before the reply, or the replies, in a response. */
+function headOf(method: DescMethod, context: CallContext) {
+  return {
+    service: method.parent,
+    method,
+    header: context.usedResponseHeader ?? new Headers(),
+    trailer: context.responseTrailer,
   };
 }
 
-/** A request of its own for the handler. What the wire could not carry, half of a surrogate pair for one, is refused as there. */
-function copyIn(schema: DescMessage, request: MessageInitShape<DescMessage>): Message {
-  try {
-    return clone(schema, create(schema, request));
-  } catch (error) {
-    throw new MuinError({
-      code: "invalid_argument",
-      reason: "MALFORMED_REQUEST",
-      message: error instanceof Error ? error.message : String(error),
-    });
-  }
-}
-
-/** A reply of its own for the caller, complete even when the handler returned a part. */
-function copyOut(schema: DescMessage, reply: Message): Message {
-  return clone(schema, create(schema, reply));
-}
-
+/** The replies to a call with a stream. One that answers once yields that answer. */
 async function invoke(
-  plan: MethodPlan,
+  call: Call,
+  life: CallLife,
   requests: AsyncIterable<Message>,
-  context: LazyContext,
+  context: CallContext,
 ): Promise<AsyncIterable<Message>> {
-  if (plan.method.methodKind === "client_streaming") {
-    return once(await (plan.handler as unknown as CollectHandler)(requests, context));
+  await life.admit(call);
+  const { methodKind } = call.plan.method;
+  if (methodKind === "client_streaming") {
+    return once(await (life.invoke(call, requests, context) as Promise<Message>));
   }
-  const handler = plan.handler as unknown as StreamHandler;
-  if (plan.method.methodKind === "bidi_streaming") return handler(requests, context);
-  for await (const request of requests) return handler(request, context);
+  if (methodKind === "bidi_streaming") return life.invoke(call, requests, context) as AsyncIterable<Message>;
+  for await (const request of requests) return life.invoke(call, request, context) as AsyncIterable<Message>;
   throw new ConnectError("protocol error: missing input message for server-streaming method", Code.Unimplemented);
 }
 
 async function* once(message: Message): AsyncIterable<Message> {
   yield message;
-}
-
-async function* acceptAll(source: AsyncIterable<Message>, accept: (input: Message) => Message): AsyncIterable<Message> {
-  for await (const input of source) yield accept(input);
-}
-
-/** Hands replies on, mapped, and reports how the stream ended. */
-function deliver(
-  replies: AsyncIterable<Message>,
-  copy: (reply: Message) => Message,
-  finish: (error?: unknown) => ConnectError | undefined,
-): AsyncIterable<Message> {
-  return {
-    [Symbol.asyncIterator]: () => {
-      const inner = replies[Symbol.asyncIterator]();
-      return {
-        next: async () => {
-          try {
-            const result = await inner.next();
-            if (result.done !== true) return { done: false, value: copy(result.value) };
-            finish();
-            return result;
-          } catch (error) {
-            throw finish(error);
-          }
-        },
-        return: async () => {
-          await inner.return?.();
-          finish();
-          return { done: true, value: undefined };
-        },
-      };
-    },
-  };
 }

@@ -61,20 +61,24 @@ test.each([
 });
 
 test.each([
-  ["/api/v1/looks/a?unknown=1", "query parameter unknown is unknown", "QUERY_PARAMETER"],
-  ["/api/v1/looks/a?nested.unknown=1", "query parameter nested.unknown is unknown", "QUERY_PARAMETER"],
-  ["/api/v1/looks/a?name=b", "query parameter name stands in the path already", "QUERY_PARAMETER"],
-  ["/api/v1/looks/a?big=1&big=2", "query parameter big stands twice", "QUERY_PARAMETER"],
-  ["/api/v1/looks/a?nested=x", "query parameter nested needs its fields named, with a dot", "QUERY_PARAMETER"],
-  ["/api/v1/looks/a?labels=x", "query parameter labels cannot be given as a query parameter", "QUERY_PARAMETER"],
-  ["/api/v1/looks/a?big=9223372036854775808", undefined, "MALFORMED_REQUEST"],
-  ["/api/v1/looks/a?flag=yes", undefined, "MALFORMED_REQUEST"],
+  ["/api/v1/looks/a?unknown=1", "query parameter unknown is unknown", "QUERY_PARAMETER_INVALID"],
+  ["/api/v1/looks/a?nested.unknown=1", "query parameter nested.unknown is unknown", "QUERY_PARAMETER_INVALID"],
+  ["/api/v1/looks/a?name=b", "query parameter name stands in the path already", "QUERY_PARAMETER_INVALID"],
+  ["/api/v1/looks/a?big=1&big=2", "query parameter big stands twice", "QUERY_PARAMETER_INVALID"],
+  ["/api/v1/looks/a?nested=x", "query parameter nested needs its fields named, with a dot", "QUERY_PARAMETER_INVALID"],
+  [
+    "/api/v1/looks/a?labels=x",
+    "query parameter labels cannot be given as a query parameter",
+    "QUERY_PARAMETER_INVALID",
+  ],
+  ["/api/v1/looks/a?big=9223372036854775808", undefined, "REQUEST_MALFORMED"],
+  ["/api/v1/looks/a?flag=yes", undefined, "REQUEST_MALFORMED"],
   [
     "/api/v1/looks/a?colour=RED",
     "query parameter colour must be one of COLOUR_UNSPECIFIED, COLOUR_RED, COLOUR_BLUE",
-    "QUERY_PARAMETER",
+    "QUERY_PARAMETER_INVALID",
   ],
-  ["/api/v1/looks/a?at=tomorrow", undefined, "MALFORMED_REQUEST"],
+  ["/api/v1/looks/a?at=tomorrow", undefined, "REQUEST_MALFORMED"],
   ["/api/v1/looks/%ZZ", "the path /api/v1/looks/%ZZ is not percent-encoded", "INVALID_ARGUMENT"],
 ] as const)("GET %s is refused", async (path, message, reason) => {
   const { status, body } = await get(path);

@@ -5,7 +5,7 @@ import { OperationsService } from "../../../gen/muin/platform/v1/operations_serv
 import { serve } from "../../service/parts.ts";
 import { planMethods } from "../call/plan.ts";
 import { describeRoutes } from "./openapi.ts";
-import { planRoutes } from "./lane.ts";
+import { planRoutes } from "./route.ts";
 import { validate } from "../testdata/validate-openapi.ts";
 
 test("OpenAPI says of RPCs, messages, fields, parameters and enums what the protos say", async () => {

@@ -13,7 +13,7 @@ import { comments } from "../../../gen/comments.ts";
 import { CallerKind } from "../../../gen/muin/platform/v1/options_pb.ts";
 import { signatureHeader } from "../../identity/signed-call.ts";
 import { parsePathTemplate } from "./path-template.ts";
-import type { RestRoute } from "./lane.ts";
+import type { RestRoute } from "./route.ts";
 import { hasStringForm } from "./read-request.ts";
 
 /** How deep a message is spread over query parameters. */

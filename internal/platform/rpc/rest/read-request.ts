@@ -12,7 +12,12 @@ import {
   type Message,
 } from "@bufbuild/protobuf";
 import { isWrapperDesc } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
 import { MuinError } from "../../errors/muin-error.ts";
+import { notSignable } from "../../identity/call-signature.ts";
+import { callErrors } from "../call/errors.ts";
+import { readBytes } from "../call/read-bytes.ts";
 
 /** Where the parts of an HTTP request go in a request message. */
 export interface RequestBinding {
@@ -22,6 +27,62 @@ export interface RequestBinding {
   /** Fields that the path's variables fill, in order, each from the message down. */
   readonly variables: readonly (readonly DescField[])[];
   readonly json: Partial<JsonReadOptions>;
+}
+
+/**
+ * Reads the message of a request to a route, whose path's variables have `values`: `bytesMax` bytes at the most. `prove` gets the body
+ * as it was sent, which must then be all of the request.
+ */
+export async function readRequest(
+  binding: RequestBinding,
+  values: readonly string[],
+  request: Request,
+  bytesMax: number,
+  prove: ((body: Uint8Array) => void) | undefined,
+): Promise<Message> {
+  const { headers, url } = request;
+  const queryStart = url.indexOf("?");
+  if (prove !== undefined) {
+    if (queryStart >= 0) throw notSignable("a query");
+    if (values.length > 0) throw notSignable("variables in its path");
+    if (isEncoded(headers)) throw notSignable("a compressed body");
+  }
+  const hasBody = binding.body !== undefined || prove !== undefined;
+  const body = hasBody ? await readBody(request, bytesMax, prove) : "";
+  try {
+    return buildRequest(binding, values, queryStart < 0 ? "" : url.slice(queryStart + 1), body);
+  } catch (error) {
+    throw error instanceof MuinError ? error : ConnectError.from(error, Code.InvalidArgument);
+  }
+}
+
+function isEncoded(headers: Headers): boolean {
+  const encoding = headers.get("content-encoding");
+  return encoding !== null && encoding !== "identity";
+}
+
+async function readBody(
+  request: Request,
+  bytesMax: number,
+  prove: ((body: Uint8Array) => void) | undefined,
+): Promise<string> {
+  const { headers } = request;
+  const type = headers.get("content-type");
+  const encoding = headers.get("content-encoding");
+  if (type !== null && type !== "application/json" && !/^application\/json\s*(;|$)/i.test(type)) {
+    throw new ConnectError(
+      `content-type ${type} is not taken: send the body as JSON with content-type: application/json`,
+      Code.InvalidArgument,
+    );
+  }
+  const bytes = await readBytes(request, bytesMax);
+  prove?.(bytes);
+  if (!isEncoded(headers)) return new TextDecoder().decode(bytes);
+  const compression = [compressionGzip, compressionBrotli].find((each) => each.name === encoding);
+  if (compression === undefined) {
+    throw new ConnectError(`content-encoding ${encoding} is not taken, but gzip and br are`, Code.Unimplemented);
+  }
+  return new TextDecoder().decode(await compression.decompress(bytes, bytesMax));
 }
 
 /** The field that `path`, of protobuf names, leads to, with those on the way. Throws when there is none. */
@@ -86,9 +147,7 @@ function refuseWrapped(input: DescMessage, body: DescField, value: JsonValue): v
     if (field === undefined) continue;
     const advice =
       field === body ? `send what stands in ${key} without it` : `give ${key} as a query parameter or in the path`;
-    throw new MuinError({
-      code: "invalid_argument",
-      reason: "MALFORMED_REQUEST",
+    throw callErrors.requestMalformed({
       message: `the body is the request's field ${body.name} itself: ${advice}`,
       violations: [{ field: key, description: advice }],
     });
@@ -131,9 +190,7 @@ function isObject(value: JsonValue): value is JsonObject {
 
 function queryField(binding: RequestBinding, name: string): readonly DescField[] {
   const refuse = (description: string): never => {
-    throw new MuinError({
-      code: "invalid_argument",
-      reason: "QUERY_PARAMETER",
+    throw callErrors.queryParameterInvalid({
       message: `query parameter ${name} ${description}`,
       violations: [{ field: name, description }],
     });
@@ -168,9 +225,7 @@ function put(target: JsonObject, fields: readonly DescField[], text: string): vo
   if (last.fieldKind === "list") {
     ((object[last.jsonName] ??= []) as JsonValue[]).push(value);
   } else if (last.jsonName in object) {
-    throw new MuinError({
-      code: "invalid_argument",
-      reason: "QUERY_PARAMETER",
+    throw callErrors.queryParameterInvalid({
       message: `query parameter ${last.name} stands twice`,
       violations: [{ field: last.name, description: "must stand once" }],
     });
@@ -186,9 +241,7 @@ function jsonOf(field: DescField, text: string): JsonValue {
     const names = field.enum.values.map(({ name }) => name);
     if (names.includes(text)) return text;
     const description = `must be one of ${names.join(", ")}`;
-    throw new MuinError({
-      code: "invalid_argument",
-      reason: "QUERY_PARAMETER",
+    throw callErrors.queryParameterInvalid({
       message: `query parameter ${field.name} ${description}`,
       violations: [{ field: field.name, description }],
     });
@@ -219,9 +272,7 @@ function parseJson(body: string): JsonValue {
   try {
     return JSON.parse(body) as JsonValue;
   } catch (error) {
-    throw new MuinError({
-      code: "invalid_argument",
-      reason: "MALFORMED_REQUEST",
+    throw callErrors.requestMalformed({
       message: `the body is no JSON: ${(error as Error).message}`,
     });
   }

@@ -6,75 +6,28 @@ import {
   type Http2ServerResponse,
   type ServerHttp2Session,
 } from "node:http2";
-import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import { create } from "@bufbuild/protobuf";
-import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
-import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
+import type { ServiceImpl } from "@connectrpc/connect";
 import { Health } from "../../../gen/grpc/health/v1/health_pb.ts";
 import { ServerReflection } from "../../../gen/grpc/reflection/v1/reflection_pb.ts";
 import { ServerReflection as ServerReflectionAlpha } from "../../../gen/grpc/reflection/v1alpha/reflection_pb.ts";
 import { PolicySchema } from "../../../gen/muin/platform/v1/options_pb.ts";
-import { serve, type Served } from "../../service/parts.ts";
+import { serve } from "../../service/parts.ts";
 import { callerAddress } from "./address.ts";
-import { createGenericLane } from "../universal/lane.ts";
+import { createGrpcLane } from "../grpc/lane.ts";
 import { hostOf, tlsOf, type Port, type PortDeps } from "./http-port.ts";
 import { createHealth } from "./health.ts";
-import { planMethods, type MethodPlan } from "../call/plan.ts";
+import { planMethods, servicesOf, type MethodPlans } from "../call/plan.ts";
 import { PortTakenError } from "./port-taken-error.ts";
 import { createReflection } from "./reflection.ts";
 
-/** How long after a reply a request that is still being sent is cut off, in milliseconds. */
-const unreadGraceMs = 5;
-
-/** What the gRPC port needs. */
-export interface GrpcPortOptions extends PortDeps {
-  /** What health and reflection speak of. */
-  readonly served: readonly Served[];
-}
-
 /** Creates the port for native gRPC, with health and reflection. */
-export function createGrpcPort(options: GrpcPortOptions): Port {
-  const { limits, steps } = options;
-  const shared = {
-    protocols: "grpc",
-    limits,
-    registry: options.registry,
-    shutdownSignal: options.shutdownSignal,
-    streamsSignal: options.streamsSignal,
-  } as const;
-  const lane = new Map([
-    // Asking for health must work under load too, and a watcher must not hold up a stop.
-    ...createGenericLane(planAids(options), steps, { ...shared, counted: false }),
-    ...createGenericLane(options.plans, steps, { ...shared, counted: true }),
-  ]);
+export function createGrpcPort(options: PortDeps): Port {
+  const lane = createGrpcLane({ plans: options.plans, aids: planAids(options) }, options);
   const sessions = new Set<ServerHttp2Session>();
 
-  const serve = async (request: Http2ServerRequest, response: Http2ServerResponse): Promise<void> => {
-    const path = request.url.split("?", 1)[0]!;
-    const handler = lane.get(path);
-    if (handler === undefined) {
-      const trailer = setTrailerStatus(
-        new Headers(),
-        new ConnectError(`there is no method ${path}`, Code.Unimplemented),
-      );
-      const header = new Headers({ "content-type": "application/grpc" });
-      await universalResponseToNodeResponse({ status: 200, header, trailer }, response);
-      return;
-    }
-    const forwardedFor = request.headers["x-forwarded-for"];
-    const address = callerAddress(
-      request.socket.remoteAddress ?? "",
-      options.trustedHops === 0 || forwardedFor === undefined ? null : String(forwardedFor),
-      options.trustedHops,
-    );
-    const answer = await handler(universalRequestFromNodeRequest(request, response, undefined, undefined), address);
-    await universalResponseToNodeResponse(answer, response);
-  };
-
   const onRequest = (request: Http2ServerRequest, response: Http2ServerResponse): void => {
-    // Not after `serve`, which waits for the stream's end and so for what this causes.
-    response.stream.once("finish", () => closeUnread(request, response));
-    serve(request, response).catch((error: unknown) => {
+    lane(request, response, addressOf(request, options.trustedHops)).catch((error: unknown) => {
       if (response.stream.destroyed) return;
       options.log.debug("gRPC reply not delivered", { err: error });
       response.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
@@ -124,31 +77,24 @@ export function createGrpcPort(options: GrpcPortOptions): Port {
   };
 }
 
+function addressOf({ socket, headers }: Http2ServerRequest, trustedHops: number): string {
+  const forwardedFor = headers["x-forwarded-for"];
+  const isTrusted = trustedHops > 0 && forwardedFor !== undefined;
+  return callerAddress(socket.remoteAddress ?? "", isTrusted ? String(forwardedFor) : null, trustedHops);
+}
+
 /** Health and reflection, for everybody: they tell nothing that the published protos do not. */
-function planAids({ served, readiness, clock }: GrpcPortOptions): ReadonlyMap<string, MethodPlan> {
-  const services = served.map(({ service }) => service);
-  const described = [...services, Health, ServerReflection, ServerReflectionAlpha];
-  const reflection = createReflection(described);
+function planAids({ plans, readiness, clock }: PortDeps): MethodPlans {
+  const services = servicesOf(plans);
+  const reflection = createReflection([...services, Health, ServerReflection, ServerReflectionAlpha]);
   const aids = [
     serve(Health, createHealth({ services: services.map(({ typeName }) => typeName), readiness, clock })),
     serve(ServerReflection, reflection),
     serve(ServerReflectionAlpha, reflection as unknown as ServiceImpl<typeof ServerReflectionAlpha>),
   ];
-  return planMethods(aids, create(PolicySchema, { public: true }));
+  return planMethods(aids, { policy: create(PolicySchema, { public: true }) });
 }
 
 function settingsOf({ limits }: PortDeps): { maxConcurrentStreams: number; maxHeaderListSize: number } {
   return { maxConcurrentStreams: limits.streamsPerConnectionMax, maxHeaderListSize: limits.headerBytesMax };
-}
-
-/**
- * A call that failed before its request was read leaves the stream half open, and a client that still writes would hang. The
- * stream is closed without error a moment after the reply, so that the reply goes out first.
- */
-function closeUnread(request: Http2ServerRequest, response: Http2ServerResponse): void {
-  if (request.complete) return;
-  setTimeout(() => {
-    const { stream } = response;
-    if (!stream.destroyed && !stream.closed) stream.close(constants.NGHTTP2_NO_ERROR);
-  }, unreadGraceMs);
 }

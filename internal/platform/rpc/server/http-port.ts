@@ -1,8 +1,3 @@
-import {
-  universalServerRequestFromFetch,
-  universalServerResponseToFetch,
-  type UniversalServerResponse,
-} from "@connectrpc/connect/protocol";
 import type { Registry } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Server } from "bun";
@@ -11,23 +6,21 @@ import type { Clock } from "../../clock/clock.ts";
 import type { Logger } from "../../telemetry/logger.ts";
 import { callerAddress } from "./address.ts";
 import { createCors, type CorsOptions } from "./cors.ts";
-import { errorToRest } from "../rest/write-reply.ts";
-import { createFastLane } from "../connect/fast-path.ts";
-import { createGenericLane } from "../universal/lane.ts";
+import type { CallLife } from "../call/life.ts";
 import type { RpcLimits } from "../call/limits.ts";
-import type { MethodPlan } from "../call/plan.ts";
+import type { MethodPlans } from "../call/plan.ts";
+import { createConnectLane } from "../connect/lane.ts";
+import { createRestLane } from "../rest/lane.ts";
 import { describeRoutes } from "../rest/openapi.ts";
+import { planRoutes } from "../rest/route.ts";
+import { errorToRest } from "../rest/write-reply.ts";
+import { createPages, type Page } from "./pages.ts";
 import { PortTakenError } from "./port-taken-error.ts";
-import { createRestLane, planRoutes } from "../rest/lane.ts";
-import type { Steps } from "../call/life.ts";
-
-/** Answers a request that is no RPC: a page, a file, metrics. */
-export type ExtraRoute = (request: Request) => Response | Promise<Response>;
 
 /** What both ports share. */
 export interface PortDeps {
-  readonly plans: ReadonlyMap<string, MethodPlan>;
-  readonly steps: Steps;
+  readonly plans: MethodPlans;
+  readonly life: CallLife;
   readonly limits: RpcLimits;
   readonly registry: Registry;
   readonly clock: Clock;
@@ -35,8 +28,6 @@ export interface PortDeps {
   readonly readiness: () => string | undefined;
   readonly tls: { readonly key: string; readonly cert: string; readonly ca?: string } | undefined;
   readonly trustedHops: number;
-  readonly shutdownSignal: AbortSignal;
-  readonly streamsSignal: AbortSignal;
   readonly host: string;
   readonly port: number;
 }
@@ -56,24 +47,16 @@ export interface Port {
 export function createHttpPort(
   options: PortDeps & {
     readonly cors: CorsOptions | undefined;
-    readonly extraRoutes: Readonly<Record<string, ExtraRoute>>;
+    readonly extraRoutes: Readonly<Record<string, Page>>;
   },
 ): Port {
-  const { steps, limits, registry, readiness } = options;
-  const generic = createGenericLane(options.plans, steps, {
-    protocols: "connect-and-grpc-web",
-    limits,
-    counted: true,
-    registry,
-    shutdownSignal: options.shutdownSignal,
-    streamsSignal: options.streamsSignal,
-  });
-  const fast = createFastLane(options.plans, registry, options);
+  const { life, registry, readiness } = options;
+  const connect = createConnectLane(options.plans, options);
   const restRoutes = planRoutes(options.plans, registry);
-  const rest = createRestLane(restRoutes, registry, options);
+  const rest = createRestLane(restRoutes, options);
   const openApi = JSON.stringify(describeRoutes(restRoutes, version));
   const cors = createCors(options.cors);
-  const routes = Object.entries<ExtraRoute>({
+  const pages = createPages({
     ...options.extraRoutes,
     "/openapi.json": () => new Response(openApi, { headers: { "content-type": "application/json" } }),
     "/healthz": () => text(200, "ok"),
@@ -82,10 +65,6 @@ export function createHttpPort(
       return reason === undefined ? text(200, "ok") : text(503, reason);
     },
   });
-  const pages = new Map(routes.filter(([path]) => !path.endsWith("/*")));
-  const wildcards = routes
-    .filter(([path]) => path.endsWith("/*"))
-    .map(([path, route]) => [path.slice(0, -1), route] as const);
   let server: Server<undefined> | undefined;
 
   const addressOf = (request: Request): string =>
@@ -95,22 +74,16 @@ export function createHttpPort(
       options.trustedHops,
     );
 
-  const serve = async (request: Request): Promise<Response> => {
+  const serve = (request: Request): Promise<Response> | Response => {
     const path = pathOf(request.url);
-    const answer = fast.get(path)?.(request, () => addressOf(request));
+    const address = (): string => addressOf(request);
+    const answer =
+      connect(request, path, address) ??
+      pages.at(path)?.(request) ??
+      rest(request, path, address) ??
+      pages.below(path)?.(request);
     if (answer !== undefined) return answer;
-    const handler = generic.get(path);
-    if (handler !== undefined) {
-      const response = await handler(universalServerRequestFromFetch(request, {}), addressOf(request));
-      return toFetch(response);
-    }
-    const page = pages.get(path);
-    if (page !== undefined) return page(request);
-    const resource = rest(request, path, () => addressOf(request));
-    if (resource !== undefined) return resource;
-    const below = wildcards.find(([prefix]) => path.startsWith(prefix));
-    if (below !== undefined) return below[1](request);
-    const error = steps.describe(new ConnectError(`there is nothing at ${path}`, Code.NotFound));
+    const error = life.describe(new ConnectError(`there is nothing at ${path}`, Code.NotFound));
     return Response.json(errorToRest(error, registry, 404), { status: 404 });
   };
 
@@ -156,15 +129,8 @@ export function createHttpPort(
   };
 }
 
-/** A unary reply is whole and knows its length: sent in one piece, where a stream would come chunked. */
-async function toFetch(response: UniversalServerResponse): Promise<Response> {
-  const { body, header, status } = response;
-  if (body === undefined || header?.has("content-length") !== true) return universalServerResponseToFetch(response);
-  return new Response(Buffer.concat(await Array.fromAsync(body)), { status, headers: header });
-}
-
 /** Path of an absolute URL, as it stands there. */
-export function pathOf(url: string): string {
+function pathOf(url: string): string {
   const start = url.indexOf("/", url.indexOf("//") + 2);
   if (start < 0) return "/";
   const query = url.indexOf("?", start);

@@ -43,7 +43,7 @@ describe("load", () => {
     expect(await codeOf(grpc.slow({ name: "a" }, { headers }))).toBe(Code.ResourceExhausted);
     const rest = await fetch(`${server.addresses.http}/api/v1/probes/a`, { method: "POST", headers });
     expect([rest.status, rest.headers.get("retry-after")]).toEqual([429, "1"]);
-    expect(JSON.stringify(await rest.json())).toContain(`"reason":"TOO_MANY_CALLS"`);
+    expect(JSON.stringify(await rest.json())).toContain(`"reason":"OVERLOADED"`);
     const health = createClient(Health, overGrpc(server));
     expect(await health.check({})).toMatchObject({ status: Status.SERVING });
     for (const abort of aborts) abort.abort();

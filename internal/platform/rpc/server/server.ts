@@ -1,18 +1,18 @@
-import { Code, ConnectError } from "@connectrpc/connect";
 import type { Component } from "../../lifecycle/component.ts";
-import type { Served } from "../../service/parts.ts";
 import { systemClock, type Clock } from "../../clock/clock.ts";
 import type { Authenticator } from "../../identity/authenticator.ts";
 import type { CallObserver } from "../../telemetry/call-observer.ts";
 import type { Logger } from "../../telemetry/logger.ts";
 import type { CorsOptions } from "./cors.ts";
 import { createGrpcPort } from "./grpc-port.ts";
-import { createHttpPort, type ExtraRoute } from "./http-port.ts";
+import { createHttpPort } from "./http-port.ts";
+import type { Page } from "./pages.ts";
+import { callErrors, connectError } from "../call/errors.ts";
 import { createJsonRegistry } from "../call/json-registry.ts";
+import { createCallLife } from "../call/life.ts";
 import { defaultRpcLimits, type RpcLimits } from "../call/limits.ts";
 import { createErrorMapper, errorDomain } from "../call/map-error.ts";
-import { planMethods } from "../call/plan.ts";
-import { createSteps } from "../call/life.ts";
+import { servicesOf, type MethodPlans } from "../call/plan.ts";
 
 /** Where a port listens. Port 0 takes any free one. */
 export interface PortOptions {
@@ -29,7 +29,8 @@ export interface TlsOptions {
 
 /** What the server serves and how. */
 export interface RpcServerOptions {
-  readonly served: readonly Served[];
+  /** The methods, planned once for the process. */
+  readonly plans: MethodPlans;
   readonly authenticator: Pick<Authenticator, "authenticate">;
   readonly observer: CallObserver;
   readonly log: Logger;
@@ -44,7 +45,7 @@ export interface RpcServerOptions {
   /** Default: pages of this machine's own addresses only. */
   readonly cors?: CorsOptions;
   /** Pages and files of the HTTP port, by path; a path that ends in "/*" takes all below it. */
-  readonly extraRoutes?: Readonly<Record<string, ExtraRoute>>;
+  readonly extraRoutes?: Readonly<Record<string, Page>>;
   /** Why the process cannot serve, or `undefined` when it can: the answer of /readyz and grpc.health.v1. Default: it can. */
   readonly readiness?: () => string | undefined;
   /** How many proxies stand before the server and append to X-Forwarded-For. Default 0. */
@@ -76,15 +77,13 @@ const streamGraceMs = 500;
 /** How long calls that were told to end may take to do so, in milliseconds. */
 const abortGraceMs = 250;
 
-/** Creates the server. Every lane runs the same steps, and both ports serve the same methods. */
+/** Creates the server. Both ports serve the same methods, and a call has the same life in every lane. */
 export function createRpcServer(options: RpcServerOptions): RpcServer {
   const clock = options.clock ?? systemClock;
   const limits: RpcLimits = { ...defaultRpcLimits, ...options.limits };
-  const shutdown = new AbortController();
-  const streams = new AbortController();
   let draining = false;
   const readiness = (): string | undefined => (draining ? "stopping" : options.readiness?.());
-  const steps = createSteps({
+  const life = createCallLife({
     authenticator: options.authenticator,
     observer: options.observer,
     errors: createErrorMapper(options.errorInfoDomain === null ? undefined : (options.errorInfoDomain ?? errorDomain)),
@@ -92,19 +91,17 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
     clock,
     log: options.log,
   });
-  const plans = planMethods(options.served);
+  const { plans } = options;
   const shared = {
     plans,
-    steps,
+    life,
     limits,
-    registry: createJsonRegistry(options.served),
+    registry: createJsonRegistry(servicesOf(plans)),
     clock,
     readiness,
     log: options.log,
     tls: options.tls,
     trustedHops: options.trustedHops ?? 0,
-    shutdownSignal: shutdown.signal,
-    streamsSignal: streams.signal,
   };
   const http = createHttpPort({
     ...shared,
@@ -112,7 +109,7 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
     cors: options.cors,
     extraRoutes: options.extraRoutes ?? {},
   });
-  const grpc = createGrpcPort({ ...shared, ...options.grpc, served: options.served });
+  const grpc = createGrpcPort({ ...shared, ...options.grpc });
   let stopping: Promise<void> | undefined;
 
   const stop = async (): Promise<void> => {
@@ -120,18 +117,16 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
     if (options.drainMs !== undefined) await clock.sleep(options.drainMs);
     http.stopAccepting();
     grpc.stopAccepting();
-    const reason = new ConnectError("the server is stopping", Code.Unavailable);
+    const reason = connectError(callErrors.table.stopping);
     const began = clock.monotonic();
     const graceMs = options.shutdownGraceMs ?? 5000;
-    while (steps.inFlight() > 0 && clock.monotonic() < began + graceMs) {
+    while (life.inFlight() > 0 && clock.monotonic() < began + graceMs) {
       await clock.sleep(drainPollMs);
-      if (clock.monotonic() >= began + streamGraceMs) streams.abort(reason);
+      if (clock.monotonic() >= began + streamGraceMs) life.cutStreams(reason);
     }
-    streams.abort(reason);
-    shutdown.abort(reason);
-    steps.deadlines.expireAll(reason);
+    life.cutAll(reason);
     const abortUntil = clock.monotonic() + abortGraceMs;
-    while (steps.inFlight() > 0 && clock.monotonic() < abortUntil) await clock.sleep(drainPollMs);
+    while (life.inFlight() > 0 && clock.monotonic() < abortUntil) await clock.sleep(drainPollMs);
     await Promise.all([http.stop(), grpc.stop()]);
   };
   return {

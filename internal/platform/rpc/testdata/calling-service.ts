@@ -17,7 +17,8 @@ import type { Caller } from "../../identity/caller.ts";
 import { createCallTransport } from "../client/create-call-transport.ts";
 import { createHttpTransport } from "../client/create-http-transport.ts";
 import { createTracing } from "../../telemetry/tracing.ts";
-import { createInProcessTransport } from "../local/lane.ts";
+import { planMethods } from "../call/plan.ts";
+import { createLocalLane } from "../local/lane.ts";
 import type { RpcAddresses } from "../server/server.ts";
 import { ProbeService, type ProbeRequest } from "./probe_pb.ts";
 import { probeAuthenticator, recordingLog, recordingObserver } from "./probe-service.ts";
@@ -192,7 +193,7 @@ export async function startCallingService(carrier: Carrier): Promise<CallingServ
         target: "callee",
         transport:
           carrier === "in process"
-            ? createInProcessTransport([callee], { caller, observer, log })
+            ? createLocalLane(planMethods([callee]), { observer, log })(caller)
             : createHttpTransport({ url: calleeServer.addresses.http, tokenFile, clock }),
         observer,
         clock,
@@ -217,14 +218,11 @@ export async function startCallingService(carrier: Carrier): Promise<CallingServ
   });
   await composed.start();
   await composed.up;
-  const server = await startProbeServer({ served: composed.served });
+  const plans = planMethods(composed.served);
+  const server = await startProbeServer({ plans });
   return {
     addresses: server.addresses,
-    inProcess: createInProcessTransport(composed.served, {
-      caller: await probeAuthenticator.authenticate("Bearer good"),
-      observer,
-      log,
-    }),
+    inProcess: createLocalLane(plans, { observer, log })(await probeAuthenticator.authenticate("Bearer good")),
     nextCall: () => {
       const call = seen.shift();
       return call === undefined ? new Promise((resolve) => (waiting = resolve)) : Promise.resolve(call);

@@ -1,6 +1,8 @@
 import type { Transport } from "@connectrpc/connect";
 import type { Caller } from "../../identity/caller.ts";
-import { createInProcessTransport } from "../local/lane.ts";
+import type { Served } from "../../service/parts.ts";
+import { planMethods, type MethodPlans } from "../call/plan.ts";
+import { createLocalLane } from "../local/lane.ts";
 import { createRpcServer, type RpcAddresses, type RpcServer, type RpcServerOptions } from "../server/server.ts";
 import {
   createProbeService,
@@ -24,10 +26,17 @@ export interface ProbeServer extends AsyncDisposable {
 /** What is seen of a server. */
 type Seen = Pick<ProbeServer, "events" | "ended" | "lines">;
 
+/** What differs from a server's usual options, and what it serves. Default: the probe service. */
+export type ProbeServerOptions = Partial<RpcServerOptions> & { readonly served?: readonly Served[] };
+
 /** A server of the probe service that has not started. */
-export function createProbeServer(options: Partial<RpcServerOptions> = {}, seen: Seen = createSeen()): RpcServer {
+export function createProbeServer(
+  options: ProbeServerOptions = {},
+  seen: Seen = createSeen(),
+  plans: MethodPlans = planOf(options, seen),
+): RpcServer {
   return createRpcServer({
-    served: [createProbeService(seen.events)],
+    plans,
     authenticator: probeAuthenticator,
     observer: recordingObserver(seen.ended),
     log: recordingLog(seen.lines),
@@ -39,20 +48,19 @@ export function createProbeServer(options: Partial<RpcServerOptions> = {}, seen:
 }
 
 /** Starts a server of the probe service on free ports of the loopback. */
-export async function startProbeServer(options: Partial<RpcServerOptions> = {}): Promise<ProbeServer> {
+export async function startProbeServer(options: ProbeServerOptions = {}): Promise<ProbeServer> {
   const seen = createSeen();
-  const server = createProbeServer(options, seen);
+  const plans = options.plans ?? planOf(options, seen);
+  const server = createProbeServer(options, seen, plans);
   await server.start();
   return {
     ...seen,
     addresses: server.addresses(),
-    inProcess: (caller) =>
-      createInProcessTransport(options.served ?? [createProbeService(seen.events)], {
-        caller,
-        observer: options.observer ?? recordingObserver(seen.ended),
-        log: recordingLog(seen.lines),
-        ...(options.limits === undefined ? {} : { limits: options.limits }),
-      }),
+    inProcess: createLocalLane(plans, {
+      observer: options.observer ?? recordingObserver(seen.ended),
+      log: recordingLog(seen.lines),
+      ...(options.limits === undefined ? {} : { limits: options.limits }),
+    }),
     stop: () => server.stop(),
     [Symbol.asyncDispose]: () => server.stop(),
   };
@@ -60,4 +68,8 @@ export async function startProbeServer(options: Partial<RpcServerOptions> = {}):
 
 function createSeen(): Seen {
   return { events: { released: 0, address: "", timeoutMs: undefined }, ended: [], lines: [] };
+}
+
+function planOf({ served }: ProbeServerOptions, { events }: Seen): MethodPlans {
+  return planMethods(served ?? [createProbeService(events)]);
 }

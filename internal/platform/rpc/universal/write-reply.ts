@@ -13,7 +13,11 @@ import {
   errorToJsonBytes,
 } from "@connectrpc/connect/protocol-connect";
 import { findTrailerError, setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
-import type { Call, Steps } from "../call/life.ts";
+import type { Call } from "../call/call.ts";
+import { callErrors, connectError } from "../call/errors.ts";
+import type { CallLife } from "../call/life.ts";
+import { ProtocolFailure } from "../call/map-error.ts";
+import { protocolOf, type Protocol } from "./read-request.ts";
 
 const trailerFlagGrpcWeb = 0x80;
 const envelopeHeaderBytes = 5;
@@ -25,60 +29,67 @@ const envelopeHeaderBytes = 5;
 export async function reviseResponse(
   request: UniversalServerRequest,
   response: UniversalServerResponse,
-  protocol: "connect" | "grpc" | "grpc-web",
   call: Call,
-  steps: Steps,
-  end: () => void,
+  life: CallLife,
 ): Promise<UniversalServerResponse> {
   const { body } = response;
   if (body === undefined) {
-    const error = steps.failProtocol(call, explainStatus(request, response.status));
-    end();
+    const error = life.fail(call, new ProtocolFailure(explainStatus(request, response.status)));
+    life.end(call);
     // A client goes by the status, whatever its protocol; the text is for whoever tries the call by hand.
     const header = new Headers(response.header);
     header.set("content-type", "text/plain; charset=utf-8");
     return { ...response, header, body: yieldOnce(new TextEncoder().encode(`${error.rawMessage}\n`)) };
   }
+  const protocol = protocolOf(request.header);
   const contentType = response.header?.get("content-type") ?? "";
   if (protocol === "connect" && !contentType.startsWith("application/connect")) {
-    return reviseUnary(response, body, call, steps, end);
+    return reviseUnary(response, body, call, life);
   }
+  return { ...response, body: reviseBody(body, response.trailer, protocol, call, life) };
+}
+
+/** The body of a response that ends with the call's outcome: in its last chunk or, with gRPC, in `trailer`. */
+function reviseBody(
+  body: AsyncIterable<Uint8Array>,
+  trailer: Headers | undefined,
+  protocol: Protocol,
+  call: Call,
+  life: CallLife,
+): AsyncIterable<Uint8Array> {
   const cut = (): void => {
     // The caller went away before the stream's end.
-    if (!call.ended) steps.failProtocol(call, new ConnectError("the call was canceled", Code.Canceled));
-    end();
+    if (!call.isOver) life.fail(call, new ProtocolFailure(connectError(callErrors.table.canceled)));
+    life.end(call);
   };
   const revise = (chunk: Uint8Array): Uint8Array =>
-    call.failure === undefined && isEnd(protocol, chunk) ? reviseEnd(protocol, chunk, call, steps) : chunk;
+    call.failure === undefined && isEnd(protocol, chunk) ? reviseEnd(protocol, chunk, call, life) : chunk;
   return {
-    ...response,
-    body: {
-      [Symbol.asyncIterator]: () => {
-        const inner = body[Symbol.asyncIterator]();
-        return {
-          next: async () => {
-            try {
-              const result = await inner.next();
-              if (result.done !== true) return { done: false, value: revise(result.value) };
-              if (protocol === "grpc" && response.trailer !== undefined) reviseTrailer(response.trailer, call, steps);
-              end();
-              return result;
-            } catch (error) {
-              steps.fail(call, error);
-              end();
-              throw error;
-            }
-          },
-          throw: async (error) => {
-            cut();
-            return (await inner.throw?.(error)) ?? { done: true, value: undefined };
-          },
-          return: async () => {
-            cut();
-            return (await inner.return?.()) ?? { done: true, value: undefined };
-          },
-        };
-      },
+    [Symbol.asyncIterator]: () => {
+      const inner = body[Symbol.asyncIterator]();
+      return {
+        next: async () => {
+          try {
+            const result = await inner.next();
+            if (result.done !== true) return { done: false, value: revise(result.value) };
+            if (protocol === "grpc" && trailer !== undefined) reviseTrailer(trailer, call, life);
+            life.end(call);
+            return result;
+          } catch (error) {
+            life.fail(call, error);
+            life.end(call);
+            throw error;
+          }
+        },
+        throw: async (error) => {
+          cut();
+          return (await inner.throw?.(error)) ?? { done: true, value: undefined };
+        },
+        return: async () => {
+          cut();
+          return (await inner.return?.()) ?? { done: true, value: undefined };
+        },
+      };
     },
   };
 }
@@ -105,8 +116,7 @@ async function reviseUnary(
   response: UniversalServerResponse,
   body: AsyncIterable<Uint8Array>,
   call: Call,
-  steps: Steps,
-  end: () => void,
+  life: CallLife,
 ): Promise<UniversalServerResponse> {
   try {
     if (response.status === 200 || call.failure !== undefined) return response;
@@ -115,13 +125,13 @@ async function reviseUnary(
     const bytes = Buffer.concat(chunks);
     const fallback = new ConnectError("internal error", Code.Internal);
     const made = header.has("content-encoding") ? fallback : errorFromJsonBytes(bytes, undefined, fallback);
-    const error = steps.failProtocol(call, made);
+    const error = life.fail(call, new ProtocolFailure(made));
     const revised = errorToJsonBytes(error, undefined);
     header.delete("content-encoding");
     header.set("content-length", String(revised.byteLength));
     return { ...response, status: codeToHttpStatus(error.code), header, body: yieldOnce(revised) };
   } finally {
-    end();
+    life.end(call);
   }
 }
 
@@ -130,17 +140,17 @@ async function* yieldOnce(bytes: Uint8Array): AsyncIterable<Uint8Array> {
 }
 
 /** Whether a chunk, which holds one envelope, is the uncompressed end of a stream. */
-function isEnd(protocol: "connect" | "grpc" | "grpc-web", chunk: Uint8Array): boolean {
+function isEnd(protocol: Protocol, chunk: Uint8Array): boolean {
   if (protocol === "connect") return chunk[0] === endStreamFlag;
   return protocol === "grpc-web" && chunk[0] === trailerFlagGrpcWeb;
 }
 
-function reviseEnd(protocol: "connect" | "grpc" | "grpc-web", chunk: Uint8Array, call: Call, steps: Steps): Uint8Array {
+function reviseEnd(protocol: Protocol, chunk: Uint8Array, call: Call, life: CallLife): Uint8Array {
   const data = chunk.subarray(envelopeHeaderBytes);
   if (protocol === "connect") {
     const message = endStreamFromJson(data);
     if (message.error === undefined) return chunk;
-    const revised = { ...message, error: steps.failProtocol(call, message.error) };
+    const revised = { ...message, error: life.fail(call, new ProtocolFailure(message.error)) };
     return encodeEnvelope(
       endStreamFlag,
       new TextEncoder().encode(JSON.stringify(endStreamToJson(revised.metadata, revised.error, undefined))),
@@ -151,15 +161,15 @@ function reviseEnd(protocol: "connect" | "grpc" | "grpc-web", chunk: Uint8Array,
     const colon = line.indexOf(":");
     if (colon > 0) trailer.append(line.slice(0, colon).trim(), line.slice(colon + 1).trim());
   }
-  if (!reviseTrailer(trailer, call, steps)) return chunk;
+  if (!reviseTrailer(trailer, call, life)) return chunk;
   const lines = [...trailer].map(([name, value]) => `${name}: ${value}\r\n`);
   return encodeEnvelope(trailerFlagGrpcWeb, new TextEncoder().encode(lines.join("")));
 }
 
-function reviseTrailer(trailer: Headers, call: Call, steps: Steps): boolean {
+function reviseTrailer(trailer: Headers, call: Call, life: CallLife): boolean {
   if (call.failure !== undefined) return false;
   const made = findTrailerError(trailer);
   if (made === undefined) return false;
-  setTrailerStatus(trailer, steps.failProtocol(call, made));
+  setTrailerStatus(trailer, life.fail(call, new ProtocolFailure(made)));
   return true;
 }

@@ -1,0 +1,107 @@
+import type { ConnectError } from "@connectrpc/connect";
+import type { CallSignature } from "../../identity/call-signature.ts";
+import { anonymous, type Caller } from "../../identity/caller.ts";
+import type { CallSpan } from "../../telemetry/call-observer.ts";
+import type { Deadline } from "./deadlines.ts";
+import type { MethodPlan } from "./plan.ts";
+import { abortError } from "./race.ts";
+
+/** Where a call came from. What costs something to find is asked for at most once, and only where it is used. */
+export interface CallOrigin {
+  /** "connect", "grpc", "grpc-web", "rest" or "in-process". */
+  readonly protocol: string;
+  /** HTTP method. */
+  readonly method: string;
+  readonly url: string;
+  readonly header: Headers;
+  /** Aborted when the caller goes away. */
+  readonly signal: AbortSignal | undefined;
+  /** The caller's network address; empty for a call inside the process. */
+  address(): string;
+  /** Who calls, where that is known without credentials; what the header Authorization says then means nothing. */
+  readonly caller?: Caller;
+}
+
+/** The deadline that a caller named, or what is wrong with it. */
+export interface NamedTimeout {
+  readonly timeoutMs?: number | undefined;
+  readonly error?: ConnectError | undefined;
+}
+
+/** A call under way: what its life has found out so far, and how it may be cut short. */
+export class Call {
+  readonly plan: MethodPlan;
+  readonly origin: CallOrigin;
+  readonly span: CallSpan;
+  /** Whether it counts against the calls in flight. */
+  readonly counted: boolean;
+  /** What is wrong with the deadline that its caller named. */
+  readonly badTimeout: ConnectError | undefined;
+  /** Set once it was admitted. */
+  caller: Caller = anonymous;
+  /** Set once it was proven, for a call that must be signed. */
+  signature: CallSignature | undefined;
+  deadline: Deadline | undefined;
+  /** What its caller was told, when it failed. */
+  failure: ConnectError | undefined;
+  /** Why it was cut short: its deadline, its caller's leaving or the server's stop. */
+  cutReason: ConnectError | undefined;
+  /** Told when it is cut short: whoever waits for it at the moment. */
+  onCut: ((reason: ConnectError) => void) | undefined;
+  isOver = false;
+  #controller: AbortController | undefined;
+  #unfollow: (() => void)[] | undefined;
+  #followsCaller = false;
+
+  constructor(plan: MethodPlan, origin: CallOrigin, span: CallSpan, counted: boolean, badTimeout?: ConnectError) {
+    this.plan = plan;
+    this.origin = origin;
+    this.span = span;
+    this.counted = counted;
+    this.badTimeout = badTimeout;
+  }
+
+  /**
+   * Aborted when the call is cut short, for that reason, and when it is over. Made when it is first used, because it costs more
+   * than a short call; from then on a caller who goes away cuts the call short.
+   */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.isOver || this.cutReason !== undefined) this.#controller.abort(this.cutReason ?? this.failure);
+      else this.followCaller();
+    }
+    return this.#controller.signal;
+  }
+
+  /** Cuts the call short when its caller goes away. */
+  followCaller(): void {
+    if (this.#followsCaller || this.origin.signal === undefined) return;
+    this.#followsCaller = true;
+    this.follow(this.origin.signal);
+  }
+
+  /** Cuts the call short when `signal` is aborted before it is over. */
+  follow(signal: AbortSignal): void {
+    const onAbort = (): void => this.cut(abortError(signal));
+    if (signal.aborted) return onAbort();
+    signal.addEventListener("abort", onAbort, { once: true });
+    (this.#unfollow ??= []).push(() => signal.removeEventListener("abort", onAbort));
+  }
+
+  /** Cuts the call short: whoever waits for it goes on with `reason`, however long its handler goes on. */
+  cut(reason: ConnectError): void {
+    if (this.isOver || this.cutReason !== undefined) return;
+    this.cutReason = reason;
+    this.onCut?.(reason);
+    this.#controller?.abort(reason);
+  }
+
+  /** The call is over: nothing cuts it short any more, and its signal is aborted. */
+  close(): void {
+    this.isOver = true;
+    this.deadline?.cancel();
+    if (this.#unfollow !== undefined) for (const unfollow of this.#unfollow) unfollow();
+    this.#controller?.abort(this.failure);
+  }
+}

@@ -1,0 +1,29 @@
+import type { Message } from "@bufbuild/protobuf";
+import type { Serialization } from "@connectrpc/connect/protocol";
+import { readBytes } from "../call/read-bytes.ts";
+
+/** How a message is encoded. */
+export type Codec = "binary" | "json";
+
+/** The content types of plain unary Connect. */
+export const contentTypes: Readonly<Record<Codec, string>> = { binary: "application/proto", json: "application/json" };
+
+/** How the message of a plain unary request is encoded; `undefined` when the request is of any other form. */
+export function codecOf({ method, headers }: Request): Codec | undefined {
+  if (method !== "POST" || headers.has("content-encoding")) return undefined;
+  const contentType = headers.get("content-type");
+  if (contentType === contentTypes.binary) return "binary";
+  return contentType === contentTypes.json ? "json" : undefined;
+}
+
+/** Reads the message of a plain unary request: `bytesMax` bytes at the most. `prove` gets it as it was sent. */
+export async function readMessage(
+  request: Request,
+  bytesMax: number,
+  serialization: Pick<Serialization<Message>, "parse">,
+  prove: ((body: Uint8Array) => void) | undefined,
+): Promise<Message> {
+  const body = await readBytes(request, bytesMax);
+  prove?.(body);
+  return serialization.parse(body);
+}

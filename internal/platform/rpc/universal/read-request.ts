@@ -1,0 +1,79 @@
+import { createContextKey } from "@connectrpc/connect";
+import { readAllBytes, type UniversalServerRequest } from "@connectrpc/connect/protocol";
+import { parseTimeout as parseConnectTimeout } from "@connectrpc/connect/protocol-connect";
+import { parseTimeout as parseGrpcTimeout } from "@connectrpc/connect/protocol-grpc";
+import { notSignable } from "../../identity/call-signature.ts";
+import type { Call, NamedTimeout } from "../call/call.ts";
+import { raceIterable } from "../call/race.ts";
+
+/** A protocol of the library, told by its content type. */
+export type Protocol = "connect" | "grpc" | "grpc-web";
+
+/** The protocol of a request with these headers. */
+export function protocolOf(header: Headers): Protocol {
+  const contentType = header.get("content-type");
+  if (contentType === null || !contentType.startsWith("application/grpc")) return "connect";
+  return contentType.startsWith("application/grpc-web") ? "grpc-web" : "grpc";
+}
+
+/** The deadline that the caller named in the headers of its protocol. */
+export function readTimeout(protocol: Protocol, header: Headers, timeoutMsMax: number): NamedTimeout {
+  return protocol === "connect"
+    ? parseConnectTimeout(header.get("connect-timeout-ms"), timeoutMsMax)
+    : parseGrpcTimeout(header.get("grpc-timeout"), timeoutMsMax);
+}
+
+/** A body that can be read whole before it is read. */
+export interface ReplayableBody extends AsyncIterable<Uint8Array> {
+  /** All of it; `bytesMax` bytes at the most, then ConnectError `resource_exhausted`. Once. */
+  whole(bytesMax: number): Promise<Uint8Array>;
+}
+
+/** Carries the body, for a call whose signature covers it. */
+export const bodyKey: ReturnType<typeof createContextKey<ReplayableBody | undefined>> = createContextKey<
+  ReplayableBody | undefined
+>(undefined, { description: "body" });
+
+/**
+ * The body of a call's request. One that never comes ends with the call. The source is then only left unread: cancelling it would
+ * end the HTTP/2 stream before the reply.
+ */
+export function replayableBody(request: UniversalServerRequest, call: Call): ReplayableBody {
+  const source = raceIterable(request.body as AsyncIterable<Uint8Array>, call.signal, { release: false });
+  let read: Uint8Array | undefined;
+  return {
+    whole: async (bytesMax) => (read = await readAllBytes(source, bytesMax)),
+    [Symbol.asyncIterator]: () => (read === undefined ? source : once(read))[Symbol.asyncIterator](),
+  };
+}
+
+async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
+  yield bytes;
+}
+
+/** Length of what stands before a message of gRPC and gRPC-Web: flags and the message's length. */
+const frameBytes = 5;
+
+/** The request message as it was sent, of a call whose signature must cover it; `bytesMax` bytes at the most. */
+export async function signedMessage(body: ReplayableBody, { origin }: Call, bytesMax: number): Promise<Uint8Array> {
+  if (origin.method === "GET") throw notSignable("the method GET");
+  if (origin.protocol === "connect") {
+    const encoding = origin.header.get("content-encoding");
+    if (encoding !== null && encoding !== "identity") throw notSignable("a compressed body");
+    return body.whole(bytesMax);
+  }
+  const framed = Buffer.from(await body.whole(frameBytes + bytesMax));
+  if (framed.length >= frameBytes && framed[0] === 1) throw notSignable("a compressed body");
+  if (framed.length < frameBytes || framed[0] !== 0 || framed.readUInt32BE(1) !== framed.length - frameBytes) {
+    throw notSignable("any body but one message");
+  }
+  return framed.subarray(frameBytes);
+}
+
+/** The headers without a deadline. */
+export function withoutTimeout(header: Headers): Headers {
+  const rest = new Headers(header);
+  rest.delete("connect-timeout-ms");
+  rest.delete("grpc-timeout");
+  return rest;
+}
