@@ -1,4 +1,5 @@
+import { catalog } from "../../internal/catalog.ts";
 import { countManagement } from "../../internal/count/management/definition.ts";
 import { runService } from "../../internal/platform/runtime/run-service.ts";
 
-await runService(countManagement);
+await runService(countManagement, catalog);

@@ -1,4 +1,5 @@
+import { catalog } from "../../internal/catalog.ts";
 import { user } from "../../internal/identity/user/definition.ts";
 import { runService } from "../../internal/platform/runtime/run-service.ts";
 
-await runService(user);
+await runService(user, catalog);

@@ -26,6 +26,7 @@ import { ServiceTokenService } from "../gen/muin/identity/v1/service_token_servi
 import { Role } from "../gen/muin/identity/v1/user_pb.ts";
 import { UserService } from "../gen/muin/identity/v1/user_service_pb.ts";
 import { OperationsService } from "../gen/muin/platform/v1/operations_service_pb.ts";
+import { PersonalDataService } from "../gen/muin/platform/v1/personal_data_service_pb.ts";
 import { CallerKind, policy as policyOption } from "../gen/muin/platform/v1/options_pb.ts";
 import { operatorScopes } from "../identity/auth/setup/rules.ts";
 import { eventually } from "../platform/testing/eventually.ts";
@@ -47,7 +48,9 @@ interface Credentials {
 }
 let credentials: Credentials;
 
-const methods = [...catalog.flatMap(({ serves }) => serves), OperationsService].flatMap(({ methods }) => methods);
+const methods = [...catalog.flatMap(({ serves }) => serves), OperationsService, PersonalDataService].flatMap(
+  ({ methods }) => methods,
+);
 const nameOf = (method: DescMethod): string => `${method.parent.name}.${method.name}`;
 const policyOf = (method: DescMethod) => getOption(method, policyOption);
 /** Whoever may be called by everybody stands here: an RPC is not opened by the way. */

@@ -1,6 +1,12 @@
 import { topology } from "../../../internal/platform/catalog/topology.ts";
 import { processConfig } from "../../../internal/platform/catalog/process-config.ts";
-import { callFields, meshConfig, schemaFields, storeFields } from "../../../internal/platform/catalog/mesh-config.ts";
+import {
+  callFields,
+  holderFields,
+  meshConfig,
+  schemaFields,
+  storeFields,
+} from "../../../internal/platform/catalog/mesh-config.ts";
 import type { ConfigFields } from "../../../internal/platform/config/fields.ts";
 import { describeConfig, type DescribedSetting, findUnknown } from "../../../internal/platform/config/read-config.ts";
 import type { Cli } from "../cli.ts";
@@ -70,6 +76,7 @@ async function readGroups({ env, random }: Cli): Promise<readonly Group[]> {
   // Loaded when asked for: most commands need no service.
   const { catalog } = await import("../../../internal/catalog.ts");
   const { upConfig } = await import("./up.ts");
+  const plan = topology(catalog);
   const group = (title: string, prefix: string, fields: ConfigFields, neededBy: readonly string[] = []): Group => ({
     title,
     neededBy: new Set(neededBy),
@@ -85,10 +92,12 @@ async function readGroups({ env, random }: Cli): Promise<readonly Group[]> {
       meshConfig,
       catalog.map(({ name }) => name),
     ),
-    ...topology(catalog).services.flatMap((service) => [
+    ...plan.services.flatMap((service) => [
       group(`stores of a process of ${service.name}`, "", storeFields(service), [service.name]),
       group(`schema roles of a process of ${service.name}`, "", schemaFields(service), [service.name]),
-      group(`calls of a process of ${service.name}`, "", callFields(service), [service.name]),
+      group(`calls of a process of ${service.name}`, "", { ...callFields(service), ...holderFields(service, plan) }, [
+        service.name,
+      ]),
     ]),
   ].filter(({ settings }) => settings.length > 0);
 }

@@ -1,5 +1,5 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { Code, ConnectError, createClient, createRouterTransport, type Client } from "@connectrpc/connect";
+import { Code, ConnectError, createRouterTransport, type Client, type Transport } from "@connectrpc/connect";
 import { BadRequestSchema, ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import type { Branch, BranchSchema } from "../../gen/muin/identity/v1/branch_pb.ts";
 import { BranchService } from "../../gen/muin/identity/v1/branch_service_pb.ts";
@@ -58,7 +58,7 @@ export async function startBranchOwner(
 ): Promise<BranchOwnerFixture> {
   const keys: BranchOwnerFixture["keys"] = new Map();
   const { info = branchOwner, config = {} } = options;
-  const service = await startService(info, { config, calls: { personKeys: clientOfAuth(keys) } });
+  const service = await startService(info, { config, calls: transportToAuth(keys) });
   const owners = (caller: Caller): Client<typeof OwnerService> => service.as(OwnerService, caller);
   const branches = (caller: Caller): Client<typeof BranchService> => service.as(BranchService, caller);
   const keyOf = (personId: string) => {
@@ -135,8 +135,8 @@ export async function violationsOf(call: Promise<unknown>): Promise<readonly str
   }
 }
 
-function clientOfAuth(keys: BranchOwnerFixture["keys"]): Client<typeof PersonKeyService> {
-  const transport = createRouterTransport(({ service }) => {
+function transportToAuth(keys: BranchOwnerFixture["keys"]): Transport {
+  return createRouterTransport(({ service }) => {
     service(PersonKeyService, {
       getPersonKeys: ({ personIds }) => ({
         personKeys: personIds.map((personId) => ({
@@ -147,5 +147,4 @@ function clientOfAuth(keys: BranchOwnerFixture["keys"]): Client<typeof PersonKey
       }),
     });
   });
-  return createClient(PersonKeyService, transport);
 }

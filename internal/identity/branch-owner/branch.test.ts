@@ -226,7 +226,8 @@ describe("a creation with a request_id", () => {
     const owner = await service.newOwner();
     const branches = service.branches(owner);
     const { branch: first } = await branches.createBranch({ branch, requestId: "creation-3" });
-    await service.database.sql`UPDATE request_memory SET expire_time = now() WHERE principal = ${owner.principal}`;
+    await service.database
+      .sql`UPDATE request_memory SET expire_time = now() - interval '1 second' WHERE principal = ${owner.principal}`;
     const { branch: second } = await branches.createBranch({ branch, requestId: "creation-3" });
     expect(second?.branchId).not.toBe(first?.branchId ?? "");
   });

@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { Code, ConnectError, createClient, createRouterTransport, type Client } from "@connectrpc/connect";
+import { Code, ConnectError, createRouterTransport, type Client, type Transport } from "@connectrpc/connect";
 import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { AccountService } from "../../gen/muin/identity/v1/account_service_pb.ts";
 import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
@@ -62,7 +62,10 @@ export interface HeldAuth {
 /** Makes user with its schema migrated, without background work. `from` is another definition of it. */
 export async function startUser(options: { readonly from?: ServiceInfo } = {}): Promise<UserFixture> {
   const auth = holdAuth();
-  const service = await startService(options.from ?? user, { calls: clientsOf(auth), config: { erasureSweepMs: 50 } });
+  const service = await startService(options.from ?? user, {
+    calls: transportOf(auth),
+    config: { erasureSweepMs: 50 },
+  });
   return {
     ...service,
     auth,
@@ -137,11 +140,11 @@ function holdAuth(): HeldAuth {
 }
 
 /** The other services: auth as it is held, and a branch-owner that knows everybody by name. */
-function clientsOf(auth: HeldAuth) {
+function transportOf(auth: HeldAuth): Transport {
   const check = (): void => {
     if (auth.away) throw new ConnectError("away", Code.Unavailable);
   };
-  const transport = createRouterTransport(({ service }) => {
+  return createRouterTransport(({ service }) => {
     service(PersonKeyService, {
       getPersonKeys: ({ personIds }) => {
         check();
@@ -174,9 +177,4 @@ function clientsOf(auth: HeldAuth) {
       exportStaffData: ({ userId }) => ({ staff: { displayName: `staff ${userId}` } }),
     });
   });
-  return {
-    personKeys: createClient(PersonKeyService, transport),
-    accounts: createClient(AccountService, transport),
-    staff: createClient(StaffDataService, transport),
-  };
 }

@@ -1,9 +1,12 @@
 import { text, url, type ConfigField } from "../config/fields.ts";
-import { callSetting, schemaSetting, storeSetting } from "./setting-names.ts";
-import type { ServiceTopology } from "./topology.ts";
+import { callSetting, schemaSetting, serviceSetting, storeSetting } from "./setting-names.ts";
+import type { ServiceTopology, Topology } from "./topology.ts";
 
 /** Schemes of store URLs by kind. */
 const schemes = { redis: ["redis", "rediss"], postgres: ["postgres", "postgresql"] } as const;
+
+/** Header that names a service to the router, where every service could answer. */
+export const serviceHeader = "muin-service";
 
 /** Stands for a URL that was not given, where another takes its place. */
 const notGiven = "";
@@ -59,6 +62,24 @@ export function callFields(service: ServiceTopology): Readonly<Record<string, Co
 export function callField(rpcService: string): ConfigField<string> {
   return url(callSetting(rpcService), {
     doc: `Address of ${rpcService}. Default: the router.`,
+    default: notGiven,
+    schemes: ["http", "https"],
+  });
+}
+
+/** Other ways than the router to the processes that a service asks for what they hold of people, by name of the service. */
+export function holderFields(
+  service: ServiceTopology,
+  { personalDataHolders }: Pick<Topology, "personalDataHolders">,
+): Readonly<Record<string, ConfigField<string>>> {
+  if (!service.collectsPersonalData) return {};
+  return Object.fromEntries(personalDataHolders.map((holder) => [holder, holderField(holder)]));
+}
+
+/** Another way to the process of a service than the router. */
+function holderField(service: string): ConfigField<string> {
+  return url(serviceSetting(service), {
+    doc: `Address of ${service}. Default: the router, which finds it by the header ${serviceHeader}.`,
     default: notGiven,
     schemes: ["http", "https"],
   });

@@ -8,6 +8,11 @@ export function schemaSetting(store: string): string {
   return `STORE_${store.toUpperCase()}_SCHEMA_URL`;
 }
 
+/** Setting of another way to the process of a service: SERVICE_BRANCH_OWNER_URL for "branch-owner". */
+export function serviceSetting(service: string): string {
+  return `SERVICE_${service.replaceAll("-", "_").toUpperCase()}_URL`;
+}
+
 /** Setting of another way to an RPC service than the router: CALL_API_KEY_URL for "muin.identity.v1.ApiKeyService". */
 export function callSetting(rpcService: string): string {
   const name = rpcService.slice(rpcService.lastIndexOf(".") + 1).replace(/Service$/, "");

@@ -93,6 +93,7 @@ test("says of a service how it is reached and how it ends", () => {
       },
     ],
     holdsPersonalData: false,
+    collectsPersonalData: false,
     grace: { drainMs: 0, shutdownMs: 5000 },
   });
 });

@@ -44,6 +44,8 @@ export interface ServiceTopology {
   /** Variables of its own settings. */
   readonly settings: readonly SettingTopology[];
   readonly holdsPersonalData: boolean;
+  /** Whether it brings together what all holders hold of a person. */
+  readonly collectsPersonalData: boolean;
   readonly grace: GraceTopology;
 }
 
@@ -214,7 +216,8 @@ function serviceTopology(info: ServiceInfo, catalog: readonly ServiceInfo[]): Se
       isRequired: field.default === undefined,
       isSecret: field.isSecret === true,
     })),
-    holdsPersonalData: false,
+    holdsPersonalData: info.personalData === "held",
+    collectsPersonalData: info.personalData === "collected",
     grace: { drainMs: defaultOf(processConfig.drainMs), shutdownMs: defaultOf(processConfig.shutdownGraceMs) },
   };
 }

@@ -66,6 +66,7 @@ async function startWithoutEvents({ createMuinProcess }: Module) {
   const muin = createMuinProcess({
     name: "probe",
     services: [],
+    personalDataHolders: [],
     settings: {
       ...readConfig("", processConfig, {}),
       issuer,

@@ -1,35 +1,34 @@
 import type { DescService } from "@bufbuild/protobuf";
-import { timestampMs } from "@bufbuild/protobuf/wkt";
-import { Code, ConnectError, createClient, type Client, type Transport } from "@connectrpc/connect";
-import { ApiKeyService } from "../../gen/muin/identity/v1/api_key_service_pb.ts";
-import { AuthService } from "../../gen/muin/identity/v1/auth_service_pb.ts";
+import type { Transport } from "@connectrpc/connect";
+import { HeartbeatSchema } from "../../gen/muin/platform/v1/heartbeat_events_pb.ts";
+import { PersonalDataService } from "../../gen/muin/platform/v1/personal_data_service_pb.ts";
+import { localOrigins, type ProcessConfig } from "../catalog/process-config.ts";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
 import { readConfig, type Environment } from "../config/read-config.ts";
-import { HeartbeatSchema } from "../../gen/muin/platform/v1/heartbeat_events_pb.ts";
-import { SessionRevokedSchema } from "../../gen/muin/identity/v1/session_events_pb.ts";
+import type { Consumer, EventBus } from "../events/event-bus.ts";
 import { createRedisEventBus } from "../events/redis-event-bus.ts";
-import { topicsOf } from "../events/topics.ts";
-import type { VerifiedApiKey } from "../identity/api-key-verifier.ts";
-import { createAuthenticator } from "../identity/authenticator.ts";
-import type { LocalStoresStatus } from "../local/local-stores.ts";
-import { createCallTransport } from "../rpc/client/create-call-transport.ts";
-import { planMethods, type MethodPlan } from "../rpc/call/plan.ts";
-import { createLocalLane } from "../rpc/local/lane.ts";
-import { createRpcServer, type RpcAddresses, type RpcServer } from "../rpc/server/server.ts";
-import { createCallObserver } from "../telemetry/create-call-observer.ts";
-import { createMetrics, metricsContentType } from "../telemetry/create-metrics.ts";
-import type { Logger } from "../telemetry/logger.ts";
-import { createTracing } from "../telemetry/tracing.ts";
+import { topicOf, topicsOf } from "../events/topics.ts";
+import { createAuthClient } from "../identity/auth-client.ts";
+import { createAuthenticator, type Authenticator } from "../identity/authenticator.ts";
+import { createRevocationFeed, revocationSchemas, type RevocationFeed } from "../identity/revocation-feed.ts";
 import { createGroup, type Component } from "../lifecycle/component.ts";
 import { createTogether } from "../lifecycle/together.ts";
-import { composeService, type ComposedService, type Wiring } from "./compose-service.ts";
+import type { LocalStoresStatus } from "../local/local-stores.ts";
+import { planMethods, type MethodPlan, type MethodPlans } from "../rpc/call/plan.ts";
+import { createRpcServer, type RpcAddresses, type RpcServer } from "../rpc/server/server.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
-import { createOperations, readStatus } from "./operations.ts";
-import { localOrigins, type ProcessConfig } from "../catalog/process-config.ts";
-import { createRevocationFeed } from "./revocation-feed.ts";
+import { metricsContentType } from "../telemetry/create-metrics.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import { composeService, type ComposedService } from "./compose-service.ts";
+import { createOperations } from "./operations.ts";
+import { createPersonalDataHolders, createPersonalDataService } from "./personal-data.ts";
+import { createProcessCalls } from "./process-calls.ts";
+import { createProcessReadiness } from "./process-readiness.ts";
+import { readStatus, type StatusSources } from "./process-status.ts";
+import { createProcessTelemetry, type ProcessTelemetry } from "./process-telemetry.ts";
 import { statusPage } from "./status-page.ts";
-import { version } from "../config/version.ts";
+import type { Wiring } from "./wiring.ts";
 
 /** What a process runs and how it reaches the outside. */
 export interface MuinProcessOptions extends Pick<Wiring, "storeUrl" | "schemaUrl" | "grants"> {
@@ -37,12 +36,14 @@ export interface MuinProcessOptions extends Pick<Wiring, "storeUrl" | "schemaUrl
   readonly name: string;
   /** Services that run here. */
   readonly services: readonly ServiceInfo[];
+  /** Names of the services of the installation that hold data of people. */
+  readonly personalDataHolders: readonly string[];
   readonly settings: ProcessConfig;
   readonly env: Environment;
   /** Events store, such as "redis://…". */
   readonly eventsUrl: string;
-  /** Carries calls to services that do not run here. */
-  remote(target: DescService): Transport;
+  /** Carries calls to a service that does not run here: to who serves `target`, or to the process of the service `holder`. */
+  remote(target: DescService, holder?: string): Transport;
   /** The servers that this process started; absent when it started none. */
   readonly localStores?: () => Promise<LocalStoresStatus>;
   readonly clock: Clock;
@@ -52,186 +53,156 @@ export interface MuinProcessOptions extends Pick<Wiring, "storeUrl" | "schemaUrl
 
 /** A process of Muin. `start` resolves once both ports listen; services come up as their stores allow. */
 export interface MuinProcess extends Component {
+  /** Its services, in the order in which they were given. */
+  readonly services: readonly ComposedService[];
   addresses(): RpcAddresses;
   /** Resolves once every service is up and the process is ready for the first time. Rejects when a service cannot come up. */
   readonly up: Promise<void>;
 }
 
-/** How often readiness is asked for, in milliseconds: of a process that is ready, and of one that is not. */
-const readinessPeriodMs = 1000;
-const unreadinessPeriodMs = 100;
-
 /** Puts a process together: its services, the event bus, identity, both ports and the pages. Does no I/O. */
 export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
-  const { settings, clock, random, log, services } = options;
+  const { name, services: infos, settings, env, clock, random, log } = options;
   const instance = random.uuid();
-  const metrics = createMetrics();
-  const tracing = createTracing({
-    endpoint: options.env["OTEL_EXPORTER_OTLP_ENDPOINT"],
-    sampleRatio: settings.traceSamplePercent / 100,
-    service: options.name,
-    version,
+  const telemetry = createProcessTelemetry({
+    service: name,
     instance,
+    endpoint: env["OTEL_EXPORTER_OTLP_ENDPOINT"],
+    samplePercent: settings.traceSamplePercent,
+    clock,
     log,
   });
-  const serverObserver = createCallObserver({ side: "server", metrics, tracing, clock });
-  const clientObserver = createCallObserver({ side: "client", metrics, tracing, clock });
-  const bus = createRedisEventBus({
-    url: options.eventsUrl,
+  const bus = openBus(options, instance, telemetry);
+  const plans = new Map<string, MethodPlan>();
+  const calls = createProcessCalls({ ...options, plans, telemetry });
+  const services = infos.map((info) =>
+    composeService(info, {
+      ...options,
+      ...telemetry,
+      config: (of) => readConfig(of.name, of.config, env),
+      transport: (of, target) => calls.to(of.name, target),
+      personalData: (of) =>
+        createPersonalDataHolders(options.personalDataHolders, (holder) =>
+          calls.toProcessOf(of.name, PersonalDataService, holder),
+        ),
+      bus,
+    }),
+  );
+  const status = { services, bus, localStores: options.localStores, clock };
+  const served = services.flatMap((service) => service.served);
+  planMethods([...served, createOperations(status), createPersonalDataService(services)], { plans });
+
+  const authenticator = createAuthenticator({
+    ...createAuthClient((target) => calls.to(name, target)),
+    issuer: settings.issuer,
+    heartbeatAgeMs: () => clock.monotonic() - bus.heartbeatReceivedAt(),
+    clock,
+    log,
+    metrics: telemetry.metrics,
+  });
+  const revocations = follow(bus, name, createRevocationFeed({ authenticator, clock }));
+  const readiness = createProcessReadiness({ name, look: lookAt(services, authenticator, revocations), clock, log });
+  const rpc = createServer(options, { plans, authenticator, telemetry, status, readiness: () => readiness.problem() });
+  const group = createGroup(name, [bus, telemetry, revocations, createTogether("services", services), rpc, readiness]);
+  return {
+    ...group,
+    services,
+    addresses: () => rpc.addresses(),
+    up: Promise.all([...services.map(({ up }) => up), readiness.firstReady]).then(() => undefined),
+  };
+}
+
+/** The event bus, with every topic that this process may use. */
+function openBus(
+  { services, eventsUrl, settings, clock, random, log }: MuinProcessOptions,
+  instance: string,
+  { metrics }: ProcessTelemetry,
+) {
+  return createRedisEventBus({
+    url: eventsUrl,
     partitions: settings.eventPartitions,
     instance,
+    topics: topicsOf([
+      HeartbeatSchema,
+      ...revocationSchemas,
+      ...services.flatMap(({ publishes, consumes }) => [...publishes, ...consumes.map(({ schema }) => schema)]),
+    ]),
     clock,
     random,
     log,
     metrics,
-    topics: topicsOf([
-      HeartbeatSchema,
-      SessionRevokedSchema,
-      ...services.flatMap(({ publishes, consumes }) => [...publishes, ...consumes.map(({ schema }) => schema)]),
-    ]),
   });
+}
 
-  const composed: ComposedService[] = [];
-  // Filled once all services exist: they call each other.
-  const plans = new Map<string, MethodPlan>();
-  const local = createLocalLane(plans, { observer: serverObserver, log, clock });
-  const transport = (caller: string, target: DescService): Transport => {
-    const isHere = services.some(({ serves }) => serves.some(({ typeName }) => typeName === target.typeName));
-    return createCallTransport({
-      target: target.typeName,
-      transport: isHere
-        ? local({ kind: "service", id: caller, principal: `service:${caller}` })
-        : options.remote(target),
-      observer: clientObserver,
-      clock,
-      random,
-      metrics,
-    });
-  };
-  for (const info of services) {
-    composed.push(
-      composeService(info, {
-        storeUrl: options.storeUrl,
-        schemaUrl: options.schemaUrl,
-        grants: options.grants,
-        config: (of) => readConfig(of.name, of.config, options.env),
-        transport: (of, target) => transport(of.name, target),
-        bus,
-        clock,
-        random,
-        log,
-        metrics,
-        tracing,
-      }),
-    );
-  }
-
-  const keys = createClient(AuthService, transport(options.name, AuthService));
-  const apiKeys = createClient(ApiKeyService, transport(options.name, ApiKeyService));
-  const authenticator = createAuthenticator({
-    issuer: settings.issuer,
-    fetchKeys: async () => (await keys.listKeys({})).keys,
-    verifyApiKey: async (secretHash) => verifiedApiKey(apiKeys, secretHash),
-    heartbeatAgeMs: () => clock.monotonic() - bus.heartbeatReceivedAt(),
-    clock,
-    log,
-    metrics,
+/** Hears of revocations for the process `service`. */
+function follow(bus: EventBus, service: string, feed: RevocationFeed): Consumer {
+  return bus.subscribe({
+    service,
+    topic: topicOf(feed.schemas[0]),
+    types: feed.schemas.map(({ typeName }) => typeName),
+    kind: "everyInstance",
+    onFailure: "skip",
+    backMs: feed.backMs,
+    attemptsMax: 1,
+    handle: (record) => feed.handle(record),
   });
-  const revocations = createRevocationFeed({ service: options.name, bus, authenticator, clock });
+}
+
+/** Says why a process cannot serve: the first of its services that cannot, or that it cannot tell who calls. */
+function lookAt(
+  services: readonly ComposedService[],
+  authenticator: Authenticator,
+  revocations: Consumer,
+): () => Promise<string | undefined> {
   let knowsRevocations = false;
   void revocations.caughtUp.then(() => (knowsRevocations = true));
-  const operations = { services: composed, bus, localStores: options.localStores, clock };
-  planMethods([...composed.flatMap(({ served }) => served), createOperations(operations)], { plans });
-  let notReady: string | undefined = "starting";
-  const rpc: RpcServer = createRpcServer({
-    plans,
-    authenticator,
-    observer: serverObserver,
-    log,
-    clock,
-    http: { host: settings.host, port: settings.httpPort },
-    grpc: { host: settings.host, port: settings.grpcPort },
-    ...(settings.corsOrigins === localOrigins
-      ? {}
-      : { cors: { origins: settings.corsOrigins.split(",").map((origin) => origin.trim()) } }),
-    trustedHops: settings.trustedHops,
-    drainMs: settings.drainMs,
-    shutdownGraceMs: settings.shutdownGraceMs,
-    readiness: () => notReady,
-    extraRoutes: {
-      "/": async () => statusPage({ status: await readStatus(operations), ...rpc.addresses() }),
-      "/metrics": async () => new Response(await metrics.render(), { headers: { "content-type": metricsContentType } }),
-    },
-  });
-
-  const stopped = new AbortController();
-  const firstReady = Promise.withResolvers<void>();
-  firstReady.promise.catch(() => undefined); // Whoever does not wait for `up` learns from the log.
-  const readiness: Component = {
-    name: "readiness",
-    start: async () => {
-      void watchReadiness(); // Ends with `stop`; it never rejects.
-    },
-    stop: async () => {
-      stopped.abort();
-      firstReady.reject(new Error(`${options.name} was stopped before it was ready`));
-    },
-  };
-  const watchReadiness = async (): Promise<void> => {
-    while (!stopped.signal.aborted) {
-      const answers = await Promise.all(
-        composed.map(async (service) => {
-          const problem = await service.readiness();
-          return problem === undefined ? undefined : `${service.info.name}: ${problem}`;
-        }),
-      );
-      const problem =
-        answers.find((answer) => answer !== undefined) ??
-        (await authenticator.readiness()) ??
-        (knowsRevocations ? undefined : "events: what was revoked lately is not known yet");
-      if (problem === undefined && notReady !== undefined) {
-        log.info("ready");
-        firstReady.resolve();
-      }
-      if (problem !== undefined && notReady === undefined) log.warn("not ready", { reason: problem });
-      notReady = problem;
-      await clock
-        .sleep(notReady === undefined ? readinessPeriodMs : unreadinessPeriodMs, stopped.signal)
-        .catch(() => undefined);
-    }
-  };
-  const group = createGroup(options.name, [
-    bus,
-    { name: "tracing", start: async () => {}, stop: () => tracing.shutdown() },
-    revocations,
-    createTogether("services", composed),
-    rpc,
-    readiness,
-  ]);
-  return {
-    name: options.name,
-    start: () => group.start(),
-    stop: () => group.stop(),
-    addresses: () => rpc.addresses(),
-    up: Promise.all([...composed.map(({ up }) => up), firstReady.promise]).then(() => undefined),
+  return async () => {
+    const answers = await Promise.all(
+      services.map(async (service) => {
+        const problem = await service.readiness();
+        return problem === undefined ? undefined : `${service.info.name}: ${problem}`;
+      }),
+    );
+    return (
+      answers.find((answer) => answer !== undefined) ??
+      (await authenticator.readiness()) ??
+      (knowsRevocations ? undefined : "events: what was revoked lately is not known yet")
+    );
   };
 }
 
-/** Asks auth whose key it is; `undefined` for nobody's. */
-async function verifiedApiKey(
-  apiKeys: Client<typeof ApiKeyService>,
-  secretHash: Uint8Array<ArrayBuffer>,
-): Promise<VerifiedApiKey | undefined> {
-  try {
-    const { apiKey } = await apiKeys.verifyApiKey({ secretHash });
-    if (apiKey === undefined) return undefined;
-    return {
-      id: apiKey.apiKeyId,
-      scopes: apiKey.scopes,
-      expireTimeMs: apiKey.expireTime === undefined ? undefined : timestampMs(apiKey.expireTime),
-    };
-  } catch (error) {
-    if (ConnectError.from(error).code === Code.Unauthenticated) return undefined;
-    throw error;
-  }
+/** Both ports, and the pages for people and for the metrics' collector. */
+function createServer(
+  { settings, clock, log }: MuinProcessOptions,
+  parts: {
+    readonly plans: MethodPlans;
+    readonly authenticator: Authenticator;
+    readonly telemetry: ProcessTelemetry;
+    readonly status: StatusSources;
+    readonly readiness: () => string | undefined;
+  },
+): RpcServer {
+  const { metrics, serverObserver } = parts.telemetry;
+  const { host, httpPort, grpcPort, corsOrigins, trustedHops, drainMs, shutdownGraceMs } = settings;
+  const rpc: RpcServer = createRpcServer({
+    plans: parts.plans,
+    authenticator: parts.authenticator,
+    observer: serverObserver,
+    log,
+    clock,
+    http: { host, port: httpPort },
+    grpc: { host, port: grpcPort },
+    ...(corsOrigins === localOrigins
+      ? {}
+      : { cors: { origins: corsOrigins.split(",").map((origin) => origin.trim()) } }),
+    trustedHops,
+    drainMs,
+    shutdownGraceMs,
+    readiness: parts.readiness,
+    extraRoutes: {
+      "/": async () => statusPage({ status: await readStatus(parts.status), ...rpc.addresses() }),
+      "/metrics": async () => new Response(await metrics.render(), { headers: { "content-type": metricsContentType } }),
+    },
+  });
+  return rpc;
 }

@@ -1,109 +1,27 @@
-import { createRegistry, fromBinary, toJsonString, type DescMessage } from "@bufbuild/protobuf";
+import { createRegistry, fromBinary, toJsonString, type Registry } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
-import { OperationsService } from "../../gen/muin/platform/v1/operations_service_pb.ts";
 import { HeartbeatSchema } from "../../gen/muin/platform/v1/heartbeat_events_pb.ts";
-import type { Clock } from "../clock/clock.ts";
-import { MuinError } from "../errors/muin-error.ts";
-import type { EventBus } from "../events/event-bus.ts";
-import type { EventRecord } from "../service/event-record.ts";
+import { OperationsService } from "../../gen/muin/platform/v1/operations_service_pb.ts";
+import type { ParkedEvent } from "../events/event-bus.ts";
 import { topicOf } from "../events/topics.ts";
-import type { LocalStoresStatus } from "../local/local-stores.ts";
+import type { EventRecord } from "../service/event-record.ts";
+import { partsOf, serve, type Served } from "../service/parts.ts";
 import type { ComposedService } from "./compose-service.ts";
-import { serve, type Served } from "../service/parts.ts";
-import { version } from "../config/version.ts";
-import { within } from "../lifecycle/within.ts";
+import { listed, runtimeErrors } from "./errors.ts";
+import { readStatus, type StatusSources } from "./process-status.ts";
 
 /** Dead letters in a page unless asked otherwise. */
 const pageSizeDefault = 100;
 
-/** How long an outbox or the bus may take to say how it is, in milliseconds. */
-const lookMsMax = 1000;
-
-/** The state of the process, gathered at once for the RPC and the status page. */
-export interface ProcessStatus {
-  readonly version: string;
-  readonly ready: boolean;
-  readonly services: readonly { readonly name: string; readonly ready: boolean; readonly detail: string }[];
-  readonly stores: readonly StoreStatus[];
-  readonly outboxes: readonly { readonly service: string; readonly depth: bigint; readonly ageMs: bigint }[];
-  readonly consumers: readonly {
-    readonly service: string;
-    readonly topic: string;
-    readonly lag: bigint;
-    readonly deadLetters: bigint;
-    readonly lost: boolean;
-  }[];
-}
-
-interface StoreStatus {
-  readonly name: string;
-  readonly kind: string;
-  readonly reachable: boolean;
-  readonly detail: string;
-}
-
-/** What the operations service looks at. */
-export interface OperationsDeps {
-  readonly services: readonly ComposedService[];
-  readonly bus: EventBus;
-  /** The servers that this process started; absent when it started none. */
-  readonly localStores: (() => Promise<LocalStoresStatus>) | undefined;
-  readonly clock: Pick<Clock, "sleep">;
-}
-
-/** Gathers the state of the process. What does not answer within a second is left out. */
-export async function readStatus({ services, bus, localStores, clock }: OperationsDeps): Promise<ProcessStatus> {
-  const local = await localStores?.();
-  const [readiness, stores, outboxes, consumers] = await Promise.all([
-    Promise.all(services.map((service) => service.readiness())),
-    Promise.all(services.flatMap(({ info, stores }) => stores.map((store) => probe(info.name, store, local)))),
-    Promise.all(
-      services.flatMap(({ info, outboxes }) =>
-        outboxes.map(async (outbox) => {
-          const state = await within(clock, lookMsMax, outbox.read()); // Its store is away: said under `stores`.
-          return state === undefined
-            ? []
-            : [{ service: info.name, depth: BigInt(state.depth), ageMs: BigInt(Math.round(state.ageMs)) }];
-        }),
-      ),
-    ),
-    within(clock, lookMsMax, bus.consumerStates()),
-  ]);
-  const events = storeStatus(
-    { name: "events", kind: "redis", server: "redis events" },
-    consumers === undefined ? "does not answer" : undefined,
-    local,
-  );
-  return {
-    version,
-    ready: readiness.every((detail) => detail === undefined),
-    services: services.map(({ info }, index) => ({
-      name: info.name,
-      ready: readiness[index] === undefined,
-      detail: readiness[index] ?? "",
-    })),
-    stores: [...stores, events].toSorted((a, b) => (a.name < b.name ? -1 : 1)),
-    outboxes: outboxes.flat(),
-    consumers: (consumers ?? []).map((consumer) => ({
-      service: consumer.service,
-      topic: consumer.topic,
-      lag: BigInt(consumer.lag),
-      deadLetters: BigInt(consumer.deadLetters),
-      lost: consumer.lost,
-    })),
-  };
-}
-
 /** Serves `OperationsService` for the services of this process. */
-export function createOperations(deps: OperationsDeps): Served {
-  const { services, bus } = deps;
+export function createOperations(sources: StatusSources): Served<typeof OperationsService> {
+  const { services, bus } = sources;
   const messages = [HeartbeatSchema, ...services.flatMap(({ info }) => info.publishes)];
   const registry = createRegistry(...messages);
   const topics = new Set(messages.map((schema) => topicOf(schema)));
-  const impl: ServiceImpl<typeof OperationsService> = {
+  return serve(OperationsService, {
     getStatus: async () => {
-      const status = await readStatus(deps);
+      const status = await readStatus(sources);
       return {
         ...status,
         services: [...status.services],
@@ -112,110 +30,70 @@ export function createOperations(deps: OperationsDeps): Served {
         consumers: [...status.consumers],
       };
     },
-    listDeadLetters: async (request) => {
+    listDeadLetters: async ({ service, pageSize, pageToken }) => {
       const { parked, nextPageToken } = await bus.listParked({
-        service: request.service === "" ? undefined : request.service,
-        pageSize: request.pageSize === 0 ? pageSizeDefault : request.pageSize,
-        pageToken: request.pageToken,
+        service: service === "" ? undefined : service,
+        pageSize: pageSize === 0 ? pageSizeDefault : pageSize,
+        pageToken,
       });
-      return {
-        nextPageToken,
-        deadLetters: parked.map((event) => ({
-          deadLetterId: event.deadLetterId,
-          service: event.service,
-          topic: event.record.topic,
-          eventId: event.record.id,
-          type: event.record.type,
-          subject: event.record.subject,
-          reason: event.reason,
-          attempts: event.attempts,
-          parkTime: timestampFromMs(event.parkTimeMs),
-        })),
-      };
+      return { nextPageToken, deadLetters: parked.map(deadLetter) };
     },
     redriveDeadLetters: async ({ service, subject }) => {
       serviceNamed(services, service);
       return { redriven: BigInt(await bus.redrive(service, subject === "" ? undefined : subject)) };
     },
-    republishEvents: async ({ topic }) => {
-      const republishers = services
-        .flatMap((service) => service.republishers)
-        .filter((one) => topicOf(one.schemas[0]) === topic);
-      if (republishers.length === 0) {
-        const known = services.flatMap((service) => service.republishers.map((one) => topicOf(one.schemas[0])));
-        throw notFound("TOPIC_NOT_FOUND", `no service here republishes "${topic}": ${list(known)}`);
-      }
-      let republished = 0;
-      for (const one of republishers) republished += await one.republish();
-      return { republished: BigInt(republished) };
-    },
+    republishEvents: async ({ topic }) => ({ republished: BigInt(await republish(services, topic)) }),
     replayEvents: async ({ service, topic }) => {
       const { info } = serviceNamed(services, service);
       const consumed = info.consumes.filter(({ kind }) => kind === "group").map(({ schema }) => topicOf(schema));
-      if (!consumed.includes(topic)) {
-        throw notFound("TOPIC_NOT_FOUND", `${service} does not consume "${topic}" as a group: ${list(consumed)}`);
-      }
+      if (!consumed.includes(topic)) throw runtimeErrors.topicNotConsumed({ service, topic, known: listed(consumed) });
       return { generation: BigInt(await bus.replay(service, topic)) };
     },
-    tailEvents: async function* ({ topic, fromStart }, context: HandlerContext) {
-      if (!topics.has(topic)) throw notFound("TOPIC_NOT_FOUND", `there is no topic "${topic}": ${list([...topics])}`);
-      for await (const record of bus.tail(topic, { fromStart, signal: context.signal })) {
-        yield {
-          id: record.id,
-          source: record.source,
-          type: record.type,
-          subject: record.subject,
-          time: timestampFromMs(record.timeMs),
-          dataJson: json(registry.getMessage(record.type), record),
-        };
-      }
+    tailEvents: async function* ({ topic, fromStart }, { signal }) {
+      if (!topics.has(topic)) throw runtimeErrors.topicNotFound({ topic, known: listed([...topics]) });
+      for await (const record of bus.tail(topic, { fromStart, signal })) yield event(record, registry);
     },
-  };
-  return serve(OperationsService, impl);
+  });
+}
 
-  function json(schema: DescMessage | undefined, record: EventRecord): string {
-    if (schema === undefined) return "{}"; // A newer version's message: its id and type still tell.
-    return toJsonString(schema, fromBinary(schema, record.data), { registry });
+/** Has every service of this process that republishes a topic do so. Returns how many events that made. */
+async function republish(services: readonly ComposedService[], topic: string): Promise<number> {
+  const republishers = services
+    .flatMap(({ parts }) => partsOf(parts, "republisher"))
+    .map((part) => ({ topic: topicOf(part.schemas[0]), republish: part.republish }));
+  const ofTopic = republishers.filter((republisher) => republisher.topic === topic);
+  if (ofTopic.length === 0) {
+    throw runtimeErrors.topicNotRepublished({ topic, known: listed(republishers.map((other) => other.topic)) });
   }
+  let republished = 0;
+  for (const republisher of ofTopic) republished += await republisher.republish();
+  return republished;
 }
 
-async function probe(
-  service: string,
-  store: ComposedService["stores"][number],
-  local: LocalStoresStatus | undefined,
-): Promise<StoreStatus> {
-  const problem = await store.probe();
-  const { decl } = store;
-  const server = decl.kind === "postgres" ? "postgres" : `redis ${decl.server}`;
-  return storeStatus({ name: `${service}/${store.name}`, kind: decl.kind, server }, problem, local);
-}
-
-function storeStatus(
-  { name, kind, server }: { readonly name: string; readonly kind: string; readonly server: string },
-  problem: string | undefined,
-  local: LocalStoresStatus | undefined,
-): StoreStatus {
-  const lastError = local?.stores.find((store) => store.name === server)?.lastError;
-  const fullDisk = local?.disk.full === true ? `the disk of ${local.disk.path} is full` : undefined;
-  const details = problem === undefined ? [fullDisk] : [problem, lastError, fullDisk];
+function deadLetter({ deadLetterId, service, record, reason, attempts, parkTimeMs }: ParkedEvent) {
+  const { topic, id, type, subject } = record;
   return {
-    name,
-    kind,
-    reachable: problem === undefined,
-    detail: details.filter((detail) => detail !== undefined).join("; "),
+    deadLetterId,
+    service,
+    topic,
+    eventId: id,
+    type,
+    subject,
+    reason,
+    attempts,
+    parkTime: timestampFromMs(parkTimeMs),
   };
+}
+
+/** An event with its message as JSON; that of a newer version's message is empty, its id and type still tell. */
+function event({ id, source, type, subject, timeMs, data }: EventRecord, registry: Registry) {
+  const schema = registry.getMessage(type);
+  const dataJson = schema === undefined ? "{}" : toJsonString(schema, fromBinary(schema, data), { registry });
+  return { id, source, type, subject, time: timestampFromMs(timeMs), dataJson };
 }
 
 function serviceNamed(services: readonly ComposedService[], name: string): ComposedService {
   const found = services.find(({ info }) => info.name === name);
   if (found !== undefined) return found;
-  throw notFound("SERVICE_NOT_FOUND", `no service "${name}" runs here: ${list(services.map(({ info }) => info.name))}`);
-}
-
-function notFound(reason: string, message: string): MuinError {
-  return new MuinError({ code: "not_found", reason, message });
-}
-
-function list(names: readonly string[]): string {
-  return names.length === 0 ? "there is none" : `there is ${[...new Set(names)].toSorted().join(", ")}`;
+  throw runtimeErrors.serviceNotFound({ service: name, known: listed(services.map(({ info }) => info.name)) });
 }

@@ -14,10 +14,11 @@ const program = (stores = ""): string => `
   import { defineService } from ${JSON.stringify(join(import.meta.dir, "../service/define-service.ts"))};
   import { postgres } from ${JSON.stringify(join(import.meta.dir, "../service/stores.ts"))};
   import { runService } from ${JSON.stringify(join(import.meta.dir, "run-service.ts"))};
-  await runService(defineService({
+  const probe = defineService({
     name: "probe", summary: "A probe.", serves: [], calls: {}, stores: {${stores}}, publishes: [], consumes: [], config: {},
     create: () => [],
-  }));
+  });
+  await runService(probe, [probe]);
 `;
 const settings = {
   MUIN_HTTP_PORT: "0",

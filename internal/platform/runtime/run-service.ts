@@ -1,62 +1,61 @@
 import type { DescService } from "@bufbuild/protobuf";
+import type { Transport } from "@connectrpc/connect";
+import { checkCatalog } from "../catalog/check-catalog.ts";
+import {
+  callField,
+  holderFields,
+  meshConfig,
+  schemaFields,
+  serviceHeader,
+  storeFields,
+} from "../catalog/mesh-config.ts";
+import { processConfig } from "../catalog/process-config.ts";
+import { topology, type ServiceTopology, type Topology } from "../catalog/topology.ts";
 import { systemClock } from "../clock/clock.ts";
 import { systemRandom } from "../clock/random.ts";
 import { ConfigError, processEnvironment, readConfig, type Environment } from "../config/read-config.ts";
-import { createHttpTransport } from "../rpc/client/create-http-transport.ts";
-import { createLogger } from "../telemetry/create-logger.ts";
-import type { ServiceInfo } from "../service/define-service.ts";
-import { callField, meshConfig, schemaFields, storeFields } from "../catalog/mesh-config.ts";
-import { topology } from "../catalog/topology.ts";
-import { createMuinProcess } from "./muin-process.ts";
-import { processConfig } from "../catalog/process-config.ts";
 import { runUntilSignal } from "../lifecycle/run-until-signal.ts";
+import { createHttpTransport } from "../rpc/client/create-http-transport.ts";
+import type { ServiceInfo } from "../service/define-service.ts";
+import { createLogger } from "../telemetry/create-logger.ts";
+import { createMuinProcess, type MuinProcessOptions } from "./muin-process.ts";
 
 /** Exit code of a process whose configuration cannot be used (EX_CONFIG of sysexits.h). */
 const configExitCode = 78;
 
 /**
- * Runs one service in a process of its own until a signal ends it, and exits: the whole of a binary's `main`. Stores are given as
- * `MUIN_STORE_<NAME>_URL`; a database's schema role as `MUIN_STORE_<NAME>_SCHEMA_URL` (default: the same role does both).
+ * Runs one service of a catalogue in a process of its own until a signal ends it, and exits: the whole of a binary's `main`. Stores
+ * are given as `MUIN_STORE_<NAME>_URL`; a database's schema role as `MUIN_STORE_<NAME>_SCHEMA_URL` (default: the same role does
+ * both).
  */
-export async function runService(info: ServiceInfo): Promise<never> {
+export async function runService(info: ServiceInfo, catalog: readonly ServiceInfo[]): Promise<never> {
   const env = processEnvironment();
   try {
-    process.exit(await run(info, env));
+    process.exit(await run(info, catalog, env));
   } catch (error) {
     process.stderr.write(`${error instanceof ConfigError ? error.message : String(error)}\n`);
     process.exit(error instanceof ConfigError ? configExitCode : 1);
   }
 }
 
-async function run(info: ServiceInfo, env: Environment): Promise<number> {
+async function run(info: ServiceInfo, catalog: readonly ServiceInfo[], env: Environment): Promise<number> {
+  const problems = checkCatalog(catalog);
+  if (problems.length > 0) throw new Error(problems.join("; "));
   const settings = readConfig("", processConfig, env);
   const mesh = readConfig("", meshConfig, env);
   const log = createLogger({ level: settings.logLevel, service: info.name, destination: "stdout" });
-  const service = topology([info]).services[0]!;
-  const storeUrls = readConfig("", storeFields(service), env);
-  const schemaUrls = readConfig("", schemaFields(service), env);
-  const storeUrl = (name: string): string => {
-    const primary = service.stores.find((store) => store.name === name)?.primary;
-    return storeUrls[name] || storeUrls[primary ?? ""] || "";
-  };
+  const plan = topology(catalog);
+  const service = plan.services.find(({ name }) => name === info.name);
+  if (service === undefined) throw new Error(`the catalogue does not list ${info.name}`);
   const muin = createMuinProcess({
+    ...storesFrom(info, service, env),
     name: info.name,
     services: [info],
+    personalDataHolders: plan.personalDataHolders,
     settings,
     env,
     eventsUrl: mesh.eventsUrl,
-    storeUrl: (_, store) => storeUrl(store),
-    schemaUrl: (_, store) => schemaUrls[store] || storeUrl(store),
-    grants: (decl) => {
-      const store = Object.entries(info.stores).find(([, other]) => other === decl)?.[0] ?? "";
-      return { dataRole: decodeURIComponent(new URL(storeUrl(store)).username) };
-    },
-    remote: (target: DescService) =>
-      createHttpTransport({
-        url: readConfig("", { call: callField(target.typeName) }, env).call || mesh.callsUrl,
-        tokenFile: mesh.serviceTokenFile,
-        clock: systemClock,
-      }),
+    remote: remoteFrom(plan, service, mesh, env),
     clock: systemClock,
     random: systemRandom,
     log,
@@ -73,4 +72,45 @@ async function run(info: ServiceInfo, env: Environment): Promise<number> {
     },
     { log, onStarted: () => Promise.resolve() },
   );
+}
+
+/** Where the service's stores are, by its settings. */
+function storesFrom(
+  info: ServiceInfo,
+  service: ServiceTopology,
+  env: Environment,
+): Pick<MuinProcessOptions, "storeUrl" | "schemaUrl" | "grants"> {
+  const storeUrls = readConfig("", storeFields(service), env);
+  const schemaUrls = readConfig("", schemaFields(service), env);
+  const storeUrl = (name: string): string => {
+    const primary = service.stores.find((store) => store.name === name)?.primary;
+    return storeUrls[name] || storeUrls[primary ?? ""] || "";
+  };
+  return {
+    storeUrl: (_, store) => storeUrl(store),
+    schemaUrl: (_, store) => schemaUrls[store] || storeUrl(store),
+    grants: (decl) => {
+      const store = Object.entries(info.stores).find(([, other]) => other === decl)?.[0] ?? "";
+      return { dataRole: decodeURIComponent(new URL(storeUrl(store)).username) };
+    },
+  };
+}
+
+/** How other services are reached: through the router, unless a setting names another address. */
+function remoteFrom(
+  plan: Topology,
+  service: ServiceTopology,
+  mesh: { readonly callsUrl: string; readonly serviceTokenFile: string },
+  env: Environment,
+): (target: DescService, holder?: string) => Transport {
+  const holderUrls = readConfig("", holderFields(service, plan), env);
+  const common = { tokenFile: mesh.serviceTokenFile, clock: systemClock };
+  return (target, holder) => {
+    if (holder !== undefined) {
+      const url = holderUrls[holder] || mesh.callsUrl;
+      return createHttpTransport({ ...common, url, headers: { [serviceHeader]: holder } });
+    }
+    const { call } = readConfig("", { call: callField(target.typeName) }, env);
+    return createHttpTransport({ ...common, url: call || mesh.callsUrl });
+  };
 }

@@ -115,6 +115,7 @@ export function createStandalone(options: StandaloneOptions): Standalone {
       muin = createMuinProcess({
         name: processName,
         services: catalog,
+        personalDataHolders: plan.personalDataHolders,
         settings: options.settings,
         env,
         eventsUrl: stores.redisUrl("events", processName),

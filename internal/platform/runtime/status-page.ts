@@ -1,4 +1,4 @@
-import type { ProcessStatus } from "./operations.ts";
+import type { ProcessStatus } from "./process-status.ts";
 
 /** What the status page shows beside the status. */
 export interface StatusPageOptions {

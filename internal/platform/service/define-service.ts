@@ -1,4 +1,4 @@
-import type { DescMessage, DescMethod, DescService } from "@bufbuild/protobuf";
+import type { DescMessage, DescMethod, DescService, JsonObject } from "@bufbuild/protobuf";
 import type { Client } from "@connectrpc/connect";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
@@ -23,6 +23,26 @@ import type {
 } from "./parts.ts";
 import type { StoreDecl, StoreHandle } from "./stores.ts";
 
+/** What a service has to do with data of people. */
+export type PersonalDataRole =
+  /** It keeps nothing about people. */
+  | "none"
+  /** It keeps something about people, exports it when asked, and erases it. */
+  | "held"
+  /** It brings together what all services hold of a person, and sees to it that all of them erase it. One service of all does. */
+  | "collected";
+
+/** The services that hold data of people: all of the installation that declare it. */
+export interface PersonalDataHolders {
+  /** Their names, in the order of the catalogue. */
+  readonly names: readonly string[];
+  /**
+   * What one of them holds of a person; `undefined` when it holds nothing. Rejects with ConnectError when it does not answer, or
+   * the signal is aborted.
+   */
+  exportFrom(holder: string, userId: string, signal: AbortSignal): Promise<JsonObject | undefined>;
+}
+
 /** All that a service may use: just what it declared, and the platform's time, chance, log and metrics. */
 export interface ServiceDeps<
   C extends Readonly<Record<string, DescService>> = Readonly<Record<string, DescService>>,
@@ -46,8 +66,10 @@ export interface ServiceDeps<
   readonly metrics: Metrics;
 }
 
-/** What a service has to do with data of people. */
-export type PersonalDataRole = "none" | "held";
+/** What a service may use that collects personal data. */
+interface CollectorDeps {
+  readonly personalData: PersonalDataHolders;
+}
 
 type ServedAll<S extends readonly DescService[]> = { readonly [K in keyof S]: Served<S[K]> };
 type HandledAll<E extends readonly Consumption[]> = {
@@ -93,7 +115,7 @@ export interface ServiceInfo<N extends string = string> {
   /** Settings of its setup; absent for a service without one. */
   readonly setup?: ConfigFields | undefined;
   readonly personalData?: PersonalDataRole;
-  create(deps: ServiceDeps): readonly ServicePart[];
+  create(deps: ServiceDeps & Partial<CollectorDeps>): readonly ServicePart[];
 }
 
 /**
@@ -126,11 +148,15 @@ export function defineService<
   readonly errors?: ErrorTable;
   /** Settings that a standalone installation gives to the service's one `setup()`. Default: it has none. */
   readonly setup?: U;
-  /** "held" for a service that keeps anything about people: it returns one `personalData()`. Default "none". */
+  /**
+   * "held" for a service that keeps anything about people: it returns one `personalData()`. "collected" for the one that gathers
+   * it from all holders, and accounts for its own by itself: it gets `personalData`. Default "none".
+   */
   readonly personalData?: D;
   readonly create: (
-    deps: ServiceDeps<C, St, P, F>,
+    deps: ServiceDeps<C, St, P, F> & (D extends "collected" ? CollectorDeps : unknown),
   ) => NoInfer<readonly [...ServedAll<S>, ...HandledAll<E>, ...Further<P, E, D, U>[]]>;
 }): ServiceInfo<N> {
-  return { hot: [], ...spec }; // Erases the parameters that `create` was checked with.
+  // Erases the parameters that `create` was checked with.
+  return { hot: [], ...spec, create: spec.create as ServiceInfo["create"] };
 }

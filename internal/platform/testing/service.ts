@@ -1,23 +1,24 @@
 import { createRegistry, fromBinary, type DescService, type Message } from "@bufbuild/protobuf";
-import { createClient, type Client } from "@connectrpc/connect";
-import { topicOf } from "../events/topics.ts";
-import type { ServiceInfo } from "../service/define-service.ts";
-import type { Delivery } from "../service/delivery.ts";
-import { partsOf, type Handled, type Served, type ServicePart } from "../service/parts.ts";
+import { createClient, type Client, type Transport } from "@connectrpc/connect";
 import { systemClock, type Clock } from "../clock/clock.ts";
 import { systemRandom } from "../clock/random.ts";
-import { once } from "../events/inbox.ts";
-import { createPublish } from "../events/outbox.ts";
+import type { EventBus } from "../events/event-bus.ts";
+import { createRecord, topicOf } from "../events/topics.ts";
 import type { Caller } from "../identity/caller.ts";
-import { migrate } from "../postgres/migrate.ts";
-import { openDatabase, type OpenDatabase } from "../postgres/open-database.ts";
+import type { OpenDatabase } from "../postgres/open-database.ts";
 import { planMethods } from "../rpc/call/plan.ts";
 import { createLocalLane } from "../rpc/local/lane.ts";
+import { assembleService, type AssembledService } from "../runtime/assemble-service.ts";
+import type { Wiring } from "../runtime/wiring.ts";
+import type { PersonalDataHolders, ServiceInfo } from "../service/define-service.ts";
+import { partsOf, type ServicePart } from "../service/parts.ts";
+import type { CallObserver } from "../telemetry/call-observer.ts";
 import { createMetrics } from "../telemetry/create-metrics.ts";
 import type { Logger } from "../telemetry/logger.ts";
+import { createTracing } from "../telemetry/tracing.ts";
 import { sharedPostgres } from "./postgres.ts";
 
-/** A service in this process, on a PostgreSQL database of its own, without background work. */
+/** A service in this process, put together as a runtime does it, on a PostgreSQL database of its own, without background work. */
 export interface TestService extends AsyncDisposable {
   /** The database's URL, for another process. */
   readonly url: string;
@@ -35,66 +36,111 @@ export interface TestService extends AsyncDisposable {
   again(): TestService;
 }
 
+/** What a service under test stands on. */
+export interface TestServiceOptions {
+  /** Carries its calls to other services. Default: it makes none. */
+  readonly calls?: Transport;
+  /** Who holds data of people. Default: nobody. */
+  readonly personalData?: PersonalDataHolders;
+  /** Replaces defaults of its settings. */
+  readonly config?: Readonly<Record<string, unknown>>;
+  /** URLs of its other stores, by declared name. */
+  readonly storeUrls?: Readonly<Record<string, string>>;
+  readonly clock?: Clock;
+}
+
 const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => silent };
+const observer: CallObserver = { begin: () => ({ traceparent: undefined, end: () => {}, run: (work) => work() }) };
+const nobody: PersonalDataHolders = { names: [], exportFrom: () => Promise.resolve(undefined) };
 
-/** Makes a service that owns one database. `calls` are its clients of other services; `config` replaces defaults of its settings. */
-export async function startService(
-  info: ServiceInfo,
-  options: {
-    readonly calls?: Readonly<Record<string, unknown>>;
-    readonly config?: Readonly<Record<string, unknown>>;
-    readonly clock?: Clock;
-  } = {},
-): Promise<TestService> {
-  const [name, store] = Object.entries(info.stores).find(([, { kind }]) => kind === "postgres") ?? [];
-  if (name === undefined || store?.kind !== "postgres" || store.access !== "owner") {
-    throw new Error(`${info.name} owns no database`);
-  }
+/** Makes a service that owns one database, with its schema migrated. */
+export async function startService(info: ServiceInfo, options: TestServiceOptions = {}): Promise<TestService> {
   const url = await (await sharedPostgres()).createDatabase();
-  await migrate({ url, migrations: store.migrations, log: silent });
-  const database = openDatabase({ url, poolMax: 8, applicationName: `test of ${info.name}` });
-  const clock = options.clock ?? systemClock;
-  const source = `/muin/${info.name}`;
-  const defaults = Object.entries(info.config).map(([key, field]) => [key, field.default] as const);
-  const create = (): readonly ServicePart[] =>
-    info.create({
-      stores: { [name]: database },
-      calls: (options.calls ?? {}) as never,
-      publish: createPublish({ source, clock, random: systemRandom, currentTraceparent: () => "" }) as never,
-      bus: {
-        publish: () => Promise.reject(new Error(`${info.name} publishes through its outbox`)),
-        leaseholder: () => ({ name: "none", start: () => Promise.resolve(), stop: () => Promise.resolve() }),
-      },
-      config: { ...Object.fromEntries(defaults), ...options.config },
-      clock,
-      random: systemRandom,
-      log: silent,
-      metrics: createMetrics(),
-    });
-  const registry = createRegistry(...info.publishes);
-  const observer = { begin: () => ({ traceparent: undefined, end: () => {}, run: <T>(work: () => T): T => work() }) };
+  const wiring = createWiring(info, url, options);
+  const running: { readonly assembled: AssembledService; readonly starting: Promise<void> }[] = [];
+  const start = (): TestService => {
+    const assembled = assembleService(info, wiring);
+    running.push({ assembled, starting: assembled.stores.start() });
+    return {
+      ...useService(assembled, url, wiring.clock),
+      again: start,
+      [Symbol.asyncDispose]: () => Promise.resolve(),
+    };
+  };
+  const first = start();
+  for (const { assembled, starting } of running) {
+    await starting;
+    await assembled.stores.migrate();
+  }
+  return {
+    ...first,
+    [Symbol.asyncDispose]: async () => {
+      for (const { assembled, starting } of running) {
+        await starting;
+        await assembled.stores.stop();
+      }
+    },
+  };
+}
 
-  const made = (parts: readonly ServicePart[], stop: () => Promise<void>): TestService => ({
+/** Connects the service to its stores and to what the test holds in its hand; events stay in its outbox. */
+function createWiring(info: ServiceInfo, url: string, options: TestServiceOptions): Wiring {
+  const { calls, config, storeUrls = {}, clock = systemClock, personalData = nobody } = options;
+  const idle = { start: () => Promise.resolve(), stop: () => Promise.resolve() };
+  const bus: Pick<EventBus, "publish" | "leaseholder"> = {
+    publish: () => Promise.reject(new Error("nothing is published while the relay rests")),
+    leaseholder: (lease) => ({ name: lease, ...idle }),
+  };
+  const defaults = Object.entries(info.config).map(([key, field]) => [key, field.default] as const);
+  return {
+    storeUrl: (_, store) => storeUrls[store] ?? url,
+    schemaUrl: () => url,
+    grants: () => ({}),
+    config: () => ({ ...Object.fromEntries(defaults), ...config }),
+    transport: (_, target) => {
+      if (calls === undefined) throw new Error(`${info.name} calls ${target.typeName}: give startService its calls`);
+      return calls;
+    },
+    personalData: () => personalData,
+    bus: bus as EventBus, // Nothing else is asked of it before the service's work begins.
+    clock,
+    random: systemRandom,
+    log: silent,
+    metrics: createMetrics(),
+    tracing: createTracing({
+      endpoint: undefined,
+      sampleRatio: 0,
+      service: info.name,
+      version: "test",
+      instance: "test",
+      log: silent,
+    }),
+  };
+}
+
+/** How a test uses a service that was put together. */
+function useService(
+  assembled: AssembledService,
+  url: string,
+  clock: Clock,
+): Omit<TestService, "again" | typeof Symbol.asyncDispose> {
+  const { info, stores, parts, subscriptions } = assembled;
+  const { database } = stores;
+  if (database === undefined) throw new Error(`${info.name} owns no database`);
+  const registry = createRegistry(...info.publishes);
+  const lane = createLocalLane(planMethods(assembled.running(() => true)), { observer, log: silent, clock });
+  return {
     url,
     database,
     parts,
-    as: (service, caller) => {
-      const served = parts.filter((part): part is Served => part.part === "served");
-      return createClient(service, createLocalLane(planMethods(served), { observer, log: silent, clock })(caller));
-    },
+    as: (service, caller) => createClient(service, lane(caller)),
     deliver: async (event, eventId = systemRandom.uuid()) => {
-      const isOf = (part: ServicePart): part is Handled =>
-        part.part === "handled" && part.schema.typeName === event.$typeName;
-      const handled = parts.find(isOf);
-      if (handled === undefined) throw new Error(`${event.$typeName} is not consumed`);
-      const key = { consumer: info.name, generation: 1, eventId };
-      const delivery: Delivery = {
-        record: undefined as never, // Not looked at.
-        attempt: 1,
-        signal: new AbortController().signal,
-        once: (into, effect) => once(into, key, effect),
-      };
-      await handled.handle(event, delivery);
+      const schema = info.consumes.find((consumption) => consumption.schema.typeName === event.$typeName)?.schema;
+      const subscription = subscriptions.find(({ types }) => types.includes(event.$typeName));
+      if (schema === undefined || subscription === undefined) throw new Error(`${event.$typeName} is not consumed`);
+      const context = { source: "/muin/test", clock, random: systemRandom, traceparent: "" };
+      const record = { ...createRecord(schema, event, context), id: eventId };
+      await subscription.handle(record, { generation: 1, attempt: 1, signal: new AbortController().signal });
     },
     events: async () => {
       const rows = await database.sql<{ type: string; data: Uint8Array }[]>`
@@ -110,8 +156,5 @@ export async function startService(
       if (republisher === undefined) throw new Error(`${info.name} cannot publish ${topic} again`);
       return republisher.republish();
     },
-    again: () => made(create(), () => Promise.resolve()),
-    [Symbol.asyncDispose]: stop,
-  });
-  return made(create(), () => database.stop());
+  };
 }

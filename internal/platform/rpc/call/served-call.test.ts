@@ -170,7 +170,7 @@ describe.each(["in process", "over the wire"] as const)("a call made %s", (carri
 
 const platform = join(import.meta.dir, "../..");
 const fixture = join(import.meta.dir, "../testdata/calling-service.ts");
-const composing = join(platform, "runtime/compose-service.ts");
+const composing = join(platform, "runtime/assemble-service.ts");
 const transport = join(platform, "rpc/client/create-call-transport.ts");
 const tracking = join(import.meta.dir, "served-call.ts");
 
@@ -179,7 +179,7 @@ describe("the rules notice", () => {
   test.each([
     [
       "handlers that do not know what they serve",
-      [composing, "calls.length > 0", "false", [fixture]],
+      [composing, "callsOthers: Object.keys(info.calls).length > 0", "callsOthers: false", [fixture]],
       "Connect, fast",
       [0, 3, 4, 5, 7, 9],
     ],

@@ -16,9 +16,12 @@ export function createHttpTransport(options: {
   readonly url: string;
   readonly tokenFile: string;
   readonly clock: Pick<Clock, "monotonic">;
+  /** Further headers of every call. Default: none. */
+  readonly headers?: Readonly<Record<string, string>>;
 }): Transport {
   const token = createServiceToken({ path: options.tokenFile, clock: options.clock });
   const identify: Interceptor = (next) => async (request) => {
+    for (const [name, value] of Object.entries(options.headers ?? {})) request.header.set(name, value);
     request.header.set("authorization", `Bearer ${await token()}`);
     // Otherwise fetch asks for compression and undoes it by itself, and the library, told of it by the header, refuses the reply.
     request.header.set("accept-encoding", "identity");

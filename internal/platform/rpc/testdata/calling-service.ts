@@ -202,6 +202,7 @@ export async function startCallingService(carrier: Carrier): Promise<CallingServ
         policy: { timeoutMarginMs },
       }),
     grants: () => ({ dataRole: "" }),
+    personalData: () => ({ names: [], exportFrom: () => Promise.resolve(undefined) }),
     bus,
     clock,
     random,

@@ -1,0 +1,31 @@
+import type { DescService } from "@bufbuild/protobuf";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
+import { ApiKeyService } from "../../gen/muin/identity/v1/api_key_service_pb.ts";
+import { AuthService } from "../../gen/muin/identity/v1/auth_service_pb.ts";
+import type { AuthenticatorDeps } from "./authenticator.ts";
+
+/** Asks auth what an authenticator cannot know by itself. `transportTo` carries calls to an RPC service of auth. */
+export function createAuthClient(
+  transportTo: (target: DescService) => Transport,
+): Pick<AuthenticatorDeps, "fetchKeys" | "verifyApiKey"> {
+  const keys = createClient(AuthService, transportTo(AuthService));
+  const apiKeys = createClient(ApiKeyService, transportTo(ApiKeyService));
+  return {
+    fetchKeys: async () => (await keys.listKeys({})).keys,
+    verifyApiKey: async (secretHash) => {
+      try {
+        const { apiKey } = await apiKeys.verifyApiKey({ secretHash });
+        if (apiKey === undefined) return undefined;
+        return {
+          id: apiKey.apiKeyId,
+          scopes: apiKey.scopes,
+          expireTimeMs: apiKey.expireTime === undefined ? undefined : timestampMs(apiKey.expireTime),
+        };
+      } catch (error) {
+        if (ConnectError.from(error).code === Code.Unauthenticated) return undefined;
+        throw error;
+      }
+    },
+  };
+}

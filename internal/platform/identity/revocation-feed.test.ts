@@ -1,0 +1,63 @@
+import { create, toBinary, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { expect, test } from "bun:test";
+import { join } from "node:path";
+import {
+  ApiKeyRevokedSchema,
+  DeviceRevokedSchema,
+  SessionRevokedSchema,
+} from "../../gen/muin/identity/v1/session_events_pb.ts";
+import { topicsOf } from "../events/topics.ts";
+import { caught, importMutant } from "../testing/mutant.ts";
+import * as real from "./revocation-feed.ts";
+
+const hourMs = 3_600_000;
+const minuteMs = 60_000;
+const nowMs = 1_800_000_000_000;
+
+/** The feed, and what it told the authenticator. */
+function setUp({ createRevocationFeed }: Pick<typeof real, "createRevocationFeed">) {
+  const told: string[] = [];
+  const feed = createRevocationFeed({
+    clock: { now: () => nowMs },
+    authenticator: {
+      sessionRevoked: (id) => void told.push(`session ${id}`),
+      apiKeyRevoked: (id) => void told.push(`key ${id}`),
+      deviceRevoked: (id) => void told.push(`device ${id}`),
+    },
+  });
+  const deliver = <M extends DescMessage>(schema: M, event: MessageInitShape<M>): Promise<void> =>
+    feed.handle({ type: schema.typeName, data: toBinary(schema, create(schema, event)) });
+  return { told, feed, deliver };
+}
+
+test("reads back a day and an hour, which the topic keeps, and wants every kind of revocation", () => {
+  const { feed } = setUp(real);
+  expect(feed.backMs).toBe(25 * hourMs);
+  expect(feed.schemas).toEqual([SessionRevokedSchema, ApiKeyRevokedSchema, DeviceRevokedSchema]);
+  const [topic, ...others] = topicsOf(feed.schemas);
+  expect(others).toEqual([]);
+  expect(topic?.name).toBe("identity.session");
+  expect(topic?.retentionMs).toBeGreaterThanOrEqual(26 * hourMs);
+});
+
+async function tellsAll(feed: Pick<typeof real, "createRevocationFeed">): Promise<void> {
+  const { told, deliver } = setUp(feed);
+  const time = timestampFromMs(nowMs - 24 * hourMs);
+  await deliver(DeviceRevokedSchema, { deviceId: "d", time });
+  await deliver(ApiKeyRevokedSchema, { apiKeyId: "k", time });
+  await deliver(SessionRevokedSchema, { sessionId: "old", time });
+  await deliver(SessionRevokedSchema, { sessionId: "new", time: timestampFromMs(nowMs - 15 * minuteMs) });
+  expect(told).toEqual(["device d", "key k", "session new"]);
+}
+
+test("tells of every device and key, and of sessions whose tokens may still live", () => tellsAll(real));
+
+test.each([
+  ["devices are not told of", "authenticator.deviceRevoked(", "String("],
+  ["old sessions fill the memory", "if (!isPast) ", ""],
+  ["sessions are forgotten too soon", "clock.now() - revocationLifeMs", "clock.now() - 60_000"],
+])("a mutant in which %s is caught", async (_, from, to) => {
+  const mutant = await importMutant<typeof real>(join(import.meta.dir, "revocation-feed.ts"), from, to);
+  await caught(() => tellsAll(mutant));
+});

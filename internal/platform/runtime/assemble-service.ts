@@ -1,0 +1,86 @@
+import { createClient } from "@connectrpc/connect";
+import { checkParts } from "../catalog/check-parts.ts";
+import type { Subscription } from "../events/event-bus.ts";
+import { createPublish } from "../events/outbox.ts";
+import { topicOf } from "../events/topics.ts";
+import type { RunningService } from "../rpc/call/plan.ts";
+import type { ServiceInfo } from "../service/define-service.ts";
+import type { EventPublisher } from "../service/event-record.ts";
+import { partsOf, type ServicePart } from "../service/parts.ts";
+import { activeTrace } from "../telemetry/active-trace.ts";
+import { openStores, type OpenStores } from "./open-stores.ts";
+import { subscriptionsOf } from "./subscriptions.ts";
+import type { Wiring } from "./wiring.ts";
+
+/** A service that was put together, and does nothing yet by itself. */
+export interface AssembledService {
+  readonly info: ServiceInfo;
+  readonly stores: OpenStores;
+  /** As its `create` returned them. */
+  readonly parts: readonly ServicePart[];
+  /** Its RPC services, which may be called while `isUp` says so. */
+  running(isUp: () => boolean): readonly RunningService[];
+  /** What it consumes, one per topic and kind. */
+  readonly subscriptions: readonly Subscription[];
+}
+
+/**
+ * Puts a service together: opens its stores, gives `create` what the declaration says, and checks what it returned. Nothing
+ * connects. Throws when the parts are not those of the declaration.
+ */
+export function assembleService(info: ServiceInfo, given: Wiring): AssembledService {
+  const wiring = { ...given, log: given.log.child({ service: info.name }) };
+  const stores = openStores(info, wiring);
+  const parts = info.create(depsOf(info, stores, wiring));
+  const problems = checkParts(info, parts);
+  if (problems.length > 0) throw new Error(problems.join("; "));
+  return {
+    info,
+    stores,
+    parts,
+    running: (isUp) =>
+      partsOf(parts, "served").map(({ part, service, impl }) => ({
+        part,
+        service,
+        impl,
+        hot: info.hot,
+        owner: info.name,
+        isUp,
+        callsOthers: Object.keys(info.calls).length > 0 || info.personalData === "collected",
+      })),
+    subscriptions: subscriptionsOf(info, partsOf(parts, "handled"), wiring.tracing),
+  };
+}
+
+/** All that a service's declaration entitles it to. */
+function depsOf(info: ServiceInfo, stores: OpenStores, wiring: Wiring): Parameters<ServiceInfo["create"]>[0] {
+  const { bus, clock, random, log, metrics } = wiring;
+  return {
+    calls: Object.fromEntries(
+      Object.entries(info.calls).map(([name, target]) => [name, createClient(target, wiring.transport(info, target))]),
+    ),
+    stores: Object.fromEntries(stores.all.map(({ name, handle }) => [name, handle])) as never, // Typed by the declaration.
+    publish: createPublish({ source: `/muin/${info.name}`, clock, random, currentTraceparent }),
+    bus: { publish: publishDeclared(info, bus), leaseholder: (lease, work) => bus.leaseholder(lease, work) },
+    ...(info.personalData === "collected" ? { personalData: wiring.personalData(info) } : {}),
+    config: wiring.config(info),
+    clock,
+    random,
+    log,
+    metrics,
+  };
+}
+
+/** Publishes records of the topics that a service declares; rejects for any other. */
+function publishDeclared(info: ServiceInfo, bus: EventPublisher): EventPublisher["publish"] {
+  const topics = new Set(info.publishes.map((schema) => topicOf(schema)));
+  return async (records, fence) => {
+    const foreign = records.find(({ topic }) => !topics.has(topic));
+    if (foreign !== undefined) throw new Error(`${info.name} does not declare an event on ${foreign.topic}`);
+    await bus.publish(records, fence);
+  };
+}
+
+function currentTraceparent(): string {
+  return activeTrace()?.traceparent ?? "";
+}

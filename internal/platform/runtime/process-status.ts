@@ -1,0 +1,112 @@
+import { version } from "../config/version.ts";
+import type { Clock } from "../clock/clock.ts";
+import type { EventBus } from "../events/event-bus.ts";
+import { timeout } from "../lifecycle/timeout.ts";
+import type { LocalStoresStatus } from "../local/local-stores.ts";
+import type { ComposedService } from "./compose-service.ts";
+import type { OpenStore } from "./open-stores.ts";
+
+/** How long an outbox or the bus may take to say how it is, in milliseconds. */
+const lookMsMax = 1000;
+
+/** The state of the process, gathered at once for the RPC and the status page. */
+export interface ProcessStatus {
+  readonly version: string;
+  readonly ready: boolean;
+  readonly services: readonly { readonly name: string; readonly ready: boolean; readonly detail: string }[];
+  readonly stores: readonly StoreStatus[];
+  readonly outboxes: readonly { readonly service: string; readonly depth: bigint; readonly ageMs: bigint }[];
+  readonly consumers: readonly {
+    readonly service: string;
+    readonly topic: string;
+    readonly lag: bigint;
+    readonly deadLetters: bigint;
+    readonly lost: boolean;
+  }[];
+}
+
+interface StoreStatus {
+  readonly name: string;
+  readonly kind: string;
+  readonly reachable: boolean;
+  readonly detail: string;
+}
+
+/** What the state is gathered from. */
+export interface StatusSources {
+  readonly services: readonly ComposedService[];
+  readonly bus: EventBus;
+  /** The servers that this process started; absent when it started none. */
+  readonly localStores: (() => Promise<LocalStoresStatus>) | undefined;
+  readonly clock: Pick<Clock, "sleep">;
+}
+
+/** Gathers the state of the process. What does not answer within a second is left out. */
+export async function readStatus({ services, bus, localStores, clock }: StatusSources): Promise<ProcessStatus> {
+  const local = await localStores?.();
+  const [readiness, stores, outboxes, consumers] = await Promise.all([
+    Promise.all(services.map((service) => service.readiness())),
+    Promise.all(services.flatMap(({ info, stores }) => stores.map((store) => probe(info.name, store, local)))),
+    Promise.all(services.map((service) => outboxesOf(service, clock))),
+    inTime(clock, bus.consumerStates()),
+  ]);
+  const events = storeStatus(
+    { name: "events", kind: "redis", server: "redis events" },
+    consumers === undefined ? "does not answer" : undefined,
+    local,
+  );
+  return {
+    version,
+    ready: readiness.every((detail) => detail === undefined),
+    services: services.map(({ info }, index) => ({
+      name: info.name,
+      ready: readiness[index] === undefined,
+      detail: readiness[index] ?? "",
+    })),
+    stores: [...stores, events].toSorted((a, b) => (a.name < b.name ? -1 : 1)),
+    outboxes: outboxes.flat(),
+    consumers: (consumers ?? []).map((consumer) => ({
+      service: consumer.service,
+      topic: consumer.topic,
+      lag: BigInt(consumer.lag),
+      deadLetters: BigInt(consumer.deadLetters),
+      lost: consumer.lost,
+    })),
+  };
+}
+
+/** What the outboxes of a service say; one whose store is away says nothing, which `stores` tells. */
+async function outboxesOf({ info, outboxes }: ComposedService, clock: StatusSources["clock"]) {
+  const states = await Promise.all(outboxes.map((outbox) => inTime(clock, outbox.read())));
+  return states
+    .filter((state) => state !== undefined)
+    .map(({ depth, ageMs }) => ({ service: info.name, depth: BigInt(depth), ageMs: BigInt(Math.round(ageMs)) }));
+}
+
+/** What `work` resolves with; `undefined` when it fails or is late. */
+function inTime<T>(clock: StatusSources["clock"], work: Promise<T>): Promise<T | undefined> {
+  return timeout(clock, lookMsMax, work).catch(() => undefined);
+}
+
+async function probe(service: string, store: OpenStore, local: LocalStoresStatus | undefined): Promise<StoreStatus> {
+  const problem = await store.probe();
+  const { decl } = store;
+  const server = decl.kind === "postgres" ? "postgres" : `redis ${decl.server}`;
+  return storeStatus({ name: `${service}/${store.name}`, kind: decl.kind, server }, problem, local);
+}
+
+function storeStatus(
+  { name, kind, server }: { readonly name: string; readonly kind: string; readonly server: string },
+  problem: string | undefined,
+  local: LocalStoresStatus | undefined,
+): StoreStatus {
+  const lastError = local?.stores.find((store) => store.name === server)?.lastError;
+  const fullDisk = local?.disk.full === true ? `the disk of ${local.disk.path} is full` : undefined;
+  const details = problem === undefined ? [fullDisk] : [problem, lastError, fullDisk];
+  return {
+    name,
+    kind,
+    reachable: problem === undefined,
+    detail: details.filter((detail) => detail !== undefined).join("; "),
+  };
+}

@@ -1,0 +1,53 @@
+import { createInboxPruner } from "../events/inbox.ts";
+import { createOutboxRelay } from "../events/outbox.ts";
+import { topicsOf } from "../events/topics.ts";
+import { createGroup, type Component } from "../lifecycle/component.ts";
+import { partsOf, type OutboxState } from "../service/parts.ts";
+import type { AssembledService } from "./assemble-service.ts";
+import { createLostRebuilder } from "./rebuild-lost.ts";
+import type { Wiring } from "./wiring.ts";
+
+/** What a service does beside its calls, while its stores are there. */
+export interface ServiceWork extends Component {
+  /** Resolves once its consumers take part, and those of every instance have handled what was stored before. */
+  caughtUp(): Promise<void>;
+  /** Outboxes: the database's, and the service's own. */
+  readonly outboxes: readonly { read(): Promise<OutboxState> }[];
+}
+
+/** Makes the work of a service: first what moves its events, then its consumers, its background work, and rebuilding. */
+export function createServiceWork(assembled: AssembledService, wiring: Wiring): ServiceWork {
+  const { info, stores, parts } = assembled;
+  const { bus, clock, random, metrics } = wiring;
+  const log = wiring.log.child({ service: info.name });
+  const common = { service: info.name, bus, clock, log };
+  const { database } = stores;
+  const consumed = topicsOf(info.consumes.map(({ schema }) => schema));
+  const relays =
+    database === undefined || info.publishes.length === 0
+      ? []
+      : [createOutboxRelay({ ...common, database, random, metrics })];
+  const pruners =
+    database === undefined || consumed.length === 0
+      ? []
+      : [
+          createInboxPruner({
+            ...common,
+            database,
+            retentionMs: Math.max(...consumed.map((topic) => topic.retentionMs)),
+          }),
+        ];
+  const consumers = assembled.subscriptions.map((subscription) => bus.subscribe(subscription));
+  const group = createGroup(`work of ${info.name}`, [
+    ...relays,
+    ...pruners,
+    ...consumers,
+    ...partsOf(parts, "background").map(({ component }) => component),
+    ...partsOf(parts, "rebuilder").map((rebuilder) => createLostRebuilder({ ...common, rebuilder })),
+  ]);
+  return {
+    ...group,
+    caughtUp: async () => void (await Promise.all(consumers.map(({ caughtUp }) => caughtUp))),
+    outboxes: [...relays, ...partsOf(parts, "outbox")],
+  };
+}

@@ -1,0 +1,33 @@
+import type { DescService } from "@bufbuild/protobuf";
+import type { Transport } from "@connectrpc/connect";
+import type { Clock } from "../clock/clock.ts";
+import type { Random } from "../clock/random.ts";
+import type { EventBus } from "../events/event-bus.ts";
+import type { MigrateOptions } from "../postgres/migrate.ts";
+import type { PersonalDataHolders, ServiceInfo } from "../service/define-service.ts";
+import type { PostgresDecl } from "../service/stores.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
+import type { Tracing } from "../telemetry/tracing.ts";
+
+/** How a runtime connects a service to the outside. */
+export interface Wiring {
+  /** URL of a declared store, with the service's own credentials. */
+  storeUrl(info: ServiceInfo, store: string): string;
+  /** URL of a declared PostgreSQL database with the role that owns its schema. */
+  schemaUrl(info: ServiceInfo, store: string): string;
+  /** Values of the service's settings. */
+  config(info: ServiceInfo): Readonly<Record<string, unknown>>;
+  /** Carries calls of a service to an RPC service. */
+  transport(info: ServiceInfo, target: DescService): Transport;
+  /** Who holds data of people; asked for only by a service that collects it. */
+  personalData(info: ServiceInfo): PersonalDataHolders;
+  /** Roles that get rights on a database once its schema is current; absent where they are handed out elsewhere. */
+  grants(store: PostgresDecl): Pick<MigrateOptions, "dataRole" | "readers">;
+  readonly bus: EventBus;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  readonly tracing: Tracing;
+}
