@@ -1096,6 +1096,7 @@ export const comments: Readonly<Record<string, string>> = {
   "muin.platform.v1.Policy.public": "Anybody may call, without credentials.",
   "muin.platform.v1.Policy.scopes": "Scopes that the caller must hold, all of them. Services are admitted by kind and need no scope.",
   "muin.platform.v1.Policy.signed": "The call carries the header muin-signature, whoever makes it: the method itself knows by which key. Devices sign every call.",
+  "muin.platform.v1.Policy.wider_scopes": "Scopes with one of which a caller may do more than for themself: see other people's, change other people's. What they add is in the method's comment; the method itself asks for them.",
   "muin.platform.v1.RedriveDeadLettersRequest": "Names the dead letters to redrive.",
   "muin.platform.v1.RedriveDeadLettersRequest.service": "Service whose dead letters are handed back.",
   "muin.platform.v1.RedriveDeadLettersRequest.subject": "Only those of this key; empty for all of the service.",

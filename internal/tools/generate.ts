@@ -13,6 +13,7 @@ import { Glob } from "bun";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
+import { scopesModule } from "./scopes-module.ts";
 
 const root = resolve(import.meta.dir, "../..");
 const current = join(root, "internal/gen");
@@ -24,10 +25,9 @@ try {
   const fresh = join(folder, "internal/gen");
   const image = join(folder, "image.binpb");
   await buf("build", "--path", "proto/muin", "--as-file-descriptor-set", "--output", image);
-  await Bun.write(
-    join(fresh, "comments.ts"),
-    commentsModule(fromBinary(FileDescriptorSetSchema, await Bun.file(image).bytes())),
-  );
+  const descriptors = fromBinary(FileDescriptorSetSchema, await Bun.file(image).bytes());
+  await Bun.write(join(fresh, "comments.ts"), commentsModule(descriptors));
+  await Bun.write(join(fresh, "scopes.ts"), scopesModule(descriptors));
   const [wanted, present] = [await filesOf(fresh), await filesOf(current)];
   const stale: string[] = [];
   for (const file of wanted) {

@@ -12,7 +12,7 @@ import { importMutant } from "../../platform/testing/mutant.ts";
 import { outcomeOf, personOfToken, startAuth, type AuthFixture } from "./auth-fixture.ts";
 import { lockoutPolicies } from "./lockout/rules.ts";
 import { createPasswordQueue } from "./account/password.ts";
-import { scopes } from "./scope/role.ts";
+import { scopes } from "../../gen/scopes.ts";
 import { base32, totpCode, totpStepAt } from "./factor/totp.ts";
 
 const ada = { email: "ada@example.org", password: "correct horse battery" };

@@ -134,7 +134,13 @@ test("says of each method who may call it and how", () => {
         kind: "unary",
         isSafe: true,
         isHot: name === "GetCount",
-        policy: { isPublic: false, callers: ["person", "api_key"], scopes: ["counts.read"], isSigned: false },
+        policy: {
+          isPublic: false,
+          callers: ["person", "api_key"],
+          scopes: ["counts.read"],
+          widerScopes: [],
+          isSigned: false,
+        },
       })),
     },
   ]);

@@ -94,6 +94,8 @@ export interface PolicyTopology {
   readonly callers: readonly ("person" | "api_key" | "device" | "service")[];
   /** People and API keys must hold all of them. */
   readonly scopes: readonly string[];
+  /** With one of these they may do more than for themselves. */
+  readonly widerScopes: readonly string[];
   /** Whether every call must be signed. */
   readonly isSigned: boolean;
 }
@@ -179,7 +181,7 @@ export function topology(catalog: readonly ServiceInfo[]): Topology {
     databases: postgresRights(catalog),
     redisServers: redisServersOf(catalog),
     topics: topicsIn(catalog),
-    scopes: sortedSet(methods.flatMap(({ policy }) => policy?.scopes ?? [])),
+    scopes: sortedSet(methods.flatMap(({ policy }) => (policy?.scopes ?? []).concat(policy?.widerScopes ?? []))),
     personalDataHolders: services.filter(({ holdsPersonalData }) => holdsPersonalData).map(({ name }) => name),
   };
 }
@@ -257,6 +259,7 @@ function policyTopology(method: DescMethod): PolicyTopology | undefined {
     isPublic: policy.public,
     callers: policy.callers.flatMap((kind) => callerNames.get(kind) ?? []),
     scopes: policy.scopes,
+    widerScopes: policy.widerScopes,
     isSigned: policy.signed,
   };
 }

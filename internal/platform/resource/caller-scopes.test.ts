@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import type { Scope } from "../../gen/scopes.ts";
 import { anonymous, type Caller } from "../identity/caller.ts";
 import { checkPersonOrScopes, hasScope, personIdOf } from "./caller-scopes.ts";
 
@@ -7,7 +8,7 @@ const ada: Caller = { kind: "person", id: "ada", principal: "person:ada", scopes
 const key: Caller = { kind: "api_key", id: "k", principal: "api_key:k", scopes };
 const service: Caller = { kind: "service", id: "auth", principal: "service:auth" };
 
-test.each<[string, Caller, userId: string, scopes: readonly string[], outcome: string]>([
+test.each<[string, Caller, userId: string, scopes: readonly Scope[], outcome: string]>([
   ["a person themself", ada, "ada", ["users.read"], "may"],
   ["a person, of another", ada, "bob", ["users.read"], "users.read"],
   ["a person, where no scope helps", ada, "bob", [], "none"],

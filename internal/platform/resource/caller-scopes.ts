@@ -1,8 +1,9 @@
+import type { Scope } from "../../gen/scopes.ts";
 import type { Caller } from "../identity/caller.ts";
 import { resourceErrors } from "./errors.ts";
 
 /** Whether the caller holds a scope. Services and devices hold none. */
-export function hasScope(caller: Caller, scope: string): boolean {
+export function hasScope(caller: Caller, scope: Scope): boolean {
   return "scopes" in caller && caller.scopes.has(scope);
 }
 
@@ -15,7 +16,7 @@ export function personIdOf(caller: Caller): string {
  * Throws PERMISSION_DENIED, reason USER_FORBIDDEN, unless the caller is the person or holds all the scopes. To be asked before
  * looking whether there is such a person: who may not see people learns nothing.
  */
-export function checkPersonOrScopes(caller: Caller, userId: string, ...scopes: readonly string[]): void {
+export function checkPersonOrScopes(caller: Caller, userId: string, ...scopes: readonly Scope[]): void {
   if (personIdOf(caller) === userId && userId !== "") return;
   const missing = scopes.find((scope) => !hasScope(caller, scope));
   if (missing !== undefined) throw resourceErrors.personOrScopeOnly({ scope: missing });

@@ -13,7 +13,7 @@ import type { Database, Transaction } from "../../../platform/postgres/database.
 import { importMutant } from "../../../platform/testing/mutant.ts";
 import { outcomeOf, personOfToken, service, startAuth, type AuthFixture } from "../auth-fixture.ts";
 import type { createPeople } from "./person.ts";
-import { scopes } from "../scope/role.ts";
+import { scopes } from "../../../gen/scopes.ts";
 import { createSessions } from "../session/rules.ts";
 import { createSigningKeys } from "../token/signing-keys.ts";
 import { createTokenIssuer } from "../token/issuer.ts";

@@ -5,7 +5,7 @@ import type { ApiKeyRevoked } from "../../../gen/muin/identity/v1/session_events
 import type { Caller } from "../../../platform/identity/caller.ts";
 import { secretHashOf } from "./rules.ts";
 import { outcomeOf, service, startAuth } from "../auth-fixture.ts";
-import { scopes } from "../scope/role.ts";
+import { scopes } from "../../../gen/scopes.ts";
 
 const operator: Caller = { kind: "api_key", id: "k", principal: "api_key:k", scopes: new Set<string>(scopes) };
 const shop = { displayName: "Web shop", scopes: ["counts.read", "counts.write"] };

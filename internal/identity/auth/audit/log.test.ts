@@ -6,7 +6,7 @@ import { ServiceTokenService } from "../../../gen/muin/identity/v1/service_token
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { Caller } from "../../../platform/identity/caller.ts";
 import { outcomeOf, personOfToken, startAuth } from "../auth-fixture.ts";
-import { scopes } from "../scope/role.ts";
+import { scopes } from "../../../gen/scopes.ts";
 
 const ada = { email: "ada@example.org", password: "correct horse battery" };
 

@@ -4,7 +4,8 @@ import { PersonScopesSchema, type ScopeService } from "../../../gen/muin/identit
 import { callerOf } from "../../../platform/identity/caller.ts";
 import { clientOf } from "../audit/client.ts";
 import { scopesHeldBy } from "../request.ts";
-import { rolesGiving, scopes as knownScopes } from "./role.ts";
+import { rolesGiving } from "./role.ts";
+import { scopes as knownScopes } from "../../../gen/scopes.ts";
 import type { PersonScopes, Scopes } from "./rules.ts";
 
 /** Serves the administration of scopes. */

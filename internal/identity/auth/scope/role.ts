@@ -1,21 +1,5 @@
 import { Role as AssignedRole } from "../../../gen/muin/identity/v1/user_pb.ts";
-
-/** Every scope that a policy asks for. */
-export const scopes = [
-  "counts.read",
-  "counts.write",
-  "counts.manage",
-  "users.read",
-  "users.manage",
-  "branches.read",
-  "branches.manage",
-  "devices.manage",
-  "keys.manage",
-  "scopes.manage",
-  "audit.read",
-  "operations.read",
-  "operations.manage",
-] as const;
+import { scopes, type Scope } from "../../../gen/scopes.ts";
 
 /** What each role may do, where it holds everywhere. An owner needs no scope: branch-owner knows which branches are theirs. */
 const scopesByRole = {
@@ -23,7 +7,7 @@ const scopesByRole = {
   owner: [],
   helper: [],
   member: [],
-} as const satisfies Record<string, readonly string[]>;
+} as const satisfies Record<string, readonly Scope[]>;
 
 /** What a person is, to Muin. */
 export type Role = keyof typeof scopesByRole;
@@ -35,7 +19,7 @@ export function scopesOf(roles: readonly string[]): readonly string[] {
 }
 
 /** The roles that give a scope. */
-export function rolesGiving(scope: (typeof scopes)[number]): readonly string[] {
+export function rolesGiving(scope: Scope): readonly string[] {
   return Object.entries<readonly string[]>(scopesByRole).flatMap(([role, given]) =>
     given.includes(scope) ? [role] : [],
   );

@@ -7,7 +7,7 @@ import { ScopeService } from "../../../gen/muin/identity/v1/scope_service_pb.ts"
 import type { Caller } from "../../../platform/identity/caller.ts";
 import { importMutant } from "../../../platform/testing/mutant.ts";
 import { outcomeOf, personOfToken, startAuth, type AuthFixture } from "../auth-fixture.ts";
-import { scopes } from "./role.ts";
+import { scopes } from "../../../gen/scopes.ts";
 import { createScopes } from "./rules.ts";
 
 const ada = { email: "ada@example.org", password: "correct horse battery" };

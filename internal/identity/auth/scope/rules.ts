@@ -4,7 +4,8 @@ import { recordAct } from "../audit/log.ts";
 import type { ClientInfo } from "../audit/client.ts";
 import { invalidField, personNotFound, scopeNotHeld } from "../errors.ts";
 import { isUuid } from "../request.ts";
-import { scopes as knownScopes, scopesOf } from "./role.ts";
+import { scopesOf } from "./role.ts";
+import { scopes as knownScopes } from "../../../gen/scopes.ts";
 
 /** What a person may do, and why. Each list in the order of `scopes`. */
 export interface PersonScopes {

@@ -10,7 +10,7 @@ import { emailTaken, invalidEmail, invalidField } from "../errors.ts";
 import type { AuthPublish } from "../events.ts";
 import { createPasswordQueue } from "../account/password.ts";
 import { createPersonKeys } from "../person-key/rules.ts";
-import { scopes } from "../scope/role.ts";
+import { scopes } from "../../../gen/scopes.ts";
 import { createVault } from "../secret/vault.ts";
 
 const passwordCharsMax = 256;

@@ -10,7 +10,7 @@ import { clientOf } from "../audit/client.ts";
 import { recordAct } from "../audit/log.ts";
 import { noDiscovery, scopeNotHeld } from "../errors.ts";
 import { scopesHeldBy } from "../request.ts";
-import { scopes as allScopes } from "../scope/role.ts";
+import { scopes as allScopes } from "../../../gen/scopes.ts";
 import type { TokenIssuer } from "./issuer.ts";
 import type { SigningKeys } from "./signing-keys.ts";
 

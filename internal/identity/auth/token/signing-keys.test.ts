@@ -9,7 +9,7 @@ import { createTokenVerifier } from "../../../platform/identity/token-verifier.t
 import { Secret } from "../../../platform/config/fields.ts";
 import type { ServicePart } from "../../../platform/service/parts.ts";
 import { clientOf, connect, outcomeOf, personOfToken, startAuth, type AuthFixture } from "../auth-fixture.ts";
-import { scopes } from "../scope/role.ts";
+import { scopes } from "../../../gen/scopes.ts";
 import { planSigningKeys, type SigningKey } from "./signing-keys.ts";
 
 const ada = { email: "ada@example.org", password: "correct horse battery" };

@@ -3,6 +3,7 @@ import type { User } from "../../../gen/muin/identity/v1/user_service_pb.ts";
 import { assertNever } from "../../../platform/errors/assert-never.ts";
 import type { MuinError } from "../../../platform/errors/muin-error.ts";
 import { callerOf, personOf, type Caller } from "../../../platform/identity/caller.ts";
+import type { Scope } from "../../../gen/scopes.ts";
 import { checkPersonOrScopes, hasScope, personIdOf } from "../../../platform/resource/caller-scopes.ts";
 import { resourceErrors } from "../../../platform/resource/errors.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
@@ -33,7 +34,7 @@ export function ownId(context: HandlerContext, userId: string): string {
 }
 
 /** Whom a request names, if the caller is that person or holds the scopes. Throws USER_FORBIDDEN before a look whether they exist. */
-export function permitted(caller: Caller, userId: string, ...scopes: readonly string[]): string {
+export function permitted(caller: Caller, userId: string, ...scopes: readonly Scope[]): string {
   const target = targetOf(caller, userId);
   checkPersonOrScopes(caller, target, ...scopes);
   return target;

@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file muin/platform/v1/options.proto.
  */
 export const file_muin_platform_v1_options: GenFile = /*@__PURE__*/
-  fileDesc("Ch5tdWluL3BsYXRmb3JtL3YxL29wdGlvbnMucHJvdG8SEG11aW4ucGxhdGZvcm0udjEiZwoGUG9saWN5Eg4KBnB1YmxpYxgBIAEoCBIOCgZzY29wZXMYAiADKAkSLQoHY2FsbGVycxgDIAMoDjIcLm11aW4ucGxhdGZvcm0udjEuQ2FsbGVyS2luZBIOCgZzaWduZWQYBCABKAgiQAoFRXZlbnQSDQoFdG9waWMYASABKAkSDwoHc3ViamVjdBgCIAEoCRIXCg9yZXRlbnRpb25faG91cnMYAyABKAUqiwEKCkNhbGxlcktpbmQSGwoXQ0FMTEVSX0tJTkRfVU5TUEVDSUZJRUQQABIWChJDQUxMRVJfS0lORF9QRVJTT04QARIXChNDQUxMRVJfS0lORF9BUElfS0VZEAISFgoSQ0FMTEVSX0tJTkRfREVWSUNFEAMSFwoTQ0FMTEVSX0tJTkRfU0VSVklDRRAEOlIKBnBvbGljeRIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGNGGAyABKAsyGC5tdWluLnBsYXRmb3JtLnYxLlBvbGljeVIGcG9saWN5OlAKBWV2ZW50Eh8uZ29vZ2xlLnByb3RvYnVmLk1lc3NhZ2VPcHRpb25zGNKGAyABKAsyFy5tdWluLnBsYXRmb3JtLnYxLkV2ZW50UgVldmVudGIGcHJvdG8z", [file_google_protobuf_descriptor]);
+  fileDesc("Ch5tdWluL3BsYXRmb3JtL3YxL29wdGlvbnMucHJvdG8SEG11aW4ucGxhdGZvcm0udjEifQoGUG9saWN5Eg4KBnB1YmxpYxgBIAEoCBIOCgZzY29wZXMYAiADKAkSFAoMd2lkZXJfc2NvcGVzGAUgAygJEi0KB2NhbGxlcnMYAyADKA4yHC5tdWluLnBsYXRmb3JtLnYxLkNhbGxlcktpbmQSDgoGc2lnbmVkGAQgASgIIkAKBUV2ZW50Eg0KBXRvcGljGAEgASgJEg8KB3N1YmplY3QYAiABKAkSFwoPcmV0ZW50aW9uX2hvdXJzGAMgASgFKosBCgpDYWxsZXJLaW5kEhsKF0NBTExFUl9LSU5EX1VOU1BFQ0lGSUVEEAASFgoSQ0FMTEVSX0tJTkRfUEVSU09OEAESFwoTQ0FMTEVSX0tJTkRfQVBJX0tFWRACEhYKEkNBTExFUl9LSU5EX0RFVklDRRADEhcKE0NBTExFUl9LSU5EX1NFUlZJQ0UQBDpSCgZwb2xpY3kSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxjRhgMgASgLMhgubXVpbi5wbGF0Zm9ybS52MS5Qb2xpY3lSBnBvbGljeTpQCgVldmVudBIfLmdvb2dsZS5wcm90b2J1Zi5NZXNzYWdlT3B0aW9ucxjShgMgASgLMhcubXVpbi5wbGF0Zm9ybS52MS5FdmVudFIFZXZlbnRiBnByb3RvMw", [file_google_protobuf_descriptor]);
 
 /**
  * Who may call a method. Either public, or limited to the listed kinds of caller, who must hold every listed scope.
@@ -35,6 +35,14 @@ export type Policy = Message<"muin.platform.v1.Policy"> & {
    * @generated from field: repeated string scopes = 2;
    */
   scopes: string[];
+
+  /**
+   * Scopes with one of which a caller may do more than for themself: see other people's, change other people's. What they add is in
+   * the method's comment; the method itself asks for them.
+   *
+   * @generated from field: repeated string wider_scopes = 5;
+   */
+  widerScopes: string[];
 
   /**
    * Kinds of caller that may call.

@@ -1,0 +1,22 @@
+// @generated from the policies in proto/muin
+/* eslint-disable */
+
+/** Every scope that a policy names, by name. */
+export const scopes = [
+  "audit.read",
+  "branches.manage",
+  "branches.read",
+  "counts.manage",
+  "counts.read",
+  "counts.write",
+  "devices.manage",
+  "keys.manage",
+  "operations.manage",
+  "operations.read",
+  "scopes.manage",
+  "users.manage",
+  "users.read"
+] as const;
+
+/** One of them. */
+export type Scope = (typeof scopes)[number];
