@@ -1,6 +1,6 @@
 import { Redis } from "ioredis";
 import { countWriteConfig } from "../../internal/count/write/config.ts";
-import { createCountWriter } from "../../internal/count/write/count-writer.ts";
+import { createCountWriter } from "../../internal/count/write/write/writer.ts";
 import { systemClock } from "../../internal/platform/clock/clock.ts";
 import { systemRandom } from "../../internal/platform/clock/random.ts";
 import { readConfig } from "../../internal/platform/config/read-config.ts";

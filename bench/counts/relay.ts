@@ -1,6 +1,6 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { readLayout } from "../../internal/count/shared/count-store.ts";
-import { createOutboxRelay } from "../../internal/count/write/outbox-relay.ts";
+import { createOutboxRelay } from "../../internal/count/write/relay/relay.ts";
 import { CountsChangedSchema } from "../../internal/gen/muin/count/v1/count_value_events_pb.ts";
 import { systemClock } from "../../internal/platform/clock/clock.ts";
 import { systemRandom } from "../../internal/platform/clock/random.ts";

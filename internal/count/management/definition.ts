@@ -11,19 +11,21 @@ import { background, onMany, rebuilder, republisher, serve } from "../../platfor
 import { postgres, redis } from "../../platform/service/stores.ts";
 import { createBulkhead } from "../../platform/rpc/client/create-bulkhead.ts";
 import { createCountStates } from "../shared/count-states.ts";
-import { createAuditor } from "./auditor.ts";
+import { createVerifyHandlers } from "./verify/handlers.ts";
+import { createAuditor } from "./verify/auditor.ts";
 import { countManagementConfig } from "./config.ts";
-import { createCountChanges } from "./count-change.ts";
-import { createCountVerifier } from "./count-verifier.ts";
-import { runsOf } from "./count-watch.ts";
-import { activateInCountsStore, createAdmission, decideInCountsStore } from "./counts-store.ts";
+import { countManagementErrors } from "./errors.ts";
+import { createCountChanges } from "./info/rules.ts";
+import { createCountVerifier } from "./verify/rules.ts";
+import { runsOf } from "./watch/rules.ts";
+import { activateInCountsStore, createAdmission, decideInCountsStore } from "./info/counts-store.ts";
 import { announceCount } from "./events.ts";
-import { createHandlers } from "./handlers.ts";
+import { createInfoHandlers } from "./info/handlers.ts";
 import countInfoSql from "./migrations/0001_count_info.sql" with { type: "text" };
 import countWatchSql from "./migrations/0002_count_watch.sql" with { type: "text" };
-import { createPostgresCountInfoStore } from "./store-postgres.ts";
-import { createSweeper } from "./sweeper.ts";
-import { createPostgresWatchStore } from "./watch-store-postgres.ts";
+import { createPostgresCountInfoStore } from "./info/store-postgres.ts";
+import { createSweeper } from "./info/sweeper.ts";
+import { createPostgresWatchStore } from "./watch/store-postgres.ts";
 
 /** Changes are watched in rounds of at least so long: a round costs the same few statements however many Counts changed. */
 const watchGatherMs = 100;
@@ -47,6 +49,7 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
   publishes: [CountCreatedSchema, CountUpdatedSchema, CountDeletedSchema],
   consumes: [group(CountsChangedSchema, { onFailure: "parkKey", gatherMs: watchGatherMs })],
   config: countManagementConfig,
+  errors: countManagementErrors.table,
   create: ({ stores, publish, bus, config, clock, log, metrics }) => {
     const store = createPostgresCountInfoStore({ database: stores.info, requestIdWindowMs: config.requestIdWindowMs });
     const watch = createPostgresWatchStore(stores.info);
@@ -72,7 +75,10 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
       labels: ["kind"],
     });
     return [
-      serve(CountManagementService, createHandlers({ store, changes, verifier })),
+      serve(CountManagementService, {
+        ...createInfoHandlers({ store, changes }),
+        ...createVerifyHandlers({ verifier }),
+      }),
       onMany(CountsChangedSchema, async (_, delivery) => {
         let found: Awaited<ReturnType<typeof watch.advance>> = [];
         await delivery.once(stores.info, async (tx, events) => {

@@ -8,16 +8,17 @@ import { everyInstance } from "../../platform/service/consumption.ts";
 import { defineService, type ServiceInfo } from "../../platform/service/define-service.ts";
 import { background, on, serve } from "../../platform/service/parts.ts";
 import { postgresViews, redis } from "../../platform/service/stores.ts";
-import { createClockSampler } from "./clock-sampler.ts";
+import { createClockSampler } from "./value/clock-sampler.ts";
 import { countReadConfig } from "./config.ts";
-import { createCountReader } from "./count-reader.ts";
+import { countReadErrors } from "./errors.ts";
+import { createCountReader } from "./value/reader.ts";
 import { onInfoEvent } from "./events.ts";
 import { createHandlers } from "./handlers.ts";
-import { createInfoCache } from "./info-cache.ts";
-import { createPrimaryClock } from "./primary-clock.ts";
-import { createPostgresInfoView } from "./store-postgres.ts";
-import { cacheKeys, createRedisInfoCache } from "./store-redis.ts";
-import { createPrimarySource, createReplicaSource } from "./value-source.ts";
+import { createInfoCache } from "./info/cache.ts";
+import { createPrimaryClock } from "./value/primary-clock.ts";
+import { createPostgresInfoView } from "./info/store-postgres.ts";
+import { cacheKeys, createRedisInfoCache } from "./info/store-redis.ts";
+import { createPrimarySource, createReplicaSource } from "./value/source.ts";
 
 /** What is read of the counts stores. */
 const countKeys = ["count:store", "count:{*}:states", "count:{*}:heartbeat"];
@@ -38,6 +39,7 @@ export const countRead: ServiceInfo<"count-read"> = defineService({
   publishes: [],
   consumes: [everyInstance(CountCreatedSchema), everyInstance(CountUpdatedSchema), everyInstance(CountDeletedSchema)],
   config: countReadConfig,
+  errors: countReadErrors.table,
   create: ({ stores, config, clock }) => {
     const primaryClock = createPrimaryClock(clock);
     const readPrimary = createPrimarySource(stores.primary, { clock, primaryClock });

@@ -1,6 +1,6 @@
 import type { CountCreated, CountDeleted, CountUpdated } from "../../gen/muin/count/v1/count_info_events_pb.ts";
-import type { CountReader } from "./count-reader.ts";
-import type { InfoCache } from "./info-cache.ts";
+import type { CountReader } from "./value/reader.ts";
+import type { InfoCache } from "./info/cache.ts";
 
 /** Empties the caches of what an event of a Count's metadata has made old, and keeps what it brought. */
 export async function onInfoEvent(

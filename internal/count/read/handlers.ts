@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { durationMs, type Duration } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { type CountReadService, GetCountResponseSchema } from "../../gen/muin/count/v1/count_read_service_pb.ts";
-import type { CountReader } from "./count-reader.ts";
+import type { CountReader } from "./value/reader.ts";
 
 /** How old a value may be when the caller does not say. */
 const stalenessMsDefault = 1000;

@@ -1,7 +1,7 @@
 import { int } from "../../platform/config/fields.ts";
 import { shardsDefault, shardsMax } from "../shared/key-schema.ts";
 import { outboxBytesMaxField } from "../shared/outbox-bound.ts";
-import { batchWritesMax } from "./write-batch.ts";
+import { batchWritesMax } from "./write/batch.ts";
 
 /** The settings of count-write. */
 export const countWriteConfig = {

@@ -14,8 +14,8 @@ import type { HeldClock } from "../../platform/testing/held-clock.ts";
 import { importMutant } from "../../platform/testing/mutant.ts";
 import { type Bounds, type CountStates, createCountStates } from "../shared/count-states.ts";
 import { keysOf } from "../shared/key-schema.ts";
-import { type CountWriter, type CountWriterLimits, createCountWriter } from "./count-writer.ts";
-import { type CountWrite, decodeOutboxEntry, type OutboxChange, type WriteOutcome } from "./write-batch.ts";
+import { type CountWriter, type CountWriterLimits, createCountWriter } from "./write/writer.ts";
+import { type CountWrite, decodeOutboxEntry, type OutboxChange, type WriteOutcome } from "./write/batch.ts";
 
 /** Limits as in production. */
 export const limits: CountWriterLimits = {
@@ -135,26 +135,13 @@ export function set(countId: string, operand: number, requestId = "", principal 
 }
 
 /** The writer with one rule broken in one of its files, the batch script unless another is named. */
-export async function brokenWriter(
-  rule: string,
-  instead: string,
-  file: keyof typeof importers = "batch-script.ts",
-): Promise<CreateWriter> {
-  const [path, ...through] = [file, ...importers[file]].map((name) => join(import.meta.dir, name)) as [string];
-  const mutant = await importMutant<{ readonly createCountWriter: CreateWriter }>(path, rule, instead, through);
+export async function brokenWriter(rule: string, instead: string, file = "store-redis.ts"): Promise<CreateWriter> {
+  const folder = join(import.meta.dir, "write");
+  const mutant = await importMutant<{ readonly createCountWriter: CreateWriter }>(join(folder, file), rule, instead, [
+    join(folder, "writer.ts"),
+  ]);
   return mutant.createCountWriter;
 }
-
-/** The files of a writer, each with those over which it gets into it. */
-const importers = {
-  "count-writer.ts": [],
-  "layout-search.ts": ["count-writer.ts"],
-  "write-queue.ts": ["count-writer.ts"],
-  "batches-in-flight.ts": ["count-writer.ts"],
-  "write-batch.ts": ["batches-in-flight.ts", "count-writer.ts"],
-  "batch-script.ts": ["batches-in-flight.ts", "count-writer.ts"],
-  "../shared/shard-meta.ts": ["batch-script.ts", "batches-in-flight.ts", "count-writer.ts"],
-} as const;
 
 /** A bus for changes of Counts on the Redis at `url`. */
 export function openBus(url: string, instance: string): EventBus & Component {

@@ -6,11 +6,12 @@ import { defineService, type ServiceInfo } from "../../platform/service/define-s
 import { background, outbox, readiness, serve } from "../../platform/service/parts.ts";
 import { redis } from "../../platform/service/stores.ts";
 import { countWriteConfig } from "./config.ts";
-import { createCountImports } from "./count-imports.ts";
-import { createCountWriter } from "./count-writer.ts";
-import { createHandlers } from "./handlers.ts";
-import { createImportHandlers } from "./import-handlers.ts";
-import { createOutboxRelay } from "./outbox-relay.ts";
+import { countWriteErrors } from "./errors.ts";
+import { createCountImports } from "./import/rules.ts";
+import { createCountWriter } from "./write/writer.ts";
+import { createHandlers } from "./write/handlers.ts";
+import { createImportHandlers } from "./import/handlers.ts";
+import { createOutboxRelay } from "./relay/relay.ts";
 
 /** Changes values: durably, each write once, with its event. */
 export const countWrite: ServiceInfo<"count-write"> = defineService({
@@ -23,6 +24,7 @@ export const countWrite: ServiceInfo<"count-write"> = defineService({
   publishes: [CountsChangedSchema],
   consumes: [],
   config: countWriteConfig,
+  errors: countWriteErrors.table,
   create: ({ stores, bus, config, clock, random, log, metrics }) => {
     const writer = createCountWriter({ store: stores.counts, limits: config, clock, random, log, metrics });
     const relay = createOutboxRelay({

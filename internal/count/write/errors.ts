@@ -2,7 +2,7 @@ import { assertNever } from "../../platform/errors/assert-never.ts";
 import { defineErrors } from "../../platform/errors/define-errors.ts";
 import type { MuinError } from "../../platform/errors/muin-error.ts";
 import { countErrors } from "../shared/errors.ts";
-import type { RefusedWrite } from "./write-batch.ts";
+import type { RefusedWrite } from "./write/batch.ts";
 
 /** What count-write answers with. */
 export const countWriteErrors = defineErrors({

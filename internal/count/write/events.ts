@@ -2,8 +2,8 @@ import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { CountsChangedSchema } from "../../gen/muin/count/v1/count_value_events_pb.ts";
 import type { EventRecord } from "../../platform/service/event-record.ts";
 import { topicOf } from "../../platform/events/topics.ts";
-import type { OutboxEntry } from "./outbox.ts";
-import { decodeOutboxEntry, type OutboxChange } from "./write-batch.ts";
+import type { OutboxEntry } from "./outbox/store-redis.ts";
+import { decodeOutboxEntry, type OutboxChange } from "./write/batch.ts";
 
 /** CloudEvents source of every change of a value. */
 const source = "/muin/count-write";

@@ -1,14 +1,17 @@
 import type { Redis } from "ioredis";
 
+/** A connection to a Redis server. */
+export type RedisClient = Redis;
+
 /**
  * A Redis server that may be written. Commands fail at once while the connection is down and are never sent twice by
  * the connection itself: whoever writes decides what is safe to repeat.
  */
 export interface RedisStore {
   /** Shared, auto-pipelined connection. Never use blocking commands on it. */
-  readonly client: Redis;
+  readonly client: RedisClient;
   /** A connection of its own, for blocking commands. The caller ends it with `disconnect()`. */
-  dedicated(): Redis;
+  dedicated(): RedisClient;
 }
 
 /** Commands that read. */

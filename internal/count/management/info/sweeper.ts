@@ -1,0 +1,48 @@
+import type { Component } from "../../../platform/lifecycle/component.ts";
+import { createLoop } from "../../../platform/lifecycle/loop.ts";
+import type { Clock } from "../../../platform/clock/clock.ts";
+import type { Logger } from "../../../platform/telemetry/logger.ts";
+import type { CountChanges } from "./rules.ts";
+import type { CountInfoStore } from "./store.ts";
+
+/** Changes that one sweep takes up at most. */
+const claimMax = 100;
+/** Remembered requests that one sweep forgets at most. */
+const forgetMax = 1000;
+
+/** What the sweeper works with. */
+export interface SweeperDeps {
+  readonly store: Pick<CountInfoStore, "claim" | "forgetRequests">;
+  readonly changes: Pick<CountChanges, "finish">;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Changes that nobody has worked on for so long are finished. Sweeps come at half of it, the first one at the start. */
+  readonly ageMs: number;
+}
+
+/**
+ * Finishes changes that were left half done, and forgets requests whose time is over. Each instance runs one: a change is
+ * claimed for `ageMs`, so that they do not get in each other's way, and finishing one twice does no harm.
+ */
+export function createSweeper({ store, changes, clock, log, ageMs }: SweeperDeps): Component {
+  const sweep = async (): Promise<void> => {
+    for (const change of await store.claim(ageMs, claimMax)) {
+      const facts = { count_id: change.countId, operation: change.operation, info_revision: change.infoRevision };
+      try {
+        const { kind } = await changes.finish(change);
+        log.info("finished a change that was left half done", { ...facts, outcome: kind });
+      } catch (error) {
+        log.warn("a change that was left half done cannot be finished yet", { ...facts, err: error });
+      }
+    }
+    await store.forgetRequests(forgetMax);
+  };
+
+  return createLoop({
+    name: "count-management sweeper",
+    clock,
+    everyMs: ageMs / 2,
+    work: sweep,
+    onFailure: (error) => log.warn("a sweep failed", { err: error }),
+  });
+}

@@ -1,0 +1,122 @@
+import type { RedisClient, RedisStore } from "../../../platform/redis/redis-store.ts";
+import { defineScript } from "../../../platform/redis/script.ts";
+import { keysOf } from "../../shared/key-schema.ts";
+import { metaPlace, outboxBytes, shardMetaLua } from "../../shared/shard-meta.ts";
+
+/** An entry of the outbox, as the counts store holds it. */
+export interface OutboxEntry {
+  readonly shard: number;
+  /** Id in the shard's stream. */
+  readonly id: string;
+  /** What was asked, packed. */
+  readonly asked: Buffer;
+  /** The request ids, packed. */
+  readonly requested: Buffer;
+  /** The reply, packed. */
+  readonly reply: Buffer;
+  /** Outbox bytes written up to the end of this entry. */
+  readonly position: number;
+}
+
+/** What waits in the outbox, over all shards. */
+export interface OutboxState {
+  /** Entries. */
+  readonly depth: number;
+  /** Age of the oldest entry in milliseconds, by the store's clock; 0 when there is none. */
+  readonly ageMs: number;
+  /** Bytes, as the bound counts them. */
+  readonly bytes: number;
+}
+
+/** What to read of the outbox. */
+export interface ReadEntriesOptions {
+  /** The outbox of each shard. */
+  readonly keys: readonly string[];
+  /** Per shard, the id of the entry after which to begin; "0" for the first. */
+  readonly after: readonly string[];
+  /** Most entries per shard. */
+  readonly countMax: number;
+  /** How long to wait for an entry while there is none. */
+  readonly blockMs: number;
+}
+
+/** Reads entries over a connection of its own, in order per shard; none when none came in time. */
+export async function readEntries(
+  connection: RedisClient,
+  { keys, after, countMax, blockMs }: ReadEntriesOptions,
+): Promise<readonly OutboxEntry[]> {
+  const command = ["COUNT", countMax, "BLOCK", blockMs, "STREAMS", ...keys, ...after] as const;
+  const reply = await connection.callBuffer("xread", ...command);
+  const entries: OutboxEntry[] = [];
+  for (const [key, list] of (reply ?? []) as [Buffer, [Buffer, Buffer[]][]][]) {
+    const shard = keys.indexOf(key.toString());
+    for (const [id, [, asked, , requested, , packed, , position]] of list) {
+      entries.push({
+        shard,
+        id: id.toString(),
+        asked: asked as Buffer,
+        requested: requested as Buffer,
+        reply: packed as Buffer,
+        position: (position as Buffer).readDoubleLE(0),
+      });
+    }
+  }
+  return entries;
+}
+
+/** Removes entries, and all before them, from the outbox of each shard. Safe to repeat, at any time. */
+export async function trimEntries(store: RedisStore, entries: readonly OutboxEntry[]): Promise<void> {
+  const last = new Map<number, OutboxEntry>();
+  for (const entry of entries) last.set(entry.shard, entry);
+  await Promise.all(
+    [...last].map(([shard, { id, position }]) => {
+      const keys = keysOf(shard);
+      const [ms, sequence] = id.split("-");
+      const first = `${ms}-${BigInt(sequence as string) + 1n}`;
+      return trimScript.run(store.client, [keys.outbox, keys.meta], [first, position.toString()]);
+    }),
+  );
+}
+
+/** Reads what waits in a store of so many shards. */
+export async function readOutboxState(store: RedisStore, shards: number): Promise<OutboxState> {
+  const pipeline = store.client.pipeline();
+  pipeline.time();
+  for (let shard = 0; shard < shards; shard += 1) {
+    const keys = keysOf(shard);
+    pipeline.xlen(keys.outbox);
+    pipeline.xrange(keys.outbox, "-", "+", "COUNT", 1);
+    pipeline.getBuffer(keys.meta);
+  }
+  const replies = ((await pipeline.exec()) ?? []).map(([error, reply]) => {
+    if (error !== null) throw error;
+    return reply;
+  });
+  const [seconds] = replies[0] as [string | number];
+  const total = { depth: 0, ageMs: 0, bytes: 0 };
+  for (let place = 1; place < replies.length; place += 3) {
+    const [oldest] = replies[place + 1] as [string, string[]][];
+    total.depth += replies[place] as number;
+    total.bytes += outboxBytes(replies[place + 2] as Buffer | null);
+    if (oldest !== undefined) {
+      total.ageMs = Math.max(total.ageMs, Number(seconds) * 1000 - Number(oldest[0].split("-")[0]));
+    }
+  }
+  return total;
+}
+
+const trimScript = defineScript<number>({
+  name: "trim-outbox",
+  keys: 2,
+  lua: `
+local META = KEYS[2]
+${shardMetaLua}
+local position = tonumber(ARGV[2])
+local removed = redis.call('XTRIM', KEYS[1], 'MINID', '=', ARGV[1])
+if position > meta[${metaPlace.trimmed}] then
+  meta[${metaPlace.trimmed}] = position
+  save_meta()
+end
+return removed
+`,
+});

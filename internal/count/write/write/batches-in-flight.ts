@@ -1,0 +1,216 @@
+import type { Clock } from "../../../platform/clock/clock.ts";
+import type { Random } from "../../../platform/clock/random.ts";
+import { MuinError } from "../../../platform/errors/muin-error.ts";
+import { storeErrors } from "../../../platform/errors/store-errors.ts";
+import type { RedisClient } from "../../../platform/redis/redis-store.ts";
+import type { Logger } from "../../../platform/telemetry/logger.ts";
+import type { Counter, Histogram } from "../../../platform/telemetry/metrics.ts";
+import { isPassing, runBatch } from "./store-redis.ts";
+import { countWriteErrors } from "../errors.ts";
+import { batchKeys, decodeReply, type EncodedBatch, encodeBatch, encodeWrites } from "./batch.ts";
+import { answerGroup, refuseGroup, type WriteGroup } from "./group.ts";
+
+/** A batch is sent again for so long, whatever its callers' deadlines; then its outcome is unknown for good. */
+const resolveMsMax = 5000;
+
+/** The limits of batches. */
+export interface BatchLimits {
+  /** Most writes in a batch, 1 to 512. */
+  readonly batchWritesMax: number;
+  /** Most batches in flight per shard: what forms the batches. */
+  readonly batchesInFlightMax: number;
+  /** How long a request id is remembered at least, in milliseconds. */
+  readonly requestWindowMs: number;
+  /** Most request ids remembered per shard. */
+  readonly requestIdsMax: number;
+  /** Most bytes in the outbox of a shard. */
+  readonly outboxBytesMax: number;
+  /** How long the store remembers a writer after its last use at least, in milliseconds. */
+  readonly writerMemoryMs: number;
+}
+
+/** What the batches of a shard need. */
+export interface BatchesInFlightOptions {
+  readonly shard: number;
+  readonly client: RedisClient;
+  readonly limits: BatchLimits;
+  readonly clock: Pick<Clock, "monotonic">;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly metrics: {
+    /** Writes refused, by reason. */
+    readonly refused: Counter<"reason">;
+    /** Writes per batch. */
+    readonly batchWrites: Histogram;
+    /** Seconds from sending a batch to its answer. */
+    readonly latency: Histogram;
+  };
+  /** Takes back groups of which it is certain that nothing was applied. */
+  readonly putBack: (groups: readonly WriteGroup[]) => void;
+  /** Told after each batch that is in flight no more. */
+  readonly onSettled: () => void;
+}
+
+/**
+ * The batches of one shard that were sent and are not answered yet. Each carries the name of its writer and a sequence, under
+ * which the store remembers its reply: sent again, it is answered and not applied again. So a batch whose answer was lost is
+ * sent again until it is answered or 5 s have passed; its callers hear by their deadlines that the outcome is unknown, and the
+ * batch goes on without them.
+ */
+export interface BatchesInFlight {
+  /** Batches in flight. */
+  readonly length: number;
+  /** Whether a batch may go out now, while so many writes wait. */
+  isOpenTo(waiting: number): boolean;
+  /** Sends groups as one batch. */
+  send(groups: readonly WriteGroup[]): void;
+  /** Answers the callers whose deadline has passed, and gives up what was sent too long ago. */
+  expire(nowMs: number): void;
+  /** Sends again what was cut off. Call it only while the store is connected. */
+  resend(): void;
+}
+
+/** A batch that was sent at least once. */
+interface Batch {
+  readonly writerId: string;
+  readonly groups: readonly WriteGroup[];
+  readonly length: number;
+  readonly encoded: EncodedBatch;
+  readonly firstSentMs: number;
+  copies: number;
+  /** The last copy ended without an answer. */
+  isCutOff: boolean;
+}
+
+/** Creates the batches of a shard, none of them sent. */
+export function createBatchesInFlight(options: BatchesInFlightOptions): BatchesInFlight {
+  const { shard, client, limits, clock, random, log, metrics } = options;
+  /** A name that no store has heard of, with no batch sent under it. */
+  const freshWriter = () => {
+    const id = random.bytes(16).toHex();
+    return { id, keys: batchKeys(shard, id), sequence: 0, isKnown: false };
+  };
+  let writer = freshWriter();
+  /** In the order of their sequences. */
+  let batches: Batch[] = [];
+  /** Nothing is due before this. */
+  let nextDeadlineMs = Number.POSITIVE_INFINITY;
+
+  const settle = (batch: Batch): void => {
+    batches = batches.filter((other) => other !== batch);
+    options.onSettled();
+  };
+  const refuseAll = (batch: Batch, error: MuinError): void => {
+    for (const group of batch.groups) refuseGroup(group, error, metrics.refused);
+  };
+
+  const onReply = (batch: Batch, packed: Buffer): void => {
+    if (!batches.includes(batch)) return; // Given up, or another copy was answered.
+    const reply = decodeReply(packed, batch.length);
+    if (reply.kind !== "unknown_writer" && writer.id === batch.writerId) writer.isKnown = true;
+    switch (reply.kind) {
+      case "done": {
+        let from = 0;
+        for (const group of batch.groups) {
+          const to = from + group.writes.length;
+          answerGroup(group, batch.groups.length === 1 ? reply.outcomes : reply.outcomes.slice(from, to));
+          from = to;
+        }
+        metrics.latency.observe((clock.monotonic() - batch.firstSentMs) / 1000);
+        break;
+      }
+      case "outbox_full":
+        refuseAll(batch, countWriteErrors.outboxFull());
+        break;
+      case "evicted":
+        refuseAll(batch, countWriteErrors.outcomeUnknown());
+        break;
+      case "unknown_writer":
+        if (writer.id === batch.writerId) writer = freshWriter();
+        // When the only copy was refused, nothing was applied, and the writes may go under the new name.
+        if (batch.copies === 1) options.putBack(batch.groups.filter((group) => !group.isAnswered));
+        else refuseAll(batch, countWriteErrors.outcomeUnknown());
+        break;
+      default:
+        reply satisfies never;
+    }
+    settle(batch);
+  };
+
+  const onError = (batch: Batch, error: unknown): void => {
+    if (!batches.includes(batch)) return;
+    if (isPassing(error)) {
+      batch.isCutOff = true;
+      return;
+    }
+    log.error("the counts store refused a batch", { shard, err: error });
+    // A reply that is an error means that this copy did nothing. An earlier one may have.
+    const failure = error instanceof MuinError ? error : storeErrors.unavailable({ cause: error });
+    refuseAll(batch, batch.copies === 1 ? failure : countWriteErrors.outcomeUnknown());
+    settle(batch);
+  };
+
+  const sendCopy = (batch: Batch): void => {
+    batch.copies += 1;
+    batch.isCutOff = false;
+    runBatch(client, batch.encoded).then(
+      (reply) => onReply(batch, reply),
+      (error: unknown) => onError(batch, error),
+    );
+  };
+
+  return {
+    get length() {
+      return batches.length;
+    },
+    // What waits goes out beside a batch in flight only when it is more than that batch: few writes then wait for each other in
+    // one large batch and one fsync, instead of going round in two small ones.
+    isOpenTo: (waiting) =>
+      batches.length < limits.batchesInFlightMax &&
+      batches.every(({ isCutOff, length }) => !isCutOff && waiting > Math.min(length, limits.batchWritesMax - 1)),
+    send: (groups) => {
+      const firstSentMs = clock.monotonic();
+      let length = 0;
+      let deadlineMs = firstSentMs + resolveMsMax;
+      for (const group of groups) {
+        length += group.writes.length;
+        if (group.deadlineMs < deadlineMs) ({ deadlineMs } = group);
+      }
+      writer.sequence += 1;
+      const header = {
+        sequence: writer.sequence,
+        begin: !writer.isKnown,
+        slots: limits.batchesInFlightMax,
+        memoryMs: limits.writerMemoryMs,
+        requestWindowMs: limits.requestWindowMs,
+        requestIdsMax: limits.requestIdsMax,
+        outboxBytesMax: limits.outboxBytesMax,
+      };
+      const writes = groups.length === 1 ? (groups[0] as WriteGroup).writes : groups.flatMap((group) => group.writes);
+      const encoded = encodeBatch(writer.keys, header, encodeWrites(writes));
+      const batch = { writerId: writer.id, groups, length, encoded, firstSentMs, copies: 0, isCutOff: false };
+      batches.push(batch);
+      nextDeadlineMs = Math.min(nextDeadlineMs, deadlineMs);
+      metrics.batchWrites.observe(length);
+      sendCopy(batch);
+    },
+    expire: (nowMs) => {
+      if (nowMs < nextDeadlineMs) return;
+      nextDeadlineMs = Number.POSITIVE_INFINITY;
+      for (const batch of batches) {
+        const endMs = batch.firstSentMs + resolveMsMax;
+        for (const group of batch.groups) {
+          if (group.isAnswered) continue;
+          if (nowMs >= Math.min(endMs, group.deadlineMs))
+            refuseGroup(group, countWriteErrors.outcomeUnknown(), metrics.refused);
+          else nextDeadlineMs = Math.min(nextDeadlineMs, group.deadlineMs);
+        }
+        if (nowMs >= endMs) settle(batch);
+        else nextDeadlineMs = Math.min(nextDeadlineMs, endMs);
+      }
+    },
+    resend: () => {
+      for (const batch of batches) if (batch.isCutOff) sendCopy(batch);
+    },
+  };
+}

@@ -1,0 +1,138 @@
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { anyPack } from "@bufbuild/protobuf/wkt";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import { StatusSchema, type Status } from "../../../gen/google/rpc/status_pb.ts";
+import type { CountValueSchema } from "../../../gen/muin/count/v1/count_pb.ts";
+import {
+  type CountWriteService,
+  type Write,
+  type WriteResultSchema,
+} from "../../../gen/muin/count/v1/count_write_service_pb.ts";
+import type { Clock } from "../../../platform/clock/clock.ts";
+import { MuinError } from "../../../platform/errors/muin-error.ts";
+import { callerOf } from "../../../platform/identity/caller.ts";
+import { createErrorMapper, errorDomain } from "../../../platform/rpc/call/map-error.ts";
+import { placesByShard } from "../../shared/key-schema.ts";
+import type { CountWriter } from "./writer.ts";
+import { refusedWrite } from "../errors.ts";
+import { type CountWrite, isApplied, type WriteOutcome } from "./batch.ts";
+
+/** A caller without a deadline is answered within this. */
+const deadlineMsDefault = 10_000;
+/** The answer leaves so long before the caller's deadline that it still arrives. */
+const deadlineMarginMs = 100;
+
+const mapper = createErrorMapper(errorDomain);
+
+/** An applied write, as a reply tells it. */
+interface Applied {
+  readonly value: MessageInitShape<typeof CountValueSchema>;
+  readonly replayed: boolean;
+}
+
+/** Implements CountWriteService over a writer. */
+export function createHandlers({
+  writer,
+  clock,
+}: {
+  readonly writer: CountWriter;
+  readonly clock: Clock;
+}): ServiceImpl<typeof CountWriteService> {
+  const writeOne = async (
+    context: HandlerContext,
+    countId: string,
+    kind: CountWrite["kind"],
+    operand: number,
+    requestId: string,
+  ): Promise<Applied> => {
+    const write = { countId, kind, operand, requestId, principal: principalOf(context, requestId) };
+    const [outcome] = await writer.write(writer.shardOf(countId), [write], deadlineOf(context, clock));
+    return appliedOf(countId, outcome as WriteOutcome);
+  };
+  return {
+    increment: ({ countId, delta, requestId }, context) =>
+      writeOne(context, countId, "a", Number(delta ?? 1n), requestId),
+    decrement: ({ countId, delta, requestId }, context) =>
+      writeOne(context, countId, "a", -Number(delta ?? 1n), requestId),
+    set: ({ countId, value, requestId }, context) => writeOne(context, countId, "s", Number(value), requestId),
+    batchWrite: async ({ writes }, context) => {
+      const deadlineMs = deadlineOf(context, clock);
+      const results: MessageInitShape<typeof WriteResultSchema>[] = Array.from({ length: writes.length });
+      const shards = placesByShard(writes, ({ countId }) => writer.shardOf(countId));
+      const writeShard = async (shard: number, places: readonly number[]): Promise<void> => {
+        // One part after the other: writes of one Count apply in list order.
+        for (let from = 0; from < places.length; from += writer.batchMax) {
+          const part = places.slice(from, from + writer.batchMax);
+          const group = part.map((place) => writeOf(context, writes[place] as Write));
+          try {
+            const outcomes = await writer.write(shard, group, deadlineMs);
+            for (const [index, place] of part.entries()) {
+              results[place] = resultOf((group[index] as CountWrite).countId, outcomes[index] as WriteOutcome);
+            }
+          } catch (error) {
+            if (!(error instanceof MuinError)) throw error;
+            const status = statusOf(error);
+            for (const place of part) results[place] = { result: { case: "error", value: status } };
+          }
+        }
+      };
+      await Promise.all([...shards].map(([shard, places]) => writeShard(shard, places)));
+      return { results };
+    },
+  };
+}
+
+/** When a call must be answered, on the clock's monotonic scale. */
+export function deadlineOf(context: HandlerContext, clock: Clock): number {
+  const left = context.timeoutMs() ?? deadlineMsDefault;
+  return clock.monotonic() + Math.max(left / 2, left - deadlineMarginMs);
+}
+
+/** The caller, where it matters. */
+function principalOf(context: HandlerContext, requestId: string): string {
+  return requestId === "" ? "" : callerOf(context).principal;
+}
+
+function writeOf(context: HandlerContext, { countId, operation, requestId }: Write): CountWrite {
+  const operand = Number(operation.value ?? 0n);
+  return {
+    countId,
+    kind: operation.case === "set" ? "s" : "a",
+    operand: operation.case === "decrement" ? -operand : operand,
+    requestId,
+    principal: principalOf(context, requestId),
+  };
+}
+
+/** The reply to an applied write. Throws what refused it. */
+function appliedOf(countId: string, outcome: WriteOutcome): Applied {
+  if (!isApplied(outcome)) throw refusedWrite(countId, outcome);
+  const { value, revision, timeMs } = outcome;
+  return {
+    value: {
+      countId,
+      value: BigInt(value),
+      revision: BigInt(revision),
+      updateTime: { seconds: BigInt(Math.floor(timeMs / 1000)), nanos: (timeMs % 1000) * 1_000_000 },
+    },
+    replayed: outcome.outcome === "replayed",
+  };
+}
+
+function resultOf(countId: string, outcome: WriteOutcome): MessageInitShape<typeof WriteResultSchema> {
+  return isApplied(outcome)
+    ? { result: { case: "success", value: appliedOf(countId, outcome) } }
+    : { result: { case: "error", value: statusOf(refusedWrite(countId, outcome)) } };
+}
+
+/** An error as one item of a reply carries it: what the whole call would have been answered with. */
+function statusOf(thrown: MuinError): Status {
+  const { error } = mapper.map(thrown);
+  return create(StatusSchema, {
+    code: error.code,
+    message: error.rawMessage,
+    details: error.details.flatMap((detail) =>
+      "desc" in detail ? [anyPack(detail.desc, create(detail.desc, detail.value))] : [],
+    ),
+  });
+}

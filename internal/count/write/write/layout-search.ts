@@ -1,0 +1,78 @@
+import type { Component } from "../../../platform/lifecycle/component.ts";
+import type { Clock } from "../../../platform/clock/clock.ts";
+import type { Random } from "../../../platform/clock/random.ts";
+import { MuinError } from "../../../platform/errors/muin-error.ts";
+import type { RedisStore } from "../../../platform/redis/redis-store.ts";
+import type { Logger } from "../../../platform/telemetry/logger.ts";
+import { type CountStoreLayout, recordLayout } from "../../shared/count-store.ts";
+
+/** Pause between attempts to learn the layout of a store that is away. */
+const retryMs = 250;
+
+/** What a search needs. */
+export interface LayoutSearchOptions {
+  readonly store: RedisStore;
+  /** Shards that the store must have; recorded in one that is new. */
+  readonly shards: number;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  /** Told once, when the layout is known. */
+  readonly onFound: () => void;
+}
+
+/**
+ * Learns what a counts store is. `start` rejects when the store was made with another number of shards; a store that is away is
+ * asked again in the background until it answers or the search is stopped.
+ */
+export interface LayoutSearch extends Component {
+  /** The store's layout; undefined until it is known. */
+  layout(): CountStoreLayout | undefined;
+  /** Why the store, which answered late, cannot be used with these settings; undefined when nothing is known against it. */
+  refusal(): string | undefined;
+}
+
+/** Creates a search. */
+export function createLayoutSearch(options: LayoutSearchOptions): LayoutSearch {
+  const { store, shards, clock, random, log, onFound } = options;
+  let layout: CountStoreLayout | undefined;
+  let refusal: string | undefined;
+  const halt = new AbortController();
+
+  const ask = async (): Promise<void> => {
+    layout = await recordLayout(store, { shards, random });
+    onFound();
+  };
+  const askAgain = async (): Promise<void> => {
+    for (;;) {
+      await clock.sleep(retryMs, halt.signal);
+      try {
+        await ask();
+        return;
+      } catch (error) {
+        if (error instanceof MuinError) continue;
+        refusal = error instanceof Error ? error.message : String(error);
+        log.error("the counts store does not fit the settings", { err: error });
+        return;
+      }
+    }
+  };
+
+  return {
+    name: "layout of the counts store",
+    layout: () => layout,
+    refusal: () => refusal,
+    start: async () => {
+      try {
+        await ask();
+      } catch (error) {
+        if (!(error instanceof MuinError)) throw error;
+        void askAgain().catch(() => undefined); // Ends only by being stopped.
+      }
+    },
+    stop: () => {
+      halt.abort();
+      return Promise.resolve();
+    },
+  };
+}
