@@ -14,13 +14,6 @@ interface OwnerRow {
 
 /** Owners in PostgreSQL. */
 export function createPostgresOwnerStore(): OwnerStore {
-  const find = async (sql: Sql, userId: string): Promise<StoredOwner | undefined> => {
-    const [row] = await sql<OwnerRow[]>`
-      SELECT owners.*, display_name FROM owners JOIN people USING (user_id)
-      WHERE user_id = ${userId} AND status <> 'DELETED'`;
-    return row && toOwner(row);
-  };
-
   return {
     find,
 
@@ -60,6 +53,13 @@ export function createPostgresOwnerStore(): OwnerStore {
         WHERE user_id = ${userId}`;
     },
   };
+}
+
+async function find(sql: Sql, userId: string): Promise<StoredOwner | undefined> {
+  const [row] = await sql<OwnerRow[]>`
+    SELECT owners.*, display_name FROM owners JOIN people USING (user_id)
+    WHERE user_id = ${userId} AND status <> 'DELETED'`;
+  return row && toOwner(row);
 }
 
 function toOwner(row: OwnerRow): StoredOwner {

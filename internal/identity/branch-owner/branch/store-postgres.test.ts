@@ -1,0 +1,4 @@
+import { startPostgresStores } from "../stores-postgres-fixture.ts";
+import { describeBranchStore } from "./store.contract.ts";
+
+describeBranchStore("PostgreSQL", startPostgresStores);

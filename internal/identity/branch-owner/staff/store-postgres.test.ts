@@ -1,0 +1,4 @@
+import { startPostgresStores } from "../stores-postgres-fixture.ts";
+import { describeStaffStore } from "./store.contract.ts";
+
+describeStaffStore("PostgreSQL", startPostgresStores);
