@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { BranchSchema } from "../../../gen/muin/identity/v1/branch_pb.ts";
+import { BranchSchema, type Branch } from "../../../gen/muin/identity/v1/branch_pb.ts";
 import type { Transaction } from "../../../platform/postgres/database.ts";
 import type { StartedStores } from "../store-suite-fixture.ts";
 import type { BranchQuery, BranchStore, StoredBranch } from "./store.ts";
@@ -14,6 +14,11 @@ const any: BranchQuery = {
   countryCode: "",
   locality: "",
 };
+
+const idsOf = (found: readonly StoredBranch[]): readonly string[] => found.map(({ branchId }) => branchId);
+
+const place = (countryCode: string, locality: string): Branch =>
+  create(BranchSchema, { address: { countryCode, locality }, facilities: ["sauna", locality] });
 
 /** What every store of branches does. */
 export function describeBranchStore(name: string, start: () => Promise<StartedStores>): void {
@@ -47,7 +52,6 @@ export function describeBranchStore(name: string, start: () => Promise<StartedSt
       await within((tx) => branches.add(tx, branch));
       return branch;
     };
-    const idsOf = (found: readonly StoredBranch[]): readonly string[] => found.map(({ branchId }) => branchId);
 
     test("gives back what was added and saved", async () => {
       const content = create(BranchSchema, {
@@ -66,8 +70,6 @@ export function describeBranchStore(name: string, start: () => Promise<StartedSt
     });
 
     test("lists by every condition, in the order of ids, in pages", async () => {
-      const place = (countryCode: string, locality: string) =>
-        create(BranchSchema, { address: { countryCode, locality }, facilities: ["sauna", locality] });
       await add("list-c", { ownerId: "eve", content: place("KR", "Mitte") });
       await add("list-a", { ownerId: "eve", content: place("DE", "Mitte"), state: "CLOSED" });
       await add("list-b", { ownerId: "bob", content: place("DE", "Altona") });

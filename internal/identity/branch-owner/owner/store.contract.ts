@@ -26,6 +26,9 @@ export function describeOwnerStore(name: string, start: () => Promise<StartedSto
       return { ...owner, displayName: `Name of ${userId}` };
     };
 
+    const ids = async (after: string, limit: number): Promise<readonly string[]> =>
+      (await owners.list(started.database.sql, after, limit)).map(({ userId }) => userId);
+
     test("gives back who was added, with the person's name, and what was saved", async () => {
       const owner = await add("ada");
       expect(await owners.find(started.database.sql, "ada")).toEqual(owner);
@@ -37,8 +40,6 @@ export function describeOwnerStore(name: string, start: () => Promise<StartedSto
 
     test("lists in the order of ids, in pages", async () => {
       for (const userId of ["list-c", "list-a", "list-b"]) await add(userId);
-      const ids = async (after: string, limit: number): Promise<readonly string[]> =>
-        (await owners.list(started.database.sql, after, limit)).map(({ userId }) => userId);
       expect([await ids("list", 2), await ids("list-b", 2)]).toEqual([["list-a", "list-b"], ["list-c"]]);
     });
 
@@ -54,7 +55,7 @@ export function describeOwnerStore(name: string, start: () => Promise<StartedSto
       await within((tx) => started.people.erase(tx, "gone", 2n));
       expect(await owners.find(started.database.sql, "gone")).toBeUndefined();
       expect(await within((tx) => owners.lock(tx, "gone"))).toBeUndefined();
-      expect(await owners.list(started.database.sql, "gon", 1)).not.toMatchObject([{ userId: "gone" }]);
+      expect(await ids("gon", 1)).not.toEqual(["gone"]);
     });
 
     test("of two who lock an owner, the second sees what the first saved", async () => {

@@ -7,6 +7,12 @@ const windowMs = 60_000;
 const nowMs = Date.parse("2026-03-01T10:00:00Z");
 const reply = Uint8Array.of(1, 2, 3);
 
+const request = (requestId: string, principal = "person:ada"): RequestIdentity => ({
+  principal,
+  requestId,
+  fingerprint: Uint8Array.of(7),
+});
+
 /** What every memory of requests does. */
 export function describeRequestStore(name: string, start: () => Promise<StartedStores>): void {
   describe(`a memory of requests: ${name}`, () => {
@@ -19,11 +25,6 @@ export function describeRequestStore(name: string, start: () => Promise<StartedS
     afterAll(() => started[Symbol.asyncDispose]());
 
     const within = <T>(work: (tx: Transaction) => Promise<T>): Promise<T> => started.database.transaction(work);
-    const request = (requestId: string, principal = "person:ada"): RequestIdentity => ({
-      principal,
-      requestId,
-      fingerprint: Uint8Array.of(7),
-    });
     const recalled = async (of: RequestIdentity, atMs = nowMs): Promise<unknown> => {
       const known = await within((tx) => requests.recall(tx, of, atMs));
       return known instanceof Uint8Array ? [...known] : known;
