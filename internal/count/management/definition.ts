@@ -11,20 +11,21 @@ import { background, onMany, rebuilder, republisher, serve } from "../../platfor
 import { postgres, redis } from "../../platform/service/stores.ts";
 import { createBulkhead } from "../../platform/rpc/client/create-bulkhead.ts";
 import { createCountStates } from "../shared/count-states.ts";
-import { createVerifyHandlers } from "./verify/handlers.ts";
-import { createAuditor } from "./verify/auditor.ts";
 import { countManagementConfig } from "./config.ts";
 import { countManagementErrors } from "./errors.ts";
-import { createCountChanges } from "./info/rules.ts";
-import { createCountVerifier } from "./verify/rules.ts";
-import { runsOf } from "./watch/rules.ts";
-import { activateInCountsStore, createAdmission, decideInCountsStore } from "./info/counts-store.ts";
 import { announceCount } from "./events.ts";
+import { activateInCountsStore, createAdmission, decideInCountsStore } from "./info/counts-store.ts";
 import { createInfoHandlers } from "./info/handlers.ts";
-import countInfoSql from "./migrations/0001_count_info.sql" with { type: "text" };
-import countWatchSql from "./migrations/0002_count_watch.sql" with { type: "text" };
-import { createPostgresCountInfoStore } from "./info/store-postgres.ts";
+import { republishInfos } from "./info/republish.ts";
+import { createCountChanges } from "./info/rules.ts";
+import { createPostgresInfoStore } from "./info/store-postgres.ts";
 import { createSweeper } from "./info/sweeper.ts";
+import { migrations } from "./migrations.ts";
+import { createPostgresRequestStore } from "./request/store-postgres.ts";
+import { createAuditor } from "./verify/auditor.ts";
+import { createVerifyHandlers } from "./verify/handlers.ts";
+import { createCountVerifier } from "./verify/rules.ts";
+import { createWatchHandler } from "./watch/handlers.ts";
 import { createPostgresWatchStore } from "./watch/store-postgres.ts";
 
 /** Changes are watched in rounds of at least so long: a round costs the same few statements however many Counts changed. */
@@ -37,13 +38,7 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
   serves: [CountManagementService],
   calls: {},
   stores: {
-    info: postgres({
-      database: "count_info",
-      migrations: [
-        { name: "0001_count_info", sql: countInfoSql },
-        { name: "0002_count_watch", sql: countWatchSql },
-      ],
-    }),
+    info: postgres({ database: "count_info", migrations }),
     counts: redis("counts", "read-write", { keys: ["count:*"] }),
   },
   publishes: [CountCreatedSchema, CountUpdatedSchema, CountDeletedSchema],
@@ -51,11 +46,14 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
   config: countManagementConfig,
   errors: countManagementErrors.table,
   create: ({ stores, publish, bus, config, clock, log, metrics }) => {
-    const store = createPostgresCountInfoStore({ database: stores.info, requestIdWindowMs: config.requestIdWindowMs });
+    const infos = createPostgresInfoStore(stores.info);
+    const requests = createPostgresRequestStore({ sql: stores.info.sql, windowMs: config.requestIdWindowMs });
     const watch = createPostgresWatchStore(stores.info);
     const states = createCountStates(stores.counts, config);
     const changes = createCountChanges({
-      store,
+      database: stores.info,
+      infos,
+      requests,
       decide: (change) => decideInCountsStore(states, change),
       activate: (change) => activateInCountsStore(states, change),
       admit: createAdmission(stores.counts, config),
@@ -68,40 +66,23 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
       }),
       log,
     });
+    const watchChanges = createWatchHandler({ database: stores.info, watch, log, metrics });
     const verifier = createCountVerifier({ watch, states });
-    const failures = metrics.counter({
-      name: "count_watch_failures_total",
-      help: "Counts whose change events were first seen to miss a revision, or to add up to another value.",
-      labels: ["kind"],
-    });
     return [
       serve(CountManagementService, {
-        ...createInfoHandlers({ store, changes }),
+        ...createInfoHandlers({ infos, changes }),
         ...createVerifyHandlers({ verifier }),
       }),
-      onMany(CountsChangedSchema, async (_, delivery) => {
-        let found: Awaited<ReturnType<typeof watch.advance>> = [];
-        await delivery.once(stores.info, async (tx, events) => {
-          found = await watch.advance(tx, runsOf(events.flatMap(({ changes }) => changes)));
-        });
-        for (const { countId, kind, revision } of found) {
-          failures.add(1, { kind });
-          log.error("the change events of a Count do not add up", { count_id: countId, kind, revision: `${revision}` });
-        }
-      }),
-      background(createSweeper({ store, changes, clock, log, ageMs: config.sweepAgeMs })),
+      onMany(CountsChangedSchema, (_, delivery) => watchChanges(delivery)),
+      background(createSweeper({ infos, requests, changes, clock, log, ageMs: config.sweepAgeMs })),
       background(createAuditor({ verifier, bus, clock, log, metrics })),
-      republisher([CountUpdatedSchema, CountDeletedSchema], async () => {
-        let total = 0;
-        for (let after = ""; ;) {
-          const { last, announced } = await store.republish(after, republishPage, (tx, record) =>
-            announceCount(publish, tx, record.state === "DELETED" ? "DELETE" : "UPDATE", record),
-          );
-          total += announced;
-          if (last === "") return total;
-          after = last;
-        }
-      }),
+      republisher([CountUpdatedSchema, CountDeletedSchema], () =>
+        republishInfos({
+          database: stores.info,
+          infos,
+          announce: (tx, operation, record) => announceCount(publish, tx, operation, record),
+        }),
+      ),
       rebuilder([CountsChangedSchema], () => verifier.restartWatch()),
     ];
   },
@@ -111,5 +92,3 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
 const atOnceMax = 6;
 /** Mutations of one process that may wait for their turn. */
 const waitingMax = 4096;
-/** Counts that are announced again in one transaction. */
-const republishPage = 500;

@@ -6,7 +6,7 @@ import {
 } from "../../gen/muin/count/v1/count_info_events_pb.ts";
 import type { Publish } from "../../platform/service/delivery.ts";
 import type { Transaction } from "../../platform/postgres/database.ts";
-import { toCountInfo, type CountRecord, type Operation } from "./info/plan.ts";
+import { toCountInfo, type CountRecord, type Operation } from "./info/record.ts";
 
 /** The events of count-management. */
 type InfoEvents = readonly [typeof CountCreatedSchema, typeof CountUpdatedSchema, typeof CountDeletedSchema];

@@ -3,8 +3,8 @@ import type { CountStates } from "../../shared/count-states.ts";
 import { readLayout, type CountStoreLayout } from "../../shared/count-store.ts";
 import { keysOf, shardOf } from "../../shared/key-schema.ts";
 import { outboxBytes } from "../../shared/shard-meta.ts";
-import type { Decision } from "./rules.ts";
 import type { Mutation } from "./plan.ts";
+import type { Decision } from "./rules.ts";
 import { countManagementErrors } from "../errors.ts";
 import type { CountChange } from "./store.ts";
 

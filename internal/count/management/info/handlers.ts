@@ -1,14 +1,21 @@
 import { create } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { CountInfoSchema, CountState, type CountInfo } from "../../../gen/muin/count/v1/count_pb.ts";
-import type { CountManagementService } from "../../../gen/muin/count/v1/count_management_service_pb.ts";
+import type {
+  CountManagementService,
+  CreateCountResponse,
+} from "../../../gen/muin/count/v1/count_management_service_pb.ts";
+import { assertNever } from "../../../platform/errors/assert-never.ts";
+import type { MuinError } from "../../../platform/errors/muin-error.ts";
 import { callerOf } from "../../../platform/identity/caller.ts";
+import { fieldsInvalid, resourceErrors } from "../../../platform/resource/errors.ts";
 import { pageOf } from "../../../platform/resource/page-token.ts";
-import type { CountChanges } from "./rules.ts";
-import { labelFilterOf, planCreation, planUpdate, toCountInfo, type CountStateName } from "./plan.ts";
+import type { CountChanges, MutationRefusal } from "./rules.ts";
+import { labelFilterOf, planCreation, planUpdate } from "./plan.ts";
+import { toCountInfo, type CountStateName } from "./record.ts";
 import { countManagementErrors } from "../errors.ts";
-import { fingerprintOf } from "./fingerprint.ts";
-import type { CountInfoStore } from "./store.ts";
+import { fingerprintOf } from "../request/fingerprint.ts";
+import type { InfoStore } from "./store.ts";
 
 const stateNames: ReadonlyMap<number, CountStateName> = new Map([
   [CountState.UNSPECIFIED, "ACTIVE"],
@@ -20,28 +27,29 @@ const stateNames: ReadonlyMap<number, CountStateName> = new Map([
 
 /** Reads of Counts, and the saga that changes them. */
 export interface InfoHandlersDeps {
-  readonly store: Pick<CountInfoStore, "get" | "list">;
+  readonly infos: Pick<InfoStore, "get" | "list">;
   readonly changes: Pick<CountChanges, "mutate">;
 }
 
 /** The RPCs that make, change and show Counts. */
 export function createInfoHandlers({
-  store,
+  infos,
   changes,
 }: InfoHandlersDeps): Omit<ServiceImpl<typeof CountManagementService>, "verifyCounts"> {
   return {
-    createCount: (request, context) => {
+    createCount: async (request, context) => {
       const mutation = planCreation(request.countId, request.countInfo, request.initialValue);
       const { content } = mutation;
-      return changes.mutate(mutation, {
+      const answer = await changes.mutate(mutation, {
         principal: callerOf(context).principal,
         requestId: request.requestId,
         fingerprint: fingerprintOf(mutation.operation, mutation.countId, [content, mutation.initialValue]),
       });
+      return made(mutation.countId, answer);
     },
 
     getCountInfo: async ({ countId }) => {
-      const record = await store.get(countId);
+      const record = await infos.get(countId);
       if (record === undefined || record.state === "PENDING")
         throw countManagementErrors.countNotFound({ count_id: countId });
       return { countInfo: toCountInfo(record) };
@@ -49,32 +57,32 @@ export function createInfoHandlers({
 
     updateCount: async (request, context) => {
       const mutation = planUpdate(request.countInfo ?? create(CountInfoSchema), request.updateMask?.paths);
-      const { countInfo } = await changes.mutate(mutation, {
+      const answer = await changes.mutate(mutation, {
         principal: callerOf(context).principal,
         requestId: request.requestId,
         fingerprint: fingerprintOf(mutation.operation, mutation.countId, [mutation.etag, mutation.patch]),
       });
-      return withInfo(countInfo);
+      return infoOf(made(mutation.countId, answer));
     },
 
     deleteCount: async ({ countId, etag, requestId }, context) => {
       const mutation = { operation: "DELETE", countId, etag } as const;
-      const { countInfo } = await changes.mutate(mutation, {
+      const answer = await changes.mutate(mutation, {
         principal: callerOf(context).principal,
         requestId,
         fingerprint: fingerprintOf(mutation.operation, countId, [etag]),
       });
-      return withInfo(countInfo);
+      return infoOf(made(countId, answer));
     },
 
     undeleteCount: async ({ countId, etag, requestId }, context) => {
       const mutation = { operation: "UNDELETE", countId, etag } as const;
-      const { countInfo } = await changes.mutate(mutation, {
+      const answer = await changes.mutate(mutation, {
         principal: callerOf(context).principal,
         requestId,
         fingerprint: fingerprintOf(mutation.operation, countId, [etag]),
       });
-      return withInfo(countInfo);
+      return infoOf(made(countId, answer));
     },
 
     listCounts: async (request) => {
@@ -87,7 +95,7 @@ export function createInfoHandlers({
       const { page, nextPageToken } = await pageOf(
         ["list", query.prefix, query.state, labels],
         request,
-        (after, limit) => store.list(query, after, limit),
+        (after, limit) => infos.list(query, after, limit),
         ({ countId }) => countId,
       );
       return { countInfos: page.map(toCountInfo), nextPageToken };
@@ -95,6 +103,40 @@ export function createInfoHandlers({
   };
 }
 
-function withInfo(countInfo: CountInfo | undefined): { countInfo?: CountInfo } {
+/** The reply to a mutation. Throws why it was refused. */
+function made(countId: string, answer: CreateCountResponse | MutationRefusal): CreateCountResponse {
+  if ("refused" in answer) throw refusalOf(countId, answer);
+  return answer;
+}
+
+function refusalOf(countId: string, refusal: MutationRefusal): MuinError {
+  const count = { count_id: countId };
+  switch (refusal.refused) {
+    case "COUNT_EXISTS":
+      return countManagementErrors.countExists(count);
+    case "COUNT_NOT_FOUND":
+      return countManagementErrors.countNotFound(count);
+    case "COUNT_DELETED":
+      return countManagementErrors.countDeleted(count);
+    case "COUNT_NOT_DELETED":
+      return countManagementErrors.countNotDeleted(count);
+    case "COUNT_CONTENDED":
+      return countManagementErrors.countContended(count);
+    case "VALUE_OUT_OF_RANGE":
+      return countManagementErrors.boundsExcludeValue({ ...count, value: refusal.value.toString() });
+    case "FIELD_INVALID":
+      return fieldsInvalid([refusal.violation]);
+    case "ETAG_MISMATCH":
+      return resourceErrors.etagMismatch({ resource: `Count ${countId}` }, { metadata: count });
+    case "REQUEST_ID_REUSED":
+      return resourceErrors.requestIdReused({
+        violations: [{ field: "request_id", description: "was used for another request" }],
+      });
+    default:
+      return assertNever(refusal);
+  }
+}
+
+function infoOf({ countInfo }: CreateCountResponse): { countInfo?: CountInfo } {
   return countInfo === undefined ? {} : { countInfo };
 }

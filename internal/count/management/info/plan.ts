@@ -1,10 +1,10 @@
-import { create } from "@bufbuild/protobuf";
-import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { CountInfoSchema, CountState, type CountInfo } from "../../../gen/muin/count/v1/count_pb.ts";
-import type { FieldViolation, MuinError } from "../../../platform/errors/muin-error.ts";
-import { fieldsInvalid, resourceErrors } from "../../../platform/resource/errors.ts";
+import type { CountInfo } from "../../../gen/muin/count/v1/count_pb.ts";
+import { assertNever } from "../../../platform/errors/assert-never.ts";
+import type { FieldViolation } from "../../../platform/errors/muin-error.ts";
+import { fieldsInvalid } from "../../../platform/resource/errors.ts";
 import { etagOf, isCurrent } from "../../../platform/resource/etag.ts";
 import { countManagementErrors } from "../errors.ts";
+import type { CountContent, CountRecord, CountStateName } from "./record.ts";
 
 /** Values, deltas and bounds lie within +-valueMax. */
 const valueMax = BigInt(Number.MAX_SAFE_INTEGER);
@@ -12,29 +12,6 @@ const valueMax = BigInt(Number.MAX_SAFE_INTEGER);
 /** Whether a text is the id of a Count. */
 function isCountId(text: string): boolean {
   return /^[a-z0-9][a-z0-9._-]{0,127}$/.test(text);
-}
-
-/** What a caller may say about a Count. */
-export interface CountContent {
-  readonly displayName: string;
-  readonly labels: Readonly<Record<string, string>>;
-  /** `undefined` is -(2^53 - 1). */
-  readonly minValue: bigint | undefined;
-  /** `undefined` is 2^53 - 1. */
-  readonly maxValue: bigint | undefined;
-}
-
-/** The states in the words of the database. */
-export type CountStateName = "PENDING" | "ACTIVE" | "DELETING" | "DELETED";
-
-/** A Count as CountInfoDB knows it. */
-export interface CountRecord extends CountContent {
-  readonly countId: string;
-  readonly state: CountStateName;
-  /** Grows with every change of the metadata; 0 while PENDING. */
-  readonly version: number;
-  readonly createTimeMs: number;
-  readonly updateTimeMs: number;
 }
 
 /** What a caller wants done with a Count. `etag` is empty for "whatever it is". */
@@ -53,23 +30,6 @@ export type Mutation =
     }
   | { readonly operation: "DELETE"; readonly countId: string; readonly etag: string }
   | { readonly operation: "UNDELETE"; readonly countId: string; readonly etag: string };
-
-export type Operation = Mutation["operation"];
-
-/** The Count's metadata as callers and consumers see it. */
-export function toCountInfo(record: CountRecord): CountInfo {
-  return create(CountInfoSchema, {
-    countId: record.countId,
-    displayName: record.displayName,
-    labels: { ...record.labels },
-    ...(record.minValue === undefined ? {} : { minValue: record.minValue }),
-    ...(record.maxValue === undefined ? {} : { maxValue: record.maxValue }),
-    state: CountState[record.state],
-    etag: etagOf(record.version),
-    createTime: timestampFromMs(record.createTimeMs),
-    updateTime: timestampFromMs(record.updateTimeMs),
-  });
-}
 
 /** The content of a request's CountInfo; its output-only fields are ignored. */
 export function contentOf(info: CountInfo): CountContent {
@@ -177,42 +137,38 @@ export interface Plan {
   readonly stateMeanwhile: CountStateName;
 }
 
-/** Whether a mutation is allowed on what there is (`undefined`: nothing), and what it comes to; else why not. */
-export function decide(record: CountRecord | undefined, mutation: Mutation): Plan | MuinError {
-  const { countId } = mutation;
+/** Why a mutation is not allowed on what there is. */
+export type PlanRefusal =
+  | { readonly refused: "COUNT_EXISTS" | "COUNT_NOT_FOUND" | "COUNT_DELETED" | "COUNT_NOT_DELETED" | "ETAG_MISMATCH" }
+  /** One bound came with the update, the other stood there before, and they contradict each other. */
+  | { readonly refused: "FIELD_INVALID"; readonly violation: FieldViolation };
+
+/** Whether a mutation is allowed on what there is (`undefined`: nothing), and what it comes to. */
+export function planOf(record: CountRecord | undefined, mutation: Mutation): Plan | PlanRefusal {
   if (mutation.operation === "CREATE") {
-    return record === undefined
-      ? { content: mutation.content, stateMeanwhile: "PENDING" }
-      : countManagementErrors.countExists({ count_id: countId });
+    if (record !== undefined) return { refused: "COUNT_EXISTS" };
+    return { content: mutation.content, stateMeanwhile: "PENDING" };
   }
-  if (record === undefined || record.state === "PENDING")
-    return countManagementErrors.countNotFound({ count_id: countId });
+  if (record === undefined || record.state === "PENDING") return { refused: "COUNT_NOT_FOUND" };
   const isDeleted = record.state === "DELETED";
-  if (mutation.operation === "UNDELETE" ? !isDeleted : isDeleted) {
-    return isDeleted
-      ? countManagementErrors.countDeleted({ count_id: countId })
-      : countManagementErrors.countNotDeleted({ count_id: countId });
-  }
-  if (!isCurrent(mutation.etag, etagOf(record.version))) {
-    return resourceErrors.etagMismatch({ resource: `Count ${countId}` }, { metadata: { count_id: countId } });
-  }
+  if (mutation.operation === "UNDELETE" && !isDeleted) return { refused: "COUNT_NOT_DELETED" };
+  if (mutation.operation !== "UNDELETE" && isDeleted) return { refused: "COUNT_DELETED" };
+  if (!isCurrent(mutation.etag, etagOf(record.version))) return { refused: "ETAG_MISMATCH" };
   switch (mutation.operation) {
     case "UPDATE": {
       const content = { ...pickContent(record), ...mutation.patch };
-      // One bound may have come with the update and the other stood there before.
       const disorder = boundsDisorder(content);
-      return disorder === undefined ? { content, stateMeanwhile: "ACTIVE" } : fieldsInvalid([disorder]);
+      return disorder === undefined
+        ? { content, stateMeanwhile: "ACTIVE" }
+        : { refused: "FIELD_INVALID", violation: disorder };
     }
     case "DELETE":
       return { content: pickContent(record), stateMeanwhile: "DELETING" };
     case "UNDELETE":
       return { content: pickContent(record), stateMeanwhile: "DELETED" };
+    default:
+      return assertNever(mutation);
   }
-}
-
-/** The state of a Count once the operation is done. */
-export function stateAfter(operation: Operation): CountStateName {
-  return operation === "DELETE" ? "DELETED" : "ACTIVE";
 }
 
 function pickContent({ displayName, labels, minValue, maxValue }: CountContent): CountContent {

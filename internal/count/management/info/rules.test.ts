@@ -1,26 +1,32 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
+import type { CreateCountResponse } from "../../../gen/muin/count/v1/count_management_service_pb.ts";
 import { systemClock } from "../../../platform/clock/clock.ts";
 import { eventually } from "../../../platform/testing/eventually.ts";
 import { importMutant } from "../../../platform/testing/mutant.ts";
 import { keysOf, shardOf } from "../../shared/key-schema.ts";
 import { createCountChanges, type CountChanges, type CountChangesDeps } from "./rules.ts";
-import type { Mutation, Operation } from "./plan.ts";
+import type { Mutation } from "./plan.ts";
+import type { Operation } from "./record.ts";
 import { activateInCountsStore, decideInCountsStore } from "./counts-store.ts";
 import { announceCount } from "../events.ts";
 import { fixtureShards, startManagement, type ManagementFixture } from "../management-fixture.ts";
-import { createPostgresCountInfoStore } from "./store-postgres.ts";
-import type { CountInfoStore, RequestIdentity } from "./store.ts";
+import { createPostgresRequestStore } from "../request/store-postgres.ts";
+import type { RequestIdentity, RequestStore } from "../request/store.ts";
+import { createPostgresInfoStore } from "./store-postgres.ts";
+import type { InfoStore } from "./store.ts";
 import { createSweeper } from "./sweeper.ts";
 
 const childFile = Bun.fileURLToPath(new URL("saga-child.ts", import.meta.url));
 const silent = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => silent };
 
 let service: ManagementFixture;
-let store: CountInfoStore;
+let infos: InfoStore;
+let requests: RequestStore;
 beforeAll(async () => {
   service = await startManagement();
-  store = createPostgresCountInfoStore({ database: service.info, requestIdWindowMs: 600_000 });
+  infos = createPostgresInfoStore(service.info);
+  requests = createPostgresRequestStore({ sql: service.info.sql, windowMs: 600_000 });
 });
 afterAll(() => service[Symbol.asyncDispose]());
 
@@ -28,9 +34,13 @@ afterAll(() => service[Symbol.asyncDispose]());
 function sagaWith(
   broken: Partial<CountChangesDeps> = {},
   create: typeof createCountChanges = createCountChanges,
-): CountChanges {
-  return create({
-    store,
+): Pick<CountChanges, "finish"> & {
+  mutate(...mutation: Parameters<CountChanges["mutate"]>): Promise<CreateCountResponse>;
+} {
+  const changes = create({
+    database: service.info,
+    infos,
+    requests,
     decide: (change) => decideInCountsStore(service.states, change),
     activate: (change) => activateInCountsStore(service.states, change),
     admit: () => Promise.resolve(),
@@ -39,6 +49,14 @@ function sagaWith(
     log: silent,
     ...broken,
   });
+  return {
+    ...changes,
+    mutate: async (mutation, request) => {
+      const answer = await changes.mutate(mutation, request);
+      if ("refused" in answer) throw new Error(answer.refused);
+      return answer;
+    },
+  };
 }
 
 /** Where a process may die, as parts of the saga that never come back. */
@@ -87,7 +105,7 @@ async function prepare(operation: Operation): Promise<string> {
 
 /** Runs sweeps until nothing is under way. */
 async function sweep(): Promise<void> {
-  const sweeper = createSweeper({ store, changes: sagaWith(), clock: systemClock, log: silent, ageMs: 40 });
+  const sweeper = createSweeper({ infos, requests, changes: sagaWith(), clock: systemClock, log: silent, ageMs: 40 });
   await sweeper.start();
   try {
     await eventually(async () => {
@@ -141,7 +159,7 @@ describe.each(Object.keys(before) as Operation[])("%s", (operation) => {
     await sweep();
     expect(await disagreements(countId)).toEqual([]);
     const version = before[operation].length + 1;
-    expect(await store.get(countId)).toMatchObject({ version, state: operation === "DELETE" ? "DELETED" : "ACTIVE" });
+    expect(await infos.get(countId)).toMatchObject({ version, state: operation === "DELETE" ? "DELETED" : "ACTIVE" });
   });
 
   test.each(Object.keys(crashes))("killed %s is finished by the same request_id, with its reply", async (crash) => {
@@ -205,7 +223,7 @@ test("a later change finishes an earlier one that was left half done", async () 
 test("a refused change that nobody withdrew is refused by the sweeper too, also when it would be admitted by then", async () => {
   const countId = await prepare("UPDATE");
   const narrow: Mutation = { operation: "UPDATE", countId, etag: "", patch: { maxValue: 4n } };
-  const cut = sagaWith({ store: { ...store, withdraw: die } }).mutate(narrow, request());
+  const cut = sagaWith({ infos: { ...infos, end: die } }).mutate(narrow, request());
   await cut.catch(() => undefined);
   // What count-write does: the value falls, so that the bound would admit it now.
   const key = keysOf(shardOf(countId, fixtureShards)).states;
@@ -213,7 +231,7 @@ test("a refused change that nobody withdrew is refused by the sweeper too, also 
   bytes.writeDoubleLE(1, 1);
   await service.counts.client.hset(key, countId, bytes);
   await sweep();
-  expect(await store.get(countId)).toMatchObject({ version: 1, maxValue: undefined });
+  expect(await infos.get(countId)).toMatchObject({ version: 1, maxValue: undefined });
   expect(await disagreements(countId)).toEqual([]);
 });
 
@@ -222,7 +240,7 @@ test("many that finish the same change at once do it once", async () => {
   await sagaWith({ decide: die })
     .mutate(mutationOf("DELETE", countId), request())
     .catch(() => undefined);
-  const [change] = await store.claim(0, 1);
+  const [change] = await infos.claim(0, 1);
   if (change === undefined) throw new Error("a change is left");
   const outcomes = await Promise.all(Array.from({ length: 8 }, () => sagaWith().finish(change)));
   expect(outcomes.map(({ kind }) => kind)).toEqual(Array.from({ length: 8 }, () => "applied"));
@@ -260,7 +278,7 @@ describe("mutant", () => {
   const mutantOf = async (from: string, to: string): Promise<typeof createCountChanges> =>
     (await importMutant<{ createCountChanges: typeof createCountChanges }>(path, from, to)).createCountChanges;
   test("a creation that is opened before it is known is found out", async () => {
-    const known = "await store.announceCreation(change, record, announce);";
+    const known = "await announceCreation(change, record);";
     const crash = crashes["in the transaction that makes it known"] as (typeof crashes)[string];
     expect(await killedCreation(crash(die), await mutantOf(known, ""))).toBe("PENDING active");
   });

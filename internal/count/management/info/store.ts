@@ -1,6 +1,6 @@
-import type { MuinError } from "../../../platform/errors/muin-error.ts";
 import type { Transaction } from "../../../platform/postgres/database.ts";
-import type { CountContent, CountRecord, CountStateName, Mutation, Operation } from "./plan.ts";
+import type { RequestIdentity } from "../request/store.ts";
+import type { CountContent, CountRecord, CountStateName, Operation } from "./record.ts";
 
 /** A change on its way: accepted in CountInfoDB, to be decided by the counts store, then made known. */
 export interface CountChange {
@@ -16,72 +16,55 @@ export interface CountChange {
   readonly startTimeMs: number;
 }
 
-/** Names a request for the memory of requests. */
-export interface RequestIdentity {
-  readonly principal: string;
-  /** Empty: the request is not remembered. */
-  readonly requestId: string;
-  /** SHA-256 of the operation and what it asks for. */
-  readonly fingerprint: Uint8Array;
+/** A change to be recorded. Its times are the database's, so that all instances agree on them. */
+export interface NewChange extends Pick<CountChange, "countId" | "infoRevision" | "operation" | "content"> {
+  /** Of a creation. */
+  readonly initialValue: bigint | undefined;
+  /** The state of the Count until the change is made. */
+  readonly stateMeanwhile: CountStateName;
+  /** Whose change it is. */
+  readonly request: Pick<RequestIdentity, "principal" | "requestId">;
 }
 
-/** What came of accepting a mutation. */
-export type Acceptance =
-  /** It is on its way. */
-  | { readonly kind: "accepted"; readonly change: CountChange }
-  /** An earlier change of the Count has to be finished first; the mutation was not accepted. */
-  | { readonly kind: "busy"; readonly change: CountChange }
-  /** The same request was answered before, with this reply in protobuf binary. */
-  | { readonly kind: "replayed"; readonly response: Uint8Array }
-  /** The same request was accepted before, and its change is still on its way. */
-  | { readonly kind: "resumed"; readonly change: CountChange }
-  | { readonly kind: "refused"; readonly error: MuinError };
+/** A Count whose row is locked until the transaction ends. */
+export interface LockedCount {
+  /** `undefined`: there is none, or its row was only reserved. */
+  readonly record: CountRecord | undefined;
+  /** The number last given to a change of it; 0 for none. */
+  readonly infoRevision: number;
+}
 
 /** Which Counts to list. */
 export interface CountQuery {
+  /** Empty for any. */
   readonly prefix: string;
   /** Labels that a Count must have, all of them. */
   readonly labels: readonly (readonly [key: string, value: string])[];
   readonly state: CountStateName;
 }
 
-/** CountInfoDB. */
-export interface CountInfoStore {
+/** The Counts of CountInfoDB and the changes of them on their way, at most one per Count. */
+export interface InfoStore {
   /** The Count, whatever its state. */
   get(countId: string): Promise<CountRecord | undefined>;
   /** Counts after the id `after` (empty: from the first), in the order of their ids, never PENDING ones. */
   list(query: CountQuery, after: string, limit: number): Promise<readonly CountRecord[]>;
-  /** Decides a mutation on the locked Count and, when it is allowed, records the change. One transaction. */
-  accept(mutation: Mutation, request: RequestIdentity): Promise<Acceptance>;
-  /**
-   * Makes a Count that was created ACTIVE, as `record`, with what `announce` records, in one transaction; its change stays on its
-   * way. Does nothing when that had been done before.
-   */
-  announceCreation(
-    change: CountChange,
-    record: CountRecord,
-    announce: (tx: Transaction) => Promise<void>,
-  ): Promise<void>;
-  /**
-   * Ends a decided change, in one transaction: the Count as `record` and what `announce` records, unless that was done before,
-   * and the reply to its request in protobuf binary. Returns false when it had been ended before.
-   */
-  complete(
-    change: CountChange,
-    record: CountRecord,
-    announce: (tx: Transaction) => Promise<void>,
-    response: Uint8Array,
-  ): Promise<boolean>;
-  /** Forgets a change that the counts store refused, and its request. */
-  withdraw(change: CountChange): Promise<void>;
   /** Takes up changes that nobody has taken up for `ageMs`: no other caller gets them for as long. */
   claim(ageMs: number, limit: number): Promise<readonly CountChange[]>;
-  /** Forgets at most `limit` requests whose time is over. Returns how many. */
-  forgetRequests(limit: number): Promise<number>;
-  /** Calls `announce` for each settled Count after the id `after`, locked, at most `limit`; returns the last id, or "". */
-  republish(
-    after: string,
-    limit: number,
-    announce: (tx: Transaction, record: CountRecord) => Promise<void>,
-  ): Promise<{ readonly last: string; readonly announced: number }>;
+
+  /** Makes a row for a Count that has none, without content. Of two that do so one waits for the other's transaction. */
+  reserve(tx: Transaction, countId: string): Promise<void>;
+  /** The Count as the last transaction left it, locked. */
+  lock(tx: Transaction, countId: string): Promise<LockedCount>;
+  /** Up to `limit` ACTIVE and DELETED Counts after the id `after`, in the order of their ids, locked. */
+  lockSettled(tx: Transaction, after: string, limit: number): Promise<readonly CountRecord[]>;
+  /** Saves a Count as a change made it; false when that had been done before, by its version. */
+  save(tx: Transaction, record: CountRecord): Promise<boolean>;
+
+  /** The change of a Count that is on its way. */
+  changeOf(tx: Transaction, countId: string): Promise<CountChange | undefined>;
+  /** Records a change of a locked Count that has none on its way. */
+  begin(tx: Transaction, change: NewChange): Promise<CountChange>;
+  /** Removes a change and locks its Count. Returns whose it was; `undefined` when somebody had removed it before. */
+  end(tx: Transaction, change: CountChange): Promise<Pick<RequestIdentity, "principal" | "requestId"> | undefined>;
 }

@@ -2,17 +2,19 @@ import type { Component } from "../../../platform/lifecycle/component.ts";
 import { createLoop } from "../../../platform/lifecycle/loop.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
+import type { RequestStore } from "../request/store.ts";
 import type { CountChanges } from "./rules.ts";
-import type { CountInfoStore } from "./store.ts";
+import type { InfoStore } from "./store.ts";
 
 /** Changes that one sweep takes up at most. */
 const claimMax = 100;
 /** Remembered requests that one sweep forgets at most. */
 const forgetMax = 1000;
 
-/** What the sweeper works with. */
+/** Where half-done changes and old requests are found, and who finishes changes. */
 export interface SweeperDeps {
-  readonly store: Pick<CountInfoStore, "claim" | "forgetRequests">;
+  readonly infos: Pick<InfoStore, "claim">;
+  readonly requests: Pick<RequestStore, "removeExpired">;
   readonly changes: Pick<CountChanges, "finish">;
   readonly clock: Clock;
   readonly log: Logger;
@@ -24,9 +26,9 @@ export interface SweeperDeps {
  * Finishes changes that were left half done, and forgets requests whose time is over. Each instance runs one: a change is
  * claimed for `ageMs`, so that they do not get in each other's way, and finishing one twice does no harm.
  */
-export function createSweeper({ store, changes, clock, log, ageMs }: SweeperDeps): Component {
+export function createSweeper({ infos, requests, changes, clock, log, ageMs }: SweeperDeps): Component {
   const sweep = async (): Promise<void> => {
-    for (const change of await store.claim(ageMs, claimMax)) {
+    for (const change of await infos.claim(ageMs, claimMax)) {
       const facts = { count_id: change.countId, operation: change.operation, info_revision: change.infoRevision };
       try {
         const { kind } = await changes.finish(change);
@@ -35,7 +37,7 @@ export function createSweeper({ store, changes, clock, log, ageMs }: SweeperDeps
         log.warn("a change that was left half done cannot be finished yet", { ...facts, err: error });
       }
     }
-    await store.forgetRequests(forgetMax);
+    await requests.removeExpired(forgetMax);
   };
 
   return createLoop({

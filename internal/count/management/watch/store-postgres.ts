@@ -1,11 +1,10 @@
 import type { Database } from "../../../platform/postgres/database.ts";
 import type { WatchFailure } from "./rules.ts";
-import { withPrefix } from "../sql-prefix.ts";
+import { idsWith } from "../id-range.ts";
 import type { WatchStore } from "./store.ts";
 
 /** The watch in PostgreSQL: one row a Count. */
-export function createPostgresWatchStore(database: Database): WatchStore {
-  const { sql } = database;
+export function createPostgresWatchStore({ sql }: Pick<Database, "sql">): WatchStore {
   return {
     advance: async (tx, runs) => {
       const rows = await tx<{ count_id: string; kind: WatchFailure["kind"]; revision: string }[]>`
@@ -53,6 +52,7 @@ export function createPostgresWatchStore(database: Database): WatchStore {
     },
 
     list: async (prefix, after, limit) => {
+      const { first, end } = idsWith(prefix);
       const rows = await sql<
         {
           count_id: string;
@@ -66,7 +66,8 @@ export function createPostgresWatchStore(database: Database): WatchStore {
       >`
         SELECT info.count_id, w.sum, w.sum_revision, w.since_revision, w.gap_revision, w.differ_revision, w.watch_time
         FROM count_info info LEFT JOIN count_watch w USING (count_id)
-        WHERE info.count_id > ${after} AND info.state <> 'PENDING' ${withPrefix(sql, prefix)}
+        WHERE info.count_id > ${after} AND info.count_id >= ${first} AND info.count_id < ${end}
+          AND info.state <> 'PENDING'
         ORDER BY info.count_id LIMIT ${limit}`;
       return rows.map((row) => ({
         countId: row.count_id,
