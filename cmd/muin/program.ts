@@ -1,6 +1,9 @@
 import { Command, CommanderError } from "commander";
 import type { Cli } from "./cli.ts";
+import { audit } from "./commands/audit.ts";
 import { branches } from "./commands/branches.ts";
+import { call } from "./commands/call.ts";
+import { completion } from "./commands/completion.ts";
 import { config } from "./commands/config.ts";
 import { counts } from "./commands/counts.ts";
 import { deadLetters } from "./commands/dead-letters.ts";
@@ -19,7 +22,8 @@ export async function runProgram(cli: Cli, args: readonly string[]): Promise<num
   try {
     const first = args.find((arg) => !arg.startsWith("-"));
     // `up` brings every service with it, which takes longer to load than most commands to run.
-    const program = await createProgram(cli, { up: first === undefined || first === "up" || first === "help" });
+    const up = first === undefined || ["up", "help", "completion"].includes(first);
+    const program = await createProgram(cli, { up });
     await program.parseAsync([...args], { from: "user" });
     return exitCodes.done.code;
   } catch (error) {
@@ -46,11 +50,14 @@ export async function createProgram(cli: Cli, options: { readonly up: boolean })
     branches,
     users,
     keys,
+    audit,
     devices,
     events,
     deadLetters,
+    call,
     graph,
     config,
+    completion,
     version,
   ];
   for (const register of commands) register(program, cli);

@@ -132,7 +132,9 @@ function transportOf({ url, key }: Located, send: Send = reachingFetch(url)): Tr
       (next) => (request) => {
         // Fetch would ask for gzip by itself, unpack it, and leave the header that says it is packed.
         request.header.set("accept-encoding", "identity");
-        if (key !== undefined) request.header.set("authorization", `Bearer ${key}`);
+        if (key !== undefined && !request.header.has("authorization")) {
+          request.header.set("authorization", `Bearer ${key}`);
+        }
         return next(request);
       },
     ],

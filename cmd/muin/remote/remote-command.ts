@@ -26,9 +26,10 @@ const remoteOptions = {
   json: { help: "print for a program: JSON, one document or one line for each entry" },
 } as const satisfies Options;
 
-const limitOption = {
-  limit: { value: "number", help: "at most so many", parse: wholeNumber(1, 1_000_000) },
-} as const satisfies Options;
+function limitOption(limitDefault: number | undefined): Options {
+  const limit = { value: "number", help: "at most so many", parse: wholeNumber(1, 1_000_000) };
+  return { limit: limitDefault === undefined ? limit : { ...limit, default: limitDefault } };
+}
 
 type RemoteGiven<A, O> = Given<A, O & typeof remoteOptions>;
 
@@ -61,6 +62,8 @@ interface ListSpec<A, O, E> extends CommandSpec<A, O> {
   readonly columns: Readonly<Record<string, (entry: E) => string>>;
   /** Said when there are no entries. */
   readonly none: string;
+  /** Entries listed unless `--limit` says otherwise. Default: all. */
+  readonly limitDefault?: number;
 }
 
 /** A command that prints by itself. */
@@ -85,7 +88,7 @@ export function remoteCommand<const A extends Arguments = {}, const O extends Op
       : "read" in spec
         ? (given: RemoteGiven<A, O>, muin: Remote) => showList(spec, given, muin)
         : (given: RemoteGiven<A, O>, muin: Remote) => spec.run(given, muin);
-  const options = { ...spec.options, ...("read" in spec ? limitOption : {}), ...remoteOptions };
+  const options = { ...spec.options, ...("read" in spec ? limitOption(spec.limitDefault) : {}), ...remoteOptions };
   return localCommand<A, Options>({
     ...spec,
     options,
@@ -125,10 +128,9 @@ async function showList<A, O, E>(spec: ListSpec<A, O, E>, given: RemoteGiven<A, 
     left -= entries.length;
     pageToken = nextPageToken;
   } while (pageToken !== "" && left > 0);
-  if (isJson(given)) return;
   if (rows.length > 0) output.table(Object.keys(spec.columns), rows);
-  if (pageToken !== "" || left < 0) output.note(`there are more than these ${rows.length}`);
-  else if (rows.length === 0) output.note(spec.none);
+  if (pageToken !== "" || left < 0) output.note(`there are more than these ${limit}`);
+  else if (left === limit && !isJson(given)) output.note(spec.none);
 }
 
 function isJson(given: unknown): boolean {

@@ -14,8 +14,10 @@ interface ValueSpec {
   readonly default?: unknown;
 }
 
-/** An argument; its name is its key in kebab case. One with a default may be left out. */
-type ArgumentSpec = ValueSpec;
+/** An argument; its name is its key in kebab case. One with a default may be left out as well. */
+interface ArgumentSpec extends ValueSpec {
+  readonly optional?: true;
+}
 
 /** An option; its flag is its key in kebab case. */
 export interface OptionSpec extends ValueSpec {
@@ -35,11 +37,12 @@ type Single<S> = S extends { readonly parse: (text: string) => infer T }
     ? C
     : string;
 type Plural<S> = S extends { readonly many: true } ? readonly Single<S>[] : Single<S>;
+type ArgumentValue<S> = S extends { readonly optional: true } ? Plural<S> | undefined : Plural<S>;
 type OptionValue<S> = S extends { readonly value: string } ? Plural<S> : boolean;
 type Settled<S, T> = S extends { readonly required: true } | { readonly default: unknown } ? T : T | undefined;
 
 /** What was given on the command line, by the keys of the arguments and options. */
-export type Given<A, O> = { readonly [K in keyof A]: Plural<A[K]> } & {
+export type Given<A, O> = { readonly [K in keyof A]: ArgumentValue<A[K]> } & {
   readonly [K in keyof O]: Settled<O[K], OptionValue<O[K]>>;
 };
 
@@ -98,7 +101,8 @@ function describe(command: Command, { description, details, examples }: CommandS
 
 function argumentOf(key: string, spec: ArgumentSpec): Argument {
   const name = kebabOf(key) + (spec.many === true ? "..." : "");
-  return withValue(new Argument("default" in spec ? `[${name}]` : `<${name}>`, spec.help), spec);
+  const isOptional = spec.optional === true || spec.default !== undefined;
+  return withValue(new Argument(isOptional ? `[${name}]` : `<${name}>`, spec.help), spec);
 }
 
 function optionOf(key: string, spec: OptionSpec): Option {

@@ -1,4 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
+import { codeToString } from "@connectrpc/connect/protocol-connect";
 import { ConfigError } from "../../../internal/platform/config/read-config.ts";
 import { BadRequestSchema, ErrorInfoSchema } from "../../../internal/gen/google/rpc/error_details_pb.ts";
 import type { ExitName } from "./exit-codes.ts";
@@ -32,6 +33,20 @@ export function toFailure(error: unknown): Failure {
   if (error instanceof ConfigError) return new Failure("usage", error.problems.join("; "));
   if (error instanceof SourceError || error instanceof TooManyValuesError) return new Failure("failed", error.message);
   return new Failure("failed", error instanceof Error ? error.message : String(error), { cause: error });
+}
+
+/** What Muin answered with all that it said, a line each: the message, code, reason, what belongs to it, and each violation. */
+export function detailedFailure(error: ConnectError): Failure {
+  const [info] = error.findDetails(ErrorInfoSchema);
+  const violations = error.findDetails(BadRequestSchema).flatMap(({ fieldViolations }) => fieldViolations);
+  const facts: readonly (readonly [name: string, value: string])[] = [
+    ["code", codeToString(error.code)],
+    ...(info === undefined ? [] : ([["reason", info.reason], ...Object.entries(info.metadata)] as const)),
+    ...violations.map(({ field, description }) => ["violation", `${field}: ${description}`] as const),
+  ];
+  const width = Math.max(...facts.map(([name]) => name.length)) + 2;
+  const lines = facts.map(([name, value]) => `  ${name.padEnd(width)}${value}`);
+  return new Failure(exitOf(error), [error.rawMessage, ...lines].join("\n"), { cause: error });
 }
 
 function exitOf(error: ConnectError): ExitName {

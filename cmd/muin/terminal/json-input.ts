@@ -18,6 +18,16 @@ export async function readJson(file: string, stdin: Cli["stdin"]): Promise<JsonV
   }
 }
 
+/** Reads a JSON document from an argument: the text itself, "@" and the name of a file, or "-" for standard input. */
+export async function readJsonArgument(text: string, stdin: Cli["stdin"]): Promise<JsonValue> {
+  if (text === "-" || text.startsWith("@")) return await readJson(text.replace(/^@/, ""), stdin);
+  try {
+    return JSON.parse(text) as JsonValue;
+  } catch (error) {
+    throw new Failure("usage", `it is not JSON: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
 async function textOf(stream: AsyncIterable<Uint8Array>): Promise<string> {
   const chunks: Uint8Array[] = [];
   let length = 0;

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { editsBetween } from "./edit-distance.ts";
 import type { ConfigField, ConfigFields, ConfigValues } from "./fields.ts";
 
 /** Environment variables by name. */
@@ -138,21 +139,4 @@ function nearestOf(variable: string, names: readonly string[]): string | undefin
     if (edits <= typoEditsMax && (best === undefined || edits < best.edits)) best = { name, edits };
   }
   return best?.name;
-}
-
-/** Levenshtein distance: insertions, deletions and replacements of a character. */
-function editsBetween(a: string, b: string): number {
-  let previous = Array.from({ length: b.length + 1 }, (_, column) => column);
-  for (let row = 1; row <= a.length; row++) {
-    const current = [row];
-    for (let column = 1; column <= b.length; column++) {
-      current[column] = Math.min(
-        previous[column]! + 1,
-        current[column - 1]! + 1,
-        previous[column - 1]! + (a[row - 1] === b[column - 1] ? 0 : 1),
-      );
-    }
-    previous = current;
-  }
-  return previous[b.length]!;
 }
