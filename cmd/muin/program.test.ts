@@ -40,7 +40,18 @@ describe("help", () => {
     const keys = ["create", "list", "revoke", "service"].map((name) => `keys ${name}`);
     const devices = ["register", "activate", "token", "list", "revoke"].map((name) => `devices ${name}`);
     const events = ["tail", "republish", "replay"].map((name) => `events ${name}`);
-    const others = ["up", "status", "graph", "config verify", "version", "dead-letters list", "dead-letters redrive"];
+    const others = [
+      "up",
+      "status",
+      "graph",
+      "config verify",
+      "version",
+      "dead-letters list",
+      "dead-letters redrive",
+      "audit list",
+      "call",
+      "completion",
+    ];
     expect(names).toEqual(expect.arrayContaining([...counts, ...keys, ...devices, ...events, ...others]));
   });
 

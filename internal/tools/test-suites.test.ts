@@ -11,7 +11,7 @@ test.each([
   ["pure", "internal/tools/test-suites.test.ts"],
   ["server", "internal/platform/testing/servers.test.ts"], // Imports servers.
   ["server", "internal/platform/redis/redis.test.ts"],
-  ["server", "cmd/muin/commands.test.ts"], // Starts a Muin.
+  ["server", "cmd/muin/commands/commands.test.ts"], // Starts a Muin.
   ["system", "internal/system/kill.test.ts"],
   ["system", "bench/counts/counts.test.ts"],
 ] as const)("%s is the suite of %s", (suite, file) => {

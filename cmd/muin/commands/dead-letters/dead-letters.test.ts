@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import postgres from "postgres";
-import { CountManagementService } from "../../internal/gen/muin/count/v1/count_management_service_pb.ts";
-import { CountWriteService } from "../../internal/gen/muin/count/v1/count_write_service_pb.ts";
-import { eventually } from "../../internal/platform/testing/eventually.ts";
-import { startMuin, type TestMuin } from "../../internal/platform/testing/muin.ts";
+import { CountManagementService } from "../../../../internal/gen/muin/count/v1/count_management_service_pb.ts";
+import { CountWriteService } from "../../../../internal/gen/muin/count/v1/count_write_service_pb.ts";
+import { eventually } from "../../../../internal/platform/testing/eventually.ts";
+import { startMuin, type TestMuin } from "../../../../internal/platform/testing/muin.ts";
 
 setDefaultTimeout(90_000);
 

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { AuthService } from "../../internal/gen/muin/identity/v1/auth_service_pb.ts";
-import { CredentialService } from "../../internal/gen/muin/identity/v1/credential_service_pb.ts";
-import { UserService } from "../../internal/gen/muin/identity/v1/user_service_pb.ts";
-import { eventually } from "../../internal/platform/testing/eventually.ts";
-import { startMuin, type TestMuin } from "../../internal/platform/testing/muin.ts";
+import { AuthService } from "../gen/muin/identity/v1/auth_service_pb.ts";
+import { CredentialService } from "../gen/muin/identity/v1/credential_service_pb.ts";
+import { UserService } from "../gen/muin/identity/v1/user_service_pb.ts";
+import { eventually } from "../platform/testing/eventually.ts";
+import { startMuin, type TestMuin } from "../platform/testing/muin.ts";
 
 setDefaultTimeout(60_000);
 

@@ -3,12 +3,17 @@ import { chmod, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { Code, ConnectError, type Client } from "@connectrpc/connect";
-import { AuthService } from "../../internal/gen/muin/identity/v1/auth_service_pb.ts";
-import { DeviceService } from "../../internal/gen/muin/identity/v1/device_service_pb.ts";
-import { signCall } from "../../internal/platform/identity/signed-call.ts";
-import { eventually } from "../../internal/platform/testing/eventually.ts";
-import { createMuinFolder, startMuin, type MuinFolder, type TestMuin } from "../../internal/platform/testing/muin.ts";
-import { deviceClient, newBranch } from "../../internal/system/device-fixture.ts";
+import { AuthService } from "../../../../internal/gen/muin/identity/v1/auth_service_pb.ts";
+import { DeviceService } from "../../../../internal/gen/muin/identity/v1/device_service_pb.ts";
+import { signCall } from "../../../../internal/platform/identity/signed-call.ts";
+import { eventually } from "../../../../internal/platform/testing/eventually.ts";
+import {
+  createMuinFolder,
+  startMuin,
+  type MuinFolder,
+  type TestMuin,
+} from "../../../../internal/platform/testing/muin.ts";
+import { deviceClient, newBranch } from "../../../../internal/system/device-fixture.ts";
 
 setDefaultTimeout(90_000);
 

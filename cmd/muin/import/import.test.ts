@@ -1,15 +1,20 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { CountImportService } from "../../internal/gen/muin/count/v1/count_import_service_pb.ts";
-import { CountManagementService } from "../../internal/gen/muin/count/v1/count_management_service_pb.ts";
-import { systemClock } from "../../internal/platform/clock/clock.ts";
-import { eventually } from "../../internal/platform/testing/eventually.ts";
-import { createMuinFolder, startMuin, type MuinFolder, type TestMuin } from "../../internal/platform/testing/muin.ts";
-import { importMutant } from "../../internal/platform/testing/mutant.ts";
-import * as importer from "./import/run-import.ts";
-import { createServerTarget } from "./import/server-target.ts";
-import { openSource } from "./import/source.ts";
+import { CountImportService } from "../../../internal/gen/muin/count/v1/count_import_service_pb.ts";
+import { CountManagementService } from "../../../internal/gen/muin/count/v1/count_management_service_pb.ts";
+import { systemClock } from "../../../internal/platform/clock/clock.ts";
+import { eventually } from "../../../internal/platform/testing/eventually.ts";
+import {
+  createMuinFolder,
+  startMuin,
+  type MuinFolder,
+  type TestMuin,
+} from "../../../internal/platform/testing/muin.ts";
+import { importMutant } from "../../../internal/platform/testing/mutant.ts";
+import * as importer from "./run-import.ts";
+import { createServerTarget } from "./server-target.ts";
+import { openSource } from "./source.ts";
 
 // Commands start real processes, and machines are busy; a hang still ends.
 setDefaultTimeout(120_000);
@@ -52,169 +57,6 @@ async function write(name: string, content: string | Uint8Array): Promise<string
   return path;
 }
 
-describe("commands", () => {
-  test("status tells that Muin is ready", async () => {
-    const status = await json("status");
-    expect(status).toMatchObject({ ready: true });
-    const { code, stdout } = await muin.run("status");
-    expect(code).toBe(0);
-    expect(stdout).toContain("is ready");
-    expect(stdout).toMatch(/^count-write +ready$/m);
-  });
-
-  test("a Count is created, changed, read, listed, deleted and brought back", async () => {
-    const steps: readonly (readonly [code: number, stdout: string | RegExp, ...args: string[]])[] = [
-      [
-        0,
-        "created life.seats with the value 40\n",
-        "create",
-        "life.seats",
-        "--min",
-        "0",
-        "--max",
-        "40",
-        "--value",
-        "40",
-        "--name",
-        "Seats",
-        "--label",
-        "branch=a",
-      ],
-      [6, "", "create", "life.seats"],
-      [6, "", "inc", "life.seats"],
-      [0, "37\n", "dec", "life.seats", "3"],
-      [0, "38\n", "inc", "life.seats"],
-      [0, "5\n", "set", "life.seats", "5"],
-      [0, /^life\.seats +5 +4 +primary$/m, "get", "life.seats"],
-      [4, /^life\.seats/m, "get", "life.seats", "life.none"],
-      [0, /^life\.seats +5 +Seats +branch=a$/m, "list", "--prefix", "life.", "--label", "branch=a"],
-      [0, "", "list", "--prefix", "life.", "--label", "branch=b"],
-      [0, "deleted life.seats\n", "delete", "life.seats"],
-      [6, "", "inc", "life.seats"],
-      [0, /^life\.seats/m, "list", "--prefix", "life.", "--state", "deleted"],
-      [0, "undeleted life.seats\n", "undelete", "life.seats"],
-      [0, "6\n", "inc", "life.seats"],
-      [4, "", "inc", "life.none"],
-    ];
-    for (const [code, stdout, ...args] of steps) {
-      const ended = await muin.run("counts", ...args);
-      expect({ args, code: ended.code }).toEqual({ args, code });
-      if (typeof stdout === "string") expect(ended.stdout).toBe(stdout);
-      else expect(ended.stdout).toMatch(stdout);
-      if (code !== 0) expect(ended.stderr).toMatch(/^muin: [^\n]+\n$/);
-    }
-  });
-
-  test("a write with its request id is applied once", async () => {
-    await muin.run("counts", "create", "once");
-    const first = await json("counts", "inc", "once", "5", "--request-id", "order-8213");
-    const again = await json("counts", "inc", "once", "5", "--request-id", "order-8213");
-    expect(again).toEqual({ ...first, replayed: true });
-    expect(first).toMatchObject({ count_id: "once", value: 5, replayed: false });
-    const other = await muin.run("counts", "inc", "once", "6", "--request-id", "order-8213");
-    expect(other.code).toBe(2);
-  });
-
-  test("the sum of changes equals the value", async () => {
-    const { code, stdout } = await muin.run("counts", "verify");
-    expect(stdout).toMatch(/^\d+ equal, 0 behind, 0 different$/m);
-    expect(code).toBe(0);
-  });
-
-  test("keys are created, used, listed and revoked; a service gets its token", async () => {
-    const created = (await json("keys", "create", "Shop", "--scope", "counts.read", "--expires", "1d")) as {
-      secret: string;
-      api_key: { api_key_id: string; scopes: string[] };
-    };
-    expect(created.api_key.scopes).toEqual(["counts.read"]);
-    const env = { MUIN_API_KEY: created.secret };
-    await muin.run("counts", "create", "keyed");
-    expect(await muin.begin(["counts", "get", "keyed"], { env }).ended).toMatchObject({ code: 0 });
-    expect(await muin.begin(["counts", "inc", "keyed"], { env }).ended).toMatchObject({ code: 5 });
-    expect((await muin.run("keys", "list")).stdout).toContain(created.api_key.api_key_id);
-    expect((await muin.run("keys", "revoke", created.api_key.api_key_id)).code).toBe(0);
-    await eventually(async () =>
-      expect(await muin.begin(["counts", "get", "keyed"], { env }).ended).toMatchObject({ code: 5 }),
-    );
-    const token = (await muin.run("keys", "service", "count-write", "--ttl", "1h")).stdout;
-    expect(token).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+\n$/);
-  });
-
-  test("events are shown as they are published, until interrupted", async () => {
-    const tail = muin.begin(["events", "tail", "count.value", "--from-start", "--json"]);
-    await muin.run("counts", "create", "tailed", "--value", "3");
-    await tail.shows('"tailed"');
-    tail.signal("SIGINT");
-    const { code, stdout } = await tail.ended;
-    expect(code).toBe(0);
-    for (const line of stdout.trim().split("\n"))
-      expect(JSON.parse(line)).toMatchObject({ type: "muin.count.v1.CountsChanged" });
-  });
-
-  test("operators republish, replay and look at dead letters", async () => {
-    expect(await json("events", "republish", "count.info")).toEqual({ republished: expect.any(Number) as number });
-    expect(await json("events", "replay", "count-management", "count.value")).toEqual({
-      generation: expect.any(Number) as number,
-    });
-    expect(await muin.run("dead-letters", "list")).toMatchObject({ code: 0, stdout: "" });
-    expect(await json("dead-letters", "redrive", "count-management")).toEqual({ redriven: 0 });
-  });
-
-  test("graph, config and version need no running Muin", async () => {
-    expect((await muin.run("graph")).stdout).toMatch(/^count-write$/m);
-    expect((await muin.run("graph", "--mermaid")).stdout).toStartWith("flowchart LR\n");
-    const shown = await muin.begin(["config"], { env: { MUIN_API_KEY: "muin_very-secret" } }).ended;
-    expect(shown.stdout).toContain("MUIN_API_KEY = [redacted] from environment");
-    expect(shown.stdout).not.toContain("very-secret");
-    const wrong = await muin.begin(["config", "verify"], { env: { MUIN_HTTP_PORT: "x", MUIN_HTP_PORT: "1" } }).ended;
-    expect(wrong.code).toBe(1);
-    expect(wrong.stdout).toContain("MUIN_HTTP_PORT got");
-    expect(wrong.stdout).toContain("is MUIN_HTTP_PORT meant?");
-    expect(await json("version")).toMatchObject({ version: expect.stringMatching(/^\d+\.\d+\.\d+/) as string });
-  });
-
-  test.each<[code: number, ...args: string[]]>([
-    [2, "nonsense"],
-    [2, "counts", "inc", "NOT VALID"],
-    [2, "counts", "inc", "visits", "0"],
-    [2, "counts", "import", "x.log"],
-    [2, "counts", "import", "-", "--by", "status"],
-    [2, "counts", "import", "/dev/null", "--by", "status", "--prefix", "Status"],
-    [1, "counts", "import", "/nonexistent", "--by", "status"],
-    [3, "status", "--url", "http://127.0.0.1:1"],
-    [3, "status", "--data-dir", "/nonexistent"],
-    [2, "status", "--url", "ftp://x"],
-    [0, "counts", "import", "--help"],
-  ])("exits with %d for %s", async (code, ...args) => {
-    const ended = await muin.run(...args);
-    expect(ended.code).toBe(code);
-    expect(ended.stderr).not.toMatch(/\n {4}at /);
-  });
-
-  test("the operator key is sent to the local Muin only, a given key where it is told", async () => {
-    const seen: (string | null)[] = [];
-    using other = Bun.serve({
-      port: 0,
-      hostname: "127.0.0.1",
-      fetch: (request) => {
-        seen.push(request.headers.get("authorization"));
-        return new Response("", { status: 404 });
-      },
-    });
-    await muin.run("status", "--url", other.url.href);
-    await muin.begin(["status"], { env: { MUIN_URL: other.url.href } }).ended;
-    await muin.begin(["status"], { env: { MUIN_URL: other.url.href, MUIN_API_KEY: "muin_given" } }).ended;
-    expect(seen).toEqual([null, null, "Bearer muin_given"]);
-  });
-
-  test("an address that is not Muin's is told apart", async () => {
-    using other = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response("hello", { status: 404 }) });
-    const ended = await muin.run("status", "--url", other.url.href);
-    expect(ended.code).toBe(1);
-    expect(ended.stderr).toContain("not Muin's HTTP address");
-  });
-});
-
 /** Lines of an access log as real ones are: "-" requests, quotes, a cut-off agent, garbage; and what they add up to. */
 function accessLog(lines: number): {
   readonly text: string;
@@ -237,7 +79,7 @@ function accessLog(lines: number): {
   return { text: `${rows.join("\n")}\n`, statuses, bad };
 }
 
-describe("import", () => {
+describe("muin counts import", () => {
   const log = accessLog(60_000);
 
   /** Kills an import of `file` each time its offset has passed one more part, and runs it again, until it ends by itself. */
@@ -321,7 +163,7 @@ describe("import", () => {
 
   test("a mutant that forgets where it was is caught", async () => {
     const mutant = await importMutant<typeof importer>(
-      join(import.meta.dir, "import/run-import.ts"),
+      join(import.meta.dir, "run-import.ts"),
       "source.read(position.offset), deps",
       "source.read(0), deps",
     );

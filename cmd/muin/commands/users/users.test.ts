@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { AuditService } from "../../internal/gen/muin/identity/v1/audit_service_pb.ts";
-import { AuthService } from "../../internal/gen/muin/identity/v1/auth_service_pb.ts";
-import { eventually } from "../../internal/platform/testing/eventually.ts";
-import { startMuin, type TestMuin } from "../../internal/platform/testing/muin.ts";
+import { AuditService } from "../../../../internal/gen/muin/identity/v1/audit_service_pb.ts";
+import { AuthService } from "../../../../internal/gen/muin/identity/v1/auth_service_pb.ts";
+import { eventually } from "../../../../internal/platform/testing/eventually.ts";
+import { startMuin, type TestMuin } from "../../../../internal/platform/testing/muin.ts";
 
 // Commands start real processes, and machines are busy; a hang still ends.
 setDefaultTimeout(60_000);
@@ -50,7 +50,7 @@ describe("muin users", () => {
     expect(await muin.run("users", "update", ada)).toMatchObject({ code: 2 });
     expect(await muin.run("users", "update", ada, "--name", "X", "--etag", "v1.1")).toMatchObject({
       code: 6,
-      stderr: "muin: the person changed since this etag; read again\n",
+      stderr: `muin: user ${ada} has changed since this etag; read it again\n`,
     });
     expect(await muin.run("users", "update", ada, "--locale", "english")).toMatchObject({
       code: 2,
@@ -146,5 +146,44 @@ describe("muin users", () => {
     expect(JSON.parse(own.stdout)).toMatchObject({ user_id: ada });
     expect(await asAda("list")).toMatchObject({ code: 5 });
     expect(await asAda("get", crypto.randomUUID())).toMatchObject({ code: 5 });
+  });
+});
+
+describe("muin audit", () => {
+  const list = (...args: readonly string[]) => muin.run("audit", "list", ...args);
+
+  test("lists acts, newest first, for people and for programs", async () => {
+    const { code, stdout } = await list();
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^TIME +ACTION +OUTCOME +BY +TO +FROM +DETAIL$/m);
+    expect(stdout).toMatch(new RegExp(`^\\d{4}-[\\dT:.-]+Z +SIGN_UP +done +person:${ada} `, "m"));
+    const acts = (await list("--json")).stdout.trimEnd().split("\n");
+    const ids = acts.map((line) => (JSON.parse(line) as { audit_event_id: number }).audit_event_id);
+    expect(ids).toEqual(ids.toSorted((a, b) => b - a));
+  });
+
+  test("by principal, action, outcome and time, up to a limit", async () => {
+    const signedUp = ["--action", "sign_up", "--principal", `person:${ada}`, "--outcome", "done"];
+    const { stdout } = await list(...signedUp, "--from", "2026-01-01", "--json");
+    expect(JSON.parse(stdout)).toMatchObject({ action: "SIGN_UP", outcome: "AUDIT_OUTCOME_DONE" });
+    expect(await list(...signedUp, "--until", "2026-01-01")).toMatchObject({
+      code: 0,
+      stdout: "",
+      stderr: "there are no such acts\n",
+    });
+    const some = await list("--limit", "2", "--json");
+    expect(some.stdout.trimEnd().split("\n")).toHaveLength(2);
+    expect(some.stderr).toBe("there are more than these 2\n");
+    expect(await list("--outcome", "perhaps")).toMatchObject({ code: 2 });
+    expect(await list("--action", "sign up")).toMatchObject({ code: 2 });
+  });
+
+  test("shows a person without the scope their own acts", async () => {
+    const own = await muin.begin(["audit", "list", "--json"], { env: { MUIN_API_KEY: tokenOfAda } }).ended;
+    const acts = own.stdout
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line) as { principal: string });
+    expect(new Set(acts.map(({ principal }) => principal))).toEqual(new Set([`person:${ada}`]));
   });
 });

@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
-import { AuthService } from "../../internal/gen/muin/identity/v1/auth_service_pb.ts";
-import { BranchState } from "../../internal/gen/muin/identity/v1/branch_pb.ts";
-import { BranchService } from "../../internal/gen/muin/identity/v1/branch_service_pb.ts";
-import { OwnerService } from "../../internal/gen/muin/identity/v1/owner_service_pb.ts";
-import { ErasureState, UserService } from "../../internal/gen/muin/identity/v1/user_service_pb.ts";
-import { eventually } from "../../internal/platform/testing/eventually.ts";
-import { startMuin, type TestMuin } from "../../internal/platform/testing/muin.ts";
+import { AuthService } from "../../../../internal/gen/muin/identity/v1/auth_service_pb.ts";
+import { BranchState } from "../../../../internal/gen/muin/identity/v1/branch_pb.ts";
+import { BranchService } from "../../../../internal/gen/muin/identity/v1/branch_service_pb.ts";
+import { OwnerService } from "../../../../internal/gen/muin/identity/v1/owner_service_pb.ts";
+import { ErasureState, UserService } from "../../../../internal/gen/muin/identity/v1/user_service_pb.ts";
+import { eventually } from "../../../../internal/platform/testing/eventually.ts";
+import { startMuin, type TestMuin } from "../../../../internal/platform/testing/muin.ts";
 
 // Commands start real processes, and machines are busy; a hang still ends.
 setDefaultTimeout(60_000);
