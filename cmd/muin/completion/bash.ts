@@ -1,4 +1,4 @@
-import { everyCommand, type CommandNode, type Offer } from "./command-tree.ts";
+import { everyCommand, offersIn, type CommandNode, type Offer } from "./command-tree.ts";
 
 /**
  * A script for bash 4.4 and later. It finds out which command the words before the cursor lead to, and offers what may stand there:
@@ -13,10 +13,7 @@ export function bashScript(program: CommandNode): string {
       ` options=${quote(options.map(({ flag }) => flag))}` +
       ` valued=${quote(options.filter(({ takesValue }) => takesValue).map(({ flag }) => flag))} ;;`,
   );
-  const offers = commands.flatMap(({ path, options, arguments: values }) => [
-    ...options.map((option) => offerLine(`${path} ${option.flag}`, option)),
-    ...values.map((value, index) => offerLine(`${path} ${index + 1}`, value)),
-  ]);
+  const offers = offersIn(program).map(([place, offer]) => offerLine(place, offer));
   return `# Completion for bash: source it, or save it as ~/.local/share/bash-completion/completions/${name}
 _${name}_about() {
   case $1 in
@@ -58,9 +55,9 @@ _${name}() {
 complete -F _${name} ${name}`;
 }
 
-function offerLine(where: string, { choices, isPath }: Offer): string {
-  if (choices.length > 0) return `    ${quote(where)}) words=${quote(choices)} ;;`;
-  return isPath ? `    ${quote(where)}) paths=yes ;;` : "";
+function offerLine(place: string, { choices, isPath }: Offer): string {
+  if (choices.length > 0) return `    ${quote(place)}) words=${quote(choices)} ;;`;
+  return isPath ? `    ${quote(place)}) paths=yes ;;` : "";
 }
 
 function quote(words: string | readonly string[]): string {

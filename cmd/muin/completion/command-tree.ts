@@ -24,7 +24,7 @@ export interface CommandNode {
   readonly help: string;
   readonly commands: readonly CommandNode[];
   readonly options: readonly OptionNode[];
-  /** In their order; one that may be given several times is the last. */
+  /** In their order. */
   readonly arguments: readonly Offer[];
 }
 
@@ -47,6 +47,15 @@ export function commandTree(command: Command, path = command.name()): CommandNod
 /** The command and all below it. */
 export function everyCommand(command: CommandNode): readonly CommandNode[] {
   return [command, ...command.commands.flatMap(everyCommand)];
+}
+
+/** What may stand at each place of a value: behind "muin counts list --state", or as "muin completion 1", the first argument. */
+export function offersIn(program: CommandNode): readonly (readonly [place: string, offer: Offer])[] {
+  return everyCommand(program).flatMap((command) => {
+    const named = command.options.map((option): [string, Offer] => [option.flag, option]);
+    const placed = command.arguments.map((argument, index): [string, Offer] => [String(index + 1), argument]);
+    return named.concat(placed).map(([place, offer]) => [`${command.path} ${place}`, offer] as const);
+  });
 }
 
 function optionOf(option: Option): OptionNode {

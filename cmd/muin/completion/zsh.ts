@@ -1,4 +1,4 @@
-import { everyCommand, type CommandNode, type Offer } from "./command-tree.ts";
+import { everyCommand, offersIn, type CommandNode, type Offer } from "./command-tree.ts";
 
 /** A script for zsh 5 and later: what the one for bash does, with what each command and option means. */
 export function zshScript(program: CommandNode): string {
@@ -13,10 +13,7 @@ export function zshScript(program: CommandNode): string {
       "      ;;",
     ].join("\n"),
   );
-  const offers = commands.flatMap(({ path, options, arguments: values }) => [
-    ...options.map((option) => offerLine(`${path} ${option.flag}`, option)),
-    ...values.map((value, index) => offerLine(`${path} ${index + 1}`, value)),
-  ]);
+  const offers = offersIn(program).map(([place, offer]) => offerLine(place, offer));
   return `#compdef ${name}
 # Completion for zsh: save it as _${name} in a folder of $fpath, or source it after compinit.
 _${name}_about() {
@@ -52,9 +49,9 @@ _${name}() {
 if [[ \${funcstack[1]} == _${name} ]]; then _${name} "$@"; else compdef _${name} ${name}; fi`;
 }
 
-function offerLine(where: string, { choices, isPath }: Offer): string {
-  if (choices.length > 0) return `    ${quote(where)}) compadd -- ${choices.map(quote).join(" ")} ;;`;
-  return isPath ? `    ${quote(where)}) _files ;;` : "";
+function offerLine(place: string, { choices, isPath }: Offer): string {
+  if (choices.length > 0) return `    ${quote(place)}) compadd -- ${choices.map(quote).join(" ")} ;;`;
+  return isPath ? `    ${quote(place)}) _files ;;` : "";
 }
 
 /** A word and what it means, as \`_describe\` reads them. */

@@ -149,9 +149,9 @@ describe("muin users", () => {
   });
 });
 
-describe("muin audit", () => {
-  const list = (...args: readonly string[]) => muin.run("audit", "list", ...args);
+const list = (...args: readonly string[]) => muin.run("audit", "list", ...args);
 
+describe("muin audit", () => {
   test("lists acts, newest first, for people and for programs", async () => {
     const { code, stdout } = await list();
     expect(code).toBe(0);
