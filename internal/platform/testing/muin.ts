@@ -57,6 +57,8 @@ export interface MuinFolder extends AsyncDisposable {
 export interface MuinOptions {
   /** What runs: `cmd/muin/main.ts`, or the binary compiled from it. Default "sources". */
   readonly from?: "sources" | "binary";
+  /** Checkout whose sources run. Default: this one. */
+  readonly checkout?: string;
   /** Data that outlives the process. Default: a folder that goes with it. */
   readonly folder?: MuinFolder;
   readonly env?: Readonly<Record<string, string>>;
@@ -113,7 +115,7 @@ export async function startMuin(options: MuinOptions = {}): Promise<TestMuin> {
   const folder = options.folder ?? (await createMuinFolder());
   const { dataDir } = folder;
   const ports = ["--http-port", "0", "--grpc-port", "0"];
-  const muin = await muinCommand(options.from ?? "sources");
+  const muin = await muinCommand(options.from ?? "sources", options.checkout);
   const up = ["up", "--json", "--data-dir", dataDir, ...ports, ...(options.args ?? [])];
   const cwd = folder.path;
   const startedAt = performance.now();
@@ -159,9 +161,9 @@ export async function startMuin(options: MuinOptions = {}): Promise<TestMuin> {
 }
 
 /** The command that is `muin`: by the sources, or the binary, which is compiled once per test process. */
-export async function muinCommand(from: "sources" | "binary"): Promise<readonly string[]> {
+export async function muinCommand(from: "sources" | "binary", checkout: string = root): Promise<readonly string[]> {
   if (from === "binary") return [await binaryOf("muin")];
-  return [process.execPath, "--no-env-file", join(root, "cmd/muin/main.ts")];
+  return [process.execPath, "--no-env-file", join(checkout, "cmd/muin/main.ts")];
 }
 
 let binaryFolder: Promise<ServerFolder> | undefined;

@@ -1,0 +1,4 @@
+CREATE TABLE greetings (
+  guest TEXT PRIMARY KEY,
+  times INTEGER NOT NULL
+);
