@@ -4,8 +4,7 @@ import { UserDataErasedSchema } from "../../gen/muin/identity/v1/user_events_pb.
 import type { StaffMember } from "../../gen/muin/identity/v1/branch_pb.ts";
 import type { Publish } from "../../platform/service/delivery.ts";
 import type { Transaction } from "../../platform/postgres/database.ts";
-import { toBranch } from "./branch/content.ts";
-import type { StoredBranch } from "./branch/store.ts";
+import { toBranch, type BranchRecord } from "./branch.ts";
 
 /** Events that branch-owner publishes. */
 export const published = [BranchCreatedSchema, BranchUpdatedSchema, UserDataErasedSchema] as const;
@@ -18,15 +17,15 @@ export async function announceBranch(
   tx: Transaction,
   publish: BranchPublish,
   schema: typeof BranchCreatedSchema | typeof BranchUpdatedSchema,
-  stored: StoredBranch,
+  record: BranchRecord,
   staff: readonly StaffMember[],
 ): Promise<void> {
   await publish(tx, schema, {
-    branchId: stored.branchId,
-    branch: toBranch(stored),
+    branchId: record.branchId,
+    branch: toBranch(record),
     staff: [...staff],
-    aggregateVersion: BigInt(stored.version),
-    time: timestampFromMs(stored.updateTimeMs),
+    aggregateVersion: BigInt(record.version),
+    time: timestampFromMs(record.updateTimeMs),
   });
 }
 

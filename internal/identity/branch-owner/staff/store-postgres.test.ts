@@ -1,4 +1,0 @@
-import { startPostgresStores } from "../stores-postgres-fixture.ts";
-import { describeStaffStore } from "./store.contract.ts";
-
-describeStaffStore("PostgreSQL", startPostgresStores);

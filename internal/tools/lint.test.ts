@@ -1,0 +1,55 @@
+import { expect, test } from "bun:test";
+import { cp, mkdtemp, rm, symlink } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+
+const root = resolve(import.meta.dir, "../..");
+
+/** What code of services and platform does not do itself. */
+const banned = [
+  "setTimeout(f, 1)",
+  "setInterval(f, 1)",
+  "Date.now()",
+  "performance.now()",
+  "Math.random()",
+  "process.env",
+  "Bun.env",
+  "Bun.sleep(1)",
+  "AbortSignal.timeout(1)",
+];
+
+/** What oxlint found, as far as it is looked at here. */
+interface Diagnostic {
+  readonly code: string;
+  readonly message: string;
+  readonly help: string;
+  readonly filename: string;
+  readonly labels: readonly { readonly span: { readonly line: number } }[];
+}
+
+test("mutants: time, chance and settings that are not handed in are refused, each with what to do instead", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "muin-lint-"));
+  try {
+    await cp(join(root, ".oxlintrc.json"), join(folder, ".oxlintrc.json"));
+    await symlink(join(root, "node_modules"), join(folder, "node_modules"));
+    const text = `${banned.map((each, index) => `export const x${index} = (f) => [f, ${each}];`).join("\n")}\n`;
+    const shipped = ["internal/count/read/mutant.ts", "internal/platform/events/mutant.ts", "cmd/muin/mutant.ts"];
+    const free = ["internal/count/read/mutant.test.ts", "bench/mutant.ts"];
+    for (const file of [...shipped, ...free]) await Bun.write(join(folder, file), text);
+    const lint = Bun.spawn([join(root, "node_modules/.bin/oxlint"), "--format=json", "."], {
+      cwd: folder,
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    const { diagnostics } = (await new Response(lint.stdout).json()) as { diagnostics: readonly Diagnostic[] };
+    const found = diagnostics.filter(({ code }) => code.includes("no-restricted-"));
+    const linesOf = (file: string): readonly number[] =>
+      found.filter(({ filename }) => filename === file).map(({ labels }) => labels[0]?.span.line ?? 0);
+    for (const file of shipped) {
+      expect(linesOf(file).toSorted((a, b) => a - b)).toEqual(banned.map((_, index) => index + 1));
+    }
+    for (const file of free) expect(linesOf(file)).toEqual([]);
+    for (const { message, help } of found) expect(`${message} ${help}`).toMatch(/Take a|Use timeout|Settings come/);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
