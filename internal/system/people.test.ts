@@ -108,7 +108,7 @@ test("who is suspended is refused everywhere, until they are reactivated and sig
   );
   expect(await outcomeOf(muin.client(AuthService).refreshToken({ refreshToken }))).toStartWith("Unauthenticated ");
   expect(await signIn(person.email)).toBe("PermissionDenied ACCOUNT_SUSPENDED");
-  expect(await signIn(person.email, "a wrong password")).toBe("Unauthenticated BAD_CREDENTIALS");
+  expect(await signIn(person.email, "a wrong password")).toBe("Unauthenticated CREDENTIALS_INVALID");
   await service.reactivateUser({ userId: person.userId });
   await eventually(async () => expect(await signIn(person.email)).toBe("done"));
   expect(await countAs(accessToken)).toBe("Unauthenticated CREDENTIALS_INVALID");
@@ -242,7 +242,7 @@ test("deletions are finished whenever Muin is killed", async () => {
   await eventually(async () => {
     for (const { userId, email } of people) {
       expect((await service.getUser({ userId })).user).toMatchObject({ email: "", status: UserStatus.DELETED });
-      expect(await signIn(email)).toBe("Unauthenticated BAD_CREDENTIALS");
+      expect(await signIn(email)).toBe("Unauthenticated CREDENTIALS_INVALID");
     }
   });
 });

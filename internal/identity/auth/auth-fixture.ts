@@ -4,9 +4,6 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import {
   create as createMessage,
-  createRegistry,
-  fromBinary,
-  toBinary,
   type DescMessage,
   type DescService,
   type Message,
@@ -22,31 +19,27 @@ import {
 } from "@connectrpc/connect";
 import postgres, { type Sql } from "postgres";
 import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
-import type { Handled, Served, ServicePart } from "../../platform/service/parts.ts";
 import { systemClock, type Clock } from "../../platform/clock/clock.ts";
 import { systemRandom } from "../../platform/clock/random.ts";
-import type { ConfigFields } from "../../platform/config/fields.ts";
-import { once } from "../../platform/events/inbox.ts";
+import { Secret } from "../../platform/config/fields.ts";
 import { createPublish } from "../../platform/events/outbox.ts";
 import { addressKey } from "../../platform/identity/address.ts";
 import { signatureKey, type CallSignature } from "../../platform/identity/call-signature.ts";
 import { anonymous, callerKey, type Caller } from "../../platform/identity/caller.ts";
-import { createMailer } from "../../platform/mail/create-mailer.ts";
-import { migrate } from "../../platform/postgres/migrate.ts";
-import { openDatabase, type OpenDatabase } from "../../platform/postgres/open-database.ts";
+import type { Component } from "../../platform/lifecycle/component.ts";
+import type { OpenDatabase } from "../../platform/postgres/open-database.ts";
 import { createErrorMapper, errorDomain } from "../../platform/rpc/call/map-error.ts";
 import { createValidate } from "../../platform/rpc/call/validate.ts";
-import { createMetrics } from "../../platform/telemetry/create-metrics.ts";
+import type { ServiceInfo } from "../../platform/service/define-service.ts";
+import { partsOf, type Served, type ServicePart } from "../../platform/service/parts.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";
-import { sharedPostgres } from "../../platform/testing/postgres.ts";
+import { importMutant } from "../../platform/testing/mutant.ts";
+import { startService, type TestService } from "../../platform/testing/service.ts";
 import { authConfig, type AuthConfig } from "./config.ts";
 import { auth } from "./definition.ts";
-import { published, type AuthPublish } from "./events.ts";
-import { migrations } from "./migrations.ts";
-import { createOutgoingMails } from "./mail/rules.ts";
-import { createPruning } from "./retention/rules.ts";
-import { createSigningKeys } from "./token/signing-keys.ts";
-import { createVault } from "./secret/vault.ts";
+import type { AuthPublish } from "./events.ts";
+import type { OutgoingMails } from "./mail/rules.ts";
+import type { createPruning } from "./retention/rules.ts";
 
 /** A clock that goes with the machine's and can be moved. */
 export interface MovableClock extends Clock {
@@ -90,91 +83,59 @@ export interface AuthFixture extends AsyncDisposable {
   mails(): Promise<readonly SentMail[]>;
   /** One turn of the pruning that runs in the background. */
   prune(): Promise<void>;
-  /** Another process of the same installation: the same database, nothing else in common but the clock. */
-  another(): readonly ServicePart[];
+  /** Another process of the same installation: the same rows by a pool of its own, nothing else in common but the clock. */
+  another(): Pick<TestService, "parts" | "database">;
 }
 
-const registry = createRegistry(...published);
 const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => silent };
 
 const mapper = createErrorMapper(errorDomain);
 
-/** The cheapest parameters that Argon2 takes: the tests count computations, not their time. */
-const cheap = { argon2MemoryKib: 8, argon2Passes: 1 };
+/** Nobody's secret, and the cheapest parameters that Argon2 takes: the tests count computations, not their time. */
+const testConfig = {
+  keyEncryptionSecret: new Secret("a key-encryption secret for tests only"),
+  argon2MemoryKib: 8,
+  argon2Passes: 1,
+};
 
-/** Makes auth with its schema migrated. */
-export async function startAuth(options: { readonly config?: Partial<AuthConfig> } = {}): Promise<AuthFixture> {
-  const url = await (await sharedPostgres()).createDatabase();
-  await migrate({ url, migrations, log: silent });
-  const database = openDatabase({ url, poolMax: 8, applicationName: "auth test" });
+/** Starts auth with its schema migrated; `definition` is another than the real one, such as a mutant. */
+export async function startAuth(
+  options: { readonly config?: Partial<AuthConfig>; readonly definition?: ServiceInfo } = {},
+): Promise<AuthFixture> {
   const clock = createMovableClock();
   const mailFolder = await mkdtemp(join(tmpdir(), "muin-auth-mail-"));
-  const mailUrl = pathToFileURL(mailFolder).href;
-  const config = { ...defaultsOf(authConfig), ...cheap, mailUrl, ...options.config } as AuthConfig;
-  const publish = createPublish({
-    source: "/muin/auth",
-    clock,
-    random: systemRandom,
-    currentTraceparent: () => "",
-  });
-  const create = (): readonly ServicePart[] =>
-    auth.create({
-      stores: { database },
-      calls: {},
-      publish: publish as never, // Typed by the declaration.
-      bus: {
-        publish: () => Promise.reject(new Error("auth publishes through its outbox")),
-        leaseholder: () => ({ name: "none", start: () => Promise.resolve(), stop: () => Promise.resolve() }),
-      },
-      config,
-      clock,
-      random: systemRandom,
-      log: silent,
-      metrics: createMetrics(),
-    });
-  const parts = create();
-  const random = systemRandom;
-  const vault = createVault(config.keyEncryptionSecret, random);
-  const signingKeys = createSigningKeys({ database, vault, clock, random, config });
-  const mailer = createMailer(config, clock);
-  const metrics = createMetrics();
-  const mails = createOutgoingMails({ database, mailer, vault, clock, random, log: silent, metrics });
+  const defaults = Object.entries(authConfig).map(([key, field]) => [key, field.default] as const);
+  const given = { ...testConfig, mailUrl: pathToFileURL(mailFolder).href, ...options.config };
+  const config = { ...Object.fromEntries(defaults), ...given } as AuthConfig;
+  const service = await startService(options.definition ?? auth, { config, clock });
+  const { url, database, parts } = service;
+  const background = (name: string): Component => {
+    const found = partsOf(parts, "background").find(({ component }) => component.name === name);
+    if (found === undefined) throw new Error(`${name} does not run`);
+    return found.component;
+  };
   return {
     url,
     database,
     clock,
-    publish: publish as AuthPublish,
+    publish: createPublish({
+      source: "/muin/auth",
+      clock,
+      random: systemRandom,
+      currentTraceparent: () => "",
+    }) as AuthPublish,
     config,
     log: silent,
     parts,
     extras: parts.filter(({ part }) => part !== "served" && part !== "handled"),
-    as: (service, from = {}) => clientOf(parts, service, from),
-    deliver: async (schema, event, id = random.uuid()) => {
-      const handled = parts.find(
-        (part): part is Handled => part.part === "handled" && part.schema.typeName === schema.typeName,
-      );
-      if (handled === undefined) throw new Error(`${schema.typeName} is not consumed`);
-      const record = { id, source: "/test", type: schema.typeName, subject: "", topic: "", timeMs: 0, traceparent: "" };
-      const data = toBinary(schema, createMessage(schema, event));
-      await handled.handle(fromBinary(schema, data), {
-        record: { ...record, data },
-        attempt: 1,
-        signal: new AbortController().signal,
-        once: (database, effect) => once(database, { consumer: "auth", generation: 0, eventId: id }, effect),
-      });
+    as: (rpc, from = {}) => clientOf(parts, rpc, from),
+    deliver: async (schema, event, id = systemRandom.uuid()) => {
+      await service.deliver(createMessage(schema, event), id);
       return id;
     },
-    events: async () => {
-      const rows = await database.sql<{ type: string; data: Uint8Array }[]>`
-        SELECT type, data FROM platform.outbox ORDER BY sequence`;
-      return rows.map(({ type, data }) => {
-        const schema = registry.getMessage(type);
-        if (schema === undefined) throw new Error(`${type} is not declared`);
-        return fromBinary(schema, data);
-      });
-    },
+    events: async () => [...(await service.events())],
     mails: async () => {
-      await mails.sender.send();
+      await (background("auth mails") as OutgoingMails["sender"]).send();
       const names = (await readdir(mailFolder)).filter((name) => name.endsWith(".eml"));
       const read = names.toSorted().map(async (name): Promise<SentMail> => {
         const text = await Bun.file(join(mailFolder, name)).text();
@@ -187,13 +148,22 @@ export async function startAuth(options: { readonly config?: Partial<AuthConfig>
       });
       return Promise.all(read); // Their names grow with time.
     },
-    prune: createPruning({ database, keys: signingKeys, clock, log: silent }).prune,
-    another: create,
+    prune: () => (background("auth pruning") as ReturnType<typeof createPruning>).prune(),
+    another: () => service.again(),
     [Symbol.asyncDispose]: async () => {
-      await database.stop();
+      await service[Symbol.asyncDispose]();
       await rm(mailFolder, { recursive: true });
     },
   };
+}
+
+/** Auth with one rule broken: `from` occurs once in the file, which is named from this folder, and `to` stands in its place. */
+export async function mutantOf(file: string, from: string, to: string): Promise<ServiceInfo> {
+  const folder = import.meta.dir;
+  const mutant = await importMutant<{ auth: ServiceInfo }>(join(folder, file), from, to, [
+    join(folder, "definition.ts"),
+  ]);
+  return mutant.auth;
 }
 
 /** Two connections beside the service's own. */
@@ -268,13 +238,4 @@ function createMovableClock(): MovableClock {
       offsetMs += ms;
     },
   };
-}
-
-function defaultsOf(fields: ConfigFields): Record<string, unknown> {
-  return Object.fromEntries(
-    Object.entries(fields).map(([key, field]) => [
-      key,
-      field.default ?? field.parse("a key-encryption secret for tests only"),
-    ]),
-  );
 }

@@ -3,9 +3,9 @@ import { AccountService } from "../../gen/muin/identity/v1/account_service_pb.ts
 import { ApiKeyService } from "../../gen/muin/identity/v1/api_key_service_pb.ts";
 import { AuditService } from "../../gen/muin/identity/v1/audit_service_pb.ts";
 import { AuthService } from "../../gen/muin/identity/v1/auth_service_pb.ts";
-import { DeviceService } from "../../gen/muin/identity/v1/device_service_pb.ts";
 import { BranchCreatedSchema, BranchUpdatedSchema } from "../../gen/muin/identity/v1/branch_events_pb.ts";
 import { CredentialService } from "../../gen/muin/identity/v1/credential_service_pb.ts";
+import { DeviceService } from "../../gen/muin/identity/v1/device_service_pb.ts";
 import { EnrolmentRecordService } from "../../gen/muin/identity/v1/enrolment_record_service_pb.ts";
 import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
 import { ScopeService } from "../../gen/muin/identity/v1/scope_service_pb.ts";
@@ -15,43 +15,72 @@ import {
   UserStatusChangedSchema,
   UserUpdatedSchema,
 } from "../../gen/muin/identity/v1/user_events_pb.ts";
+import { createMailer } from "../../platform/mail/create-mailer.ts";
+import { republishAll } from "../../platform/resource/republish.ts";
 import { group } from "../../platform/service/consumption.ts";
 import { defineService, type ServiceInfo } from "../../platform/service/define-service.ts";
 import { background, on, readiness, republisher, serve } from "../../platform/service/parts.ts";
-import { createMailer } from "../../platform/mail/create-mailer.ts";
 import { postgres } from "../../platform/service/stores.ts";
 import { createAccountDataHandlers } from "./account/data.ts";
+import { createAccountHandlers, createRecoveryHandlers } from "./account/handlers.ts";
+import { createPasswordQueue } from "./account/password.ts";
+import { createPeople } from "./account/person.ts";
+import { createPasswordProofs } from "./account/proof.ts";
+import { createRecovery } from "./account/recovery.ts";
+import { republishAccounts } from "./account/republish.ts";
+import { createAccounts } from "./account/rules.ts";
+import { createSignIns } from "./account/sign-in.ts";
+import { postgresAccountStore } from "./account/store-postgres.ts";
+import { createApiKeyHandlers } from "./api-key/handlers.ts";
+import { createApiKeys } from "./api-key/rules.ts";
+import { postgresApiKeyStore } from "./api-key/store-postgres.ts";
+import { createAuditHandlers } from "./audit/handlers.ts";
+import { createAuditLog } from "./audit/rules.ts";
+import { postgresAuditStore } from "./audit/store-postgres.ts";
+import { authConfig } from "./config.ts";
+import { copyBranch } from "./device/branch.ts";
 import { createDeviceHandlers } from "./device/handlers.ts";
 import { createDevices } from "./device/rules.ts";
-import { createAccounts } from "./account/rules.ts";
-import { createApiKeys } from "./api-key/rules.ts";
-import { createAuditHandlers } from "./audit/handlers.ts";
-import { copyBranch } from "./device/branch.ts";
-import { authConfig } from "./config.ts";
-import { createFactorHandlers } from "./factor/handlers.ts";
+import { postgresDeviceStore } from "./device/store-postgres.ts";
 import { createEnrolmentRecordHandlers } from "./enrolment/handlers.ts";
 import { createEnrolments } from "./enrolment/rules.ts";
+import { postgresEnrolmentStore } from "./enrolment/store-postgres.ts";
+import { authErrors } from "./errors.ts";
 import { published } from "./events.ts";
-import { createApiKeyHandlers } from "./api-key/handlers.ts";
-import { createAccountHandlers, createRecoveryHandlers } from "./account/handlers.ts";
-import { createSessionHandlers } from "./session/handlers.ts";
-import { createKeyHandlers, createServiceTokenHandlers } from "./token/handlers.ts";
-import { createPersonKeyHandlers } from "./person-key/handlers.ts";
-import { migrations } from "./migrations.ts";
+import { createFactorHandlers } from "./factor/handlers.ts";
+import { createFactors } from "./factor/rules.ts";
+import { createSecondFactors } from "./factor/second-factor.ts";
+import { postgresFactorStore } from "./factor/store-postgres.ts";
+import { createLockout } from "./lockout/rules.ts";
+import { postgresLockoutStore } from "./lockout/store-postgres.ts";
 import { createOutgoingMails } from "./mail/rules.ts";
-import { createPasswordQueue } from "./account/password.ts";
+import { postgresMailStore } from "./mail/store-postgres.ts";
+import { migrations } from "./migrations.ts";
+import { createPersonKeyHandlers } from "./person-key/handlers.ts";
 import { createPersonKeys } from "./person-key/rules.ts";
-import { createPeople } from "./account/person.ts";
+import { postgresPersonKeyStore } from "./person-key/store-postgres.ts";
 import { createPruning } from "./retention/rules.ts";
-import { createRecovery } from "./account/recovery.ts";
-import { republishUsers } from "./account/republish.ts";
 import { createScopeHandlers } from "./scope/handlers.ts";
 import { createScopes } from "./scope/rules.ts";
-import { createSecondFactors } from "./factor/rules.ts";
-import { createSessions } from "./session/rules.ts";
-import { createSigningKeys } from "./token/signing-keys.ts";
-import { createTokenIssuer } from "./token/issuer.ts";
+import { postgresScopeStore } from "./scope/store-postgres.ts";
 import { createVault } from "./secret/vault.ts";
+import { createSessionHandlers } from "./session/handlers.ts";
+import { createSessions } from "./session/rules.ts";
+import { postgresSessionStore } from "./session/store-postgres.ts";
+import { createKeyHandlers, createServiceTokenHandlers } from "./token/handlers.ts";
+import { createTokenIssuer } from "./token/issuer.ts";
+import { createServiceTokens } from "./token/rules.ts";
+import { createSigningKeys } from "./token/signing-keys.ts";
+import { postgresSigningKeyStore } from "./token/store-postgres.ts";
+
+/** Where each noun keeps its rows, under the names by which the rules of other nouns ask for it. */
+const stores = {
+  accounts: postgresAccountStore,
+  audit: postgresAuditStore,
+  factors: postgresFactorStore,
+  mailStore: postgresMailStore,
+  scopes: postgresScopeStore,
+};
 
 /** Accounts, sessions, tokens, API keys and people's keys. */
 export const auth: ServiceInfo<"auth"> = defineService({
@@ -80,61 +109,67 @@ export const auth: ServiceInfo<"auth"> = defineService({
     group(FaceVectorCreatedSchema, { publishedBy: "mlops" }),
     group(FaceVectorErasedSchema, { publishedBy: "mlops" }),
   ],
+  errors: authErrors.table,
   config: authConfig,
-  create: ({ stores, publish, config, clock, random, log, metrics }) => {
-    const { database } = stores;
+  create: ({ stores: { database }, publish, config, clock, random, log, metrics }) => {
     const vault = createVault(config.keyEncryptionSecret, random);
-    const keys = createSigningKeys({ database, vault, clock, random, config });
+    const base = { database, ...stores, publish, vault, clock, random, log, metrics, config };
+    const keys = createSigningKeys({ ...base, store: postgresSigningKeyStore });
     const tokens = createTokenIssuer({ keys, clock, random, config });
-    const personKeys = createPersonKeys({ database, vault, clock, random });
-    const sessions = createSessions({ database, publish, vault, tokens, clock, random, config });
+    const personKeys = createPersonKeys({ ...base, store: postgresPersonKeyStore });
+    const sessions = createSessions({ ...base, store: postgresSessionStore, tokens });
+    const lockout = createLockout({ ...base, store: postgresLockoutStore });
     const passwords = createPasswordQueue(config, random);
-    const secondFactors = createSecondFactors({ vault, clock, random });
-    const mailer = createMailer(config, clock);
-    const mails = createOutgoingMails({ database, mailer, vault, clock, random, log, metrics });
-    const accounts = createAccounts({
-      database,
-      publish,
-      vault,
-      passwords,
-      sessions,
-      secondFactors,
-      personKeys,
-      mails,
-      clock,
-      random,
-    });
-    const recovery = createRecovery({ database, vault, passwords, sessions, mails, clock });
-    const apiKeys = createApiKeys({ database, publish, clock, random, log });
-    const people = createPeople({ database, publish, vault, sessions, clock });
-    const enrolments = createEnrolments({ database, publish, clock });
-    const devices = createDevices({ database, publish, vault, tokens, clock, random });
+    const mails = createOutgoingMails({ ...base, store: postgresMailStore, mailer: createMailer(config, clock) });
+    const secondFactors = createSecondFactors({ ...base, store: postgresFactorStore });
+    const shown = { ...base, passwords, lockout, secondFactors, sessions, mails, personKeys };
+    const proofs = createPasswordProofs(shown);
+    const accounts = createAccounts({ ...shown, proofs });
+    const signIns = createSignIns(shown);
+    const recovery = createRecovery(shown);
+    const factors = createFactors({ ...shown, store: postgresFactorStore, proofs });
+    const people = createPeople({ ...base, sessions });
+    const apiKeys = createApiKeys({ ...base, store: postgresApiKeyStore });
+    const enrolments = createEnrolments({ ...base, store: postgresEnrolmentStore });
+    const devices = createDevices({ ...base, store: postgresDeviceStore, lockout, tokens });
+    const branches = { database, store: postgresDeviceStore };
+    const accountData = { ...base, personKeys, sessions: postgresSessionStore, enrolments: postgresEnrolmentStore };
     return [
       serve(AuthService, {
-        ...createAccountHandlers(accounts),
+        ...createAccountHandlers({ accounts, signIns }),
         ...createSessionHandlers(sessions),
         ...createKeyHandlers({ keys, issuer: config.issuer }),
       }),
       serve(ApiKeyService, createApiKeyHandlers(apiKeys)),
-      serve(ServiceTokenService, createServiceTokenHandlers({ tokens, database, clock })),
+      serve(ServiceTokenService, createServiceTokenHandlers(createServiceTokens({ ...base, tokens }))),
       serve(PersonKeyService, createPersonKeyHandlers(personKeys)),
       serve(EnrolmentRecordService, createEnrolmentRecordHandlers(enrolments)),
-      serve(CredentialService, { ...createRecoveryHandlers(recovery), ...createFactorHandlers(accounts) }),
-      serve(AccountService, createAccountDataHandlers({ database, publish, personKeys, random, enrolments })),
-      serve(ScopeService, createScopeHandlers(createScopes({ database, clock }))),
-      serve(AuditService, createAuditHandlers(database)),
+      serve(CredentialService, { ...createRecoveryHandlers(recovery), ...createFactorHandlers(factors) }),
+      serve(AccountService, createAccountDataHandlers(accountData)),
+      serve(ScopeService, createScopeHandlers(createScopes({ ...base, store: postgresScopeStore }))),
+      serve(AuditService, createAuditHandlers(createAuditLog({ ...base, store: postgresAuditStore }))),
       serve(DeviceService, createDeviceHandlers(devices)),
       on(UserUpdatedSchema, (event, delivery) => people.rolesChanged(event, delivery)),
       on(UserStatusChangedSchema, (event, delivery) => people.statusChanged(event, delivery)),
-      on(BranchCreatedSchema, (event, delivery) => copyBranch(database, event, delivery)),
-      on(BranchUpdatedSchema, (event, delivery) => copyBranch(database, event, delivery)),
+      on(BranchCreatedSchema, (event, delivery) => copyBranch(branches, event, delivery)),
+      on(BranchUpdatedSchema, (event, delivery) => copyBranch(branches, event, delivery)),
       on(FaceVectorCreatedSchema, (event, delivery) => enrolments.created(event, delivery)),
       on(FaceVectorErasedSchema, (event, delivery) => enrolments.erased(event, delivery)),
       background(apiKeys.useWriter),
       background(mails.sender),
-      background(createPruning({ database, keys, clock, log })),
+      background(
+        createPruning({
+          ...base,
+          sessions: postgresSessionStore,
+          lockout: postgresLockoutStore,
+          apiKeys: postgresApiKeyStore,
+          mails: postgresMailStore,
+          devices: postgresDeviceStore,
+          keys,
+        }),
+      ),
       readiness("signing key", () => keys.problem()),
-      republisher([UserCreatedSchema], () => republishUsers({ database, publish, personKeys, random })),
+      republisher([UserCreatedSchema], () => republishAll((after) => republishAccounts(accountData, after))),
     ];
   },
 });

@@ -1,204 +1,178 @@
-import { MuinError } from "../../platform/errors/muin-error.ts";
+import { defineErrors } from "../../platform/errors/define-errors.ts";
+import type { MuinError } from "../../platform/errors/muin-error.ts";
+import { resourceErrors } from "../../platform/resource/errors.ts";
 
-/** The answer to a wrong password and to an unknown address: one text, so that it tells nothing. */
-export function badCredentials(): MuinError {
-  return new MuinError({
+/** What auth's callers are answered when it is not what they asked for. */
+export const authErrors = defineErrors({
+  fieldInvalid: resourceErrors.table.fieldInvalid,
+
+  // Signing in. One text for a wrong password and an unknown address, so that it tells nothing.
+  credentialsInvalid: {
+    reason: "CREDENTIALS_INVALID",
     code: "unauthenticated",
-    reason: "BAD_CREDENTIALS",
-    message: "the e-mail address or the password is wrong",
-  });
-}
-
-/** The code of the second factor is wrong or was used before. */
-export function badCode(code: "unauthenticated" | "permission_denied"): MuinError {
-  return new MuinError({ code, reason: "BAD_CODE", message: "the code is wrong, or was used before" });
-}
-
-/** The challenge never was, has ended or was used. */
-export function badChallenge(): MuinError {
-  return new MuinError({
-    code: "unauthenticated",
-    reason: "BAD_CHALLENGE",
-    message: "the challenge is not valid: sign in again",
-  });
-}
-
-/** The token of a mail never was, has ended or was used. */
-export function badMailToken(): MuinError {
-  return new MuinError({
-    code: "unauthenticated",
-    reason: "BAD_MAIL_TOKEN",
-    message: "the token is not valid: ask for a new mail",
-  });
-}
-
-/** Too many mails wait to be sent. */
-export function tooManyMails(): MuinError {
-  return new MuinError({
-    code: "resource_exhausted",
-    reason: "MAILS_WAITING",
-    message: "too many mails are waiting to be sent: try again later",
-    retryAfterMs: 60_000,
-  });
-}
-
-/** The issuer's name is no address, so no verifier could find its keys by it. */
-export function noDiscovery(): MuinError {
-  return new MuinError({
-    code: "not_found",
-    reason: "ISSUER_NOT_AN_ADDRESS",
-    message: "MUIN_ISSUER must be the https address of this installation for its discovery document to be of use",
-  });
-}
-
-/** There is a second factor already. */
-export function secondFactorSet(): MuinError {
-  return new MuinError({
-    code: "failed_precondition",
-    reason: "SECOND_FACTOR_SET",
-    message: "a second factor is set: disable it first",
-  });
-}
-
-/** There is no second factor, or none was begun within the last minutes. */
-export function noSecondFactor(): MuinError {
-  return new MuinError({
-    code: "failed_precondition",
-    reason: "NO_SECOND_FACTOR",
-    message: "the account has no second factor; one begins with BeginTotp",
-  });
-}
-
-/** The password is right, but the person may not use Muin. */
-export function accountSuspended(): MuinError {
-  return new MuinError({
-    code: "permission_denied",
+    text: "the e-mail address or the password is wrong",
+  },
+  passwordInvalid: { reason: "PASSWORD_INVALID", code: "permission_denied", text: "the current password is wrong" },
+  accountSuspended: {
     reason: "ACCOUNT_SUSPENDED",
-    message: "this account is suspended: ask who runs this installation",
-  });
-}
-
-/** The current password, given to change it, is wrong. */
-export function wrongPassword(): MuinError {
-  return new MuinError({
     code: "permission_denied",
-    reason: "WRONG_PASSWORD",
-    message: "the current password is wrong",
-  });
-}
-
-/** Too many failures, for the account or from the network. The same for accounts that do not exist. */
-export function signInLocked(retryAfterMs: number): MuinError {
-  return new MuinError({
-    code: "resource_exhausted",
+    text: "this account is suspended: ask who runs this installation",
+  },
+  signInLocked: {
     reason: "SIGN_IN_LOCKED",
-    message: "too many failed attempts: wait before the next one",
-    retryAfterMs,
-  });
-}
-
-/** Too many calls wait for a password to be hashed. */
-export function signInBusy(retryAfterMs: number, cause: unknown): MuinError {
-  return new MuinError({
     code: "resource_exhausted",
-    reason: "SIGN_IN_BUSY",
-    message: "too many sign-ins are waiting: try again",
-    retryAfterMs,
-    cause,
-  });
-}
-
-/** The text is not an e-mail address. */
-export function invalidEmail(): MuinError {
-  return invalidField("email", "must be an e-mail address such as ada@example.org");
-}
-
-/** A field that no rule of the proto could refuse. */
-export function invalidField(field: string, description: string): MuinError {
-  return new MuinError({
-    code: "invalid_argument",
-    reason: "INVALID_FIELD",
-    message: `${field} ${description}`,
-    violations: [{ field, description }],
-  });
-}
-
-/** The address has an account. */
-export function emailTaken(): MuinError {
-  return new MuinError({
-    code: "already_exists",
+    text: "too many failed attempts: wait before the next one",
+  },
+  /** About the time in which a full queue of passwords is worked off. */
+  signInOverloaded: {
+    reason: "OVERLOADED",
+    code: "resource_exhausted",
+    text: "too many sign-ins are waiting: try again",
+    retryAfterMs: 2000,
+  },
+  callCanceled: { reason: "CANCELED", code: "canceled", text: "the caller has gone" },
+  emailTaken: {
     reason: "EMAIL_TAKEN",
-    message: "this e-mail address has an account: sign in instead",
-  });
-}
+    code: "already_exists",
+    text: "this e-mail address has an account: sign in instead",
+  },
 
-/** The refresh token is unknown, was used, or its session has ended: one answer for all. */
-export function badRefreshToken(): MuinError {
-  return new MuinError({
+  // The second factor.
+  challengeInvalid: {
+    reason: "CHALLENGE_INVALID",
     code: "unauthenticated",
-    reason: "BAD_REFRESH_TOKEN",
-    message: "the refresh token is not valid: sign in again",
-  });
-}
-
-/** The caller has no such session, whether somebody else has it or nobody. */
-export function notYourSession(): MuinError {
-  return new MuinError({
+    text: "the challenge is not valid: sign in again",
+  },
+  codeInvalid: { reason: "CODE_INVALID", code: "unauthenticated", text: "the code is wrong, or was used before" },
+  factorCodeInvalid: {
+    reason: "SECOND_FACTOR_CODE_INVALID",
     code: "permission_denied",
-    reason: "NOT_YOURS",
-    message: "you have no such session",
-  });
-}
-
-/** No key has this id. */
-export function apiKeyNotFound(): MuinError {
-  return new MuinError({ code: "not_found", reason: "API_KEY_NOT_FOUND", message: "there is no such API key" });
-}
-
-/** The secret is nobody's, or its key was revoked or has expired. */
-export function badApiKey(): MuinError {
-  return new MuinError({ code: "unauthenticated", reason: "BAD_API_KEY", message: "the API key is not valid" });
-}
-
-/** The caller would give what it does not hold. */
-export function scopeNotHeld(scope: string): MuinError {
-  return new MuinError({
-    code: "permission_denied",
-    reason: "SCOPE_NOT_HELD",
-    message: `only who holds the scope ${scope} can give it`,
-    metadata: { scope },
-  });
-}
-
-/** The caller asks for what belongs to another person. */
-export function notYours(scope: string): MuinError {
-  return new MuinError({
-    code: "permission_denied",
-    reason: "NOT_YOURS",
-    message: `only who holds the scope ${scope} may see what belongs to another person`,
-    metadata: { scope },
-  });
-}
-
-/** There are as many live API keys as there may be. */
-export function tooManyApiKeys(max: number): MuinError {
-  return new MuinError({
+    text: "the code is wrong, or was used before",
+  },
+  secondFactorSet: {
+    reason: "SECOND_FACTOR_SET",
     code: "failed_precondition",
+    text: "a second factor is set: disable it first",
+  },
+  noSecondFactor: {
+    reason: "NO_SECOND_FACTOR",
+    code: "failed_precondition",
+    text: "the account has no second factor; one begins with BeginTotp",
+  },
+
+  // Mails and their tokens.
+  mailTokenInvalid: {
+    reason: "MAIL_TOKEN_INVALID",
+    code: "unauthenticated",
+    text: "the token is not valid: ask for a new mail",
+  },
+  mailsWaiting: {
+    reason: "MAILS_WAITING",
+    code: "resource_exhausted",
+    text: "too many mails are waiting to be sent: try again later",
+    retryAfterMs: 60_000,
+  },
+
+  // Sessions and tokens. One answer for a refresh token that is unknown, was used, or whose session has ended.
+  refreshTokenInvalid: {
+    reason: "REFRESH_TOKEN_INVALID",
+    code: "unauthenticated",
+    text: "the refresh token is not valid: sign in again",
+  },
+  /** The same whether somebody else has the session or nobody. */
+  sessionNotYours: { reason: "NOT_YOURS", code: "permission_denied", text: "you have no such session" },
+  issuerNotAnAddress: {
+    reason: "ISSUER_NOT_AN_ADDRESS",
+    code: "not_found",
+    text: "MUIN_ISSUER must be the https address of this installation for its discovery document to be of use",
+  },
+
+  // API keys and scopes.
+  apiKeyNotFound: { reason: "API_KEY_NOT_FOUND", code: "not_found", text: "there is no such API key" },
+  /** The secret is nobody's, or its key was revoked or has expired. */
+  apiKeyInvalid: { reason: "API_KEY_INVALID", code: "unauthenticated", text: "the API key is not valid" },
+  tooManyApiKeys: {
     reason: "TOO_MANY_API_KEYS",
-    message: `there are ${max} live API keys, as many as there may be: revoke some`,
-  });
-}
-
-/** Nobody has, or ever had, this id. */
-export function personNotFound(): MuinError {
-  return new MuinError({ code: "not_found", reason: "PERSON_NOT_FOUND", message: "there is no such person" });
-}
-
-/** The key of a person who still has an account is needed. */
-export function accountExists(): MuinError {
-  return new MuinError({
     code: "failed_precondition",
+    text: "there are {max} live API keys, as many as there may be: revoke some",
+  },
+  scopeMissing: {
+    reason: "SCOPE_MISSING",
+    code: "permission_denied",
+    text: "only who holds the scope {scope} can give it",
+  },
+
+  // People.
+  userNotFound: { reason: "USER_NOT_FOUND", code: "not_found", text: "there is no such person" },
+  notYours: {
+    reason: "NOT_YOURS",
+    code: "permission_denied",
+    text: "only who holds the scope {scope} may see what belongs to another person",
+  },
+  accountExists: {
     reason: "ACCOUNT_EXISTS",
-    message: "the person's account still exists: delete the person first",
-  });
+    code: "failed_precondition",
+    text: "the person's account still exists: delete the person first",
+  },
+
+  // Devices. One answer for another's device or branch and for none, so that it tells nothing.
+  deviceForbidden: {
+    reason: "DEVICE_FORBIDDEN",
+    code: "permission_denied",
+    text: "only who owns all branches of a device, or holds the scope {scope}, may do this",
+  },
+  deviceNotFound: { reason: "DEVICE_NOT_FOUND", code: "not_found", text: "there is no such device" },
+  branchNotFound: { reason: "BRANCH_NOT_FOUND", code: "not_found", text: "there is no branch {branch_id}" },
+  tooManyDevices: {
+    reason: "TOO_MANY_DEVICES",
+    code: "failed_precondition",
+    text: "there are {max} devices, as many as there may be: revoke some",
+  },
+  /** The code was never given, has ended, or was used with another key: one answer for all. */
+  activationCodeInvalid: {
+    reason: "ACTIVATION_CODE_INVALID",
+    code: "unauthenticated",
+    text: "the activation code is wrong, has ended or was used: register the device again",
+  },
+  deviceKeyTaken: {
+    reason: "DEVICE_KEY_TAKEN",
+    code: "failed_precondition",
+    text: "this key is that of another device: make a new one",
+  },
+  /** The device is unknown, not active or revoked, or its key did not sign: one answer for all. */
+  deviceInvalid: {
+    reason: "DEVICE_INVALID",
+    code: "unauthenticated",
+    text: "there is no active device of this id that signed the call with its key",
+  },
+});
+
+type Makers = Omit<typeof authErrors, "table">;
+
+/** That a rule says no, and by which row of the table: an outcome that is expected, and no exception until it leaves the service. */
+export interface Refusal<K extends keyof Makers = keyof Makers> {
+  readonly refused: K;
+  readonly args: Parameters<Makers[K]>;
+}
+
+/** Refuses by a row of the table. */
+export function refuse<K extends keyof Makers>(refused: K, ...args: Parameters<Makers[K]>): Refusal<K> {
+  return { refused, args };
+}
+
+/** Refuses a field, named by its path in the request, that no rule of the proto could refuse. */
+export function refuseField(field: string, description: string): Refusal<"fieldInvalid"> {
+  return refuse("fieldInvalid", { message: `${field}: ${description}`, violations: [{ field, description }] });
+}
+
+/** Tells a refusal from what a rule brings otherwise. */
+export function isRefusal(outcome: unknown): outcome is Refusal {
+  return typeof outcome === "object" && outcome !== null && "refused" in outcome;
+}
+
+/** Passes on what a rule brought; throws the error of the row by which it refused. */
+export function orThrow<T>(outcome: T): Exclude<T, Refusal> {
+  if (!isRefusal(outcome)) return outcome as Exclude<T, Refusal>;
+  const make = authErrors[outcome.refused] as (...args: readonly unknown[]) => MuinError; // Typed by `refuse`.
+  throw make(...outcome.args);
 }

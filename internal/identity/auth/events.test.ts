@@ -2,10 +2,13 @@ import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { systemRandom } from "../../platform/clock/random.ts";
 import { importMutant } from "../../platform/testing/mutant.ts";
-import { insertAccount } from "./account/rules.ts";
+import { createAccount } from "./account/create.ts";
+import { postgresAccountStore } from "./account/store-postgres.ts";
+import { postgresAuditStore } from "./audit/store-postgres.ts";
 import { startAuth, type AuthFixture } from "./auth-fixture.ts";
 import * as Events from "./events.ts";
 import { createPersonKeys } from "./person-key/rules.ts";
+import { postgresPersonKeyStore } from "./person-key/store-postgres.ts";
 import { createVault } from "./secret/vault.ts";
 
 const ada = { email: "ada@example.org", displayName: "Ada Lovelace" };
@@ -31,10 +34,19 @@ async function leftBehind(publishOf: (auth: AuthFixture) => Events.AuthPublish):
   const { database, clock, config } = auth;
   const random = systemRandom;
   const vault = createVault(config.keyEncryptionSecret, random);
-  const personKeys = createPersonKeys({ database, vault, clock, random });
+  const [accounts, audit] = [postgresAccountStore, postgresAuditStore];
+  const personKeys = createPersonKeys({
+    database,
+    store: postgresPersonKeyStore,
+    accounts,
+    audit,
+    vault,
+    clock,
+    random,
+  });
   const failing = database.transaction(async (tx) => {
     const account = { ...ada, passwordHash: "none", role: "member" } as const;
-    await insertAccount(tx, { personKeys, publish: publishOf(auth), clock, random }, account);
+    await createAccount(tx, { accounts, personKeys, publish: publishOf(auth), clock, random }, account);
     throw new Error("later");
   });
   expect(await failing.catch((error: unknown) => String(error))).toBe("Error: later");

@@ -14,3 +14,10 @@ export const systemRandom: Random = {
   uuid: () => Bun.randomUUIDv7(),
   fraction: () => Math.random(),
 };
+
+const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/** Whether a text is a UUID as `Random.uuid` writes it, in lower case: any other text is nobody's id. */
+export function isUuid(text: string): boolean {
+  return uuid.test(text);
+}

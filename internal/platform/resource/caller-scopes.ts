@@ -7,6 +7,11 @@ export function hasScope(caller: Caller, scope: Scope): boolean {
   return "scopes" in caller && caller.scopes.has(scope);
 }
 
+/** All scopes that the caller holds. */
+export function scopesOfCaller(caller: Caller): ReadonlySet<string> {
+  return "scopes" in caller ? caller.scopes : new Set();
+}
+
 /** The caller's id where they are a person; "" otherwise, which is nobody's. */
 export function personIdOf(caller: Caller): string {
   return caller.kind === "person" ? caller.id : "";

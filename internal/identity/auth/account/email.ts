@@ -1,4 +1,5 @@
 import { domainToASCII } from "node:url";
+import type { Vault } from "../secret/vault.ts";
 
 /** RFC 5321: of the whole address, and of the part before "@". */
 const emailCharsMax = 254;
@@ -24,4 +25,12 @@ export function normaliseEmail(text: string): string | undefined {
   if (at < 1 || local.length > localCharsMax || !localPart.test(local) || !domainPart.test(domain)) return undefined;
   const email = `${local}@${domain}`;
   return email.length <= emailCharsMax ? email : undefined;
+}
+
+/** What an address of an account is, in words for who gave another text. */
+export const emailRule = "must be an e-mail address such as ada@example.org";
+
+/** Names an address that may have no account, without writing it down: "email:" and a keyed hash. */
+export function emailSubject(vault: Vault, email: string): string {
+  return `email:${Buffer.from(vault.mac("audit-email", email)).toString("hex", 0, 16)}`;
 }

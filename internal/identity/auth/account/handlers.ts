@@ -4,39 +4,40 @@ import type { AuthService } from "../../../gen/muin/identity/v1/auth_service_pb.
 import type { CredentialService } from "../../../gen/muin/identity/v1/credential_service_pb.ts";
 import { personOf } from "../../../platform/identity/caller.ts";
 import { clientOf } from "../audit/client.ts";
-import { badCredentials } from "../errors.ts";
+import { orThrow } from "../errors.ts";
 import { tokenPairOf } from "../session/handlers.ts";
 import type { Recovery } from "./recovery.ts";
 import type { Accounts } from "./rules.ts";
+import type { SignIns } from "./sign-in.ts";
 
 /** Serves signing up, signing in and changing the password. */
-export function createAccountHandlers(
-  accounts: Accounts,
-): Pick<ServiceImpl<typeof AuthService>, "signUp" | "signIn" | "completeSignIn" | "changePassword"> {
+export function createAccountHandlers({
+  accounts,
+  signIns,
+}: {
+  readonly accounts: Accounts;
+  readonly signIns: SignIns;
+}): Pick<ServiceImpl<typeof AuthService>, "signUp" | "signIn" | "completeSignIn" | "changePassword"> {
   return {
     signUp: async (request, context) => {
-      const { userId, tokens } = await accounts.signUp(request, clientOf(context), context.signal);
+      const { userId, tokens } = orThrow(await accounts.signUp(request, clientOf(context), context.signal));
       return { userId, tokens: tokenPairOf(tokens) };
     },
     signIn: async (request, context) => {
-      const signedIn = await accounts.signIn(request, clientOf(context), context.signal);
+      const signedIn = orThrow(await signIns.signIn(request, clientOf(context), context.signal));
       const { userId } = signedIn;
       if ("tokens" in signedIn) return { userId, tokens: tokenPairOf(signedIn.tokens) };
       const { text, expireTimeMs } = signedIn.challenge;
       return { userId, challenge: text, challengeExpireTime: timestampFromMs(expireTimeMs) };
     },
     completeSignIn: async (request, context) => {
-      const { userId, tokens } = await accounts.completeSignIn(request, clientOf(context));
+      const { userId, tokens } = orThrow(await signIns.completeSignIn(request, clientOf(context)));
       return { userId, tokens: tokenPairOf(tokens) };
     },
     changePassword: async (request, context) => {
-      const person = personOf(context);
-      await accounts.changePassword(
-        { userId: person.id, sessionId: person.sessionId, password: request.currentPassword },
-        request.newPassword,
-        clientOf(context),
-        context.signal,
-      );
+      const { id, sessionId } = personOf(context);
+      const proof = { userId: id, sessionId, password: request.currentPassword };
+      orThrow(await accounts.changePassword(proof, request.newPassword, clientOf(context), context.signal));
       return {};
     },
   };
@@ -52,8 +53,7 @@ export function createRecoveryHandlers(
   return {
     getCredentials: async (_request, context) => {
       const userId = personOf(context).id;
-      const found = await recovery.credentials(userId);
-      if (found === undefined) throw badCredentials();
+      const found = orThrow(await recovery.credentials(userId));
       const { email, emailVerifyTimeMs, totpEnabled, recoveryCodesLeft, createTimeMs } = found;
       return {
         credentials: {
@@ -67,19 +67,19 @@ export function createRecoveryHandlers(
       };
     },
     sendEmailVerification: async (_request, context) => {
-      await recovery.sendVerification(personOf(context).id);
+      orThrow(await recovery.sendVerification(personOf(context).id));
       return {};
     },
     verifyEmail: async ({ token }, context) => {
-      await recovery.verifyEmail(token, clientOf(context));
+      orThrow(await recovery.verifyEmail(token, clientOf(context)));
       return {};
     },
     requestPasswordReset: async ({ email }, context) => {
-      await recovery.requestReset(email, clientOf(context));
+      orThrow(await recovery.requestReset(email, clientOf(context)));
       return {};
     },
     resetPassword: async ({ token, newPassword }, context) => {
-      await recovery.resetPassword(token, newPassword, clientOf(context), context.signal);
+      orThrow(await recovery.resetPassword(token, newPassword, clientOf(context), context.signal));
       return {};
     },
   };

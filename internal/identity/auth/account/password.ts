@@ -1,11 +1,8 @@
 import { BulkheadRejectedError, bulkhead, TaskCancelledError } from "cockatiel";
 import type { Random } from "../../../platform/clock/random.ts";
-import { MuinError } from "../../../platform/errors/muin-error.ts";
 import type { AuthConfig } from "../config.ts";
-import { signInBusy } from "../errors.ts";
+import { authErrors } from "../errors.ts";
 
-/** What a refused caller is told to wait: about the time in which a full queue is worked off. */
-const busyRetryMs = 2_000;
 const saltBytes = 32;
 const digestBytes = 32;
 
@@ -21,12 +18,21 @@ export interface PasswordHasher {
 
 /** Bounds how many passwords are hashed at a time and how many callers wait for it. */
 export interface PasswordQueue {
-  /** Runs `work` in a slot; RESOURCE_EXHAUSTED at once when as many wait as may. A caller that has gone loses its place. */
+  /**
+   * Runs `work` in a slot. Throws OVERLOADED at once when as many wait as may, and CANCELED for a caller that has gone, which loses
+   * its place.
+   */
   run<T>(signal: AbortSignal, work: (hasher: PasswordHasher) => Promise<T>): Promise<T>;
 }
 
-/** Makes the queue. Passwords are compared in NFKC, as NIST SP 800-63B advises. */
-export function createPasswordQueue(config: AuthConfig, random: Random): PasswordQueue {
+/**
+ * A queue of `config.argon2Concurrent` slots in which `config.argon2Waiting` callers may wait. Passwords are compared in NFKC, as NIST
+ * SP 800-63B advises.
+ */
+export function createPasswordQueue(
+  config: Pick<AuthConfig, "argon2MemoryKib" | "argon2Passes" | "argon2Concurrent" | "argon2Waiting">,
+  random: Random,
+): PasswordQueue {
   const options = {
     algorithm: "argon2id",
     memoryCost: config.argon2MemoryKib,
@@ -49,10 +55,8 @@ export function createPasswordQueue(config: AuthConfig, random: Random): Passwor
       try {
         return await slots.execute(() => work(hasher), signal);
       } catch (error) {
-        if (error instanceof BulkheadRejectedError) throw signInBusy(busyRetryMs, error);
-        if (error instanceof TaskCancelledError) {
-          throw new MuinError({ code: "canceled", reason: "CANCELED", message: "the caller has gone", cause: error });
-        }
+        if (error instanceof BulkheadRejectedError) throw authErrors.signInOverloaded({ cause: error });
+        if (error instanceof TaskCancelledError) throw authErrors.callCanceled({ cause: error });
         throw error;
       }
     },

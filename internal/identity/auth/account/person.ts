@@ -1,15 +1,19 @@
-import { UserStatus } from "../../../gen/muin/identity/v1/user_pb.ts";
 import type { UserStatusChanged, UserUpdated } from "../../../gen/muin/identity/v1/user_events_pb.ts";
-import type { Delivery } from "../../../platform/service/delivery.ts";
+import { UserStatus } from "../../../gen/muin/identity/v1/user_pb.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
+import { isUuid } from "../../../platform/clock/random.ts";
 import type { Database, Transaction } from "../../../platform/postgres/database.ts";
-import { emailSubject } from "./rules.ts";
-import { authItself, recordAct, type Action } from "../audit/log.ts";
+import type { Delivery } from "../../../platform/service/delivery.ts";
+import { authItself } from "../audit/client.ts";
+import type { Action, AuditStore } from "../audit/store.ts";
 import { publishUserDataErased, type AuthPublish } from "../events.ts";
-import { isUuid } from "../request.ts";
+import type { MailStore } from "../mail/store.ts";
 import { roleOf } from "../scope/role.ts";
-import type { Sessions } from "../session/rules.ts";
+import type { ScopeStore } from "../scope/store.ts";
 import type { Vault } from "../secret/vault.ts";
+import type { Sessions } from "../session/rules.ts";
+import { emailSubject } from "./email.ts";
+import type { Account, AccountStore } from "./store.ts";
 
 /** What auth makes of the news that user tells of people. An event that is not newer than the copy changes nothing. */
 export interface People {
@@ -22,76 +26,82 @@ export interface People {
   statusChanged(event: UserStatusChanged, delivery: Delivery): Promise<void>;
 }
 
-/** Makes the rules. */
+/** Copies what user tells of people into a database. */
 export function createPeople(deps: {
   readonly database: Database;
+  readonly accounts: Pick<AccountStore, "lock" | "setStatus" | "raiseRolesVersion" | "remove">;
+  readonly scopes: Pick<ScopeStore, "setRoles">;
+  readonly mailStore: Pick<MailStore, "removeOfPerson">;
+  readonly audit: Pick<AuditStore, "append" | "blank">;
   readonly publish: AuthPublish;
   readonly vault: Vault;
-  readonly sessions: Sessions;
+  readonly sessions: Pick<Sessions, "endAll">;
   readonly clock: Clock;
 }): People {
-  const { database, publish, vault, sessions, clock } = deps;
+  const { database, accounts, scopes, mailStore, audit, publish, vault, sessions, clock } = deps;
 
-  const erase = async (tx: Transaction, userId: string, email: string): Promise<void> => {
-    await sessions.endAll(tx, userId);
-    await tx`DELETE FROM outgoing_mails WHERE user_id = ${userId}`;
-    await tx`DELETE FROM accounts WHERE user_id = ${userId}`; // All that refers to it goes with it.
-    const principal = `person:${userId}`;
-    await tx`
-      UPDATE audit_log SET address = '', user_agent = ''
-      WHERE principal = ${principal} OR subject = ${emailSubject(vault, email)}`;
-  };
   /** `by` is who had user do it; empty when nobody asked for it. */
   const record = (tx: Transaction, action: Action, userId: string, by: string): Promise<void> => {
     const principal = by === "" ? authItself.principal : by;
     const act = { action, outcome: "DONE", client: authItself, principal, subject: `person:${userId}` } as const;
-    return recordAct(tx, act, clock.now());
+    return audit.append(tx, act, clock.now());
+  };
+
+  const takeStatus = async (
+    tx: Transaction,
+    account: Account | undefined,
+    isSuspended: boolean,
+    { userId, aggregateVersion, principal }: UserStatusChanged,
+  ): Promise<void> => {
+    const isNewer = account !== undefined && account.statusVersion < aggregateVersion;
+    if (!isNewer) return;
+    await accounts.setStatus(tx, userId, isSuspended, aggregateVersion);
+    if (isSuspended) await sessions.endAll(tx, userId);
+    await record(tx, isSuspended ? "SUSPEND_PERSON" : "ADMIT_PERSON", userId, principal);
+  };
+
+  const erase = async (
+    tx: Transaction,
+    account: Account | undefined,
+    { userId, aggregateVersion, principal }: UserStatusChanged,
+  ): Promise<void> => {
+    if (account !== undefined) {
+      await sessions.endAll(tx, userId);
+      await mailStore.removeOfPerson(tx, userId);
+      await accounts.remove(tx, userId); // All that refers to it goes with it.
+      await audit.blank(tx, userId, emailSubject(vault, account.email));
+      await record(tx, "ERASE_PERSON", userId, principal);
+    }
+    // Whoever asks again, when the account is gone, is told again.
+    await publishUserDataErased(tx, publish, userId, aggregateVersion, clock.now());
   };
 
   return {
     rolesChanged: async ({ userId, roleAssignments, aggregateVersion }, delivery) => {
       if (!isUuid(userId)) return;
       await delivery.once(database, async (tx) => {
-        const newer = await tx`
-          UPDATE accounts SET roles_version = ${aggregateVersion.toString()}
-          WHERE user_id = ${userId} AND roles_version < ${aggregateVersion.toString()} RETURNING user_id`;
-        if (newer.length === 0) return; // Known already, or the person is erased.
-        await tx`DELETE FROM role_assignments WHERE user_id = ${userId}`;
-        for (const { role, branchId } of roleAssignments) {
+        // Known already, or the person is erased.
+        if (!(await accounts.raiseRolesVersion(tx, userId, aggregateVersion))) return;
+        const roles = roleAssignments.flatMap(({ role, branchId }) => {
           const name = roleOf(role);
-          if (name === undefined) continue;
-          await tx`
-            INSERT INTO role_assignments (user_id, role, branch_id, create_time)
-            VALUES (${userId}, ${name}, ${branchId}, ${new Date(clock.now())}) ON CONFLICT DO NOTHING`;
-        }
+          return name === undefined ? [] : [{ role: name, branchId }];
+        });
+        await scopes.setRoles(tx, userId, roles, clock.now());
       });
     },
 
-    statusChanged: async ({ userId, status, aggregateVersion, principal }, delivery) => {
+    statusChanged: async (event, delivery) => {
+      const { userId, status } = event;
       if (!isUuid(userId)) return;
       await delivery.once(database, async (tx) => {
-        const [account] = await tx<{ email: string; status_version: string }[]>`
-          SELECT email, status_version FROM accounts WHERE user_id = ${userId} FOR UPDATE`;
-        const isNewer = account !== undefined && BigInt(account.status_version) < aggregateVersion;
+        const account = await accounts.lock(tx, userId);
         switch (status) {
           case UserStatus.ACTIVE:
-          case UserStatus.SUSPENDED: {
-            if (!isNewer) return;
-            const isSuspended = status === UserStatus.SUSPENDED;
-            await tx`
-              UPDATE accounts
-              SET status = ${isSuspended ? "SUSPENDED" : "ACTIVE"}, status_version = ${aggregateVersion.toString()}
-              WHERE user_id = ${userId}`;
-            if (isSuspended) await sessions.endAll(tx, userId);
-            return record(tx, isSuspended ? "SUSPEND_PERSON" : "ADMIT_PERSON", userId, principal);
-          }
+            return takeStatus(tx, account, false, event);
+          case UserStatus.SUSPENDED:
+            return takeStatus(tx, account, true, event);
           case UserStatus.DELETED:
-            // Nothing follows it, so it is never outdated. Whoever asks again, when the account is gone, is told again.
-            if (account !== undefined) {
-              await erase(tx, userId, account.email);
-              await record(tx, "ERASE_PERSON", userId, principal);
-            }
-            return publishUserDataErased(tx, publish, userId, aggregateVersion, clock.now());
+            return erase(tx, account, event); // Nothing follows it, so it is never outdated.
           case UserStatus.UNSPECIFIED:
           default:
             return; // A status that this version does not know changes nothing here.

@@ -9,19 +9,15 @@ import { createMetrics } from "../../../platform/telemetry/create-metrics.ts";
 import { eventually } from "../../../platform/testing/eventually.ts";
 import { importMutant } from "../../../platform/testing/mutant.ts";
 import { systemClock } from "../../../platform/clock/clock.ts";
-import { connect, outcomeOf, personOfToken, startAuth, type AuthFixture } from "../auth-fixture.ts";
-import type { ClientInfo } from "../audit/client.ts";
+import { connect, mutantOf, outcomeOf, personOfToken, startAuth, type AuthFixture } from "../auth-fixture.ts";
+import { auth as real } from "../definition.ts";
 import { createOutgoingMails, type OutgoingMails } from "../mail/rules.ts";
-import { createPasswordQueue } from "./password.ts";
-import { createRecovery, type Recovery } from "./recovery.ts";
-import { createSessions } from "../session/rules.ts";
-import { createSigningKeys } from "../token/signing-keys.ts";
-import { createTokenIssuer } from "../token/issuer.ts";
+import { postgresMailStore } from "../mail/store-postgres.ts";
+import { postgresAccountStore } from "./store-postgres.ts";
 import { createVault } from "../secret/vault.ts";
 
 const ada = { email: "ada@example.org", password: "correct horse battery" };
-const here: ClientInfo = { principal: "anonymous", address: "192.0.2.1", userAgent: "app/1" };
-const badToken = "Unauthenticated BAD_MAIL_TOKEN";
+const badToken = "Unauthenticated MAIL_TOKEN_INVALID";
 const hourMs = 3_600_000;
 const verifySubject = "Verify your e-mail address";
 const resetSubject = "Set a new password";
@@ -106,22 +102,6 @@ async function statementsDuring(
   }
 }
 
-/** The rules by themselves, made by `create`. */
-function startRecovery(auth: AuthFixture, create: typeof createRecovery): Recovery {
-  const { database, publish, clock, config } = auth;
-  const random = systemRandom;
-  const vault = createVault(config.keyEncryptionSecret, random);
-  const keys = createSigningKeys({ database, vault, clock, random, config });
-  const tokens = createTokenIssuer({ keys, clock, random, config });
-  const sessions = createSessions({ database, publish, vault, tokens, clock, random, config });
-  const mails = startQueue(auth, () => Promise.resolve());
-  return create({ database, vault, passwords: createPasswordQueue(config, random), sessions, mails, clock });
-}
-
-function recoveryMutant(from: string, to: string): Promise<{ createRecovery: typeof createRecovery }> {
-  return importMutant(join(import.meta.dir, "recovery.ts"), from, to);
-}
-
 describe("resetting a password", () => {
   test("sets the new one, ends every session, and works once", async () => {
     await using auth = await startAuth();
@@ -142,9 +122,9 @@ describe("resetting a password", () => {
       [first, second].map(({ tokens }) => personOfToken(tokens?.accessToken ?? "").sessionId).toSorted(),
     );
     expect(await outcomeOf(client.refreshToken({ refreshToken: first.tokens?.refreshToken ?? "" }))).toBe(
-      "Unauthenticated BAD_REFRESH_TOKEN",
+      "Unauthenticated REFRESH_TOKEN_INVALID",
     );
-    expect(await outcomeOf(client.signIn(ada))).toBe("Unauthenticated BAD_CREDENTIALS");
+    expect(await outcomeOf(client.signIn(ada))).toBe("Unauthenticated CREDENTIALS_INVALID");
     expect(await outcomeOf(client.signIn({ ...ada, password: "another horse" }))).toBe("done");
     for (const used of [token, other]) {
       expect(await outcomeOf(anybody.resetPassword({ token: used, newPassword: "third horse" }))).toBe(badToken);
@@ -204,18 +184,19 @@ describe("resetting a password", () => {
   });
 
   test("mutant: whoever looks first whether there is an account does less when there is none", async () => {
-    const mutant = await recoveryMutant(
+    const mutant = await mutantOf(
+      "account/recovery.ts",
       "// The same statements whether",
-      "if ((await database.sql`SELECT 1 FROM accounts WHERE email = ${email}`).length === 0) return; //",
+      "if ((await database.sql`SELECT 1 FROM accounts WHERE email = ${email}`).length === 0) return undefined; //",
     );
-    await using auth = await startAuth();
-    await auth.as(AuthService).signUp(ada);
-    for (const [create, same] of [
-      [createRecovery, true],
-      [mutant.createRecovery, false],
+    for (const [definition, same] of [
+      [real, true],
+      [mutant, false],
     ] as const) {
-      const recovery = startRecovery(auth, create);
-      const asked = (email: string) => statementsDuring(auth, () => recovery.requestReset(email, here));
+      await using auth = await startAuth({ definition });
+      await auth.as(AuthService).signUp(ada);
+      const anybody = auth.as(CredentialService);
+      const asked = (email: string) => statementsDuring(auth, () => anybody.requestPasswordReset({ email }));
       const [known, unknown] = [await asked(ada.email), await asked("nobody@example.org")];
       expect(Bun.deepEquals(known, unknown)).toBe(same);
     }
@@ -240,7 +221,7 @@ describe("resetting a password", () => {
     ["sessions go on", "await sessions.endAll(tx, userId);", "", { once: true, sessions: 1 }],
     [
       "a token works as often as it comes",
-      'if (!(await takeMailToken(tx, "RESET_PASSWORD", token))) return false;',
+      'if (!(await mailStore.takeToken(tx, "RESET_PASSWORD", tokenHash))) return refuse("mailTokenInvalid");',
       "",
       { once: false, sessions: 0 },
     ],
@@ -251,12 +232,11 @@ describe("resetting a password", () => {
       { once: true, sessions: 0 },
     ],
   ])("mutant: %s", async (_, from, to, wanted) => {
-    const mutant = await recoveryMutant(from, to);
-    await using auth = await startAuth();
+    await using auth = await startAuth({ definition: await mutantOf("account/recovery.ts", from, to) });
     await auth.as(AuthService).signUp(ada);
     await auth.as(CredentialService).requestPasswordReset({ email: ada.email });
     const token = await tokenOf(auth, resetSubject);
-    const recovery = startRecovery(auth, mutant.createRecovery);
+    const anybody = auth.as(CredentialService);
     // All find the token before the first of them takes it.
     const { promise: opened, resolve: open } = Promise.withResolvers<void>();
     let hashing = 0;
@@ -266,10 +246,9 @@ describe("resetting a password", () => {
       await opened;
       return real(...given);
     });
-    const { signal } = new AbortController();
     const outcomes = await Promise.all(
       Array.from({ length: 4 }, (_, horse) =>
-        outcomeOf(recovery.resetPassword(token, `horse number ${horse}`, here, signal)),
+        outcomeOf(anybody.resetPassword({ token, newPassword: `horse number ${horse}` })),
       ),
     );
     const sessions = await auth.database.sql`SELECT 1 FROM sessions WHERE end_time IS NULL`;
@@ -296,6 +275,8 @@ function startQueue(
 ): OutgoingMails {
   return create({
     database: auth.database,
+    store: postgresMailStore,
+    accounts: postgresAccountStore,
     mailer: { destination: "test", send: (id, mail) => answer(mail, id) },
     vault: createVault(auth.config.keyEncryptionSecret, systemRandom),
     clock: auth.clock,
@@ -416,7 +397,7 @@ describe("the queue of mails", () => {
   test.each([
     [
       "a mail under way can be taken again",
-      "const nextMs = nowMs + backoffMs(retry, row.attempts + 1, random);",
+      "const nextMs = nowMs + backoffMs(pause, attempts + 1, random);",
       "const nextMs = nowMs;",
       false,
       { sent: 2, left: 0 },

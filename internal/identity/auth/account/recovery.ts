@@ -1,16 +1,20 @@
 import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Database } from "../../../platform/postgres/database.ts";
-import type { Vault } from "../secret/vault.ts";
-import { emailSubject, lockAccount, setPassword } from "./rules.ts";
-import { recordAct } from "../audit/log.ts";
-import { networkOf, type ClientInfo } from "../audit/client.ts";
-import { normaliseEmail } from "./email.ts";
-import { badMailToken, invalidEmail, tooManyMails } from "../errors.ts";
-import { chargeAttempt } from "../lockout/rules.ts";
-import { endMailTokens, findMailToken, takeMailToken } from "../mail/token.ts";
+import type { ClientInfo } from "../audit/client.ts";
+import type { AuditStore } from "../audit/store.ts";
+import { isRefusal, refuse, refuseField, type Refusal } from "../errors.ts";
+import type { FactorStore } from "../factor/store.ts";
+import { networkOf } from "../lockout/network.ts";
+import type { Lockout } from "../lockout/rules.ts";
 import type { OutgoingMails } from "../mail/rules.ts";
-import type { PasswordQueue } from "./password.ts";
+import type { MailStore } from "../mail/store.ts";
+import { hashOfMailToken } from "../mail/token.ts";
+import type { Vault } from "../secret/vault.ts";
 import type { Sessions } from "../session/rules.ts";
+import { emailRule, emailSubject, normaliseEmail } from "./email.ts";
+import type { PasswordQueue } from "./password.ts";
+import { setPassword } from "./rules.ts";
+import type { AccountStore } from "./store.ts";
 
 /** What protects an account, as its owner sees it. */
 export interface Credentials {
@@ -23,116 +27,103 @@ export interface Credentials {
 
 /** What can be done with mail to the address of an account. */
 export interface Recovery {
-  /** Of a person; `undefined` when the account is gone. */
-  credentials(userId: string): Promise<Credentials | undefined>;
-  /** Sends a token for `verifyEmail`, unless the address is verified. */
-  sendVerification(userId: string): Promise<void>;
+  /** What protects the account of a person who is signed in. */
+  credentials(userId: string): Promise<Credentials | Refusal<"credentialsInvalid">>;
+  /** Sends a token for `verifyEmail`, unless the address is verified or the account is gone. */
+  sendVerification(userId: string): Promise<Refusal<"mailsWaiting"> | undefined>;
   /** Marks the address as verified. */
-  verifyEmail(token: string, client: ClientInfo): Promise<void>;
+  verifyEmail(token: string, client: ClientInfo): Promise<Refusal<"mailTokenInvalid"> | undefined>;
   /** Sends a token for `resetPassword` to the address, if it has an account; nothing tells whether it has. */
-  requestReset(email: string, client: ClientInfo): Promise<void>;
+  requestReset(
+    email: string,
+    client: ClientInfo,
+  ): Promise<Refusal<"fieldInvalid" | "signInLocked" | "mailsWaiting"> | undefined>;
   /** Sets a new password and ends all sessions. */
-  resetPassword(token: string, password: string, client: ClientInfo, signal: AbortSignal): Promise<void>;
+  resetPassword(
+    token: string,
+    password: string,
+    client: ClientInfo,
+    signal: AbortSignal,
+  ): Promise<Refusal<"mailTokenInvalid"> | undefined>;
 }
 
-/** Makes the rules. */
+/** Recovery of the accounts of a database. */
 export function createRecovery(deps: {
   readonly database: Database;
+  readonly accounts: Pick<AccountStore, "find" | "lock" | "verifyEmail" | "setPasswordHash">;
+  readonly factors: Pick<FactorStore, "find" | "countRecoveryCodes" | "endChallenges">;
+  readonly mailStore: Pick<MailStore, "findToken" | "takeToken" | "endTokens">;
+  readonly audit: Pick<AuditStore, "append">;
   readonly vault: Vault;
   readonly passwords: PasswordQueue;
-  readonly sessions: Sessions;
-  readonly mails: OutgoingMails;
+  readonly lockout: Pick<Lockout, "charge">;
+  readonly sessions: Pick<Sessions, "endAll">;
+  readonly mails: Pick<OutgoingMails, "add">;
   readonly clock: Clock;
 }): Recovery {
-  const { database, vault, passwords, sessions, mails, clock } = deps;
-  const findAccount = async (userId: string): Promise<Row | undefined> => {
-    const [row] = await database.sql<Row[]>`
-      SELECT email, email_verify_time, a.create_time, confirm_time IS NOT NULL AS totp_enabled,
-        (SELECT count(*)::int FROM recovery_codes r WHERE r.user_id = a.user_id) AS recovery_codes_left
-      FROM accounts a LEFT JOIN totp_factors USING (user_id) WHERE user_id = ${userId}`;
-    return row;
-  };
-
+  const { database, accounts, factors, mailStore, audit, vault, passwords, lockout, sessions, mails, clock } = deps;
   return {
     credentials: async (userId) => {
-      const row = await findAccount(userId);
-      return (
-        row && {
-          email: row.email,
-          emailVerifyTimeMs: row.email_verify_time?.getTime(),
-          totpEnabled: row.totp_enabled,
-          recoveryCodesLeft: row.recovery_codes_left,
-          createTimeMs: row.create_time.getTime(),
-        }
-      );
+      const account = await accounts.find(database.sql, userId);
+      if (account === undefined) return refuse("credentialsInvalid");
+      const { email, emailVerifyTimeMs, createTimeMs } = account;
+      const totpEnabled = (await factors.find(database.sql, userId))?.isConfirmed === true;
+      const recoveryCodesLeft = await factors.countRecoveryCodes(database.sql, userId);
+      return { email, emailVerifyTimeMs, totpEnabled, recoveryCodesLeft, createTimeMs };
     },
 
     sendVerification: async (userId) => {
-      const account = await findAccount(userId);
-      if (account === undefined || account.email_verify_time !== null) return;
-      if (!(await mails.add(database.sql, "VERIFY_EMAIL", account.email))) throw tooManyMails();
+      const account = await accounts.find(database.sql, userId);
+      if (account === undefined || account.isEmailVerified) return undefined;
+      return (await mails.add(database.sql, "VERIFY_EMAIL", account.email)) ? undefined : refuse("mailsWaiting");
     },
 
     verifyEmail: async (token, client) => {
-      const found = await findMailToken(database, "VERIFY_EMAIL", token, clock.now());
-      if (found === undefined) throw badMailToken();
-      const { userId } = found;
-      const verified = await database.transaction(async (tx) => {
-        await lockAccount(tx, userId);
-        if (!(await takeMailToken(tx, "VERIFY_EMAIL", token))) return false;
+      const tokenHash = hashOfMailToken(token);
+      const userId = await mailStore.findToken(database.sql, "VERIFY_EMAIL", tokenHash, clock.now());
+      if (userId === undefined) return refuse("mailTokenInvalid");
+      return database.transaction(async (tx) => {
+        await accounts.lock(tx, userId);
+        if (!(await mailStore.takeToken(tx, "VERIFY_EMAIL", tokenHash))) return refuse("mailTokenInvalid");
         const nowMs = clock.now();
-        await tx`
-          UPDATE accounts SET email_verify_time = coalesce(email_verify_time, ${new Date(nowMs)})
-          WHERE user_id = ${userId}`;
-        await endMailTokens(tx, "VERIFY_EMAIL", userId);
-        await recordAct(tx, { action: "VERIFY_EMAIL", outcome: "DONE", client, ...themself(userId) }, nowMs);
-        return true;
+        await accounts.verifyEmail(tx, userId, nowMs);
+        await mailStore.endTokens(tx, "VERIFY_EMAIL", userId);
+        await audit.append(tx, { action: "VERIFY_EMAIL", outcome: "DONE", client, ...themself(userId) }, nowMs);
+        return undefined;
       });
-      if (!verified) throw badMailToken();
     },
 
     requestReset: async (written, client) => {
       const email = normaliseEmail(written);
-      if (email === undefined) throw invalidEmail();
+      if (email === undefined) return refuseField("email", emailRule);
+      const charged = await lockout.charge({ email: "", network: networkOf(client.address) });
+      if (isRefusal(charged)) return charged;
       // The same statements whether the address has an account or not; which of both it is shows when the mail is written.
-      const added = await database.transaction(async (tx) => {
-        await chargeAttempt(tx, vault, { email: "", network: networkOf(client.address) }, clock.now());
+      const isAdded = await database.transaction(async (tx) => {
         const act = { action: "REQUEST_PASSWORD_RESET", outcome: "DONE", client } as const;
-        await recordAct(tx, { ...act, subject: emailSubject(vault, email) }, clock.now());
+        await audit.append(tx, { ...act, subject: emailSubject(vault, email) }, clock.now());
         return mails.add(tx, "RESET_PASSWORD", email);
       });
-      if (!added) throw tooManyMails();
+      return isAdded ? undefined : refuse("mailsWaiting");
     },
 
     resetPassword: async (token, password, client, signal) => {
-      const found = await findMailToken(database, "RESET_PASSWORD", token, clock.now());
-      if (found === undefined) throw badMailToken(); // Before anything is computed: a token is not to be guessed.
-      const { userId } = found;
+      const tokenHash = hashOfMailToken(token);
+      const userId = await mailStore.findToken(database.sql, "RESET_PASSWORD", tokenHash, clock.now());
+      if (userId === undefined) return refuse("mailTokenInvalid"); // Before anything is computed: a token is not to be guessed.
       const passwordHash = await passwords.run(signal, (hasher) => hasher.hash(password));
-      const reset = await database.transaction(async (tx) => {
-        await lockAccount(tx, userId);
-        if (!(await takeMailToken(tx, "RESET_PASSWORD", token))) return false;
+      return database.transaction(async (tx) => {
+        await accounts.lock(tx, userId);
+        if (!(await mailStore.takeToken(tx, "RESET_PASSWORD", tokenHash))) return refuse("mailTokenInvalid");
         const nowMs = clock.now();
-        await setPassword(tx, userId, passwordHash, nowMs);
+        await setPassword(tx, deps, userId, passwordHash, nowMs);
         await sessions.endAll(tx, userId);
-        // Who holds the token reads mail to the address.
-        await tx`
-          UPDATE accounts SET email_verify_time = coalesce(email_verify_time, ${new Date(nowMs)})
-          WHERE user_id = ${userId}`;
-        await recordAct(tx, { action: "RESET_PASSWORD", outcome: "DONE", client, ...themself(userId) }, nowMs);
-        return true;
+        await accounts.verifyEmail(tx, userId, nowMs); // Who holds the token reads mail to the address.
+        await audit.append(tx, { action: "RESET_PASSWORD", outcome: "DONE", client, ...themself(userId) }, nowMs);
+        return undefined;
       });
-      if (!reset) throw badMailToken();
     },
   };
-}
-
-interface Row {
-  readonly email: string;
-  readonly email_verify_time: Date | null;
-  readonly totp_enabled: boolean;
-  readonly recovery_codes_left: number;
-  readonly create_time: Date;
 }
 
 /** A token says who calls, though the call has no credentials. */

@@ -11,7 +11,7 @@ import { outcomeOf, personOfToken, service, startAuth } from "../auth-fixture.ts
 import { createPasswordQueue } from "./password.ts";
 
 const ada = { email: "ada@example.org", password: "correct horse battery", displayName: "Ada" };
-const bad = "Unauthenticated BAD_CREDENTIALS";
+const bad = "Unauthenticated CREDENTIALS_INVALID";
 
 afterEach(() => {
   jest.restoreAllMocks();
@@ -170,13 +170,13 @@ describe("sign-in", () => {
     const client = auth.as(AuthService);
     const calls = Array.from({ length: callers }, async (_, caller) => {
       const outcome = await outcomeOf(client.signIn({ email: `u${caller}@example.org`, password: "guess" }));
-      if (outcome === "ResourceExhausted SIGN_IN_BUSY") refused++;
+      if (outcome === "ResourceExhausted OVERLOADED") refused++;
       openWhenFull();
       return outcome;
     });
     const counted = Map.groupBy(await Promise.all(calls), (outcome) => outcome);
     expect(Object.fromEntries([...counted].map(([outcome, all]) => [outcome, all.length]))).toEqual({
-      "ResourceExhausted SIGN_IN_BUSY": callers - 12,
+      "ResourceExhausted OVERLOADED": callers - 12,
       [bad]: 12,
     });
     expect(most).toBe(2);
@@ -207,7 +207,7 @@ describe("changing the password", () => {
     const mine = auth.as(AuthService, { caller: me });
     const change = { currentPassword: ada.password, newPassword: "another horse" };
     expect(await outcomeOf(mine.changePassword({ ...change, currentPassword: "wrong horse" }))).toBe(
-      "PermissionDenied WRONG_PASSWORD",
+      "PermissionDenied PASSWORD_INVALID",
     );
     await mine.changePassword(change);
     const ended = (await auth.events()).slice(1) as SessionRevoked[];
@@ -219,7 +219,7 @@ describe("changing the password", () => {
       outcomeOf(anybody.refreshToken({ refreshToken: tokens?.refreshToken ?? "" }));
     expect([await refresh(first.tokens), await refresh(second.tokens)]).toEqual([
       "done",
-      "Unauthenticated BAD_REFRESH_TOKEN",
+      "Unauthenticated REFRESH_TOKEN_INVALID",
     ]);
     expect(await outcomeOf(anybody.signIn(ada))).toBe(bad);
     expect(await outcomeOf(anybody.signIn({ ...ada, password: change.newPassword }))).toBe("done");
@@ -236,7 +236,7 @@ describe("changing the password", () => {
       );
     }
     expect(outcomes).toEqual([
-      ...Array<string>(10).fill("PermissionDenied WRONG_PASSWORD"),
+      ...Array<string>(10).fill("PermissionDenied PASSWORD_INVALID"),
       "ResourceExhausted SIGN_IN_LOCKED",
     ]);
   });

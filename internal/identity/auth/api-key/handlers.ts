@@ -3,44 +3,33 @@ import { timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { ApiKeySchema, ApiKeyService } from "../../../gen/muin/identity/v1/api_key_service_pb.ts";
 import { callerOf } from "../../../platform/identity/caller.ts";
+import { scopesOfCaller } from "../../../platform/resource/caller-scopes.ts";
 import { clientOf } from "../audit/client.ts";
-import { apiKeyNotFound } from "../errors.ts";
-import { idOfPage, isUuid, pageSizeOf, scopesHeldBy } from "../request.ts";
-import type { ApiKey, ApiKeys } from "./rules.ts";
+import { orThrow } from "../errors.ts";
+import type { ApiKeys } from "./rules.ts";
+import type { ApiKey } from "./store.ts";
 
 /** Serves API keys. */
 export function createApiKeyHandlers(apiKeys: ApiKeys): ServiceImpl<typeof ApiKeyService> {
   return {
-    createApiKey: async (request, context) => {
-      const { apiKey, secret } = await apiKeys.create(
-        {
-          displayName: request.displayName,
-          scopes: request.scopes,
-          expireTimeMs: request.expireTime && timestampMs(request.expireTime),
-        },
-        scopesHeldBy(callerOf(context)),
-        clientOf(context),
-      );
-      return { apiKey: apiKeyMessage(apiKey), secret };
+    createApiKey: async ({ displayName, scopes, expireTime }, context) => {
+      const key = { displayName, scopes, expireTimeMs: expireTime && timestampMs(expireTime) };
+      const made = orThrow(await apiKeys.create(key, scopesOfCaller(callerOf(context)), clientOf(context)));
+      return { apiKey: messageOf(made.apiKey), secret: made.secret };
     },
     listApiKeys: async (request) => {
-      const pageSize = pageSizeOf(request.pageSize);
-      const found = await apiKeys.list(pageSize, idOfPage(request.pageToken), request.showEnded);
-      return {
-        apiKeys: found.map(apiKeyMessage),
-        nextPageToken: found.length < pageSize ? "" : (found.at(-1)?.apiKeyId ?? ""),
-      };
+      const { page, nextPageToken } = await apiKeys.list(request);
+      return { apiKeys: page.map(messageOf), nextPageToken };
     },
-    revokeApiKey: async (request, context) => {
-      if (!isUuid(request.apiKeyId)) throw apiKeyNotFound();
-      await apiKeys.revoke(request.apiKeyId, clientOf(context));
+    revokeApiKey: async ({ apiKeyId }, context) => {
+      orThrow(await apiKeys.revoke(apiKeyId, clientOf(context)));
       return {};
     },
-    verifyApiKey: async (request) => ({ apiKey: apiKeyMessage(await apiKeys.verify(request.secretHash)) }),
+    verifyApiKey: async ({ secretHash }) => ({ apiKey: messageOf(orThrow(await apiKeys.verify(secretHash))) }),
   };
 }
 
-function apiKeyMessage(key: ApiKey): MessageInitShape<typeof ApiKeySchema> {
+function messageOf(key: ApiKey): MessageInitShape<typeof ApiKeySchema> {
   const { apiKeyId, displayName, scopes, createTimeMs, expireTimeMs, useTimeMs, revokeTimeMs } = key;
   return {
     apiKeyId,

@@ -3,13 +3,13 @@ import { timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import { ApiKeyService } from "../../../gen/muin/identity/v1/api_key_service_pb.ts";
 import type { ApiKeyRevoked } from "../../../gen/muin/identity/v1/session_events_pb.ts";
 import type { Caller } from "../../../platform/identity/caller.ts";
-import { secretHashOf } from "./rules.ts";
+import { secretHashOf } from "./secret.ts";
 import { outcomeOf, service, startAuth } from "../auth-fixture.ts";
 import { scopes } from "../../../gen/scopes.ts";
 
 const operator: Caller = { kind: "api_key", id: "k", principal: "api_key:k", scopes: new Set<string>(scopes) };
 const shop = { displayName: "Web shop", scopes: ["counts.read", "counts.write"] };
-const badKey = "Unauthenticated BAD_API_KEY";
+const badKey = "Unauthenticated API_KEY_INVALID";
 const minuteMs = 60_000;
 
 describe("API keys", () => {
@@ -30,10 +30,10 @@ describe("API keys", () => {
   });
 
   test.each([
-    ["a scope that its maker does not hold", { ...shop, scopes: ["counts.manage"] }, "PermissionDenied SCOPE_NOT_HELD"],
-    ["a scope that there is not", { ...shop, scopes: ["counts.all"] }, "InvalidArgument INVALID_FIELD"],
+    ["a scope that its maker does not hold", { ...shop, scopes: ["counts.manage"] }, "PermissionDenied SCOPE_MISSING"],
+    ["a scope that there is not", { ...shop, scopes: ["counts.all"] }, "InvalidArgument FIELD_INVALID"],
     ["no scope", { ...shop, scopes: [] }, "InvalidArgument FIELD_INVALID"],
-    ["an end in the past", { ...shop, expireTime: timestampFromMs(1) }, "InvalidArgument INVALID_FIELD"],
+    ["an end in the past", { ...shop, expireTime: timestampFromMs(1) }, "InvalidArgument FIELD_INVALID"],
     ["a line end in its name", { ...shop, displayName: "a\nb" }, "InvalidArgument FIELD_INVALID"],
   ])("are not made with %s", async (_, request, outcome) => {
     await using auth = await startAuth();

@@ -1,40 +1,44 @@
-import { createHash } from "node:crypto";
-import type { Component } from "../../../platform/lifecycle/component.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
-import type { Random } from "../../../platform/clock/random.ts";
-import { apiKeyPrefix } from "../../../platform/identity/token-claims.ts";
-import type { Database, Transaction } from "../../../platform/postgres/database.ts";
-import type { Logger } from "../../../platform/telemetry/logger.ts";
-import { recordAct } from "../audit/log.ts";
-import type { ClientInfo } from "../audit/client.ts";
-import { apiKeyNotFound, badApiKey, invalidField, tooManyApiKeys } from "../errors.ts";
-import { publishApiKeyRevoked, type AuthPublish } from "../events.ts";
+import { isUuid, type Random } from "../../../platform/clock/random.ts";
+import type { Component } from "../../../platform/lifecycle/component.ts";
 import { createLoop } from "../../../platform/lifecycle/loop.ts";
-import { checkScopes } from "../scope/rules.ts";
+import { takeLock } from "../../../platform/postgres/advisory-lock.ts";
+import type { Database, Transaction } from "../../../platform/postgres/database.ts";
+import { pageOf } from "../../../platform/resource/page-token.ts";
+import type { Logger } from "../../../platform/telemetry/logger.ts";
+import type { ClientInfo } from "../audit/client.ts";
+import type { AuditStore } from "../audit/store.ts";
+import { refuse, refuseField, type Refusal } from "../errors.ts";
+import { publishApiKeyRevoked, type AuthPublish } from "../events.ts";
+import { refusalToGive } from "../scope/rules.ts";
+import { makeSecret, secretHashOf } from "./secret.ts";
+import type { ApiKey, ApiKeyStore } from "./store.ts";
 
-const secretBytes = 32;
 /** Live keys of an installation. */
 const liveKeysMax = 10_000;
 /** Last uses are written together, this often. */
 const writeUsesMs = 30_000;
 const minuteMs = 60_000;
 
-/** A key, without its secret. */
-export interface ApiKey {
-  readonly apiKeyId: string;
-  readonly displayName: string;
-  readonly scopes: readonly string[];
-  readonly createTimeMs: number;
-  readonly expireTimeMs: number | undefined;
-  readonly useTimeMs: number | undefined;
-  readonly revokeTimeMs: number | undefined;
-}
-
 /** What a key is made of. */
 export interface NewApiKey {
   readonly displayName: string;
   readonly scopes: readonly string[];
+  /** Milliseconds since 1970; `undefined` for a key without end. */
   readonly expireTimeMs: number | undefined;
+}
+
+/** A key that was just made: its secret is shown this once. */
+export interface MadeApiKey {
+  readonly apiKey: ApiKey;
+  readonly secret: string;
+}
+
+/** A page of keys, newest first. */
+export interface ApiKeyPage {
+  readonly page: readonly ApiKey[];
+  /** Empty on the last page. */
+  readonly nextPageToken: string;
 }
 
 /** The rules of API keys. */
@@ -44,26 +48,32 @@ export interface ApiKeys {
     key: NewApiKey,
     held: ReadonlySet<string>,
     client: ClientInfo,
-  ): Promise<{ readonly apiKey: ApiKey; readonly secret: string }>;
-  /** Keys, newest first, those before `beforeId` when it is given. */
-  list(pageSize: number, beforeId: string | undefined, withEnded: boolean): Promise<readonly ApiKey[]>;
+  ): Promise<MadeApiKey | Refusal<"fieldInvalid" | "scopeMissing" | "tooManyApiKeys">>;
+  /** Live keys; with `showEnded` all. */
+  list(request: {
+    readonly pageSize: number;
+    readonly pageToken: string;
+    readonly showEnded: boolean;
+  }): Promise<ApiKeyPage>;
   /** Ends a key; one that was revoked stays so. */
-  revoke(apiKeyId: string, client: ClientInfo): Promise<void>;
-  /** The live key with this hash of its secret; UNAUTHENTICATED without one. Marks it as used. */
-  verify(secretHash: Uint8Array): Promise<ApiKey>;
+  revoke(apiKeyId: string, client: ClientInfo): Promise<Refusal<"apiKeyNotFound"> | undefined>;
+  /** The live key with this hash of its secret. Marks it as used. */
+  verify(secretHash: Uint8Array): Promise<ApiKey | Refusal<"apiKeyInvalid">>;
   /** Writes the last uses that `verify` marked. */
   readonly useWriter: Component;
 }
 
-/** Makes the rules. */
+/** The API keys of a database. */
 export function createApiKeys(deps: {
   readonly database: Database;
+  readonly store: ApiKeyStore;
+  readonly audit: Pick<AuditStore, "append">;
   readonly publish: AuthPublish;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
 }): ApiKeys {
-  const { database, publish, clock, random, log } = deps;
+  const { database, store, clock, log } = deps;
   /** When keys were used since the last write, to the minute. At most one entry per live key. */
   let used = new Map<string, number>();
 
@@ -71,10 +81,7 @@ export function createApiKeys(deps: {
     const writing = used;
     used = new Map();
     try {
-      for (const [apiKeyId, useTimeMs] of writing) {
-        await database.sql`
-          UPDATE api_keys SET use_time = greatest(use_time, ${new Date(useTimeMs)}) WHERE api_key_id = ${apiKeyId}`;
-      }
+      for (const [apiKeyId, useTimeMs] of writing) await store.markUsed(database.sql, apiKeyId, useTimeMs);
     } catch (error) {
       // Later marks win; what could not be written waits for the next time.
       used = new Map([...writing, ...used]);
@@ -84,41 +91,49 @@ export function createApiKeys(deps: {
 
   return {
     create: async (key, held, client) => {
-      checkScopes(key.scopes, held);
+      const refusal = refusalToGive(key.scopes, held);
+      if (refusal !== undefined) return refusal;
       if (key.expireTimeMs !== undefined && key.expireTimeMs <= clock.now()) {
-        throw invalidField("expire_time", "must be in the future");
+        return refuseField("expire_time", "must be in the future");
       }
       return database.transaction(async (tx) => {
-        await tx`SELECT pg_advisory_xact_lock(hashtext('muin auth api keys'))`;
-        const [live] = await tx<{ count: string }[]>`
-          SELECT count(*) FROM api_keys
-          WHERE revoke_time IS NULL AND (expire_time IS NULL OR expire_time > ${new Date(clock.now())})`;
-        if (Number(live?.count) >= liveKeysMax) throw tooManyApiKeys(liveKeysMax);
-        return insertApiKey(tx, { clock, random }, key, undefined, client);
+        await takeLock(tx, "muin auth api keys");
+        if ((await store.countLive(tx, clock.now())) >= liveKeysMax) {
+          return refuse("tooManyApiKeys", { max: String(liveKeysMax) });
+        }
+        return addApiKey(tx, deps, key, undefined, client);
       });
     },
-    list: async (pageSize, beforeId, withEnded) => {
-      const rows = await database.sql<Row[]>`
-        SELECT * FROM api_keys
-        WHERE api_key_id < coalesce(${beforeId ?? null}::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-          AND (${withEnded} OR (revoke_time IS NULL AND (expire_time IS NULL OR expire_time > ${new Date(clock.now())})))
-        ORDER BY api_key_id DESC LIMIT ${pageSize}`;
-      return rows.map(apiKeyOf);
+
+    list: ({ showEnded, ...page }) =>
+      pageOf(
+        ["ListApiKeys", showEnded],
+        page,
+        (beforeId, limit) => store.list(database.sql, { beforeId, withEnded: showEnded, nowMs: clock.now() }, limit),
+        (key) => key.apiKeyId,
+        isUuid,
+      ),
+
+    revoke: async (apiKeyId, client) => {
+      if (!isUuid(apiKeyId)) return refuse("apiKeyNotFound");
+      return database.transaction(async (tx) => {
+        const key = await store.lock(tx, apiKeyId);
+        if (key === undefined) return refuse("apiKeyNotFound");
+        if (key.revokeTimeMs === undefined) await endApiKey(tx, deps, apiKeyId, client);
+        return undefined;
+      });
     },
-    revoke: (apiKeyId, client) =>
-      database.transaction(async (tx) => {
-        if (!(await revokeApiKey(tx, { publish, clock }, apiKeyId, client))) throw apiKeyNotFound();
-      }),
+
     verify: async (secretHash) => {
-      const [row] = await database.sql<Row[]>`SELECT * FROM api_keys WHERE secret_hash = ${secretHash}`;
+      const key = await store.findBySecretHash(database.sql, secretHash);
       const nowMs = clock.now();
-      const key = row && apiKeyOf(row);
       if (key === undefined || key.revokeTimeMs !== undefined || nowMs >= (key.expireTimeMs ?? Infinity)) {
-        throw badApiKey();
+        return refuse("apiKeyInvalid");
       }
       used.set(key.apiKeyId, Math.floor(nowMs / minuteMs) * minuteMs);
       return key;
     },
+
     useWriter: createLoop({
       name: "auth api key uses",
       everyMs: writeUsesMs,
@@ -131,72 +146,47 @@ export function createApiKeys(deps: {
 }
 
 /** Adds a key with a new secret. `managedName` marks one that the installation makes for itself. */
-export async function insertApiKey(
+export async function addApiKey(
   tx: Transaction,
-  deps: { readonly clock: Clock; readonly random: Random },
-  key: NewApiKey,
+  deps: {
+    readonly store: Pick<ApiKeyStore, "insert">;
+    readonly audit: Pick<AuditStore, "append">;
+    readonly clock: Clock;
+    readonly random: Random;
+  },
+  { displayName, scopes: given, expireTimeMs }: NewApiKey,
   managedName: string | undefined,
   client: ClientInfo,
-): Promise<{ readonly apiKey: ApiKey; readonly secret: string }> {
-  const apiKeyId = deps.random.uuid();
-  const secret = `${apiKeyPrefix}${Buffer.from(deps.random.bytes(secretBytes)).toString("base64url")}`;
-  const nowMs = deps.clock.now();
-  const scopes = [...new Set(key.scopes)];
-  const [row] = await tx<Row[]>`
-    INSERT INTO api_keys
-      (api_key_id, display_name, scopes, secret_hash, managed_name, version, create_time, expire_time)
-    VALUES (${apiKeyId}, ${key.displayName}, ${scopes}::text[], ${secretHashOf(secret)}, ${managedName ?? null}, 1,
-      ${new Date(nowMs)}, ${key.expireTimeMs === undefined ? null : new Date(key.expireTimeMs)})
-    RETURNING *`;
-  if (row === undefined) throw new Error("the key was not stored");
-  const subject = `api_key:${apiKeyId}`;
-  await recordAct(tx, { action: "CREATE_API_KEY", outcome: "DONE", client, subject, detail: scopes.join(" ") }, nowMs);
-  return { apiKey: apiKeyOf(row), secret };
+): Promise<MadeApiKey> {
+  const { store, audit, clock, random } = deps;
+  const apiKeyId = random.uuid();
+  const secret = makeSecret(random);
+  const createTimeMs = clock.now();
+  const scopes = [...new Set(given)];
+  const secretHash = secretHashOf(secret);
+  const row = { apiKeyId, displayName, scopes, secretHash, managedName, createTimeMs, expireTimeMs };
+  const apiKey = await store.insert(tx, row);
+  const act = { action: "CREATE_API_KEY", outcome: "DONE", client, subject: `api_key:${apiKeyId}` } as const;
+  await audit.append(tx, { ...act, detail: scopes.join(" ") }, createTimeMs);
+  return { apiKey, secret };
 }
 
-/** Revokes a key that is not revoked yet. False when there is none of this id. */
-export async function revokeApiKey(
+/** Revokes a key that is not revoked yet, with its event. The key's row must be locked by `tx`. */
+export async function endApiKey(
   tx: Transaction,
-  deps: { readonly publish: AuthPublish; readonly clock: Clock },
+  deps: {
+    readonly store: Pick<ApiKeyStore, "revoke">;
+    readonly audit: Pick<AuditStore, "append">;
+    readonly publish: AuthPublish;
+    readonly clock: Clock;
+  },
   apiKeyId: string,
   client: ClientInfo,
-): Promise<boolean> {
-  const [found] = await tx<{ revoke_time: Date | null }[]>`
-    SELECT revoke_time FROM api_keys WHERE api_key_id = ${apiKeyId} FOR UPDATE`;
-  if (found === undefined) return false;
-  if (found.revoke_time !== null) return true;
-  const nowMs = deps.clock.now();
-  const [row] = await tx<{ version: string }[]>`
-    UPDATE api_keys SET revoke_time = ${new Date(nowMs)}, version = version + 1
-    WHERE api_key_id = ${apiKeyId} RETURNING version`;
-  await publishApiKeyRevoked(tx, deps.publish, apiKeyId, BigInt(row?.version ?? 0), nowMs);
-  await recordAct(tx, { action: "REVOKE_API_KEY", outcome: "DONE", client, subject: `api_key:${apiKeyId}` }, nowMs);
-  return true;
-}
-
-/** What of a secret is stored and compared: SHA-256 of its whole text. */
-export function secretHashOf(secret: string): Uint8Array {
-  return new Uint8Array(createHash("sha256").update(secret).digest());
-}
-
-interface Row {
-  readonly api_key_id: string;
-  readonly display_name: string;
-  readonly scopes: string[];
-  readonly create_time: Date;
-  readonly expire_time: Date | null;
-  readonly use_time: Date | null;
-  readonly revoke_time: Date | null;
-}
-
-function apiKeyOf(row: Row): ApiKey {
-  return {
-    apiKeyId: row.api_key_id,
-    displayName: row.display_name,
-    scopes: row.scopes,
-    createTimeMs: row.create_time.getTime(),
-    expireTimeMs: row.expire_time?.getTime(),
-    useTimeMs: row.use_time?.getTime(),
-    revokeTimeMs: row.revoke_time?.getTime(),
-  };
+): Promise<void> {
+  const { store, audit, publish, clock } = deps;
+  const nowMs = clock.now();
+  const version = await store.revoke(tx, apiKeyId, nowMs);
+  await publishApiKeyRevoked(tx, publish, apiKeyId, version, nowMs);
+  const act = { action: "REVOKE_API_KEY", outcome: "DONE", client, subject: `api_key:${apiKeyId}` } as const;
+  await audit.append(tx, act, nowMs);
 }

@@ -1,62 +1,46 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
-import { DeviceSchema, DeviceState, type DeviceService } from "../../../gen/muin/identity/v1/device_service_pb.ts";
+import type { ServiceImpl } from "@connectrpc/connect";
+import { DeviceState, type DeviceSchema, type DeviceService } from "../../../gen/muin/identity/v1/device_service_pb.ts";
 import { signatureOf } from "../../../platform/identity/call-signature.ts";
 import { callerOf } from "../../../platform/identity/caller.ts";
 import { clientOf } from "../audit/client.ts";
-import type { Device, DeviceManager, Devices } from "./rules.ts";
-import { deviceForbidden } from "../device-errors.ts";
-import { idOfPage, pageSizeOf, scopesHeldBy } from "../request.ts";
+import { orThrow } from "../errors.ts";
+import type { Devices } from "./rules.ts";
+import type { Device } from "./store.ts";
 
 /** Serves devices. */
 export function createDeviceHandlers(devices: Devices): ServiceImpl<typeof DeviceService> {
   return {
     registerDevice: async (request, context) => {
-      const { device, activationCode, activationExpireTimeMs } = await devices.register(
-        request,
-        managerOf(context),
-        clientOf(context),
-      );
-      const activationExpireTime = timestampFromMs(activationExpireTimeMs);
-      return { device: deviceMessage(device), activationCode, activationExpireTime };
-    },
-    activateDevice: async ({ activationCode, publicKey }, context) => ({
-      device: deviceMessage(await devices.activate(activationCode, publicKey, signatureOf(context), clientOf(context))),
-    }),
-    issueDeviceToken: async ({ deviceId }, context) => {
-      const { token, expireTimeMs } = await devices.issueToken(deviceId, signatureOf(context), clientOf(context));
-      return { token, expireTime: timestampFromMs(expireTimeMs) };
-    },
-    listDevices: async (request, context) => {
-      const size = pageSizeOf(request.pageSize);
-      const found = await devices.list(managerOf(context), {
-        size,
-        beforeId: idOfPage(request.pageToken),
-        branchId: request.branchId,
-        withRevoked: request.showRevoked,
-      });
+      const registered = orThrow(await devices.register(request, callerOf(context), clientOf(context)));
       return {
-        devices: found.map(deviceMessage),
-        nextPageToken: found.length < size ? "" : (found.at(-1)?.deviceId ?? ""),
+        device: messageOf(registered.device),
+        activationCode: registered.activationCode,
+        activationExpireTime: timestampFromMs(registered.activationExpireTimeMs),
       };
     },
+    activateDevice: async ({ activationCode, publicKey }, context) => ({
+      device: messageOf(
+        orThrow(await devices.activate(activationCode, publicKey, signatureOf(context), clientOf(context))),
+      ),
+    }),
+    issueDeviceToken: async ({ deviceId }, context) => {
+      const issued = orThrow(await devices.issueToken(deviceId, signatureOf(context), clientOf(context)));
+      return { token: issued.token, expireTime: timestampFromMs(issued.expireTimeMs) };
+    },
+    listDevices: async (request, context) => {
+      const { page, nextPageToken } = orThrow(await devices.list(callerOf(context), request));
+      return { devices: page.map(messageOf), nextPageToken };
+    },
     revokeDevice: async ({ deviceId }, context) => {
-      await devices.revoke(deviceId, managerOf(context), clientOf(context));
+      orThrow(await devices.revoke(deviceId, callerOf(context), clientOf(context)));
       return {};
     },
   };
 }
 
-/** Whose devices the caller manages: an API key without the scope nobody's. */
-function managerOf(context: HandlerContext): DeviceManager {
-  const caller = callerOf(context);
-  if (scopesHeldBy(caller).has("devices.manage")) return "all";
-  if (caller.kind === "person") return { ownerId: caller.id };
-  throw deviceForbidden();
-}
-
-function deviceMessage(device: Device): MessageInitShape<typeof DeviceSchema> {
+function messageOf(device: Device): MessageInitShape<typeof DeviceSchema> {
   const { deviceId, displayName, branchIds, createTimeMs, activateTimeMs, tokenTimeMs, revokeTimeMs } = device;
   return {
     deviceId,

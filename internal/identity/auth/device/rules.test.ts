@@ -11,13 +11,10 @@ import { createSignatureReader, type CallSignature } from "../../../platform/ide
 import type { Caller } from "../../../platform/identity/caller.ts";
 import { signCall } from "../../../platform/identity/signed-call.ts";
 import { createTokenVerifier } from "../../../platform/identity/token-verifier.ts";
-import { importMutant } from "../../../platform/testing/mutant.ts";
-import { outcomeOf, startAuth, type AuthFixture, type From } from "../auth-fixture.ts";
+import type { ServiceInfo } from "../../../platform/service/define-service.ts";
+import { mutantOf, outcomeOf, startAuth, type AuthFixture, type From } from "../auth-fixture.ts";
+import { auth as real } from "../definition.ts";
 import { makeActivationCode, normaliseActivationCode } from "./activation-code.ts";
-import * as real from "./rules.ts";
-import { createTokenIssuer } from "../token/issuer.ts";
-import { createSigningKeys } from "../token/signing-keys.ts";
-import { createVault } from "../secret/vault.ts";
 
 // Each test has a database of its own, and machines are busy; a hang still ends.
 setDefaultTimeout(30_000);
@@ -37,8 +34,8 @@ const personCalled = (id: string): Caller => ({
   scopes: new Set(),
   sessionId: `s-${id}`,
 });
-const badCode = "Unauthenticated BAD_ACTIVATION_CODE";
-const badDevice = "Unauthenticated BAD_DEVICE";
+const badCode = "Unauthenticated ACTIVATION_CODE_INVALID";
+const badDevice = "Unauthenticated DEVICE_INVALID";
 const forbidden = "PermissionDenied DEVICE_FORBIDDEN";
 
 interface Pair {
@@ -60,8 +57,8 @@ function signatureBy(auth: AuthFixture, { privateKey }: Pair): CallSignature {
 }
 
 /** Auth that knows branches b1 and b2 of "ann" and b3 of "ben". */
-async function startWithBranches(): Promise<AuthFixture> {
-  const auth = await startAuth();
+async function startWithBranches(definition: ServiceInfo = real): Promise<AuthFixture> {
+  const auth = await startAuth({ definition });
   const branches = { b1: "ann", b2: "ann", b3: "ben" };
   for (const [branchId, ownerId] of Object.entries(branches)) {
     await auth.deliver(BranchCreatedSchema, { branchId, branch: { branchId, ownerId }, aggregateVersion: 1n });
@@ -306,82 +303,76 @@ describe("a device", () => {
   });
 });
 
-/** "done", or the reason of the failure. */
-const fails = async (work: Promise<unknown>): Promise<string> =>
-  work.then(
-    () => "done",
-    (error: MuinError) => error.reason,
-  );
-
 describe("a broken rule is noticed", () => {
-  type Module = typeof real;
-  const source = new URL("rules.ts", import.meta.url).pathname;
-  /** The rules on the fixture's database, as the definition makes them. */
-  const rulesOf = (auth: AuthFixture, { createDevices }: Pick<Module, "createDevices">): real.Devices => {
-    const { database, publish, clock, config } = auth;
-    const random = systemRandom;
-    const vault = createVault(config.keyEncryptionSecret, random);
-    const keys = createSigningKeys({ database, vault, clock, random, config });
-    const tokens = createTokenIssuer({ keys, clock, random, config });
-    return createDevices({ database, publish, vault, tokens, clock, random });
-  };
-  const client = { principal: "anonymous", address: "192.0.2.1", userAgent: "" };
-  const branch = { displayName: "", branchIds: ["b1"] };
-
   const checks = {
-    secondKey: async (auth: AuthFixture, rules: real.Devices) => {
-      const { activationCode } = await rules.register(branch, "all", client);
-      const [one, two] = [makePair(), makePair()];
-      await rules.activate(activationCode, one.publicKey, signatureBy(auth, one), client);
-      return fails(rules.activate(activationCode, two.publicKey, signatureBy(auth, two), client));
+    secondKey: async (auth: AuthFixture) => {
+      const { activationCode } = await register(auth, ["b1"]);
+      await activate(auth, activationCode, makePair());
+      return outcomeOf(activate(auth, activationCode, makePair()));
     },
-    ended: async (auth: AuthFixture, rules: real.Devices) => {
-      const { activationCode } = await rules.register(branch, "all", client);
+    ended: async (auth: AuthFixture) => {
+      const { activationCode } = await register(auth, ["b1"]);
       auth.clock.advance(hourMs);
-      const pair = makePair();
-      return fails(rules.activate(activationCode, pair.publicKey, signatureBy(auth, pair), client));
+      return outcomeOf(activate(auth, activationCode, makePair()));
     },
-    unproven: async (auth: AuthFixture, rules: real.Devices) => {
-      const { activationCode } = await rules.register(branch, "all", client);
-      return fails(rules.activate(activationCode, makePair().publicKey, signatureBy(auth, makePair()), client));
+    unproven: async (auth: AuthFixture) => {
+      const { activationCode } = await register(auth, ["b1"]);
+      return outcomeOf(activate(auth, activationCode, makePair(), { signature: signatureBy(auth, makePair()) }));
     },
-    foreignToken: async (auth: AuthFixture, rules: real.Devices) => {
+    foreignToken: async (auth: AuthFixture) => {
       const { device } = await makeDevice(auth);
-      return fails(rules.issueToken(device.deviceId, signatureBy(auth, makePair()), client));
+      return outcomeOf(issue(auth, device.deviceId, makePair()));
     },
-    foreignBranch: async (_auth: AuthFixture, rules: real.Devices) =>
-      fails(rules.register(branch, { ownerId: "ben" }, client)),
-    guesses: async (auth: AuthFixture, rules: real.Devices) => {
+    foreignBranch: (auth: AuthFixture) => outcomeOf(register(auth, ["b1"], personCalled("ben"))),
+    guesses: async (auth: AuthFixture) => {
       const pair = makePair();
       let last = "";
-      for (let guess = 0; guess < 102; guess++) {
-        last = await fails(rules.activate("0000-0000-0000", pair.publicKey, signatureBy(auth, pair), client));
-      }
-      return last === "BAD_ACTIVATION_CODE" ? "done" : last;
+      for (let guess = 0; guess < 102; guess++) last = await outcomeOf(activate(auth, "0000-0000-0000", pair));
+      return last === badCode ? "done" : last;
     },
   };
-  const broken: readonly [rule: string, from: string, to: string, check: keyof typeof checks][] = [
-    ["a code is good for one key", "(row.public_key !== null && !isRepeat)", "false", "secondKey"],
-    ["a code ends", "activation_expire_time > ${new Date(nowMs)} FOR UPDATE", "true FOR UPDATE", "ended"],
+  const broken: readonly [rule: string, file: string, from: string, to: string, check: keyof typeof checks][] = [
+    [
+      "a code is good for one key",
+      "device/rules.ts",
+      "(device.publicKey !== undefined && !isRepeat)",
+      "false",
+      "secondKey",
+    ],
+    [
+      "a code ends",
+      "device/store-postgres.ts",
+      "activation_expire_time > ${new Date(nowMs)} FOR UPDATE",
+      "true FOR UPDATE",
+      "ended",
+    ],
     [
       "the key signs its activation",
+      "device/rules.ts",
       'signature.prove(deviceKeyOf(Buffer.from(publicKey).toString("base64url")));',
       "",
       "unproven",
     ],
-    ["the key signs for its token", "proveBy(x, signature);", "", "foreignToken"],
-    ["owners speak for their own branches", "owner !== manager.ownerId", "false", "foreignBranch"],
+    [
+      "the key signs for its token",
+      "device/rules.ts",
+      'if (!isProvenBy(x, signature)) return refuse("deviceInvalid");',
+      "",
+      "foreignToken",
+    ],
+    ["owners speak for their own branches", "device/rules.ts", "owner !== manager.ownerId", "false", "foreignBranch"],
     [
       "guesses are counted",
-      "const charge = await database.transaction((tx) => chargeAttempt(tx, vault, attempt, clock.now()));",
-      "void attempt; void chargeAttempt; const charge = { charged: [], locks: false };",
+      "device/rules.ts",
+      'const charged = await lockout.charge({ email: "", network: networkOf(client.address) });',
+      "void networkOf; const charged = { charged: [], locks: false };",
       "guesses",
     ],
   ];
-  test.each(broken)("%s", async (_, from, to, check) => {
-    await using auth = await startWithBranches();
-    expect(await checks[check](auth, rulesOf(auth, real))).not.toBe("done");
-    const mutant = await importMutant<Module>(source, from, to);
-    expect(await checks[check](auth, rulesOf(auth, mutant))).toBe("done");
+  test.each(broken)("%s", async (_, file, from, to, check) => {
+    await using auth = await startWithBranches(real);
+    expect(await checks[check](auth)).not.toBe("done");
+    await using mutant = await startWithBranches(await mutantOf(file, from, to));
+    expect(await checks[check](mutant)).toBe("done");
   });
 });

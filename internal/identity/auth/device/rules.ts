@@ -1,43 +1,30 @@
 import type { Clock } from "../../../platform/clock/clock.ts";
-import type { Random } from "../../../platform/clock/random.ts";
+import { isUuid, type Random } from "../../../platform/clock/random.ts";
 import { MuinError } from "../../../platform/errors/muin-error.ts";
 import type { CallSignature } from "../../../platform/identity/call-signature.ts";
+import type { Caller } from "../../../platform/identity/caller.ts";
 import { deviceKeyOf } from "../../../platform/identity/signed-call.ts";
 import { deviceSubjectPrefix } from "../../../platform/identity/token-claims.ts";
+import { takeLock } from "../../../platform/postgres/advisory-lock.ts";
 import type { Database, Transaction } from "../../../platform/postgres/database.ts";
-import { recordAct } from "../audit/log.ts";
-import { networkOf, type ClientInfo } from "../audit/client.ts";
-import { makeActivationCode, normaliseActivationCode } from "./activation-code.ts";
-import {
-  badActivationCode,
-  badDevice,
-  branchNotFound,
-  deviceForbidden,
-  deviceKeyTaken,
-  deviceNotFound,
-  tooManyDevices,
-} from "../device-errors.ts";
+import { hasScope } from "../../../platform/resource/caller-scopes.ts";
+import { pageOf } from "../../../platform/resource/page-token.ts";
+import type { ClientInfo } from "../audit/client.ts";
+import type { AuditStore } from "../audit/store.ts";
+import { isRefusal, refuse, type Refusal } from "../errors.ts";
 import { publishDeviceRevoked, type AuthPublish } from "../events.ts";
-import { chargeAttempt, forgiveAttempt } from "../lockout/rules.ts";
-import { isUuid } from "../request.ts";
-import type { IssuedToken, TokenIssuer } from "../token/issuer.ts";
+import { networkOf } from "../lockout/network.ts";
+import type { Lockout } from "../lockout/rules.ts";
 import type { Vault } from "../secret/vault.ts";
+import type { IssuedToken, TokenIssuer } from "../token/issuer.ts";
+import { makeActivationCode, normaliseActivationCode } from "./activation-code.ts";
+import type { Device, DeviceStore } from "./store.ts";
 
 /** An activation code is good for so long. */
 const activationCodeLifeMs = 60 * 60_000;
 /** Devices of an installation that are not revoked. */
 const liveDevicesMax = 10_000;
-
-/** A device, without its code. */
-export interface Device {
-  readonly deviceId: string;
-  readonly displayName: string;
-  readonly branchIds: readonly string[];
-  readonly createTimeMs: number;
-  readonly activateTimeMs: number | undefined;
-  readonly tokenTimeMs: number | undefined;
-  readonly revokeTimeMs: number | undefined;
-}
+const manageScope = "devices.manage";
 
 /** Whose devices a caller manages: all, or those of the branches of one owner. */
 export type DeviceManager = "all" | { readonly ownerId: string };
@@ -49,167 +36,208 @@ export interface RegisteredDevice {
   readonly activationExpireTimeMs: number;
 }
 
-/** The rules of devices. */
-export interface Devices {
-  /** Makes a device for branches that the manager may speak for. */
-  register(
-    device: { readonly displayName: string; readonly branchIds: readonly string[] },
-    manager: DeviceManager,
-    client: ClientInfo,
-  ): Promise<RegisteredDevice>;
-  /** Gives the device that the code stands for its key, which must have signed the call. */
-  activate(code: string, publicKey: Uint8Array, signature: CallSignature, client: ClientInfo): Promise<Device>;
-  /** Issues a token to the device whose key signed the call. */
-  issueToken(deviceId: string, signature: CallSignature, client: ClientInfo): Promise<IssuedToken>;
-  /** Devices of the manager, newest first, those before `beforeId` when it is given. */
-  list(
-    manager: DeviceManager,
-    page: {
-      readonly size: number;
-      readonly beforeId: string | undefined;
-      /** Empty for all. */
-      readonly branchId: string;
-      readonly withRevoked: boolean;
-    },
-  ): Promise<readonly Device[]>;
-  /** Ends a device; one that was revoked stays so. */
-  revoke(deviceId: string, manager: DeviceManager, client: ClientInfo): Promise<void>;
+/** A page of devices, newest first. */
+export interface DevicePage {
+  readonly page: readonly Device[];
+  /** Empty on the last page. */
+  readonly nextPageToken: string;
 }
 
-/** Makes the rules. */
+type Forbidden = Refusal<"deviceForbidden">;
+
+/** The rules of devices. */
+export interface Devices {
+  /** Makes a device for branches that the caller may speak for. */
+  register(
+    device: { readonly displayName: string; readonly branchIds: readonly string[] },
+    caller: Caller,
+    client: ClientInfo,
+  ): Promise<RegisteredDevice | Forbidden | Refusal<"branchNotFound" | "tooManyDevices">>;
+  /** Gives the device that the code stands for its key. Throws unless that key signed the call. */
+  activate(
+    code: string,
+    publicKey: Uint8Array,
+    signature: CallSignature,
+    client: ClientInfo,
+  ): Promise<Device | Refusal<"signInLocked" | "activationCodeInvalid" | "deviceKeyTaken">>;
+  /** Issues a token to the device whose key signed the call. Throws for a call without a valid signature. */
+  issueToken(
+    deviceId: string,
+    signature: CallSignature,
+    client: ClientInfo,
+  ): Promise<IssuedToken | Refusal<"deviceInvalid">>;
+  /** Devices that the caller manages, revoked ones only with `showRevoked`; of one branch where `branchId` is not empty. */
+  list(
+    caller: Caller,
+    request: {
+      readonly pageSize: number;
+      readonly pageToken: string;
+      readonly branchId: string;
+      readonly showRevoked: boolean;
+    },
+  ): Promise<DevicePage | Forbidden>;
+  /** Ends a device; one that was revoked stays so. */
+  revoke(
+    deviceId: string,
+    caller: Caller,
+    client: ClientInfo,
+  ): Promise<Forbidden | Refusal<"deviceNotFound" | "branchNotFound"> | undefined>;
+}
+
+/** The devices of a database, with tokens from `tokens`. */
 export function createDevices(deps: {
   readonly database: Database;
+  readonly store: DeviceStore;
+  readonly audit: Pick<AuditStore, "append">;
   readonly publish: AuthPublish;
   readonly vault: Vault;
-  readonly tokens: TokenIssuer;
+  readonly lockout: Pick<Lockout, "charge" | "forgive">;
+  readonly tokens: Pick<TokenIssuer, "issueDevice">;
   readonly clock: Clock;
   readonly random: Random;
 }): Devices {
-  const { database, publish, vault, tokens, clock, random } = deps;
+  const { database, store, audit, publish, vault, lockout, tokens, clock, random } = deps;
+
+  /** Why the manager may not speak for all of these branches; `undefined` when they may. */
+  const refusalFor = async (tx: Transaction, branchIds: readonly string[], manager: DeviceManager) => {
+    const ownerOf = await store.ownersOf(tx, branchIds);
+    for (const branchId of branchIds) {
+      const owner = ownerOf.get(branchId);
+      if (manager !== "all" && owner !== manager.ownerId) return forbidden();
+      if (owner === undefined) return refuse("branchNotFound", { branch_id: branchId });
+    }
+    return undefined;
+  };
+
+  const giveKey = async (
+    tx: Transaction,
+    device: Device,
+    publicKey: Uint8Array,
+    client: ClientInfo,
+  ): Promise<Device> => {
+    const nowMs = clock.now();
+    const active = await store.activate(tx, device.deviceId, publicKey, nowMs);
+    const subject = subjectOf(device.deviceId);
+    const act = { action: "ACTIVATE_DEVICE", outcome: "DONE", client, principal: subject, subject } as const;
+    await audit.append(tx, act, nowMs);
+    return active ?? device;
+  };
+
   return {
-    register: ({ displayName, branchIds }, manager, client) =>
-      database.transaction(async (tx) => {
-        await checkBranches(tx, branchIds, manager);
-        await tx`SELECT pg_advisory_xact_lock(hashtext('muin auth devices'))`;
-        const [live] = await tx<{ count: string }[]>`SELECT count(*) FROM devices WHERE revoke_time IS NULL`;
-        if (Number(live?.count) >= liveDevicesMax) throw tooManyDevices(liveDevicesMax);
-        const nowMs = clock.now();
+    register: async ({ displayName, branchIds }, caller, client) => {
+      const manager = managerOf(caller);
+      if (isRefusal(manager)) return manager;
+      return database.transaction(async (tx) => {
+        const refusal = await refusalFor(tx, branchIds, manager);
+        if (refusal !== undefined) return refusal;
+        await takeLock(tx, "muin auth devices");
+        if ((await store.countLive(tx)) >= liveDevicesMax) {
+          return refuse("tooManyDevices", { max: String(liveDevicesMax) });
+        }
+        const createTimeMs = clock.now();
         const deviceId = random.uuid();
         const activationCode = makeActivationCode(random);
-        const activationExpireTimeMs = nowMs + activationCodeLifeMs;
-        const [row] = await tx<Row[]>`
-          INSERT INTO devices
-            (device_id, display_name, branch_ids, activation_hash, activation_expire_time, version, create_time)
-          VALUES (${deviceId}, ${displayName}, ${[...branchIds]}::text[], ${hashOf(vault, activationCode)},
-            ${new Date(activationExpireTimeMs)}, 1, ${new Date(nowMs)})
-          RETURNING *`;
-        if (row === undefined) throw new Error("the device was not stored");
+        const activationHash = hashOf(vault, activationCode);
+        const activationExpireTimeMs = createTimeMs + activationCodeLifeMs;
+        const row = { deviceId, displayName, branchIds, activationHash, activationExpireTimeMs, createTimeMs };
+        const device = await store.insert(tx, row);
         const act = { action: "REGISTER_DEVICE", outcome: "DONE", client, subject: subjectOf(deviceId) } as const;
-        await recordAct(tx, { ...act, detail: branchIds.join(" ") }, nowMs);
-        return { device: deviceOf(row), activationCode, activationExpireTimeMs };
-      }),
+        await audit.append(tx, { ...act, detail: branchIds.join(" ") }, createTimeMs);
+        return { device, activationCode, activationExpireTimeMs };
+      });
+    },
 
     activate: async (code, publicKey, signature, client) => {
       signature.prove(deviceKeyOf(Buffer.from(publicKey).toString("base64url")));
       // Counted as wrong before it is looked at, so that many guesses at once are no more than many in a row.
-      const attempt = { email: "", network: networkOf(client.address) };
-      const charge = await database.transaction((tx) => chargeAttempt(tx, vault, attempt, clock.now()));
-      const device = await database.transaction(async (tx) => {
-        const nowMs = clock.now();
-        const [row] = await tx<Row[]>`
-          SELECT * FROM devices WHERE activation_hash = ${hashOf(vault, code)} AND revoke_time IS NULL
-            AND activation_expire_time > ${new Date(nowMs)} FOR UPDATE`;
-        const isRepeat = row?.public_key != null && Buffer.compare(row.public_key, publicKey) === 0;
-        if (row === undefined || (row.public_key !== null && !isRepeat)) return undefined;
-        await forgiveAttempt(tx, charge, "whole");
-        if (isRepeat) return deviceOf(row);
-        const taken = await tx`SELECT 1 FROM devices WHERE public_key = ${publicKey}`;
-        if (taken.length > 0) throw deviceKeyTaken();
-        const [active] = await tx<Row[]>`
-          UPDATE devices SET public_key = ${publicKey}, activate_time = ${new Date(nowMs)}, version = version + 1
-          WHERE device_id = ${row.device_id} RETURNING *`;
-        const subject = subjectOf(row.device_id);
-        const act = { action: "ACTIVATE_DEVICE", outcome: "DONE", client, principal: subject, subject } as const;
-        await recordAct(tx, act, nowMs);
-        return deviceOf(active ?? row);
+      const charged = await lockout.charge({ email: "", network: networkOf(client.address) });
+      if (isRefusal(charged)) return charged;
+      const outcome = await database.transaction(async (tx) => {
+        const device = await store.lockByCode(tx, hashOf(vault, code), clock.now());
+        const isRepeat = device?.publicKey !== undefined && Buffer.compare(device.publicKey, publicKey) === 0;
+        if (device === undefined || (device.publicKey !== undefined && !isRepeat)) {
+          return refuse("activationCodeInvalid");
+        }
+        if (!isRepeat && (await store.hasKey(tx, publicKey))) return refuse("deviceKeyTaken");
+        await lockout.forgive(tx, charged, "whole");
+        return isRepeat ? device : giveKey(tx, device, publicKey, client);
       });
-      if (device !== undefined) return device;
-      const act = { action: "ACTIVATE_DEVICE", outcome: "REFUSED", client, subject: "activation_code" } as const;
-      await recordAct(database.sql, { ...act, detail: charge.locks ? "LOCK_BEGINS" : "" }, clock.now());
-      throw badActivationCode();
+      if (isRefusal(outcome) && outcome.refused === "activationCodeInvalid") {
+        const act = { action: "ACTIVATE_DEVICE", outcome: "REFUSED", client, subject: "activation_code" } as const;
+        await audit.append(database.sql, { ...act, detail: charged.locks ? "LOCK_BEGINS" : "" }, clock.now());
+      }
+      return outcome;
     },
 
     issueToken: async (deviceId, signature, client) => {
-      if (!isUuid(deviceId)) throw badDevice();
-      const [found] = await database.sql<Row[]>`
-        SELECT * FROM devices WHERE device_id = ${deviceId} AND revoke_time IS NULL`;
-      if (found?.public_key == null) throw badDevice();
-      const x = Buffer.from(found.public_key).toString("base64url");
-      proveBy(x, signature);
-      const issued = await tokens.issueDevice({ deviceId, x, branchIds: found.branch_ids });
-      await database.transaction(async (tx) => {
+      const device = isUuid(deviceId) ? await store.findLive(database.sql, deviceId) : undefined;
+      if (device?.publicKey === undefined) return refuse("deviceInvalid");
+      const { publicKey, branchIds } = device;
+      const x = Buffer.from(publicKey).toString("base64url");
+      if (!isProvenBy(x, signature)) return refuse("deviceInvalid");
+      const issued = await tokens.issueDevice({ deviceId, x, branchIds });
+      return database.transaction(async (tx) => {
         // Whoever revokes the device after this revokes the token too; after one who came before, nobody gets it.
         const nowMs = clock.now();
-        const marked = await tx`
-          UPDATE devices SET token_time = ${new Date(nowMs)} WHERE device_id = ${deviceId} AND revoke_time IS NULL
-          RETURNING device_id`;
-        if (marked.length === 0) throw badDevice();
+        if (!(await store.markToken(tx, deviceId, nowMs))) return refuse("deviceInvalid");
         const subject = subjectOf(deviceId);
         const act = { action: "ISSUE_DEVICE_TOKEN", outcome: "DONE", client, principal: subject, subject } as const;
-        await recordAct(tx, { ...act, detail: new Date(issued.expireTimeMs).toISOString() }, nowMs);
+        await audit.append(tx, { ...act, detail: new Date(issued.expireTimeMs).toISOString() }, nowMs);
+        return issued;
       });
-      return issued;
     },
 
-    list: async (manager, { size, beforeId, branchId, withRevoked }) => {
-      const rows = await database.sql<Row[]>`
-        SELECT * FROM devices
-        WHERE device_id < coalesce(${beforeId ?? null}::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-          AND (${manager === "all"} OR branch_ids <@ (SELECT coalesce(array_agg(branch_id), '{}') FROM branches
-            WHERE owner_id = ${manager === "all" ? "" : manager.ownerId}))
-          AND (${branchId} = '' OR ${branchId} = ANY (branch_ids))
-          AND (${withRevoked} OR revoke_time IS NULL)
-        ORDER BY device_id DESC LIMIT ${size}`;
-      return rows.map(deviceOf);
+    list: async (caller, { pageSize, pageToken, branchId, showRevoked }) => {
+      const manager = managerOf(caller);
+      if (isRefusal(manager)) return manager;
+      const query = { ownerId: manager === "all" ? undefined : manager.ownerId, branchId, withRevoked: showRevoked };
+      return pageOf(
+        ["ListDevices", query],
+        { pageSize, pageToken },
+        (beforeId, limit) => store.list(database.sql, { ...query, beforeId }, limit),
+        (device) => device.deviceId,
+        isUuid,
+      );
     },
 
-    revoke: (deviceId, manager, client) =>
-      database.transaction(async (tx) => {
-        const [row] = isUuid(deviceId)
-          ? await tx<Row[]>`SELECT * FROM devices WHERE device_id = ${deviceId} FOR UPDATE`
-          : [];
-        if (row === undefined) throw manager === "all" ? deviceNotFound() : deviceForbidden();
-        if (manager !== "all") await checkBranches(tx, row.branch_ids, manager);
-        if (row.revoke_time !== null) return;
+    revoke: async (deviceId, caller, client) => {
+      const manager = managerOf(caller);
+      if (isRefusal(manager)) return manager;
+      return database.transaction(async (tx) => {
+        const device = isUuid(deviceId) ? await store.lock(tx, deviceId) : undefined;
+        if (device === undefined) return manager === "all" ? refuse("deviceNotFound") : forbidden();
+        const refusal = manager === "all" ? undefined : await refusalFor(tx, device.branchIds, manager);
+        if (refusal !== undefined) return refusal;
+        if (device.revokeTimeMs !== undefined) return undefined;
         const nowMs = clock.now();
-        const [revoked] = await tx<{ version: string }[]>`
-          UPDATE devices SET revoke_time = ${new Date(nowMs)}, version = version + 1
-          WHERE device_id = ${deviceId} RETURNING version`;
-        await publishDeviceRevoked(tx, publish, deviceId, BigInt(revoked?.version ?? 0), nowMs);
+        const version = await store.revoke(tx, deviceId, nowMs);
+        await publishDeviceRevoked(tx, publish, deviceId, version, nowMs);
         const act = { action: "REVOKE_DEVICE", outcome: "DONE", client, subject: subjectOf(deviceId) } as const;
-        await recordAct(tx, act, nowMs);
-      }),
+        await audit.append(tx, act, nowMs);
+        return undefined;
+      });
+    },
   };
 }
 
-/** Throws unless there are these branches and the manager may speak for each. */
-async function checkBranches(tx: Transaction, branchIds: readonly string[], manager: DeviceManager): Promise<void> {
-  const rows = await tx<{ branch_id: string; owner_id: string }[]>`
-    SELECT branch_id, owner_id FROM branches WHERE branch_id = ANY (${[...branchIds]}::text[])`;
-  const ownerOf = new Map(rows.map((row) => [row.branch_id, row.owner_id]));
-  for (const branchId of branchIds) {
-    const owner = ownerOf.get(branchId);
-    if (manager !== "all" && owner !== manager.ownerId) throw deviceForbidden();
-    if (owner === undefined) throw branchNotFound(branchId);
-  }
+/** Whose devices the caller manages: an API key without the scope nobody's. */
+function managerOf(caller: Caller): DeviceManager | Forbidden {
+  if (hasScope(caller, manageScope)) return "all";
+  return caller.kind === "person" ? { ownerId: caller.id } : forbidden();
 }
 
-/** Another key's signature is answered as no device at all. */
-function proveBy(x: string, signature: CallSignature): void {
+function forbidden(): Forbidden {
+  return refuse("deviceForbidden", { scope: manageScope });
+}
+
+/** Another key's signature is answered as no device at all; a call that is not signed as it must be throws. */
+function isProvenBy(x: string, signature: CallSignature): boolean {
   try {
     signature.prove(deviceKeyOf(x));
+    return true;
   } catch (error) {
-    throw error instanceof MuinError && error.reason === "SIGNATURE_INVALID" ? badDevice() : error;
+    if (error instanceof MuinError && error.reason === "SIGNATURE_INVALID") return false;
+    throw error;
   }
 }
 
@@ -220,27 +248,4 @@ function hashOf(vault: Vault, code: string): Uint8Array {
 
 function subjectOf(deviceId: string): string {
   return `${deviceSubjectPrefix}${deviceId}`;
-}
-
-interface Row {
-  readonly device_id: string;
-  readonly display_name: string;
-  readonly branch_ids: string[];
-  readonly public_key: Uint8Array | null;
-  readonly create_time: Date;
-  readonly activate_time: Date | null;
-  readonly token_time: Date | null;
-  readonly revoke_time: Date | null;
-}
-
-function deviceOf(row: Row): Device {
-  return {
-    deviceId: row.device_id,
-    displayName: row.display_name,
-    branchIds: row.branch_ids,
-    createTimeMs: row.create_time.getTime(),
-    activateTimeMs: row.activate_time?.getTime(),
-    tokenTimeMs: row.token_time?.getTime(),
-    revokeTimeMs: row.revoke_time?.getTime(),
-  };
 }

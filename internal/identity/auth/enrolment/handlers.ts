@@ -1,34 +1,35 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
-import {
+import type {
   EnrolmentRecordSchema,
-  type EnrolmentRecordService,
+  EnrolmentRecordService,
 } from "../../../gen/muin/identity/v1/enrolment_record_service_pb.ts";
-import type { Enrolment, Enrolments } from "./rules.ts";
-import { pageSizeOf, subjectOf } from "../request.ts";
+import { callerOf } from "../../../platform/identity/caller.ts";
+import { orThrow } from "../errors.ts";
+import type { Enrolments } from "./rules.ts";
+import type { Enrolment } from "./store.ts";
 
 /** Serves the records of enrolments. */
 export function createEnrolmentRecordHandlers(enrolments: Enrolments): ServiceImpl<typeof EnrolmentRecordService> {
   return {
     listEnrolmentRecords: async (request, context) => {
-      const userId = subjectOf(context, request.userId, "users.read");
-      const pageSize = pageSizeOf(request.pageSize);
-      const found = await enrolments.list(userId, pageSize, request.pageToken);
-      return {
-        enrolmentRecords: found.map(recordOf),
-        nextPageToken: found.length < pageSize ? "" : (found.at(-1)?.enrolmentId ?? ""),
-      };
+      const { page, nextPageToken } = orThrow(await enrolments.list(callerOf(context), request));
+      return { enrolmentRecords: page.map(recordOf), nextPageToken };
     },
   };
 }
 
 /** An enrolment as callers see it. */
 export function recordOf(enrolment: Enrolment): MessageInitShape<typeof EnrolmentRecordSchema> {
-  const { consentTimeMs, enrolTimeMs, eraseTimeMs, branchIds, ...plain } = enrolment;
+  const { enrolmentId, userId, branchIds, modelId, consentTextVersion } = enrolment;
+  const { consentTimeMs, enrolTimeMs, eraseTimeMs } = enrolment;
   return {
-    ...plain,
+    enrolmentId,
+    userId,
     branchIds: [...branchIds],
+    modelId,
+    consentTextVersion,
     ...(consentTimeMs === undefined ? {} : { consentTime: timestampFromMs(consentTimeMs) }),
     ...(enrolTimeMs === undefined ? {} : { enrolTime: timestampFromMs(enrolTimeMs) }),
     ...(eraseTimeMs === undefined ? {} : { eraseTime: timestampFromMs(eraseTimeMs) }),

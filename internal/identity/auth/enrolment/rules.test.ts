@@ -1,6 +1,4 @@
 import { describe, expect, test } from "bun:test";
-import { join } from "node:path";
-import { create as createMessage } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import {
   FaceEnrolmentRecordedSchema,
@@ -9,15 +7,11 @@ import {
 } from "../../../gen/muin/face/v1/enrolment_events_pb.ts";
 import { AuthService } from "../../../gen/muin/identity/v1/auth_service_pb.ts";
 import { BranchCreatedSchema, BranchUpdatedSchema } from "../../../gen/muin/identity/v1/branch_events_pb.ts";
-import { BranchSchema } from "../../../gen/muin/identity/v1/branch_pb.ts";
 import { EnrolmentRecordService } from "../../../gen/muin/identity/v1/enrolment_record_service_pb.ts";
-import type { Delivery } from "../../../platform/service/delivery.ts";
-import type { Database, Transaction } from "../../../platform/postgres/database.ts";
-import { importMutant } from "../../../platform/testing/mutant.ts";
 import type { Caller } from "../../../platform/identity/caller.ts";
-import { outcomeOf, personOfToken, startAuth } from "../auth-fixture.ts";
-import { copyBranch } from "../device/branch.ts";
-import { createEnrolments } from "./rules.ts";
+import type { ServiceInfo } from "../../../platform/service/define-service.ts";
+import { mutantOf, outcomeOf, personOfToken, startAuth } from "../auth-fixture.ts";
+import { auth as real } from "../definition.ts";
 
 const password = "correct horse battery";
 const consent = { textVersion: "2026-01", time: timestampFromMs(1000) };
@@ -82,7 +76,7 @@ describe("enrolments", () => {
     const notYours = "PermissionDenied NOT_YOURS";
     expect(await outcomeOf(mine.listEnrolmentRecords({ userId: bob }))).toBe(notYours);
     expect(await outcomeOf(mine.listEnrolmentRecords({ userId: "nobody" }))).toBe(notYours);
-    expect(await outcomeOf(others.listEnrolmentRecords({}))).toBe("InvalidArgument INVALID_FIELD");
+    expect(await outcomeOf(others.listEnrolmentRecords({}))).toBe("InvalidArgument FIELD_INVALID");
     expect((await others.listEnrolmentRecords({ userId: "nobody" })).enrolmentRecords).toEqual([]);
   });
 
@@ -118,27 +112,17 @@ test("branches and whose they are come from branch-owner; an older event changes
   expect([...rows]).toEqual([{ branch_id: "b1", owner_id: "bob", version: "3" }]);
 });
 
-/** Runs an effect as often as it is asked to, in a transaction. */
-const delivery = {
-  once: async (database: Database, effect: (tx: Transaction) => Promise<void>) => {
-    await database.transaction(effect);
-    return true;
-  },
-} as Delivery;
-
 /** What is kept when the newer event comes before the older. */
-async function outcome(copy: typeof copyBranch, create: typeof createEnrolments): Promise<unknown> {
-  await using auth = await startAuth();
+async function outcome(definition: ServiceInfo): Promise<unknown> {
+  await using auth = await startAuth({ definition });
   const { userId } = await auth.as(AuthService).signUp({ email: "ada@example.org", password });
-  const enrolments = create(auth);
   for (const [ownerId, aggregateVersion] of [
     ["newer", 2n],
     ["older", 1n],
   ] as const) {
-    const branch = createMessage(BranchSchema, { ownerId });
-    await copy(auth.database, { branchId: "b1", branch, aggregateVersion }, delivery);
+    await auth.deliver(BranchUpdatedSchema, { branchId: "b1", branch: { ownerId }, aggregateVersion });
     const face = { enrolmentId: "e1", memberId: userId, modelId: ownerId, aggregateVersion };
-    await enrolments.created(createMessage(FaceVectorCreatedSchema, face), delivery);
+    await auth.deliver(FaceVectorCreatedSchema, face);
   }
   const [row] = await auth.database.sql<{ owner: string; model: string }[]>`
     SELECT (SELECT owner_id FROM branches) AS owner, model_id AS model FROM enrolments`;
@@ -146,17 +130,13 @@ async function outcome(copy: typeof copyBranch, create: typeof createEnrolments)
 }
 
 test("mutant: without its version an older event of a branch, or of an enrolment, wins", async () => {
-  const folder = import.meta.dir;
-  const branches = await importMutant<{ copyBranch: typeof copyBranch }>(
-    join(folder, "../device/branch.ts"),
-    "WHERE b.version < excluded.version",
-    "",
+  const branches = await mutantOf("device/store-postgres.ts", "WHERE b.version < excluded.version", "");
+  const enrolled = await mutantOf(
+    "enrolment/store-postgres.ts",
+    "erase_time = NULL,\n        version = excluded.version\n      WHERE e.version < excluded.version",
+    "erase_time = NULL,\n        version = excluded.version",
   );
-  const enrolled = await importMutant<{ createEnrolments: typeof createEnrolments }>(
-    join(folder, "rules.ts"),
-    "consent_time = excluded.consent_time, enrol_time = excluded.enrol_time, erase_time = NULL,\n            version = excluded.version\n          WHERE e.version < excluded.version",
-    "consent_time = excluded.consent_time, enrol_time = excluded.enrol_time, erase_time = NULL,\n            version = excluded.version",
-  );
-  expect(await outcome(copyBranch, createEnrolments)).toEqual({ owner: "newer", model: "newer" });
-  expect(await outcome(branches.copyBranch, enrolled.createEnrolments)).toEqual({ owner: "older", model: "older" });
+  expect(await outcome(real)).toEqual({ owner: "newer", model: "newer" });
+  expect(await outcome(branches)).toEqual({ owner: "older", model: "newer" });
+  expect(await outcome(enrolled)).toEqual({ owner: "newer", model: "older" });
 });

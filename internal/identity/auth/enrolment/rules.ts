@@ -1,15 +1,24 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { FaceVectorCreated, FaceVectorErased } from "../../../gen/muin/face/v1/enrolment_events_pb.ts";
-import type { Delivery } from "../../../platform/service/delivery.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
+import { isUuid } from "../../../platform/clock/random.ts";
+import type { Caller } from "../../../platform/identity/caller.ts";
 import type { Database, Transaction } from "../../../platform/postgres/database.ts";
-import { publishFaceEnrolmentRecorded, type AuthPublish, type RecordedEnrolment } from "../events.ts";
-import { isUuid } from "../request.ts";
+import { hasScope, personIdOf } from "../../../platform/resource/caller-scopes.ts";
+import { pageOf } from "../../../platform/resource/page-token.ts";
+import type { Delivery } from "../../../platform/service/delivery.ts";
+import type { AccountStore } from "../account/store.ts";
+import { refuse, refuseField, type Refusal } from "../errors.ts";
+import { publishFaceEnrolmentRecorded, type AuthPublish } from "../events.ts";
+import type { Enrolment, EnrolmentStore } from "./store.ts";
 
-/** That a person is, or was, enrolled. Never a vector. */
-export interface Enrolment extends RecordedEnrolment {
-  readonly branchIds: readonly string[];
-  readonly enrolTimeMs: number | undefined;
+const readScope = "users.read";
+
+/** A page of enrolments, in the order of their ids. */
+export interface EnrolmentPage {
+  readonly page: readonly Enrolment[];
+  /** Empty on the last page. */
+  readonly nextPageToken: string;
 }
 
 /** Who is enrolled, as mlops tells. An event that is not newer than the record changes nothing; nor does one of an erased person. */
@@ -18,91 +27,73 @@ export interface Enrolments {
   created(event: FaceVectorCreated, delivery: Delivery): Promise<void>;
   /** Records that a face was erased. */
   erased(event: FaceVectorErased, delivery: Delivery): Promise<void>;
-  /** Of one person, in the order of their ids, those after `afterId`. Erased ones too. */
-  list(userId: string, pageSize: number, afterId: string): Promise<readonly Enrolment[]>;
+  /**
+   * Enrolments of a person, erased ones too. An empty `userId` is the caller; without the scope users.read a person sees their own and
+   * is refused another's, whether there is such a person or not.
+   */
+  list(
+    caller: Caller,
+    request: { readonly userId: string; readonly pageSize: number; readonly pageToken: string },
+  ): Promise<EnrolmentPage | Refusal<"fieldInvalid" | "notYours">>;
 }
 
-/** Makes the rules. */
+/** Records enrolments in a database. */
 export function createEnrolments(deps: {
   readonly database: Database;
+  readonly store: EnrolmentStore;
+  readonly accounts: Pick<AccountStore, "hold">;
   readonly publish: AuthPublish;
   readonly clock: Clock;
 }): Enrolments {
-  const { database, publish, clock } = deps;
-  const told = (tx: Transaction, row: Row): Promise<void> =>
-    publishFaceEnrolmentRecorded(tx, publish, enrolmentOf(row), BigInt(row.version), clock.now());
+  const { database, store, accounts, publish, clock } = deps;
+
+  /** Does `put` while the account is there, and tells of what that changed. */
+  const record = async (
+    userId: string,
+    delivery: Delivery,
+    put: (tx: Transaction) => Promise<Enrolment | undefined>,
+  ): Promise<void> => {
+    await delivery.once(database, async (tx) => {
+      if (!isUuid(userId) || !(await accounts.hold(tx, userId))) return;
+      const changed = await put(tx);
+      if (changed === undefined) return; // Known already.
+      await publishFaceEnrolmentRecorded(tx, publish, changed, changed.version, clock.now());
+    });
+  };
 
   return {
-    created: async (event, delivery) => {
-      const { enrolmentId, memberId, branchIds, modelId, consent } = event;
-      await delivery.once(database, async (tx) => {
-        if (!(await hasAccount(tx, memberId))) return;
-        const [row] = await tx<Row[]>`
-          INSERT INTO enrolments AS e
-            (enrolment_id, user_id, branch_ids, model_id, consent_text_version, consent_time, enrol_time, version)
-          VALUES (${enrolmentId}, ${memberId}, ${branchIds}::text[], ${modelId}, ${consent?.textVersion ?? ""},
-            ${dateOf(consent?.time)}, ${dateOf(event.time)}, ${event.aggregateVersion.toString()})
-          ON CONFLICT (enrolment_id) DO UPDATE SET user_id = excluded.user_id, branch_ids = excluded.branch_ids,
-            model_id = excluded.model_id, consent_text_version = excluded.consent_text_version,
-            consent_time = excluded.consent_time, enrol_time = excluded.enrol_time, erase_time = NULL,
-            version = excluded.version
-          WHERE e.version < excluded.version RETURNING *`;
-        if (row !== undefined) await told(tx, row);
-      });
-    },
-    erased: async ({ enrolmentId, memberId, aggregateVersion, time }, delivery) => {
-      await delivery.once(database, async (tx) => {
-        if (!(await hasAccount(tx, memberId))) return;
-        const eraseTime = dateOf(time) ?? new Date(clock.now());
-        const [row] = await tx<Row[]>`
-          INSERT INTO enrolments AS e
-            (enrolment_id, user_id, branch_ids, model_id, consent_text_version, erase_time, version)
-          VALUES (${enrolmentId}, ${memberId}, '{}', '', '', ${eraseTime}, ${aggregateVersion.toString()})
-          ON CONFLICT (enrolment_id) DO UPDATE SET erase_time = excluded.erase_time, version = excluded.version
-          WHERE e.version < excluded.version RETURNING *`;
-        if (row !== undefined) await told(tx, row);
-      });
-    },
-    list: async (userId, pageSize, afterId) => {
-      if (!isUuid(userId)) return [];
-      const rows = await database.sql<Row[]>`
-        SELECT * FROM enrolments WHERE user_id = ${userId} AND enrolment_id > ${afterId}
-        ORDER BY enrolment_id LIMIT ${pageSize}`;
-      return rows.map(enrolmentOf);
+    created: ({ enrolmentId, memberId: userId, branchIds, modelId, consent, time, aggregateVersion }, delivery) =>
+      record(userId, delivery, (tx) =>
+        store.putEnrolled(tx, {
+          enrolmentId,
+          userId,
+          branchIds,
+          modelId,
+          consentTextVersion: consent?.textVersion ?? "",
+          consentTimeMs: consent?.time && timestampMs(consent.time),
+          enrolTimeMs: time && timestampMs(time),
+          version: aggregateVersion,
+        }),
+      ),
+
+    erased: ({ enrolmentId, memberId: userId, aggregateVersion, time }, delivery) =>
+      record(userId, delivery, (tx) => {
+        const eraseTimeMs = time === undefined ? clock.now() : timestampMs(time);
+        return store.putErased(tx, { enrolmentId, userId, eraseTimeMs, version: aggregateVersion });
+      }),
+
+    list: async (caller, { userId: asked, ...page }) => {
+      const own = personIdOf(caller);
+      if (asked === "" && own === "") return refuseField("user_id", "must name a person, since the caller is none");
+      const userId = asked === "" ? own : asked;
+      if (userId !== own && !hasScope(caller, readScope)) return refuse("notYours", { scope: readScope });
+      if (!isUuid(userId)) return { page: [], nextPageToken: "" };
+      return pageOf(
+        ["ListEnrolmentRecords", userId],
+        page,
+        (after, limit) => store.list(database.sql, userId, after, limit),
+        (enrolment) => enrolment.enrolmentId,
+      );
     },
   };
-}
-
-/** Holds the account, so that it is not erased meanwhile. */
-async function hasAccount(tx: Transaction, userId: string): Promise<boolean> {
-  return isUuid(userId) && (await tx`SELECT 1 FROM accounts WHERE user_id = ${userId} FOR SHARE`).length > 0;
-}
-
-interface Row {
-  readonly enrolment_id: string;
-  readonly user_id: string;
-  readonly branch_ids: string[];
-  readonly model_id: string;
-  readonly consent_text_version: string;
-  readonly consent_time: Date | null;
-  readonly enrol_time: Date | null;
-  readonly erase_time: Date | null;
-  readonly version: string;
-}
-
-function enrolmentOf(row: Row): Enrolment {
-  return {
-    enrolmentId: row.enrolment_id,
-    userId: row.user_id,
-    branchIds: row.branch_ids,
-    modelId: row.model_id,
-    consentTextVersion: row.consent_text_version,
-    consentTimeMs: row.consent_time?.getTime(),
-    enrolTimeMs: row.enrol_time?.getTime(),
-    eraseTimeMs: row.erase_time?.getTime(),
-  };
-}
-
-function dateOf(time: Parameters<typeof timestampMs>[0] | undefined): Date | null {
-  return time === undefined ? null : new Date(timestampMs(time));
 }

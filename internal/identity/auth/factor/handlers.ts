@@ -1,8 +1,9 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { CredentialService } from "../../../gen/muin/identity/v1/credential_service_pb.ts";
 import { personOf } from "../../../platform/identity/caller.ts";
-import type { Accounts } from "../account/rules.ts";
 import { clientOf } from "../audit/client.ts";
+import { orThrow } from "../errors.ts";
+import type { Factors } from "./rules.ts";
 import { base32, totpUri } from "./totp.ts";
 
 /** What authenticator apps show beside the code. */
@@ -10,24 +11,24 @@ const appIssuer = "Muin";
 
 /** Serves second factors. */
 export function createFactorHandlers(
-  accounts: Accounts,
+  factors: Factors,
 ): Pick<ServiceImpl<typeof CredentialService>, "beginTotp" | "confirmTotp" | "disableTotp" | "resetTotp"> {
   return {
     beginTotp: async ({ currentPassword }, context) => {
       const proof = { userId: personOf(context).id, password: currentPassword };
-      const { secret, email } = await accounts.beginTotp(proof, clientOf(context), context.signal);
+      const { secret, email } = orThrow(await factors.begin(proof, clientOf(context), context.signal));
       return { secret: base32(secret), uri: totpUri(secret, appIssuer, email) };
     },
     confirmTotp: async ({ code }, context) => ({
-      recoveryCodes: [...(await accounts.confirmTotp(personOf(context).id, code, clientOf(context)))],
+      recoveryCodes: [...orThrow(await factors.confirm(personOf(context).id, code, clientOf(context)))],
     }),
     disableTotp: async ({ currentPassword, code }, context) => {
       const proof = { userId: personOf(context).id, password: currentPassword };
-      await accounts.disableTotp(proof, code, clientOf(context), context.signal);
+      orThrow(await factors.disable(proof, code, clientOf(context), context.signal));
       return {};
     },
     resetTotp: async ({ userId }, context) => {
-      await accounts.resetTotp(userId, clientOf(context));
+      orThrow(await factors.reset(userId, clientOf(context)));
       return {};
     },
   };

@@ -6,15 +6,19 @@ import { UserStatus } from "../../../gen/muin/identity/v1/user_pb.ts";
 import { UserStatusChangedSchema } from "../../../gen/muin/identity/v1/user_events_pb.ts";
 import { systemRandom } from "../../../platform/clock/random.ts";
 import { importMutant } from "../../../platform/testing/mutant.ts";
-import { outcomeOf, personOfToken, startAuth, type AuthFixture, type From } from "../auth-fixture.ts";
-import { chargeAttempt, forgiveAttempt, lockoutPolicies } from "../lockout/rules.ts";
-import { createSecondFactors } from "./rules.ts";
+import type { ServiceInfo } from "../../../platform/service/define-service.ts";
+import { mutantOf, outcomeOf, personOfToken, startAuth, type AuthFixture, type From } from "../auth-fixture.ts";
+import { auth as real } from "../definition.ts";
+import { isRefusal } from "../errors.ts";
+import { lockoutPolicies } from "../lockout/policy.ts";
+import { createLockout } from "../lockout/rules.ts";
+import { postgresLockoutStore } from "../lockout/store-postgres.ts";
 import { base32, totpCode, totpStepAt } from "./totp.ts";
 import { createVault } from "../secret/vault.ts";
 
 const ada = { email: "ada@example.org", password: "correct horse battery" };
 const stepMs = 30_000;
-const badCode = "Unauthenticated BAD_CODE";
+const badCode = "Unauthenticated CODE_INVALID";
 
 /** What an authenticator app does: the secret as it was typed in gives codes. */
 function createApp(auth: AuthFixture, secret: string): { code: (steps?: number) => string } {
@@ -45,14 +49,18 @@ describe("a second factor", () => {
     const client = auth.as(AuthService);
     const { tokens } = await client.signUp(ada);
     const mine = auth.as(CredentialService, { caller: personOfToken(tokens?.accessToken ?? "") });
-    expect(await outcomeOf(mine.beginTotp({ currentPassword: "wrong horse" }))).toBe("PermissionDenied WRONG_PASSWORD");
+    expect(await outcomeOf(mine.beginTotp({ currentPassword: "wrong horse" }))).toBe(
+      "PermissionDenied PASSWORD_INVALID",
+    );
     expect(await outcomeOf(mine.confirmTotp({ code: "123456" }))).toBe("FailedPrecondition NO_SECOND_FACTOR");
     const { secret, uri } = await mine.beginTotp({ currentPassword: ada.password });
     expect(uri).toBe(`otpauth://totp/Muin:ada%40example.org?secret=${secret}&issuer=Muin`);
     // Begun, it binds nobody.
     expect((await client.signIn(ada)).tokens).toBeDefined();
     const app = createApp(auth, secret);
-    expect(await outcomeOf(mine.confirmTotp({ code: app.code(5) }))).toBe("PermissionDenied BAD_CODE");
+    expect(await outcomeOf(mine.confirmTotp({ code: app.code(5) }))).toBe(
+      "PermissionDenied SECOND_FACTOR_CODE_INVALID",
+    );
     const { recoveryCodes } = await mine.confirmTotp({ code: app.code() });
     expect(new Set(recoveryCodes).size).toBe(10);
     expect(recoveryCodes.filter((code) => !/^[a-z2-7]{5}-[a-z2-7]{5}$/.test(code))).toEqual([]);
@@ -70,14 +78,16 @@ describe("a second factor", () => {
     // A challenge is good for one session.
     auth.clock.advance(stepMs);
     expect(await outcomeOf(client.completeSignIn({ challenge: first.challenge, code: app.code() }))).toBe(
-      "Unauthenticated BAD_CHALLENGE",
+      "Unauthenticated CHALLENGE_INVALID",
     );
 
     auth.clock.advance(stepMs);
     const proof = { currentPassword: ada.password, code: app.code() };
-    expect(await outcomeOf(mine.disableTotp({ ...proof, code: "000000" }))).toBe("PermissionDenied BAD_CODE");
+    expect(await outcomeOf(mine.disableTotp({ ...proof, code: "000000" }))).toBe(
+      "PermissionDenied SECOND_FACTOR_CODE_INVALID",
+    );
     expect(await outcomeOf(mine.disableTotp({ ...proof, currentPassword: "wrong horse" }))).toBe(
-      "PermissionDenied WRONG_PASSWORD",
+      "PermissionDenied PASSWORD_INVALID",
     );
     await mine.disableTotp(proof);
     expect((await client.signIn(ada)).tokens).toBeDefined();
@@ -93,14 +103,14 @@ describe("a second factor", () => {
     const support = { kind: "api_key", id: "support", principal: "api_key:support", scopes } as const;
     const manager = auth.as(CredentialService, { caller: support });
     for (const nobody of ["me", systemRandom.uuid()]) {
-      expect(await outcomeOf(manager.resetTotp({ userId: nobody }))).toBe("NotFound PERSON_NOT_FOUND");
+      expect(await outcomeOf(manager.resetTotp({ userId: nobody }))).toBe("NotFound USER_NOT_FOUND");
     }
     await manager.resetTotp({ userId });
     expect(await outcomeOf(manager.resetTotp({ userId }))).toBe("FailedPrecondition NO_SECOND_FACTOR");
     const live = await auth.database.sql`SELECT 1 FROM sessions WHERE user_id = ${userId} AND end_time IS NULL`;
     expect(live).toHaveLength(0);
     expect(await outcomeOf(auth.as(AuthService).completeSignIn({ challenge, code: "000000" }))).toBe(
-      "Unauthenticated BAD_CHALLENGE",
+      "Unauthenticated CHALLENGE_INVALID",
     );
     expect((await auth.as(AuthService).signIn(ada)).tokens).toBeDefined();
     expect((await mine.getCredentials({})).credentials).toMatchObject({ totpEnabled: false, recoveryCodesLeft: 0 });
@@ -132,6 +142,19 @@ describe("a second factor", () => {
     expect(await outcomeOf(mine.confirmTotp({ code }))).toBe("FailedPrecondition NO_SECOND_FACTOR");
   });
 });
+
+/** Whether a code of the app, or of recovery, opens two sessions. */
+async function usedTwice(definition: ServiceInfo): Promise<boolean> {
+  await using auth = await startAuth({ definition });
+  const { app, recoveryCodes } = await enrol(auth);
+  const use = async (code: string): Promise<boolean> => {
+    const step = { challenge: await challengeOf(auth), code };
+    return (await outcomeOf(auth.as(AuthService).completeSignIn(step))) === "done";
+  };
+  let twice = false;
+  for (const code of [app.code(), recoveryCodes[0]!]) twice ||= (await use(code)) && (await use(code));
+  return twice;
+}
 
 describe("a code", () => {
   test("is good once, also when two come at once, and none before it is good after it", async () => {
@@ -188,42 +211,22 @@ describe("a code", () => {
   });
 
   test.each([
-    ["is taken again", "Math.max(now - driftSteps, usedStep + 1)", "now - driftSteps", "totp.ts"],
+    ["is taken again", "Math.max(now - driftSteps, usedStep + 1)", "now - driftSteps", "factor/totp.ts"],
     [
       "is not marked as used",
-      "UPDATE totp_factors SET used_step = ${step} WHERE",
+      "UPDATE totp_factors SET used_step = ${usedStep} WHERE",
       "UPDATE totp_factors SET used_step = 0 WHERE",
-      "rules.ts",
+      "factor/store-postgres.ts",
     ],
     [
       "of recovery stays",
-      "DELETE FROM recovery_codes\n      WHERE",
-      "UPDATE recovery_codes SET user_id = user_id\n      WHERE",
-      "rules.ts",
+      "DELETE FROM recovery_codes WHERE",
+      "UPDATE recovery_codes SET user_id = user_id WHERE",
+      "factor/store-postgres.ts",
     ],
   ])("mutant: one %s", async (_, from, to, file) => {
-    const folder = import.meta.dir;
-    const outer = file === "totp.ts" ? [join(folder, "rules.ts")] : [];
-    const mutant = await importMutant<{ createSecondFactors: typeof createSecondFactors }>(
-      join(folder, file),
-      from,
-      to,
-      outer,
-    );
-    await using auth = await startAuth();
-    const { userId, app, recoveryCodes } = await enrol(auth);
-    const vault = createVault(auth.config.keyEncryptionSecret, systemRandom);
-    const usedTwice = async (create: typeof createSecondFactors): Promise<boolean> => {
-      const factors = create({ vault, clock: auth.clock, random: systemRandom });
-      const use = (code: string) => auth.database.transaction((tx) => factors.use(tx, userId, code));
-      let twice = false;
-      for (const code of [app.code(), recoveryCodes[0]!])
-        twice ||= (await use(code)) !== undefined && (await use(code)) !== undefined;
-      return twice;
-    };
-    expect(await usedTwice(mutant.createSecondFactors)).toBe(true);
-    auth.clock.advance(stepMs);
-    expect(await usedTwice(createSecondFactors)).toBe(false);
+    expect(await usedTwice(await mutantOf(file, from, to))).toBe(true);
+    expect(await usedTwice(real)).toBe(false);
   });
 });
 
@@ -264,31 +267,27 @@ describe("guesses", () => {
   });
 
   test("mutant: a step that forgives all gives codes to guess without end", async () => {
-    const mutant = await importMutant<{ forgiveAttempt: typeof forgiveAttempt }>(
+    const mutant = await importMutant<{ createLockout: typeof createLockout }>(
       join(import.meta.dir, "../lockout/rules.ts"),
       'kind === "pair" && success === "whole"',
       'kind === "pair"',
     );
     await using auth = await startAuth();
-    const vault = createVault(auth.config.keyEncryptionSecret, systemRandom);
-    const guesses = async (forgive: typeof forgiveAttempt, email: string): Promise<number> => {
-      let done = 0;
+    const { database, clock, config } = auth;
+    const vault = createVault(config.keyEncryptionSecret, systemRandom);
+    const guesses = async (create: typeof createLockout, email: string): Promise<number> => {
+      const lockout = create({ database, store: postgresLockoutStore, vault, clock });
       const attempt = { email, network: email };
-      try {
-        for (; done < 40; done++) {
-          await auth.database.transaction(async (tx) => {
-            const password = await chargeAttempt(tx, vault, attempt, auth.clock.now());
-            await forgive(tx, password, "step");
-            await chargeAttempt(tx, vault, attempt, auth.clock.now());
-          });
-        }
-      } catch {
-        return done;
+      for (let done = 0; done < 40; done++) {
+        const password = await lockout.charge(attempt);
+        if (isRefusal(password)) return done;
+        await database.transaction((tx) => lockout.forgive(tx, password, "step"));
+        if (isRefusal(await lockout.charge(attempt))) return done;
       }
-      return done;
+      return 40;
     };
-    expect(await guesses(forgiveAttempt, "a@example.org")).toBeLessThan(lockoutPolicies.pair.freeMax + 1);
-    expect(await guesses(mutant.forgiveAttempt, "b@example.org")).toBe(40);
+    expect(await guesses(createLockout, "a@example.org")).toBeLessThan(lockoutPolicies.pair.freeMax + 1);
+    expect(await guesses(mutant.createLockout, "b@example.org")).toBe(40);
   });
 });
 
@@ -301,7 +300,7 @@ describe("a challenge", () => {
       outcomeOf(client.completeSignIn({ challenge, code: app.code() }));
     const late = await challengeOf(auth);
     auth.clock.advance(5 * 60_000);
-    expect(await complete(late)).toBe("Unauthenticated BAD_CHALLENGE");
+    expect(await complete(late)).toBe("Unauthenticated CHALLENGE_INVALID");
     await auth.prune();
     expect(await auth.database.sql`SELECT 1 FROM sign_in_challenges`).toHaveLength(0);
 
@@ -310,7 +309,7 @@ describe("a challenge", () => {
     const changed = { currentPassword: ada.password, newPassword: "another horse" };
     await auth.as(AuthService, { caller: personOfToken(tokens?.accessToken ?? "") }).changePassword(changed);
     auth.clock.advance(stepMs);
-    expect(await complete(before)).toBe("Unauthenticated BAD_CHALLENGE");
+    expect(await complete(before)).toBe("Unauthenticated CHALLENGE_INVALID");
 
     const { challenge } = await client.signIn({ ...ada, password: changed.newPassword });
     const status = UserStatus.SUSPENDED;
@@ -322,7 +321,7 @@ describe("a challenge", () => {
   test.each(["", "x", "A".repeat(43), "\u0000"])("that never was opens nothing: %p", async (challenge) => {
     await using auth = await startAuth();
     const outcome = await outcomeOf(auth.as(AuthService).completeSignIn({ challenge, code: "123456" }));
-    expect(outcome).toBe(challenge === "" ? "InvalidArgument FIELD_INVALID" : "Unauthenticated BAD_CHALLENGE");
+    expect(outcome).toBe(challenge === "" ? "InvalidArgument FIELD_INVALID" : "Unauthenticated CHALLENGE_INVALID");
   });
 
   test("a person has a bounded number of them", async () => {

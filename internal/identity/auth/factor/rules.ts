@@ -1,122 +1,116 @@
 import type { Clock } from "../../../platform/clock/clock.ts";
-import type { Random } from "../../../platform/clock/random.ts";
-import type { Transaction } from "../../../platform/postgres/database.ts";
-import { badCode, noSecondFactor, secondFactorSet } from "../errors.ts";
-import { base32, matchTotp, totpSecretBytes } from "./totp.ts";
-import type { Vault } from "../secret/vault.ts";
+import { isUuid } from "../../../platform/clock/random.ts";
+import type { Database } from "../../../platform/postgres/database.ts";
+import type { PasswordProof, PasswordProofs, ProofRefusal } from "../account/proof.ts";
+import type { AccountStore } from "../account/store.ts";
+import type { ClientInfo } from "../audit/client.ts";
+import type { AuditStore } from "../audit/store.ts";
+import { isRefusal, refuse, type Refusal } from "../errors.ts";
+import { networkOf } from "../lockout/network.ts";
+import type { Lockout } from "../lockout/rules.ts";
+import type { Sessions } from "../session/rules.ts";
+import type { SecondFactors } from "./second-factor.ts";
+import type { FactorStore } from "./store.ts";
 
-/** A secret that no app has shown to have is forgotten after this. */
-const pendingMs = 15 * 60_000;
-/** Recovery codes of a factor. Each has ten characters of base32, 50 bits. */
-const recoveryCodesMax = 10;
-const recoveryCodeChars = 10;
-const recoveryCodeBytes = 7;
-
-/** Second factors. Every method needs the lock of the account's row in `tx`. */
-export interface SecondFactors {
-  /** Whether sign-in asks for a code. */
-  isInForce(tx: Transaction, userId: string): Promise<boolean>;
-  /** Makes a secret that is not in force yet. FAILED_PRECONDITION while one is. */
-  begin(tx: Transaction, userId: string): Promise<Uint8Array>;
-  /** Puts the secret into force and returns the recovery codes. PERMISSION_DENIED for a wrong code. */
-  confirm(tx: Transaction, userId: string, code: string): Promise<readonly string[]>;
-  /** Uses up a code of the app or a recovery code: which it was, `undefined` for neither. */
-  use(tx: Transaction, userId: string, code: string): Promise<"TOTP" | "RECOVERY_CODE" | undefined>;
-  /** Removes the factor, given a code. FAILED_PRECONDITION when there is none, PERMISSION_DENIED for a wrong code. */
-  disable(tx: Transaction, userId: string, code: string): Promise<void>;
-  /** Removes the factor without a code. FAILED_PRECONDITION when there is none. */
-  reset(tx: Transaction, userId: string): Promise<void>;
+/** What people do with their second factor, and who administers people with that of others. */
+export interface Factors {
+  /** Makes the secret of a second factor, which is not in force yet; with the person's address. */
+  begin(
+    proof: PasswordProof,
+    client: ClientInfo,
+    signal: AbortSignal,
+  ): Promise<{ readonly secret: Uint8Array; readonly email: string } | ProofRefusal | Refusal<"secondFactorSet">>;
+  /** Puts the second factor into force, given a code of it. Returns the recovery codes. */
+  confirm(
+    userId: string,
+    code: string,
+    client: ClientInfo,
+  ): Promise<
+    | readonly string[]
+    | Refusal<"credentialsInvalid" | "signInLocked" | "secondFactorSet" | "noSecondFactor" | "factorCodeInvalid">
+  >;
+  /** Removes the second factor, given a code of it. */
+  disable(
+    proof: PasswordProof,
+    code: string,
+    client: ClientInfo,
+    signal: AbortSignal,
+  ): Promise<ProofRefusal | Refusal<"noSecondFactor" | "factorCodeInvalid"> | undefined>;
+  /** Removes the second factor of a person who has lost it, and ends their sessions and what they began to sign in. */
+  reset(userId: string, client: ClientInfo): Promise<Refusal<"userNotFound" | "noSecondFactor"> | undefined>;
 }
 
-/** Makes the rules. */
-export function createSecondFactors(deps: {
-  readonly vault: Vault;
+/** The second factors of a database's accounts. */
+export function createFactors(deps: {
+  readonly database: Database;
+  readonly store: Pick<FactorStore, "endChallenges">;
+  readonly accounts: Pick<AccountStore, "find" | "lock">;
+  readonly audit: Pick<AuditStore, "append">;
+  readonly secondFactors: SecondFactors;
+  readonly proofs: PasswordProofs;
+  readonly lockout: Lockout;
+  readonly sessions: Pick<Sessions, "endAll">;
   readonly clock: Clock;
-  readonly random: Random;
-}): SecondFactors {
-  const { vault, clock, random } = deps;
-  const hashOf = (userId: string, recoveryCode: string): Uint8Array =>
-    vault.mac("recovery-code", `${userId} ${recoveryCode}`);
-
-  const find = async (tx: Transaction, userId: string): Promise<Factor | undefined> => {
-    const [row] = await tx<
-      { secret_sealed: Uint8Array; create_time: Date; confirm_time: Date | null; used_step: string }[]
-    >`SELECT secret_sealed, create_time, confirm_time, used_step FROM totp_factors WHERE user_id = ${userId}`;
-    return (
-      row && {
-        secret: vault.open("totp-secret", userId, row.secret_sealed),
-        createTimeMs: row.create_time.getTime(),
-        isConfirmed: row.confirm_time !== null,
-        usedStep: Number(row.used_step),
-      }
-    );
-  };
-
-  const use: SecondFactors["use"] = async (tx, userId, code) => {
-    const factor = await find(tx, userId);
-    if (factor?.isConfirmed !== true) return undefined;
-    const step = matchTotp(factor.secret, code.replaceAll(/\s/g, ""), clock.now(), factor.usedStep);
-    if (step !== undefined) {
-      await tx`UPDATE totp_factors SET used_step = ${step} WHERE user_id = ${userId}`;
-      return "TOTP";
-    }
-    const spent = await tx`
-      DELETE FROM recovery_codes
-      WHERE user_id = ${userId} AND code_hash = ${hashOf(userId, normaliseRecoveryCode(code))} RETURNING user_id`;
-    return spent.length > 0 ? "RECOVERY_CODE" : undefined;
-  };
-
-  const reset: SecondFactors["reset"] = async (tx, userId) => {
-    if ((await find(tx, userId))?.isConfirmed !== true) throw noSecondFactor();
-    await tx`DELETE FROM totp_factors WHERE user_id = ${userId}`;
-  };
-
+}): Factors {
+  const { database, store, accounts, audit, secondFactors, proofs, lockout, sessions, clock } = deps;
   return {
-    isInForce: async (tx, userId) => (await find(tx, userId))?.isConfirmed === true,
-    begin: async (tx, userId) => {
-      if ((await find(tx, userId))?.isConfirmed === true) throw secondFactorSet();
-      const secret = random.bytes(totpSecretBytes);
-      await tx`
-        INSERT INTO totp_factors (user_id, secret_sealed, create_time, used_step)
-        VALUES (${userId}, ${vault.seal("totp-secret", userId, secret)}, ${new Date(clock.now())}, 0)
-        ON CONFLICT (user_id) DO UPDATE SET secret_sealed = excluded.secret_sealed, create_time = excluded.create_time`;
-      return secret;
+    begin: (proof, client, signal) =>
+      proofs.run(
+        proof,
+        {
+          action: "BEGIN_TOTP",
+          prepare: () => Promise.resolve(),
+          effect: async (tx, _, { email }) => {
+            const begun = await secondFactors.begin(tx, proof.userId);
+            return isRefusal(begun) ? begun : { ...begun, email };
+          },
+        },
+        client,
+        signal,
+      ),
+
+    confirm: async (userId, code, client) => {
+      const account = await accounts.find(database.sql, userId);
+      if (account === undefined) return refuse("credentialsInvalid");
+      const charged = await lockout.charge({ email: account.email, network: networkOf(client.address) });
+      if (isRefusal(charged)) return charged;
+      const outcome = await database.transaction(async (tx) => {
+        await accounts.lock(tx, userId);
+        const codes = await secondFactors.confirm(tx, userId, code);
+        if (isRefusal(codes)) return codes;
+        await lockout.forgive(tx, charged, "step");
+        const act = { action: "CONFIRM_TOTP", outcome: "DONE", client, subject: `person:${userId}` } as const;
+        await audit.append(tx, act, clock.now());
+        return codes;
+      });
+      if (isRefusal(outcome)) await proofs.recordGuess(outcome, "CONFIRM_TOTP", userId, client, charged);
+      return outcome;
     },
-    confirm: async (tx, userId, code) => {
-      const factor = await find(tx, userId);
-      if (factor?.isConfirmed === true) throw secondFactorSet();
-      const nowMs = clock.now();
-      if (factor === undefined || nowMs - factor.createTimeMs > pendingMs) throw noSecondFactor();
-      const step = matchTotp(factor.secret, code.replaceAll(/\s/g, ""), nowMs, factor.usedStep);
-      if (step === undefined) throw badCode("permission_denied");
-      await tx`
-        UPDATE totp_factors SET confirm_time = ${new Date(nowMs)}, used_step = ${step} WHERE user_id = ${userId}`;
-      const codes = Array.from({ length: recoveryCodesMax }, () =>
-        base32(random.bytes(recoveryCodeBytes)).slice(0, recoveryCodeChars).toLowerCase(),
-      );
-      for (const recoveryCode of codes) {
-        await tx`INSERT INTO recovery_codes (user_id, code_hash) VALUES (${userId}, ${hashOf(userId, recoveryCode)})`;
-      }
-      return codes.map((recoveryCode) => `${recoveryCode.slice(0, 5)}-${recoveryCode.slice(5)}`);
+
+    disable: (proof, code, client, signal) =>
+      proofs.run(
+        proof,
+        {
+          action: "DISABLE_TOTP",
+          prepare: () => Promise.resolve(),
+          effect: (tx) => secondFactors.disable(tx, proof.userId, code),
+        },
+        client,
+        signal,
+      ),
+
+    reset: async (userId, client) => {
+      if (!isUuid(userId)) return refuse("userNotFound");
+      return database.transaction(async (tx) => {
+        if ((await accounts.lock(tx, userId)) === undefined) return refuse("userNotFound");
+        const refusal = await secondFactors.reset(tx, userId);
+        if (refusal !== undefined) return refusal;
+        await store.endChallenges(tx, userId);
+        await sessions.endAll(tx, userId);
+        const act = { action: "RESET_TOTP", outcome: "DONE", client, subject: `person:${userId}` } as const;
+        await audit.append(tx, act, clock.now());
+        return undefined;
+      });
     },
-    use,
-    disable: async (tx, userId, code) => {
-      if ((await find(tx, userId))?.isConfirmed !== true) throw noSecondFactor();
-      if ((await use(tx, userId, code)) === undefined) throw badCode("permission_denied");
-      await reset(tx, userId);
-    },
-    reset,
   };
-}
-
-interface Factor {
-  readonly secret: Uint8Array;
-  readonly createTimeMs: number;
-  readonly isConfirmed: boolean;
-  readonly usedStep: number;
-}
-
-/** As people copy it: with or without the dash, in upper or lower case. */
-function normaliseRecoveryCode(code: string): string {
-  return code.replaceAll(/[\s-]/g, "").toLowerCase();
 }

@@ -4,12 +4,15 @@ import { AuthService } from "../../../gen/muin/identity/v1/auth_service_pb.ts";
 import { systemRandom } from "../../../platform/clock/random.ts";
 import { importMutant } from "../../../platform/testing/mutant.ts";
 import { outcomeOf, startAuth, type AuthFixture } from "../auth-fixture.ts";
-import * as Lockout from "./rules.ts";
-import { chargeFailure, lockoutPolicies, type FailureCount } from "./rules.ts";
+import { isRefusal } from "../errors.ts";
+import { chargeFailure, lockoutPolicies, type FailureCount } from "./policy.ts";
+import { createLockout } from "./rules.ts";
+import type { LockoutStore } from "./store.ts";
+import { postgresLockoutStore } from "./store-postgres.ts";
 import { createVault } from "../secret/vault.ts";
 
 const ada = { email: "ada@example.org", password: "correct horse battery" };
-const bad = "Unauthenticated BAD_CREDENTIALS";
+const bad = "Unauthenticated CREDENTIALS_INVALID";
 const locked = "ResourceExhausted SIGN_IN_LOCKED";
 const hourMs = 3_600_000;
 
@@ -57,15 +60,14 @@ const fill = async (auth: AuthFixture, email: string, address: string, times: nu
 };
 
 /** Of 60 attempts at once, those that may be made. */
-const admitted = async (chargeAttempt: typeof Lockout.chargeAttempt): Promise<number> => {
+const admitted = async (store: LockoutStore): Promise<number> => {
   await using auth = await startAuth();
-  const vault = createVault(auth.config.keyEncryptionSecret, systemRandom);
+  const { database, clock, config } = auth;
+  const vault = createVault(config.keyEncryptionSecret, systemRandom);
+  const lockout = createLockout({ database, store, vault, clock });
   const attempt = { email: ada.email, network: "192.0.2.1" };
-  const charges = Array.from({ length: 60 }, () =>
-    auth.database.transaction((tx) => chargeAttempt(tx, vault, attempt, auth.clock.now())),
-  );
-  const outcomes = await Promise.allSettled(charges);
-  return outcomes.filter((outcome) => outcome.status === "fulfilled").length;
+  const outcomes = await Promise.all(Array.from({ length: 60 }, () => lockout.charge(attempt)));
+  return outcomes.filter((outcome) => !isRefusal(outcome)).length;
 };
 
 describe("lockout", () => {
@@ -119,11 +121,13 @@ describe("lockout", () => {
   });
 
   test("mutant: without the row's lock many at once are more", async () => {
-    const path = join(import.meta.dir, "rules.ts");
-    const locked = "ON CONFLICT (subject_hash) DO UPDATE SET failures = f.failures";
-    const mutant = await importMutant<typeof Lockout>(path, locked, "ON CONFLICT (subject_hash) DO NOTHING");
-    expect(await admitted(Lockout.chargeAttempt)).toBe(lockoutPolicies.pair.freeMax);
-    expect(await admitted(mutant.chargeAttempt)).toBeGreaterThan(lockoutPolicies.pair.freeMax);
+    const mutant = await importMutant<{ postgresLockoutStore: LockoutStore }>(
+      join(import.meta.dir, "store-postgres.ts"),
+      "ON CONFLICT (subject_hash) DO UPDATE SET failures = f.failures",
+      "ON CONFLICT (subject_hash) DO NOTHING",
+    );
+    expect(await admitted(postgresLockoutStore)).toBe(lockoutPolicies.pair.freeMax);
+    expect(await admitted(mutant.postgresLockoutStore)).toBeGreaterThan(lockoutPolicies.pair.freeMax);
   });
 
   test("a network that tries many accounts, and its sign-ups that probe for addresses", async () => {

@@ -2,6 +2,7 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { PersonKeyService } from "../../../gen/muin/identity/v1/person_key_service_pb.ts";
 import { clientOf } from "../audit/client.ts";
+import { orThrow } from "../errors.ts";
 import type { PersonKeys } from "./rules.ts";
 
 /** Serves people's keys. */
@@ -14,8 +15,9 @@ export function createPersonKeyHandlers(personKeys: PersonKeys): ServiceImpl<typ
         destroyed,
       })),
     }),
-    destroyPersonKey: async ({ personId }, context) => ({
-      destroyTime: timestampFromMs(await personKeys.destroy(personId, clientOf(context))),
-    }),
+    destroyPersonKey: async ({ personId }, context) => {
+      const { destroyTimeMs } = orThrow(await personKeys.destroy(personId, clientOf(context)));
+      return { destroyTime: timestampFromMs(destroyTimeMs) };
+    },
   };
 }

@@ -1,12 +1,13 @@
 import type { Clock } from "../../../platform/clock/clock.ts";
-import type { Random } from "../../../platform/clock/random.ts";
-import type { PersonKey } from "../../../shared/person/person-seal.ts";
+import { isUuid, type Random } from "../../../platform/clock/random.ts";
 import type { Database, Transaction } from "../../../platform/postgres/database.ts";
-import { recordAct } from "../audit/log.ts";
+import type { PersonKey } from "../../../shared/person/person-seal.ts";
+import type { AccountStore } from "../account/store.ts";
 import type { ClientInfo } from "../audit/client.ts";
-import { accountExists, personNotFound } from "../errors.ts";
-import { isUuid } from "../request.ts";
+import type { AuditStore } from "../audit/store.ts";
+import { refuse, type Refusal } from "../errors.ts";
 import type { Vault } from "../secret/vault.ts";
+import type { PersonKeyStore } from "./store.ts";
 
 const keyBytes = 32;
 
@@ -24,57 +25,56 @@ export interface PersonKeys {
   /** Finds keys: one result for each id, in that order. */
   find(personIds: readonly string[]): Promise<readonly FoundPersonKey[]>;
   /**
-   * Destroys the key of a person whose account is gone, once; returns when it was destroyed, in milliseconds since 1970. FAILED_PRECONDITION while
-   * the account is there, NOT_FOUND when there never was a key.
+   * Destroys the key of a person whose account is gone, once; returns when it was destroyed, in milliseconds since 1970. Refused while
+   * the account is there, and when there never was a key.
    */
-  destroy(personId: string, client: ClientInfo): Promise<number>;
+  destroy(
+    personId: string,
+    client: ClientInfo,
+  ): Promise<{ readonly destroyTimeMs: number } | Refusal<"userNotFound" | "accountExists">>;
 }
 
-/** Makes the rules. */
+/** People's keys in a database, encrypted by `vault`. */
 export function createPersonKeys(deps: {
   readonly database: Database;
+  readonly store: PersonKeyStore;
+  readonly accounts: Pick<AccountStore, "find">;
+  readonly audit: Pick<AuditStore, "append">;
   readonly vault: Vault;
   readonly clock: Clock;
   readonly random: Random;
 }): PersonKeys {
-  const { database, vault, clock, random } = deps;
+  const { database, store, accounts, audit, vault, clock, random } = deps;
   return {
     create: async (tx, personId) => {
       const key = random.bytes(keyBytes);
-      await tx`
-        INSERT INTO person_keys (person_id, key_sealed, create_time)
-        VALUES (${personId}, ${vault.seal("person-key", personId, key)}, ${new Date(clock.now())})`;
+      await store.insert(tx, personId, vault.seal("person-key", personId, key), clock.now());
       return { personId, key };
     },
+
     find: async (personIds) => {
       const ids = personIds.filter((id) => isUuid(id)); // Other texts are nobody's id.
-      const rows = await database.sql<{ person_id: string; key_sealed: Uint8Array | null }[]>`
-        SELECT person_id, key_sealed FROM person_keys WHERE person_id = ANY(${ids}::uuid[])`;
-      const sealed = new Map(rows.map((row) => [row.person_id, row.key_sealed]));
+      const kept = new Map((await store.find(database.sql, ids)).map((found) => [found.personId, found]));
       return personIds.map((personId) => {
-        const found = sealed.get(personId);
-        return {
-          personId,
-          key: found === undefined || found === null ? undefined : vault.open("person-key", personId, found),
-          destroyed: found === null,
-        };
+        const found = kept.get(personId);
+        const key = found?.keySealed && vault.open("person-key", personId, found.keySealed);
+        return { personId, key, destroyed: found !== undefined && key === undefined };
       });
     },
-    destroy: (personId, client) =>
-      database.transaction(async (tx) => {
-        if (!isUuid(personId)) throw personNotFound();
-        const [row] = await tx<{ destroy_time: Date | null }[]>`
-          SELECT destroy_time FROM person_keys WHERE person_id = ${personId} FOR UPDATE`;
-        if (row === undefined) throw personNotFound();
-        if (row.destroy_time !== null) return row.destroy_time.getTime();
-        const accounts = await tx`SELECT 1 FROM accounts WHERE user_id = ${personId}`;
-        if (accounts.length > 0) throw accountExists();
-        const nowMs = clock.now();
-        await tx`
-          UPDATE person_keys SET key_sealed = NULL, destroy_time = ${new Date(nowMs)} WHERE person_id = ${personId}`;
-        const subject = `person:${personId}`;
-        await recordAct(tx, { action: "DESTROY_PERSON_KEY", outcome: "DONE", client, subject }, nowMs);
-        return nowMs;
-      }),
+
+    destroy: async (personId, client) => {
+      if (!isUuid(personId)) return refuse("userNotFound");
+      return database.transaction(async (tx) => {
+        const kept = await store.lock(tx, personId);
+        if (kept === undefined) return refuse("userNotFound");
+        if (kept.destroyTimeMs !== undefined) return { destroyTimeMs: kept.destroyTimeMs };
+        if ((await accounts.find(tx, personId)) !== undefined) return refuse("accountExists");
+        const destroyTimeMs = clock.now();
+        await store.destroy(tx, personId, destroyTimeMs);
+        const act = { action: "DESTROY_PERSON_KEY", outcome: "DONE", client, subject: `person:${personId}` } as const;
+        await audit.append(tx, act, destroyTimeMs);
+        return { destroyTimeMs };
+      });
+    },
   };
 }

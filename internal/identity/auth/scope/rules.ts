@@ -1,11 +1,13 @@
 import type { Clock } from "../../../platform/clock/clock.ts";
+import { isUuid } from "../../../platform/clock/random.ts";
 import type { Database, Sql } from "../../../platform/postgres/database.ts";
-import { recordAct } from "../audit/log.ts";
+import type { AccountStore } from "../account/store.ts";
 import type { ClientInfo } from "../audit/client.ts";
-import { invalidField, personNotFound, scopeNotHeld } from "../errors.ts";
-import { isUuid } from "../request.ts";
+import type { AuditStore } from "../audit/store.ts";
+import { refuse, refuseField, type Refusal } from "../errors.ts";
 import { scopesOf } from "./role.ts";
 import { scopes as knownScopes } from "../../../gen/scopes.ts";
+import type { ScopeStore } from "./store.ts";
 
 /** What a person may do, and why. Each list in the order of `scopes`. */
 export interface PersonScopes {
@@ -18,84 +20,82 @@ export interface PersonScopes {
   readonly byRole: readonly string[];
 }
 
-/** The rules of scopes that are given to people. They show in tokens from the next refresh on. */
-export interface Scopes {
-  /** NOT_FOUND when there is no such person. */
-  get(userId: string): Promise<PersonScopes>;
-  /** Gives scopes. `held` are those of who asks: nobody gives what they do not hold. */
-  grant(
-    userId: string,
-    scopes: readonly string[],
-    held: ReadonlySet<string>,
-    client: ClientInfo,
-  ): Promise<PersonScopes>;
-  /** Takes back what was given. Nobody takes what they do not hold. */
-  revoke(
-    userId: string,
-    scopes: readonly string[],
-    held: ReadonlySet<string>,
-    client: ClientInfo,
-  ): Promise<PersonScopes>;
+/** Scopes given to a person or taken back, by somebody who holds the scopes `held`. */
+export interface ScopeChange {
+  readonly userId: string;
+  readonly scopes: readonly string[];
+  readonly held: ReadonlySet<string>;
 }
 
-/** Makes the rules. */
-export function createScopes(deps: { readonly database: Database; readonly clock: Clock }): Scopes {
-  const { database, clock } = deps;
+type ChangeRefusal = Refusal<"userNotFound" | "fieldInvalid" | "scopeMissing">;
+
+/** The rules of scopes that are given to people. They show in tokens from the next refresh on. */
+export interface Scopes {
+  get(userId: string): Promise<PersonScopes | Refusal<"userNotFound">>;
+  /** Gives scopes; nobody gives what they do not hold. One that the person has stays. */
+  grant(change: ScopeChange, client: ClientInfo): Promise<PersonScopes | ChangeRefusal>;
+  /** Takes back what was given; nobody takes what they do not hold. What a role gives stays. */
+  revoke(change: ScopeChange, client: ClientInfo): Promise<PersonScopes | ChangeRefusal>;
+}
+
+/** The scopes of people in a database. */
+export function createScopes(deps: {
+  readonly database: Database;
+  readonly store: ScopeStore;
+  readonly accounts: Pick<AccountStore, "find" | "lock">;
+  readonly audit: Pick<AuditStore, "append">;
+  readonly clock: Clock;
+}): Scopes {
+  const { database, store, accounts, audit, clock } = deps;
   const change =
     (action: "GRANT_SCOPES" | "REVOKE_SCOPES"): Scopes["grant"] =>
-    async (userId, scopes, held, client) => {
-      checkScopes(scopes, held);
-      if (!isUuid(userId)) throw personNotFound();
+    async ({ userId, scopes, held }, client) => {
+      const refusal = refusalToGive(scopes, held);
+      if (refusal !== undefined) return refusal;
+      if (!isUuid(userId)) return refuse("userNotFound");
       return database.transaction(async (tx) => {
-        const account = await tx`SELECT 1 FROM accounts WHERE user_id = ${userId} FOR UPDATE`;
-        if (account.length === 0) throw personNotFound();
-        const now = new Date(clock.now());
+        if ((await accounts.lock(tx, userId)) === undefined) return refuse("userNotFound");
+        const nowMs = clock.now();
         const changed =
           action === "GRANT_SCOPES"
-            ? await tx<{ scope: string }[]>`
-                INSERT INTO scope_grants (user_id, scope, create_time)
-                SELECT ${userId}, scope, ${now} FROM unnest(${[...scopes]}::text[]) AS scope
-                ON CONFLICT DO NOTHING RETURNING scope`
-            : await tx<{ scope: string }[]>`
-                DELETE FROM scope_grants WHERE user_id = ${userId} AND scope = ANY(${[...scopes]}::text[])
-                RETURNING scope`;
+            ? await store.grant(tx, userId, scopes, nowMs)
+            : await store.revoke(tx, userId, scopes);
         if (changed.length > 0) {
-          const detail = changed.map(({ scope }) => scope).join(" ");
-          const act = { action, outcome: "DONE", client, subject: `person:${userId}`, detail } as const;
-          await recordAct(tx, act, now.getTime());
+          const subject = `person:${userId}`;
+          await audit.append(tx, { action, outcome: "DONE", client, subject, detail: changed.join(" ") }, nowMs);
         }
-        return scopesOfPerson(tx, userId);
+        return scopesOfPerson(store, tx, userId);
       });
     };
   return {
     get: async (userId) => {
-      if (!isUuid(userId)) throw personNotFound();
-      const account = await database.sql`SELECT 1 FROM accounts WHERE user_id = ${userId}`;
-      if (account.length === 0) throw personNotFound();
-      return scopesOfPerson(database.sql, userId);
+      const account = isUuid(userId) ? await accounts.find(database.sql, userId) : undefined;
+      return account === undefined ? refuse("userNotFound") : scopesOfPerson(store, database.sql, userId);
     },
     grant: change("GRANT_SCOPES"),
     revoke: change("REVOKE_SCOPES"),
   };
 }
 
-/** What a person may do now. A scope that this version does not know (any more) is none. */
-export async function scopesOfPerson(sql: Sql, userId: string): Promise<PersonScopes> {
-  const [row] = await sql<{ roles: string[]; granted: string[] }[]>`
-    SELECT ARRAY(SELECT role FROM role_assignments WHERE user_id = ${userId} AND branch_id = '') AS roles,
-      ARRAY(SELECT scope FROM scope_grants WHERE user_id = ${userId}) AS granted`;
-  const byRole = scopesOf(row?.roles ?? []);
-  const granted = knownScopes.filter((scope) => row?.granted.includes(scope) === true);
+/** What a person may do now; nothing when there is no such person. A scope that this version does not know (any more) is none. */
+export async function scopesOfPerson(store: Pick<ScopeStore, "find">, on: Sql, userId: string): Promise<PersonScopes> {
+  const found = await store.find(on, userId);
+  const byRole = scopesOf(found.roles);
+  const granted = knownScopes.filter((scope) => found.granted.includes(scope));
   const scopes = knownScopes.filter((scope) => byRole.includes(scope) || granted.includes(scope));
   return { userId, scopes, granted, byRole };
 }
 
-/** Refuses scopes that are not known, and those that who asks does not hold. */
-export function checkScopes(scopes: readonly string[], held: ReadonlySet<string>): void {
+/** Why somebody who holds `held` cannot give these scopes: one is unknown, or not theirs to give. `undefined` when they can. */
+export function refusalToGive(
+  scopes: readonly string[],
+  held: ReadonlySet<string>,
+): Refusal<"fieldInvalid" | "scopeMissing"> | undefined {
   for (const scope of scopes) {
     if (!(knownScopes as readonly string[]).includes(scope)) {
-      throw invalidField("scopes", `has the unknown scope ${JSON.stringify(scope)}; known: ${knownScopes.join(", ")}`);
+      return refuseField("scopes", `has the unknown scope ${JSON.stringify(scope)}; known: ${knownScopes.join(", ")}`);
     }
-    if (!held.has(scope)) throw scopeNotHeld(scope);
+    if (!held.has(scope)) return refuse("scopeMissing", { scope });
   }
+  return undefined;
 }

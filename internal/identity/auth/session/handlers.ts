@@ -4,8 +4,7 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import type { AuthService, TokenPairSchema } from "../../../gen/muin/identity/v1/auth_service_pb.ts";
 import { personOf } from "../../../platform/identity/caller.ts";
 import { clientOf } from "../audit/client.ts";
-import { notYourSession } from "../errors.ts";
-import { idOfPage, isUuid, pageSizeOf } from "../request.ts";
+import { orThrow } from "../errors.ts";
 import type { Sessions, Tokens } from "./rules.ts";
 
 /** Serves a person's sessions. */
@@ -14,19 +13,18 @@ export function createSessionHandlers(
 ): Pick<ServiceImpl<typeof AuthService>, "refreshToken" | "signOut" | "listSessions" | "revokeSession"> {
   return {
     refreshToken: async (request, context) => ({
-      tokens: tokenPairOf(await sessions.refresh(request.refreshToken, clientOf(context))),
+      tokens: tokenPairOf(orThrow(await sessions.refresh(request.refreshToken, clientOf(context)))),
     }),
     signOut: async (_request, context) => {
       const person = personOf(context);
-      await sessions.end(person.id, person.sessionId, clientOf(context), "SIGN_OUT");
+      orThrow(await sessions.end(person.id, person.sessionId, clientOf(context), "SIGN_OUT"));
       return {};
     },
     listSessions: async (request, context) => {
       const person = personOf(context);
-      const pageSize = pageSizeOf(request.pageSize);
-      const found = await sessions.list(person.id, pageSize, idOfPage(request.pageToken));
+      const { page, nextPageToken } = await sessions.list(person.id, request);
       return {
-        sessions: found.map((session) => ({
+        sessions: page.map((session) => ({
           sessionId: session.sessionId,
           createTime: timestampFromMs(session.createTimeMs),
           useTime: timestampFromMs(session.useTimeMs),
@@ -35,12 +33,11 @@ export function createSessionHandlers(
           address: session.address,
           current: session.sessionId === person.sessionId,
         })),
-        nextPageToken: found.length < pageSize ? "" : (found.at(-1)?.sessionId ?? ""),
+        nextPageToken,
       };
     },
-    revokeSession: async (request, context) => {
-      if (!isUuid(request.sessionId)) throw notYourSession();
-      await sessions.end(personOf(context).id, request.sessionId, clientOf(context), "REVOKE_SESSION");
+    revokeSession: async ({ sessionId }, context) => {
+      orThrow(await sessions.end(personOf(context).id, sessionId, clientOf(context), "REVOKE_SESSION"));
       return {};
     },
   };

@@ -1,42 +1,15 @@
 import { describe, expect, test } from "bun:test";
-import { join } from "node:path";
 import { AuthService } from "../../../gen/muin/identity/v1/auth_service_pb.ts";
 import type { SessionRevoked } from "../../../gen/muin/identity/v1/session_events_pb.ts";
 import { systemRandom } from "../../../platform/clock/random.ts";
 import { eventually } from "../../../platform/testing/eventually.ts";
-import { importMutant } from "../../../platform/testing/mutant.ts";
-import { insertAccount } from "../account/rules.ts";
-import { connect, outcomeOf, personOfToken, startAuth, type AuthFixture } from "../auth-fixture.ts";
-import type { ClientInfo } from "../audit/client.ts";
-import { createPersonKeys } from "../person-key/rules.ts";
-import { createSessions, sessionsPerPersonMax, type Sessions } from "./rules.ts";
-import { createSigningKeys } from "../token/signing-keys.ts";
-import { createTokenIssuer } from "../token/issuer.ts";
-import { createVault } from "../secret/vault.ts";
+import type { ServiceInfo } from "../../../platform/service/define-service.ts";
+import { connect, mutantOf, outcomeOf, personOfToken, startAuth, type AuthFixture } from "../auth-fixture.ts";
+import { auth as real } from "../definition.ts";
+import { sessionsPerPersonMax } from "./rules.ts";
 
 const ada = { email: "ada@example.org", password: "correct horse battery" };
-const badToken = "Unauthenticated BAD_REFRESH_TOKEN";
-const here: ClientInfo = { principal: "anonymous", address: "192.0.2.1", userAgent: "app/1" };
-
-/** The rules of sessions by themselves, made by `create`, and a first refresh token. */
-async function startSessions(
-  auth: AuthFixture,
-  create: typeof createSessions = createSessions,
-): Promise<{ sessions: Sessions; refreshToken: string }> {
-  const { database, publish, clock, config } = auth;
-  const random = systemRandom;
-  const vault = createVault(config.keyEncryptionSecret, random);
-  const keys = createSigningKeys({ database, vault, clock, random, config });
-  const tokens = createTokenIssuer({ keys, clock, random, config });
-  const sessions = create({ database, publish, vault, tokens, clock, random, config });
-  const personKeys = createPersonKeys({ database, vault, clock, random });
-  const { refreshToken } = await database.transaction(async (tx) => {
-    const account = { email: ada.email, passwordHash: "none", displayName: "", role: "member" } as const;
-    const userId = await insertAccount(tx, { personKeys, publish, clock, random }, account);
-    return sessions.open(tx, userId ?? "", here);
-  });
-  return { sessions, refreshToken };
-}
+const badToken = "Unauthenticated REFRESH_TOKEN_INVALID";
 
 const revokedIds = async (auth: AuthFixture): Promise<string[]> =>
   (await auth.events())
@@ -44,9 +17,12 @@ const revokedIds = async (auth: AuthFixture): Promise<string[]> =>
     .map((event) => event.sessionId);
 
 /** What 100 calls with one token at once bring, and whether the family lives on. */
-async function race(create?: typeof createSessions): Promise<{ done: number; successors: number; lives: boolean }> {
-  await using auth = await startAuth();
-  const { sessions, refreshToken } = await startSessions(auth, create);
+async function race(definition: ServiceInfo): Promise<{ done: number; successors: number; lives: boolean }> {
+  await using auth = await startAuth({ definition });
+  const client = auth.as(AuthService);
+  const refresh = async (refreshToken: string): Promise<string> =>
+    (await client.refreshToken({ refreshToken })).tokens?.refreshToken ?? "";
+  const first = (await client.signUp(ada)).tokens?.refreshToken ?? "";
   // Another holds the session's row until the calls stand before it, so that they meet however fast the machine is.
   await using beside = connect(auth.url);
   const { promise: released, resolve: release } = Promise.withResolvers<void>();
@@ -57,7 +33,7 @@ async function race(create?: typeof createSessions): Promise<{ done: number; suc
     await released;
   });
   await held.promise;
-  const calls = Array.from({ length: 100 }, () => sessions.refresh(refreshToken, here));
+  const calls = Array.from({ length: 100 }, () => refresh(first));
   await eventually(async () => {
     const waiting = await beside.sql`SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'
       AND datname = current_database()`;
@@ -66,20 +42,22 @@ async function race(create?: typeof createSessions): Promise<{ done: number; suc
   release();
   await holding;
   const results = await Promise.allSettled(calls);
-  const given = results.flatMap((result) => (result.status === "fulfilled" ? [result.value.refreshToken] : []));
+  const given = results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
   const successors = new Set(given);
-  const outcomes = await Promise.allSettled([...successors].map((token) => sessions.refresh(token, here)));
+  const outcomes = await Promise.allSettled([...successors].map(refresh));
   const lives = outcomes.every((outcome) => outcome.status === "fulfilled");
   return { done: given.length, successors: successors.size, lives };
 }
 
 /** What is left to a thief who exchanged the token first, once its owner has used it too. */
-async function theft(create?: typeof createSessions): Promise<{ owner: string; thief: string; revoked: number }> {
-  await using auth = await startAuth();
-  const { sessions, refreshToken } = await startSessions(auth, create);
-  const stolen = await sessions.refresh(refreshToken, { ...here, address: "203.0.113.9" });
-  const owner = await outcomeOf(sessions.refresh(refreshToken, here));
-  const thief = await outcomeOf(sessions.refresh(stolen.refreshToken, { ...here, address: "203.0.113.9" }));
+async function theft(definition: ServiceInfo): Promise<{ owner: string; thief: string; revoked: number }> {
+  await using auth = await startAuth({ definition });
+  const home = auth.as(AuthService);
+  const elsewhere = auth.as(AuthService, { address: "203.0.113.9" });
+  const refreshToken = (await home.signUp(ada)).tokens?.refreshToken ?? "";
+  const stolen = (await elsewhere.refreshToken({ refreshToken })).tokens?.refreshToken ?? "";
+  const owner = await outcomeOf(home.refreshToken({ refreshToken }));
+  const thief = await outcomeOf(elsewhere.refreshToken({ refreshToken: stolen }));
   return {
     owner: owner.split(" ", 1)[0] ?? "",
     thief: thief.split(" ", 1)[0] ?? "",
@@ -89,28 +67,28 @@ async function theft(create?: typeof createSessions): Promise<{ owner: string; t
 
 describe("refresh", () => {
   test("100 at once with one token get one successor", async () => {
-    expect(await race()).toEqual({ done: 100, successors: 1, lives: true });
+    expect(await race(real)).toEqual({ done: 100, successors: 1, lives: true });
   });
 
   test("reuse by another ends the family, for both", async () => {
-    const { owner, thief, revoked } = await theft();
+    const { owner, thief, revoked } = await theft(real);
     expect({ failed: owner !== "done" && thief !== "done", revoked }).toEqual({ failed: true, revoked: 1 });
   });
 
   test("mutant: without the row's lock the race is lost", async () => {
-    const { createSessions: broken } = await importMutant<{ createSessions: typeof createSessions }>(
-      join(import.meta.dir, "rules.ts"),
-      "WHERE session_id = ${token.sessionId} FOR UPDATE`",
-      "WHERE session_id = ${token.sessionId}`",
+    const broken = await mutantOf(
+      "session/store-postgres.ts",
+      "WHERE session_id = ${sessionId} FOR UPDATE`",
+      "WHERE session_id = ${sessionId}`",
     );
     expect(await race(broken)).not.toEqual({ done: 100, successors: 1, lives: true });
   });
 
   test("mutant: without ending the family the thief goes on", async () => {
-    const { createSessions: broken } = await importMutant<{ createSessions: typeof createSessions }>(
-      join(import.meta.dir, "rules.ts"),
-      "await endRow(tx, token.sessionId);",
-      "",
+    const broken = await mutantOf(
+      "session/rules.ts",
+      'await endOne(tx, sessionId);\n    const act = { action: "REFRESH"',
+      'const act = { action: "REFRESH"',
     );
     expect(await theft(broken)).toMatchObject({ thief: "done", revoked: 0 });
   });
@@ -181,7 +159,7 @@ describe("sessions", () => {
     await auth.as(AuthService, { userAgent: "x".repeat(300) }).signUp(ada);
     const phone = auth.as(AuthService, { address: "2001:db8::1", userAgent: "phone/2" });
     const { tokens } = await phone.signIn(ada);
-    await auth.as(AuthService).signUp({ ...ada, email: "bob@example.org" });
+    const bob = await auth.as(AuthService).signUp({ ...ada, email: "bob@example.org" });
     const me = personOfToken(tokens?.accessToken ?? "");
     const client = auth.as(AuthService, { caller: me });
     const { sessions } = await client.listSessions({});
@@ -192,9 +170,14 @@ describe("sessions", () => {
     const first = await client.listSessions({ pageSize: 1 });
     const second = await client.listSessions({ pageSize: 1, pageToken: first.nextPageToken });
     expect([...first.sessions, ...second.sessions]).toEqual(sessions);
-    const third = await client.listSessions({ pageSize: 1, pageToken: second.nextPageToken });
-    expect(third).toMatchObject({ sessions: [], nextPageToken: "" });
-    expect(await outcomeOf(client.listSessions({ pageToken: "nonsense" }))).toBe("InvalidArgument INVALID_FIELD");
+    expect(second.nextPageToken).toBe("");
+    const bobs = auth.as(AuthService, { caller: personOfToken(bob.tokens?.accessToken ?? "") });
+    for (const refused of [
+      client.listSessions({ pageToken: "nonsense" }),
+      bobs.listSessions({ pageToken: first.nextPageToken }),
+    ]) {
+      expect(await outcomeOf(refused)).toBe("InvalidArgument PAGE_TOKEN_INVALID");
+    }
   });
 
   test("end by sign-out and by revoking, once, with an event, and nobody ends another's", async () => {
@@ -222,17 +205,16 @@ describe("sessions", () => {
 
   test("are bounded: one more ends the one that was longest unused", async () => {
     await using auth = await startAuth();
-    const { sessions } = await startSessions(auth);
-    const [account] = await auth.database.sql<{ user_id: string }[]>`SELECT user_id FROM accounts`;
-    const userId = account?.user_id ?? "";
-    const [oldest] = await sessions.list(userId, 1, undefined);
-    await auth.database.transaction(async (tx) => {
-      for (let count = 0; count < sessionsPerPersonMax; count++) {
-        auth.clock.advance(1);
-        await sessions.open(tx, userId, here);
-      }
-    });
-    expect(await sessions.list(userId, 1000, undefined)).toHaveLength(sessionsPerPersonMax);
-    expect(await revokedIds(auth)).toEqual([oldest?.sessionId ?? ""]);
+    const client = auth.as(AuthService);
+    const oldest = await client.signUp(ada);
+    let newest = "";
+    for (let count = 0; count < sessionsPerPersonMax; count++) {
+      auth.clock.advance(1);
+      newest = (await client.signIn(ada)).tokens?.accessToken ?? "";
+    }
+    const mine = auth.as(AuthService, { caller: personOfToken(newest) });
+    const { sessions, nextPageToken } = await mine.listSessions({ pageSize: sessionsPerPersonMax });
+    expect([sessions.length, nextPageToken]).toEqual([sessionsPerPersonMax, ""]);
+    expect(await revokedIds(auth)).toEqual([personOfToken(oldest.tokens?.accessToken ?? "").sessionId]);
   });
 });

@@ -1,11 +1,18 @@
 import type { Clock } from "../../../platform/clock/clock.ts";
-import type { Random } from "../../../platform/clock/random.ts";
+import { isUuid, type Random } from "../../../platform/clock/random.ts";
+import { assertNever } from "../../../platform/errors/assert-never.ts";
 import type { Database, Transaction } from "../../../platform/postgres/database.ts";
-import { recordAct, type Action } from "../audit/log.ts";
-import { networkOf, type ClientInfo } from "../audit/client.ts";
+import { pageOf } from "../../../platform/resource/page-token.ts";
+import type { ClientInfo } from "../audit/client.ts";
+import type { Action, AuditStore } from "../audit/store.ts";
 import type { AuthConfig } from "../config.ts";
-import { badRefreshToken, notYourSession } from "../errors.ts";
+import { isRefusal, refuse, type Refusal } from "../errors.ts";
 import { publishSessionRevoked, type AuthPublish } from "../events.ts";
+import { networkOf } from "../lockout/network.ts";
+import { scopesOfPerson } from "../scope/rules.ts";
+import type { ScopeStore } from "../scope/store.ts";
+import type { Vault } from "../secret/vault.ts";
+import type { TokenIssuer } from "../token/issuer.ts";
 import {
   clientHash,
   judgeRefresh,
@@ -16,25 +23,12 @@ import {
   sealSuccessor,
   type RefreshToken,
 } from "../token/refresh.ts";
-import { scopesOfPerson } from "../scope/rules.ts";
-import type { TokenIssuer } from "../token/issuer.ts";
-import type { Vault } from "../secret/vault.ts";
-import { assertNever } from "../../../platform/errors/assert-never.ts";
+import type { LockedSession, RefreshGrace, Session, SessionStore } from "./store.ts";
 
 /** Live sessions of a person; a further one ends the one that was longest unused. */
 export const sessionsPerPersonMax = 100;
 /** Exchanged tokens remembered for the grace, per session. */
 const gracesPerSessionMax = 16;
-
-/** A session as its owner sees it. */
-export interface Session {
-  readonly sessionId: string;
-  readonly userAgent: string;
-  readonly address: string;
-  readonly createTimeMs: number;
-  readonly useTimeMs: number;
-  readonly expireTimeMs: number;
-}
 
 /** A session's tokens, as they are handed out. */
 export interface Tokens {
@@ -44,11 +38,18 @@ export interface Tokens {
   readonly refreshExpireTimeMs: number;
 }
 
-/** A session that was just opened and has no access token yet. */
+/** A session that was just opened or refreshed and has no access token yet. */
 export interface OpenedSession {
   readonly sessionId: string;
   readonly refreshToken: string;
   readonly refreshExpireTimeMs: number;
+}
+
+/** A page of a person's live sessions, newest first. */
+export interface SessionPage {
+  readonly page: readonly Session[];
+  /** Empty on the last page. */
+  readonly nextPageToken: string;
 }
 
 /** The rules of sessions. A session is the family of its refresh tokens. */
@@ -58,185 +59,154 @@ export interface Sessions {
   /** Signs an access token for an opened session: after its transaction has committed. */
   handOut(userId: string, opened: OpenedSession): Promise<Tokens>;
   /** Exchanges a refresh token. Reuse ends the session. */
-  refresh(text: string, client: ClientInfo): Promise<Tokens>;
-  /** Ends a session of the person; one that has ended stays so. PERMISSION_DENIED when they never had it. */
-  end(userId: string, sessionId: string, client: ClientInfo, action: Action): Promise<void>;
+  refresh(text: string, client: ClientInfo): Promise<Tokens | Refusal<"refreshTokenInvalid">>;
+  /** Ends a session of the person; one that has ended stays so. Refused when they never had it. */
+  end(
+    userId: string,
+    sessionId: string,
+    client: ClientInfo,
+    action: Action,
+  ): Promise<Refusal<"sessionNotYours"> | undefined>;
   /** Ends all sessions of the person, but one when it is named. `tx` must hold the lock of the account's row. */
   endAll(tx: Transaction, userId: string, keptSessionId?: string): Promise<void>;
-  /** Live sessions, newest first, those before `beforeId` when it is given. */
-  list(userId: string, pageSize: number, beforeId: string | undefined): Promise<readonly Session[]>;
+  /** Live sessions of a person. */
+  list(userId: string, page: { readonly pageSize: number; readonly pageToken: string }): Promise<SessionPage>;
 }
 
-/** Makes the rules. */
+/** The sessions of a database, with access tokens from `tokens`. */
 export function createSessions(deps: {
   readonly database: Database;
+  readonly store: SessionStore;
+  readonly scopes: Pick<ScopeStore, "find">;
+  readonly audit: Pick<AuditStore, "append">;
   readonly publish: AuthPublish;
   readonly vault: Vault;
-  readonly tokens: TokenIssuer;
+  readonly tokens: Pick<TokenIssuer, "issueAccess">;
   readonly clock: Clock;
   readonly random: Random;
   readonly config: Pick<AuthConfig, "refreshTokenLifeMs" | "sessionLifeMs">;
 }): Sessions {
-  const { database, publish, vault, tokens, clock, random, config } = deps;
+  const { database, store, scopes, audit, publish, vault, tokens, clock, random, config } = deps;
 
-  const endRow = async (tx: Transaction, sessionId: string): Promise<void> => {
+  const endOne = async (tx: Transaction, sessionId: string): Promise<void> => {
     const nowMs = clock.now();
-    const [row] = await tx<{ version: string }[]>`
-      UPDATE sessions SET end_time = ${new Date(nowMs)}, version = version + 1
-      WHERE session_id = ${sessionId} AND end_time IS NULL RETURNING version`;
-    if (row === undefined) return;
-    await tx`DELETE FROM refresh_graces WHERE session_id = ${sessionId}`;
-    await publishSessionRevoked(tx, publish, sessionId, BigInt(row.version), nowMs);
+    const version = await store.end(tx, sessionId, nowMs);
+    if (version !== undefined) await publishSessionRevoked(tx, publish, sessionId, version, nowMs);
   };
   const expireTimeOf = (createTimeMs: number, nowMs: number): number =>
     Math.min(nowMs + config.refreshTokenLifeMs, createTimeMs + config.sessionLifeMs);
-  const handOut = async (userId: string, opened: OpenedSession): Promise<Tokens> => {
-    const { scopes } = await scopesOfPerson(database.sql, userId);
-    const { sessionId, refreshToken, refreshExpireTimeMs } = opened;
-    const access = await tokens.issueAccess({ userId, sessionId, scopes });
-    return {
-      accessToken: access.token,
-      accessExpireTimeMs: access.expireTimeMs,
-      refreshToken,
-      refreshExpireTimeMs,
-    };
+  const handOut: Sessions["handOut"] = async (userId, { sessionId, refreshToken, refreshExpireTimeMs }) => {
+    const held = await scopesOfPerson(scopes, database.sql, userId);
+    const access = await tokens.issueAccess({ userId, sessionId, scopes: held.scopes });
+    return { accessToken: access.token, accessExpireTimeMs: access.expireTimeMs, refreshToken, refreshExpireTimeMs };
   };
+
   const rotate = async (
     tx: Transaction,
     token: RefreshToken,
-    createTimeMs: number,
-    client: Uint8Array,
+    session: LockedSession,
+    presenter: Uint8Array,
   ): Promise<OpenedSession> => {
     const { sessionId } = token;
     const nowMs = clock.now();
     const successor = mintRefreshToken(vault, random, sessionId);
-    const refreshExpireTimeMs = expireTimeOf(createTimeMs, nowMs);
-    await tx`
-      UPDATE sessions SET refresh_hash = ${successor.hash}, use_time = ${new Date(nowMs)},
-        expire_time = ${new Date(refreshExpireTimeMs)}
-      WHERE session_id = ${sessionId}`;
-    await tx`
-      DELETE FROM refresh_graces WHERE session_id = ${sessionId} AND (rotate_time < ${new Date(nowMs - refreshGraceMs)}
-        OR refresh_hash NOT IN (SELECT refresh_hash FROM refresh_graces WHERE session_id = ${sessionId}
-          ORDER BY rotate_time DESC LIMIT ${gracesPerSessionMax - 1}))`;
-    await tx`
-      INSERT INTO refresh_graces (refresh_hash, session_id, successor_sealed, client_hash, rotate_time)
-      VALUES (${token.hash}, ${sessionId}, ${sealSuccessor(token, successor, random)}, ${client}, ${new Date(nowMs)})`;
-    return { sessionId, refreshToken: successor.text, refreshExpireTimeMs };
+    const expireTimeMs = expireTimeOf(session.createTimeMs, nowMs);
+    await store.rotate(tx, sessionId, { refreshHash: successor.hash, useTimeMs: nowMs, expireTimeMs });
+    const successorSealed = sealSuccessor(token, successor, random);
+    const grace = { refreshHash: token.hash, sessionId, successorSealed, clientHash: presenter, rotateTimeMs: nowMs };
+    await store.addGrace(tx, grace, nowMs - refreshGraceMs, gracesPerSessionMax);
+    return { sessionId, refreshToken: successor.text, refreshExpireTimeMs: expireTimeMs };
+  };
+
+  /** Ends the family of a token that was used by two: one of them is a thief, and nobody knows which. */
+  const endReused = async (tx: Transaction, sessionId: string, userId: string, client: ClientInfo): Promise<void> => {
+    await endOne(tx, sessionId);
+    const act = { action: "REFRESH", outcome: "REFUSED", client, subject: `session:${sessionId}` } as const;
+    await audit.append(tx, { ...act, principal: `person:${userId}`, detail: "REUSED" }, clock.now());
   };
 
   return {
     open: async (tx, userId, client) => {
       const nowMs = clock.now();
-      const live = await tx<{ session_id: string }[]>`
-        SELECT session_id FROM sessions
-        WHERE user_id = ${userId} AND end_time IS NULL AND expire_time > ${new Date(nowMs)}
-        ORDER BY use_time DESC OFFSET ${sessionsPerPersonMax - 1}`;
-      for (const row of live) await endRow(tx, row.session_id);
+      const surplus = await store.unusedOfPerson(tx, userId, nowMs, sessionsPerPersonMax - 1);
+      for (const sessionId of surplus) await endOne(tx, sessionId);
       const sessionId = random.uuid();
       const token = mintRefreshToken(vault, random, sessionId);
-      const refreshExpireTimeMs = expireTimeOf(nowMs, nowMs);
-      const now = new Date(nowMs);
-      await tx`
-        INSERT INTO sessions
-          (session_id, user_id, user_agent, address, refresh_hash, version, create_time, use_time, expire_time)
-        VALUES (${sessionId}, ${userId}, ${client.userAgent}, ${client.address}, ${token.hash}, 1, ${now}, ${now},
-          ${new Date(refreshExpireTimeMs)})`;
-      return { sessionId, refreshToken: token.text, refreshExpireTimeMs };
+      const expireTimeMs = expireTimeOf(nowMs, nowMs);
+      const { userAgent, address } = client;
+      const times = { createTimeMs: nowMs, useTimeMs: nowMs, expireTimeMs };
+      await store.insert(tx, { sessionId, userId, userAgent, address, refreshHash: token.hash, ...times });
+      return { sessionId, refreshToken: token.text, refreshExpireTimeMs: expireTimeMs };
     },
+
     handOut,
+
     refresh: async (text, client) => {
       const token = parseRefreshToken(vault, text);
-      if (token === undefined) throw badRefreshToken();
+      if (token === undefined) return refuse("refreshTokenInvalid");
       const presenter = clientHash(client.userAgent, networkOf(client.address));
       const outcome = await database.transaction(async (tx) => {
-        // The one lock: whoever holds this row alone decides what the presented token brings.
-        const [session] = await tx<
-          { user_id: string; refresh_hash: Uint8Array; create_time: Date; expire_time: Date; end_time: Date | null }[]
-        >`
-          SELECT user_id, refresh_hash, create_time, expire_time, end_time FROM sessions
-          WHERE session_id = ${token.sessionId} FOR UPDATE`;
-        if (session === undefined) return undefined;
-        const [grace] = await tx<{ successor_sealed: Uint8Array; client_hash: Uint8Array; rotate_time: Date }[]>`
-          SELECT successor_sealed, client_hash, rotate_time FROM refresh_graces
-          WHERE refresh_hash = ${token.hash} AND session_id = ${token.sessionId}`;
-        const userId = session.user_id;
+        const session = await store.lock(tx, token.sessionId);
+        if (session === undefined) return refuse("refreshTokenInvalid");
+        const { userId } = session;
+        const grace = await store.findGrace(tx, token.sessionId, token.hash);
         const verdict = judgeRefresh(token, {
           nowMs: clock.now(),
-          ended: session.end_time !== null,
-          expireTimeMs: session.expire_time.getTime(),
-          currentHash: session.refresh_hash,
-          grace: grace && { rotateTimeMs: grace.rotate_time.getTime(), clientHash: grace.client_hash },
+          ended: session.isEnded,
+          expireTimeMs: session.expireTimeMs,
+          currentHash: session.refreshHash,
+          grace,
           clientHash: presenter,
         });
         switch (verdict) {
           case "rotate":
-            return { userId, opened: await rotate(tx, token, session.create_time.getTime(), presenter) };
-          case "repeat": {
-            const refreshToken = grace === undefined ? "" : openSuccessor(token, grace.successor_sealed);
-            const refreshExpireTimeMs = session.expire_time.getTime();
-            return { userId, opened: { sessionId: token.sessionId, refreshToken, refreshExpireTimeMs } };
-          }
-          case "reuse": {
-            await endRow(tx, token.sessionId);
-            const act = {
-              action: "REFRESH",
-              outcome: "REFUSED",
-              client,
-              subject: `session:${token.sessionId}`,
-            } as const;
-            await recordAct(tx, { ...act, principal: `person:${userId}`, detail: "REUSED" }, clock.now());
-            return undefined;
-          }
+            return { userId, opened: await rotate(tx, token, session, presenter) };
+          case "repeat":
+            return { userId, opened: repeat(token, session, grace) };
+          case "reuse":
+            await endReused(tx, token.sessionId, userId, client);
+            return refuse("refreshTokenInvalid");
           case "refuse":
-            return undefined;
+            return refuse("refreshTokenInvalid");
           default:
             return assertNever(verdict);
         }
       });
-      if (outcome === undefined) throw badRefreshToken();
-      return handOut(outcome.userId, outcome.opened);
+      return isRefusal(outcome) ? outcome : handOut(outcome.userId, outcome.opened);
     },
+
     end: async (userId, sessionId, client, action) => {
-      await database.transaction(async (tx) => {
-        const [row] = await tx<{ end_time: Date | null }[]>`
-          SELECT end_time FROM sessions WHERE session_id = ${sessionId} AND user_id = ${userId} FOR UPDATE`;
-        if (row === undefined) throw notYourSession();
-        if (row.end_time !== null) return;
-        await endRow(tx, sessionId);
-        await recordAct(tx, { action, outcome: "DONE", client, subject: `session:${sessionId}` }, clock.now());
+      if (!isUuid(sessionId)) return refuse("sessionNotYours");
+      return database.transaction(async (tx) => {
+        const session = await store.lock(tx, sessionId);
+        if (session?.userId !== userId) return refuse("sessionNotYours");
+        if (session.isEnded) return undefined;
+        await endOne(tx, sessionId);
+        await audit.append(tx, { action, outcome: "DONE", client, subject: `session:${sessionId}` }, clock.now());
+        return undefined;
       });
     },
-    endAll: async (tx, userId, keptSessionId) => {
-      const rows = await tx<{ session_id: string }[]>`
-        SELECT session_id FROM sessions
-        WHERE user_id = ${userId} AND end_time IS NULL AND session_id IS DISTINCT FROM ${keptSessionId ?? null}::uuid
-        ORDER BY session_id FOR UPDATE`;
-      for (const row of rows) await endRow(tx, row.session_id);
+
+    endAll: async (tx, userId, keptSessionId = "") => {
+      for (const sessionId of await store.lockOfPerson(tx, userId, keptSessionId)) await endOne(tx, sessionId);
     },
-    list: async (userId, pageSize, beforeId) => {
-      const rows = await database.sql<
-        {
-          session_id: string;
-          user_agent: string;
-          address: string;
-          create_time: Date;
-          use_time: Date;
-          expire_time: Date;
-        }[]
-      >`
-        SELECT session_id, user_agent, address, create_time, use_time, expire_time FROM sessions
-        WHERE user_id = ${userId} AND end_time IS NULL AND expire_time > ${new Date(clock.now())}
-          AND session_id < coalesce(${beforeId ?? null}::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-        ORDER BY session_id DESC LIMIT ${pageSize}`;
-      return rows.map((row) => ({
-        sessionId: row.session_id,
-        userAgent: row.user_agent,
-        address: row.address,
-        createTimeMs: row.create_time.getTime(),
-        useTimeMs: row.use_time.getTime(),
-        expireTimeMs: row.expire_time.getTime(),
-      }));
-    },
+
+    list: (userId, page) =>
+      pageOf(
+        ["ListSessions", userId],
+        page,
+        (before, limit) => store.list(database.sql, userId, clock.now(), before, limit),
+        (session) => session.sessionId,
+        isUuid,
+      ),
+  };
+}
+
+/** The successor that was given before. */
+function repeat(token: RefreshToken, session: LockedSession, grace: RefreshGrace | undefined): OpenedSession {
+  return {
+    sessionId: token.sessionId,
+    refreshToken: grace === undefined ? "" : openSuccessor(token, grace.successorSealed),
+    refreshExpireTimeMs: session.expireTimeMs,
   };
 }

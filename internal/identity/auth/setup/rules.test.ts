@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { ApiKeyService } from "../../../gen/muin/identity/v1/api_key_service_pb.ts";
 import { AuthService } from "../../../gen/muin/identity/v1/auth_service_pb.ts";
 import { systemRandom } from "../../../platform/clock/random.ts";
-import { secretHashOf } from "../api-key/rules.ts";
+import { secretHashOf } from "../api-key/secret.ts";
 import { outcomeOf, personOfToken, service, startAuth, type AuthFixture } from "../auth-fixture.ts";
 import { createAuthSetup, operatorScopes, type AuthSetup } from "./rules.ts";
 
@@ -55,8 +55,8 @@ describe("a key of the installation", () => {
     expect([second.created, third.created]).toEqual([true, true]);
     const secrets = [first, second, third, other].map(({ secret }) => secret);
     expect(await Promise.all(secrets.map(isLive))).toEqual([
-      "Unauthenticated BAD_API_KEY",
-      "Unauthenticated BAD_API_KEY",
+      "Unauthenticated API_KEY_INVALID",
+      "Unauthenticated API_KEY_INVALID",
       "done",
       "done",
     ]);

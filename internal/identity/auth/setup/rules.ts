@@ -1,25 +1,33 @@
 import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Random } from "../../../platform/clock/random.ts";
-import type { Database, Sql } from "../../../platform/postgres/database.ts";
-import { insertAccount } from "../account/rules.ts";
-import { insertApiKey, revokeApiKey, secretHashOf } from "../api-key/rules.ts";
-import { authItself, recordAct } from "../audit/log.ts";
-import type { AuthConfig } from "../config.ts";
-import { normaliseEmail } from "../account/email.ts";
-import { emailTaken, invalidEmail, invalidField } from "../errors.ts";
-import type { AuthPublish } from "../events.ts";
+import { takeLock } from "../../../platform/postgres/advisory-lock.ts";
+import type { Database } from "../../../platform/postgres/database.ts";
+import { createAccount } from "../account/create.ts";
+import { emailRule, normaliseEmail } from "../account/email.ts";
 import { createPasswordQueue } from "../account/password.ts";
+import { postgresAccountStore } from "../account/store-postgres.ts";
+import { addApiKey, endApiKey } from "../api-key/rules.ts";
+import { secretHashOf } from "../api-key/secret.ts";
+import { postgresApiKeyStore } from "../api-key/store-postgres.ts";
+import { authItself } from "../audit/client.ts";
+import { postgresAuditStore } from "../audit/store-postgres.ts";
+import type { AuthConfig } from "../config.ts";
+import { authErrors, orThrow, refuseField } from "../errors.ts";
+import type { AuthPublish } from "../events.ts";
 import { createPersonKeys } from "../person-key/rules.ts";
+import { postgresPersonKeyStore } from "../person-key/store-postgres.ts";
 import { scopes } from "../../../gen/scopes.ts";
+import { postgresScopeStore } from "../scope/store-postgres.ts";
 import { createVault } from "../secret/vault.ts";
 
 const passwordCharsMax = 256;
+const setupLock = "muin auth setup";
 
 /** What an installation needs before anybody can call it. Works on the migrated database, beside or before the running service. */
 export interface AuthSetup {
   /**
    * Makes the first administrator. Does nothing and returns false when there is an administrator, whatever their address; throws
-   * ALREADY_EXISTS when the address belongs to somebody who is none.
+   * EMAIL_TAKEN when the address belongs to somebody who is none, FIELD_INVALID for what is no address or no password.
    */
   ensureAdministrator(account: { readonly email: string; readonly password: string }): Promise<boolean>;
   /**
@@ -36,7 +44,7 @@ export interface AuthSetup {
 /** Every scope there is: what an operator's key holds. */
 export const operatorScopes: readonly string[] = scopes;
 
-/** Makes the setup. `publish` records events in the outbox of this database, as the service's own does. */
+/** The setup of a database of auth's. `publish` records events in the outbox of this database, as the service's own does. */
 export function createAuthSetup(deps: {
   readonly database: Database;
   readonly publish: AuthPublish;
@@ -45,61 +53,47 @@ export function createAuthSetup(deps: {
   readonly random: Random;
 }): AuthSetup {
   const { database, publish, config, clock, random } = deps;
+  const [accounts, audit, store] = [postgresAccountStore, postgresAuditStore, postgresApiKeyStore];
   const vault = createVault(config.keyEncryptionSecret, random);
-  const personKeys = createPersonKeys({ database, vault, clock, random });
+  const keyDeps = { database, store: postgresPersonKeyStore, accounts, audit, vault, clock, random };
+  const personKeys = createPersonKeys(keyDeps);
   const passwords = createPasswordQueue(config, random);
 
   return {
     ensureAdministrator: async ({ email: written, password }) => {
-      const email = normaliseEmail(written);
-      if (email === undefined) throw invalidEmail();
+      const email = normaliseEmail(written) ?? orThrow(refuseField("email", emailRule));
       // SignIn takes no longer one.
       if (password === "" || password.length > passwordCharsMax) {
-        throw invalidField("password", `must have 1 to ${passwordCharsMax} characters`);
+        orThrow(refuseField("password", `must have 1 to ${passwordCharsMax} characters`));
       }
-      if (await hasAdministrator(database.sql)) return false;
+      if (await postgresScopeStore.isAssigned(database.sql, "administrator")) return false;
       const passwordHash = await passwords.run(new AbortController().signal, (hasher) => hasher.hash(password));
       return database.transaction(async (tx) => {
-        await tx`SELECT pg_advisory_xact_lock(hashtext('muin auth setup'))`;
-        if (await hasAdministrator(tx)) return false; // Another process was faster.
+        await takeLock(tx, setupLock);
+        if (await postgresScopeStore.isAssigned(tx, "administrator")) return false; // Another process was faster.
         const account = { email, passwordHash, displayName: "Administrator", role: "administrator" } as const;
-        const userId = await insertAccount(tx, { personKeys, publish, clock, random }, account);
-        if (userId === undefined) throw emailTaken();
-        await recordAct(
-          tx,
-          {
-            action: "ASSIGN_ROLE",
-            outcome: "DONE",
-            client: authItself,
-            subject: `person:${userId}`,
-            detail: "administrator",
-          },
-          clock.now(),
-        );
+        const userId = await createAccount(tx, { accounts, personKeys, publish, clock, random }, account);
+        if (userId === undefined) throw authErrors.emailTaken();
+        const act = { action: "ASSIGN_ROLE", outcome: "DONE", client: authItself } as const;
+        await audit.append(tx, { ...act, subject: `person:${userId}`, detail: account.role }, clock.now());
         return true;
       });
     },
+
     ensureApiKey: ({ name, scopes, kept }) =>
       database.transaction(async (tx) => {
-        await tx`SELECT pg_advisory_xact_lock(hashtext('muin auth setup'))`;
-        const [live] = await tx<{ api_key_id: string; secret_hash: Uint8Array; scopes: string[] }[]>`
-          SELECT api_key_id, secret_hash, scopes FROM api_keys
-          WHERE managed_name = ${name} AND revoke_time IS NULL FOR UPDATE`;
+        await takeLock(tx, setupLock);
+        const live = await store.lockManaged(tx, name);
         if (live !== undefined) {
           const same = scopes.length === live.scopes.length && scopes.every((scope) => live.scopes.includes(scope));
-          if (same && kept !== undefined && Buffer.compare(secretHashOf(kept), live.secret_hash) === 0) {
+          if (same && kept !== undefined && Buffer.compare(secretHashOf(kept), live.secretHash) === 0) {
             return { secret: kept, created: false };
           }
-          await revokeApiKey(tx, { publish, clock }, live.api_key_id, authItself);
+          await endApiKey(tx, { store, audit, publish, clock }, live.apiKeyId, authItself);
         }
         const key = { displayName: name, scopes, expireTimeMs: undefined };
-        const { secret } = await insertApiKey(tx, { clock, random }, key, name, authItself);
+        const { secret } = await addApiKey(tx, { store, audit, clock, random }, key, name, authItself);
         return { secret, created: true };
       }),
   };
-}
-
-async function hasAdministrator(sql: Sql): Promise<boolean> {
-  const rows = await sql`SELECT 1 FROM role_assignments WHERE role = 'administrator' LIMIT 1`;
-  return rows.length > 0;
 }

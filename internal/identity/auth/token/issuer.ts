@@ -40,9 +40,9 @@ export interface TokenIssuer {
   }): Promise<IssuedToken>;
 }
 
-/** Makes the issuer. */
+/** Issues tokens in the name of `config.issuer`. */
 export function createTokenIssuer(deps: {
-  readonly keys: SigningKeys;
+  readonly keys: Pick<SigningKeys, "active" | "keepUntil">;
   readonly clock: Clock;
   readonly random: Random;
   readonly config: Pick<AuthConfig, "issuer" | "accessTokenLifeMs">;

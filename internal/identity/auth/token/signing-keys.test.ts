@@ -10,7 +10,8 @@ import { Secret } from "../../../platform/config/fields.ts";
 import type { ServicePart } from "../../../platform/service/parts.ts";
 import { clientOf, connect, outcomeOf, personOfToken, startAuth, type AuthFixture } from "../auth-fixture.ts";
 import { scopes } from "../../../gen/scopes.ts";
-import { planSigningKeys, type SigningKey } from "./signing-keys.ts";
+import { planSigningKeys } from "./key-plan.ts";
+import type { SigningKey } from "./store.ts";
 
 const ada = { email: "ada@example.org", password: "correct horse battery" };
 const minuteMs = 60_000;
@@ -169,7 +170,7 @@ describe("tokens", () => {
 
   test("are signed with one key, however many processes start at once", async () => {
     await using auth = await startAuth();
-    const clients = Array.from({ length: 8 }, () => clientOf(auth.another(), AuthService));
+    const clients = Array.from({ length: 8 }, () => clientOf(auth.another().parts, AuthService));
     const sets = await Promise.all(clients.map((client) => client.listKeys({})));
     expect(new Set(sets.flatMap((set) => set.keys.map(({ kid }) => kid))).size).toBe(1);
   });
@@ -182,14 +183,16 @@ describe("tokens", () => {
       await tx`LOCK TABLE signing_keys`; // Frozen for the service, until the end.
       auth.clock.advance(minuteMs);
       const startedAt = performance.now();
-      expect(await problemOf(auth.another())).toContain("in time");
+      expect(await problemOf(auth.another().parts)).toContain("in time");
       expect(performance.now() - startedAt).toBeLessThan(2000);
       expect(await auth.as(AuthService).listKeys({})).toEqual(known);
     });
     await auth.database.stop();
     auth.clock.advance(minuteMs);
     expect(await auth.as(AuthService).listKeys({})).toEqual(known);
-    expect(await problemOf(auth.another())).toContain("cannot be");
+    const another = auth.another();
+    await another.database.stop();
+    expect(await problemOf(another.parts)).toContain("cannot be");
   });
 
   test("need the secret that their keys were written with", async () => {
@@ -243,6 +246,6 @@ describe("service tokens", () => {
     await using auth = await startAuth();
     const caller: Caller = { ...operator, scopes: new Set(["keys.manage", "counts.read"]) };
     const call = auth.as(ServiceTokenService, { caller }).issueServiceToken({ serviceName: "auth" });
-    expect(await outcomeOf(call)).toBe("PermissionDenied SCOPE_NOT_HELD");
+    expect(await outcomeOf(call)).toBe("PermissionDenied SCOPE_MISSING");
   });
 });

@@ -423,7 +423,7 @@ export const DeviceService: GenService<{
   },
   /**
    * Gives the device that a code stands for its key. The call is signed with that key, which proves that the caller has it.
-   * UNAUTHENTICATED, reason BAD_ACTIVATION_CODE, when the code is wrong, has ended or was used with another key; the same call again
+   * UNAUTHENTICATED, reason ACTIVATION_CODE_INVALID, when the code is wrong, has ended or was used with another key; the same call again
    * returns the same device.
    *
    * @generated from rpc muin.identity.v1.DeviceService.ActivateDevice
@@ -435,7 +435,7 @@ export const DeviceService: GenService<{
   },
   /**
    * Issues a token to a device, which signs the call with its key and needs no other proof: its last token may have ended long ago.
-   * UNAUTHENTICATED, reason BAD_DEVICE, when there is no such device, it is not active or it was revoked.
+   * UNAUTHENTICATED, reason DEVICE_INVALID, when there is no such device, it is not active or it was revoked.
    *
    * @generated from rpc muin.identity.v1.DeviceService.IssueDeviceToken
    */

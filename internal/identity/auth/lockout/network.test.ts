@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { networkOf } from "./client.ts";
+import { networkOf } from "./network.ts";
 
 const cases: readonly (readonly [address: string, network: string])[] = [
   ["192.0.2.1", "192.0.2.1"],

@@ -1,0 +1,156 @@
+import type { Clock } from "../../../platform/clock/clock.ts";
+import type { Random } from "../../../platform/clock/random.ts";
+import type { Database, Transaction } from "../../../platform/postgres/database.ts";
+import type { ClientInfo } from "../audit/client.ts";
+import type { AuditStore } from "../audit/store.ts";
+import { isRefusal, refuse, refuseField, type Refusal } from "../errors.ts";
+import { hashOfChallenge, makeChallenge, type Challenge } from "../factor/challenge.ts";
+import type { SecondFactors } from "../factor/second-factor.ts";
+import type { FactorStore } from "../factor/store.ts";
+import { networkOf } from "../lockout/network.ts";
+import type { Charge, Lockout } from "../lockout/rules.ts";
+import type { Vault } from "../secret/vault.ts";
+import type { OpenedSession, Sessions } from "../session/rules.ts";
+import { emailRule, emailSubject, normaliseEmail } from "./email.ts";
+import type { PasswordQueue } from "./password.ts";
+import type { SignedIn } from "./rules.ts";
+import type { AccountStore } from "./store.ts";
+
+/** Challenges of one person at a time; a further one takes the place of the oldest. */
+const challengesPerPersonMax = 16;
+
+/** The password was right, and a code of the second factor is awaited. */
+export interface HalfSignedIn {
+  readonly userId: string;
+  readonly challenge: Challenge;
+}
+
+/** Signing in. */
+export interface SignIns {
+  /**
+   * Begins a session, or its first step when the person has a second factor. A wrong password and an unknown address are answered
+   * alike, and cost the same.
+   */
+  signIn(
+    credentials: { readonly email: string; readonly password: string },
+    client: ClientInfo,
+    signal: AbortSignal,
+  ): Promise<
+    SignedIn | HalfSignedIn | Refusal<"fieldInvalid" | "signInLocked" | "credentialsInvalid" | "accountSuspended">
+  >;
+  /** Begins a session, given a challenge and a code of the second factor. */
+  completeSignIn(
+    step: { readonly challenge: string; readonly code: string },
+    client: ClientInfo,
+  ): Promise<SignedIn | Refusal<"challengeInvalid" | "signInLocked" | "accountSuspended" | "codeInvalid">>;
+}
+
+/** Signing in to the accounts of a database. */
+export function createSignIns(deps: {
+  readonly database: Database;
+  readonly accounts: Pick<AccountStore, "findByEmail" | "lock" | "setPasswordHash">;
+  readonly factors: Pick<FactorStore, "addChallenge" | "findChallenge" | "takeChallenge">;
+  readonly audit: Pick<AuditStore, "append">;
+  readonly vault: Vault;
+  readonly passwords: PasswordQueue;
+  readonly lockout: Lockout;
+  readonly sessions: Pick<Sessions, "open" | "handOut">;
+  readonly secondFactors: Pick<SecondFactors, "isInForce" | "use">;
+  readonly clock: Clock;
+  readonly random: Random;
+}): SignIns {
+  const { database, accounts, factors, audit, vault, passwords, lockout, sessions, secondFactors, clock, random } =
+    deps;
+
+  /** Opens a session for who has shown all that is asked for; `detail` says by which second factor. */
+  const open = async (
+    tx: Transaction,
+    userId: string,
+    client: ClientInfo,
+    charged: Charge,
+    detail: string,
+  ): Promise<OpenedSession> => {
+    const opened = await sessions.open(tx, userId, client);
+    await lockout.forgive(tx, charged, "whole");
+    await lockout.rememberNetwork(tx, userId, networkOf(client.address));
+    const act = { action: "SIGN_IN", outcome: "DONE", client, principal: `person:${userId}`, detail } as const;
+    await audit.append(tx, { ...act, subject: `session:${opened.sessionId}` }, clock.now());
+    return opened;
+  };
+
+  const recordRefused = async (email: string, client: ClientInfo, charged: Charge): Promise<void> => {
+    const act = { action: "SIGN_IN", outcome: "REFUSED", client, subject: emailSubject(vault, email) } as const;
+    await audit.append(database.sql, { ...act, detail: charged.locks ? "LOCK_BEGINS" : "" }, clock.now());
+  };
+
+  /** Counts the attempt and compares the password, in a slot of the queue. */
+  const tryPassword = (email: string, password: string, client: ClientInfo, signal: AbortSignal) =>
+    passwords.run(signal, async (hasher) => {
+      const charged = await lockout.charge({ email, network: networkOf(client.address) });
+      if (isRefusal(charged)) return charged;
+      const account = await accounts.findByEmail(database.sql, email);
+      const isRight = await hasher.verify(password, account?.passwordHash);
+      if (!isRight || account === undefined) return { charged, proven: undefined };
+      const rehashed = hasher.isOutdated(account.passwordHash) ? await hasher.hash(password) : undefined;
+      return { charged, proven: { account, rehashed } };
+    });
+
+  return {
+    signIn: async ({ email: written, password }, client, signal) => {
+      const email = normaliseEmail(written);
+      if (email === undefined) return refuseField("email", emailRule);
+      const tried = await tryPassword(email, password, client, signal);
+      if (isRefusal(tried)) return tried;
+      const { charged, proven } = tried;
+      const outcome =
+        proven === undefined
+          ? refuse("credentialsInvalid")
+          : await database.transaction(async (tx) => {
+              const { userId, passwordHash } = proven.account;
+              const account = await accounts.lock(tx, userId);
+              // A password that was changed meanwhile opens nothing.
+              if (account?.passwordHash !== passwordHash) return refuse("credentialsInvalid");
+              if (account.isSuspended) return refuse("accountSuspended");
+              if (proven.rehashed !== undefined) await accounts.setPasswordHash(tx, userId, proven.rehashed);
+              if (!(await secondFactors.isInForce(tx, userId))) {
+                return { userId, opened: await open(tx, userId, client, charged, "") };
+              }
+              await lockout.forgive(tx, charged, "step");
+              const challenge = makeChallenge(random, clock.now());
+              const { text, expireTimeMs } = challenge;
+              const kept = { userId, challengeHash: hashOfChallenge(text), expireTimeMs };
+              await factors.addChallenge(tx, kept, challengesPerPersonMax);
+              return { userId, challenge };
+            });
+      if (isRefusal(outcome)) {
+        await recordRefused(email, client, charged);
+        return outcome;
+      }
+      if (outcome.opened === undefined) return outcome;
+      return { userId: outcome.userId, tokens: await sessions.handOut(outcome.userId, outcome.opened) };
+    },
+
+    completeSignIn: async ({ challenge, code }, client) => {
+      const challengeHash = hashOfChallenge(challenge);
+      const found = await factors.findChallenge(database.sql, challengeHash, clock.now());
+      if (found === undefined) return refuse("challengeInvalid");
+      const { userId, email } = found;
+      const charged = await lockout.charge({ email, network: networkOf(client.address) });
+      if (isRefusal(charged)) return charged;
+      const outcome = await database.transaction(async (tx) => {
+        const account = await accounts.lock(tx, userId);
+        if (account?.isSuspended === true) return refuse("accountSuspended");
+        const used = await secondFactors.use(tx, userId, code);
+        if (used === undefined) return refuse("codeInvalid");
+        // Another call was faster, or the password was changed: the code is used up all the same.
+        if (!(await factors.takeChallenge(tx, challengeHash))) return refuse("challengeInvalid");
+        return open(tx, userId, client, charged, used);
+      });
+      if (isRefusal(outcome)) {
+        await recordRefused(email, client, charged);
+        return outcome;
+      }
+      return { userId, tokens: await sessions.handOut(userId, outcome) };
+    },
+  };
+}

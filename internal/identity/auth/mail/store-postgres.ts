@@ -1,0 +1,90 @@
+import type { MailKind, MailStore } from "./store.ts";
+
+/** Mails and their tokens in PostgreSQL. */
+export const postgresMailStore: MailStore = {
+  add: async (on, { mailId, kind, email, nowMs }, waitingMax) => {
+    const now = new Date(nowMs);
+    const rows = await on`
+      INSERT INTO outgoing_mails (mail_id, kind, user_id, attempts, next_time, create_time)
+      SELECT ${mailId}, ${kind}, (SELECT user_id FROM accounts WHERE email = ${email}), 0, ${now}, ${now}
+      WHERE (SELECT count(*) FROM (SELECT 1 FROM outgoing_mails LIMIT ${waitingMax}) AS waiting) < ${waitingMax}
+      RETURNING mail_id`;
+    return rows.length > 0;
+  },
+
+  lockDue: async (tx, nowMs, limit) => {
+    const rows = await tx<Row[]>`
+      SELECT mail_id, kind, user_id, attempts, create_time FROM outgoing_mails WHERE next_time <= ${new Date(nowMs)}
+      ORDER BY next_time LIMIT ${limit} FOR UPDATE SKIP LOCKED`;
+    return rows.map((row) => ({
+      mailId: row.mail_id,
+      kind: row.kind,
+      userId: row.user_id ?? undefined,
+      attempts: row.attempts,
+      createTimeMs: row.create_time.getTime(),
+    }));
+  },
+
+  postpone: async (tx, mailId, nextMs) => {
+    await tx`
+      UPDATE outgoing_mails SET attempts = attempts + 1, next_time = ${new Date(nextMs)} WHERE mail_id = ${mailId}`;
+  },
+
+  remove: async (on, mailId) => {
+    await on`DELETE FROM outgoing_mails WHERE mail_id = ${mailId}`;
+  },
+
+  count: async (on) => {
+    const [row] = await on<{ count: number }[]>`SELECT count(*)::int AS count FROM outgoing_mails`;
+    return row?.count ?? 0;
+  },
+
+  removeOfPerson: async (tx, userId) => {
+    await tx`DELETE FROM outgoing_mails WHERE user_id = ${userId}`;
+  },
+
+  recentTokens: async (tx, { userId, kind, tokenHash }, sinceMs) => {
+    const [row] = await tx<{ count: number; is_known: boolean }[]>`
+      SELECT count(*)::int AS count, coalesce(bool_or(token_hash = ${tokenHash}), false) AS is_known FROM mail_tokens
+      WHERE user_id = ${userId} AND kind = ${kind} AND create_time > ${new Date(sinceMs)}`;
+    return { count: row?.count ?? 0, isKnown: row?.is_known === true };
+  },
+
+  addToken: async (tx, { userId, kind, tokenHash }, { nowMs, expireTimeMs }) => {
+    await tx`
+      INSERT INTO mail_tokens (token_hash, kind, user_id, create_time, expire_time)
+      VALUES (${tokenHash}, ${kind}, ${userId}, ${new Date(nowMs)}, ${new Date(expireTimeMs)}) ON CONFLICT DO NOTHING`;
+  },
+
+  findToken: async (on, kind, tokenHash, nowMs) => {
+    const [row] = await on<{ user_id: string }[]>`
+      SELECT user_id FROM mail_tokens
+      WHERE token_hash = ${tokenHash} AND kind = ${kind} AND expire_time > ${new Date(nowMs)}`;
+    return row?.user_id;
+  },
+
+  takeToken: async (tx, kind, tokenHash) => {
+    const rows = await tx`
+      DELETE FROM mail_tokens WHERE token_hash = ${tokenHash} AND kind = ${kind} RETURNING user_id`;
+    return rows.length > 0;
+  },
+
+  endTokens: async (tx, kind, userId) => {
+    await tx`DELETE FROM mail_tokens WHERE user_id = ${userId} AND kind = ${kind}`;
+    await tx`DELETE FROM outgoing_mails WHERE user_id = ${userId} AND kind = ${kind}`;
+  },
+
+  prune: async (tx, beforeMs, rowsMax) => {
+    await tx`
+      DELETE FROM mail_tokens WHERE token_hash IN
+        (SELECT token_hash FROM mail_tokens WHERE expire_time < ${new Date(beforeMs)} LIMIT ${rowsMax})`;
+  },
+};
+
+interface Row {
+  readonly mail_id: string;
+  readonly kind: MailKind;
+  readonly user_id: string | null;
+  readonly attempts: number;
+  readonly create_time: Date;
+}

@@ -1,0 +1,59 @@
+import type { Sql, Transaction } from "../../../platform/postgres/database.ts";
+
+/** What a mail asks of its reader. */
+export type MailKind = "VERIFY_EMAIL" | "RESET_PASSWORD";
+
+/** A mail that waits to be sent. */
+export interface WaitingMail {
+  readonly mailId: string;
+  readonly kind: MailKind;
+  /** `undefined` for an address that has no account. */
+  readonly userId: string | undefined;
+  /** Attempts at sending it so far. */
+  readonly attempts: number;
+  readonly createTimeMs: number;
+}
+
+/** Mails to be sent, and the tokens that they carry. Of a token there is its hash alone, 32 bytes. */
+export interface MailStore {
+  /**
+   * Adds a mail, due at once, to the account with this address; one to nobody when it has none, with the same statement. False,
+   * without effect, when `waitingMax` wait. Waits for no lock of the account.
+   */
+  add(
+    on: Sql,
+    mail: { readonly mailId: string; readonly kind: MailKind; readonly email: string; readonly nowMs: number },
+    waitingMax: number,
+  ): Promise<boolean>;
+  /** Locks mails that are due, the longest due first, leaving out those that another transaction has locked. */
+  lockDue(tx: Transaction, nowMs: number, limit: number): Promise<readonly WaitingMail[]>;
+  /** Counts an attempt; the mail is due again at `nextMs`. */
+  postpone(tx: Transaction, mailId: string, nextMs: number): Promise<void>;
+  /** Removes a mail that needs no more attempt. */
+  remove(on: Sql, mailId: string): Promise<void>;
+  /** How many mails wait. */
+  count(on: Sql): Promise<number>;
+  /** Removes the mails that wait for a person. */
+  removeOfPerson(tx: Transaction, userId: string): Promise<void>;
+
+  /** How many tokens of a kind a person got after `sinceMs`, and whether this is one of them. */
+  recentTokens(
+    tx: Transaction,
+    token: { readonly userId: string; readonly kind: MailKind; readonly tokenHash: Uint8Array },
+    sinceMs: number,
+  ): Promise<{ readonly count: number; readonly isKnown: boolean }>;
+  /** Makes a token good until `expireTimeMs`. One that is there already stays as it is. */
+  addToken(
+    tx: Transaction,
+    token: { readonly userId: string; readonly kind: MailKind; readonly tokenHash: Uint8Array },
+    times: { readonly nowMs: number; readonly expireTimeMs: number },
+  ): Promise<void>;
+  /** Whose token it is; `undefined` for one of another kind, and for one that never was, has ended or was used. */
+  findToken(on: Sql, kind: MailKind, tokenHash: Uint8Array, nowMs: number): Promise<string | undefined>;
+  /** Uses a token up; false when that happened before. Of two transactions one gets true. */
+  takeToken(tx: Transaction, kind: MailKind, tokenHash: Uint8Array): Promise<boolean>;
+  /** Ends all tokens of a kind that a person has, and the mails that would carry further ones. */
+  endTokens(tx: Transaction, kind: MailKind, userId: string): Promise<void>;
+  /** Removes at most `rowsMax` tokens that ended before `beforeMs`. */
+  prune(tx: Transaction, beforeMs: number, rowsMax: number): Promise<void>;
+}

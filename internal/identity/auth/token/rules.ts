@@ -1,0 +1,55 @@
+import type { Clock } from "../../../platform/clock/clock.ts";
+import type { Database } from "../../../platform/postgres/database.ts";
+import type { ClientInfo } from "../audit/client.ts";
+import type { AuditStore } from "../audit/store.ts";
+import { refuse, type Refusal } from "../errors.ts";
+import { scopes } from "../../../gen/scopes.ts";
+import type { IssuedToken, TokenIssuer } from "./issuer.ts";
+
+const serviceTokenLifeMs = 30 * 86_400_000;
+
+/** Tokens by which Muin's own services call each other. */
+export interface ServiceTokens {
+  /**
+   * Issues a token of `lifeMs` (default: 30 days). Only to who holds every scope, since a service may do everything; `held` are the
+   * caller's.
+   */
+  issue(
+    request: { readonly serviceName: string; readonly lifeMs: number | undefined },
+    held: ReadonlySet<string>,
+    client: ClientInfo,
+  ): Promise<IssuedToken | Refusal<"scopeMissing">>;
+}
+
+/** Issues service tokens and records each in the audit log. */
+export function createServiceTokens(deps: {
+  readonly database: Database;
+  readonly audit: Pick<AuditStore, "append">;
+  readonly tokens: Pick<TokenIssuer, "issueService">;
+  readonly clock: Clock;
+}): ServiceTokens {
+  const { database, audit, tokens, clock } = deps;
+  return {
+    issue: async ({ serviceName, lifeMs = serviceTokenLifeMs }, held, client) => {
+      const missing = scopes.find((scope) => !held.has(scope));
+      if (missing !== undefined) return refuse("scopeMissing", { scope: missing });
+      const issued = await tokens.issueService(serviceName, lifeMs);
+      const detail = new Date(issued.expireTimeMs).toISOString();
+      const act = { action: "ISSUE_SERVICE_TOKEN", outcome: "DONE", client } as const;
+      await audit.append(database.sql, { ...act, subject: `service:${serviceName}`, detail }, clock.now());
+      return issued;
+    },
+  };
+}
+
+/**
+ * Where the keys of an issuer are, by OpenID Connect Discovery 1.0: below the issuer, which is an https address without query or
+ * fragment (http on this machine alone). Refused for another name: a verifier could find nothing by it.
+ */
+export function jwksUriOf(issuer: string): { readonly jwksUri: string } | Refusal<"issuerNotAnAddress"> {
+  const url = URL.parse(issuer);
+  if (url === null || /[?#]/.test(issuer)) return refuse("issuerNotAnAddress");
+  const isLocal = url.protocol === "http:" && /^(?:localhost|127\.0\.0\.1|\[::1\])$/.test(url.hostname);
+  if (url.protocol !== "https:" && !isLocal) return refuse("issuerNotAnAddress");
+  return { jwksUri: `${issuer.replace(/\/$/, "")}/.well-known/jwks.json` };
+}
