@@ -9,6 +9,8 @@ import { CountReadService } from "../gen/muin/count/v1/count_read_service_pb.ts"
 import { CountWriteService } from "../gen/muin/count/v1/count_write_service_pb.ts";
 import { BranchService } from "../gen/muin/identity/v1/branch_service_pb.ts";
 import { ApiKeyService } from "../gen/muin/identity/v1/api_key_service_pb.ts";
+import { commentsOf } from "../gen/package-comments.ts";
+import { OperationsService } from "../gen/muin/platform/v1/operations_service_pb.ts";
 import { AuthService } from "../gen/muin/identity/v1/auth_service_pb.ts";
 import { Role } from "../gen/muin/identity/v1/user_pb.ts";
 import { ErasureState, UserService } from "../gen/muin/identity/v1/user_service_pb.ts";
@@ -25,6 +27,7 @@ import { openDatabase } from "../platform/postgres/open-database.ts";
 import { eventually } from "../platform/testing/eventually.ts";
 import { binaryOf, connectClient, runProgram, type TestProgram } from "../platform/testing/muin.ts";
 import { startMesh, type TestMesh } from "../platform/testing/mesh.ts";
+import { packagesOf } from "../platform/rpc/rest/comments.ts";
 import type { TestPostgres } from "../platform/testing/postgres.ts";
 import type { TestRedis } from "../platform/testing/redis.ts";
 
@@ -153,6 +156,20 @@ function needing(kind: "postgres" | "redis", at?: string): readonly string[] {
 }
 
 describe("a process for each service", () => {
+  test("a binary holds what the protos say of what it serves, and of nothing else", async () => {
+    for (const { name, serves } of catalog) {
+      const binary = Buffer.from(await Bun.file(await binaryOf(name)).bytes());
+      const held: string[] = [];
+      for (const [of, load] of Object.entries(commentsOf)) {
+        const { comments } = await load();
+        const text = Object.values(comments).find((each) => /^[\w ,.]{60,}$/.test(each));
+        if (text !== undefined && binary.includes(text)) held.push(of);
+      }
+      const own = packagesOf([...serves, OperationsService]);
+      expect([name, held]).toEqual([name, Object.keys(commentsOf).filter((of) => own.has(of))]);
+    }
+  });
+
   test("a Count is made, changed and read in three of them, for whom auth vouches", async () => {
     await Promise.all(names.map(start));
     await Promise.all(names.map(isReady));

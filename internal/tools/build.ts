@@ -1,32 +1,47 @@
 /** Compiles every `cmd/<name>/main.ts` to the binary `dist/<name>`. Arguments choose some of them by name; `--to=FOLDER` puts them elsewhere. */
-import { Glob } from "bun";
+import { Glob, type BunPlugin } from "bun";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import { stat } from "node:fs/promises";
+import { OperationsService } from "../gen/muin/platform/v1/operations_service_pb.ts";
+import { packagesOf } from "../platform/rpc/rest/comments.ts";
+import { catalog } from "../catalog.ts";
 
 const root = resolve(import.meta.dir, "../..");
 
 /** Compiles `cmd/<name>/main.ts` to the binary `<folder>/<name>` and returns its path. */
 async function buildBinary(name: string, folder: string): Promise<string> {
   const outfile = join(folder, name);
-  const child = Bun.spawn(
-    [
-      process.execPath,
-      "build",
-      "--compile",
-      "--minify",
-      "--bytecode",
-      "--format=esm",
-      "--sourcemap",
-      // A binary takes its settings from its own environment, whatever lies in the folder where it is started.
-      "--no-compile-autoload-dotenv",
-      "--no-compile-autoload-bunfig",
-      join(root, "cmd", name, "main.ts"),
-      `--outfile=${outfile}`,
-    ],
-    { cwd: root, stdio: ["ignore", "ignore", "inherit"] },
-  );
-  if ((await child.exited) !== 0) throw new Error(`${outfile} could not be built`);
+  const service = catalog.find((each) => each.name === name);
+  const { success, logs } = await Bun.build({
+    entrypoints: [join(root, "cmd", name, "main.ts")],
+    // A binary takes its settings from its own environment, whatever lies in the folder where it is started.
+    compile: { outfile, autoloadDotenv: false, autoloadBunfig: false },
+    minify: true,
+    bytecode: true,
+    format: "esm",
+    sourcemap: "linked",
+    plugins: service === undefined ? [] : [onlyCommentsOf(packagesOf([...service.serves, OperationsService]))],
+    throw: false,
+  });
+  if (!success) throw new AggregateError(logs, `${outfile} could not be built`);
   return outfile;
+}
+
+/** Leaves out of a service's binary what the protos of packages say that it does not serve: it describes only its own. */
+function onlyCommentsOf(packages: ReadonlySet<string>): BunPlugin {
+  return {
+    name: "comments",
+    setup: (build) => {
+      build.onLoad({ filter: /\/internal\/gen\/package-comments\.ts$/ }, async ({ path }) => {
+        const lines = (await Bun.file(path).text()).split("\n");
+        const kept = lines.filter((line) => {
+          const of = /^ {2}"([\w.]+)": \(\) => import\(/.exec(line)?.[1];
+          return of === undefined || packages.has(of);
+        });
+        return { contents: kept.join("\n"), loader: "ts" };
+      });
+    },
+  };
 }
 
 const args = process.argv.slice(2);

@@ -45,6 +45,7 @@ export function assembleService(info: ServiceInfo, given: Wiring): AssembledServ
         impl,
         hot: info.hot,
         owner: info.name,
+        errors: info.errors,
         isUp,
         callsOthers: Object.keys(info.calls).length > 0 || info.personalData === "collected",
       })),

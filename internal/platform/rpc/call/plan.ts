@@ -11,6 +11,7 @@ import {
 import type { HandlerContext } from "@connectrpc/connect";
 import { createMethodUrl } from "@connectrpc/connect/protocol";
 import { policy as policyOption, type Policy } from "../../../gen/muin/platform/v1/options_pb.ts";
+import type { ErrorTable } from "../../errors/define-errors.ts";
 import { MuinError } from "../../errors/muin-error.ts";
 import type { Served } from "../../service/parts.ts";
 import { createValidate, type Validate } from "./validate.ts";
@@ -28,6 +29,8 @@ export type Handler = (input: Input, context: HandlerContext) => Output;
 export interface RunningService extends Served {
   /** Name of the service that implements it, for errors. Default: the RPC service's. */
   readonly owner?: string;
+  /** What its callers may see, beside the platform's errors. */
+  readonly errors?: ErrorTable | undefined;
   /** Whether it may be called. A call before that is UNAVAILABLE with reason SERVICE_STARTING. Default: always. */
   readonly isUp?: () => boolean;
   /** Whether its handlers call other services, which then inherit deadline and cancellation (`servedCall`). Default: no. */
@@ -48,6 +51,7 @@ export interface MethodPlan {
   readonly hasRequestId: boolean;
   /** As in `RunningService`. */
   readonly owner: string;
+  readonly errors: ErrorTable | undefined;
   readonly isUp: () => boolean;
   readonly callsOthers: boolean;
   /** The implementation as it was declared. */
@@ -83,7 +87,7 @@ export function servicesOf(plans: MethodPlans): readonly DescService[] {
 }
 
 function planMethod(
-  { service, impl, hot, owner = service.typeName, isUp = always, callsOthers = false }: RunningService,
+  { service, impl, hot, owner = service.typeName, errors, isUp = always, callsOthers = false }: RunningService,
   method: DescMethod,
   path: string,
   policy: Policy | undefined,
@@ -102,6 +106,7 @@ function planMethod(
     validate: createValidate(method.input, isHot),
     hasRequestId: method.input.fields.some(isRequestId),
     owner,
+    errors,
     isUp,
     callsOthers,
     handler: implementation.bind(impl),

@@ -10,9 +10,10 @@ import type { CallLife } from "../call/life.ts";
 import type { RpcLimits } from "../call/limits.ts";
 import type { MethodPlans } from "../call/plan.ts";
 import { createConnectLane } from "../connect/lane.ts";
+import { loadComments } from "../rest/comments.ts";
 import { createRestLane } from "../rest/lane.ts";
 import { describeRoutes } from "../rest/openapi.ts";
-import { planRoutes } from "../rest/route.ts";
+import { planRoutes, type RestRoute } from "../rest/route.ts";
 import { errorToRest } from "../rest/write-reply.ts";
 import { createPages, type Page } from "./pages.ts";
 import { PortTakenError } from "./port-taken-error.ts";
@@ -54,11 +55,10 @@ export function createHttpPort(
   const connect = createConnectLane(options.plans, options);
   const restRoutes = planRoutes(options.plans, registry);
   const rest = createRestLane(restRoutes, options);
-  const openApi = JSON.stringify(describeRoutes(restRoutes, version));
   const cors = createCors(options.cors);
   const pages = createPages({
     ...options.extraRoutes,
-    "/openapi.json": () => new Response(openApi, { headers: { "content-type": "application/json" } }),
+    "/openapi.json": openApiPage(restRoutes),
     "/healthz": () => text(200, "ok"),
     "/readyz": () => {
       const reason = readiness();
@@ -152,6 +152,15 @@ export function tlsOf(tls: NonNullable<PortDeps["tls"]>): {
 } {
   const { key, cert, ca } = tls;
   return ca === undefined ? { key, cert } : { key, cert, ca, requestCert: true, rejectUnauthorized: true };
+}
+
+/** The OpenAPI document of the routes, rendered when it is first asked for. */
+function openApiPage(routes: readonly RestRoute[]): Page {
+  const services = [...new Set(routes.map(({ plan }) => plan.method.parent))];
+  const render = async (): Promise<string> =>
+    JSON.stringify(describeRoutes(routes, { version, comments: await loadComments(services) }));
+  let document: Promise<string> | undefined;
+  return async () => new Response(await (document ??= render()), { headers: { "content-type": "application/json" } });
 }
 
 function text(status: number, body: string): Response {
