@@ -11,8 +11,8 @@ const uuids = ["0190a6b2-7c3e-7d4f-8a5b-6c7d8e9f0a1b"];
 test("arrays go and come as they are", async () => {
   const database = openDatabase({ url: await (await sharedPostgres()).createDatabase(), applicationName: "test" });
   const [row] = await database.sql`
-    select ${words}::text[] as words, ${uuids}::uuid[] as uuids, ${["1", "9223372036854775807"]}::bigint[] as bigints,
-      ${[]}::text[] as none, ${[]}::bigint[] as nothing`;
+    SELECT ${words}::text[] AS words, ${uuids}::uuid[] AS uuids, ${["1", "9223372036854775807"]}::bigint[] AS bigints,
+      ${[]}::text[] AS none, ${[]}::bigint[] AS nothing`;
   expect(row).toEqual({ words, uuids, bigints: ["1", "9223372036854775807"], none: [], nothing: [] });
   await database.stop();
 });
@@ -23,7 +23,7 @@ test("a server that dies at a connection's first words leaves no rejection unhea
   url.port = `${proxy.port}`;
   const database = openDatabase({ url: url.href, applicationName: "test" });
   proxy.loseReply(3); // Those of the sign-in.
-  const statement = database.sql`select 1`.catch((error: unknown) => error);
+  const statement = database.sql`SELECT 1`.catch((error: unknown) => error);
   await eventually(() => expect(proxy.lost()).toBe(1));
   proxy[Symbol.dispose]();
   expect(await statement).toMatchObject({ code: "unavailable" }); // A rejection that nobody heard would end the test before.

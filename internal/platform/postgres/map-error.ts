@@ -1,4 +1,5 @@
 import { storeErrors } from "../errors/store-errors.ts";
+import { TimeoutError } from "../lifecycle/timeout.ts";
 
 /** SQLSTATE classes that say something about the server and nothing about the statement: connection, resources, system. */
 const serverClasses = new Set(["08", "53", "58"]);
@@ -21,10 +22,11 @@ const serverStates = new Set([
 const networkCode = /^(E[A-Z]+|CONNECT_TIMEOUT|CONNECTION_(CLOSED|DESTROYED|ENDED|CONNECT_TIMEOUT))$/;
 
 /**
- * Turns a failure of the server or of the way to it into `STORE_UNAVAILABLE`. Anything else, such as a broken constraint,
+ * Turns a failure of the server or of the way to it, and an answer that did not come in time, into `STORE_UNAVAILABLE`. Anything else, such as a broken constraint,
  * comes back as it was: its SQLSTATE is for the store's own code to judge, and means `internal` when that does not.
  */
 export function mapPostgresError(error: unknown): unknown {
+  if (error instanceof TimeoutError) return storeErrors.unavailable({ cause: error });
   const code = sqlState(error);
   if (code === undefined) return error;
   const isServers = serverClasses.has(code.slice(0, 2)) && code.length === 5;

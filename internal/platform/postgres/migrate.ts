@@ -44,11 +44,11 @@ export interface MigrateOptions {
 export async function migrate(options: MigrateOptions): Promise<void> {
   const sql = postgres(options.url, { ...driverOptions("muin migrate", systemRandom), max: 1 });
   try {
-    await sql`select pg_advisory_lock(${lockKey})`;
-    await sql`create schema if not exists platform`;
-    await sql`create table if not exists platform.migrations (
-      series text not null, name text not null, checksum text not null,
-      applied_at timestamptz not null default now(), primary key (series, name))`;
+    await sql`SELECT pg_advisory_lock(${lockKey})`;
+    await sql`CREATE SCHEMA IF NOT EXISTS platform`;
+    await sql`CREATE TABLE IF NOT EXISTS platform.migrations (
+      series text NOT NULL, name text NOT NULL, checksum text NOT NULL,
+      applied_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (series, name))`;
     await apply(sql, "platform", platformMigrations, options.log);
     await apply(sql, "service", options.migrations, options.log);
     if (options.dataRole !== undefined) await grantRows(sql, options.dataRole);
@@ -63,7 +63,7 @@ export async function migrate(options: MigrateOptions): Promise<void> {
 async function apply(sql: Sql, series: string, migrations: readonly Migration[], log: Logger): Promise<void> {
   checkNumbers(migrations);
   const rows = await sql<{ name: string; checksum: string }[]>`
-    select name, checksum from platform.migrations where series = ${series} order by name`;
+    SELECT name, checksum FROM platform.migrations WHERE series = ${series} ORDER BY name`;
   for (const [index, row] of rows.entries()) {
     const known = migrations[index];
     if (known?.name !== row.name) {
@@ -80,8 +80,8 @@ async function apply(sql: Sql, series: string, migrations: readonly Migration[],
   for (const migration of migrations.slice(rows.length)) {
     await sql.begin(async (tx) => {
       await tx.unsafe(migration.sql);
-      await tx`insert into platform.migrations (series, name, checksum)
-        values (${series}, ${migration.name}, ${checksum(migration)})`;
+      await tx`INSERT INTO platform.migrations (series, name, checksum)
+        VALUES (${series}, ${migration.name}, ${checksum(migration)})`;
     });
     log.info("migration applied", { series, migration: migration.name });
   }
@@ -102,14 +102,14 @@ function checksum(migration: Migration): string {
 
 async function grantRows(sql: Sql, role: string): Promise<void> {
   for (const schema of ["public", "platform"]) {
-    await sql`grant usage on schema ${sql(schema)} to ${sql(role)}`;
-    await sql`grant select, insert, update, delete on all tables in schema ${sql(schema)} to ${sql(role)}`;
-    await sql`grant usage, select on all sequences in schema ${sql(schema)} to ${sql(role)}`;
+    await sql`GRANT USAGE ON SCHEMA ${sql(schema)} TO ${sql(role)}`;
+    await sql`GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ${sql(schema)} TO ${sql(role)}`;
+    await sql`GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA ${sql(schema)} TO ${sql(role)}`;
   }
-  await sql`revoke insert, update, delete on platform.migrations from ${sql(role)}`;
+  await sql`REVOKE INSERT, UPDATE, DELETE ON platform.migrations FROM ${sql(role)}`;
 }
 
 async function grantViews(sql: Sql, role: string, views: readonly string[]): Promise<void> {
-  await sql`grant usage on schema public to ${sql(role)}`;
-  for (const view of views) await sql`grant select on ${sql(view)} to ${sql(role)}`;
+  await sql`GRANT USAGE ON SCHEMA public TO ${sql(role)}`;
+  for (const view of views) await sql`GRANT SELECT ON ${sql(view)} TO ${sql(role)}`;
 }

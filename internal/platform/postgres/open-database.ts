@@ -1,9 +1,11 @@
 import postgres, { type Options, type PostgresType, type Sql } from "postgres";
-import type { Component } from "../lifecycle/component.ts";
 import { backoffMs } from "../clock/backoff.ts";
 import { type Clock, systemClock } from "../clock/clock.ts";
 import { type Random, systemRandom } from "../clock/random.ts";
 import { storeErrors } from "../errors/store-errors.ts";
+import type { Component } from "../lifecycle/component.ts";
+import { retry } from "../lifecycle/retry.ts";
+import { timeout, TimeoutError } from "../lifecycle/timeout.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { arrayTypes } from "./array-types.ts";
 import type { Database, ReadOnlyDatabase, Transaction } from "./database.ts";
@@ -25,7 +27,8 @@ const transactionDeadlineMs = 20_000;
 const pendingPerConnectionMax = 64;
 /** Attempts at a transaction that the server broke off in favour of another. */
 const transactionAttemptsMax = 5;
-const transactionBackoffMs = 10;
+/** Pause before the next one. */
+const transactionBackoff = { minMs: 20, maxMs: 160 };
 /** Pause between attempts to connect. */
 const reconnectBackoff = { minMs: 50, maxMs: 1000 };
 /** Connections get so long to finish when the pool closes. */
@@ -61,9 +64,10 @@ export interface OpenReadOnlyDatabase extends ReadOnlyDatabase, Component {
 }
 
 /**
- * Opens a service's database with its data role. A failure of the server or the network rejects with
- * `STORE_UNAVAILABLE`; too many statements waiting with `OVERLOADED`; a statement's own failure with the driver's
- * `PostgresError`, whose `code` is the SQLSTATE. A transaction that rejects with `STORE_UNAVAILABLE` may have been committed. 64-bit integers come as text and go as text, number or bigint.
+ * Opens a service's database with its data role. A failure of the server or the network rejects with UNAVAILABLE, reason
+ * STORE_UNAVAILABLE; too many statements waiting with RESOURCE_EXHAUSTED, reason OVERLOADED; a statement's own failure with the
+ * driver's error, whose `code` is the SQLSTATE. A transaction that rejects with STORE_UNAVAILABLE may have been committed. 64-bit
+ * integers come as text and go as text, number or bigint.
  */
 export function openDatabase(options: OpenDatabaseOptions): OpenDatabase {
   const { raw, guarded, admit, component, probe, clock } = openPool(options, false);
@@ -73,7 +77,7 @@ export function openDatabase(options: OpenDatabaseOptions): OpenDatabase {
     const done = admit();
     const settled = raw.begin(work).finally(done);
     try {
-      return (await within(transactionDeadlineMs, settled)) as T;
+      return (await timeout(clock, transactionDeadlineMs, settled)) as T;
     } catch (error) {
       throw mapPostgresError(error);
     }
@@ -84,16 +88,14 @@ export function openDatabase(options: OpenDatabaseOptions): OpenDatabase {
     sql: guarded,
     probe,
     listen: (channel, onNotify, onListening) => raw.listen(channel, onNotify, onListening),
-    transaction: async (work) => {
-      for (let attempts = 1; ; attempts++) {
-        try {
-          return await attempt(work);
-        } catch (error) {
-          if (attempts >= transactionAttemptsMax || !retriedStates.has(sqlState(error) ?? "")) throw error;
-          await clock.sleep(transactionBackoffMs * 2 ** attempts * (0.5 + random.fraction()));
-        }
-      }
-    },
+    transaction: (work) =>
+      retry(() => attempt(work), {
+        ...transactionBackoff,
+        clock,
+        random,
+        attemptsMax: transactionAttemptsMax,
+        isRetryable: (error) => retriedStates.has(sqlState(error) ?? ""),
+      }),
   };
 }
 
@@ -104,6 +106,7 @@ export function openReadOnlyDatabase(options: OpenDatabaseOptions): OpenReadOnly
 }
 
 function openPool(options: OpenDatabaseOptions, readOnly: boolean) {
+  const clock = options.clock ?? systemClock;
   const poolMax = options.poolMax ?? 10;
   const pendingMax = poolMax * pendingPerConnectionMax;
   const raw = postgres(options.url, {
@@ -151,13 +154,13 @@ function openPool(options: OpenDatabaseOptions, readOnly: boolean) {
   };
   const probe = async (): Promise<string | undefined> => {
     try {
-      await within(probeTimeoutMs, raw`select 1`);
+      await timeout(clock, probeTimeoutMs, raw`SELECT 1`);
       return undefined;
     } catch (error) {
       return describe(error);
     }
   };
-  return { raw, guarded: guard(raw, admit), admit, component, probe, clock: options.clock ?? systemClock };
+  return { raw, guarded: guard(raw, admit, clock), admit, component, probe, clock };
 }
 
 /** Settings that hold for every connection, the migrations' included. */
@@ -186,7 +189,7 @@ interface DriverQuery {
  * The tagged template with a bound on what may wait, a deadline, and mapped errors. The hook is the query's own handler, which
  * the driver calls when a statement is really sent: fragments that are built into other statements never come there.
  */
-function guard(raw: Sql, admit: () => () => void): Sql {
+function guard(raw: Sql, admit: () => () => void, clock: Clock): Sql {
   const guardQuery = (result: unknown): unknown => {
     if (!(result instanceof Promise) || !("handler" in result)) return result;
     const query = result as unknown as DriverQuery;
@@ -200,12 +203,13 @@ function guard(raw: Sql, admit: () => () => void): Sql {
         reject(error);
         return undefined;
       }
-      const timer = setTimeout(
-        () => reject(storeErrors.unavailable({ cause: new Error("the server did not answer in time") })),
-        queryDeadlineMs,
+      const settled = new AbortController();
+      clock.sleep(queryDeadlineMs, settled.signal).then(
+        () => reject(mapPostgresError(new TimeoutError(queryDeadlineMs))),
+        () => undefined, // Settled in time.
       );
       const finish = (): void => {
-        clearTimeout(timer);
+        settled.abort();
         done();
         done = () => undefined;
       };
@@ -229,19 +233,6 @@ function guard(raw: Sql, admit: () => () => void): Sql {
       return (...args: Parameters<Sql["unsafe"]>) => guardQuery(target.unsafe(...args));
     },
   });
-}
-
-/** The outcome of `work`, or a rejection after `ms`; what comes later is dropped. */
-async function within<T>(ms: number, work: PromiseLike<T>): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(storeErrors.unavailable({ cause: new Error(`no answer within ${ms} ms`) })), ms);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 /** What an operator is told of a failed probe. */

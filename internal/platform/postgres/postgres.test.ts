@@ -28,45 +28,45 @@ async function reasonOf(work: Promise<unknown>): Promise<string> {
 describe("database", () => {
   test("a transaction commits what it returns and rolls back what it throws", async () => {
     const database = openDatabase({ url: await (await sharedPostgres()).createDatabase(), applicationName: "test" });
-    await database.sql`create table rows (id int primary key)`;
+    await database.sql`CREATE TABLE rows (id int PRIMARY KEY)`;
     expect(
-      await database.transaction((tx) => tx`insert into rows values (1) returning id`.then((rows) => rows.length)),
+      await database.transaction((tx) => tx`INSERT INTO rows VALUES (1) RETURNING id`.then((rows) => rows.length)),
     ).toBe(1);
     const failed = database.transaction(async (tx) => {
-      await tx`insert into rows values (2)`;
+      await tx`INSERT INTO rows VALUES (2)`;
       throw new Error("no");
     });
     expect(await failed.catch((error: Error) => error.message)).toBe("no");
-    expect([...(await database.sql`select id from rows`)]).toEqual([{ id: 1 }]);
+    expect([...(await database.sql`SELECT id FROM rows`)]).toEqual([{ id: 1 }]);
     await database.stop();
   });
 
   test("transactions that the server breaks off are tried again", async () => {
     const database = openDatabase({ url: await (await sharedPostgres()).createDatabase(), applicationName: "test" });
-    await database.sql`create table rows (id int primary key, n int not null)`;
-    await database.sql`insert into rows values (1, 0), (2, 0)`;
+    await database.sql`CREATE TABLE rows (id int PRIMARY KEY, n int NOT NULL)`;
+    await database.sql`INSERT INTO rows VALUES (1, 0), (2, 0)`;
     // Each holds its first row before the other asks for it, so one of the two must be broken off.
     const [meet, arrived] = [Promise.withResolvers<void>(), new Set<number>()];
     const cross = (from: number, to: number) =>
       database.transaction(async (tx) => {
-        await tx`update rows set n = n + 1 where id = ${from}`;
+        await tx`UPDATE rows SET n = n + 1 WHERE id = ${from}`;
         if (arrived.add(from).size === 2) meet.resolve();
         await meet.promise;
-        await tx`update rows set n = n + 1 where id = ${to}`;
+        await tx`UPDATE rows SET n = n + 1 WHERE id = ${to}`;
       });
     await Promise.all([cross(1, 2), cross(2, 1)]);
-    expect([...(await database.sql`select n from rows`)]).toEqual([{ n: 2 }, { n: 2 }]);
+    expect([...(await database.sql`SELECT n FROM rows`)]).toEqual([{ n: 2 }, { n: 2 }]);
     await database.stop();
   });
 
   test("a broken constraint keeps its SQLSTATE; a fragment is no statement of its own", async () => {
     const database = openDatabase({ url: await (await sharedPostgres()).createDatabase(), applicationName: "test" });
-    await database.sql`create table rows (id int primary key)`;
-    await database.sql`insert into rows values (1)`;
-    const broken: unknown = await database.sql`insert into rows values (1)`.catch((error: unknown) => error);
+    await database.sql`CREATE TABLE rows (id int PRIMARY KEY)`;
+    await database.sql`INSERT INTO rows VALUES (1)`;
+    const broken: unknown = await database.sql`INSERT INTO rows VALUES (1)`.catch((error: unknown) => error);
     expect(broken).toMatchObject({ code: "23505" });
-    const where = database.sql`where id = ${1}`;
-    expect([...(await database.sql`select id from rows ${where}`)]).toEqual([{ id: 1 }]);
+    const where = database.sql`WHERE id = ${1}`;
+    expect([...(await database.sql`SELECT id FROM rows ${where}`)]).toEqual([{ id: 1 }]);
     await database.stop();
   });
 
@@ -82,7 +82,7 @@ describe("database", () => {
     });
     const statements = Promise.all(
       Array.from({ length: 80 }, () =>
-        database.sql`select pg_sleep(0.001)`.then(
+        database.sql`SELECT pg_sleep(0.001)`.then(
           () => "done",
           (error: unknown) => (error as MuinError).reason,
         ),
@@ -92,22 +92,22 @@ describe("database", () => {
     const outcomes = await statements;
     expect(await shown()).toContain('muin_database_pending{pool="test"} 0');
     expect(Map.groupBy(outcomes, (outcome) => outcome).get("OVERLOADED")).toHaveLength(16);
-    expect([...(await database.sql`select 1 as one`)]).toEqual([{ one: 1 }]);
+    expect([...(await database.sql`SELECT 1 AS one`)]).toEqual([{ one: 1 }]);
     await database.stop();
   });
 
   test("a server that is away is STORE_UNAVAILABLE without its words; the pool recovers by itself", async () => {
     await using server = await startPostgres();
     const database = openDatabase({ url: await server.createDatabase(), applicationName: "test", poolMax: 2 });
-    await database.sql`select 1`;
+    await database.sql`SELECT 1`;
     await server.kill("SIGKILL");
     // A process that serves a connection can outlive its killed server for a moment.
-    await eventually(async () => expect(await reasonOf(database.sql`select 1`)).toBe("unavailable STORE_UNAVAILABLE"));
-    expect(await reasonOf(database.transaction((tx) => tx`select 1`))).toBe("unavailable STORE_UNAVAILABLE");
+    await eventually(async () => expect(await reasonOf(database.sql`SELECT 1`)).toBe("unavailable STORE_UNAVAILABLE"));
+    expect(await reasonOf(database.transaction((tx) => tx`SELECT 1`))).toBe("unavailable STORE_UNAVAILABLE");
     expect(await database.probe()).toBeString();
     await server.restart();
     await eventually(async () => expect(await database.probe()).toBeUndefined());
-    expect([...(await database.sql`select 1 as one`)]).toEqual([{ one: 1 }]);
+    expect([...(await database.sql`SELECT 1 AS one`)]).toEqual([{ one: 1 }]);
     await database.stop();
     await database.stop();
   });
@@ -116,7 +116,7 @@ describe("database", () => {
   test("after a kill under load every connection works again at once, and no transaction goes on elsewhere", async () => {
     await using server = await startPostgres();
     const database = openDatabase({ url: await server.createDatabase(), applicationName: "test", poolMax: 4 });
-    await database.sql`create table pairs (id int not null)`;
+    await database.sql`CREATE TABLE pairs (id int NOT NULL)`;
     let next = 0;
     for (let kills = 0; kills < 2; kills++) {
       const stopping = new AbortController();
@@ -126,8 +126,8 @@ describe("database", () => {
           const id = ++next;
           await database
             .transaction(async (tx) => {
-              await tx`insert into pairs values (${id})`;
-              await tx`insert into pairs values (${id})`;
+              await tx`INSERT INTO pairs VALUES (${id})`;
+              await tx`INSERT INTO pairs VALUES (${id})`;
             })
             .catch(() => systemClock.sleep(1)); // The server is away; whether it was committed does not matter here.
         }
@@ -138,10 +138,10 @@ describe("database", () => {
       await Promise.all(load);
       await server.restart();
       const beganMs = performance.now();
-      await eventually(() => Promise.all(Array.from({ length: 16 }, () => database.sql`select pg_sleep(0.005)`)));
+      await eventually(() => Promise.all(Array.from({ length: 16 }, () => database.sql`SELECT pg_sleep(0.005)`)));
       expect(performance.now() - beganMs).toBeLessThan(3000);
     }
-    const odd = await database.sql`select id from pairs group by id having count(*) <> 2`;
+    const odd = await database.sql`SELECT id FROM pairs GROUP BY id HAVING count(*) <> 2`;
     expect([...odd]).toEqual([]);
     await database.stop();
   });
@@ -149,7 +149,7 @@ describe("database", () => {
   test("a read-only database refuses to write", async () => {
     const url = await (await sharedPostgres()).createDatabase();
     const database = openReadOnlyDatabase({ url, applicationName: "test" });
-    expect(await reasonOf(database.sql`create table rows (id int)`)).toBe("unavailable STORE_UNAVAILABLE");
+    expect(await reasonOf(database.sql`CREATE TABLE rows (id int)`)).toBe("unavailable STORE_UNAVAILABLE");
     await database.stop();
   });
 });
@@ -160,8 +160,8 @@ describe("migrate", () => {
     await migrate({ url, migrations: [first], log });
     await Promise.all(Array.from({ length: 4 }, () => migrate({ url, migrations: [first, second], log })));
     const sql = postgres(url, { max: 1 });
-    expect([...(await sql`select word from words order by word`)]).toEqual([{ word: "a" }, { word: "b" }]);
-    expect([...(await sql`select count(*)::int as n from platform.outbox`)]).toEqual([{ n: 0 }]);
+    expect([...(await sql`SELECT word FROM words ORDER BY word`)]).toEqual([{ word: "a" }, { word: "b" }]);
+    expect([...(await sql`SELECT count(*)::int AS n FROM platform.outbox`)]).toEqual([{ n: 0 }]);
     await sql.end();
   });
 
@@ -171,7 +171,7 @@ describe("migrate", () => {
     expect(await migrate({ url, migrations: [first, broken], log }).catch(() => "failed")).toBe("failed");
     await migrate({ url, migrations: [first, second], log });
     const sql = postgres(url, { max: 1 });
-    expect([...(await sql`select word from words order by word`)]).toEqual([{ word: "a" }, { word: "b" }]);
+    expect([...(await sql`SELECT word FROM words ORDER BY word`)]).toEqual([{ word: "a" }, { word: "b" }]);
     await sql.end();
   });
 

@@ -1,10 +1,12 @@
 import { Command, Redis, type RedisOptions } from "ioredis";
-import type { Component } from "../lifecycle/component.ts";
 import { backoffMs } from "../clock/backoff.ts";
 import { type Clock, systemClock } from "../clock/clock.ts";
 import { type Random, systemRandom } from "../clock/random.ts";
 import { MuinError } from "../errors/muin-error.ts";
+import type { Component } from "../lifecycle/component.ts";
+import { timeout, TimeoutError } from "../lifecycle/timeout.ts";
 import type { Logger } from "../telemetry/logger.ts";
+import { replyCode } from "./driver-errors.ts";
 import { mapRedisError } from "./map-error.ts";
 import type { RedisReader, RedisStore } from "./redis-store.ts";
 
@@ -140,26 +142,20 @@ function lifecycle(
       cutOff(client);
       return Promise.resolve();
     },
-    probe: async () => {
-      const stop = new AbortController();
-      const late = clock.sleep(probeTimeoutMs, stop.signal).then(
-        () => "does not answer",
-        () => "does not answer",
-      );
-      const answer = client.ping().then(() => undefined, describe);
-      try {
-        return await Promise.race([answer, late]);
-      } finally {
-        stop.abort();
-      }
-    },
+    probe: () => timeout(clock, probeTimeoutMs, client.ping()).then(() => undefined, describe),
   };
 }
 
+/** What an operator is told of a failed probe, by the code of the server's reply. */
+const probeWords: ReadonlyMap<string | undefined, string> = new Map([
+  ["LOADING", "is loading its data"],
+  ["MISCONF", "cannot write to its disk"],
+  ["WRONGPASS", "refuses the credentials"],
+  ["NOAUTH", "refuses the credentials"],
+  ["NOPERM", "refuses the credentials"],
+]);
+
 function describe(error: unknown): string {
-  const text = error instanceof MuinError && error.cause instanceof Error ? error.cause.message : String(error);
-  if (text.startsWith("LOADING")) return "is loading its data";
-  if (text.startsWith("MISCONF")) return "cannot write to its disk";
-  if (/^(WRONGPASS|NOAUTH|NOPERM)/.test(text)) return "refuses the credentials";
-  return "is not reachable";
+  if (error instanceof TimeoutError) return "does not answer";
+  return probeWords.get(replyCode(error instanceof MuinError ? error.cause : error)) ?? "is not reachable";
 }

@@ -1,4 +1,5 @@
-import type { Redis } from "ioredis";
+import { replyCode } from "./driver-errors.ts";
+import type { RedisClient } from "./redis-store.ts";
 
 /** A Lua script, known to servers by its hash. */
 export interface Script<Reply> {
@@ -8,7 +9,7 @@ export interface Script<Reply> {
    * before its first write. Rejects as `mapRedisError` says; after that the script may have run.
    */
   run(
-    client: Redis,
+    client: RedisClient,
     keys: readonly (string | Buffer)[],
     args: readonly (string | number | Uint8Array)[],
   ): Promise<Reply>;
@@ -39,7 +40,7 @@ export function defineScript<Reply>(options: {
       try {
         return (await client.callBuffer("evalsha", sha, keys.length, ...keys, ...values)) as Reply;
       } catch (error) {
-        if (!(error instanceof Error) || !error.message.startsWith("NOSCRIPT")) throw error;
+        if (replyCode(error) !== "NOSCRIPT") throw error;
         return (await client.callBuffer("eval", lua, keys.length, ...keys, ...values)) as Reply;
       }
     },

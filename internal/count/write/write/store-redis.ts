@@ -1,4 +1,5 @@
 import { MuinError } from "../../../platform/errors/muin-error.ts";
+import { replyCode } from "../../../platform/redis/driver-errors.ts";
 import { sendFrame } from "../../../platform/redis/framed-command.ts";
 import type { RedisClient } from "../../../platform/redis/redis-store.ts";
 import { defineScript } from "../../../platform/redis/script.ts";
@@ -18,17 +19,20 @@ export async function runBatch(client: RedisClient, batch: EncodedBatch): Promis
   try {
     return (await sendFrame(client, "evalsha", frameOf(batch))) as Buffer;
   } catch (error) {
-    if (!(error instanceof Error) || !error.message.startsWith("NOSCRIPT")) throw error;
+    if (replyCode(error) !== "NOSCRIPT") throw error;
     return writeBatch.run(client, batch.keys.names, batch.args); // Nothing ran: the server is told the text.
   }
 }
 
+/** Replies of a server that will be able to work by itself. */
+const passingCodes: ReadonlySet<string> = new Set(["LOADING", "BUSY", "TRYAGAIN"]);
+
 /** True when the store may answer the same batch later: the connection was cut, or the server is not ready to work. */
 export function isPassing(error: unknown): boolean {
   if (!(error instanceof MuinError) || error.reason !== "STORE_UNAVAILABLE") return false;
-  const { cause } = error;
   // An error that the server itself replied with is final, except while it loads its data or is kept busy.
-  return !(cause instanceof Error) || cause.name !== "ReplyError" || /^(LOADING|BUSY|TRYAGAIN) /.test(cause.message);
+  const code = replyCode(error.cause);
+  return code === undefined || passingCodes.has(code);
 }
 
 /** Most bytes of an argument's length with its line ends. */
