@@ -114,23 +114,23 @@ async function showList<A, O, E>(spec: ListSpec<A, O, E>, given: RemoteGiven<A, 
   const { output } = muin;
   const { limit = Infinity } = given as { readonly limit?: number };
   const rows: string[][] = [];
-  let left = limit;
+  let shown = 0;
+  let hasMore = false;
   let pageToken = "";
   do {
-    const { entries, nextPageToken } = await spec.read(given, muin, {
-      pageSize: Math.min(pageSizeMax, left),
-      pageToken,
-    });
-    for (const entry of entries.slice(0, left)) {
+    const left = limit - shown;
+    const page = await spec.read(given, muin, { pageSize: Math.min(pageSizeMax, left), pageToken });
+    for (const entry of page.entries.slice(0, left)) {
+      shown++;
       if (isJson(given)) output.json(spec.json(entry, given));
       else rows.push(Object.values(spec.columns).map((cell) => cell(entry)));
     }
-    left -= entries.length;
-    pageToken = nextPageToken;
-  } while (pageToken !== "" && left > 0);
+    pageToken = page.nextPageToken;
+    hasMore = pageToken !== "" || page.entries.length > left;
+  } while (pageToken !== "" && shown < limit);
   if (rows.length > 0) output.table(Object.keys(spec.columns), rows);
-  if (pageToken !== "" || left < 0) output.note(`there are more than these ${limit}`);
-  else if (left === limit && !isJson(given)) output.note(spec.none);
+  if (hasMore) output.note(`there are more than these ${shown}`);
+  else if (shown === 0 && !isJson(given)) output.note(spec.none);
 }
 
 function isJson(given: unknown): boolean {
