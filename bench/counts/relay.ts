@@ -4,8 +4,9 @@ import { createOutboxRelay } from "../../internal/count/write/relay/relay.ts";
 import { CountsChangedSchema } from "../../internal/gen/muin/count/v1/count_value_events_pb.ts";
 import { systemClock } from "../../internal/platform/clock/clock.ts";
 import { systemRandom } from "../../internal/platform/clock/random.ts";
-import { createRedisEventBus } from "../../internal/platform/events/redis-event-bus.ts";
+import { openBroker } from "../../internal/platform/events/open-broker.ts";
 import { topicOf, topicsOf } from "../../internal/platform/events/topics.ts";
+import { openLeases } from "../../internal/platform/lease/open-leases.ts";
 import { openRedis } from "../../internal/platform/redis/open-redis.ts";
 import { createLogger } from "../../internal/platform/telemetry/create-logger.ts";
 import { createMetrics } from "../../internal/platform/telemetry/create-metrics.ts";
@@ -18,24 +19,28 @@ export interface RunningRelay {
   close(): Promise<void>;
 }
 
-/** Starts the relay of the counts store at `countsUrl`, its bus, and a consumer that decodes every change. */
+/** Starts the relay of the counts store at `countsUrl`, its broker, and a consumer that decodes every change. */
 export async function openRelay(countsUrl: string, eventsUrl: string): Promise<RunningRelay> {
   const log = createLogger({ level: "error", service: "bench", destination: "stderr" });
   const deps = { clock: systemClock, random: systemRandom, log, metrics: createMetrics() };
   const store = openRedis({ url: countsUrl, name: "bench-relay" });
   await store.start();
   const layout = await readLayout(store);
-  const bus = createRedisEventBus({
-    url: eventsUrl,
+  const instance = crypto.randomUUID();
+  const leases = openLeases(eventsUrl, { instance, ...deps });
+  await leases.start();
+  const broker = openBroker(eventsUrl, {
+    coordinationUrl: eventsUrl,
+    leases,
     partitions: 4,
-    instance: crypto.randomUUID(),
+    instance,
     topics: topicsOf([CountsChangedSchema]),
     ...deps,
   });
-  await bus.start();
-  const relay = createOutboxRelay({ store, layout: () => layout, bus, ...deps });
+  await broker.start();
+  const relay = createOutboxRelay({ store, layout: () => layout, broker, leases, ...deps });
   let received = 0;
-  const consumer = bus.subscribe({
+  const consumer = broker.subscribe({
     service: "bench",
     topic: topicOf(CountsChangedSchema),
     types: [CountsChangedSchema.typeName],
@@ -54,7 +59,8 @@ export async function openRelay(countsUrl: string, eventsUrl: string): Promise<R
     close: async () => {
       await relay.stop();
       await consumer.stop();
-      await bus.stop();
+      await broker.stop();
+      await leases.stop();
       await store.stop();
     },
   };

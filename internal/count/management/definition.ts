@@ -45,7 +45,7 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
   consumes: [group(CountsChangedSchema, { onFailure: "parkKey", gatherMs: watchGatherMs })],
   config: countManagementConfig,
   errors: countManagementErrors.table,
-  create: ({ stores, publish, bus, config, clock, log, metrics }) => {
+  create: ({ stores, publish, leases, config, clock, log, metrics }) => {
     const infos = createPostgresInfoStore(stores.info);
     const requests = createPostgresRequestStore({ sql: stores.info.sql, windowMs: config.requestIdWindowMs });
     const watch = createPostgresWatchStore(stores.info);
@@ -75,7 +75,7 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
       }),
       onMany(CountsChangedSchema, (_, delivery) => watchChanges(delivery)),
       background(createSweeper({ infos, requests, changes, clock, log, ageMs: config.sweepAgeMs })),
-      background(createAuditor({ verifier, bus, clock, log, metrics })),
+      background(createAuditor({ verifier, leases, clock, log, metrics })),
       republisher([CountUpdatedSchema, CountDeletedSchema], () =>
         republishInfos({
           database: stores.info,

@@ -71,10 +71,8 @@ export async function startManagement(
     calls: {},
     stores: { info, counts } as never, // Typed by the declaration.
     publish: publish as never,
-    bus: {
-      publish: () => Promise.reject(new Error("not used")),
-      leaseholder: () => ({ name: "none", start: async () => {}, stop: async () => {} }),
-    },
+    broker: { publish: () => Promise.reject(new Error("not used")) },
+    leases: { leaseholder: () => ({ name: "none", start: async () => {}, stop: async () => {} }) },
     config: { ...configDefault, ...options.config },
     clock: systemClock,
     random: systemRandom,

@@ -95,10 +95,8 @@ export async function startReading(
     calls: {},
     stores: stores as never, // Typed by the declaration.
     publish: () => Promise.reject(new Error("not used")),
-    bus: {
-      publish: () => Promise.reject(new Error("not used")),
-      leaseholder: () => ({ name: "none", start: async () => {}, stop: async () => {} }),
-    },
+    broker: { publish: () => Promise.reject(new Error("not used")) },
+    leases: { leaseholder: () => ({ name: "none", start: async () => {}, stop: async () => {} }) },
     config: { ...configDefault, ...config },
     clock: systemClock,
     random: systemRandom,

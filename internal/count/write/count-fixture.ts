@@ -1,10 +1,9 @@
 import { join } from "node:path";
 import { CountsChangedSchema } from "../../gen/muin/count/v1/count_value_events_pb.ts";
-import type { Component } from "../../platform/lifecycle/component.ts";
 import { systemClock } from "../../platform/clock/clock.ts";
 import { systemRandom } from "../../platform/clock/random.ts";
-import type { EventBus } from "../../platform/events/event-bus.ts";
-import { createRedisEventBus } from "../../platform/events/redis-event-bus.ts";
+import type { TestBus } from "../../platform/events/contract/bus-fixture.ts";
+import { connectBus } from "../../platform/events/redis/redis-broker-fixture.ts";
 import { topicsOf } from "../../platform/events/topics.ts";
 import { openRedis } from "../../platform/redis/open-redis.ts";
 import type { RedisStore } from "../../platform/redis/redis-store.ts";
@@ -144,15 +143,6 @@ export async function brokenWriter(rule: string, instead: string, file = "store-
 }
 
 /** A bus for changes of Counts on the Redis at `url`. */
-export function openBus(url: string, instance: string): EventBus & Component {
-  return createRedisEventBus({
-    url,
-    partitions: 4,
-    instance,
-    clock: systemClock,
-    random: systemRandom,
-    log: silent,
-    metrics: createMetrics(),
-    topics: topicsOf([CountsChangedSchema]),
-  });
+export function openBus(url: string, instance: string): TestBus {
+  return connectBus(url, { instance, topics: topicsOf([CountsChangedSchema]) });
 }

@@ -25,12 +25,13 @@ export const countWrite: ServiceInfo<"count-write"> = defineService({
   consumes: [],
   config: countWriteConfig,
   errors: countWriteErrors.table,
-  create: ({ stores, bus, config, clock, random, log, metrics }) => {
+  create: ({ stores, broker, leases, config, clock, random, log, metrics }) => {
     const writer = createCountWriter({ store: stores.counts, limits: config, clock, random, log, metrics });
     const relay = createOutboxRelay({
       store: stores.counts,
       layout: () => writer.layout(),
-      bus,
+      broker,
+      leases,
       clock,
       log,
       metrics,

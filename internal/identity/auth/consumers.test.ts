@@ -9,8 +9,8 @@ import { Role, UserStatus } from "../../gen/muin/identity/v1/user_pb.ts";
 import { UserStatusChangedSchema, UserUpdatedSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
 import type { Handled } from "../../platform/service/parts.ts";
 import { subscriptionsOf } from "../../platform/runtime/subscriptions.ts";
-import type { TestBus } from "../../platform/events/event-bus.contract.ts";
-import { connectBus } from "../../platform/events/redis-bus-fixture.ts";
+import type { TestBus } from "../../platform/events/contract/bus-fixture.ts";
+import { connectBus } from "../../platform/events/redis/redis-broker-fixture.ts";
 import { createRecord, topicsOf } from "../../platform/events/topics.ts";
 import { systemRandom } from "../../platform/clock/random.ts";
 import { createTracing } from "../../platform/telemetry/tracing.ts";
@@ -110,8 +110,8 @@ test("what user, branch-owner and mlops publish takes effect once and in order, 
   const told = (await auth.events()).map(({ $typeName }) => $typeName.slice($typeName.lastIndexOf(".") + 1));
   // Of several topics there is no order.
   expect(told.toSorted()).toEqual(["FaceEnrolmentRecorded", "FaceEnrolmentRecorded", "SessionRevoked", "UserCreated"]);
-  expect(await consuming.bus.listParked({ service: "auth", pageSize: 10, pageToken: "" })).toMatchObject({
-    parked: [],
+  expect(await consuming.bus.deadLetters.list({ service: "auth", pageSize: 10, pageToken: "" })).toMatchObject({
+    deadLetters: [],
   });
 });
 
@@ -124,7 +124,7 @@ test("an event that comes while the database refuses takes effect once it does n
   const message = create(UserStatusChangedSchema, { userId, status: UserStatus.SUSPENDED, aggregateVersion: 1n });
   await consuming.bus.publish([createRecord(UserStatusChangedSchema, message, context)]);
   await eventually(async () => {
-    const states = await consuming.bus.consumerStates();
+    const states = await consuming.bus.consumerGroups.states();
     expect(states.find(({ topic }) => topic === "identity.user")?.lag).toBe(1);
   });
   await auth.database.sql`ALTER TABLE accounts DROP CONSTRAINT none`;

@@ -1,4 +1,7 @@
-import { text, url, type ConfigField } from "../config/fields.ts";
+import { text, url, type ConfigField, type ConfigValues } from "../config/fields.ts";
+import { ConfigError, variableOf } from "../config/read-config.ts";
+import { brokerSchemes } from "../events/open-broker.ts";
+import { leaseSchemes } from "../lease/open-leases.ts";
 import { callSetting, schemaSetting, serviceSetting, storeSetting } from "./setting-names.ts";
 import type { ServiceTopology, Topology } from "./topology.ts";
 
@@ -13,7 +16,12 @@ const notGiven = "";
 
 /** Settings that tell a process of one service where the rest of the installation is. */
 export const meshConfig = {
-  eventsUrl: url("EVENTS_URL", { doc: "Events store, with user and password.", schemes: schemes.redis }),
+  eventsUrl: url("EVENTS_URL", { doc: "Events store, with user and password.", schemes: brokerSchemes }),
+  coordinationUrl: url("COORDINATION_URL", {
+    doc: "Redis that keeps leases, with user and password. Default: the events store, where that is a Redis.",
+    default: notGiven,
+    schemes: leaseSchemes,
+  }),
   callsUrl: url("CALLS_URL", {
     doc: "Router that carries calls to other services.",
     default: "http://127.0.0.1:8080",
@@ -24,6 +32,16 @@ export const meshConfig = {
     default: "/run/secrets/muin-service-token",
   }),
 } as const;
+
+/** Where leases are kept. Throws `ConfigError` when nothing says it: the events store is no Redis. */
+export function coordinationUrlOf({ eventsUrl, coordinationUrl }: ConfigValues<typeof meshConfig>): string {
+  if (coordinationUrl !== notGiven) return coordinationUrl;
+  if (leaseSchemes.some((scheme) => eventsUrl.startsWith(`${scheme}://`))) return eventsUrl;
+  const { name, accepts } = meshConfig.coordinationUrl;
+  throw new ConfigError([
+    `${variableOf("", name)} is missing: it must be given where events are not in a Redis (${accepts})`,
+  ]);
+}
 
 /** Where a process of one service finds its stores, by declared name. A replica that is not given is its primary. */
 export function storeFields(service: ServiceTopology): Readonly<Record<string, ConfigField<string>>> {

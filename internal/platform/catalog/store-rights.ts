@@ -47,12 +47,21 @@ export function redisRights(info: ServiceInfo): readonly RedisRights[] {
   }));
 }
 
-/** The user of a process on the events server: topics, consumers and leases are keys that begin with "events:". */
+/**
+ * The user of a process on the events server, which also keeps the leases: topics and consumers are keys that begin with "events:",
+ * leases those that begin with "coordination:". One selector for both, since one script call touches both.
+ */
 export function eventsRights(process: string): RedisRights {
   return {
     server: "events",
     user: process,
-    rules: ["on", "resetchannels", "-@all", ...connectionCommands, `(~events:* ${writerCommands} +@blocking)`],
+    rules: [
+      "on",
+      "resetchannels",
+      "-@all",
+      ...connectionCommands,
+      `(~events:* ~coordination:* ${writerCommands} +@blocking)`,
+    ],
   };
 }
 

@@ -1,10 +1,11 @@
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
+import { retry } from "../lifecycle/retry.ts";
 import type { Logger } from "../telemetry/logger.ts";
-import type { BusMeters } from "./bus-meters.ts";
-import type { Subscription } from "./event-bus.ts";
+import type { BrokerMeters } from "./broker-meters.ts";
+import type { Subscription } from "./broker.ts";
 import type { EventRecord } from "../service/event-record.ts";
-import { isAway, pause, type Turn, TurnOverError } from "./insist.ts";
+import { isAway, type Turn, turnBackoff, TurnOverError } from "./turn.ts";
 
 /** Why an event was given up on. */
 export interface Failure {
@@ -12,12 +13,12 @@ export interface Failure {
   readonly attempts: number;
 }
 
-/** What handling needs beside the event. */
+/** Time, chance, log and meters of the handling. */
 export interface HandlingDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
-  readonly meters: Pick<BusMeters, "handled" | "retries">;
+  readonly meters: Pick<BrokerMeters, "handled" | "retries">;
 }
 
 /**
@@ -30,21 +31,34 @@ export async function handleEvent(
   { generation, turn }: { readonly generation: number; readonly turn: Turn },
   deps: HandlingDeps,
 ): Promise<Failure | undefined> {
-  const { log, meters } = deps;
+  const { clock, random, log, meters } = deps;
   const labels = { service: subscription.service, topic: subscription.topic };
-  for (let [attempt, failures] = [1, 0]; ; attempt++) {
+  let failures = 0;
+  const attempt = async (number: number): Promise<Failure | undefined> => {
     if (!turn.isValid()) throw new TurnOverError();
     try {
-      await subscription.handle(record, { generation, attempt, signal: turn.signal });
+      await subscription.handle(record, { generation, attempt: number, signal: turn.signal });
       meters.handled.add(1, labels);
       return undefined;
     } catch (error) {
       if (turn.signal.aborted) throw new TurnOverError();
       if (!isAway(error)) failures++;
-      log.warn("an event could not be handled", { event: record.id, subject: record.subject, attempt, err: error });
+      log.warn("an event could not be handled", {
+        event: record.id,
+        subject: record.subject,
+        attempt: number,
+        err: error,
+      });
       if (failures >= subscription.attemptsMax) return { reason: String(error), attempts: failures };
-      meters.retries.add(1, labels);
-      await pause(attempt, turn.signal, deps);
+      throw error;
     }
-  }
+  };
+  return retry(attempt, {
+    clock,
+    random,
+    ...turnBackoff,
+    isRetryable: (error) => !(error instanceof TurnOverError),
+    onPause: () => meters.retries.add(1, labels),
+    signal: turn.signal,
+  });
 }

@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { systemClock } from "../clock/clock.ts";
 import { systemRandom } from "../clock/random.ts";
 import { importMutant } from "../testing/mutant.ts";
-import type { ParkedEvent } from "./event-bus.ts";
+import type { DeadLetter } from "./dead-letters.ts";
 import { createInboxPruner, once, onceEach } from "./inbox.ts";
 import { newDatabase, schema } from "./outbox-fixture.ts";
-import { silentLog } from "./redis-bus-fixture.ts";
+import { silentLog } from "./redis/redis-broker-fixture.ts";
 import { createRecord } from "./topics.ts";
 
 test("an effect happens once per consumer, generation and event, also when tried at the same time", async () => {
@@ -101,11 +101,11 @@ async function prune(createPruner: typeof createInboxPruner) {
     traceparent: "",
   });
   const deadLetter = { deadLetterId: "", service: "c", record, reason: "", attempts: 1, parkTimeMs: 0 };
-  const leftAfter = async (...parked: readonly ParkedEvent[]): Promise<string[]> => {
+  const leftAfter = async (...deadLetters: readonly DeadLetter[]): Promise<string[]> => {
     const pruner = createPruner({
       service: "c",
       database,
-      bus: { listParked: () => Promise.resolve({ parked, nextPageToken: "" }) },
+      deadLetters: { list: () => Promise.resolve({ deadLetters, nextPageToken: "" }) },
       retentionMs: 7 * 24 * 3_600_000,
       clock: systemClock,
       log: silentLog,

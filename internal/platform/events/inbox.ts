@@ -1,9 +1,9 @@
-import type { Component } from "../lifecycle/component.ts";
 import type { Clock } from "../clock/clock.ts";
+import type { Component } from "../lifecycle/component.ts";
+import { createLoop } from "../lifecycle/loop.ts";
 import type { Database, Transaction } from "../postgres/database.ts";
 import type { Logger } from "../telemetry/logger.ts";
-import type { EventBus } from "./event-bus.ts";
-import { createLoop } from "../lifecycle/loop.ts";
+import type { DeadLetters } from "./dead-letters.ts";
 
 /** Pause between looks for rows that are no longer needed. */
 const pruneEveryMs = 600_000;
@@ -11,7 +11,8 @@ const pruneEveryMs = 600_000;
 const pruneRowsMax = 5000;
 /** Clocks of two machines may differ by so much. */
 const clockMarginMs = 3_600_000;
-const parkedPage = 1000;
+/** Dead letters that are looked at in one step. */
+const deadLetterPage = 1000;
 
 /** Names the handling of an event by a consumer. */
 export interface InboxKey {
@@ -28,8 +29,8 @@ export interface InboxKey {
 export function once(database: Database, key: InboxKey, effect: (tx: Transaction) => Promise<void>): Promise<boolean> {
   return database.transaction(async (tx) => {
     const { count } = await tx`
-      insert into platform.inbox (consumer, generation, event_id)
-      values (${key.consumer}, ${key.generation}, ${key.eventId}) on conflict do nothing`;
+      INSERT INTO platform.inbox (consumer, generation, event_id)
+      VALUES (${key.consumer}, ${key.generation}, ${key.eventId}) ON CONFLICT DO NOTHING`;
     if (count === 0) return false;
     await effect(tx);
     return true;
@@ -47,9 +48,9 @@ export async function onceEach(
 ): Promise<void> {
   await database.transaction(async (tx) => {
     const rows = await tx<{ event_id: string }[]>`
-      insert into platform.inbox (consumer, generation, event_id)
-      select ${consumer}, ${generation}, id from unnest(${[...eventIds]}::text[]) as id
-      on conflict do nothing returning event_id`;
+      INSERT INTO platform.inbox (consumer, generation, event_id)
+      SELECT ${consumer}, ${generation}, id FROM unnest(${[...eventIds]}::text[]) AS id
+      ON CONFLICT DO NOTHING RETURNING event_id`;
     if (rows.length > 0) await effect(tx, new Set(rows.map((row) => row.event_id)));
   });
 }
@@ -61,26 +62,26 @@ export async function onceEach(
 export function createInboxPruner(options: {
   readonly service: string;
   readonly database: Database;
-  readonly bus: Pick<EventBus, "listParked">;
+  readonly deadLetters: Pick<DeadLetters, "list">;
   readonly retentionMs: number;
   readonly clock: Clock;
   readonly log: Logger;
 }): Component & { readonly prune: () => Promise<number> } {
-  const { service, database, bus, retentionMs, clock, log } = options;
+  const { service, database, deadLetters, retentionMs, clock, log } = options;
 
   const prune = async (signal?: AbortSignal): Promise<number> => {
     let beforeMs = clock.now() - retentionMs;
     for (let pageToken = ""; ;) {
-      const page = await bus.listParked({ service, pageSize: parkedPage, pageToken });
-      for (const { record } of page.parked) beforeMs = Math.min(beforeMs, record.timeMs);
+      const page = await deadLetters.list({ service, pageSize: deadLetterPage, pageToken });
+      for (const { record } of page.deadLetters) beforeMs = Math.min(beforeMs, record.timeMs);
       pageToken = page.nextPageToken;
       if (pageToken === "") break;
     }
     const before = new Date(beforeMs - clockMarginMs);
     for (let pruned = 0; ;) {
       const { count } = await database.sql`
-        delete from platform.inbox where ctid in (
-          select ctid from platform.inbox where handled_at < ${before} limit ${pruneRowsMax})`;
+        DELETE FROM platform.inbox WHERE ctid IN (
+          SELECT ctid FROM platform.inbox WHERE handled_at < ${before} LIMIT ${pruneRowsMax})`;
       pruned += count;
       if (count < pruneRowsMax || signal?.aborted === true) return pruned;
     }

@@ -5,10 +5,10 @@ import { migrate } from "../postgres/migrate.ts";
 import { type OpenDatabase, openDatabase } from "../postgres/open-database.ts";
 import { sharedPostgres, type TestPostgres } from "../testing/postgres.ts";
 import { startRedis } from "../testing/redis.ts";
-import type { TestBus } from "./event-bus.contract.ts";
+import type { TestBus } from "./contract/bus-fixture.ts";
 import type { EventRecord } from "../service/event-record.ts";
 import { createOutboxRelay, createPublish, type OutboxRelay } from "./outbox.ts";
-import { connectBus, silentLog, silentMetrics } from "./redis-bus-fixture.ts";
+import { connectBus, silentLog, silentMetrics } from "./redis/redis-broker-fixture.ts";
 import { topicOf, topicsOf } from "./topics.ts";
 
 /** The event of these tests; its aggregate's id is `apiKeyId`. */
@@ -42,7 +42,7 @@ export interface RelayTarget extends AsyncDisposable {
 
 /** What is unusual about a relay. */
 export interface RelaySettings {
-  readonly bus?: Pick<TestBus, "publish" | "leaseholder">;
+  readonly broker?: Pick<TestBus, "publish">;
   readonly createRelay?: typeof createOutboxRelay;
   readonly clock?: Clock;
 }
@@ -59,7 +59,8 @@ export async function startRelayTarget(): Promise<RelayTarget> {
       createRelay({
         service,
         database,
-        bus,
+        broker: bus,
+        leases: bus.leases,
         clock: systemClock,
         random: systemRandom,
         log: silentLog,

@@ -6,9 +6,9 @@ import { writeSync } from "node:fs";
 import { systemClock } from "../clock/clock.ts";
 import { systemRandom } from "../clock/random.ts";
 import { openDatabase } from "../postgres/open-database.ts";
-import { FencedError } from "./event-bus.ts";
+import { FencedError } from "../lease/leases.ts";
 import { createOutboxRelay } from "./outbox.ts";
-import { connectBus, silentLog, silentMetrics } from "./redis-bus-fixture.ts";
+import { connectBus, silentLog, silentMetrics } from "./redis/redis-broker-fixture.ts";
 import type { Topic } from "./topics.ts";
 
 /** What the process is told, as JSON in its first argument. */
@@ -36,11 +36,11 @@ const reach = (moment: RelayOrder["moment"]): void => {
 const relay = createOutboxRelay({
   service: order.service,
   database: openDatabase({ url: order.databaseUrl, applicationName: "child" }),
-  bus: {
-    leaseholder: (lease, work) => bus.leaseholder(lease, work),
-    publish: async (records, fence) => {
+  leases: bus.leases,
+  broker: {
+    publish: async (records, term) => {
       reach("beforePublish");
-      await insist(() => bus.publish(records, fence));
+      await publishInsistently(() => bus.publish(records, term));
       reach("afterPublish");
       say("published");
     },
@@ -53,7 +53,7 @@ const relay = createOutboxRelay({
 await relay.start();
 
 /** Publishes until the bus answers: a connection can have been cut while the process was stopped. */
-async function insist(publish: () => Promise<void>): Promise<void> {
+async function publishInsistently(publish: () => Promise<void>): Promise<void> {
   for (;;) {
     try {
       return await publish();

@@ -47,7 +47,7 @@ test("a relay killed before it publishes: its successor publishes", async () => 
 });
 
 test("mutant: a relay that deletes before the bus has acknowledged loses events", async () => {
-  const publishing = "await bus.publish(rows.map(toRecord), fence);";
+  const publishing = "await broker.publish(rows.map(toRecord), term);";
   const child = {
     file: outboxFile,
     from: publishing,
@@ -63,8 +63,8 @@ test("a relay that was stopped and wakes after another has taken over publishes 
 test("mutant: a relay that does not say under which lease it publishes repeats what its successor published", async () => {
   const child = {
     file: outboxFile,
-    from: "bus.publish(rows.map(toRecord), fence)",
-    to: "bus.publish(rows.map(toRecord))",
+    from: "broker.publish(rows.map(toRecord), term)",
+    to: "broker.publish(rows.map(toRecord))",
   };
   const { said, repeats } = await woken("unfenced", { child });
   expect({ said, isRepeated: repeats > 0 }).toEqual({ said: "published", isRepeated: true });
@@ -141,7 +141,7 @@ async function succession(
       const seen = () => watched.seen.map((record) => ({ subject: record.subject, version: versionOf(record) }));
       await eventually(() => expect(seen()).toEqual(expect.arrayContaining(last)));
       await eventually(async () => {
-        const state = (await target.bus.consumerStates()).find((one) => one.service === service);
+        const state = (await target.bus.consumerGroups.states()).find((one) => one.service === service);
         expect(state).toMatchObject({ lag: 0 });
       });
       child.kill("SIGKILL");

@@ -7,7 +7,7 @@ import { eventually } from "../testing/eventually.ts";
 import { createHeldClock } from "../testing/held-clock.ts";
 import { importMutant } from "../testing/mutant.ts";
 import { startPostgres } from "../testing/postgres.ts";
-import type { TestBus } from "./event-bus.contract.ts";
+import type { TestBus } from "./contract/bus-fixture.ts";
 import { createOutboxRelay } from "./outbox.ts";
 import { newDatabase, publish, type RelayTarget, schema, startRelayTarget, traceparent } from "./outbox-fixture.ts";
 import { createRecord } from "./topics.ts";
@@ -182,15 +182,14 @@ describe("outbox", () => {
   test("while the bus is away rows wait, and a failed batch comes again with the same ids", async () => {
     const [database, watched] = [await newDatabase(), await target.watch("away")];
     let [isAway, calls] = [true, 0];
-    const flaky: Pick<TestBus, "publish" | "leaseholder"> = {
-      leaseholder: (lease, work) => target.bus.leaseholder(lease, work),
-      publish: async (records, fence) => {
+    const flaky: Pick<TestBus, "publish"> = {
+      publish: async (records, term) => {
         calls++;
-        await target.bus.publish(records, fence);
+        await target.bus.publish(records, term);
         if (isAway) throw new Error("the answer was lost");
       },
     };
-    const relay = target.newRelay(database, "away", { bus: flaky });
+    const relay = target.newRelay(database, "away", { broker: flaky });
     await relay.start();
     await database.transaction((tx) => publish(tx, schema, { apiKeyId: "away-1" }));
     await eventually(() => expect(calls).toBeGreaterThan(1));

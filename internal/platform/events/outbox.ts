@@ -1,21 +1,23 @@
 import { create, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
-import { type Component, createGroup } from "../lifecycle/component.ts";
-import type { Publish } from "../service/delivery.ts";
-import { backoffMs } from "../clock/backoff.ts";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
-import { MuinError } from "../errors/muin-error.ts";
+import { FencedError, type Leases, type LeaseTerm } from "../lease/leases.ts";
+import { createBell } from "../lifecycle/bell.ts";
+import { type Component, createGroup } from "../lifecycle/component.ts";
+import { createLoop } from "../lifecycle/loop.ts";
+import { retry } from "../lifecycle/retry.ts";
 import type { Database, Transaction } from "../postgres/database.ts";
+import type { Publish } from "../service/delivery.ts";
+import type { EventRecord } from "../service/event-record.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
-import { type EventBus, eventBytesMax, FencedError } from "./event-bus.ts";
-import type { EventRecord, Fence } from "../service/event-record.ts";
-import { createLoop } from "../lifecycle/loop.ts";
+import { type Broker, eventBytesMax } from "./broker.ts";
+import { eventErrors } from "./errors.ts";
 import { createRecord, type RecordContext } from "./topics.ts";
 
 /** Rows that are published together, and bytes after which no further row is added. */
-const batchRowsMax = 256;
-const batchBytesMax = 4 << 20;
+const pageRowsMax = 256;
+const pageBytesMax = 4 << 20;
 /** The relay looks so often when nobody woke it: a notification can be lost with its connection. */
 const pollMs = 1000;
 /** Pause after a failure, doubled with each further one. */
@@ -27,7 +29,7 @@ const channelName = "muin_outbox";
 
 /**
  * Records an event in the transaction of its change. Call it after the statement that locked the aggregate's row (an update, an
- * insert of a new key, `select … for update`): then the row's sequence grows, per aggregate, in the order of the commits, since
+ * insert of a new key, `SELECT … FOR UPDATE`): then the row's sequence grows, per aggregate, in the order of the commits, since
  * the next writer can take its own only after this transaction has ended.
  */
 export async function recordEvent<M extends DescMessage>(
@@ -38,19 +40,15 @@ export async function recordEvent<M extends DescMessage>(
 ): Promise<void> {
   const event = createRecord(schema, create(schema, message), context);
   if (event.data.byteLength > eventBytesMax) {
-    throw new MuinError({
-      code: "invalid_argument",
-      reason: "EVENT_TOO_LARGE",
-      message: `the change is too large to be announced: at most ${eventBytesMax} bytes`,
-    });
+    throw eventErrors.eventTooLarge({ bytes_max: String(eventBytesMax) });
   }
   await tx`
-    insert into platform.outbox (event_id, source, type, subject, topic, time_ms, traceparent, data)
-    values (${event.id}, ${event.source}, ${event.type}, ${event.subject}, ${event.topic}, ${event.timeMs},
+    INSERT INTO platform.outbox (event_id, source, type, subject, topic, time_ms, traceparent, data)
+    VALUES (${event.id}, ${event.source}, ${event.type}, ${event.subject}, ${event.topic}, ${event.timeMs},
       ${event.traceparent}, ${event.data})`;
 }
 
-/** What a service publishes with; `currentTraceparent` gives the trace of the call under way, or "". */
+/** Creates what a service publishes with; `currentTraceparent` gives the trace of the call under way, or "". */
 export function createPublish<const P extends readonly DescMessage[]>(options: {
   readonly source: string;
   readonly clock: Clock;
@@ -80,13 +78,14 @@ export function createOutboxRelay(options: {
   /** Service that owns the database. */
   readonly service: string;
   readonly database: Database;
-  readonly bus: Pick<EventBus, "publish" | "leaseholder">;
+  readonly broker: Pick<Broker, "publish">;
+  readonly leases: Pick<Leases, "leaseholder">;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
   readonly metrics: Metrics;
 }): OutboxRelay {
-  const { service, database, bus, clock, random, log, metrics } = options;
+  const { service, database, broker, leases, clock, random, log, metrics } = options;
   const depthGauge = metrics.gauge({
     name: "outbox_depth",
     help: "Events recorded and not yet on the bus.",
@@ -99,55 +98,61 @@ export function createOutboxRelay(options: {
   });
   const failures = metrics.counter({
     name: "outbox_failures_total",
-    help: "Batches that could not be moved to the bus and were tried again.",
+    help: "Pages that could not be moved to the bus and were tried again.",
     labels: ["service"],
   });
 
   const read = async (): Promise<{ depth: number; ageMs: number }> => {
     const [row] = await database.sql<{ depth: string; oldest: string | null }[]>`
-      select count(*) as depth, min(time_ms) as oldest from platform.outbox`;
+      SELECT count(*) AS depth, min(time_ms) AS oldest FROM platform.outbox`;
     const oldest = row?.oldest ?? null;
     return { depth: Number(row?.depth ?? 0), ageMs: oldest === null ? 0 : Math.max(0, clock.now() - Number(oldest)) };
   };
 
-  /** Publishes one batch; true when there may be more. */
-  const moveBatch = async (fence: Fence): Promise<boolean> => {
+  /** Publishes one page of rows and deletes it; true when there may be more. */
+  const publishPage = async (term: LeaseTerm): Promise<boolean> => {
     const rows = await database.sql<OutboxRow[]>`
-      select sequence, event_id, source, type, subject, topic, time_ms, traceparent, data from (
-        select *, sum(octet_length(data)) over (order by sequence) - octet_length(data) as bytes_before from (
-          select * from platform.outbox order by sequence limit ${batchRowsMax}) as oldest) as summed
-      where bytes_before < ${batchBytesMax} order by sequence`;
+      SELECT sequence, event_id, source, type, subject, topic, time_ms, traceparent, data FROM (
+        SELECT *, sum(octet_length(data)) OVER (ORDER BY sequence) - octet_length(data) AS bytes_before FROM (
+          SELECT * FROM platform.outbox ORDER BY sequence LIMIT ${pageRowsMax}) AS oldest) AS summed
+      WHERE bytes_before < ${pageBytesMax} ORDER BY sequence`;
     if (rows.length === 0) return false;
-    await bus.publish(rows.map(toRecord), fence);
-    await database.sql`delete from platform.outbox where sequence = any(${rows.map((row) => row.sequence)}::bigint[])`;
+    await broker.publish(rows.map(toRecord), term);
+    await database.sql`DELETE FROM platform.outbox WHERE sequence = any(${rows.map((row) => row.sequence)}::bigint[])`;
     return true;
   };
 
-  const relay = async (fence: Fence, signal: AbortSignal): Promise<void> => {
+  const relay = async (term: LeaseTerm, signal: AbortSignal): Promise<void> => {
     const bell = createBell();
     // Without notifications, since the database is away just now, looking now and then still finds every row.
     const listening = database.listen(channelName, bell.ring, bell.ring).catch(() => undefined);
+    const movePage = (): Promise<boolean> => {
+      bell.reset(); // Before the look, so that a row recorded during it rings again.
+      return publishPage(term);
+    };
     try {
-      for (let failed = 0; !signal.aborted;) {
-        try {
-          bell.reset(); // Before the look, so that a row recorded during it rings again.
-          const isMore = await moveBatch(fence);
-          failed = 0;
-          if (!isMore) await bell.wait(clock, pollMs, signal);
-        } catch (error) {
-          if (error instanceof FencedError) return;
-          failed++;
-          failures.add(1, { service });
-          log.warn("events wait in the outbox: the bus or the database failed", { failed, err: error });
-          await clock.sleep(backoffMs(failureBackoff, failed, random), signal).catch(() => undefined); // Ends the loop.
-        }
+      while (!signal.aborted) {
+        const isMore = await retry(movePage, {
+          clock,
+          random,
+          ...failureBackoff,
+          isRetryable: (error) => !(error instanceof FencedError),
+          onPause: (error, failed) => {
+            failures.add(1, { service });
+            log.warn("events wait in the outbox: the bus or the database failed", { failed, err: error });
+          },
+          signal,
+        });
+        if (!isMore) await bell.wait(clock, pollMs, signal);
       }
+    } catch (error) {
+      if (!(error instanceof FencedError) && !signal.aborted) throw error;
     } finally {
       await (await listening)?.unlisten().catch(() => undefined); // The connection is gone, and the listening with it.
     }
   };
 
-  const group = createGroup(`outbox of ${service}`, [
+  const parts = createGroup(`outbox of ${service}`, [
     // In every instance, lease or not: an outbox that nobody empties must be seen.
     createLoop({
       name: `outbox sampler of ${service}`,
@@ -160,9 +165,9 @@ export function createOutboxRelay(options: {
       },
       onFailure: () => undefined, // The database is away; its own probe says so.
     }),
-    bus.leaseholder(`outbox:${service}`, relay),
+    leases.leaseholder(`outbox:${service}`, relay),
   ]);
-  return { ...group, read };
+  return { ...parts, read };
 }
 
 interface OutboxRow {
@@ -187,23 +192,5 @@ function toRecord(row: OutboxRow): EventRecord {
     timeMs: Number(row.time_ms),
     traceparent: row.traceparent,
     data: row.data,
-  };
-}
-
-/** Something to wait for that may have happened before the wait. */
-function createBell() {
-  let { promise, resolve } = Promise.withResolvers<void>();
-  return {
-    ring: (): void => resolve(),
-    reset: (): void => {
-      ({ promise, resolve } = Promise.withResolvers<void>());
-    },
-    /** Resolves when rung since the last reset, after `ms`, or when aborted. */
-    wait: async (clock: Clock, ms: number, signal: AbortSignal): Promise<void> => {
-      const waited = new AbortController();
-      const stop = AbortSignal.any([waited.signal, signal]);
-      await Promise.race([promise, clock.sleep(ms, stop).catch(() => undefined)]); // Aborted: the wait is over.
-      waited.abort();
-    },
   };
 }

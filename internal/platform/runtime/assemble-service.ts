@@ -1,6 +1,6 @@
 import { createClient } from "@connectrpc/connect";
 import { checkParts } from "../catalog/check-parts.ts";
-import type { Subscription } from "../events/event-bus.ts";
+import type { Subscription } from "../events/broker.ts";
 import { createPublish } from "../events/outbox.ts";
 import { topicOf } from "../events/topics.ts";
 import type { RunningService } from "../rpc/call/plan.ts";
@@ -55,14 +55,15 @@ export function assembleService(info: ServiceInfo, given: Wiring): AssembledServ
 
 /** All that a service's declaration entitles it to. */
 function depsOf(info: ServiceInfo, stores: OpenStores, wiring: Wiring): Parameters<ServiceInfo["create"]>[0] {
-  const { bus, clock, random, log, metrics } = wiring;
+  const { broker, leases, clock, random, log, metrics } = wiring;
   return {
     calls: Object.fromEntries(
       Object.entries(info.calls).map(([name, target]) => [name, createClient(target, wiring.transport(info, target))]),
     ),
     stores: Object.fromEntries(stores.all.map(({ name, handle }) => [name, handle])) as never, // Typed by the declaration.
     publish: createPublish({ source: `/muin/${info.name}`, clock, random, currentTraceparent }),
-    bus: { publish: publishDeclared(info, bus), leaseholder: (lease, work) => bus.leaseholder(lease, work) },
+    broker: { publish: publishDeclared(info, broker) },
+    leases,
     ...(info.personalData === "collected" ? { personalData: wiring.personalData(info) } : {}),
     config: wiring.config(info),
     clock,
@@ -72,13 +73,13 @@ function depsOf(info: ServiceInfo, stores: OpenStores, wiring: Wiring): Paramete
   };
 }
 
-/** Publishes records of the topics that a service declares; rejects for any other. */
-function publishDeclared(info: ServiceInfo, bus: EventPublisher): EventPublisher["publish"] {
+/** Publishes event records of the topics that a service declares; rejects for any other. */
+function publishDeclared(info: ServiceInfo, broker: EventPublisher): EventPublisher["publish"] {
   const topics = new Set(info.publishes.map((schema) => topicOf(schema)));
-  return async (records, fence) => {
+  return async (records, term) => {
     const foreign = records.find(({ topic }) => !topics.has(topic));
     if (foreign !== undefined) throw new Error(`${info.name} does not declare an event on ${foreign.topic}`);
-    await bus.publish(records, fence);
+    await broker.publish(records, term);
   };
 }
 

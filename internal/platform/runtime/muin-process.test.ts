@@ -9,7 +9,7 @@ import { OperationsService } from "../../gen/muin/platform/v1/operations_service
 import { systemClock } from "../clock/clock.ts";
 import { systemRandom } from "../clock/random.ts";
 import { readConfig } from "../config/read-config.ts";
-import { connectBus, silentLog } from "../events/redis-bus-fixture.ts";
+import { connectBus, silentLog } from "../events/redis/redis-broker-fixture.ts";
 import { topicsOf } from "../events/topics.ts";
 import { eventually } from "../testing/eventually.ts";
 import { importMutant } from "../testing/mutant.ts";
@@ -76,6 +76,7 @@ async function startWithoutEvents({ createMuinProcess }: Module) {
     },
     env: {},
     eventsUrl: redis.url,
+    coordinationUrl: redis.url,
     storeUrl: () => "",
     schemaUrl: () => "",
     grants: () => ({ dataRole: "" }),

@@ -6,14 +6,16 @@ import { localOrigins, type ProcessConfig } from "../catalog/process-config.ts";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
 import { readConfig, type Environment } from "../config/read-config.ts";
-import type { Consumer, EventBus } from "../events/event-bus.ts";
-import { createRedisEventBus } from "../events/redis-event-bus.ts";
+import type { Broker, Consumer } from "../events/broker.ts";
+import { openBroker } from "../events/open-broker.ts";
 import { topicOf, topicsOf } from "../events/topics.ts";
 import { createAuthClient } from "../identity/auth-client.ts";
 import { createAuthenticator, type Authenticator } from "../identity/authenticator.ts";
 import { createRevocationFeed, revocationSchemas, type RevocationFeed } from "../identity/revocation-feed.ts";
 import { createGroup, type Component } from "../lifecycle/component.ts";
 import { createTogether } from "../lifecycle/together.ts";
+import type { Leases } from "../lease/leases.ts";
+import { openLeases } from "../lease/open-leases.ts";
 import type { LocalStoresStatus } from "../local/local-stores.ts";
 import { planMethods, type MethodPlan, type MethodPlans } from "../rpc/call/plan.ts";
 import { createRpcServer, type RpcAddresses, type RpcServer } from "../rpc/server/server.ts";
@@ -42,6 +44,8 @@ export interface MuinProcessOptions extends Pick<Wiring, "storeUrl" | "schemaUrl
   readonly env: Environment;
   /** Events store, such as "redis://…". */
   readonly eventsUrl: string;
+  /** Redis of the leases; may be that of the events. */
+  readonly coordinationUrl: string;
   /** Carries calls to a service that does not run here: to who serves `target`, or to the process of the service `holder`. */
   remote(target: DescService, holder?: string): Transport;
   /** The servers that this process started; absent when it started none. */
@@ -60,7 +64,7 @@ export interface MuinProcess extends Component {
   readonly up: Promise<void>;
 }
 
-/** Puts a process together: its services, the event bus, identity, both ports and the pages. Does no I/O. */
+/** Puts a process together: its services, leases and broker, identity, both ports and the pages. Does no I/O. */
 export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
   const { name, services: infos, settings, env, clock, random, log } = options;
   const instance = random.uuid();
@@ -72,7 +76,8 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
     clock,
     log,
   });
-  const bus = openBus(options, instance, telemetry);
+  const leases = openLeases(options.coordinationUrl, { instance, clock, random, log });
+  const broker = openProcessBroker(options, instance, leases, telemetry);
   const plans = new Map<string, MethodPlan>();
   const calls = createProcessCalls({ ...options, plans, telemetry });
   const services = infos.map((info) =>
@@ -85,25 +90,34 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
         createPersonalDataHolders(options.personalDataHolders, (holder) =>
           calls.toProcessOf(of.name, PersonalDataService, holder),
         ),
-      bus,
+      broker,
+      leases,
     }),
   );
-  const status = { services, bus, localStores: options.localStores, clock };
+  const status = { services, broker, localStores: options.localStores, clock };
   const served = services.flatMap((service) => service.served);
   planMethods([...served, createOperations(status), createPersonalDataService(services)], { plans });
 
   const authenticator = createAuthenticator({
     ...createAuthClient((target) => calls.to(name, target)),
     issuer: settings.issuer,
-    heartbeatAgeMs: () => clock.monotonic() - bus.heartbeatReceivedAt(),
+    heartbeatAgeMs: () => clock.monotonic() - broker.heartbeatReceivedAt(),
     clock,
     log,
     metrics: telemetry.metrics,
   });
-  const revocations = follow(bus, name, createRevocationFeed({ authenticator, clock }));
+  const revocations = follow(broker, name, createRevocationFeed({ authenticator, clock }));
   const readiness = createProcessReadiness({ name, look: lookAt(services, authenticator, revocations), clock, log });
   const rpc = createServer(options, { plans, authenticator, telemetry, status, readiness: () => readiness.problem() });
-  const group = createGroup(name, [bus, telemetry, revocations, createTogether("services", services), rpc, readiness]);
+  const group = createGroup(name, [
+    leases,
+    broker,
+    telemetry,
+    revocations,
+    createTogether("services", services),
+    rpc,
+    readiness,
+  ]);
   return {
     ...group,
     services,
@@ -112,14 +126,16 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
   };
 }
 
-/** The event bus, with every topic that this process may use. */
-function openBus(
-  { services, eventsUrl, settings, clock, random, log }: MuinProcessOptions,
+/** The broker, with every topic that this process may use. */
+function openProcessBroker(
+  { services, eventsUrl, coordinationUrl, settings, clock, random, log }: MuinProcessOptions,
   instance: string,
+  leases: Leases,
   { metrics }: ProcessTelemetry,
 ) {
-  return createRedisEventBus({
-    url: eventsUrl,
+  return openBroker(eventsUrl, {
+    coordinationUrl,
+    leases,
     partitions: settings.eventPartitions,
     instance,
     topics: topicsOf([
@@ -135,8 +151,8 @@ function openBus(
 }
 
 /** Hears of revocations for the process `service`. */
-function follow(bus: EventBus, service: string, feed: RevocationFeed): Consumer {
-  return bus.subscribe({
+function follow(broker: Pick<Broker, "subscribe">, service: string, feed: RevocationFeed): Consumer {
+  return broker.subscribe({
     service,
     topic: topicOf(feed.schemas[0]),
     types: feed.schemas.map(({ typeName }) => typeName),

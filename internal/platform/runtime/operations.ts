@@ -2,7 +2,7 @@ import { createRegistry, fromBinary, toJsonString, type Registry } from "@bufbui
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { HeartbeatSchema } from "../../gen/muin/platform/v1/heartbeat_events_pb.ts";
 import { OperationsService } from "../../gen/muin/platform/v1/operations_service_pb.ts";
-import type { ParkedEvent } from "../events/event-bus.ts";
+import type { DeadLetter } from "../events/dead-letters.ts";
 import { topicOf } from "../events/topics.ts";
 import type { EventRecord } from "../service/event-record.ts";
 import { partsOf, serve, type Served } from "../service/parts.ts";
@@ -15,7 +15,7 @@ const pageSizeDefault = 100;
 
 /** Serves `OperationsService` for the services of this process. */
 export function createOperations(sources: StatusSources): Served<typeof OperationsService> {
-  const { services, bus } = sources;
+  const { services, broker } = sources;
   const messages = [HeartbeatSchema, ...services.flatMap(({ info }) => info.publishes)];
   const registry = createRegistry(...messages);
   const topics = new Set(messages.map((schema) => topicOf(schema)));
@@ -31,27 +31,27 @@ export function createOperations(sources: StatusSources): Served<typeof Operatio
       };
     },
     listDeadLetters: async ({ service, pageSize, pageToken }) => {
-      const { parked, nextPageToken } = await bus.listParked({
+      const { deadLetters, nextPageToken } = await broker.deadLetters.list({
         service: service === "" ? undefined : service,
         pageSize: pageSize === 0 ? pageSizeDefault : pageSize,
         pageToken,
       });
-      return { nextPageToken, deadLetters: parked.map(deadLetter) };
+      return { nextPageToken, deadLetters: deadLetters.map(deadLetter) };
     },
     redriveDeadLetters: async ({ service, subject }) => {
       serviceNamed(services, service);
-      return { redriven: BigInt(await bus.redrive(service, subject === "" ? undefined : subject)) };
+      return { redriven: BigInt(await broker.deadLetters.redrive(service, subject === "" ? undefined : subject)) };
     },
     republishEvents: async ({ topic }) => ({ republished: BigInt(await republish(services, topic)) }),
     replayEvents: async ({ service, topic }) => {
       const { info } = serviceNamed(services, service);
       const consumed = info.consumes.filter(({ kind }) => kind === "group").map(({ schema }) => topicOf(schema));
       if (!consumed.includes(topic)) throw runtimeErrors.topicNotConsumed({ service, topic, known: listed(consumed) });
-      return { generation: BigInt(await bus.replay(service, topic)) };
+      return { generation: BigInt(await broker.consumerGroups.replay(service, topic)) };
     },
     tailEvents: async function* ({ topic, fromStart }, { signal }) {
       if (!topics.has(topic)) throw runtimeErrors.topicNotFound({ topic, known: listed([...topics]) });
-      for await (const record of bus.tail(topic, { fromStart, signal })) yield event(record, registry);
+      for await (const record of broker.tail(topic, { fromStart, signal })) yield event(record, registry);
     },
   });
 }
@@ -70,7 +70,7 @@ async function republish(services: readonly ComposedService[], topic: string): P
   return republished;
 }
 
-function deadLetter({ deadLetterId, service, record, reason, attempts, parkTimeMs }: ParkedEvent) {
+function deadLetter({ deadLetterId, service, record, reason, attempts, parkTimeMs }: DeadLetter) {
   const { topic, id, type, subject } = record;
   return {
     deadLetterId,

@@ -1,12 +1,12 @@
 import { version } from "../config/version.ts";
 import type { Clock } from "../clock/clock.ts";
-import type { EventBus } from "../events/event-bus.ts";
+import type { OpenBroker } from "../events/broker-opener.ts";
 import { timeout } from "../lifecycle/timeout.ts";
 import type { LocalStoresStatus } from "../local/local-stores.ts";
 import type { ComposedService } from "./compose-service.ts";
 import type { OpenStore } from "./open-stores.ts";
 
-/** How long an outbox or the bus may take to say how it is, in milliseconds. */
+/** How long an outbox or the broker may take to say how it is, in milliseconds. */
 const lookMsMax = 1000;
 
 /** The state of the process, gathered at once for the RPC and the status page. */
@@ -35,20 +35,20 @@ interface StoreStatus {
 /** What the state is gathered from. */
 export interface StatusSources {
   readonly services: readonly ComposedService[];
-  readonly bus: EventBus;
+  readonly broker: Pick<OpenBroker, "tail" | "deadLetters" | "consumerGroups">;
   /** The servers that this process started; absent when it started none. */
   readonly localStores: (() => Promise<LocalStoresStatus>) | undefined;
   readonly clock: Pick<Clock, "sleep">;
 }
 
 /** Gathers the state of the process. What does not answer within a second is left out. */
-export async function readStatus({ services, bus, localStores, clock }: StatusSources): Promise<ProcessStatus> {
+export async function readStatus({ services, broker, localStores, clock }: StatusSources): Promise<ProcessStatus> {
   const local = await localStores?.();
   const [readiness, stores, outboxes, consumers] = await Promise.all([
     Promise.all(services.map((service) => service.readiness())),
     Promise.all(services.flatMap(({ info, stores }) => stores.map((store) => probe(info.name, store, local)))),
     Promise.all(services.map((service) => outboxesOf(service, clock))),
-    inTime(clock, bus.consumerStates()),
+    inTime(clock, broker.consumerGroups.states()),
   ]);
   const events = storeStatus(
     { name: "events", kind: "redis", server: "redis events" },

@@ -1,10 +1,11 @@
 import { expect, test } from "bun:test";
 import { systemClock } from "../clock/clock.ts";
-import type { EventBus } from "../events/event-bus.ts";
+import type { ConsumerGroups } from "../events/consumer-groups.ts";
+import type { Leases } from "../lease/leases.ts";
 import { SessionRevokedSchema } from "../../gen/muin/identity/v1/session_events_pb.ts";
 import { topicOf } from "../events/topics.ts";
 import { rebuilder } from "../service/parts.ts";
-import { silentLog } from "../events/redis-bus-fixture.ts";
+import { silentLog } from "../events/redis/redis-broker-fixture.ts";
 import { eventually } from "../testing/eventually.ts";
 import { importMutant } from "../testing/mutant.ts";
 import * as real from "./rebuild-lost.ts";
@@ -15,8 +16,8 @@ import * as real from "./rebuild-lost.ts";
  */
 async function rebuildWhileEventsGo({ createLostRebuilder }: typeof real) {
   let [removed, isLost, position, known] = [10, true, 0, 0];
-  const bus: Pick<EventBus, "consumerStates" | "replay" | "leaseholder"> = {
-    consumerStates: () =>
+  const consumerGroups: ConsumerGroups = {
+    states: () =>
       Promise.resolve([
         { service: "watcher", topic: topicOf(SessionRevokedSchema), lag: 0, deadLetters: 0, lost: isLost },
       ]),
@@ -24,6 +25,8 @@ async function rebuildWhileEventsGo({ createLostRebuilder }: typeof real) {
       [isLost, position] = [false, removed];
       return Promise.resolve(2);
     },
+  };
+  const leases: Pick<Leases, "leaseholder"> = {
     leaseholder: (lease, work) => {
       const stopping = new AbortController();
       let running: Promise<void> = Promise.resolve();
@@ -45,7 +48,8 @@ async function rebuildWhileEventsGo({ createLostRebuilder }: typeof real) {
       removed += 5;
       return Promise.resolve();
     }),
-    bus,
+    consumerGroups,
+    leases,
     clock: systemClock,
     log: { ...silentLog, warn: () => void ended++ },
   });

@@ -1,5 +1,6 @@
 import type { Clock } from "../clock/clock.ts";
-import type { EventBus } from "../events/event-bus.ts";
+import type { ConsumerGroups } from "../events/consumer-groups.ts";
+import type { Leases } from "../lease/leases.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Component } from "../lifecycle/component.ts";
 import type { Rebuilder } from "../service/parts.ts";
@@ -15,23 +16,24 @@ const lookEveryMs = 2000;
 export function createLostRebuilder(options: {
   readonly service: string;
   readonly rebuilder: Rebuilder;
-  readonly bus: Pick<EventBus, "consumerStates" | "replay" | "leaseholder">;
+  readonly consumerGroups: ConsumerGroups;
+  readonly leases: Pick<Leases, "leaseholder">;
   readonly clock: Clock;
   readonly log: Logger;
 }): Component {
-  const { service, rebuilder, bus, clock, log } = options;
+  const { service, rebuilder, consumerGroups, leases, clock, log } = options;
   const topic = topicOf(rebuilder.schemas[0]);
   const look = async (): Promise<void> => {
-    const states = await bus.consumerStates();
+    const states = await consumerGroups.states();
     if (!states.some((state) => state.service === service && state.topic === topic && state.lost)) return;
     // First, so that a crash before the replay leaves the mark and all of it is done again.
     await rebuilder.rebuild();
-    const generation = await bus.replay(service, topic);
+    const generation = await consumerGroups.replay(service, topic);
     // Once more: what was removed during the first is behind the new position and no longer marked.
     await rebuilder.rebuild();
     log.warn("rebuilt a consumer that had missed events", { topic, generation });
   };
-  return bus.leaseholder(`rebuild:${service}:${topic}`, async (_, signal) => {
+  return leases.leaseholder(`rebuild:${service}:${topic}`, async (_, signal) => {
     while (!signal.aborted) {
       await look().catch((error: unknown) =>
         log.warn("a consumer's state could not be looked at", { topic, err: error }),

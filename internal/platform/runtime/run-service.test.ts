@@ -1,7 +1,7 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { silentLog } from "../events/redis-bus-fixture.ts";
+import { silentLog } from "../events/redis/redis-broker-fixture.ts";
 import { migrate } from "../postgres/migrate.ts";
 import { eventually } from "../testing/eventually.ts";
 import { runProgram, type TestProgram } from "../testing/muin.ts";

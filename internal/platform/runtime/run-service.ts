@@ -4,6 +4,7 @@ import { checkCatalog } from "../catalog/check-catalog.ts";
 import {
   callField,
   holderFields,
+  coordinationUrlOf,
   meshConfig,
   schemaFields,
   serviceHeader,
@@ -55,6 +56,7 @@ async function run(info: ServiceInfo, catalog: readonly ServiceInfo[], env: Envi
     settings,
     env,
     eventsUrl: mesh.eventsUrl,
+    coordinationUrl: coordinationUrlOf(mesh),
     remote: remoteFrom(plan, service, mesh, env),
     clock: systemClock,
     random: systemRandom,

@@ -18,15 +18,16 @@ export interface ServiceWork extends Component {
 /** Makes the work of a service: first what moves its events, then its consumers, its background work, and rebuilding. */
 export function createServiceWork(assembled: AssembledService, wiring: Wiring): ServiceWork {
   const { info, stores, parts } = assembled;
-  const { bus, clock, random, metrics } = wiring;
+  const { broker, leases, clock, random, metrics } = wiring;
   const log = wiring.log.child({ service: info.name });
-  const common = { service: info.name, bus, clock, log };
+  const { deadLetters, consumerGroups } = broker;
+  const common = { service: info.name, leases, clock, log };
   const { database } = stores;
   const consumed = topicsOf(info.consumes.map(({ schema }) => schema));
   const relays =
     database === undefined || info.publishes.length === 0
       ? []
-      : [createOutboxRelay({ ...common, database, random, metrics })];
+      : [createOutboxRelay({ ...common, broker, database, random, metrics })];
   const pruners =
     database === undefined || consumed.length === 0
       ? []
@@ -34,16 +35,17 @@ export function createServiceWork(assembled: AssembledService, wiring: Wiring): 
           createInboxPruner({
             ...common,
             database,
+            deadLetters,
             retentionMs: Math.max(...consumed.map((topic) => topic.retentionMs)),
           }),
         ];
-  const consumers = assembled.subscriptions.map((subscription) => bus.subscribe(subscription));
+  const consumers = assembled.subscriptions.map((subscription) => broker.subscribe(subscription));
   const group = createGroup(`work of ${info.name}`, [
     ...relays,
     ...pruners,
     ...consumers,
     ...partsOf(parts, "background").map(({ component }) => component),
-    ...partsOf(parts, "rebuilder").map((rebuilder) => createLostRebuilder({ ...common, rebuilder })),
+    ...partsOf(parts, "rebuilder").map((rebuilder) => createLostRebuilder({ ...common, consumerGroups, rebuilder })),
   ]);
   return {
     ...group,

@@ -119,6 +119,7 @@ export function createStandalone(options: StandaloneOptions): Standalone {
         settings: options.settings,
         env,
         eventsUrl: stores.redisUrl("events", processName),
+        coordinationUrl: stores.redisUrl("events", processName),
         storeUrl,
         schemaUrl: (info, store) => {
           const { at } = declared(plan, info.name, store);

@@ -1,5 +1,5 @@
 import { fromBinary, type Message } from "@bufbuild/protobuf";
-import type { BusDelivery, Subscription } from "../events/event-bus.ts";
+import type { BusDelivery, Subscription } from "../events/broker.ts";
 import type { EventRecord } from "../service/event-record.ts";
 import { once, onceEach } from "../events/inbox.ts";
 import { topicOf } from "../events/topics.ts";

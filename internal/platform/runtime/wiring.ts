@@ -2,7 +2,8 @@ import type { DescService } from "@bufbuild/protobuf";
 import type { Transport } from "@connectrpc/connect";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
-import type { EventBus } from "../events/event-bus.ts";
+import type { OpenBroker } from "../events/broker-opener.ts";
+import type { Leases } from "../lease/leases.ts";
 import type { MigrateOptions } from "../postgres/migrate.ts";
 import type { PersonalDataHolders, ServiceInfo } from "../service/define-service.ts";
 import type { PostgresDecl } from "../service/stores.ts";
@@ -24,7 +25,8 @@ export interface Wiring {
   personalData(info: ServiceInfo): PersonalDataHolders;
   /** Roles that get rights on a database once its schema is current; absent where they are handed out elsewhere. */
   grants(store: PostgresDecl): Pick<MigrateOptions, "dataRole" | "readers">;
-  readonly bus: EventBus;
+  readonly broker: Pick<OpenBroker, "publish" | "subscribe" | "deadLetters" | "consumerGroups">;
+  readonly leases: Pick<Leases, "leaseholder">;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;

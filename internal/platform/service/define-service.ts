@@ -4,11 +4,12 @@ import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
 import type { ConfigFields, ConfigValues } from "../config/fields.ts";
 import type { ErrorTable } from "../errors/define-errors.ts";
+import type { Leases } from "../lease/leases.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { Consumption } from "./consumption.ts";
 import type { Publish } from "./delivery.ts";
-import type { EventPublisher, Leases } from "./event-record.ts";
+import type { EventPublisher } from "./event-record.ts";
 import type {
   Background,
   Handled,
@@ -58,7 +59,9 @@ export interface ServiceDeps<
   readonly stores: { readonly [K in keyof St]: StoreHandle<St[K]> };
   readonly publish: Publish<P>;
   /** For a service that keeps an outbox of its own: only topics of declared messages are accepted. */
-  readonly bus: EventPublisher & Leases;
+  readonly broker: EventPublisher;
+  /** For work that one process of all may do at a time. */
+  readonly leases: Pick<Leases, "leaseholder">;
   readonly config: ConfigValues<F>;
   readonly clock: Clock;
   readonly random: Random;

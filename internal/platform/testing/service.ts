@@ -2,7 +2,6 @@ import { createRegistry, fromBinary, type DescService, type Message } from "@buf
 import { createClient, type Client, type Transport } from "@connectrpc/connect";
 import { systemClock, type Clock } from "../clock/clock.ts";
 import { systemRandom } from "../clock/random.ts";
-import type { EventBus } from "../events/event-bus.ts";
 import { createRecord, topicOf } from "../events/topics.ts";
 import type { Caller } from "../identity/caller.ts";
 import type { OpenDatabase } from "../postgres/open-database.ts";
@@ -14,6 +13,7 @@ import type { PersonalDataHolders, ServiceInfo } from "../service/define-service
 import { partsOf, type ServicePart } from "../service/parts.ts";
 import type { CallObserver } from "../telemetry/call-observer.ts";
 import { createMetrics } from "../telemetry/create-metrics.ts";
+import type { EventPublisher } from "../service/event-record.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { createTracing } from "../telemetry/tracing.ts";
 import { sharedPostgres } from "./postgres.ts";
@@ -87,9 +87,8 @@ export async function startService(info: ServiceInfo, options: TestServiceOption
 function createWiring(info: ServiceInfo, url: string, options: TestServiceOptions): Wiring {
   const { calls, config, storeUrls = {}, clock = systemClock, personalData = nobody } = options;
   const idle = { start: () => Promise.resolve(), stop: () => Promise.resolve() };
-  const bus: Pick<EventBus, "publish" | "leaseholder"> = {
+  const publisher: EventPublisher = {
     publish: () => Promise.reject(new Error("nothing is published while the relay rests")),
-    leaseholder: (lease) => ({ name: lease, ...idle }),
   };
   const defaults = Object.entries(info.config).map(([key, field]) => [key, field.default] as const);
   return {
@@ -102,7 +101,8 @@ function createWiring(info: ServiceInfo, url: string, options: TestServiceOption
       return calls;
     },
     personalData: () => personalData,
-    bus: bus as EventBus, // Nothing else is asked of it before the service's work begins.
+    leases: { leaseholder: (lease) => ({ name: lease, ...idle }) },
+    broker: publisher as Wiring["broker"], // Nothing else is asked of it before the service's work begins.
     clock,
     random: systemRandom,
     log: silent,

@@ -12,11 +12,11 @@ const pagePauseMs = 100;
 /** Compares all Counts with the sums of their changes, round after round in one process, and keeps a metric of the verdicts. */
 export function createAuditor({
   verifier,
-  bus,
+  leases,
   clock,
   log,
   metrics,
-}: Pick<ServiceDeps, "bus" | "clock" | "log" | "metrics"> & {
+}: Pick<ServiceDeps, "leases" | "clock" | "log" | "metrics"> & {
   readonly verifier: Pick<CountVerifier, "verify">;
 }): Component {
   const gauge = metrics.gauge({
@@ -44,7 +44,7 @@ export function createAuditor({
     }
     for (const [verdict, count] of Object.entries(tally)) gauge.set(count, { verdict: verdict.toLowerCase() });
   };
-  return bus.leaseholder("count-management:audit", async (_, signal) => {
+  return leases.leaseholder("count-management:audit", async (_, signal) => {
     while (!signal.aborted) {
       await round(signal).catch((error: unknown) => {
         if (!signal.aborted) log.warn("Counts could not be compared with their changes", { err: error });

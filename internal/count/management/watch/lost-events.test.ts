@@ -7,7 +7,7 @@ import { composeService, type ComposedService } from "../../../platform/runtime/
 import { systemClock } from "../../../platform/clock/clock.ts";
 import { systemRandom } from "../../../platform/clock/random.ts";
 import { readConfig } from "../../../platform/config/read-config.ts";
-import { createRedisEventBus } from "../../../platform/events/redis-event-bus.ts";
+import { connectBus } from "../../../platform/events/redis/redis-broker-fixture.ts";
 import { createRecord } from "../../../platform/events/topics.ts";
 import { openRedis } from "../../../platform/redis/open-redis.ts";
 import { planMethods } from "../../../platform/rpc/call/plan.ts";
@@ -40,12 +40,9 @@ test("a watch whose events were removed before it saw them begins anew, and says
   const counts = openRedis({ url: countsServer.url, name: "test" });
   await counts.start();
   await recordLayout(counts, { shards: 1, random: systemRandom });
-  const bus = createRedisEventBus({
-    ...common,
-    url: eventsServer.url,
+  const bus = connectBus(eventsServer.url, {
     partitions: 1,
     instance: "test",
-    metrics: createMetrics(),
     topics: [
       { name: "count.info", retentionMs: 3_600_000 },
       { name: "count.value", retentionMs: 3_600_000 },
@@ -57,7 +54,8 @@ test("a watch whose events were removed before it saw them begins anew, and says
   const start = async (): Promise<{ service: ComposedService; client: Client<typeof CountManagementService> }> => {
     const service = composeService(countManagement, {
       ...common,
-      bus,
+      broker: bus,
+      leases: bus.leases,
       storeUrl: (_, store) => (store === "info" ? infoUrl : countsServer.url),
       schemaUrl: () => infoUrl,
       config: () => readConfig("MUIN_COUNT_MANAGEMENT", countManagement.config, {}),
@@ -125,7 +123,9 @@ test("a watch whose events were removed before it saw them begins anew, and says
     return checks[0];
   });
   expect(check?.sinceRevision).toBe(BigInt(revision));
-  expect((await bus.consumerStates()).find(({ topic }) => topic === "count.value")).toMatchObject({ lost: false });
+  expect((await bus.consumerGroups.states()).find(({ topic }) => topic === "count.value")).toMatchObject({
+    lost: false,
+  });
   await bus.publish([changed(revision + 1)]);
   await setRevision(revision + 1);
   await eventually(async () => {

@@ -1,5 +1,5 @@
 import { systemClock } from "../../../platform/clock/clock.ts";
-import { FencedError } from "../../../platform/events/event-bus.ts";
+import { FencedError } from "../../../platform/lease/leases.ts";
 import { openRedis } from "../../../platform/redis/open-redis.ts";
 import { createMetrics } from "../../../platform/telemetry/create-metrics.ts";
 import { readLayout } from "../../shared/count-store.ts";
@@ -10,7 +10,7 @@ import { createOutboxRelay } from "./relay.ts";
 export interface RelayOrder {
   readonly counts: string;
   readonly events: string;
-  /** Publish without the fence, as a relay must not. */
+  /** Publish without the lease term, as a relay must not. */
   readonly isUnfenced: boolean;
 }
 
@@ -27,15 +27,15 @@ let isFirst = true;
 const relay = createOutboxRelay({
   store,
   layout: () => layout,
-  bus: {
-    leaseholder: (lease, work) => bus.leaseholder(lease, work),
-    publish: async (records, fence) => {
-      if (!isFirst) return bus.publish(records, fence);
+  leases: bus.leases,
+  broker: {
+    publish: async (records, term) => {
+      if (!isFirst) return bus.publish(records, term);
       isFirst = false;
       say("publishing");
       for await (const _ of console) break;
       try {
-        await bus.publish(records, order.isUnfenced ? undefined : fence);
+        await bus.publish(records, order.isUnfenced ? undefined : term);
         say("published");
       } catch (error) {
         say(error instanceof FencedError ? "fenced" : "failed");

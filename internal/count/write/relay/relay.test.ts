@@ -5,7 +5,7 @@ import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { CountsChangedSchema } from "../../../gen/muin/count/v1/count_value_events_pb.ts";
 import { type Clock, systemClock } from "../../../platform/clock/clock.ts";
-import type { EventBus } from "../../../platform/events/event-bus.ts";
+import type { TestBus } from "../../../platform/events/contract/bus-fixture.ts";
 import type { EventRecord } from "../../../platform/service/event-record.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
 import { openRedis } from "../../../platform/redis/open-redis.ts";
@@ -58,13 +58,14 @@ type CreateRelay = typeof createOutboxRelay;
 
 function relayOf(
   counts: CountFixture,
-  bus: Pick<EventBus, "publish" | "leaseholder">,
+  bus: Pick<TestBus, "publish" | "leases">,
   options: { readonly create?: CreateRelay; readonly log?: Logger; readonly clock?: Clock } = {},
 ): OutboxRelay {
   return (options.create ?? createOutboxRelay)({
     store: counts.store,
     layout: () => counts.writer.layout(),
-    bus,
+    broker: bus,
+    leases: bus.leases,
     clock: options.clock ?? systemClock,
     log: options.log ?? silent,
     metrics: createMetrics(),
@@ -80,7 +81,7 @@ async function brokenRelay(rule: string, instead: string, file = "relay.ts"): Pr
 }
 
 /** Every record on the topic that holds changes of Counts whose id begins with `prefix`. */
-async function published(bus: EventBus, prefix: string): Promise<readonly EventRecord[]> {
+async function published(bus: TestBus, prefix: string): Promise<readonly EventRecord[]> {
   const ended = new AbortController();
   const records: EventRecord[] = [];
   const mark = crypto.randomUUID();
@@ -241,7 +242,7 @@ async function checkTrim(create?: CreateRelay): Promise<void> {
   const away = relayOf(
     counts,
     {
-      leaseholder: (lease, work) => bus.leaseholder(lease, work),
+      leases: bus.leases,
       publish: () => {
         refused += 1;
         return Promise.reject(new Error("the bus is away"));
@@ -262,10 +263,10 @@ async function checkTrim(create?: CreateRelay): Promise<void> {
 describe("trimming", () => {
   test("waits for the bus's acknowledgement", async () => {
     await checkTrim();
-    const publish = "await persist(() => bus.publish(records, fence), refusal, signal);";
+    const publish = "await persist(() => broker.publish(records, term), refusal, signal);";
     const eager = await brokenRelay(publish, `await trimEntries(store, entries); ${publish}`);
     await caught(() => checkTrim(eager));
-    const hopeful = await brokenRelay(publish, "await bus.publish(records, fence).catch(() => undefined);");
+    const hopeful = await brokenRelay(publish, "await broker.publish(records, term).catch(() => undefined);");
     await caught(() => checkTrim(hopeful));
   });
 
@@ -301,9 +302,9 @@ async function checkTrimAgain(create?: CreateRelay, timeoutMs = 10_000): Promise
   const relay = relayOf(
     counts,
     {
-      leaseholder: (lease, work) => bus.leaseholder(lease, work),
-      publish: async (records, fence) => {
-        await bus.publish(records, fence);
+      leases: bus.leases,
+      publish: async (records, term) => {
+        await bus.publish(records, term);
         publishes += 1;
         if (publishes === 1) counts.store.client.disconnect(true);
       },
@@ -335,9 +336,9 @@ async function checkIds(create?: CreateRelay): Promise<void> {
     const deaf = relayOf(
       counts,
       {
-        leaseholder: (lease, work) => bus.leaseholder(lease, work),
-        publish: async (records, fence) => {
-          await bus.publish(records, fence);
+        leases: bus.leases,
+        publish: async (records, term) => {
+          await bus.publish(records, term);
           acknowledgements += 1;
           if (time === 0) throw new Error("the acknowledgement is lost");
         },
@@ -387,10 +388,10 @@ async function withRounds(
   const relay = relayOf(
     counts,
     {
-      leaseholder: (lease, work) => bus.leaseholder(lease, work),
-      publish: async (records, fence) => {
+      leases: bus.leases,
+      publish: async (records, term) => {
         sizes.push(records.length);
-        await bus.publish(records, fence);
+        await bus.publish(records, term);
       },
     },
     { clock, ...(create === undefined ? {} : { create }) },
@@ -441,7 +442,7 @@ async function checkBacklog(create?: CreateRelay): Promise<void> {
 
 describe("the relay's rounds", () => {
   const pause = "if (entries.length < countMax) await clock.sleep(roundPauseMs, signal).catch(() => undefined);";
-  const delivering = "delivering = deliver(entries, records, fence, signal);";
+  const delivering = "delivering = deliver(entries, records, term, signal);";
 
   test("gather what comes within ten milliseconds, and let a lone event wait for nothing", async () => {
     await checkGathering();

@@ -1,7 +1,7 @@
 import type { Component } from "../../../platform/lifecycle/component.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
-import { type EventBus, FencedError } from "../../../platform/events/event-bus.ts";
-import type { EventRecord, Fence } from "../../../platform/service/event-record.ts";
+import { FencedError, type Leases, type LeaseTerm } from "../../../platform/lease/leases.ts";
+import type { EventPublisher, EventRecord } from "../../../platform/service/event-record.ts";
 import { cutOff } from "../../../platform/redis/open-redis.ts";
 import type { RedisClient, RedisStore } from "../../../platform/redis/redis-store.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
@@ -38,7 +38,8 @@ export interface OutboxRelayOptions {
   readonly store: RedisStore;
   /** The store's layout; undefined until it is known. */
   readonly layout: () => CountStoreLayout | undefined;
-  readonly bus: Pick<EventBus, "publish" | "leaseholder">;
+  readonly broker: EventPublisher;
+  readonly leases: Pick<Leases, "leaseholder">;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Metrics;
@@ -56,7 +57,7 @@ export interface OutboxRelay extends Component {
 
 /** Creates a relay. */
 export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
-  const { store, bus, clock, log } = options;
+  const { store, broker, leases, clock, log } = options;
   const published = options.metrics.counter({
     name: "count_write_outbox_published_total",
     help: "Outbox entries that the bus acknowledged.",
@@ -86,16 +87,16 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
   const deliver = async (
     entries: readonly OutboxEntry[],
     records: EventRecord[],
-    fence: Fence,
+    term: LeaseTerm,
     signal: AbortSignal,
   ) => {
     const refusal = "the event bus does not take changes of Counts; they wait";
-    await persist(() => bus.publish(records, fence), refusal, signal);
+    await persist(() => broker.publish(records, term), refusal, signal);
     published.add(entries.length);
     await persist(() => trimEntries(store, entries), "the outbox was not trimmed", signal);
   };
 
-  const relay = async (layout: CountStoreLayout, fence: Fence, signal: AbortSignal): Promise<void> => {
+  const relay = async (layout: CountStoreLayout, term: LeaseTerm, signal: AbortSignal): Promise<void> => {
     const connection = store.dedicated();
     const end = (): void => cutOff(connection);
     signal.addEventListener("abort", end, { once: true });
@@ -123,7 +124,7 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
         const records = entries.map((entry) => recordOf(layout.storeId, entry));
         for (const entry of entries) after[entry.shard] = entry.id;
         await delivering;
-        delivering = deliver(entries, records, fence, signal);
+        delivering = deliver(entries, records, term, signal);
         delivering.catch(() => undefined); // Heard at the next await of it.
         if (entries.length < countMax) await clock.sleep(roundPauseMs, signal).catch(() => undefined); // Ends the loop.
       }
@@ -153,7 +154,7 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
     }
   };
 
-  const holder = bus.leaseholder(lease, async (fence, signal) => {
+  const holder = leases.leaseholder(lease, async (term, signal) => {
     const ended = new AbortController();
     const both = AbortSignal.any([signal, ended.signal]);
     let layout = options.layout();
@@ -164,7 +165,7 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
     if (layout === undefined) return;
     const beating = keepBeating(layout, both).catch(() => undefined); // Ends by being stopped.
     try {
-      await relay(layout, fence, both);
+      await relay(layout, term, both);
     } finally {
       ended.abort();
       await beating;

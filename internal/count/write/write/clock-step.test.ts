@@ -166,7 +166,8 @@ describe.skipIf(lacksSteppableClock)("the primary's clock (skipped without libfa
     const relay = createOutboxRelay({
       store: counts.store,
       layout: () => counts.writer.layout(),
-      bus,
+      broker: bus,
+      leases: bus.leases,
       clock: systemClock,
       log: silent,
       metrics: createMetrics(),

@@ -1,9 +1,10 @@
-import { MuinError } from "../../errors/muin-error.ts";
-import type { EventBus, ParkedEvent } from "../event-bus.ts";
+import { resourceErrors } from "../../resource/errors.ts";
+import { afterOf, pageTokenOf } from "../../resource/page-token.ts";
+import type { DeadLetter, DeadLetters } from "../dead-letters.ts";
 import type { Failure } from "../handle-event.ts";
-import type { BusParts } from "./bus-parts.ts";
+import type { BrokerParts } from "./broker-parts.ts";
+import type { ConsumerGroup, RedisConsumerGroups } from "./consumer-groups.ts";
 import { fieldsOf, type RawEntry, toRecord } from "./entries.ts";
-import type { Group, Groups } from "./groups.ts";
 import { keys, partitionOf } from "./keys.ts";
 import { redriveScript } from "./scripts.ts";
 import type { StreamId } from "./stream-id.ts";
@@ -11,14 +12,14 @@ import type { StreamId } from "./stream-id.ts";
 /** Either part of a stream's id. */
 const streamIdPartMax = 2n ** 64n - 1n;
 
-/** Creates the view of dead letters: as in `EventBus`. Their consumers add and remove them, see `GroupPartition`. */
+/** Creates the view of dead letters. Their consumers add and remove them, see `GroupPartition`. */
 export function createDeadLetters(
-  groups: Pick<Groups, "list">,
-  { client, partitions }: Pick<BusParts, "client" | "partitions">,
-): Pick<EventBus, "listParked" | "redrive"> {
+  groups: Pick<RedisConsumerGroups, "list">,
+  { client, partitions }: Pick<BrokerParts, "client" | "partitions">,
+): DeadLetters {
   /** The oldest of one stream, after a place in the order over all streams. */
   const listStream = async (
-    { service, topic, partition }: Group & { readonly partition: number },
+    { service, topic, partition }: ConsumerGroup & { readonly partition: number },
     after: Place | undefined,
     pageSize: number,
   ): Promise<readonly Found[]> => {
@@ -35,8 +36,9 @@ export function createDeadLetters(
   };
 
   return {
-    listParked: async ({ service, pageSize, pageToken }) => {
-      const after = parsePageToken(pageToken);
+    list: async ({ service, pageSize, pageToken }) => {
+      const query = ["dead letters", service ?? ""];
+      const after = placeOf(afterOf(query, pageToken));
       const found = await Promise.all(
         (await groups.list())
           .filter((group) => service === undefined || group.service === service)
@@ -46,9 +48,10 @@ export function createDeadLetters(
         .flat()
         .toSorted((a, b) => (a.order < b.order ? -1 : 1))
         .slice(0, pageSize)
-        .map(({ parked }) => parked);
+        .map(({ deadLetter }) => deadLetter);
       const last = page.at(-1);
-      return { parked: page, nextPageToken: last !== undefined && page.length === pageSize ? last.deadLetterId : "" };
+      const hasMore = last !== undefined && page.length === pageSize;
+      return { deadLetters: page, nextPageToken: hasMore ? pageTokenOf(query, last.deadLetterId) : "" };
     },
 
     redrive: async (service, subject) => {
@@ -78,33 +81,29 @@ interface Place {
 }
 
 interface Found {
-  readonly parked: ParkedEvent;
+  readonly deadLetter: DeadLetter;
   /** Sorts as the places do. */
   readonly order: string;
 }
 
-/** A dead letter's id is its place, and the page token of what comes after it. */
-function parsePageToken(token: string): Place | undefined {
-  if (token === "") return undefined;
-  const [, ms = "", sequence = "", key = ""] = /^(\d{1,20})-(\d{1,20}) (\S{1,400})$/.exec(token) ?? [];
+/** The place that a dead letter's id names; undefined for an empty one. Throws INVALID_ARGUMENT for what is no such id. */
+function placeOf(deadLetterId: string): Place | undefined {
+  if (deadLetterId === "") return undefined;
+  const [, ms = "", sequence = "", key = ""] = /^(\d{1,20})-(\d{1,20}) (\S{1,400})$/.exec(deadLetterId) ?? [];
   if (key !== "" && BigInt(ms) <= streamIdPartMax && BigInt(sequence) <= streamIdPartMax) {
     return { id: `${ms}-${sequence}`, key };
   }
-  throw new MuinError({
-    code: "invalid_argument",
-    reason: "INVALID_PAGE_TOKEN",
-    message: "page_token is not one that a previous page returned",
-  });
+  throw resourceErrors.pageTokenInvalid();
 }
 
-function toFound({ service, topic }: Group, key: string, entry: RawEntry, failedAgain: string | null): Found {
+function toFound({ service, topic }: ConsumerGroup, key: string, entry: RawEntry, failedAgain: string | null): Found {
   const fields = fieldsOf(entry);
   const id = entry[0].toString();
   const [ms = "", sequence = ""] = id.split("-");
   const failure = failedAgain === null ? undefined : (JSON.parse(failedAgain) as Failure);
   return {
     order: `${ms.padStart(20, "0")}-${sequence.padStart(20, "0")} ${key}`,
-    parked: {
+    deadLetter: {
       deadLetterId: `${id} ${key}`,
       service,
       record: toRecord(topic, fields),

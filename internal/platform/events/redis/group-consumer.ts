@@ -1,12 +1,12 @@
-import type { Consumer, Subscription } from "../event-bus.ts";
+import type { Consumer, Subscription } from "../broker.ts";
 import { handleEvent } from "../handle-event.ts";
 import { handleInOrder } from "../handle-in-order.ts";
-import { TurnOverError } from "../insist.ts";
-import type { BusParts } from "./bus-parts.ts";
+import { TurnOverError } from "../turn.ts";
+import type { BrokerParts } from "./broker-parts.ts";
 import { type PlacedEvent, placeEntries } from "./entries.ts";
 import { type GroupPartition, openGroupPartition } from "./group-partition.ts";
 import { keys, partitionLease } from "./keys.ts";
-import type { Claim, Held } from "./lease-keeper.ts";
+import type { Candidacy, HeldLease } from "../../lease/redis/candidacy.ts";
 import { streamIdBefore } from "./stream-id.ts";
 import { createStreamReader } from "./stream-reader.ts";
 
@@ -14,11 +14,11 @@ import { createStreamReader } from "./stream-reader.ts";
 const togetherMax = 256;
 
 /**
- * A group: of each partition one reader over all processes, by lease. Its position moves behind what was handled, fenced by the
- * lease, so after a crash some events come again and none is left out. A holder that was paused repeats at most what it had read;
+ * A consumer group: of each partition one reader over all processes, by lease. Its position moves behind what was handled, and only
+ * in the term of that lease, so after a crash some events come again and none is left out. A holder that was paused repeats at most what it had read;
  * within a key it is behind or level with its successor at every moment, so first occurrences stay in order.
  */
-export function createGroupConsumer(subscription: Subscription, parts: BusParts): Consumer {
+export function createGroupConsumer(subscription: Subscription, parts: BrokerParts): Consumer {
   const { service, topic } = subscription;
   const gatherMs = subscription.handleTogether === undefined ? 0 : (subscription.gatherMs ?? 0);
   const { keeper, partitions, clock, random, meters } = parts;
@@ -33,7 +33,7 @@ export function createGroupConsumer(subscription: Subscription, parts: BusParts)
     log,
   });
 
-  const consume = async (partition: number, held: Held): Promise<void> => {
+  const consume = async (partition: number, held: HeldLease): Promise<void> => {
     const own = await openGroupPartition({ service, topic, partition, held }, parts);
     const cursor = reader.open(partition, own.position().id);
     try {
@@ -73,11 +73,11 @@ export function createGroupConsumer(subscription: Subscription, parts: BusParts)
     }
   };
 
-  const tryHandle = (own: GroupPartition, held: Held, record: PlacedEvent["record"]) =>
+  const tryHandle = (own: GroupPartition, held: HeldLease, record: PlacedEvent["record"]) =>
     handleEvent(subscription, record, { generation: own.generation, turn: held }, { ...parts, log });
 
   /** Handles events that follow the position, and moves it behind them. */
-  const handleEvents = async (own: GroupPartition, held: Held, events: readonly PlacedEvent[]): Promise<void> => {
+  const handleEvents = async (own: GroupPartition, held: HeldLease, events: readonly PlacedEvent[]): Promise<void> => {
     await handleInOrder(await handleTogether(own, held, events), {
       isWanted: ({ record }) => types.has(record.type),
       handle: async (event) => {
@@ -96,7 +96,7 @@ export function createGroupConsumer(subscription: Subscription, parts: BusParts)
   /** Handles together what can be; returns what is left, from the first that could not. */
   const handleTogether = async (
     own: GroupPartition,
-    held: Held,
+    held: HeldLease,
     events: readonly PlacedEvent[],
   ): Promise<readonly PlacedEvent[]> => {
     // An event behind a parked one of its key must be parked too.
@@ -123,7 +123,7 @@ export function createGroupConsumer(subscription: Subscription, parts: BusParts)
   };
 
   /** Work under a lease that ends with it is no failure. */
-  const consumeInTurn = async (partition: number, held: Held): Promise<void> => {
+  const consumeInTurn = async (partition: number, held: HeldLease): Promise<void> => {
     try {
       await consume(partition, held);
     } catch (error) {
@@ -131,11 +131,11 @@ export function createGroupConsumer(subscription: Subscription, parts: BusParts)
     }
   };
 
-  let claim: Claim | undefined;
+  let candidacy: Candidacy | undefined;
   const taking = Promise.withResolvers<void>();
   let stopped: Promise<void> | undefined;
   const stop = async (): Promise<void> => {
-    await claim?.stop();
+    await candidacy?.stop();
     await reader.stop();
     taking.resolve();
   };
@@ -144,12 +144,12 @@ export function createGroupConsumer(subscription: Subscription, parts: BusParts)
     caughtUp: taking.promise,
     start: () => {
       if (stopped !== undefined) return Promise.resolve();
-      claim = keeper.claim({
-        leases: partitions.map((partition) => partitionLease(service, topic, partition)),
-        membersKey: keys.members(service, topic),
+      candidacy = keeper.seek({
+        leaseKeys: partitions.map((partition) => keys.lease(partitionLease(service, topic, partition))),
+        sharersKey: keys.members(service, topic),
         work: consumeInTurn,
       });
-      void claim.asked.then(taking.resolve);
+      void candidacy.asked.then(taking.resolve);
       return Promise.resolve();
     },
     stop: () => (stopped ??= stop()),

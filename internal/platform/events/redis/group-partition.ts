@@ -1,10 +1,10 @@
 import type { EventRecord } from "../../service/event-record.ts";
 import type { Failure } from "../handle-event.ts";
-import { insist, TurnOverError } from "../insist.ts";
-import type { BusParts } from "./bus-parts.ts";
+import { retryInTurn, TurnOverError } from "../turn.ts";
+import type { BrokerParts } from "./broker-parts.ts";
 import { fieldsOf, type PlacedEvent, type RawEntry, recordValues, toRecord } from "./entries.ts";
 import { keys, partitionLease } from "./keys.ts";
-import type { Held } from "./lease-keeper.ts";
+import type { HeldLease } from "../../lease/redis/candidacy.ts";
 import {
   commitScript,
   fencedReply,
@@ -32,12 +32,12 @@ export interface Place {
 }
 
 /**
- * What the store keeps for a group about one partition: its position and its dead letters. Only the holder of the partition's lease
+ * What the store keeps for a consumer group about one partition: its position and its dead letters. Only the holder of the partition's lease
  * may change it, and only in the generation in which it was opened: the store checks both with each change. Every method waits for
  * a store that is away, and rejects with `TurnOverError` once another holder or a replay has begun.
  */
 export interface GroupPartition {
-  /** Inbox generation of the group. */
+  /** Inbox generation of the consumer group. */
   readonly generation: number;
   /** Behind the last event that is done with. */
   position(): Place;
@@ -58,10 +58,10 @@ export interface GroupPartition {
   redrive(handle: (record: EventRecord) => Promise<Failure | undefined>): Promise<void>;
 }
 
-/** Opens what is kept for a group about a partition of a topic; a new group stands before the oldest event. */
+/** Opens what is kept for a consumer group about a partition of a topic; a new one stands before the oldest event. */
 export async function openGroupPartition(
   { service, topic, partition, held }: OpenGroupPartition,
-  parts: BusParts,
+  parts: BrokerParts,
 ): Promise<GroupPartition> {
   const { client, clock, open, meters, parkedMax } = parts;
   const labels = { service, topic };
@@ -71,7 +71,7 @@ export async function openGroupPartition(
   const parkedKey = keys.parked(service, topic, partition);
   const parkedKeysKey = keys.parkedKeys(service, topic, partition);
   const redrivenKey = keys.redriven(service, topic, partition);
-  const ask = <T>(work: () => Promise<T>): Promise<T> => insist(work, held, parts);
+  const ask = <T>(work: () => Promise<T>): Promise<T> => retryInTurn(work, held, parts);
   /** Changes something by a script that checks lease and generation. */
   const change = async (work: () => Promise<number>): Promise<number> => {
     const answer = await ask(work);
@@ -156,5 +156,5 @@ interface OpenGroupPartition {
   readonly topic: string;
   readonly partition: number;
   /** The lease of the partition, in hand. */
-  readonly held: Held;
+  readonly held: HeldLease;
 }

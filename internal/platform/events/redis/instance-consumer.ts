@@ -1,8 +1,8 @@
-import type { Consumer, Subscription } from "../event-bus.ts";
+import type { Consumer, Subscription } from "../broker.ts";
 import { handleEvent } from "../handle-event.ts";
 import { handleInOrder } from "../handle-in-order.ts";
-import { insist, type Turn, TurnOverError } from "../insist.ts";
-import type { BusParts } from "./bus-parts.ts";
+import { retryInTurn, type Turn, TurnOverError } from "../turn.ts";
+import type { BrokerParts } from "./broker-parts.ts";
 import { placeEntries } from "./entries.ts";
 import { keys } from "./keys.ts";
 import { newestScript } from "./scripts.ts";
@@ -13,7 +13,7 @@ import { createStreamReader, type Cursor } from "./stream-reader.ts";
  * Each instance reads every partition, from a point in time on, and keeps its position in memory. An event whose handler keeps
  * failing is logged and left out.
  */
-export function createInstanceConsumer(subscription: Subscription, parts: BusParts): Consumer {
+export function createInstanceConsumer(subscription: Subscription, parts: BrokerParts): Consumer {
   const { service, topic, backMs } = subscription;
   const { client, clock, open, partitions } = parts;
   const log = parts.log.child({ service, topic });
@@ -30,7 +30,7 @@ export function createInstanceConsumer(subscription: Subscription, parts: BusPar
   });
   const caughtUp = Promise.withResolvers<void>();
 
-  /** Handles what comes, until the signal; `told` hears up to where, batch by batch. */
+  /** Handles what comes, until the signal; `told` hears up to where, piece by piece. */
   const follow = async (cursor: Cursor, told: (id: string) => void): Promise<void> => {
     for (;;) {
       const { entries } = await cursor.take(signal);
@@ -52,8 +52,8 @@ export function createInstanceConsumer(subscription: Subscription, parts: BusPar
 
   const run = async (): Promise<void> => {
     const streams = partitions.map((partition) => keys.stream(topic, partition));
-    await insist(open, turn, parts);
-    const [nowMs, ...newest] = await insist(() => newestScript.run(client, streams, []), turn, parts);
+    await retryInTurn(open, turn, parts);
+    const [nowMs, ...newest] = await retryInTurn(() => newestScript.run(client, streams, []), turn, parts);
     const startId = `${Math.max(0, nowMs - backMs)}-0`;
     const behind = new Set(partitions);
     const reach = (partition: number): void => {

@@ -1,40 +1,51 @@
-import { type EventBus, FencedError } from "../event-bus.ts";
-import type { EventRecord, Fence } from "../../service/event-record.ts";
-import type { BusParts } from "./bus-parts.ts";
+import { FencedError, type Leases, type LeaseTerm } from "../../lease/leases.ts";
+import { leaseKey } from "../../lease/redis/lease-key.ts";
+import type { EventRecord } from "../../service/event-record.ts";
+import type { Broker } from "../broker.ts";
+import type { BrokerParts } from "./broker-parts.ts";
 import { recordValues } from "./entries.ts";
 import { keys, partitionOf } from "./keys.ts";
 import { fencedReply, publishScript } from "./scripts.ts";
 
-/** Records and bytes that one script call stores. */
+/** Event records and bytes that one script call stores. */
 const recordsMax = 512;
 const bytesMax = 4 << 20;
 
+interface PublisherDeps extends Pick<BrokerParts, "client" | "open" | "partitions" | "meters"> {
+  /** Topics by name; no others are accepted. */
+  readonly topics: ReadonlyMap<string, unknown>;
+  readonly leases: Pick<Leases, "verify">;
+  /** Whether leases are kept beside the events. */
+  readonly isWithLeases: boolean;
+}
+
 /**
- * Creates `publish`. A call with at most 512 records and 4 MiB is one step, stored as a whole or not at all; a larger one is several.
- * Calls under way at the same time have no order between them. Throws for a topic that is not in `topics`.
+ * Creates `publish`. A call with at most 512 event records and 4 MiB is one step, stored as a whole or not at all; a larger one is
+ * several. Calls under way at the same time have no order between them. Throws for a topic that is not in `topics`.
+ *
+ * Where leases are kept beside the events, each step checks the lease term itself: nothing is stored in an old one. Elsewhere the
+ * term is checked before each step, and a step that was under way when the term ended may still store its event records, once.
  */
-export function createPublisher(
-  topics: ReadonlyMap<string, unknown>,
-  { client, open, partitions, meters }: Pick<BusParts, "client" | "open" | "partitions" | "meters">,
-): EventBus["publish"] {
-  return async (records, fence) => {
+export function createPublisher(deps: PublisherDeps): Broker["publish"] {
+  const { client, open, partitions, meters, topics, leases, isWithLeases } = deps;
+  return async (records, term) => {
     if (records.length === 0) return;
     for (const { topic } of records) {
-      if (!topics.has(topic)) throw new Error(`topic ${topic} is not among those of this bus`);
+      if (!topics.has(topic)) throw new Error(`topic ${topic} is not among those of this broker`);
     }
     await open();
     for (const chunk of chunksOf(records)) {
-      const { keyList, args } = publishArguments(chunk, fence, partitions.length);
-      if ((await publishScript.run(client, keyList, args)) === fencedReply) {
-        throw new FencedError(`lease ${fence?.lease} has a later holder`);
-      }
+      if (term !== undefined && !isWithLeases) await leases.verify(term);
+      const { keyList, args } = publishArguments(chunk, isWithLeases ? term : undefined, partitions.length);
+      const answer = await publishScript.run(client, keyList, args);
+      if (term !== undefined && answer === fencedReply) throw new FencedError(term);
       meters.batches.add(1);
       meters.published.add(chunk.length);
     }
   };
 }
 
-/** Runs of records that one script call stores, in order. */
+/** Runs of event records that one script call stores, in order. */
 function* chunksOf(records: readonly EventRecord[]): Generator<readonly EventRecord[]> {
   let chunk: EventRecord[] = [];
   let bytes = 0;
@@ -49,7 +60,8 @@ function* chunksOf(records: readonly EventRecord[]): Generator<readonly EventRec
   yield chunk;
 }
 
-function publishArguments(records: readonly EventRecord[], fence: Fence | undefined, partitions: number) {
+/** Arguments of `publishScript`; with a term the script checks it. */
+function publishArguments(records: readonly EventRecord[], term: LeaseTerm | undefined, partitions: number) {
   const byStream = new Map<string, { topic: string; partition: number; values: (string | number | Uint8Array)[][] }>();
   for (const record of records) {
     const partition = partitionOf(record.subject, partitions);
@@ -58,8 +70,8 @@ function publishArguments(records: readonly EventRecord[], fence: Fence | undefi
     if (part === undefined) byStream.set(stream, { topic: record.topic, partition, values: [recordValues(record)] });
     else part.values.push(recordValues(record));
   }
-  const keyList = [fence === undefined ? keys.meta : keys.lease(fence.lease)];
-  const args: (string | number | Uint8Array)[] = [fence?.number ?? ""];
+  const keyList = [term === undefined ? keys.meta : leaseKey(term.lease)];
+  const args: (string | number | Uint8Array)[] = [term?.number ?? ""];
   for (const [stream, { topic, partition, values }] of byStream) {
     keyList.push(keys.topic(topic), stream);
     args.push(partition, values.length);

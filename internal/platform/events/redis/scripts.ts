@@ -1,15 +1,13 @@
+import { isFenced } from "../../lease/redis/lease-script.ts";
 import { defineScript } from "../../redis/script.ts";
 import { type RawEntry, recordFields } from "./entries.ts";
 
-/** Answer of a script that found a later holder of the lease: nothing was changed. */
+/** Answer of a script that found a later term of the lease: nothing was changed. */
 export const fencedReply = -1;
-/** Answer of a script that found a newer generation of the group: nothing was changed. */
+/** Answer of a script that found a newer generation of the consumer group: nothing was changed. */
 export const movedReply = -2;
 /** Answer of `parkScript` when the store of dead letters is full: nothing was changed. */
 export const fullReply = -3;
-
-const isFenced = (key: string, number: string) =>
-  `tonumber(redis.call('HGET', ${key}, 'number')) ~= tonumber(${number})`;
 
 const isMoved = (group: string, generation: string) => `redis.call('HGET', ${group}, 'generation') ~= ${generation}`;
 
@@ -27,8 +25,8 @@ return tonumber(redis.call('HGET', KEYS[1], 'partitions'))`,
 });
 
 /**
- * Appends records: all of them, or none when the fence is outdated. KEYS lease, then topic and stream of each partition; ARGV
- * fence number or "", then of each partition its number, how many records, and their values. Returns 1 or fencedReply.
+ * Appends event records: all of them, or none when the lease term is over. KEYS lease, then topic and stream of each partition; ARGV
+ * number of the term or "" without one, then of each partition its number, how many records, and their values. Returns 1 or fencedReply.
  */
 export const publishScript = defineScript<number>({
   name: "events-publish",
@@ -49,67 +47,7 @@ return 1`,
 });
 
 /**
- * Renews, takes and releases leases, and keeps the list of a group's live instances. A lease is free when its end has passed,
- * or lies further ahead than any lease lasts: then the server's clock stepped back. The number grows with each new holder.
- * ARGV holder, life in milliseconds; then of each group "join", "leave" or "alone", how many leases, and of each lease "r" +
- * number to renew, "x" + number to release, "w" to take, "-" to leave. KEYS of each group: members (unless "alone"), leases.
- * Returns of each group how many more than its share are held, then each lease's number when held, else 0.
- */
-export const leaseScript = defineScript<number[]>({
-  name: "events-lease",
-  keys: "any",
-  lua: `
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local holder, life = ARGV[1], tonumber(ARGV[2])
-local reply, key, arg = {}, 1, 3
-while arg <= #ARGV do
-  local part, count = ARGV[arg], tonumber(ARGV[arg + 1])
-  arg = arg + 2
-  local share = count
-  if part ~= 'alone' then
-    if part == 'join' then
-      redis.call('ZADD', KEYS[key], now + life, holder)
-    else
-      redis.call('ZREM', KEYS[key], holder)
-    end
-    redis.call('ZREMRANGEBYSCORE', KEYS[key], '-inf', now)
-    share = math.ceil(count / math.max(1, redis.call('ZCARD', KEYS[key])))
-    key = key + 1
-  end
-  local numbers, held = {}, 0
-  for i = 1, count do
-    local kind, number = string.sub(ARGV[arg + i - 1], 1, 1), tonumber(string.sub(ARGV[arg + i - 1], 2))
-    numbers[i] = 0
-    if (kind == 'r' or kind == 'x') and tonumber(redis.call('HGET', KEYS[key + i - 1], 'number')) == number then
-      if kind == 'r' then
-        redis.call('HSET', KEYS[key + i - 1], 'until', now + life)
-        numbers[i], held = number, held + 1
-      else
-        redis.call('HSET', KEYS[key + i - 1], 'until', 0)
-      end
-    end
-  end
-  for i = 1, count do
-    if ARGV[arg + i - 1] == 'w' and held < share then
-      local lease = redis.call('HMGET', KEYS[key + i - 1], 'number', 'until')
-      local till = tonumber(lease[2] or '0')
-      if till <= now or till > now + life then
-        local number = tonumber(lease[1] or '0') + 1
-        redis.call('HSET', KEYS[key + i - 1], 'number', number, 'holder', holder, 'until', now + life)
-        numbers[i], held = number, held + 1
-      end
-    end
-  end
-  reply[#reply + 1] = math.max(0, held - share)
-  for i = 1, count do reply[#reply + 1] = numbers[i] end
-  key, arg = key + count, arg + count
-end
-return reply`,
-});
-
-/**
- * A group's position in a partition; a new group stands before the oldest record. KEYS group, topic, groups; ARGV partition,
+ * A consumer group's position in a partition; a new one stands before the oldest event record. KEYS group, topic, groups; ARGV partition,
  * "service topic". Returns generation, stream id, ordinal.
  */
 export const positionScript = defineScript<[generation: number, id: Buffer, ordinal: number]>({
@@ -127,8 +65,8 @@ return { tonumber(position[1]), position[2], tonumber(position[3]) }`,
 });
 
 /**
- * Moves a group's position behind what it has handled. KEYS lease, group; ARGV fence number, partition, generation, stream id,
- * ordinal, "1" when records were removed unseen. Returns 1, fencedReply or movedReply.
+ * Moves a consumer group's position behind what it has handled. KEYS lease, group; ARGV term's number, partition, generation, stream id,
+ * ordinal, "1" when event records were removed unseen. Returns 1, fencedReply or movedReply.
  */
 export const commitScript = defineScript<number>({
   name: "events-commit",
@@ -142,7 +80,7 @@ return 1`,
 });
 
 /**
- * Reads a partition together with the number of records removed from it. KEYS stream, topic; ARGV partition, id after which to
+ * Reads a partition together with the number of event records removed from it. KEYS stream, topic; ARGV partition, id after which to
  * read, how many. Returns the number removed and the entries.
  */
 export const readScript = defineScript<[removed: number, entries: RawEntry[]]>({
@@ -168,7 +106,7 @@ return reply`,
 });
 
 /**
- * Removes records older than a number of milliseconds, by the server's clock, then the oldest until the stream fits its bytes, and
+ * Removes event records older than a number of milliseconds, by the server's clock, then the oldest until the stream fits its bytes, and
  * counts them. Whole nodes of the stream only: a little more may stay. KEYS stream, topic; ARGV partition, milliseconds, bytes.
  * Returns how many were removed.
  */
@@ -190,7 +128,7 @@ return removed`,
 });
 
 /**
- * Adds a dead letter, unless this very record is among them already. KEYS lease, group, parked, parked keys; ARGV fence number,
+ * Adds a dead letter, unless this very record is among them already. KEYS lease, group, parked, parked keys; ARGV term's number,
  * generation, at most how many, ordinal, subject, reason, attempts, then the record's values. Returns 1, fencedReply, movedReply or fullReply.
  */
 export const parkScript = defineScript<number>({
@@ -237,7 +175,7 @@ return total`,
 
 /**
  * Ends a dead letter's redrive. Handled: removes it, and with the last one its subject. Failed again: its subject waits for the
- * next redrive. KEYS lease, group, parked, parked keys, redriven; ARGV fence number, generation, id, subject, "" or the new failure
+ * next redrive. KEYS lease, group, parked, parked keys, redriven; ARGV term's number, generation, id, subject, "" or the new failure
  * as JSON. Returns how many of the subject are left, fencedReply or movedReply.
  */
 export const redrivenScript = defineScript<number>({
@@ -263,7 +201,7 @@ return left`,
 });
 
 /**
- * Moves a group to the oldest records as a new generation. Dead letters that are still in the stream come again from there, in
+ * Moves a consumer group to the oldest event records as a new generation. Dead letters that are still in the stream come again from there, in
  * order, and are removed; older ones stay and keep their subjects waiting. KEYS group, topic, then of each partition parked, parked
  * keys, redriven. Returns the generation, 0 when the group never consumed.
  */

@@ -1,19 +1,19 @@
-import type { EventBus } from "../event-bus.ts";
+import type { Broker } from "../broker.ts";
 import type { EventRecord } from "../../service/event-record.ts";
-import type { BusParts } from "./bus-parts.ts";
+import type { BrokerParts } from "./broker-parts.ts";
 import { fieldsOf, toRecord } from "./entries.ts";
 import { keys } from "./keys.ts";
 import { newestScript } from "./scripts.ts";
 import { createStreamReader } from "./stream-reader.ts";
 
-/** Records that a tail reads ahead of its caller. */
+/** Event records that a tail reads ahead of its caller. */
 const aheadRecordsMax = 1024;
 
-/** `tail` of `EventBus`: reads all partitions side by side into one queue. */
+/** `tail` of `Broker`: reads all partitions side by side into one queue. */
 export async function* tailTopic(
   topic: string,
-  { fromStart, signal }: Parameters<EventBus["tail"]>[1],
-  { client, open, openReader, partitions, clock, log }: BusParts,
+  { fromStart, signal }: Parameters<Broker["tail"]>[1],
+  { client, open, openReader, partitions, clock, log }: BrokerParts,
 ): AsyncGenerator<EventRecord> {
   await open();
   const streams = partitions.map((partition) => keys.stream(topic, partition));

@@ -10,9 +10,10 @@ import { defineService } from "../../service/define-service.ts";
 import { background, on, serve } from "../../service/parts.ts";
 import { systemClock } from "../../clock/clock.ts";
 import { systemRandom } from "../../clock/random.ts";
-import type { EventBus, Subscription } from "../../events/event-bus.ts";
+import type { OpenBroker } from "../../events/broker-opener.ts";
+import type { Subscription } from "../../events/broker.ts";
 import type { EventRecord } from "../../service/event-record.ts";
-import { silentMetrics } from "../../events/redis-bus-fixture.ts";
+import { silentMetrics } from "../../events/redis/redis-broker-fixture.ts";
 import type { Caller } from "../../identity/caller.ts";
 import { createCallTransport } from "../client/create-call-transport.ts";
 import { createHttpTransport } from "../client/create-http-transport.ts";
@@ -178,12 +179,12 @@ export async function startCallingService(carrier: Carrier): Promise<CallingServ
   });
 
   let subscription: Subscription | undefined;
-  const bus = {
+  const broker = {
     subscribe: (to: Subscription) => {
       subscription = to;
       return { name: to.topic, start: async () => {}, stop: async () => {}, caughtUp: Promise.resolve() };
     },
-  } as unknown as EventBus; // Events come from the test.
+  } as unknown as OpenBroker; // Events come from the test.
   const composed = composeService(front, {
     storeUrl: () => "",
     schemaUrl: () => "",
@@ -203,7 +204,8 @@ export async function startCallingService(carrier: Carrier): Promise<CallingServ
       }),
     grants: () => ({ dataRole: "" }),
     personalData: () => ({ names: [], exportFrom: () => Promise.resolve(undefined) }),
-    bus,
+    broker,
+    leases: { leaseholder: () => ({ name: "none", start: async () => {}, stop: async () => {} }) },
     clock,
     random,
     log,

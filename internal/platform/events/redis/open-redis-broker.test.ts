@@ -1,31 +1,71 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { eventsRights } from "../catalog/store-rights.ts";
-import { systemClock } from "../clock/clock.ts";
-import { systemRandom } from "../clock/random.ts";
-import { openRedis } from "../redis/open-redis.ts";
-import { eventually } from "../testing/eventually.ts";
-import { createHeldClock } from "../testing/held-clock.ts";
-import { startRedis } from "../testing/redis.ts";
-import { createMetrics } from "../telemetry/create-metrics.ts";
-import { createSteppableClock, lacksSteppableClock } from "../testing/steppable-clock.ts";
-import { describeEventBus, type TestBus } from "./event-bus.contract.ts";
-import type { Subscription } from "./event-bus.ts";
-import type { EventRecord } from "../service/event-record.ts";
-import { connectBus } from "./redis-bus-fixture.ts";
+import { eventsRights } from "../../catalog/store-rights.ts";
+import { systemClock } from "../../clock/clock.ts";
+import { systemRandom } from "../../clock/random.ts";
+import { openRedis } from "../../redis/open-redis.ts";
+import { eventually } from "../../testing/eventually.ts";
+import { createHeldClock } from "../../testing/held-clock.ts";
+import { startRedis } from "../../testing/redis.ts";
+import { createMetrics } from "../../telemetry/create-metrics.ts";
+import { createSteppableClock, lacksSteppableClock } from "../../testing/steppable-clock.ts";
+import type { Skip } from "../../testing/contract.ts";
+import { describeBroker } from "../contract/broker.contract.ts";
+import { successionTests } from "../contract/succession.contract.ts";
+import { termTests } from "../contract/terms.contract.ts";
+import type { TestBus } from "../contract/bus-fixture.ts";
+import type { Subscription } from "../broker.ts";
+import type { EventRecord } from "../../service/event-record.ts";
+import { connectBus } from "./redis-broker-fixture.ts";
 
-describeEventBus("EventBus on Redis Streams", async () => {
-  const server = await startRedis({ appendfsync: "always" });
-  return {
-    createBus: (config) => connectBus(server.url, config),
-    crash: async () => {
-      await server.kill("SIGKILL");
-      await server.restart();
-    },
-    module: join(import.meta.dir, "redis-bus-fixture.ts"),
-    connection: server.url,
-    [Symbol.asyncDispose]: () => server.stop(),
-  };
+const skip: readonly Skip[] = [];
+
+describeBroker(
+  "Broker on Redis Streams",
+  async () => {
+    const server = await startRedis({ appendfsync: "always" });
+    return {
+      createBus: (config) => connectBus(server.url, config),
+      crash: async () => {
+        await server.kill("SIGKILL");
+        await server.restart();
+      },
+      module: join(import.meta.dir, "redis-broker-fixture.ts"),
+      connection: server.url,
+      lateCallsMax: 0,
+      [Symbol.asyncDispose]: () => server.stop(),
+    };
+  },
+  { skip },
+);
+
+describeBroker(
+  "Broker on Redis Streams, with leases on another server",
+  async () => {
+    const [server, coordination] = await Promise.all([
+      startRedis({ appendfsync: "always" }),
+      startRedis({ appendfsync: "always" }),
+    ]);
+    const connection = `${server.url} ${coordination.url}`;
+    return {
+      createBus: (config) => connectBus(connection, config),
+      crash: async () => {
+        await Promise.all([server.kill("SIGKILL"), coordination.kill("SIGKILL")]);
+        await Promise.all([server.restart(), coordination.restart()]);
+      },
+      module: join(import.meta.dir, "redis-broker-fixture.ts"),
+      connection,
+      lateCallsMax: 1,
+      [Symbol.asyncDispose]: async () => {
+        await Promise.all([server.stop(), coordination.stop()]);
+      },
+    };
+  },
+  { skip, only: [termTests, successionTests] },
+);
+
+test("Redis skips no test of the contract", () => {
+  expect(skip).toEqual([]);
 });
 
 describe("Redis Streams", () => {
@@ -83,7 +123,7 @@ describe("Redis Streams", () => {
     };
     await eventually(async () => expect((await oldest())?.data).toHaveLength(100_000));
     mayGoOn.resolve();
-    await eventually(async () => expect((await bus.consumerStates())[0]).toMatchObject({ lost: true, lag: 0 }));
+    await eventually(async () => expect((await bus.consumerGroups.states())[0]).toMatchObject({ lost: true, lag: 0 }));
     const lost = 'muin_events_consumer_lost{service="one",topic="test.topic"} 1';
     await eventually(async () => expect(await metrics.render()).toContain(lost), { timeoutMs: 20_000 });
     await consumer.stop();
@@ -104,10 +144,10 @@ describe("Redis Streams", () => {
     );
     await consumer.start();
     await bus.publish([0, 1, 2, 3, 4].map((number) => record("k", new Uint8Array([number]))));
-    const state = async () => (await bus.consumerStates())[0];
+    const state = async () => (await bus.consumerGroups.states())[0];
     await eventually(async () => expect(await state()).toMatchObject({ deadLetters: 3, lag: 2 }));
     isBroken = false;
-    expect(await bus.redrive("one", undefined)).toBe(3);
+    expect(await bus.deadLetters.redrive("one", undefined)).toBe(3);
     await eventually(() => expect(handled).toEqual([0, 1, 2, 3, 4]));
     await eventually(async () => expect(await state()).toMatchObject({ deadLetters: 0, lag: 0 }));
     await consumer.stop();
@@ -150,7 +190,7 @@ describe("Redis Streams", () => {
     const second = connectBus(server.url, { instance: "second", topics: [] });
     const numbers: number[] = [];
     const hold = (bus: TestBus) =>
-      bus.leaseholder("one", ({ number }, signal) => {
+      bus.leases.leaseholder("one", ({ number }, signal) => {
         numbers.push(number);
         return aborted(signal);
       });
@@ -166,7 +206,7 @@ describe("Redis Streams", () => {
     await Promise.all([first.stop(), second.stop()]);
   });
 
-  test("everything lies under one prefix, and its user needs no more than that", async () => {
+  test("everything lies under two prefixes, and its user needs no more than that", async () => {
     await using server = await startRedis({ appendfsync: "no" });
     const redis = openRedis({ url: server.url, name: "test" });
     await redis.start();
@@ -181,7 +221,8 @@ describe("Redis Streams", () => {
     await bus.publish([record("k")]);
     await eventually(() => expect(got).toEqual(["k"]));
     await eventually(() => expect(bus.heartbeatReceivedAt()).toBeGreaterThan(0));
-    expect((await redis.client.keys("*")).filter((key) => !key.startsWith("events:"))).toEqual([]);
+    const others = (await redis.client.keys("*")).filter((key) => !/^(events|coordination):/.test(key));
+    expect(others).toEqual([]);
     await consumer.stop();
     await bus.stop();
     await redis.stop();
@@ -237,18 +278,19 @@ describe("a holder that missed the end of its lease", () => {
     await other.start();
     await heldConsumer.start();
     await held.publish([record("k")]);
-    if (what === "redrive") await eventually(async () => expect(await other.redrive("one", undefined)).toBe(1));
+    if (what === "redrive")
+      await eventually(async () => expect(await other.deadLetters.redrive("one", undefined)).toBe(1));
     await begun.promise;
     await otherConsumer.start(); // It is given the lease once that of the first has run out.
     return {
       other,
-      state: async () => (await other.consumerStates())[0],
-      parked: async () => (await other.listParked({ service: "one", pageSize: 10, pageToken: "" })).parked,
+      state: async () => (await other.consumerGroups.states())[0],
+      parked: async () => (await other.deadLetters.list({ service: "one", pageSize: 10, pageToken: "" })).deadLetters,
       /** Lets the first process come to its end; resolves when the server has answered what it sent then. */
       late: async (failure?: Error): Promise<void> => {
         if (failure === undefined) outcome.resolve();
         else outcome.reject(failure);
-        await held.consumerStates(); // Sent over the same connection, and later.
+        await held.consumerGroups.states(); // Sent over the same connection, and later.
       },
       [Symbol.asyncDispose]: async () => {
         await Promise.all([heldConsumer.stop(), otherConsumer.stop()]);

@@ -1,10 +1,10 @@
 import type { Metrics } from "../telemetry/metrics.ts";
 
-/** What a bus counts. */
-export type BusMeters = ReturnType<typeof createBusMeters>;
+/** What a broker counts. */
+export type BrokerMeters = ReturnType<typeof createBrokerMeters>;
 
-/** Creates the metrics of a bus, the same for every implementation. */
-export function createBusMeters(metrics: Metrics) {
+/** Creates the metrics of a broker, the same for every implementation. */
+export function createBrokerMeters(metrics: Metrics) {
   const labels = ["service", "topic"] as const;
   return {
     published: metrics.counter({ name: "events_published_total", help: "Events stored on the bus." }),

@@ -1,34 +1,31 @@
 import type { Component } from "../../lifecycle/component.ts";
 import { createLoop } from "../../lifecycle/loop.ts";
-import { MuinError } from "../../errors/muin-error.ts";
-import type { ConsumerState, EventBus } from "../event-bus.ts";
-import type { BusParts } from "./bus-parts.ts";
+import type { ConsumerGroups, ConsumerGroupState } from "../consumer-groups.ts";
+import { eventErrors } from "../errors.ts";
+import type { BrokerParts } from "./broker-parts.ts";
 import { keys } from "./keys.ts";
 import { replayScript } from "./scripts.ts";
 
+/** Metrics of consumer groups are measured so often. */
 const sampleEveryMs = 5000;
 
-/** A service's subscription to a topic, over all instances. */
-export interface Group {
+/** Names a consumer group: a service's subscription to a topic, over all instances. */
+export interface ConsumerGroup {
   readonly service: string;
   readonly topic: string;
 }
 
-/** The groups of a bus, seen from outside. */
-export interface Groups {
-  /** Every group that ever consumed, by service and topic. */
-  list(): Promise<readonly Group[]>;
-  /** As `consumerStates` of `EventBus`. */
-  readonly states: EventBus["consumerStates"];
-  /** As in `EventBus`. */
-  readonly replay: EventBus["replay"];
-  /** Keeps the metrics of the given groups, which may grow, while it runs. */
-  sampler(groups: Iterable<Group>): Component;
+/** The consumer groups of the broker: what all may know, and what its other parts need. */
+export interface RedisConsumerGroups extends ConsumerGroups {
+  /** Every consumer group that ever consumed, by service and topic. */
+  list(): Promise<readonly ConsumerGroup[]>;
+  /** Keeps the metrics of the given consumer groups, which may grow, while it runs. */
+  sampler(groups: Iterable<ConsumerGroup>): Component;
 }
 
-/** Creates the view of a bus' groups. */
-export function createGroups({ client, open, partitions, clock, meters }: BusParts): Groups {
-  const stateOf = async ({ service, topic }: Group): Promise<ConsumerState> => {
+/** Creates the view of a broker's consumer groups. */
+export function createConsumerGroups({ client, open, partitions, clock, meters }: BrokerParts): RedisConsumerGroups {
+  const stateOf = async ({ service, topic }: ConsumerGroup): Promise<ConsumerGroupState> => {
     const [position, counts, ...parked] = await Promise.all([
       client.hgetall(keys.group(service, topic)),
       client.hgetall(keys.topic(topic)),
@@ -48,7 +45,7 @@ export function createGroups({ client, open, partitions, clock, meters }: BusPar
     };
   };
 
-  const list = async (): Promise<readonly Group[]> => {
+  const list = async (): Promise<readonly ConsumerGroup[]> => {
     await open();
     return (await client.smembers(keys.groups)).toSorted().map((name) => {
       const [service = "", topic = ""] = name.split(" ");
@@ -69,11 +66,7 @@ export function createGroups({ client, open, partitions, clock, meters }: BusPar
       const keyList = [keys.group(service, topic), keys.topic(topic), ...perPartition];
       const generation = await replayScript.run(client, keyList, []);
       if (generation > 0) return generation;
-      throw new MuinError({
-        code: "not_found",
-        reason: "CONSUMER_NOT_FOUND",
-        message: `service ${service} never consumed topic ${topic}`,
-      });
+      throw eventErrors.consumerNotFound({ service, topic });
     },
     sampler: (groups) =>
       createLoop({

@@ -1,7 +1,7 @@
 import { appendFileSync } from "node:fs";
-import { systemClock } from "../clock/clock.ts";
-import type { EventRecord } from "../service/event-record.ts";
-import type { TestBus, TestBusConfig, WorkerOrder } from "./event-bus.contract.ts";
+import { systemClock } from "../../clock/clock.ts";
+import type { EventRecord } from "../../service/event-record.ts";
+import type { TestBus, TestBusConfig, WorkerOrder } from "./bus-fixture.ts";
 
 // A process of its own for the contract suite: to be killed, paused and woken.
 const order = JSON.parse(process.argv[2] ?? "") as WorkerOrder;
@@ -33,8 +33,8 @@ function consume() {
 }
 
 function relay() {
-  // Goes on regardless of its signal, as a process would that was paused after it had looked: the fence must stop it.
-  return bus.leaseholder(order.service, async (fence) => {
+  // Goes on regardless of its signal, as a process would that was paused after it had looked: its lease term must stop it.
+  return bus.leases.leaseholder(order.service, async (term) => {
     for (let number = 0; !stopping.signal.aborted; number++) {
       const record: EventRecord = {
         id: `relay-${number}`,
@@ -47,7 +47,7 @@ function relay() {
         data: new TextEncoder().encode(String(number)),
       };
       try {
-        await bus.publish([record], fence);
+        await bus.publish([record], term);
       } catch (error) {
         write(error instanceof Error && error.name === "FencedError" ? "fenced" : "failed", String(error), number);
         return;

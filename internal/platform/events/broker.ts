@@ -1,13 +1,8 @@
 import type { Component } from "../lifecycle/component.ts";
-import type { EventPublisher, EventRecord, Leases } from "../service/event-record.ts";
+import type { EventPublisher, EventRecord } from "../service/event-record.ts";
 
 /** Bytes of one event's message at most. */
 export const eventBytesMax: number = 1 << 20;
-
-/** Thrown by `publish` when a later holder of the lease has begun: stop at once, nothing of the call was stored. */
-export class FencedError extends Error {
-  override readonly name = "FencedError";
-}
 
 /** How a consumer takes part in a topic. */
 export interface Subscription {
@@ -56,55 +51,19 @@ export interface Consumer extends Component {
   readonly caughtUp: Promise<void>;
 }
 
-/** The state of a service's subscription to a topic, over all instances. */
-export interface ConsumerState {
-  readonly service: string;
-  readonly topic: string;
-  /** Events stored and not yet handled. */
-  readonly lag: number;
-  readonly deadLetters: number;
-  /** True when retention removed events before they were handled. */
-  readonly lost: boolean;
-}
-
-/** An event that a consumer gave up on, or that waits behind one of its key. */
-export interface ParkedEvent {
-  readonly deadLetterId: string;
-  readonly service: string;
-  readonly record: EventRecord;
-  readonly reason: string;
-  /** 0 for an event that waits behind an earlier one. */
-  readonly attempts: number;
-  readonly parkTimeMs: number;
-}
-
 /**
  * Carries events between services. Order holds per (topic, subject): first occurrences come in the order in which they were
  * published; repeats may come at any time and carry the same id. Nothing acknowledged is lost before retention removes it, and
  * a slow consumer never stops a producer.
  */
-export interface EventBus extends EventPublisher, Leases {
+export interface Broker extends EventPublisher {
   /** A component that consumes while it runs. */
   subscribe(subscription: Subscription): Consumer;
-  /** Records of a topic as they are stored, until the signal is aborted. Keeps no position. */
+  /** Event records of a topic as they are stored, until the signal is aborted. Keeps no position. */
   tail(
     topic: string,
     options: { readonly fromStart: boolean; readonly signal: AbortSignal },
   ): AsyncIterable<EventRecord>;
-  /** Every group that ever consumed, by service and topic. */
-  consumerStates(): Promise<readonly ConsumerState[]>;
-  /** Parked events, oldest first, after `pageToken` (empty for the first page). */
-  listParked(options: {
-    readonly service: string | undefined;
-    readonly pageSize: number;
-    readonly pageToken: string;
-  }): Promise<{ readonly parked: readonly ParkedEvent[]; readonly nextPageToken: string }>;
-  /** Hands parked events back to their consumer in order, before newer ones of their key. Returns how many. */
-  redrive(service: string, subject: string | undefined): Promise<number>;
-  /** Starts a new inbox generation for a group and moves it to the oldest retained event. Returns the generation. */
-  replay(service: string, topic: string): Promise<number>;
   /** When the newest heartbeat was received, by the local monotonic clock in milliseconds; -Infinity before the first. */
   heartbeatReceivedAt(): number;
-  /** Lets go of all connections. Consumers and leaseholders must have stopped. */
-  close(): Promise<void>;
 }

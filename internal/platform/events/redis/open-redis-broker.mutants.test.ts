@@ -1,64 +1,75 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
-import { environmentOf, type Mutant } from "../testing/mutant-process.ts";
-import { lacksSteppableClock } from "../testing/steppable-clock.ts";
+import { environmentOf, type Mutant } from "../../testing/mutant-process.ts";
+import { lacksSteppableClock } from "../../testing/steppable-clock.ts";
 
-const suite = join(import.meta.dir, "redis-event-bus.test.ts");
+const suite = join(import.meta.dir, "open-redis-broker.test.ts");
 const inThisFolder = (file: string): string => join(import.meta.dir, file);
 
-const mutants: readonly (Mutant & { readonly rule: string; readonly caughtBy: string })[] = [
+/** A rule with the test that fails without it; `within` names the suite where several have a test of that name. */
+type RuleMutant = Mutant & { readonly rule: string; readonly caughtBy: string; readonly within?: string };
+
+const mutants: readonly RuleMutant[] = [
   {
-    rule: "publish checks the fence",
-    file: inThisFolder("redis/scripts.ts"),
+    rule: "publish checks the lease term",
+    file: inThisFolder("scripts.ts"),
     from: `if ARGV[1] ~= '' and \${isFenced("KEYS[1]", "ARGV[1]")} then return \${fencedReply} end`,
     to: "",
     caughtBy: "a relay that was paused and wakes can publish nothing more",
   },
   {
+    rule: "publish checks the lease term where leases are on another server",
+    file: inThisFolder("publish-records.ts"),
+    from: "if (term !== undefined && !isWithLeases) await leases.verify(term);",
+    to: "",
+    within: "Broker on Redis Streams, with leases on another server",
+    caughtBy: "an old lease term is refused and stores nothing; a lease has one holder",
+  },
+  {
     rule: "a lease is free only when its end has passed",
-    file: inThisFolder("redis/scripts.ts"),
+    file: inThisFolder("../../lease/redis/lease-script.ts"),
     from: "if till <= now or till > now + life then",
     to: "if true then",
-    caughtBy: "an outdated fence is refused and stores nothing; a lease has one holder",
+    caughtBy: "an old lease term is refused and stores nothing; a lease has one holder",
   },
   {
     rule: "the position moves after the effect",
-    file: inThisFolder("redis/group-consumer.ts"),
+    file: inThisFolder("group-consumer.ts"),
     from: "await handleInOrder(await handleTogether(own, held, events), {",
     to: "const last = events.at(-1); if (last !== undefined) await own.moveTo(last); await handleInOrder(events, {",
     caughtBy: "a holder that is killed is succeeded; what it had not finished comes again",
   },
   {
     rule: "what could not be handled together is handled one by one",
-    file: inThisFolder("redis/group-consumer.ts"),
+    file: inThisFolder("group-consumer.ts"),
     from: "return events.slice(from);",
     to: "return [];",
     caughtBy: "what waits is handled together, in order; where that fails, each by itself",
   },
   {
     rule: "nothing is handled together while a key waits",
-    file: inThisFolder("redis/group-consumer.ts"),
+    file: inThisFolder("group-consumer.ts"),
     from: "if (subscription.handleTogether === undefined || own.hasWaiting()) return events;",
     to: "if (subscription.handleTogether === undefined) return events;",
     caughtBy: "what waits is handled together, in order; where that fails, each by itself",
   },
   {
     rule: "a group that gathers lets its pause pass",
-    file: inThisFolder("redis/group-consumer.ts"),
+    file: inThisFolder("group-consumer.ts"),
     from: "if (gatherMs > 0 &&",
     to: "if (gatherMs > 1e12 &&",
     caughtBy: "a group that gathers handles together what comes in its pause, and a pause holds up no stop",
   },
   {
     rule: "a parked event's key waits",
-    file: inThisFolder("redis/group-consumer.ts"),
+    file: inThisFolder("group-consumer.ts"),
     from: `if (subscription.onFailure === "parkKey" && own.isWaiting(event.record.subject)) {`,
     to: "if (own === undefined) {",
     caughtBy: "what keeps failing is parked, its key waits in order, and a redrive keeps the order",
   },
   {
     rule: "what stands behind a failure waits in a redrive too",
-    file: inThisFolder("redis/group-partition.ts"),
+    file: inThisFolder("group-partition.ts"),
     from: "if (failure !== undefined) subjects.delete(record.subject);",
     to: "",
     caughtBy:
@@ -66,136 +77,136 @@ const mutants: readonly (Mutant & { readonly rule: string; readonly caughtBy: st
   },
   {
     rule: "events of one key are handled one at a time",
-    file: inThisFolder("handle-in-order.ts"),
+    file: inThisFolder("../handle-in-order.ts"),
     from: "chains.get(item.record.subject);\n    if (chain === undefined) chains.set(item.record.subject, [item]);",
     to: "chains.get(item.record.id);\n    if (chain === undefined) chains.set(item.record.id, [item]);",
     caughtBy: "events of one key are handled one at a time, in order",
   },
   {
     rule: "a removal before the position is noticed",
-    file: inThisFolder("redis/group-consumer.ts"),
+    file: inThisFolder("group-consumer.ts"),
     from: "if (batch.removed <= own.position().ordinal) {",
     to: "if (batch.removed <= Infinity) {",
     caughtBy: "a consumer behind retention is marked lost and goes on with the oldest record",
   },
   {
-    rule: "moving the position checks the fence",
-    file: inThisFolder("redis/scripts.ts"),
+    rule: "moving the position checks the lease term",
+    file: inThisFolder("scripts.ts"),
     from: `name: "events-commit",\n  keys: 2,\n  lua: \`\nif \${isFenced("KEYS[1]", "ARGV[1]")} then`,
     to: `name: "events-commit",\n  keys: 2,\n  lua: \`\nif false then`,
     caughtBy: "does not move the position back",
   },
   {
-    rule: "parking checks the fence",
-    file: inThisFolder("redis/scripts.ts"),
+    rule: "parking checks the lease term",
+    file: inThisFolder("scripts.ts"),
     from: `name: "events-park",\n  keys: 4,\n  lua: \`\nif \${isFenced("KEYS[1]", "ARGV[1]")} then`,
     to: `name: "events-park",\n  keys: 4,\n  lua: \`\nif false then`,
     caughtBy: "parks nothing",
   },
   {
-    rule: "ending a redrive checks the fence",
-    file: inThisFolder("redis/scripts.ts"),
+    rule: "ending a redrive checks the lease term",
+    file: inThisFolder("scripts.ts"),
     from: `name: "events-redriven",\n  keys: 5,\n  lua: \`\nif \${isFenced("KEYS[1]", "ARGV[1]")} then`,
     to: `name: "events-redriven",\n  keys: 5,\n  lua: \`\nif false then`,
     caughtBy: "ends no redrive",
   },
   {
     rule: "moving the position checks the generation",
-    file: inThisFolder("redis/scripts.ts"),
+    file: inThisFolder("scripts.ts"),
     from: `if \${isMoved("KEYS[2]", "ARGV[3]")} then`,
     to: "if false then",
     caughtBy: "a replay in the midst of a long batch ends it, and begins anew",
   },
   {
     rule: "parking checks the generation",
-    file: inThisFolder("redis/scripts.ts"),
+    file: inThisFolder("scripts.ts"),
     from: `if \${isMoved("KEYS[2]", "ARGV[2]")} then return \${movedReply} end\nlocal last`,
     to: "local last",
     caughtBy: "an event that is given up on after a replay is not parked by the old generation: it comes again",
   },
   {
     rule: "ending a redrive checks the generation",
-    file: inThisFolder("redis/scripts.ts"),
+    file: inThisFolder("scripts.ts"),
     from: `if \${isMoved("KEYS[2]", "ARGV[2]")} then return \${movedReply} end\nlocal subject`,
     to: "local subject",
     caughtBy: "a dead letter older than retention that is handled after a replay comes again for the new generation",
   },
   {
     rule: "a consumer looks for a new generation with each batch",
-    file: inThisFolder("redis/group-consumer.ts"),
+    file: inThisFolder("group-consumer.ts"),
     from: "if (batch.generation !== own.generation) return;",
     to: "",
     caughtBy: "a replay begins a new generation with the oldest record, in order",
   },
   {
     rule: "a subject's partition comes from its hash",
-    file: inThisFolder("redis/keys.ts"),
+    file: inThisFolder("keys.ts"),
     from: "return Bun.hash.crc32(subject) % partitions;",
     to: "return Bun.hash.crc32(subject + Math.random()) % partitions;",
     caughtBy: "a call with very many records keeps their order",
   },
   {
     rule: "the number of partitions is fixed",
-    file: inThisFolder("redis-event-bus.ts"),
-    from: "if (recorded === options.partitions) return;",
+    file: inThisFolder("open-redis-broker.ts"),
+    from: "if (recorded === given) return;",
     to: "return;",
     caughtBy: "another number of partitions is refused by name, also to one that came while the server was away",
   },
   {
     rule: "a consumer that is behind is nothing to who publishes",
-    file: inThisFolder("redis-event-bus.ts"),
-    from: "const publish = createPublisher(topics, parts);",
+    file: inThisFolder("open-redis-broker.ts"),
+    from: "const publish = createPublisher({ ...parts, topics, leases, isWithLeases });",
     to: `const publish = async (...args) => {
       if ((await groups.states()).some(({ lag }) => lag > 999)) throw new Error("full");
-      await createPublisher(topics, parts)(...args);
+      await createPublisher({ ...parts, topics, leases, isWithLeases })(...args);
     };`,
     caughtBy: "a slow, a stuck and a stopped consumer never stop a producer",
   },
   {
     rule: "records are removed by age",
-    file: inThisFolder("redis/scripts.ts"),
+    file: inThisFolder("scripts.ts"),
     from: "string.format('%.0f-0', oldest)",
     to: "'0-0'",
     caughtBy: "a consumer behind retention is marked lost and goes on with the oldest record",
   },
   {
     rule: "records are removed by bytes",
-    file: inThisFolder("redis/scripts.ts"),
+    file: inThisFolder("scripts.ts"),
     from: "if bytes > tonumber(ARGV[3]) and length > 1 then",
     to: "if false then",
     caughtBy: "a topic keeps to its bytes",
   },
   {
     rule: "a lost consumer is marked",
-    file: inThisFolder("redis/scripts.ts"),
+    file: inThisFolder("scripts.ts"),
     from: "if ARGV[6] == '1' then",
     to: "if false then",
     caughtBy: "a consumer behind the bytes of its topic is lost, and its metric says so",
   },
   {
     rule: "what is away does not count as a failure",
-    file: inThisFolder("handle-event.ts"),
+    file: inThisFolder("../handle-event.ts"),
     from: "if (!isAway(error)) failures++;",
     to: "failures++;",
     caughtBy: "a handler that cannot work, since something it needs is away, goes on trying and parks nothing",
   },
   {
     rule: "an event is tried as often as its subscription says",
-    file: inThisFolder("handle-event.ts"),
+    file: inThisFolder("../handle-event.ts"),
     from: "if (failures >= subscription.attemptsMax)",
     to: "if (failures >= 1)",
     caughtBy: "what keeps failing is parked, its key waits in order, and a redrive keeps the order",
   },
   {
     rule: "skip lets later events of the key go on",
-    file: inThisFolder("redis/group-consumer.ts"),
+    file: inThisFolder("group-consumer.ts"),
     from: `if (subscription.onFailure === "parkKey" && `,
     to: "if (",
     caughtBy: "with skip later events of the key go on, and the dead letter is redriven alone",
   },
   {
     rule: "a key goes on waiting when its redrive failed",
-    file: inThisFolder("redis/group-partition.ts"),
+    file: inThisFolder("group-partition.ts"),
     from: "if (left > 0) waiting.set(subject, left);\n    else waiting.delete(subject);",
     to: "waiting.delete(subject);",
     caughtBy:
@@ -203,14 +214,14 @@ const mutants: readonly (Mutant & { readonly rule: string; readonly caughtBy: st
   },
   {
     rule: "dead letters are bounded",
-    file: inThisFolder("redis/scripts.ts"),
+    file: inThisFolder("scripts.ts"),
     from: "if redis.call('XLEN', KEYS[3]) >= tonumber(ARGV[3]) then",
     to: "if false then",
     caughtBy: "a consumer with too many dead letters waits until some are redriven, and goes on in order",
   },
   {
     rule: "a replay names one consumer",
-    file: inThisFolder("redis/groups.ts"),
+    file: inThisFolder("consumer-groups.ts"),
     from: "const generation = await replayScript.run(client, keyList, []);",
     to: `for (const other of await list()) {
         if (other.topic !== topic || other.service === service) continue;
@@ -221,14 +232,14 @@ const mutants: readonly (Mutant & { readonly rule: string; readonly caughtBy: st
   },
   {
     rule: "an instance begins so far back as it says",
-    file: inThisFolder("redis/instance-consumer.ts"),
+    file: inThisFolder("instance-consumer.ts"),
     from: "Math.max(0, nowMs - backMs)",
     to: "nowMs",
     caughtBy: "everyInstance begins so far back as it says and is caught up after it",
   },
   {
     rule: "a heartbeat comes every 500 ms",
-    file: inThisFolder("heartbeat.ts"),
+    file: inThisFolder("../heartbeat.ts"),
     from: "const heartbeatMs = 500;",
     to: "const heartbeatMs = 600;",
     caughtBy: "a heartbeat is sent every 500 ms, and by another process when its sender has gone",
@@ -236,10 +247,10 @@ const mutants: readonly (Mutant & { readonly rule: string; readonly caughtBy: st
 ];
 
 /** What only a server with a clock of its own can show. */
-const clockMutants: typeof mutants = [
+const clockMutants: readonly RuleMutant[] = [
   {
     rule: "a lease whose end is further away than any lasts is free",
-    file: inThisFolder("redis/scripts.ts"),
+    file: inThisFolder("../../lease/redis/lease-script.ts"),
     from: "if till <= now or till > now + life then",
     to: "if till <= now then",
     caughtBy: "a lease ends also when the server's clock has stepped back an hour",
@@ -248,16 +259,14 @@ const clockMutants: typeof mutants = [
 
 test.concurrent.each([...mutants, ...(lacksSteppableClock ? [] : clockMutants)])(
   "mutant: without the rule that $rule, a test fails",
-  async ({ caughtBy, ...mutant }) => {
-    const run = Bun.spawn(
-      [process.execPath, "test", "--timeout", "30000", suite, "-t", caughtBy.replaceAll(/[;:]/g, ".")],
-      {
-        env: environmentOf(mutant),
-        stdin: "ignore",
-        stdout: "ignore",
-        stderr: "pipe",
-      },
-    );
+  async ({ caughtBy, within = "", ...mutant }) => {
+    const pattern = `${within} ${caughtBy}`.trim().replaceAll(/[;:]/g, ".");
+    const run = Bun.spawn([process.execPath, "test", "--timeout", "30000", suite, "-t", pattern], {
+      env: environmentOf(mutant),
+      stdin: "ignore",
+      stdout: "ignore",
+      stderr: "pipe",
+    });
     const output = await new Response(run.stderr).text();
     expect(output).toMatch(new RegExp(`\\(fail\\) [^>]+ > ${RegExp.escape(caughtBy)}`));
     expect(await run.exited).toBe(1);

@@ -1,0 +1,40 @@
+import type { Clock } from "../clock/clock.ts";
+import type { Random } from "../clock/random.ts";
+import type { Leases } from "../lease/leases.ts";
+import type { Component } from "../lifecycle/component.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
+import type { Broker } from "./broker.ts";
+import type { ConsumerGroups } from "./consumer-groups.ts";
+import type { DeadLetters } from "./dead-letters.ts";
+import type { Topic } from "./topics.ts";
+
+/**
+ * A broker as a process holds it. `start` sends and follows heartbeats and keeps retention; it fails when the store was made with
+ * another number of partitions, and not when the server is away. Consumers must have stopped before it stops.
+ */
+export interface OpenBroker extends Broker, Component {
+  readonly deadLetters: DeadLetters;
+  readonly consumerGroups: ConsumerGroups;
+}
+
+/** What a broker is opened with, whatever keeps its events. */
+export interface BrokerOptions {
+  /** Partitions of each topic, 1 to 64. Recorded in the store on first use; another number is refused. */
+  readonly partitions: number;
+  /** Name of this process, for operators; need not be unique. */
+  readonly instance: string;
+  /** Every topic that is published here or whose retention this process may look after. */
+  readonly topics: readonly Topic[];
+  /** Says whether the lease term of a publish is current, and keeps the heartbeat to one process. */
+  readonly leases: Leases;
+  /** URL of the leases' Redis: a broker on the same server checks a lease term in the step that stores the events. */
+  readonly coordinationUrl: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+}
+
+/** Opens a broker of one kind. Does no I/O. */
+export type BrokerOpener = (url: string, options: BrokerOptions) => OpenBroker;

@@ -1,0 +1,166 @@
+import { expect } from "bun:test";
+import { systemClock } from "../../clock/clock.ts";
+import { storeErrors } from "../../errors/store-errors.ts";
+import { eventually } from "../../testing/eventually.ts";
+import type { Subscription } from "../broker.ts";
+import {
+  newTopic,
+  numbers,
+  event,
+  subscription,
+  refuseOne,
+  recordInto,
+  stateOf,
+  expectFirstInOrder,
+  hourMs,
+} from "./contract-fixture.ts";
+import type { ContractTests, Seen } from "./bus-fixture.ts";
+
+/** How consumers take part in a topic: sharing, positions in time, handling together. */
+export const consumerTests: ContractTests = {
+  "a group shares the work, and each instance of the other kind gets all": async ({ newBus }) => {
+    const topic = newTopic();
+    const [first, second] = [await newBus(topic), await newBus(topic)];
+    const [shared, all]: [Seen[], Seen[]] = [[], []];
+    const of = (by: string): Subscription => subscription(topic, recordInto(shared, by), "sharing");
+    const every = (by: string): Subscription => ({
+      ...subscription(topic, recordInto(all, by)),
+      kind: "everyInstance",
+    });
+    const consumers = [
+      first.subscribe(of("first")),
+      second.subscribe(of("second")),
+      first.subscribe(every("first")),
+      second.subscribe(every("second")),
+    ];
+    for (const consumer of consumers) await consumer.start();
+    await Promise.all(consumers.map(({ caughtUp }) => caughtUp));
+    const subjects = numbers(0, 64).map(String);
+    let count = 0;
+    // Both take part once the first has handed over its share.
+    await eventually(async () => {
+      await first.publish(subjects.map((key) => event(topic, key, count)));
+      count++;
+      expect(new Set(shared.map(({ by }) => by)).size).toBe(2);
+    });
+    await eventually(() => {
+      expect(new Set(shared.map(({ subject, number }) => `${subject} ${number}`)).size).toBe(count * 64);
+      expect(all).toHaveLength(2 * count * 64);
+    });
+    expectFirstInOrder(shared, subjects, count);
+    for (const by of ["first", "second"]) {
+      expectFirstInOrder(
+        all.filter((one) => one.by === by),
+        subjects,
+        count,
+      );
+    }
+    await Promise.all(consumers.map((consumer) => consumer.stop()));
+  },
+
+  "everyInstance begins so far back as it says and is caught up after it": async ({ newBus }) => {
+    const topic = newTopic();
+    const bus = await newBus(topic);
+    await bus.publish(numbers(0, 20).map((number) => event(topic, "k", number)));
+    const [back, fresh]: [Seen[], Seen[]] = [[], []];
+    const since = (backMs: number, into: Seen[]): Subscription => ({
+      ...subscription(topic, recordInto(into, "a")),
+      kind: "everyInstance",
+      backMs,
+    });
+    const consumers = [bus.subscribe(since(60_000, back)), bus.subscribe(since(0, fresh))];
+    const publishedAtMs = systemClock.now();
+    await eventually(() => expect(systemClock.now()).toBeGreaterThan(publishedAtMs + 1)); // Later than the newest record.
+    for (const consumer of consumers) await consumer.start();
+    await Promise.all(consumers.map(({ caughtUp }) => caughtUp));
+    expect(back.map(({ number }) => number)).toEqual(numbers(0, 20));
+    await bus.publish([event(topic, "k", 20)]);
+    await eventually(() => expect(fresh.map(({ number }) => number)).toEqual([20]));
+    await Promise.all(consumers.map((consumer) => consumer.stop()));
+  },
+
+  "what waits is handled together, in order; where that fails, each by itself": async ({ newBus }) => {
+    const topic = newTopic();
+    const bus = await newBus(topic);
+    const together: number[] = [];
+    const seen: Seen[] = [];
+    const many: Subscription = {
+      ...subscription(topic, async (record, delivery) => {
+        refuseOne([record]);
+        await recordInto(seen, "alone")(record, delivery);
+      }),
+      attemptsMax: 2,
+      handleTogether: async (records, delivery) => {
+        refuseOne(records);
+        together.push(records.length);
+        for (const record of records) await recordInto(seen, "together")(record, delivery);
+      },
+    };
+    await bus.publish(numbers(0, 40).map((number) => event(topic, "good", number)));
+    const consumer = bus.subscribe(many);
+    await consumer.start();
+    await eventually(() => expect(seen).toHaveLength(40));
+    expect(Math.max(...together)).toBeGreaterThan(1);
+    expectFirstInOrder(seen, ["good"], 40);
+
+    await bus.publish(numbers(0, 4).flatMap((number) => [event(topic, "bad", number), event(topic, "other", number)]));
+    await eventually(async () => expect(await stateOf(bus, many)).toMatchObject({ lag: 0, deadLetters: 3 }));
+    await bus.publish([event(topic, "bad", 4), event(topic, "bad", 5)]);
+    await eventually(async () => expect(await stateOf(bus, many)).toMatchObject({ lag: 0, deadLetters: 5 }));
+    expect(seen.filter(({ subject }) => subject === "bad").map(({ number }) => number)).toEqual([0]);
+    expectFirstInOrder(seen, ["good"], 40);
+    expectFirstInOrder(seen, ["other"], 4);
+    await consumer.stop();
+  },
+
+  "a group that gathers handles together what comes in its pause, and a pause holds up no stop": async ({ newBus }) => {
+    const topic = newTopic();
+    const bus = await newBus(topic);
+    const seen: Seen[] = [];
+    const rounds: number[] = [];
+    const gathering: Subscription = {
+      ...subscription(topic, recordInto([], "alone")),
+      service: "gathering",
+      gatherMs: hourMs,
+      handleTogether: (records) => {
+        rounds.push(records.length);
+        return Promise.resolve();
+      },
+    };
+    const consumers = [bus.subscribe(gathering), bus.subscribe(subscription(topic, recordInto(seen, "at once")))];
+    for (const consumer of consumers) await consumer.start();
+    await bus.publish([event(topic, "a", 0)]);
+    await eventually(() => expect([rounds, seen.length]).toEqual([[1], 1]));
+    for (const number of numbers(1, 6)) {
+      await bus.publish([event(topic, "a", number)]);
+      await eventually(() => expect(seen).toHaveLength(number + 1)); // Whoever does not gather has it.
+    }
+    for (const consumer of consumers) await consumer.stop();
+    expect(rounds).toEqual([1]);
+    const successor = bus.subscribe(gathering);
+    await successor.start();
+    await eventually(() => expect(rounds).toEqual([1, 5]));
+    await successor.stop();
+  },
+
+  "a handler that cannot work, since something it needs is away, goes on trying and parks nothing": async ({
+    newBus,
+  }) => {
+    const topic = newTopic();
+    const bus = await newBus(topic);
+    const attempts: number[] = [];
+    const waiting: Subscription = {
+      ...subscription(topic, async (_, { attempt }) => {
+        attempts.push(attempt);
+        if (attempt < 5) throw storeErrors.unavailable();
+      }),
+      attemptsMax: 2,
+    };
+    const consumer = bus.subscribe(waiting);
+    await consumer.start();
+    await bus.publish([event(topic, "k", 0)]);
+    await eventually(async () => expect(await stateOf(bus, waiting)).toMatchObject({ lag: 0, deadLetters: 0 }));
+    expect(attempts).toEqual([1, 2, 3, 4, 5]);
+    await consumer.stop();
+  },
+};
