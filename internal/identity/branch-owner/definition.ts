@@ -14,16 +14,26 @@ import { background, on, republisher, serve } from "../../platform/service/parts
 import { createLoop } from "../../platform/lifecycle/loop.ts";
 import { postgres } from "../../platform/service/stores.ts";
 import { createPersonKeyReader } from "../../shared/person/person-key-reader.ts";
+import { createBranchHandlers } from "./branch/handlers.ts";
+import { createLockedBranches } from "./branch/locked.ts";
+import { createBranchRules } from "./branch/rules.ts";
+import { createPostgresBranchStore } from "./branch/store-postgres.ts";
 import { branchOwnerConfig } from "./config.ts";
 import { branchOwnerErrors } from "./errors.ts";
 import { published } from "./events.ts";
-import { createBranchHandlers, createOwnerHandlers } from "./handlers.ts";
-import branchesSql from "./migrations/0001_branches.sql" with { type: "text" };
-import { createOwners } from "./owner.ts";
-import { createPeople } from "./person.ts";
-import { createStaffDataHandlers } from "./staff-data.ts";
-import { createStaff } from "./staff.ts";
-import { createPostgresBranchStore } from "./store-postgres.ts";
+import { createHoursHandlers } from "./hours/handlers.ts";
+import { migrations } from "./migrations.ts";
+import { createOwnerHandlers } from "./owner/handlers.ts";
+import { createOwnerRules } from "./owner/rules.ts";
+import { createPostgresOwnerStore } from "./owner/store-postgres.ts";
+import { createPersonRules } from "./person/rules.ts";
+import { createPostgresPersonStore } from "./person/store-postgres.ts";
+import { createPersonalDataHandlers } from "./personal-data/handlers.ts";
+import { createPersonalData } from "./personal-data/rules.ts";
+import { createPostgresRequestStore } from "./request/store-postgres.ts";
+import { createStaffHandlers } from "./staff/handlers.ts";
+import { createStaffRules } from "./staff/rules.ts";
+import { createPostgresStaffStore } from "./staff/store-postgres.ts";
 
 /** Owners, branches, their hours, rules and staff. */
 export const branchOwner: ServiceInfo<"branch-owner"> = defineService({
@@ -31,38 +41,66 @@ export const branchOwner: ServiceInfo<"branch-owner"> = defineService({
   summary: "Knows branches: whose they are, when they are open, what they offer, who may enter, who works there.",
   serves: [OwnerService, BranchService, StaffDataService],
   calls: { personKeys: PersonKeyService },
-  stores: {
-    database: postgres({
-      database: "branch_owner",
-      migrations: [{ name: "0001_branches", sql: branchesSql }],
-    }),
-  },
+  stores: { database: postgres({ database: "branch_owner", migrations }) },
   publishes: published,
   consumes: [group(UserCreatedSchema), group(UserUpdatedSchema), group(UserStatusChangedSchema)],
   config: branchOwnerConfig,
   errors: branchOwnerErrors.table,
   create: ({ stores, calls, publish, config, clock, random, log }) => {
     const { database } = stores;
-    const store = createPostgresBranchStore({ database, publish, clock, random, config });
+    const people = createPostgresPersonStore();
+    const owners = createPostgresOwnerStore();
+    const branches = createPostgresBranchStore();
+    const staff = createPostgresStaffStore();
+    const requests = createPostgresRequestStore({ windowMs: config.requestIdWindowMs });
+    const locked = createLockedBranches({ branches, staff, publish, clock });
+    const { branchesPerOwnerMax } = config;
+    const rules = createBranchRules({
+      database,
+      branches,
+      locked,
+      owners,
+      people,
+      staff,
+      requests,
+      publish,
+      clock,
+      random,
+      branchesPerOwnerMax,
+    });
+    const personalData = createPersonalData({
+      database,
+      people,
+      owners,
+      branches,
+      staff,
+      locked,
+      requests,
+      clock,
+    });
     const keys = createPersonKeyReader({ keys: calls.personKeys, clock });
-    const people = createPeople({ database, publish, store, keys, clock });
+    const news = createPersonRules({ database, people, personalData, keys, publish, clock });
     return [
-      serve(OwnerService, createOwnerHandlers(createOwners({ database, clock }))),
-      serve(BranchService, createBranchHandlers({ store, staff: createStaff({ database, store }), clock })),
-      serve(StaffDataService, createStaffDataHandlers(database)),
-      on(UserCreatedSchema, (event, delivery) => people.created(event, delivery)),
-      on(UserUpdatedSchema, (event, delivery) => people.updated(event, delivery)),
-      on(UserStatusChangedSchema, (event, delivery) => people.statusChanged(event, delivery)),
+      serve(OwnerService, createOwnerHandlers({ rules: createOwnerRules({ database, owners, people, clock }) })),
+      serve(BranchService, {
+        ...createBranchHandlers({ rules, branchesPerOwnerMax }),
+        ...createStaffHandlers({ rules: createStaffRules({ database, branches: rules, locked, people, staff }) }),
+        ...createHoursHandlers({ branches: rules, clock }),
+      }),
+      serve(StaffDataService, createPersonalDataHandlers({ personalData })),
+      on(UserCreatedSchema, (event, delivery) => news.created(event, delivery)),
+      on(UserUpdatedSchema, (event, delivery) => news.updated(event, delivery)),
+      on(UserStatusChangedSchema, (event, delivery) => news.statusChanged(event, delivery)),
       background(
         createLoop({
           name: "branch-owner's memory of requests",
           clock,
           everyMs: forgetEveryMs,
-          work: () => store.forgetRequests(),
+          work: () => requests.forgetOld(database.sql, clock.now()),
           onFailure: (error) => log.warn("old requests could not be forgotten", { err: error }),
         }),
       ),
-      republisher([BranchUpdatedSchema], () => store.republish()),
+      republisher([BranchUpdatedSchema], () => rules.republish()),
     ];
   },
 });

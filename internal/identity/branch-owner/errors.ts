@@ -40,7 +40,7 @@ export const branchOwnerErrors = defineErrors({
   ownerMissing: {
     reason: "OWNER_MISSING",
     code: "failed_precondition",
-    text: "the person {user_id}, who is to own the branch, is no owner or has been deleted; an administrator can register them as one, or give the branch to another",
+    text: "the person who is to own the branch is no owner, or has been deleted; an administrator can register them as one, or give the branch to another",
   },
   tooManyBranches: {
     reason: "TOO_MANY_BRANCHES",

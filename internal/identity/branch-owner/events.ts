@@ -4,7 +4,8 @@ import { UserDataErasedSchema } from "../../gen/muin/identity/v1/user_events_pb.
 import type { StaffMember } from "../../gen/muin/identity/v1/branch_pb.ts";
 import type { Publish } from "../../platform/service/delivery.ts";
 import type { Transaction } from "../../platform/postgres/database.ts";
-import { toBranch, type BranchRecord } from "./branch.ts";
+import { toBranch } from "./branch/content.ts";
+import type { StoredBranch } from "./branch/store.ts";
 
 /** Events that branch-owner publishes. */
 export const published = [BranchCreatedSchema, BranchUpdatedSchema, UserDataErasedSchema] as const;
@@ -17,15 +18,15 @@ export async function announceBranch(
   tx: Transaction,
   publish: BranchPublish,
   schema: typeof BranchCreatedSchema | typeof BranchUpdatedSchema,
-  record: BranchRecord,
+  stored: StoredBranch,
   staff: readonly StaffMember[],
 ): Promise<void> {
   await publish(tx, schema, {
-    branchId: record.branchId,
-    branch: toBranch(record),
+    branchId: stored.branchId,
+    branch: toBranch(stored),
     staff: [...staff],
-    aggregateVersion: BigInt(record.version),
-    time: timestampFromMs(record.updateTimeMs),
+    aggregateVersion: BigInt(stored.version),
+    time: timestampFromMs(stored.updateTimeMs),
   });
 }
 

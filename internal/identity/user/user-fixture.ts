@@ -1,4 +1,5 @@
-import { create } from "@bufbuild/protobuf";
+import { join } from "node:path";
+import { create, isMessage } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createRouterTransport, type Client, type Transport } from "@connectrpc/connect";
 import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
@@ -9,6 +10,8 @@ import {
   UserCreatedSchema,
   UserDataErasedSchema,
   UserProfileSchema,
+  UserStatusChangedSchema,
+  UserUpdatedSchema,
   type UserCreated,
 } from "../../gen/muin/identity/v1/user_events_pb.ts";
 import { UserService } from "../../gen/muin/identity/v1/user_service_pb.ts";
@@ -17,8 +20,10 @@ import { systemClock } from "../../platform/clock/clock.ts";
 import { systemRandom } from "../../platform/clock/random.ts";
 import type { Caller } from "../../platform/identity/caller.ts";
 import { sealPersonal, type PersonKey } from "../../shared/person/person-seal.ts";
+import { importMutant } from "../../platform/testing/mutant.ts";
 import { startService, type TestService } from "../../platform/testing/service.ts";
 import { user } from "./definition.ts";
+import { statusNames } from "./person/person.ts";
 
 /** User on a PostgreSQL database of its own, and an auth that the test holds in its hand. */
 export interface UserFixture extends Omit<TestService, "as" | "again"> {
@@ -84,6 +89,23 @@ export async function startUser(options: { readonly from?: ServiceInfo } = {}): 
         create(UserDataErasedSchema, { userId, service: name, aggregateVersion: 2n, time: timestampFromMs(1) }),
       ),
   };
+}
+
+/** User with one rule broken, which stands in the file `name` of its folder. */
+export async function startMutant(name: string, from: string, to: string): Promise<UserFixture> {
+  const [path, entry] = [join(import.meta.dir, name), join(import.meta.dir, "definition.ts")];
+  const mutant = await importMutant<{ user: ServiceInfo }>(path, from, to, [entry]);
+  return startUser({ from: mutant.user });
+}
+
+/** Events about a person, as "version" of UserUpdated and "STATUS version" of UserStatusChanged. */
+export async function newsOf(on: UserFixture, userId: string): Promise<readonly string[]> {
+  return (await on.events()).flatMap((event) => {
+    if (isMessage(event, UserUpdatedSchema) && event.userId === userId) return [`${event.aggregateVersion}`];
+    if (isMessage(event, UserStatusChangedSchema) && event.userId === userId)
+      return [`${statusNames.get(event.status)} ${event.aggregateVersion}`];
+    return [];
+  });
 }
 
 /** A person who calls. */

@@ -8,7 +8,7 @@ import {
 import { UserStatus } from "../../../gen/muin/identity/v1/user_pb.ts";
 import { openPersonal } from "../../../shared/person/person-seal.ts";
 import { roleNames, statusNames } from "./person.ts";
-import { operator, outcomeOf, personOf, startUser, type UserFixture } from "../user-fixture.ts";
+import { newsOf, operator, outcomeOf, personOf, startUser, type UserFixture } from "../user-fixture.ts";
 
 /** What an event says, its personal fields opened. */
 const plain = (user: UserFixture, event: Message): unknown => {
@@ -103,4 +103,17 @@ describe("who signs up", () => {
     await user.deliver(user.auth.created(person));
     expect((await user.events()).length).toBe(1);
   });
+});
+
+test("a change that is announced with personal fields waits for auth, and makes nothing without it", async () => {
+  await using fresh = await startUser();
+  const { id } = await fresh.signUp();
+  // Who has just been started remembers no key.
+  const client = fresh.again().as(operator);
+  fresh.auth.away = true;
+  const rename = (): Promise<string> => outcomeOf(client.updateUser({ user: { userId: id, displayName: "B" } }));
+  expect(await rename()).toBe("Unavailable IDENTITY_UNAVAILABLE");
+  expect((await client.getUser({ userId: id })).user).toMatchObject({ displayName: "Ada", etag: "v1.1" });
+  fresh.auth.away = false;
+  expect([await rename(), await newsOf(fresh, id)]).toEqual(["done", ["1", "2"]]);
 });

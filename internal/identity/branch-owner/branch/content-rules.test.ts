@@ -5,9 +5,9 @@ import {
   WeeklyPeriodSchema,
   type Weekday,
   type WeeklyPeriod,
-} from "../../gen/muin/identity/v1/branch_pb.ts";
-import { MuinError } from "../../platform/errors/muin-error.ts";
-import { checkContent } from "./branch-content.ts";
+} from "../../../gen/muin/identity/v1/branch_pb.ts";
+import { MuinError } from "../../../platform/errors/muin-error.ts";
+import { checkContent } from "./content-rules.ts";
 
 /** What is wrong with a branch, as "field: description". */
 function wrongWith(branch: MessageInitShape<typeof BranchSchema>): readonly string[] {

@@ -1,126 +1,14 @@
 import { create } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { join } from "node:path";
-import { MembershipSchema, Role, UserStatus } from "../../gen/muin/identity/v1/user_pb.ts";
-import { UserSchema, type User } from "../../gen/muin/identity/v1/user_service_pb.ts";
-import type { ServiceInfo } from "../../platform/service/define-service.ts";
-import type { Caller } from "../../platform/identity/caller.ts";
-import { importMutant } from "../../platform/testing/mutant.ts";
-import { keyWith, operator, outcomeOf, personOf, startUser, type UserFixture } from "./user-fixture.ts";
+import { MembershipSchema, Role, UserStatus } from "../../../gen/muin/identity/v1/user_pb.ts";
+import { UserSchema, type User } from "../../../gen/muin/identity/v1/user_service_pb.ts";
+import { outcomeOf, startMutant, startUser, type UserFixture } from "../user-fixture.ts";
 
 let user: UserFixture;
 beforeAll(async () => {
   user = await startUser();
 });
 afterAll(() => user[Symbol.asyncDispose]());
-
-const file = (name: string): string => join(import.meta.dir, name);
-
-/** User with one rule broken, which stands in the file `name`. */
-async function mutantOf(name: string, from: string, to: string): Promise<UserFixture> {
-  const mutant = await importMutant<{ user: ServiceInfo }>(file(name), from, to, [file("definition.ts")]);
-  return startUser({ from: mutant.user });
-}
-
-/** Every call that names a person, as `caller` makes it of `userId`. */
-const calls = (on: UserFixture, caller: Caller, userId: string): Readonly<Record<string, () => Promise<unknown>>> => {
-  const client = on.as(caller);
-  const assignment = { role: Role.HELPER, branchId: "b1" };
-  return {
-    getUser: () => client.getUser({ userId }),
-    updateUser: () => client.updateUser({ user: { userId, displayName: "X" } }),
-    getPreferences: () => client.getPreferences({ userId }),
-    updatePreferences: () => client.updatePreferences({ userId, preferences: { values: { "a.b": "c" } } }),
-    exportUserData: () => client.exportUserData({ userId }),
-    assignRole: () => client.assignRole({ userId, assignment }),
-    unassignRole: () => client.unassignRole({ userId, assignment }),
-    setMembership: () => client.setMembership({ userId, membership: { plan: "standard" } }),
-    pauseMembership: () => client.pauseMembership({ userId }),
-    resumeMembership: () => client.resumeMembership({ userId }),
-    endMembership: () => client.endMembership({ userId }),
-    suspendUser: () => client.suspendUser({ userId, reason: "x" }),
-    reactivateUser: () => client.reactivateUser({ userId }),
-    deleteUser: () => client.deleteUser({ userId }),
-  };
-};
-const outcomesOf = async (made: Readonly<Record<string, () => Promise<unknown>>>): Promise<Record<string, string>> => {
-  const outcomes: Record<string, string> = {};
-  for (const [name, call] of Object.entries(made)) outcomes[name] = await outcomeOf(call());
-  return outcomes;
-};
-const ownOnly = {
-  getUser: "PermissionDenied USER_FORBIDDEN",
-  updateUser: "PermissionDenied USER_FORBIDDEN",
-  getPreferences: "PermissionDenied USER_FORBIDDEN",
-  updatePreferences: "PermissionDenied USER_FORBIDDEN",
-  exportUserData: "PermissionDenied USER_FORBIDDEN",
-  deleteUser: "PermissionDenied USER_FORBIDDEN",
-};
-const manageOnly = {
-  assignRole: "PermissionDenied SCOPE_MISSING",
-  unassignRole: "PermissionDenied SCOPE_MISSING",
-  setMembership: "PermissionDenied SCOPE_MISSING",
-  pauseMembership: "PermissionDenied SCOPE_MISSING",
-  resumeMembership: "PermissionDenied SCOPE_MISSING",
-  endMembership: "PermissionDenied SCOPE_MISSING",
-  suspendUser: "PermissionDenied SCOPE_MISSING",
-  reactivateUser: "PermissionDenied SCOPE_MISSING",
-};
-
-describe("another person", () => {
-  test("can be neither read nor changed, and whether they are there is not told", async () => {
-    const [me, other] = [await user.signUp(), await user.signUp({ email: "eve@example.org" })];
-    const nobody = crypto.randomUUID();
-    const expected = { ...ownOnly, ...manageOnly };
-    expect(await outcomesOf(calls(user, me, other.id))).toEqual(expected);
-    expect(await outcomesOf(calls(user, me, nobody))).toEqual(expected);
-    expect(await outcomesOf(calls(user, me, "no id at all"))).toEqual(expected);
-    const { user: untouched } = await user.as(operator).getUser({ userId: other.id });
-    expect(untouched).toMatchObject({ displayName: "Ada", etag: "v1.1" });
-  });
-
-  test("can be read with users.read, and with users.manage changed, but for what is their own", async () => {
-    const other = await user.signUp();
-    const kind = "PermissionDenied CALLER_KIND";
-    expect(await outcomesOf(calls(user, keyWith("users.read"), other.id))).toEqual({
-      ...ownOnly,
-      ...manageOnly,
-      getUser: "done",
-      getPreferences: kind,
-      updatePreferences: kind,
-    });
-    const done = Object.fromEntries(Object.keys(manageOnly).map((name) => [name, "done"]));
-    expect(await outcomesOf(calls(user, personOf(crypto.randomUUID(), ["users.manage"]), other.id))).toEqual({
-      ...ownOnly,
-      ...done,
-      updateUser: "done",
-      deleteUser: "done",
-    });
-  });
-
-  test("mutant: a look that does not ask whose it is, is noticed", async () => {
-    await using careless = await mutantOf("person/call.ts", "checkPersonOrScopes(caller, target, ...scopes);", "");
-    const [me, other] = [await careless.signUp(), await careless.signUp()];
-    expect(await outcomesOf(calls(careless, me, other.id))).toMatchObject({ getUser: "done", updateUser: "done" });
-  });
-
-  test("mutant: preferences that are shown to others are noticed", async () => {
-    await using careless = await mutantOf("person/call.ts", "target !== person.id", "false");
-    const [me, other] = [await careless.signUp(), await careless.signUp()];
-    expect(await outcomesOf(calls(careless, me, other.id))).toMatchObject({
-      getPreferences: "done",
-      updatePreferences: "done",
-    });
-  });
-
-  test("who is nobody, is told to who may know", async () => {
-    const admin = personOf(crypto.randomUUID(), ["users.read", "users.manage", "audit.read"]);
-    for (const userId of [crypto.randomUUID(), "nobody", "\u0000"]) {
-      const { getPreferences: _, updatePreferences: __, ...made } = calls(user, admin, userId);
-      expect(Object.values(await outcomesOf(made))).toEqual(Array(12).fill("NotFound USER_NOT_FOUND"));
-    }
-  });
-});
 
 type Fields = Partial<Omit<User, "$typeName" | "$unknown">>;
 
@@ -232,7 +120,7 @@ describe("one's own profile", () => {
   });
 
   test("mutant: one that takes roles from its mask is noticed", async () => {
-    await using careless = await mutantOf(
+    await using careless = await startMutant(
       "profile/rules.ts",
       '"picture_uri"] as const',
       '"picture_uri", "role_assignments"] as const',
@@ -250,7 +138,11 @@ describe("one's own profile", () => {
   });
 
   test("mutant: an etag that is not looked at is noticed", async () => {
-    await using careless = await mutantOf("profile/rules.ts", "!isCurrent(user.etag, etagOfPerson(before))", "false");
+    await using careless = await startMutant(
+      "profile/rules.ts",
+      "!isCurrent(user.etag, etagOfPerson(before))",
+      "false",
+    );
     expect(await lostUpdates(careless)).toBeGreaterThan(0);
   });
 

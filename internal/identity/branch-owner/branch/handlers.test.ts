@@ -2,10 +2,10 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { join } from "node:path";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromDate, type Timestamp } from "@bufbuild/protobuf/wkt";
-import type { BranchCreated, BranchUpdated } from "../../gen/muin/identity/v1/branch_events_pb.ts";
-import { BranchSchema, BranchState, StaffRole } from "../../gen/muin/identity/v1/branch_pb.ts";
-import { EntryVerdict } from "../../gen/muin/identity/v1/branch_service_pb.ts";
-import { caught, importMutant } from "../../platform/testing/mutant.ts";
+import type { BranchCreated, BranchUpdated } from "../../../gen/muin/identity/v1/branch_events_pb.ts";
+import { BranchSchema, BranchState, StaffRole } from "../../../gen/muin/identity/v1/branch_pb.ts";
+import { EntryVerdict } from "../../../gen/muin/identity/v1/branch_service_pb.ts";
+import { caught, importMutant } from "../../../platform/testing/mutant.ts";
 import {
   administrator,
   outcomeOf,
@@ -13,8 +13,8 @@ import {
   violationsOf,
   type BranchOwnerFixture,
   type Person,
-} from "./branch-owner-fixture.ts";
-import type * as definition from "./definition.ts";
+} from "../branch-owner-fixture.ts";
+import type * as definition from "../definition.ts";
 
 setDefaultTimeout(30_000);
 
@@ -290,25 +290,48 @@ describe("changes at the same time", () => {
 });
 
 describe("a mutant is caught", () => {
-  test.each<[string, string, string, (of: BranchOwnerFixture) => Promise<void>]>([
-    ["without the lock of the row", "${locked ? sql`FOR UPDATE` : sql``}", "", checkConcurrency],
-    ["without etags", "      checkEtag(`branch ${branchId}`, etag, record.version);\n", "", checkEtags],
-    ["that does not look at the limit", ">= config.branchesPerOwnerMax", ">= Infinity", checkLimit],
-    ["without the lock of the owner", "SELECT FROM owners WHERE user_id = ${ownerId} FOR UPDATE", "SELECT", checkLimit],
-    ["that lets repetitions run side by side", "SELECT pg_advisory_xact_lock(", "SELECT (", checkRepetition],
+  test.each<[string, string, string, string, (of: BranchOwnerFixture) => Promise<void>]>([
+    ["without the lock of the row", "store-postgres.ts", "${branchId} FOR UPDATE`", "${branchId}`", checkConcurrency],
+    ["without etags", "locked.ts", "isCurrent(etag, etagOf(branch.version))", "true", checkEtags],
     [
-      "that takes any request of the id for the same",
-      "if (!Buffer.from(known.fingerprint).equals(fingerprint))",
-      "if (false)",
+      "that lets creations pass the limit",
+      "rules.ts",
+      `"NOT_AN_OWNER";\n        if ((await branches.countOfOwner(tx, ownerId)) >= deps.branchesPerOwnerMax)`,
+      `"NOT_AN_OWNER";\n        if (false)`,
+      checkLimit,
+    ],
+    [
+      "that lets transfers pass the limit",
+      "rules.ts",
+      `return "OWNER_MISSING";\n        if ((await branches.countOfOwner(tx, ownerId)) >= deps.branchesPerOwnerMax)`,
+      `return "OWNER_MISSING";\n        if (false)`,
+      checkLimit,
+    ],
+    [
+      "without the lock of the owner",
+      "../owner/store-postgres.ts",
+      "SELECT FROM owners WHERE user_id = ${userId} FOR UPDATE",
+      "SELECT",
+      checkLimit,
+    ],
+    [
+      "that lets repetitions run side by side",
+      "../request/store-postgres.ts",
+      "SELECT pg_advisory_xact_lock(",
+      "SELECT (",
       checkRepetition,
     ],
-  ])("%s", async (_, from, to, check) => {
-    const { branchOwner } = await importMutant<typeof definition>(
-      join(import.meta.dir, "store-postgres.ts"),
-      from,
-      to,
-      [join(import.meta.dir, "definition.ts")],
-    );
+    [
+      "that takes any request of the id for the same",
+      "../request/store-postgres.ts",
+      "Buffer.from(known.fingerprint).equals(fingerprint) ?",
+      "known.fingerprint.length > 0 ?",
+      checkRepetition,
+    ],
+  ])("%s", async (_, name, from, to, check) => {
+    const { branchOwner } = await importMutant<typeof definition>(join(import.meta.dir, name), from, to, [
+      join(import.meta.dir, "../definition.ts"),
+    ]);
     await using mutant = await startBranchOwner({ info: branchOwner, config: { branchesPerOwnerMax: 12 } });
     await caught(() => check(mutant));
   });

@@ -5,10 +5,10 @@ import {
   type DayPeriod,
   type OpeningException,
   type WeeklyPeriod,
-} from "../../gen/muin/identity/v1/branch_pb.ts";
-import type { FieldViolation } from "../../platform/errors/muin-error.ts";
-import { isDate, isTimeZone, spellingOf } from "../../shared/hours/opening-hours.ts";
-import { fieldsInvalid } from "../../platform/resource/errors.ts";
+} from "../../../gen/muin/identity/v1/branch_pb.ts";
+import type { FieldViolation } from "../../../platform/errors/muin-error.ts";
+import { isDate, isTimeZone, spellingOf } from "../../../shared/hours/opening-hours.ts";
+import { fieldsInvalid } from "../../../platform/resource/errors.ts";
 
 const dayMinutes = 1440;
 const weekMinutes = 7 * dayMinutes;

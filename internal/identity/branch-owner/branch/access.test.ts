@@ -2,14 +2,14 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { join } from "node:path";
 import { getOption, type DescMethod } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
-import { StaffRole } from "../../gen/muin/identity/v1/branch_pb.ts";
-import { BranchService } from "../../gen/muin/identity/v1/branch_service_pb.ts";
-import { OwnerService } from "../../gen/muin/identity/v1/owner_service_pb.ts";
-import { StaffDataService } from "../../gen/muin/identity/v1/staff_data_service_pb.ts";
-import { UserStatus } from "../../gen/muin/identity/v1/user_pb.ts";
-import { CallerKind, policy } from "../../gen/muin/platform/v1/options_pb.ts";
-import { anonymous, type Caller } from "../../platform/identity/caller.ts";
-import { caught, importMutant } from "../../platform/testing/mutant.ts";
+import { StaffRole } from "../../../gen/muin/identity/v1/branch_pb.ts";
+import { BranchService } from "../../../gen/muin/identity/v1/branch_service_pb.ts";
+import { OwnerService } from "../../../gen/muin/identity/v1/owner_service_pb.ts";
+import { StaffDataService } from "../../../gen/muin/identity/v1/staff_data_service_pb.ts";
+import { UserStatus } from "../../../gen/muin/identity/v1/user_pb.ts";
+import { CallerKind, policy } from "../../../gen/muin/platform/v1/options_pb.ts";
+import { anonymous, type Caller } from "../../../platform/identity/caller.ts";
+import { caught, importMutant } from "../../../platform/testing/mutant.ts";
 import {
   administrator,
   apiKeyWith,
@@ -17,9 +17,9 @@ import {
   startBranchOwner,
   type BranchOwnerFixture,
   type Person,
-} from "./branch-owner-fixture.ts";
-import type * as definition from "./definition.ts";
-import { branchOwner } from "./definition.ts";
+} from "../branch-owner-fixture.ts";
+import type * as definition from "../definition.ts";
+import { branchOwner } from "../definition.ts";
 
 setDefaultTimeout(30_000);
 
@@ -305,7 +305,7 @@ const pathOf = (name: string): string => join(import.meta.dir, name);
 describe("a mutant is caught", () => {
   test.each([
     ["that lets every owner in", "branch.ownerId === personIdOf(caller)", 'personIdOf(caller) !== ""'],
-    ["that lets staff in as managers", 'branch.staffRole === "MANAGER" ? "manager" : "attendant"', '"manager"'],
+    ["that lets staff in as managers", 'standing.staffRole === "MANAGER" ? "manager" : "attendant"', '"manager"'],
     ["that lets readers change", 'change: ["administrator",', 'change: ["administrator", "reader",'],
     [
       "that lets managers change staff",
@@ -313,9 +313,8 @@ describe("a mutant is caught", () => {
       '"change staff": ["administrator", "manager",',
     ],
   ])("%s", async (_, from, to) => {
-    const { branchOwner: broken } = await importMutant<typeof definition>(pathOf("branch-access.ts"), from, to, [
-      pathOf("store-postgres.ts"),
-      pathOf("definition.ts"),
+    const { branchOwner: broken } = await importMutant<typeof definition>(pathOf("access.ts"), from, to, [
+      pathOf("../definition.ts"),
     ]);
     await using mutant = await startBranchOwner({ info: broken });
     await caught(async () => {
@@ -325,10 +324,10 @@ describe("a mutant is caught", () => {
 
   test("that says of what does not exist that it does not", async () => {
     const { branchOwner: broken } = await importMutant<typeof definition>(
-      pathOf("store-postgres.ts"),
-      "  checkStatus(known?.status ?? undefined);\n",
-      "  if (row === undefined) throw branchOwnerErrors.branchNotFound({ branch_id: branchId });\n",
-      [pathOf("definition.ts")],
+      pathOf("access.ts"),
+      '  if (isBarred(standing.status)) return "ACCOUNT_SUSPENDED";\n',
+      '  if (branch === undefined) return "BRANCH_NOT_FOUND";\n',
+      [pathOf("../definition.ts")],
     );
     await using mutant = await startBranchOwner({ info: broken });
     await caught(async () => {

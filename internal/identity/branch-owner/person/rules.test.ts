@@ -1,18 +1,18 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
-import type { BranchUpdated } from "../../gen/muin/identity/v1/branch_events_pb.ts";
-import { BranchState, StaffRole } from "../../gen/muin/identity/v1/branch_pb.ts";
-import type { UserDataErased } from "../../gen/muin/identity/v1/user_events_pb.ts";
-import { UserStatus } from "../../gen/muin/identity/v1/user_pb.ts";
-import { caught, importMutant } from "../../platform/testing/mutant.ts";
+import type { BranchUpdated } from "../../../gen/muin/identity/v1/branch_events_pb.ts";
+import { BranchState, StaffRole } from "../../../gen/muin/identity/v1/branch_pb.ts";
+import type { UserDataErased } from "../../../gen/muin/identity/v1/user_events_pb.ts";
+import { UserStatus } from "../../../gen/muin/identity/v1/user_pb.ts";
+import { caught, importMutant } from "../../../platform/testing/mutant.ts";
 import {
   administrator,
   outcomeOf,
   personOf,
   startBranchOwner,
   type BranchOwnerFixture,
-} from "./branch-owner-fixture.ts";
-import type * as definition from "./definition.ts";
+} from "../branch-owner-fixture.ts";
+import type * as definition from "../definition.ts";
 
 setDefaultTimeout(30_000);
 
@@ -223,9 +223,10 @@ describe("a deleted person", () => {
   });
 });
 
-async function mutantOf(from: string, to: string): Promise<BranchOwnerFixture> {
-  const { branchOwner } = await importMutant<typeof definition>(join(import.meta.dir, "person.ts"), from, to, [
-    join(import.meta.dir, "definition.ts"),
+/** branch-owner with one rule broken, which stands in the file `name`. */
+async function mutantOf(name: string, from: string, to: string): Promise<BranchOwnerFixture> {
+  const { branchOwner } = await importMutant<typeof definition>(join(import.meta.dir, name), from, to, [
+    join(import.meta.dir, "../definition.ts"),
   ]);
   return startBranchOwner({ info: branchOwner });
 }
@@ -236,21 +237,42 @@ describe("a mutant is caught", () => {
     ["that takes an older status", "p.status_version < excluded.status_version AND", ""],
     ["that takes a sign-up for newer than a change", "p.profile_version = 0 AND ", ""],
   ])("%s", async (_, from, to) => {
-    await using mutant = await mutantOf(from, to);
+    await using mutant = await mutantOf("store-postgres.ts", from, to);
     await caught(() => checkVersions(mutant));
   });
   test.each([
     [
       "that keeps the name",
+      "store-postgres.ts",
       "display_name = '', status = 'DELETED', status_version",
       "status = 'DELETED', status_version",
     ],
-    ["that keeps the contact", "company_name = '', contact_email = '',", "company_name = '',"],
-    ["that leaves branches open", 'record.ownerId === userId && record.state === "ACTIVE"', "false"],
-    ["that keeps the replies", "await tx`DELETE FROM request_memory WHERE principal = ${`person:${userId}`}`;", ""],
-    ["that does not confirm", "return announceErasure(tx, publish, userId, aggregateVersion, clock.now());", "return;"],
-  ])("%s", async (_, from, to) => {
-    await using mutant = await mutantOf(from, to);
+    [
+      "that keeps the contact",
+      "../owner/store-postgres.ts",
+      "company_name = '', contact_email = '',",
+      "company_name = '',",
+    ],
+    [
+      "that leaves branches open",
+      "../personal-data/rules.ts",
+      'branch.ownerId === userId && branch.state === "ACTIVE"',
+      "false",
+    ],
+    [
+      "that keeps the replies",
+      "../personal-data/rules.ts",
+      "await requests.forgetPrincipal(tx, `person:${userId}`);",
+      "",
+    ],
+    [
+      "that does not confirm",
+      "rules.ts",
+      "return announceErasure(tx, publish, userId, aggregateVersion, clock.now());",
+      "return;",
+    ],
+  ])("%s", async (_, name, from, to) => {
+    await using mutant = await mutantOf(name, from, to);
     await caught(() => checkErasure(mutant));
   });
 });

@@ -1,0 +1,5 @@
+import type { Migration } from "../../platform/postgres/database.ts";
+import branches from "./migrations/0001_branches.sql" with { type: "text" };
+
+/** branch-owner's schema, in the order in which it is applied. */
+export const migrations: readonly Migration[] = [{ name: "0001_branches", sql: branches }];

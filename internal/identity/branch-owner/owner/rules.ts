@@ -1,0 +1,87 @@
+import { create } from "@bufbuild/protobuf";
+import { OwnerSchema, type Owner } from "../../../gen/muin/identity/v1/owner_service_pb.ts";
+import type { Clock } from "../../../platform/clock/clock.ts";
+import type { Caller } from "../../../platform/identity/caller.ts";
+import type { Database } from "../../../platform/postgres/database.ts";
+import { personIdOf } from "../../../platform/resource/caller-scopes.ts";
+import { etagOf, isCurrent } from "../../../platform/resource/etag.ts";
+import { applyUpdate } from "../../../platform/resource/update-mask.ts";
+import { isBarred, managesAll, seesAll } from "../branch/access.ts";
+import type { PersonStore } from "../person/store.ts";
+import { toOwner } from "./message.ts";
+import type { OwnerStore, StoredOwner } from "./store.ts";
+
+/** What may be said of an owner. */
+const contentFields = ["company_name", "contact_email", "contact_phone_number"] as const;
+
+/** Why it was refused: the reason that the caller gets. */
+export type OwnerRefusal =
+  "ACCOUNT_SUSPENDED" | "OWNER_FORBIDDEN" | "OWNER_NOT_FOUND" | "OWNER_EXISTS" | "USER_NOT_FOUND" | "ETAG_MISMATCH";
+
+/** People who own branches. Who may not, learns nothing of them. */
+export interface OwnerRules {
+  /** Makes a person an owner. Whether the caller may is the policy's to say. */
+  register(caller: Caller, given: Owner): Promise<StoredOwner | OwnerRefusal>;
+  get(caller: Caller, userId: string): Promise<StoredOwner | OwnerRefusal>;
+  /** Changes what the mask says (AIP-134). Throws FIELD_INVALID for a mask that names anything else. */
+  update(caller: Caller, given: Owner, mask: readonly string[] | undefined): Promise<StoredOwner | OwnerRefusal>;
+  /** Owners after the id `after`, in the order of their ids. */
+  list(caller: Caller, after: string, limit: number): Promise<readonly StoredOwner[] | OwnerRefusal>;
+}
+
+export function createOwnerRules(deps: {
+  readonly database: Database;
+  readonly owners: Omit<OwnerStore, "erase">;
+  readonly people: Pick<PersonStore, "statusOf" | "lock">;
+  readonly clock: Pick<Clock, "now">;
+}): OwnerRules {
+  const { database, owners, people, clock } = deps;
+  const { sql } = database;
+
+  return {
+    register: (caller, given) => {
+      const content = create(OwnerSchema);
+      applyUpdate(OwnerSchema, content, given, { mask: ["*"], allowed: contentFields });
+      const { userId } = given;
+      return database.transaction(async (tx) => {
+        if (isBarred(await people.statusOf(tx, personIdOf(caller)))) return "ACCOUNT_SUSPENDED";
+        const status = await people.lock(tx, userId);
+        if (status === undefined || status === "DELETED") return "USER_NOT_FOUND";
+        const nowMs = clock.now();
+        const { companyName, contactEmail, contactPhoneNumber } = content;
+        const said = { companyName, contactEmail, contactPhoneNumber };
+        const owner = { userId, ...said, version: 1, createTimeMs: nowMs, updateTimeMs: nowMs };
+        if (!(await owners.add(tx, owner))) return "OWNER_EXISTS";
+        return (await owners.find(tx, userId)) ?? "OWNER_NOT_FOUND";
+      });
+    },
+
+    get: async (caller, userId) => {
+      if (isBarred(await people.statusOf(sql, personIdOf(caller)))) return "ACCOUNT_SUSPENDED";
+      if (!seesAll(caller) && personIdOf(caller) !== userId) return "OWNER_FORBIDDEN";
+      return (await owners.find(sql, userId)) ?? "OWNER_NOT_FOUND";
+    },
+
+    update: (caller, given, mask) =>
+      database.transaction(async (tx) => {
+        const { userId } = given;
+        if (isBarred(await people.statusOf(tx, personIdOf(caller)))) return "ACCOUNT_SUSPENDED";
+        if (!managesAll(caller) && personIdOf(caller) !== userId) return "OWNER_FORBIDDEN";
+        const before = await owners.lock(tx, userId);
+        if (before === undefined) return "OWNER_NOT_FOUND";
+        if (!isCurrent(given.etag, etagOf(before.version))) return "ETAG_MISMATCH";
+        const content = toOwner(before);
+        applyUpdate(OwnerSchema, content, given, { mask, allowed: contentFields });
+        const { companyName, contactEmail, contactPhoneNumber } = content;
+        const said = { companyName, contactEmail, contactPhoneNumber };
+        const after = { ...before, ...said, version: before.version + 1, updateTimeMs: clock.now() };
+        await owners.save(tx, after);
+        return after;
+      }),
+
+    list: async (caller, after, limit) => {
+      if (isBarred(await people.statusOf(sql, personIdOf(caller)))) return "ACCOUNT_SUSPENDED";
+      return owners.list(sql, after, limit);
+    },
+  };
+}

@@ -1,0 +1,63 @@
+import type { Caller } from "../../../platform/identity/caller.ts";
+import type { Database } from "../../../platform/postgres/database.ts";
+import type { BranchRefusal } from "../branch/access.ts";
+import type { LockedBranches, Target } from "../branch/locked.ts";
+import type { BranchRules } from "../branch/rules.ts";
+import type { StoredBranch } from "../branch/store.ts";
+import type { PersonStore } from "../person/store.ts";
+import type { StaffEntry, StaffRoleName, StaffStore } from "./store.ts";
+
+/** People who work for one branch at most: all of them travel with each event of it. */
+export const staffMax = 1000;
+
+/** Why it was refused: the reason that the caller gets, where there is one of its own. */
+export type StaffRefusal =
+  BranchRefusal | "USER_NOT_FOUND" | "OWNER_IS_NO_STAFF" | "STAFF_NOT_FOUND" | "TOO_MANY_STAFF";
+
+/** Who works for branches. Changes are announced with the branch, whose version they change. */
+export interface StaffRules {
+  /** Lets a person work for a branch, or changes what they do. */
+  add(caller: Caller, target: Target, userId: string, role: StaffRoleName): Promise<StoredBranch | StaffRefusal>;
+  /** Ends a person's work. */
+  remove(caller: Caller, target: Target, userId: string): Promise<StoredBranch | StaffRefusal>;
+  /** Who works for a branch, after the id `after`, in the order of their ids. */
+  list(caller: Caller, branchId: string, after: string, limit: number): Promise<readonly StaffEntry[] | StaffRefusal>;
+}
+
+export function createStaffRules(deps: {
+  readonly database: Database;
+  readonly branches: Pick<BranchRules, "get">;
+  readonly locked: LockedBranches;
+  readonly people: Pick<PersonStore, "lock">;
+  readonly staff: Pick<StaffStore, "standingOf" | "count" | "list" | "save" | "remove">;
+}): StaffRules {
+  const { database, branches, locked, people, staff } = deps;
+  return {
+    add: (caller, target, userId, role) =>
+      database.transaction(async (tx) => {
+        const status = await people.lock(tx, userId);
+        const branch = await locked.open(tx, caller, target, "change staff");
+        if (typeof branch === "string") return branch;
+        if (branch.ownerId === userId) return "OWNER_IS_NO_STAFF";
+        if (status === undefined || status === "DELETED") return "USER_NOT_FOUND";
+        const { staffRole } = await staff.standingOf(tx, branch.branchId, userId);
+        if (staffRole === role) return branch;
+        if (staffRole === undefined && (await staff.count(tx, branch.branchId)) >= staffMax) return "TOO_MANY_STAFF";
+        await staff.save(tx, branch.branchId, userId, role);
+        return locked.save(tx, branch);
+      }),
+
+    remove: (caller, target, userId) =>
+      database.transaction(async (tx) => {
+        const branch = await locked.open(tx, caller, target, "change staff");
+        if (typeof branch === "string") return branch;
+        if (!(await staff.remove(tx, branch.branchId, userId))) return "STAFF_NOT_FOUND";
+        return locked.save(tx, branch);
+      }),
+
+    list: async (caller, branchId, after, limit) => {
+      const branch = await branches.get(caller, branchId, "see staff");
+      return typeof branch === "string" ? branch : staff.list(database.sql, branchId, after, limit);
+    },
+  };
+}

@@ -1,0 +1,4 @@
+import { startPostgresStores } from "../stores-fixture.ts";
+import { describeStaffStore } from "./store.contract.ts";
+
+describeStaffStore("PostgreSQL", startPostgresStores);
