@@ -33,6 +33,7 @@ export const countWrite: ServiceInfo<"count-write"> = defineService({
       broker,
       leases,
       clock,
+      random,
       log,
       metrics,
     });

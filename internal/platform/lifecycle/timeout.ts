@@ -19,15 +19,15 @@ export async function timeout<T>(
   work: Promise<T> | ((signal: AbortSignal) => Promise<T>),
 ): Promise<T> {
   const settled = new AbortController();
-  const late = new AbortController();
+  const late = typeof work === "function" ? new AbortController() : undefined;
   const timer = clock.sleep(ms, settled.signal).then(() => {
     const error = new TimeoutError(ms);
-    late.abort(error);
+    late?.abort(error);
     throw error;
   });
   timer.catch(() => undefined); // Rejects with the abort below when the work was in time.
   try {
-    return await Promise.race([typeof work === "function" ? work(late.signal) : work, timer]);
+    return await Promise.race([typeof work === "function" ? work(late!.signal) : work, timer]);
   } finally {
     settled.abort();
   }

@@ -1,6 +1,7 @@
 import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Random } from "../../../platform/clock/random.ts";
 import type { MuinError } from "../../../platform/errors/muin-error.ts";
+import { retry } from "../../../platform/lifecycle/retry.ts";
 import type { RedisStore } from "../../../platform/redis/redis-store.ts";
 import type { CountStoreLayout } from "../../shared/count-store.ts";
 import { placesByShard, shardOf } from "../../shared/key-schema.ts";
@@ -24,7 +25,7 @@ const batchesMax = 8;
 /** Parts of a batch on one shard: 1000 writes are two calls of the script. */
 const partsMax = 2;
 /** Pause before a store that is away is asked again. */
-const retryMs = 50;
+const retryPause = { minMs: 50, maxMs: 200 };
 
 /** How far an import is. */
 export interface ImportProgress {
@@ -67,7 +68,7 @@ export interface CountImports {
   }>;
 }
 
-/** What imports need. */
+/** The store with its layout and bound, and what time and chance are. */
 export interface CountImportsOptions {
   readonly store: RedisStore;
   /** The store's layout; throws while it is not known. */
@@ -91,16 +92,8 @@ export function createCountImports(options: CountImportsOptions): CountImports {
   const imports = (): ImportStore => (opened ??= createImportStore(store, options.layout().shards));
 
   /** Repeats a step that is safe to repeat until it is answered or the deadline has passed. */
-  const persist = async <T>(deadlineMs: number, step: () => Promise<T>): Promise<T> => {
-    for (;;) {
-      try {
-        return await step();
-      } catch (error) {
-        if (!isPassing(error) || clock.monotonic() + retryMs >= deadlineMs) throw error;
-      }
-      await clock.sleep(retryMs);
-    }
-  };
+  const persist = <T>(deadlineMs: number, step: () => Promise<T>): Promise<T> =>
+    retry(step, { ...retryPause, clock, random, isRetryable: isPassing, withinMs: deadlineMs - clock.monotonic() });
 
   /** Applies a kept batch on every shard and returns what was refused. */
   const applyIntent = async (

@@ -1,4 +1,5 @@
 import { systemClock } from "../../../platform/clock/clock.ts";
+import { systemRandom } from "../../../platform/clock/random.ts";
 import { FencedError } from "../../../platform/lease/leases.ts";
 import { openRedis } from "../../../platform/redis/open-redis.ts";
 import { createMetrics } from "../../../platform/telemetry/create-metrics.ts";
@@ -44,6 +45,7 @@ const relay = createOutboxRelay({
     },
   },
   clock: systemClock,
+  random: systemRandom,
   log: silent,
   metrics: createMetrics(),
 });

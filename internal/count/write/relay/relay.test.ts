@@ -5,6 +5,7 @@ import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { CountsChangedSchema } from "../../../gen/muin/count/v1/count_value_events_pb.ts";
 import { type Clock, systemClock } from "../../../platform/clock/clock.ts";
+import { systemRandom } from "../../../platform/clock/random.ts";
 import type { TestBus } from "../../../platform/events/contract/bus-fixture.ts";
 import type { EventRecord } from "../../../platform/service/event-record.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
@@ -67,6 +68,7 @@ function relayOf(
     broker: bus,
     leases: bus.leases,
     clock: options.clock ?? systemClock,
+    random: systemRandom,
     log: options.log ?? silent,
     metrics: createMetrics(),
   });

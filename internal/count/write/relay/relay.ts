@@ -1,4 +1,6 @@
+import type { Random } from "../../../platform/clock/random.ts";
 import type { Component } from "../../../platform/lifecycle/component.ts";
+import { retry } from "../../../platform/lifecycle/retry.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
 import { FencedError, type Leases, type LeaseTerm } from "../../../platform/lease/leases.ts";
 import type { EventPublisher, EventRecord } from "../../../platform/service/event-record.ts";
@@ -28,12 +30,14 @@ const blockMs = 1000;
 const roundPauseMs = 10;
 /** Pause after a failure, before the next attempt. */
 const retryMs = 200;
+/** The same where one failure follows another. */
+const retryPause = { minMs: retryMs, maxMs: 1000 };
 /** Pause between two heartbeats of the counts primary. */
 const heartbeatMs = 100;
 /** How often depth and bytes of the outbox are measured. */
 const measureMs = 1000;
 
-/** What a relay needs. */
+/** The store with its outbox, and the bus that the outbox is emptied into. */
 export interface OutboxRelayOptions {
   readonly store: RedisStore;
   /** The store's layout; undefined until it is known. */
@@ -41,6 +45,7 @@ export interface OutboxRelayOptions {
   readonly broker: EventPublisher;
   readonly leases: Pick<Leases, "leaseholder">;
   readonly clock: Clock;
+  readonly random: Random;
   readonly log: Logger;
   readonly metrics: Metrics;
 }
@@ -57,7 +62,7 @@ export interface OutboxRelay extends Component {
 
 /** Creates a relay. */
 export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
-  const { store, broker, leases, clock, log } = options;
+  const { store, broker, leases, clock, random, log } = options;
   const published = options.metrics.counter({
     name: "count_write_outbox_published_total",
     help: "Outbox entries that the bus acknowledged.",
@@ -70,18 +75,15 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
   });
 
   /** Repeats a step that is safe to repeat until it is done. Throws only when fenced or stopped. */
-  const persist = async (step: () => Promise<void>, failure: string, signal: AbortSignal): Promise<void> => {
-    for (;;) {
-      try {
-        await step();
-        return;
-      } catch (error) {
-        if (error instanceof FencedError) throw error;
-        log.warn(failure, { err: error });
-        await clock.sleep(retryMs, signal);
-      }
-    }
-  };
+  const persist = (step: () => Promise<void>, failure: string, signal: AbortSignal): Promise<void> =>
+    retry(step, {
+      ...retryPause,
+      clock,
+      random,
+      signal,
+      isRetryable: (error) => !(error instanceof FencedError),
+      onPause: (error) => log.warn(failure, { err: error }),
+    });
 
   /** Publishes until the bus has acknowledged, then trims. Throws only when fenced or stopped. */
   const deliver = async (

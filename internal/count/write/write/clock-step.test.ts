@@ -1,5 +1,6 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { systemClock } from "../../../platform/clock/clock.ts";
+import { systemRandom } from "../../../platform/clock/random.ts";
 import { createMetrics } from "../../../platform/telemetry/create-metrics.ts";
 import { eventually } from "../../../platform/testing/eventually.ts";
 import { startLossyProxy } from "../../../platform/testing/lossy-proxy.ts";
@@ -169,6 +170,7 @@ describe.skipIf(lacksSteppableClock)("the primary's clock (skipped without libfa
       broker: bus,
       leases: bus.leases,
       clock: systemClock,
+      random: systemRandom,
       log: silent,
       metrics: createMetrics(),
     });

@@ -1,15 +1,16 @@
 import type { Component } from "../../../platform/lifecycle/component.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Random } from "../../../platform/clock/random.ts";
+import { retry } from "../../../platform/lifecycle/retry.ts";
 import { MuinError } from "../../../platform/errors/muin-error.ts";
 import type { RedisStore } from "../../../platform/redis/redis-store.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
 import { type CountStoreLayout, recordLayout } from "../../shared/count-store.ts";
 
 /** Pause between attempts to learn the layout of a store that is away. */
-const retryMs = 250;
+const retryPause = { minMs: 250, maxMs: 250 };
 
-/** What a search needs. */
+/** The store, and what it should be. */
 export interface LayoutSearchOptions {
   readonly store: RedisStore;
   /** Shards that the store must have; recorded in one that is new. */
@@ -44,17 +45,13 @@ export function createLayoutSearch(options: LayoutSearchOptions): LayoutSearch {
     onFound();
   };
   const askAgain = async (): Promise<void> => {
-    for (;;) {
-      await clock.sleep(retryMs, halt.signal);
-      try {
-        await ask();
-        return;
-      } catch (error) {
-        if (error instanceof MuinError) continue;
-        refusal = error instanceof Error ? error.message : String(error);
-        log.error("the counts store does not fit the settings", { err: error });
-        return;
-      }
+    try {
+      await clock.sleep(retryPause.minMs, halt.signal);
+      await retry(ask, { ...retryPause, clock, random, signal: halt.signal, isRetryable: isAway });
+    } catch (error) {
+      if (halt.signal.aborted) return;
+      refusal = error instanceof Error ? error.message : String(error);
+      log.error("the counts store does not fit the settings", { err: error });
     }
   };
 
@@ -66,8 +63,8 @@ export function createLayoutSearch(options: LayoutSearchOptions): LayoutSearch {
       try {
         await ask();
       } catch (error) {
-        if (!(error instanceof MuinError)) throw error;
-        void askAgain().catch(() => undefined); // Ends only by being stopped.
+        if (!isAway(error)) throw error;
+        void askAgain(); // It never rejects.
       }
     },
     stop: () => {
@@ -75,4 +72,9 @@ export function createLayoutSearch(options: LayoutSearchOptions): LayoutSearch {
       return Promise.resolve();
     },
   };
+}
+
+/** Whether the store may tell its layout later. Any other error says that it does not fit. */
+function isAway(error: unknown): boolean {
+  return error instanceof MuinError;
 }

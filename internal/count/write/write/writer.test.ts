@@ -465,9 +465,7 @@ describe("a store with another number of shards", () => {
   test("is refused at the start, or as soon as it answers", async () => {
     await checkOtherShards();
     const file = "layout-search.ts";
-    await caught(async () =>
-      checkOtherShards(await brokenWriter("if (!(error instanceof MuinError)) throw error;", "", file)),
-    );
+    await caught(async () => checkOtherShards(await brokenWriter("if (!isAway(error)) throw error;", "", file)));
     await caught(async () =>
       checkOtherShards(
         await brokenWriter("refusal = error instanceof Error ? error.message : String(error);", "", file),
