@@ -1,17 +1,11 @@
 import { Redis } from "ioredis";
-import { countWriteConfig } from "../../internal/count/write/config.ts";
-import { createCountWriter } from "../../internal/count/write/write/writer.ts";
-import { systemClock } from "../../internal/platform/clock/clock.ts";
-import { systemRandom } from "../../internal/platform/clock/random.ts";
-import { readConfig } from "../../internal/platform/config/read-config.ts";
 import { openRedis } from "../../internal/platform/redis/open-redis.ts";
-import { createLogger } from "../../internal/platform/telemetry/create-logger.ts";
-import { createMetrics } from "../../internal/platform/telemetry/create-metrics.ts";
 import { type Served, serveChild } from "../harness/child.ts";
 import { closedLoop, type LoadResult, type RunLoad, type Send } from "../harness/load.ts";
 import { plainKeyOf } from "./peer-keys.ts";
 import { countIdAt, createRequestIds } from "./requests.ts";
 import { openRelay } from "./relay.ts";
+import { createBenchWriter } from "./write-path.ts";
 
 /** A write waits for its outcome at most so long. */
 const writeMsMax = 10_000;
@@ -69,17 +63,9 @@ async function openPlain({ countsUrl, counts }: RedisLoadOptions, connections: n
 }
 
 async function openWriter({ way, countsUrl, eventsUrl, counts }: RedisLoadOptions): Promise<Open> {
-  const log = createLogger({ level: "error", service: "bench", destination: "stderr" });
   const store = openRedis({ url: countsUrl, name: "bench" });
   await store.start();
-  const writer = createCountWriter({
-    store,
-    limits: readConfig("count-write", countWriteConfig, {}),
-    clock: systemClock,
-    random: systemRandom,
-    log,
-    metrics: createMetrics(),
-  });
+  const writer = createBenchWriter(store);
   await writer.start();
   const relay = way === "writer-and-relay" ? await openRelay(countsUrl, eventsUrl) : undefined;
   const countId = drawFrom(Array.from({ length: counts }, (_, place) => countIdAt(place)));

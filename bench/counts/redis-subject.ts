@@ -1,11 +1,4 @@
 import { join } from "node:path";
-import { countWriteConfig } from "../../internal/count/write/config.ts";
-import { createCountStates } from "../../internal/count/shared/count-states.ts";
-import { recordLayout } from "../../internal/count/shared/count-store.ts";
-import { keysOf } from "../../internal/count/shared/key-schema.ts";
-import { readValues } from "../../internal/count/shared/read-values.ts";
-import { systemRandom } from "../../internal/platform/clock/random.ts";
-import { readConfig } from "../../internal/platform/config/read-config.ts";
 import { openRedis } from "../../internal/platform/redis/open-redis.ts";
 import { eventually } from "../../internal/platform/testing/eventually.ts";
 import { startRedis } from "../../internal/platform/testing/redis.ts";
@@ -15,6 +8,7 @@ import { genericKey, plainKeyOf } from "./peer-keys.ts";
 import type { RelayOptions } from "./relay.ts";
 import { countIdAt } from "./requests.ts";
 import type { Subject } from "./subject.ts";
+import { createBenchCounts } from "./write-path.ts";
 
 /** Time for the consumer to have received all changes once the load is over. */
 const receiveMsMax = 30_000;
@@ -42,16 +36,8 @@ export async function startRedisSubjects(
   const [countsRedis, eventsRedis] = await Promise.all([startRedis(), startRedis()]);
   const store = openRedis({ url: countsRedis.url, name: "bench-reader" });
   await store.start();
-  const config = readConfig("count-write", countWriteConfig, {});
-  const layout = await recordLayout(store, { shards: config.shards, random: systemRandom });
-  const states = createCountStates(store, config);
   const ids = Array.from({ length: counts }, (_, place) => countIdAt(place));
-  await Promise.all(
-    ids.map(async (countId) => {
-      await states.create({ countId, infoRevision: 1, initialValue: 0 });
-      await states.activate({ countId, infoRevision: 1 });
-    }),
-  );
+  const { stored: storedByWriter, outboxDepth } = await createBenchCounts(store, ids);
 
   const urls = { countsUrl: countsRedis.url, eventsUrl: eventsRedis.url };
   const relay: Child<object, number> | undefined = options.relayInside
@@ -61,14 +47,6 @@ export async function startRedisSubjects(
     ? await startChild(script("generic-server"), { redisUrl: countsRedis.url } satisfies GenericServerOptions)
     : undefined;
 
-  const depth = async (): Promise<number> => {
-    const lengths = await Promise.all(
-      Array.from({ length: layout.shards }, (_, shard) => store.client.xlen(keysOf(shard).outbox)),
-    );
-    return lengths.reduce((sum, length) => sum + length, 0);
-  };
-  const storedByWriter = async (): Promise<number> =>
-    (await readValues(store, layout, ids)).counts.reduce((sum, { record }) => sum + (record?.value ?? 0), 0);
   const none = { outboxDepth: undefined, finished: undefined, verify: async () => undefined, close: async () => {} };
   const redisCounts = { "redis counts": [countsRedis.pid] };
   return {
@@ -82,7 +60,7 @@ export async function startRedisSubjects(
         ...(relay === undefined ? {} : { "relay + consumer": [relay.pid] }),
       }),
       stored: storedByWriter,
-      outboxDepth: depth,
+      outboxDepth,
       verify: async () => {
         if (relay === undefined) return undefined;
         // Each creation is a change too.

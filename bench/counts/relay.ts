@@ -1,16 +1,11 @@
 import { fromBinary } from "@bufbuild/protobuf";
-import { readLayout } from "../../internal/count/shared/count-store.ts";
-import { createOutboxRelay } from "../../internal/count/write/relay/relay.ts";
 import { CountsChangedSchema } from "../../internal/gen/muin/count/v1/count_value_events_pb.ts";
-import { systemClock } from "../../internal/platform/clock/clock.ts";
-import { systemRandom } from "../../internal/platform/clock/random.ts";
 import { openBroker } from "../../internal/platform/events/open-broker.ts";
 import { topicOf, topicsOf } from "../../internal/platform/events/topics.ts";
 import { openLeases } from "../../internal/platform/lease/open-leases.ts";
 import { openRedis } from "../../internal/platform/redis/open-redis.ts";
-import { createLogger } from "../../internal/platform/telemetry/create-logger.ts";
-import { createMetrics } from "../../internal/platform/telemetry/create-metrics.ts";
 import { serveChild } from "../harness/child.ts";
+import { benchDeps, createBenchRelay } from "./write-path.ts";
 
 /** A running relay with one consumer behind it. */
 export interface RunningRelay {
@@ -21,11 +16,9 @@ export interface RunningRelay {
 
 /** Starts the relay of the counts store at `countsUrl`, its broker, and a consumer that decodes every change. */
 export async function openRelay(countsUrl: string, eventsUrl: string): Promise<RunningRelay> {
-  const log = createLogger({ level: "error", service: "bench", destination: "stderr" });
-  const deps = { clock: systemClock, random: systemRandom, log, metrics: createMetrics() };
   const store = openRedis({ url: countsUrl, name: "bench-relay" });
   await store.start();
-  const layout = await readLayout(store);
+  const deps = benchDeps();
   const instance = crypto.randomUUID();
   const leases = openLeases(eventsUrl, { instance, ...deps });
   await leases.start();
@@ -38,7 +31,7 @@ export async function openRelay(countsUrl: string, eventsUrl: string): Promise<R
     ...deps,
   });
   await broker.start();
-  const relay = createOutboxRelay({ store, layout: () => layout, broker, leases, ...deps });
+  const relay = await createBenchRelay(store, broker, leases);
   let received = 0;
   const consumer = broker.subscribe({
     service: "bench",
