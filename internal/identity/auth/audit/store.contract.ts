@@ -1,0 +1,101 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { systemClock } from "../../../platform/clock/clock.ts";
+import { systemRandom } from "../../../platform/clock/random.ts";
+import type { StartedStore, StartStore } from "../store-fixture.ts";
+import type { Act, AuditFilter, AuditStore } from "./store.ts";
+
+/** An act of somebody, different from others as `more` says. */
+function act(principal: string, more: Partial<Act> = {}): Act {
+  const client = { principal, address: "192.0.2.1", userAgent: "app/1" };
+  return { action: "SIGN_IN", outcome: "DONE", client, subject: "session:1", ...more };
+}
+
+/** What every audit log does. */
+export function describeAuditStore(name: string, start: StartStore<AuditStore>): void {
+  describe(`an audit log: ${name}`, () => {
+    let started: StartedStore<AuditStore>;
+    let store: AuditStore;
+    beforeAll(async () => {
+      started = await start();
+      ({ store } = started);
+    });
+    afterAll(() => started[Symbol.asyncDispose]());
+
+    const append = (given: Act, nowMs = 1000): Promise<void> => store.append(started.database.sql, given, nowMs);
+    const details = async (filter: AuditFilter, beforeId = "", limit = 100): Promise<readonly string[]> =>
+      (await store.list(started.database.sql, filter, beforeId, limit)).map(({ detail }) => detail);
+
+    test("gives back what was recorded, cut to its bound, and nothing of a transaction that failed", async () => {
+      const principal = `person:${systemRandom.uuid()}`;
+      await append(act("anonymous", { principal, detail: "x".repeat(600) }), 1234);
+      const failing = started.database.transaction(async (tx) => {
+        await store.append(tx, act(principal), 1);
+        throw new Error("no");
+      });
+      expect(await failing.catch((error: Error) => error.message)).toBe("no");
+      const found = await store.list(started.database.sql, { principal }, "", 10);
+      expect(found).toEqual([
+        {
+          auditId: expect.stringMatching(/^\d+$/),
+          createTimeMs: 1234,
+          action: "SIGN_IN",
+          outcome: "DONE",
+          principal,
+          subject: "session:1",
+          address: "192.0.2.1",
+          userAgent: "app/1",
+          detail: "x".repeat(512),
+        },
+      ]);
+    });
+
+    test("lists what fits all conditions, newest first, in pages", async () => {
+      const principal = `person:${systemRandom.uuid()}`;
+      await append(act(principal, { detail: "a" }), 1000);
+      await append(act(principal, { detail: "b", outcome: "REFUSED", action: "SIGN_UP" }), 2000);
+      await append(act(principal, { detail: "c", subject: "session:2" }), 3000);
+      expect(await details({ principal })).toEqual(["c", "b", "a"]);
+      expect(await details({ principal, outcome: "DONE" })).toEqual(["c", "a"]);
+      expect(await details({ principal, action: "SIGN_UP" })).toEqual(["b"]);
+      expect(await details({ principal, subject: "session:2" })).toEqual(["c"]);
+      expect(await details({ principal, fromMs: 2000, untilMs: 3000 })).toEqual(["b"]);
+      const [newest] = await store.list(started.database.sql, { principal }, "", 1);
+      expect(await details({ principal }, newest!.auditId, 1)).toEqual(["b"]);
+    });
+
+    test("tells a person what they did and what was done to them, but not from where by others", async () => {
+      const { userId } = await started.newAccount();
+      const self = `person:${userId}`;
+      await append(act(self, { detail: "own" }));
+      await append(act("api_key:1", { subject: self, detail: "done to them" }));
+      await append(act("api_key:1", { detail: "another" }));
+      const found = await store.listOfPerson(started.database.sql, userId, 10);
+      expect(found.map(({ detail, address, userAgent }) => [detail, address, userAgent])).toEqual([
+        ["done to them", "", ""],
+        ["own", "192.0.2.1", "app/1"],
+      ]);
+    });
+
+    test("blanks from where somebody acted once they have no account, and what was tried with their address", async () => {
+      const userId = systemRandom.uuid(); // Nobody's any more.
+      const subject = `email:${userId}`;
+      await append(act(`person:${userId}`));
+      await append(act("anonymous", { subject }));
+      await started.database.transaction((tx) => store.blank(tx, userId, subject));
+      const blanked = [
+        ...(await store.list(started.database.sql, { principal: `person:${userId}` }, "", 10)),
+        ...(await store.list(started.database.sql, { subject }, "", 10)),
+      ];
+      expect(blanked.map(({ address, userAgent }) => address + userAgent)).toEqual(["", ""]);
+    });
+
+    test("removes what is older than 400 days, so many at a time, and nothing younger", async () => {
+      const principal = `service:${systemRandom.uuid()}`;
+      const dayMs = 86_400_000;
+      const nowMs = systemClock.now();
+      for (const days of [402, 401, 399]) await append(act(principal, { detail: `${days}` }), nowMs - days * dayMs);
+      await started.database.transaction((tx) => store.prune(tx, 100_000));
+      expect(await details({ principal })).toEqual(["399"]);
+    });
+  });
+}
