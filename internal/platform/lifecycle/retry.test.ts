@@ -52,6 +52,12 @@ test.each([
   expect(await failureOf(retry(failing(9), options))).toContain(message);
 });
 
+test("waits as long as an error asks for, when that is longer", async () => {
+  const { pauses, options } = paused({ pauseMsAfter: (error) => (String(error) === "Error: attempt 2" ? 1000 : 7) });
+  expect(await retry(failing(3), options)).toBe(4);
+  expect(pauses).toEqual([100, 1000, 400]);
+});
+
 test("an abort ends the pauses", async () => {
   const stopping = new AbortController();
   const { options } = paused({ signal: stopping.signal, onPause: () => stopping.abort(new Error("stopping")) });

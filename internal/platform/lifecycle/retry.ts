@@ -14,13 +14,15 @@ export interface RetryOptions extends BackoffBounds {
   readonly withinMs?: number;
   /** Ends a pause when it is aborted: `retry` then rejects with its reason. */
   readonly signal?: AbortSignal;
+  /** The shortest pause after an error, in milliseconds, where whoever made it says when to come again. Default: none. */
+  pauseMsAfter?(error: unknown): number;
   /** Told before each pause of the error and of the attempt that failed, 1 for the first. */
   onPause?(error: unknown, attempt: number): void;
 }
 
 /**
  * Does `work` until it succeeds and returns what it returned. `work` must be safe to repeat: an attempt that rejected may have had
- * its effect. Pauses grow from `minMs` to `maxMs`, each shortened by up to a half by chance (see `backoffMs`). Rejects with the last
+ * its effect. Pauses grow from `minMs` to `maxMs`, each shortened by up to a half by chance (see `backoffMs`), or are as long as an error asks for. Rejects with the last
  * error when it is not retryable or a bound is reached.
  */
 export async function retry<T>(work: (attempt: number) => Promise<T>, options: RetryOptions): Promise<T> {
@@ -32,7 +34,7 @@ export async function retry<T>(work: (attempt: number) => Promise<T>, options: R
       return await work(attempt);
     } catch (error) {
       if (attempt >= attemptsMax || !options.isRetryable(error)) throw error;
-      const pauseMs = backoffMs(options, attempt, random);
+      const pauseMs = Math.max(backoffMs(options, attempt, random), options.pauseMsAfter?.(error) ?? 0);
       if (clock.monotonic() - beganAt + pauseMs > withinMs) throw error;
       options.onPause?.(error, attempt);
       await clock.sleep(pauseMs, signal);

@@ -560,7 +560,7 @@ async function unproven({ createLocalLane }: Pick<typeof local, "createLocalLane
 test("a device's call that no lane has proven reaches no handler", async () => {
   await unproven(local);
   const mutant = await importMutant<typeof local>(
-    join(import.meta.dir, "life.ts"),
+    join(import.meta.dir, "accept-request.ts"),
     "if (call.signature === undefined && mustBeSigned(call)) throw signatureMissing();",
     "",
     [join(import.meta.dir, "../local/lane.ts")],
@@ -599,7 +599,7 @@ const broken: readonly [
   ],
   [
     "the body is signed",
-    "life.ts",
+    "admission.ts",
     "call.plan.path, body)",
     "call.plan.path, new TextEncoder().encode(''))",
     attackOf("nothing", fast),
@@ -621,29 +621,29 @@ const broken: readonly [
     attackOf("a time in 31 s", fast),
   ],
   ["nonces are long", "../../identity/call-signature.ts", "{16,64}", "{1,64}", attackOf("a short nonce", fast)],
-  ["devices sign", "life.ts", 'caller.kind === "device" ||', "", attackOf("no signature", fast)],
+  ["devices sign", "admission.ts", 'caller.kind === "device" ||', "", attackOf("no signature", fast)],
   [
     "devices sign over the library's lanes",
     "../universal/lane.ts",
-    "body !== undefined && life.mustBeSigned(call)",
+    "body !== undefined && mustBeSigned(call)",
     "false",
     attackOf("nothing", generic),
   ],
   [
     "devices sign over our own lanes",
-    "life.ts",
+    "answer.ts",
     "mustBeSigned(call) ? (body)",
     "false ? (body: Uint8Array)",
     attackOf("nothing", rest),
   ],
   [
     "no unsigned key of a request",
-    "life.ts",
+    "admission.ts",
     'if (header.has("idempotency-key")) throw notSignable("the header Idempotency-Key");',
     "",
     attackOf("the header Idempotency-Key, which no signature covers", fast),
   ],
-  ["no stream", "life.ts", 'if (mustBeSigned(call)) throw notSignable("a stream");', "", uncoveredOf("a stream")],
+  ["no stream", "admission.ts", 'if (mustBeSigned(call)) throw notSignable("a stream");', "", uncoveredOf("a stream")],
   [
     "no query",
     "../rest/read-request.ts",

@@ -132,7 +132,7 @@ const broken: readonly Broken[] = [
   ],
   [
     "each request is validated",
-    "life.ts",
+    "accept-request.ts",
     "if (result.done !== true) accept(call, result.value);",
     "",
     "gRPC",

@@ -83,13 +83,15 @@ test("while it cannot be told whether they are good, a stream goes on", async ()
 });
 
 test("mutants that ask once, or take any failure for a refusal, are caught", async () => {
-  const path = `${import.meta.dir}/life.ts`;
-  const lazy = await importMutant<typeof real>(path, "watchPeriodMs = 250", "watchPeriodMs = 60_000");
+  const path = `${import.meta.dir}/admission.ts`;
+  const entry = [`${import.meta.dir}/life.ts`];
+  const lazy = await importMutant<typeof real>(path, "watchPeriodMs = 250", "watchPeriodMs = 60_000", entry);
   expect(await watched(lazy, twiceThen(refuse), 2000)).toBeUndefined();
   const strict = await importMutant<typeof real>(
     path,
     `if (error.code !== "unauthenticated" && error.code !== "permission_denied") continue;`,
     "",
+    entry,
   );
   expect(await watched(strict, twiceThen(cannotTell), 1500)).toBeInstanceOf(ConnectError);
 });

@@ -37,7 +37,7 @@ export interface RunningService extends Served {
   readonly callsOthers?: boolean;
 }
 
-/** All that the life of a call needs to know of its method, found once per process. */
+/** A method with its policy, its validation and its handler: found once per process, for every lane and caller. */
 export interface MethodPlan {
   readonly method: DescMethod;
   /** Request path: `/<service>/<method>`. */

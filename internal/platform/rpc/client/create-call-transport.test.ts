@@ -16,7 +16,8 @@ import { systemRandom } from "../../clock/random.ts";
 import { createMetrics } from "../../telemetry/create-metrics.ts";
 import { eventually } from "../../testing/eventually.ts";
 import { importMutant } from "../../testing/mutant.ts";
-import { createCallTransport, type CallPolicy } from "./create-call-transport.ts";
+import type { CallPolicy } from "./call-policy.ts";
+import { createCallTransport } from "./create-call-transport.ts";
 import { createHttpTransport } from "./create-http-transport.ts";
 
 type Create = typeof createCallTransport;
@@ -198,8 +199,8 @@ describe("another attempt", () => {
     expect(await callsAfterOneFailure()).toEqual([2, 2, 1]);
     const { createCallTransport: eager } = await importMutant<{ createCallTransport: Create }>(
       join(import.meta.dir, "create-call-transport.ts"),
-      "!isRepeatable(method) || ",
-      "",
+      "isRepeatable(method) ? policy.attemptsMax : 1",
+      "policy.attemptsMax",
     );
     expect(await callsAfterOneFailure(eager)).toEqual([2, 2, 2]);
   });
@@ -212,7 +213,7 @@ describe("another attempt", () => {
     it.state.answer = failing(100, unavailable);
     expect(await codeOf(it.keys.verifyApiKey(secret))).toBe("Unavailable");
     expect(it.state.calls).toHaveLength(4);
-    expect(it.pauses()).toEqual([1, 2]);
+    expect(it.pauses()).toEqual([1.5, 3]);
     expect(await it.metrics.render()).toContain('muin_rpc_client_retries_total{target="auth"} 2');
   });
 

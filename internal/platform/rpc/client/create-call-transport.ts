@@ -1,56 +1,20 @@
-import { type DescMethod } from "@bufbuild/protobuf";
+import type { DescMethod } from "@bufbuild/protobuf";
 import { durationMs, MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { codeToString } from "@connectrpc/connect/protocol-connect";
-import { BrokenCircuitError, circuitBreaker, ConsecutiveBreaker, handleWhen } from "cockatiel";
 import { RetryInfoSchema } from "../../../gen/google/rpc/error_details_pb.ts";
 import type { Clock } from "../../clock/clock.ts";
 import type { Random } from "../../clock/random.ts";
-import { MuinError } from "../../errors/muin-error.ts";
-import { callErrors } from "../call/errors.ts";
-import { createErrorMapper, errorDomain } from "../call/map-error.ts";
-import { abortError, race } from "../call/race.ts";
-import { servedCall } from "../call/served-call.ts";
+import { retry } from "../../lifecycle/retry.ts";
+import { timeout } from "../../lifecycle/timeout.ts";
 import type { CallObserver, CallSpan } from "../../telemetry/call-observer.ts";
 import type { Metrics } from "../../telemetry/metrics.ts";
-import { createBulkhead } from "./create-bulkhead.ts";
+import { race } from "../call/race.ts";
+import { servedCall } from "../call/served-call.ts";
+import { defaultCallPolicy, type CallPolicy } from "./call-policy.ts";
+import { createTargetGuard, type TargetGuard } from "./create-target-guard.ts";
 
-/** How calls to one target are guarded. Times in milliseconds. */
-export interface CallPolicy {
-  /** Deadline of a call that names none. */
-  readonly timeoutMsDefault: number;
-  /** Taken off the deadline of the call that is served meanwhile: what is needed to answer it in time. */
-  readonly timeoutMarginMs: number;
-  /** Attempts at a call that is safe to repeat, the first included. */
-  readonly attemptsMax: number;
-  /** Longest pause before the second attempt; doubles with each. The pause is uniform between none and that. */
-  readonly pauseMs: number;
-  readonly pauseMsMax: number;
-  /** Calls at once, and calls that wait for their turn. */
-  readonly concurrentMax: number;
-  readonly queueMax: number;
-  /** Failures in a row after which the target is left alone. */
-  readonly failuresMax: number;
-  /** How long it is left alone before one call tries again. */
-  readonly openMs: number;
-  /** A call that had at least this long and was late counts as a failure; of a shorter one the caller asked too much. */
-  readonly slowMs: number;
-}
-
-const defaultPolicy: CallPolicy = {
-  timeoutMsDefault: 5000,
-  timeoutMarginMs: 20,
-  attemptsMax: 3,
-  pauseMs: 50,
-  pauseMsMax: 1000,
-  concurrentMax: 256,
-  queueMax: 256,
-  failuresMax: 5,
-  openMs: 1000,
-  slowMs: 1000,
-};
-
-/** What guarding calls needs. */
+/** A target, the transport that reaches it, and how calls to it are guarded. */
 export interface CallTransportOptions {
   /** What is called, for errors and metrics. */
   readonly target: string;
@@ -59,6 +23,7 @@ export interface CallTransportOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly metrics: Metrics;
+  /** What differs from `defaultCallPolicy`. */
   readonly policy?: Partial<CallPolicy>;
 }
 
@@ -70,135 +35,122 @@ export interface CallTransportOptions {
  * Rejects with ConnectError.
  */
 export function createCallTransport(options: CallTransportOptions): Transport {
-  const { target, transport, observer, clock, random, metrics } = options;
-  const policy: CallPolicy = { ...defaultPolicy, ...options.policy };
-  const errors = createErrorMapper(errorDomain);
+  const { target, metrics } = options;
+  const policy: CallPolicy = { ...defaultCallPolicy, ...options.policy };
+  const guard = createTargetGuard(target, policy, metrics);
   const retries = metrics.counter({
     name: "rpc_client_retries_total",
     help: "Calls that were tried again, by target.",
     labels: ["target"],
   });
-  const breaks = metrics.counter({
-    name: "circuit_breaks_total",
-    help: "Times that a target was left alone after failing repeatedly.",
-    labels: ["target"],
-  });
-  const slots = createBulkhead({
-    name: target,
-    concurrentMax: policy.concurrentMax,
-    queueMax: policy.queueMax,
-    metrics,
-  });
-  /** Errors that speak against the target, not against the call. */
-  const failures = new WeakSet<Error>();
-  const breaker = circuitBreaker(
-    handleWhen((error) => error instanceof Error && failures.has(error)),
-    { breaker: new ConsecutiveBreaker(policy.failuresMax), halfOpenAfter: policy.openMs },
-  );
-  breaker.onBreak(() => breaks.add(1, { target }));
-
-  const judged = (thrown: unknown, hadMs: number, whileWanted: AbortSignal): ConnectError => {
-    const error = ConnectError.from(whileWanted.aborted ? abortError(whileWanted) : thrown);
-    const isLate = error.code === Code.DeadlineExceeded && hadMs >= policy.slowMs;
-    // A caller that stops may say "unavailable" of itself.
-    if (isLate || (error.code === Code.Unavailable && !whileWanted.aborted)) failures.add(error);
-    return error;
-  };
-  /** Milliseconds that a call may take: those it names, or what is left of the call that is served meanwhile. */
-  const budgetOf = (timeoutMs: number): number => {
-    const leftMs = servedCall()?.timeoutMs() ?? Infinity;
-    const budgetMs = Math.min(timeoutMs, leftMs - policy.timeoutMarginMs);
-    if (budgetMs <= 0) throw lateError(target);
-    return budgetMs;
-  };
-  const refusal = (thrown: unknown): ConnectError => {
-    if (thrown instanceof BrokenCircuitError) {
-      return errors.map(
-        callErrors.targetUnavailable({
-          message: `${target} fails at the moment and is left alone`,
-          retryAfterMs: policy.openMs,
-        }),
-      ).error;
-    }
-    return thrown instanceof MuinError ? errors.map(thrown).error : ConnectError.from(thrown);
-  };
-  const begin = (method: DescMethod): CallSpan =>
-    observer.begin({
-      service: method.parent.typeName,
-      method: method.name,
-      protocol: "connect",
-      traceparent: undefined,
-    });
-  /** How long to wait before the next attempt; `undefined` for no further one. */
-  const pauseBefore = (method: DescMethod, attempt: number, error: ConnectError): number | undefined => {
-    if (attempt >= policy.attemptsMax || !isRepeatable(method) || !failures.has(error)) return undefined;
-    if (error.code !== Code.Unavailable) return undefined;
-    const bound = Math.min(policy.pauseMs * 2 ** (attempt - 1), policy.pauseMsMax);
-    return Math.max(bound * random.fraction(), retryDelayMs(error));
-  };
-
   return {
-    unary: async (method, signal, timeoutMs, header, input, contextValues) => {
-      const budgetMs = budgetOf(timeoutMs ?? policy.timeoutMsDefault);
-      const endMs = clock.monotonic() + budgetMs;
-      const attemptOnce = async (whileWanted: AbortSignal) => {
-        const hadMs = wholeMs(endMs - clock.monotonic());
-        const span = begin(method);
-        const headers = new Headers(header);
-        if (span.traceparent !== undefined) headers.set("traceparent", span.traceparent);
-        try {
-          const response = await span.run(() =>
-            race(transport.unary(method, whileWanted, hadMs, headers, input, contextValues), whileWanted),
-          );
-          span.end("ok");
-          return response;
-        } catch (thrown) {
-          const error = judged(thrown, hadMs, whileWanted);
-          span.end(codeToString(error.code));
-          throw error;
-        }
-      };
-      return withDeadline(clock, target, budgetMs, [signal, servedCall()?.signal], async (whileWanted) => {
-        for (let attempt = 1; ; attempt++) {
-          try {
-            return await slots.run(() => breaker.execute(() => attemptOnce(whileWanted), whileWanted), whileWanted);
-          } catch (thrown) {
-            const error = refusal(thrown);
-            const pauseMs = pauseBefore(method, attempt, error);
-            if (pauseMs === undefined || clock.monotonic() + pauseMs >= endMs) throw error;
-            retries.add(1, { target });
-            await clock.sleep(pauseMs, whileWanted);
-          }
-        }
-      });
-    },
+    unary: createUnary(options, policy, guard, () => retries.add(1, { target })),
+    stream: createStream(options, policy, guard),
+  };
+}
 
-    stream: async (method, signal, timeoutMs, header, input, contextValues) => {
-      const budgetMs = budgetOf(timeoutMs ?? Infinity);
-      const namedMs = budgetMs === Infinity ? undefined : wholeMs(budgetMs);
-      // A stream that a handler left, and told nobody, ends with the handler.
-      const whileWanted = anyOf([signal, servedCall()?.ended]);
-      const span = begin(method);
-      const headers = new Headers(header);
-      if (span.traceparent !== undefined) headers.set("traceparent", span.traceparent);
+function createUnary(
+  { transport, observer, clock, random }: CallTransportOptions,
+  policy: CallPolicy,
+  guard: TargetGuard,
+  onRetry: () => void,
+): Transport["unary"] {
+  return async (method, signal, timeoutMs, header, input, contextValues) => {
+    const budgetMs = budgetOf(timeoutMs ?? policy.timeoutMsDefault, policy, guard);
+    const endMs = clock.monotonic() + budgetMs;
+    const attemptOnce = async (whileWanted: AbortSignal) => {
+      const hadMs = wholeMs(endMs - clock.monotonic());
+      const { span, headers } = begin(observer, method, header);
       try {
-        const response = await breaker.execute(async () => {
-          try {
-            return await span.run(() => transport.stream(method, whileWanted, namedMs, headers, input, contextValues));
-          } catch (thrown) {
-            throw judged(thrown, 0, whileWanted);
-          }
-        });
-        // A reader that leaves says so by its signal alone: a client's `break` reaches no transport.
-        whileWanted.addEventListener("abort", () => span.end("canceled"), { once: true });
-        return { ...response, message: observed(response.message, span) };
+        const response = await span.run(() =>
+          race(transport.unary(method, whileWanted, hadMs, headers, input, contextValues), whileWanted),
+        );
+        span.end("ok");
+        return response;
       } catch (thrown) {
-        const error = refusal(thrown);
+        const error = guard.judge(thrown, hadMs, whileWanted);
         span.end(codeToString(error.code));
         throw error;
       }
-    },
+    };
+    const attempt = async (whileWanted: AbortSignal) => {
+      try {
+        return await guard.queued(() => attemptOnce(whileWanted), whileWanted);
+      } catch (thrown) {
+        throw guard.explain(thrown);
+      }
+    };
+    return withDeadline(clock, budgetMs, [signal, servedCall()?.signal], guard, (whileWanted) =>
+      retry(() => attempt(whileWanted), {
+        clock,
+        random,
+        minMs: policy.pauseMs,
+        maxMs: policy.pauseMsMax,
+        attemptsMax: isRepeatable(method) ? policy.attemptsMax : 1,
+        withinMs: budgetMs,
+        signal: whileWanted,
+        isRetryable: (error) =>
+          error instanceof ConnectError && error.code === Code.Unavailable && guard.isFailure(error),
+        pauseMsAfter: (error) => retryDelayMs(error as ConnectError),
+        onPause: onRetry,
+      }),
+    );
   };
+}
+
+function createStream(
+  { transport, observer }: CallTransportOptions,
+  policy: CallPolicy,
+  guard: TargetGuard,
+): Transport["stream"] {
+  return async (method, signal, timeoutMs, header, input, contextValues) => {
+    const budgetMs = budgetOf(timeoutMs ?? Infinity, policy, guard);
+    const namedMs = budgetMs === Infinity ? undefined : wholeMs(budgetMs);
+    // A stream that a handler left, and told nobody, ends with the handler.
+    const whileWanted = anyOf([signal, servedCall()?.ended]);
+    const { span, headers } = begin(observer, method, header);
+    try {
+      const response = await guard.direct(async () => {
+        try {
+          return await span.run(() => transport.stream(method, whileWanted, namedMs, headers, input, contextValues));
+        } catch (thrown) {
+          throw guard.judge(thrown, 0, whileWanted);
+        }
+      });
+      // A reader that leaves says so by its signal alone: a client's `break` reaches no transport.
+      whileWanted.addEventListener("abort", () => span.end("canceled"), { once: true });
+      return { ...response, message: observed(response.message, span) };
+    } catch (thrown) {
+      const error = guard.explain(thrown);
+      span.end(codeToString(error.code));
+      throw error;
+    }
+  };
+}
+
+/** Milliseconds that a call may take: those it names, or what is left of the call that is served meanwhile. */
+function budgetOf(timeoutMs: number, policy: CallPolicy, guard: TargetGuard): number {
+  const leftMs = servedCall()?.timeoutMs() ?? Infinity;
+  const budgetMs = Math.min(timeoutMs, leftMs - policy.timeoutMarginMs);
+  if (budgetMs <= 0) throw guard.late();
+  return budgetMs;
+}
+
+/** A span for an attempt, and the headers that carry its trace. */
+function begin(
+  observer: CallObserver,
+  method: DescMethod,
+  header: HeadersInit | undefined,
+): { readonly span: CallSpan; readonly headers: Headers } {
+  const span = observer.begin({
+    service: method.parent.typeName,
+    method: method.name,
+    protocol: "connect",
+    traceparent: undefined,
+  });
+  const headers = new Headers(header);
+  if (span.traceparent !== undefined) headers.set("traceparent", span.traceparent);
+  return { span, headers };
 }
 
 function isRepeatable(method: DescMethod): boolean {
@@ -218,29 +170,23 @@ function retryDelayMs(error: ConnectError): number {
   return delay === undefined ? 0 : durationMs(delay);
 }
 
-function lateError(target: string): ConnectError {
-  return new ConnectError(`${target} did not answer in time`, Code.DeadlineExceeded);
-}
-
 /** Runs `work` for at most `ms`, or until one of `signals` is aborted; its signal tells it. */
 async function withDeadline<T>(
   clock: Clock,
-  target: string,
   ms: number,
   signals: readonly (AbortSignal | undefined)[],
+  guard: TargetGuard,
   work: (whileWanted: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  const late = new AbortController();
-  const done = new AbortController();
-  clock.sleep(ms, done.signal).then(
-    () => late.abort(lateError(target)),
-    () => undefined, // The work ended first.
-  );
-  const whileWanted = anyOf([...signals, late.signal]);
+  let late: AbortSignal | undefined;
   try {
-    return await race(work(whileWanted), whileWanted);
-  } finally {
-    done.abort();
+    return await timeout(clock, ms, (signal) => {
+      late = signal;
+      const whileWanted = anyOf([...signals, signal]);
+      return race(work(whileWanted), whileWanted);
+    });
+  } catch (error) {
+    throw late?.aborted === true ? guard.late() : error;
   }
 }
 

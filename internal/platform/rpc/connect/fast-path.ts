@@ -1,6 +1,7 @@
 import type { Registry } from "@bufbuild/protobuf";
 import { createMethodSerializationLookup } from "@connectrpc/connect/protocol";
 import { parseTimeout } from "@connectrpc/connect/protocol-connect";
+import { answer } from "../call/answer.ts";
 import { CallContext } from "../call/call-context.ts";
 import type { CallLife } from "../call/life.ts";
 import type { RpcLimits } from "../call/limits.ts";
@@ -11,7 +12,7 @@ import { respond, respondError } from "./write-reply.ts";
 /** Serves a request, or answers `undefined` when it is unusual and the library must. */
 export type FastPath = (request: Request, address: () => string) => Promise<Response> | undefined;
 
-/** What the fast paths need beside the methods. */
+/** The life and the limits of its calls, and how errors become JSON. */
 export interface FastPathOptions {
   readonly life: CallLife;
   readonly limits: RpcLimits;
@@ -57,7 +58,7 @@ function createFastPath(plan: MethodPlan, { life, limits, registry }: FastPathOp
       true,
     );
     const context = new CallContext(call);
-    return life.answer(call, context, {
+    return answer(life, call, context, {
       read: (prove) => readMessage(request, limits.readBytesMax, input, prove),
       write: (reply) => respond(200, output.serialize(reply), codec, context),
       refuse: (error) => respondError(error, registry, context),

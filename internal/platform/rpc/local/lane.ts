@@ -5,6 +5,7 @@ import { systemClock, type Clock } from "../../clock/clock.ts";
 import type { Caller } from "../../identity/caller.ts";
 import type { CallObserver } from "../../telemetry/call-observer.ts";
 import type { Logger } from "../../telemetry/logger.ts";
+import { answer } from "../call/answer.ts";
 import { CallContext } from "../call/call-context.ts";
 import type { Call } from "../call/call.ts";
 import { createCallLife, type CallLife } from "../call/life.ts";
@@ -15,7 +16,7 @@ import { raceIterable } from "../call/race.ts";
 import { copyEachIn, copyIn } from "./read-request.ts";
 import { copyEachOut, copyOut } from "./write-reply.ts";
 
-/** What the lane needs beside the methods. */
+/** What calls within the process share; their limits have defaults. */
 export interface LocalLaneOptions {
   readonly observer: CallObserver;
   readonly log: Logger;
@@ -50,7 +51,7 @@ export function createLocalLane(plans: MethodPlans, options: LocalLaneOptions): 
     ): Promise<UnaryResponse<I, O>> => {
       const call = begin(planOf(plans, method), life, caller, signal, timeoutMs, header);
       const context = new CallContext(call);
-      const reply = await life.answer(call, context, {
+      const reply = await answer(life, call, context, {
         read: () => copyIn(method.input, message),
         write: (output) => copyOut(method.output, output),
         refuse: (failure) => Promise.reject(failure),

@@ -1,6 +1,7 @@
 import type { Registry } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { codeToHttpStatus, parseTimeout } from "@connectrpc/connect/protocol-connect";
+import { answer } from "../call/answer.ts";
 import { CallContext } from "../call/call-context.ts";
 import type { CallLife } from "../call/life.ts";
 import type { RpcLimits } from "../call/limits.ts";
@@ -16,7 +17,7 @@ export type RestLane = (
   address: () => string,
 ) => Promise<Response> | Response | undefined;
 
-/** What the lane needs beside the routes. */
+/** The life and the limits of its calls, and how replies become JSON. */
 export interface RestLaneOptions {
   readonly life: CallLife;
   readonly limits: RpcLimits;
@@ -71,7 +72,7 @@ function serve(
   const named = parseTimeout(header.get("connect-timeout-ms"), limits.timeoutMsMax);
   const call = life.begin(route.plan, origin, named, true);
   const context = new CallContext(call);
-  return life.answer(call, context, {
+  return answer(life, call, context, {
     read: (prove) => readRequest(route.binding, values, request, limits.readBytesMax, prove),
     write: (reply) => respond(200, replyToRest(route, reply, registry), context),
     refuse: (error) => {

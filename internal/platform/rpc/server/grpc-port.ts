@@ -15,7 +15,7 @@ import { PolicySchema } from "../../../gen/muin/platform/v1/options_pb.ts";
 import { serve } from "../../service/parts.ts";
 import { callerAddress } from "./address.ts";
 import { createGrpcLane } from "../grpc/lane.ts";
-import { hostOf, tlsOf, type Port, type PortDeps } from "./http-port.ts";
+import { hostOf, tlsOf, type Port, type PortDeps } from "./port.ts";
 import { createHealth } from "./health.ts";
 import { planMethods, servicesOf, type MethodPlans } from "../call/plan.ts";
 import { PortTakenError } from "./port-taken-error.ts";

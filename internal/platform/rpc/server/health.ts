@@ -9,7 +9,7 @@ import type { Clock } from "../../clock/clock.ts";
 /** How often a watcher's service is looked at, in milliseconds. */
 const watchIntervalMs = 250;
 
-/** What the health service needs to know. */
+/** Whose health is told, and by what. */
 export interface HealthDeps {
   /** Full names of the services served. */
   readonly services: readonly string[];

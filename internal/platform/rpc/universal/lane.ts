@@ -13,6 +13,7 @@ import type {
   UniversalServerRequest,
   UniversalServerResponse,
 } from "@connectrpc/connect/protocol";
+import { mustBeSigned } from "../call/admission.ts";
 import { callKey, CallValues } from "../call/call-context.ts";
 import type { Call } from "../call/call.ts";
 import type { CallLife } from "../call/life.ts";
@@ -24,7 +25,7 @@ import { reviseResponse } from "./write-reply.ts";
 /** Serves one method over the library's protocols. `address` is the caller's network address. */
 export type UniversalHandler = (request: UniversalServerRequest, address: string) => Promise<UniversalServerResponse>;
 
-/** What the lane needs beside the methods. */
+/** How methods are served: which protocols a port speaks, within which limits. */
 export interface UniversalLaneOptions {
   readonly life: CallLife;
   readonly limits: RpcLimits;
@@ -56,7 +57,7 @@ function createRouter({ life, limits, registry, protocols }: UniversalLaneOption
     const admitted = life.admit(call);
     if (admitted !== undefined) await admitted;
     const body = context.values.get(bodyKey);
-    if (body !== undefined && life.mustBeSigned(call)) {
+    if (body !== undefined && mustBeSigned(call)) {
       life.prove(call, await signedMessage(body, call, limits.readBytesMax));
     }
   };

@@ -1,0 +1,117 @@
+import type { Clock } from "../../clock/clock.ts";
+import { MuinError } from "../../errors/muin-error.ts";
+import type { Authenticator } from "../../identity/authenticator.ts";
+import { createSignatureReader, notSignable } from "../../identity/call-signature.ts";
+import { anonymous, type Caller } from "../../identity/caller.ts";
+import { signatureHeader } from "../../identity/signed-call.ts";
+import type { Logger } from "../../telemetry/logger.ts";
+import { authorize } from "./authorize.ts";
+import type { Call } from "./call.ts";
+import { callErrors } from "./errors.ts";
+import type { RpcLimits } from "./limits.ts";
+import type { ErrorMapper } from "./map-error.ts";
+
+/** Lets calls in: those for which there is room, by callers who may make them. */
+export interface Admission {
+  /**
+   * Throws unless the deadline is a good one, there is room and the caller may call. Synchronous when identity is known at once. A
+   * stream is watched from then on: it is cut short when its caller may no longer have it.
+   */
+  admit(call: Call): void | Promise<void>;
+  /**
+   * Reads the signature of a call that must be signed, and proves it where the caller is known: a device. `body` is the request
+   * message as it was sent. After `admit`.
+   */
+  prove(call: Call, body: Uint8Array): void;
+}
+
+/** Who tells callers, how many calls are let in, and how their errors are mapped. */
+export interface AdmissionDeps {
+  readonly authenticator: Pick<Authenticator, "authenticate">;
+  readonly errors: ErrorMapper;
+  readonly limits: RpcLimits;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Counted calls under way, the one that asks included. */
+  readonly inFlight: () => number;
+}
+
+/** How often the caller of a stream is judged again, in milliseconds: a revocation ends a stream within a second. */
+const watchPeriodMs = 250;
+
+/** Creates the admission of a process's calls. It remembers the signatures that it has seen. */
+export function createAdmission(deps: AdmissionDeps): Admission {
+  const { authenticator, limits, inFlight } = deps;
+  const signatures = createSignatureReader(deps.clock);
+  const watch = createWatch(deps);
+
+  const admit: Admission["admit"] = (call) => {
+    if (call.badTimeout !== undefined) throw callErrors.timeoutInvalid({ message: call.badTimeout.rawMessage });
+    if (call.counted && inFlight() > limits.callsInFlightMax) {
+      throw callErrors.overloaded({
+        message: "the server has as many calls in flight as it takes; try again shortly",
+        retryAfterMs: limits.overloadRetryAfterMs,
+      });
+    }
+    const { caller } = call.origin;
+    if (caller !== undefined) return admitCaller(call, caller);
+    const authorization = call.origin.header.get("authorization");
+    if (authorization === null) return admitCaller(call, anonymous);
+    // With tracing off no closure is made: nearly every caller is known at once.
+    const found =
+      call.span.traceparent === undefined
+        ? authenticator.authenticate(authorization)
+        : call.span.run(() => authenticator.authenticate(authorization));
+    if (found instanceof Promise) return found.then((known) => admitCaller(call, known, authorization));
+    return admitCaller(call, found, authorization);
+  };
+  const admitCaller = (call: Call, caller: Caller, authorization?: string): void => {
+    const { policy, method } = call.plan;
+    call.caller = caller;
+    authorize(policy, caller);
+    if (method.methodKind === "unary") return;
+    if (mustBeSigned(call)) throw notSignable("a stream");
+    if (authorization !== undefined) watch(call, authorization);
+  };
+  const prove: Admission["prove"] = (call, body) => {
+    const { header } = call.origin;
+    if (header.has("idempotency-key")) throw notSignable("the header Idempotency-Key");
+    const signature = signatures.read(header.get(signatureHeader), call.plan.path, body);
+    if (call.caller.kind === "device") signature.prove(call.caller.key);
+    call.signature = signature;
+  };
+
+  return { admit, prove };
+}
+
+/** Whether an admitted call must be signed: a device's, or one of a method that takes signed calls only. */
+export function mustBeSigned({ caller, plan }: Call): boolean {
+  return caller.kind === "device" || plan.policy?.signed === true;
+}
+
+/** Watches callers of streams: asks again and again who calls, and cuts the stream short when its caller may no longer have it. */
+function createWatch({
+  authenticator,
+  errors,
+  clock,
+  log,
+}: AdmissionDeps): (call: Call, authorization: string) => void {
+  const ask = async (call: Call, authorization: string): Promise<void> => {
+    for (;;) {
+      await clock.sleep(watchPeriodMs, call.signal);
+      try {
+        authorize(call.plan.policy, await authenticator.authenticate(authorization));
+      } catch (error) {
+        if (!(error instanceof MuinError)) throw error;
+        // While it cannot be told whether the credentials are good, the stream goes on.
+        if (error.code !== "unauthenticated" && error.code !== "permission_denied") continue;
+        return call.cut(errors.map(error).error);
+      }
+    }
+  };
+  return (call, authorization) => {
+    ask(call, authorization).catch((error: unknown) => {
+      if (!call.signal.aborted) log.error("a stream is no longer watched", { err: error });
+    });
+  };
+}

@@ -1,0 +1,49 @@
+import type { Registry } from "@bufbuild/protobuf";
+import type { Clock } from "../../clock/clock.ts";
+import type { Logger } from "../../telemetry/logger.ts";
+import type { CallLife } from "../call/life.ts";
+import type { RpcLimits } from "../call/limits.ts";
+import type { MethodPlans } from "../call/plan.ts";
+
+/** What both ports share. */
+export interface PortDeps {
+  readonly plans: MethodPlans;
+  readonly life: CallLife;
+  readonly limits: RpcLimits;
+  readonly registry: Registry;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly readiness: () => string | undefined;
+  readonly tls: { readonly key: string; readonly cert: string; readonly ca?: string } | undefined;
+  readonly trustedHops: number;
+  readonly host: string;
+  readonly port: number;
+}
+
+/** A listening port. */
+export interface Port {
+  start(): Promise<void>;
+  /** Takes no new connections; calls under way go on. */
+  stopAccepting(): void;
+  /** Closes what is left. Idempotent. */
+  stop(): Promise<void>;
+  /** Where it listens. Throws before `start`. */
+  address(): string;
+}
+
+/** A host as it stands in a URL. */
+export function hostOf(host: string): string {
+  return host.includes(":") ? `[${host}]` : host;
+}
+
+/** TLS options as Bun and node:http2 both take them. */
+export function tlsOf(tls: NonNullable<PortDeps["tls"]>): {
+  key: string;
+  cert: string;
+  ca?: string;
+  requestCert?: boolean;
+  rejectUnauthorized?: boolean;
+} {
+  const { key, cert, ca } = tls;
+  return ca === undefined ? { key, cert } : { key, cert, ca, requestCert: true, rejectUnauthorized: true };
+}
