@@ -1,8 +1,8 @@
 import { countReadErrors } from "./errors.ts";
 
 /** Keys of one round trip at most. */
-const batchMax = 1000;
-/** Round trips under way at a time: the cap is what forms the batches. */
+const tripKeysMax = 1000;
+/** Round trips under way at a time: the cap is what gathers keys. */
 const inFlightMax = 2;
 /** Keys that may wait for their trip. */
 const waitingMax = 20_000;
@@ -22,17 +22,17 @@ export function gather<V>(trip: (keys: readonly string[]) => Promise<readonly V[
   let inFlight = 0;
 
   const depart = async (): Promise<void> => {
-    const batch: [string, Waiting<V>][] = [];
+    const aboard: [string, Waiting<V>][] = [];
     for (const entry of waiting) {
-      batch.push(entry);
+      aboard.push(entry);
       waiting.delete(entry[0]);
-      if (batch.length === batchMax) break;
+      if (aboard.length === tripKeysMax) break;
     }
     try {
-      const values = await trip(batch.map(([key]) => key));
-      for (const [index, [, { resolve }]] of batch.entries()) resolve(values[index] as V);
+      const values = await trip(aboard.map(([key]) => key));
+      for (const [index, [, { resolve }]] of aboard.entries()) resolve(values[index] as V);
     } catch (error) {
-      for (const [, { reject }] of batch) reject(error);
+      for (const [, { reject }] of aboard) reject(error);
     }
     inFlight -= 1;
     schedule();

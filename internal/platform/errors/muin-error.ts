@@ -25,7 +25,7 @@ export interface FieldViolation {
   readonly description: string;
 }
 
-/** What a `MuinError` is made of. */
+/** Code and reason for programs, text for people, and what lies behind it. */
 export interface MuinErrorOptions {
   /** Code that the caller sees. */
   readonly code: ErrorCode;

@@ -1,9 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import type { Clock } from "../clock/clock.ts";
-import { MuinError } from "../errors/muin-error.ts";
+import type { MuinError } from "../errors/muin-error.ts";
 import { importMutant } from "../testing/mutant.ts";
 import { createApiKeyVerifier, type ApiKeyVerifierDeps, type VerifiedApiKey } from "./api-key-verifier.ts";
+import { identityErrors } from "./errors.ts";
 
 type Create = typeof createApiKeyVerifier;
 
@@ -29,7 +30,7 @@ function setUp(create: Create = createApiKeyVerifier) {
       return state.answer();
     },
     heartbeatAgeMs: () => state.heartbeatAgeMs,
-    refused: (why) => new MuinError({ code: "unauthenticated", reason: "REFUSED", message: why }),
+    refused: (why) => identityErrors.credentialsInvalid({ message: why }),
     clock,
     log: { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => deps.log },
   };

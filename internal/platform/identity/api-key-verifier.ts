@@ -20,7 +20,7 @@ export interface ApiKeyVerifierDeps {
   verifyApiKey(secretHash: Uint8Array<ArrayBuffer>): Promise<VerifiedApiKey | undefined>;
   /** Age of the bus's newest heartbeat in milliseconds: old means that revocations may not arrive. */
   heartbeatAgeMs(): number;
-  /** Makes the one answer to bad credentials, and tells the log why. */
+  /** The one error of bad credentials; tells the log and the metrics why. */
   readonly refused: (why: string) => MuinError;
   readonly clock: Clock;
   readonly log: Logger;
@@ -58,7 +58,7 @@ interface Known {
   askedAtMs: number;
 }
 
-/** Makes a verifier that knows no key yet. */
+/** A verifier that knows no key yet: the first call with each asks auth. */
 export function createApiKeyVerifier(deps: ApiKeyVerifierDeps): ApiKeyVerifier {
   const { clock, refused, log } = deps;
   const keys = createLruMap<Known>(keysMax);

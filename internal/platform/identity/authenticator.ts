@@ -43,7 +43,7 @@ export interface Authenticator {
 /** At most one line a second says why credentials were refused: whoever guesses does not fill the log. */
 const refusalLogIntervalMs = 1000;
 
-/** Makes an authenticator that has asked nothing yet. */
+/** An authenticator that has asked nothing yet. */
 export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
   const { clock, log, metrics } = deps;
   const refusals = metrics.counter({

@@ -52,7 +52,7 @@ export function notSignable(part: string): MuinError {
   return identityErrors.notSignable({ part });
 }
 
-/** Makes a reader that has seen no call. */
+/** A reader that has seen no call. What it remembers of calls is lost with it. */
 export function createSignatureReader(clock: Pick<Clock, "now">): SignatureReader {
   const seen = createProvenCalls();
   return {

@@ -2,9 +2,10 @@ import { describe, expect, test } from "bun:test";
 import { base64url, exportJWK, generateKeyPair, SignJWT, UnsecuredJWT, type JWTPayload } from "jose";
 import { join } from "node:path";
 import type { Clock } from "../clock/clock.ts";
-import { MuinError } from "../errors/muin-error.ts";
+import type { MuinError } from "../errors/muin-error.ts";
 import { importMutant } from "../testing/mutant.ts";
 import { createTokenVerifier, type TokenKey } from "./token-verifier.ts";
+import { identityErrors } from "./errors.ts";
 
 type Create = typeof createTokenVerifier;
 
@@ -60,7 +61,7 @@ function setUp(create: Create = createTokenVerifier) {
     },
     refused: (why) => {
       state.why = why;
-      return new MuinError({ code: "unauthenticated", reason: "REFUSED", message: "no" });
+      return identityErrors.credentialsInvalid();
     },
     clock,
     log: silent,

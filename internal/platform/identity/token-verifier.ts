@@ -31,7 +31,7 @@ export interface TokenVerifierDeps {
   readonly issuer: string;
   /** The keys that may sign now. Rejects when auth cannot be asked. */
   readonly fetchKeys: () => Promise<readonly TokenKey[]>;
-  /** Makes the one answer to bad credentials, and tells the log why. */
+  /** The one error of bad credentials; tells the log and the metrics why. */
   readonly refused: (why: string) => MuinError;
   readonly clock: Clock;
   readonly log: Logger;
@@ -68,7 +68,7 @@ const clockSkewMs = 5000;
 const idCharsMax = 128;
 const scopesMax = 64;
 
-/** Makes a verifier without keys: the first token fetches them. */
+/** A verifier without keys: the first token fetches them. */
 export function createTokenVerifier(deps: TokenVerifierDeps): TokenVerifier {
   const { refused, clock } = deps;
   const keys = createKeySet(deps);

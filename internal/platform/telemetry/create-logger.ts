@@ -8,7 +8,7 @@ export const logLevels = ["silent", "error", "warn", "info", "debug"] as const;
 /** How much is said. */
 export type LogLevel = (typeof logLevels)[number];
 
-/** What a log is made of. */
+/** Level, origin and destination of a log. */
 export interface LoggerOptions {
   readonly level: LogLevel;
   /** Name of the service: the field "service" of each line. */

@@ -240,7 +240,7 @@ test("many that finish the same change at once do it once", async () => {
   await sagaWith({ decide: die })
     .mutate(mutationOf("DELETE", countId), request())
     .catch(() => undefined);
-  const [change] = await infos.claim(0, 1);
+  const [change] = await infos.takeUp(0, 1);
   if (change === undefined) throw new Error("a change is left");
   const outcomes = await Promise.all(Array.from({ length: 8 }, () => sagaWith().finish(change)));
   expect(outcomes.map(({ kind }) => kind)).toEqual(Array.from({ length: 8 }, () => "applied"));

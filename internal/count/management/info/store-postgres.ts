@@ -47,14 +47,14 @@ export function createPostgresInfoStore({ sql }: Pick<Database, "sql">): InfoSto
       return rows.map(toRecord);
     },
 
-    claim: async (ageMs, limit) => {
+    takeUp: async (ageMs, limit) => {
       const rows = await sql<ChangeRow[]>`
-        WITH claimed AS (
+        WITH taken AS (
           UPDATE count_change SET attempt_time = now() WHERE count_id IN (
             SELECT count_id FROM count_change WHERE attempt_time <= now() - ${ageMs} * interval '1 millisecond'
             ORDER BY attempt_time LIMIT ${limit} FOR UPDATE SKIP LOCKED)
           RETURNING *)
-        SELECT claimed.*, info.create_time FROM claimed JOIN count_info info USING (count_id)`;
+        SELECT taken.*, info.create_time FROM taken JOIN count_info info USING (count_id)`;
       return rows.map(toChange);
     },
 

@@ -138,12 +138,12 @@ export function describeInfoStore(name: string, start: () => Promise<StartedInfo
 
     test("a change is taken up by one, and again when nobody has finished it for so long", async () => {
       const change = await begin(creationOf(newId()));
-      const claimed = async (ageMs: number): Promise<boolean> =>
-        (await infos.claim(ageMs, 1000)).some(({ countId }) => countId === change.countId);
-      expect(await claimed(60_000)).toBe(false);
-      const [one, other] = await Promise.all([infos.claim(0, 1000), infos.claim(60_000, 1000)]);
+      const isTakenUp = async (ageMs: number): Promise<boolean> =>
+        (await infos.takeUp(ageMs, 1000)).some(({ countId }) => countId === change.countId);
+      expect(await isTakenUp(60_000)).toBe(false);
+      const [one, other] = await Promise.all([infos.takeUp(0, 1000), infos.takeUp(60_000, 1000)]);
       expect([...one, ...other].filter(({ countId }) => countId === change.countId)).toEqual([change]);
-      expect([await claimed(60_000), await claimed(0)]).toEqual([false, true]);
+      expect([await isTakenUp(60_000), await isTakenUp(0)]).toEqual([false, true]);
     });
   });
 }

@@ -50,7 +50,7 @@ export interface InfoStore {
   /** Counts after the id `after` (empty: from the first), in the order of their ids, never PENDING ones. */
   list(query: CountQuery, after: string, limit: number): Promise<readonly CountRecord[]>;
   /** Takes up changes that nobody has taken up for `ageMs`: no other caller gets them for as long. */
-  claim(ageMs: number, limit: number): Promise<readonly CountChange[]>;
+  takeUp(ageMs: number, limit: number): Promise<readonly CountChange[]>;
 
   /** Makes a row for a Count that has none, without content. Of two that do so one waits for the other's transaction. */
   reserve(tx: Transaction, countId: string): Promise<void>;

@@ -7,13 +7,13 @@ import type { CountChanges } from "./rules.ts";
 import type { InfoStore } from "./store.ts";
 
 /** Changes that one sweep takes up at most. */
-const claimMax = 100;
+const takenUpMax = 100;
 /** Remembered requests that one sweep forgets at most. */
 const forgetMax = 1000;
 
 /** Where half-done changes and old requests are found, and who finishes changes. */
 export interface SweeperDeps {
-  readonly infos: Pick<InfoStore, "claim">;
+  readonly infos: Pick<InfoStore, "takeUp">;
   readonly requests: Pick<RequestStore, "removeExpired">;
   readonly changes: Pick<CountChanges, "finish">;
   readonly clock: Clock;
@@ -24,11 +24,11 @@ export interface SweeperDeps {
 
 /**
  * Finishes changes that were left half done, and forgets requests whose time is over. Each instance runs one: a change is
- * claimed for `ageMs`, so that they do not get in each other's way, and finishing one twice does no harm.
+ * taken up for `ageMs`, so that they do not get in each other's way, and finishing one twice does no harm.
  */
 export function createSweeper({ infos, requests, changes, clock, log, ageMs }: SweeperDeps): Component {
   const sweep = async (): Promise<void> => {
-    for (const change of await infos.claim(ageMs, claimMax)) {
+    for (const change of await infos.takeUp(ageMs, takenUpMax)) {
       const facts = { count_id: change.countId, operation: change.operation, info_revision: change.infoRevision };
       try {
         const { kind } = await changes.finish(change);

@@ -20,7 +20,7 @@ export interface CachedInfo {
   readonly askedRevision: number;
 }
 
-/** What a reader needs of metadata. */
+/** How new metadata must be for a reader. */
 export interface InfoDemand {
   /**
    * The info revision that the counts store carries, 0 where it is not known. For metadata that is older, CountInfoDB is asked
@@ -43,7 +43,7 @@ export interface InfoCache {
   announce(announced: VersionedInfo): Promise<void>;
 }
 
-/** What it works with. */
+/** Where metadata comes from, and bounds of time and memory. */
 export interface InfoCacheDeps {
   readonly view: InfoView;
   readonly store: InfoCacheStore;

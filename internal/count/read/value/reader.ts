@@ -32,7 +32,7 @@ export interface CountReader {
   forget(countId: string): void;
 }
 
-/** What it works with. */
+/** Where values and metadata come from, and bounds of time and memory. */
 export interface CountReaderDeps {
   readonly readPrimary: ReadValues;
   readonly readReplica: ReadValues;

@@ -19,7 +19,7 @@ export interface ReadValue {
 /** Reads states, in the order of the ids, in one round trip. Rejects when the server does not answer. */
 export type ReadValues = (countIds: readonly string[]) => Promise<readonly ReadValue[]>;
 
-/** What both servers' readers use. */
+/** Local time, and what is known of the primary's. */
 export interface ValueSourceDeps {
   readonly clock: Pick<Clock, "monotonic">;
   readonly primaryClock: PrimaryClock;

@@ -60,7 +60,7 @@ export interface OutboxRelay extends Component {
   state(): Promise<OutboxState>;
 }
 
-/** Creates a relay. */
+/** A relay that holds no lease yet. */
 export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
   const { store, broker, leases, clock, random, log } = options;
   const published = options.metrics.counter({

@@ -199,7 +199,7 @@ describe("the batch script", () => {
     [
       "remembering what was applied only",
       "after < low and low or high\n",
-      "after < low and low or high\n if token then found[token] = pack_struct('<Bdddd', kind, operand, before, 0, now) end\n",
+      "after < low and low or high\n if digest then found[digest] = pack_struct('<Bdddd', kind, operand, before, 0, now) end\n",
     ],
   ])("is caught without its rule of %s", async (_, rule, instead) => {
     await caught(async () => holdToModel(await brokenWriter(rule, instead), 60));

@@ -4,8 +4,8 @@ import { packAsked, packedWritesMax, unpackAsked, unpackReply } from "../../shar
 /** Most writes that one call of the script takes. */
 export const batchWritesMax: number = packedWritesMax;
 
-/** Bytes of a request token. */
-export const tokenBytes = 16;
+/** Bytes of the digest that stands for a request id with its caller and its Count. */
+export const digestBytes = 16;
 
 /** A write as the script takes it. */
 export interface CountWrite {
@@ -88,8 +88,8 @@ export interface EncodedBatch {
 export interface EncodedWrites {
   /** What is asked for, as `packed-writes.ts` packs it. */
   readonly writes: Buffer;
-  /** The tokens of the writes that have a request id, one after the other. */
-  readonly tokens: Buffer;
+  /** The digests of the writes that have a request id, one after the other. */
+  readonly digests: Buffer;
   /** The request ids of all writes, only for the outbox; empty when none has one. */
   readonly requestIds: Buffer;
 }
@@ -97,10 +97,10 @@ export interface EncodedWrites {
 /** Ends each request id, which is printable. */
 const requestIdSeparator = "\n";
 const nothing = Buffer.alloc(0);
-const digest = new Uint8Array(32);
-const digestToken = new Uint32Array(digest.buffer, 0, tokenBytes / 4);
-const tokenWords = new Uint32Array(batchWritesMax * digestToken.length);
-const tokenBuffer = Buffer.from(tokenWords.buffer);
+const hash = new Uint8Array(32);
+const hashHead = new Uint32Array(hash.buffer, 0, digestBytes / 4);
+const digestWords = new Uint32Array(batchWritesMax * hashHead.length);
+const digestBuffer = Buffer.from(digestWords.buffer);
 
 /** Packs the writes of a batch: at least one, at most `batchWritesMax`, all of one shard. */
 export function encodeWrites(writes: readonly CountWrite[]): EncodedWrites {
@@ -109,7 +109,7 @@ export function encodeWrites(writes: readonly CountWrite[]): EncodedWrites {
   const operands: number[] = [];
   let kinds = "";
   let requestIds = "";
-  let tokens = 0;
+  let digests = 0;
   for (const { countId, kind, operand, requestId, principal } of writes) {
     let place = places.get(countId);
     if (place === undefined) places.set(countId, (place = places.size + 1));
@@ -121,17 +121,17 @@ export function encodeWrites(writes: readonly CountWrite[]): EncodedWrites {
       kinds += kind === "a" ? "A" : "S";
       // What makes a repeated write the same write. SHA-256: its collisions are out of anybody's reach, and 16 bytes of it are
       // short in the store. None of the three texts contains a zero byte.
-      Bun.SHA256.hash(`${principal}\0${countId}\0${requestId}`, digest);
-      tokenWords.set(digestToken, tokens * digestToken.length);
-      tokens += 1;
+      Bun.SHA256.hash(`${principal}\0${countId}\0${requestId}`, hash);
+      digestWords.set(hashHead, digests * hashHead.length);
+      digests += 1;
     }
     requestIds += requestId;
     requestIds += requestIdSeparator;
   }
   return {
     writes: packAsked({ countIds: [...places.keys()], places: writePlaces, kinds, operands }),
-    tokens: Buffer.from(tokenBuffer.subarray(0, tokens * tokenBytes)),
-    requestIds: tokens === 0 ? nothing : Buffer.from(requestIds, "latin1"),
+    digests: Buffer.from(digestBuffer.subarray(0, digests * digestBytes)),
+    requestIds: digests === 0 ? nothing : Buffer.from(requestIds, "latin1"),
   };
 }
 
@@ -146,11 +146,11 @@ export function batchKeys(shard: number, writerId: string): BatchKeys {
 export function encodeBatch(
   keys: BatchKeys,
   header: BatchHeader,
-  { writes, tokens, requestIds }: EncodedWrites,
+  { writes, digests, requestIds }: EncodedWrites,
 ): EncodedBatch {
   return {
     keys,
-    args: [packHeader(header), writes, tokens, requestIds],
+    args: [packHeader(header), writes, digests, requestIds],
   };
 }
 

@@ -8,12 +8,12 @@ import type { Counter, Histogram } from "../../../platform/telemetry/metrics.ts"
 import { isPassing, runBatch } from "./store-redis.ts";
 import { countWriteErrors } from "../errors.ts";
 import { batchKeys, decodeReply, type EncodedBatch, encodeBatch, encodeWrites } from "./batch.ts";
-import { answerGroup, refuseGroup, type WriteGroup } from "./group.ts";
+import { answerCall, refuseCall, type WriteCall } from "./call.ts";
 
 /** A batch is sent again for so long, whatever its callers' deadlines; then its outcome is unknown for good. */
 const resolveMsMax = 5000;
 
-/** The limits of batches. */
+/** Bounds of the batches of a shard, and of what the store remembers for them. */
 export interface BatchLimits {
   /** Most writes in a batch, 1 to 512. */
   readonly batchWritesMax: number;
@@ -29,7 +29,7 @@ export interface BatchLimits {
   readonly writerMemoryMs: number;
 }
 
-/** What the batches of a shard need. */
+/** The shard and its store, and who hears of what becomes of calls. */
 export interface BatchesInFlightOptions {
   readonly shard: number;
   readonly client: RedisClient;
@@ -45,8 +45,8 @@ export interface BatchesInFlightOptions {
     /** Seconds from sending a batch to its answer. */
     readonly latency: Histogram;
   };
-  /** Takes back groups of which it is certain that nothing was applied. */
-  readonly putBack: (groups: readonly WriteGroup[]) => void;
+  /** Takes back calls of which it is certain that nothing was applied. */
+  readonly putBack: (calls: readonly WriteCall[]) => void;
   /** Told after each batch that is in flight no more. */
   readonly onSettled: () => void;
 }
@@ -62,8 +62,8 @@ export interface BatchesInFlight {
   readonly length: number;
   /** Whether a batch may go out now, while so many writes wait. */
   isOpenTo(waiting: number): boolean;
-  /** Sends groups as one batch. */
-  send(groups: readonly WriteGroup[]): void;
+  /** Sends calls as one batch. */
+  send(calls: readonly WriteCall[]): void;
   /** Answers the callers whose deadline has passed, and gives up what was sent too long ago. */
   expire(nowMs: number): void;
   /** Sends again what was cut off. Call it only while the store is connected. */
@@ -73,7 +73,7 @@ export interface BatchesInFlight {
 /** A batch that was sent at least once. */
 interface Batch {
   readonly writerId: string;
-  readonly groups: readonly WriteGroup[];
+  readonly calls: readonly WriteCall[];
   readonly length: number;
   readonly encoded: EncodedBatch;
   readonly firstSentMs: number;
@@ -101,7 +101,7 @@ export function createBatchesInFlight(options: BatchesInFlightOptions): BatchesI
     options.onSettled();
   };
   const refuseAll = (batch: Batch, error: MuinError): void => {
-    for (const group of batch.groups) refuseGroup(group, error, metrics.refused);
+    for (const call of batch.calls) refuseCall(call, error, metrics.refused);
   };
 
   const onReply = (batch: Batch, packed: Buffer): void => {
@@ -111,9 +111,9 @@ export function createBatchesInFlight(options: BatchesInFlightOptions): BatchesI
     switch (reply.kind) {
       case "done": {
         let from = 0;
-        for (const group of batch.groups) {
-          const to = from + group.writes.length;
-          answerGroup(group, batch.groups.length === 1 ? reply.outcomes : reply.outcomes.slice(from, to));
+        for (const call of batch.calls) {
+          const to = from + call.writes.length;
+          answerCall(call, batch.calls.length === 1 ? reply.outcomes : reply.outcomes.slice(from, to));
           from = to;
         }
         metrics.latency.observe((clock.monotonic() - batch.firstSentMs) / 1000);
@@ -128,7 +128,7 @@ export function createBatchesInFlight(options: BatchesInFlightOptions): BatchesI
       case "unknown_writer":
         if (writer.id === batch.writerId) writer = freshWriter();
         // When the only copy was refused, nothing was applied, and the writes may go under the new name.
-        if (batch.copies === 1) options.putBack(batch.groups.filter((group) => !group.isAnswered));
+        if (batch.copies === 1) options.putBack(batch.calls.filter((call) => !call.isAnswered));
         else refuseAll(batch, countWriteErrors.outcomeUnknown());
         break;
       default:
@@ -168,13 +168,13 @@ export function createBatchesInFlight(options: BatchesInFlightOptions): BatchesI
     isOpenTo: (waiting) =>
       batches.length < limits.batchesInFlightMax &&
       batches.every(({ isCutOff, length }) => !isCutOff && waiting > Math.min(length, limits.batchWritesMax - 1)),
-    send: (groups) => {
+    send: (calls) => {
       const firstSentMs = clock.monotonic();
       let length = 0;
       let deadlineMs = firstSentMs + resolveMsMax;
-      for (const group of groups) {
-        length += group.writes.length;
-        if (group.deadlineMs < deadlineMs) ({ deadlineMs } = group);
+      for (const call of calls) {
+        length += call.writes.length;
+        if (call.deadlineMs < deadlineMs) ({ deadlineMs } = call);
       }
       writer.sequence += 1;
       const header = {
@@ -186,9 +186,9 @@ export function createBatchesInFlight(options: BatchesInFlightOptions): BatchesI
         requestIdsMax: limits.requestIdsMax,
         outboxBytesMax: limits.outboxBytesMax,
       };
-      const writes = groups.length === 1 ? (groups[0] as WriteGroup).writes : groups.flatMap((group) => group.writes);
+      const writes = calls.length === 1 ? (calls[0] as WriteCall).writes : calls.flatMap((call) => call.writes);
       const encoded = encodeBatch(writer.keys, header, encodeWrites(writes));
-      const batch = { writerId: writer.id, groups, length, encoded, firstSentMs, copies: 0, isCutOff: false };
+      const batch = { writerId: writer.id, calls, length, encoded, firstSentMs, copies: 0, isCutOff: false };
       batches.push(batch);
       nextDeadlineMs = Math.min(nextDeadlineMs, deadlineMs);
       metrics.batchWrites.observe(length);
@@ -199,11 +199,11 @@ export function createBatchesInFlight(options: BatchesInFlightOptions): BatchesI
       nextDeadlineMs = Number.POSITIVE_INFINITY;
       for (const batch of batches) {
         const endMs = batch.firstSentMs + resolveMsMax;
-        for (const group of batch.groups) {
-          if (group.isAnswered) continue;
-          if (nowMs >= Math.min(endMs, group.deadlineMs))
-            refuseGroup(group, countWriteErrors.outcomeUnknown(), metrics.refused);
-          else nextDeadlineMs = Math.min(nextDeadlineMs, group.deadlineMs);
+        for (const call of batch.calls) {
+          if (call.isAnswered) continue;
+          if (nowMs >= Math.min(endMs, call.deadlineMs))
+            refuseCall(call, countWriteErrors.outcomeUnknown(), metrics.refused);
+          else nextDeadlineMs = Math.min(nextDeadlineMs, call.deadlineMs);
         }
         if (nowMs >= endMs) settle(batch);
         else nextDeadlineMs = Math.min(nextDeadlineMs, endMs);

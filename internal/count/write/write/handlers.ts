@@ -63,11 +63,11 @@ export function createHandlers({
         // One part after the other: writes of one Count apply in list order.
         for (let from = 0; from < places.length; from += writer.batchMax) {
           const part = places.slice(from, from + writer.batchMax);
-          const group = part.map((place) => writeOf(context, writes[place] as Write));
+          const ofShard = part.map((place) => writeOf(context, writes[place] as Write));
           try {
-            const outcomes = await writer.write(shard, group, deadlineMs);
+            const outcomes = await writer.write(shard, ofShard, deadlineMs);
             for (const [index, place] of part.entries()) {
-              results[place] = resultOf((group[index] as CountWrite).countId, outcomes[index] as WriteOutcome);
+              results[place] = resultOf((ofShard[index] as CountWrite).countId, outcomes[index] as WriteOutcome);
             }
           } catch (error) {
             if (!(error instanceof MuinError)) throw error;

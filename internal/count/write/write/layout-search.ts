@@ -33,7 +33,7 @@ export interface LayoutSearch extends Component {
   refusal(): string | undefined;
 }
 
-/** Creates a search. */
+/** A search that has asked nothing yet. */
 export function createLayoutSearch(options: LayoutSearchOptions): LayoutSearch {
   const { store, shards, clock, random, log, onFound } = options;
   let layout: CountStoreLayout | undefined;

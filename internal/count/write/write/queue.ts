@@ -3,7 +3,7 @@ import { storeErrors } from "../../../platform/errors/store-errors.ts";
 import type { Counter } from "../../../platform/telemetry/metrics.ts";
 import { countWriteErrors } from "../errors.ts";
 import type { CountWrite, WriteOutcome } from "./batch.ts";
-import { refuseGroup, type WriteGroup } from "./group.ts";
+import { refuseCall, type WriteCall } from "./call.ts";
 
 /** A write that was never sent waits for the store at most so long. */
 const queueMsMax = 5000;
@@ -18,7 +18,7 @@ export interface WriteQueueLimits {
   readonly queueBytesMax: number;
 }
 
-/** What a queue needs. */
+/** Bounds, time, and what counts refusals. */
 export interface WriteQueueOptions {
   readonly limits: WriteQueueLimits;
   readonly clock: Pick<Clock, "monotonic">;
@@ -35,30 +35,30 @@ export interface WriteQueue {
    * bounds.
    */
   add(writes: readonly CountWrite[], deadlineMs: number): Promise<readonly WriteOutcome[]>;
-  /** Removes the first groups, together at most `writesMax` writes or one group. Call it only when something waits. */
-  take(writesMax: number): readonly WriteGroup[];
-  /** Puts groups that were not sent after all before all that wait. */
-  putBack(groups: readonly WriteGroup[]): void;
+  /** Removes the first calls, together at most `writesMax` writes or one call. Call it only when something waits. */
+  take(writesMax: number): readonly WriteCall[];
+  /** Puts calls that were not sent after all before all that wait. */
+  putBack(calls: readonly WriteCall[]): void;
   /** Refuses what has waited until its deadline, or for too long, with `STORE_UNAVAILABLE`. */
   expire(nowMs: number): void;
 }
 
-/** Creates a queue. */
+/** An empty queue. */
 export function createWriteQueue({ limits, clock, refused }: WriteQueueOptions): WriteQueue {
-  let groups: WriteGroup[] = [];
+  let calls: WriteCall[] = [];
   let length = 0;
   let bytes = 0;
   /** Nothing that waits is to be refused before this. */
   let nextEndMs = Number.POSITIVE_INFINITY;
 
-  const enter = (group: WriteGroup): void => {
-    length += group.writes.length;
-    bytes += group.bytes;
-    if (group.queueEndMs < nextEndMs) nextEndMs = group.queueEndMs;
+  const enter = (call: WriteCall): void => {
+    length += call.writes.length;
+    bytes += call.bytes;
+    if (call.queueEndMs < nextEndMs) nextEndMs = call.queueEndMs;
   };
-  const leave = (group: WriteGroup): void => {
-    length -= group.writes.length;
-    bytes -= group.bytes;
+  const leave = (call: WriteCall): void => {
+    length -= call.writes.length;
+    bytes -= call.bytes;
   };
 
   return {
@@ -75,41 +75,41 @@ export function createWriteQueue({ limits, clock, refused }: WriteQueueOptions):
       }
       const { promise, resolve, reject } = Promise.withResolvers<readonly WriteOutcome[]>();
       const queueEndMs = Math.min(deadlineMs, clock.monotonic() + queueMsMax);
-      const group = { writes, bytes: ownBytes, deadlineMs, queueEndMs, resolve, reject, isAnswered: false };
-      groups.push(group);
-      enter(group);
+      const call = { writes, bytes: ownBytes, deadlineMs, queueEndMs, resolve, reject, isAnswered: false };
+      calls.push(call);
+      enter(call);
       return promise;
     },
     take: (writesMax) => {
       const lengthBefore = length;
       let end = 0;
-      for (const group of groups) {
-        if (end > 0 && lengthBefore - length + group.writes.length > writesMax) break;
-        leave(group);
+      for (const call of calls) {
+        if (end > 0 && lengthBefore - length + call.writes.length > writesMax) break;
+        leave(call);
         end += 1;
       }
-      const taken = end === groups.length ? groups : groups.slice(0, end);
-      groups = end === groups.length ? [] : groups.slice(end);
+      const taken = end === calls.length ? calls : calls.slice(0, end);
+      calls = end === calls.length ? [] : calls.slice(end);
       return taken;
     },
     putBack: (unsent) => {
-      groups = [...unsent, ...groups];
-      for (const group of unsent) enter(group);
+      calls = [...unsent, ...calls];
+      for (const call of unsent) enter(call);
     },
     expire: (nowMs) => {
       if (nowMs < nextEndMs) return;
-      const kept: WriteGroup[] = [];
+      const kept: WriteCall[] = [];
       nextEndMs = Number.POSITIVE_INFINITY;
-      for (const group of groups) {
-        if (nowMs < group.queueEndMs) {
-          kept.push(group);
-          nextEndMs = Math.min(nextEndMs, group.queueEndMs);
+      for (const call of calls) {
+        if (nowMs < call.queueEndMs) {
+          kept.push(call);
+          nextEndMs = Math.min(nextEndMs, call.queueEndMs);
         } else {
-          leave(group);
-          refuseGroup(group, storeErrors.unavailable(), refused);
+          leave(call);
+          refuseCall(call, storeErrors.unavailable(), refused);
         }
       }
-      groups = kept;
+      calls = kept;
     },
   };
 }

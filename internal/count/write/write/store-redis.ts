@@ -7,7 +7,7 @@ import { stateFormat } from "../../shared/count-state.ts";
 import { requestBuckets } from "../../shared/key-schema.ts";
 import { replyFormat } from "../../shared/packed-writes.ts";
 import { metaPlace, outboxEntryOverheadBytes, shardMetaLua } from "../../shared/shard-meta.ts";
-import { type EncodedBatch, headerFormat, tokenBytes } from "./batch.ts";
+import { type EncodedBatch, headerFormat, digestBytes } from "./batch.ts";
 
 /**
  * Runs the script on a batch and returns its packed reply. Rejects as `mapRedisError` says; after that the script may have run.
@@ -62,7 +62,7 @@ function frameOf({ keys, args }: EncodedBatch): Buffer {
 const requestFormat = "<Bdddd";
 
 /**
- * The script. KEYS: states, outbox, meta, writer's memory, request buckets. ARGV: header, writes, tokens, request ids, as
+ * The script. KEYS: states, outbox, meta, writer's memory, request buckets. ARGV: header, writes, digests, request ids, as
  * `batch.ts` packs them.
  *
  * It first reads all it needs, from every key that it will write, and computes every result: what fails, fails before the
@@ -139,15 +139,15 @@ if now >= meta[${metaPlace.opened}] + window / 4 then
     meta[${metaPlace.opened}] = now
   end
 end
-local token_count = #ARGV[3] / ${tokenBytes}
-local tokens, found
-if token_count > 0 then
-  tokens, found = {unpack_struct(rep('c${tokenBytes}', token_count), ARGV[3])}, {}
+local digest_count = #ARGV[3] / ${digestBytes}
+local digests, found
+if digest_count > 0 then
+  digests, found = {unpack_struct(rep('c${digestBytes}', digest_count), ARGV[3])}, {}
   for bucket = 1, ${requestBuckets} do
     if meta[${metaPlace.buckets} + 2 * bucket - 1] > 0 then
-      local replies = call('HMGET', KEYS[4 + bucket], unpack(tokens, 1, token_count))
-      for place = 1, token_count do
-        if replies[place] then found[tokens[place]] = replies[place] end
+      local replies = call('HMGET', KEYS[4 + bucket], unpack(digests, 1, digest_count))
+      for place = 1, digest_count do
+        if replies[place] then found[digests[place]] = replies[place] end
       end
     end
   end
@@ -155,18 +155,18 @@ end
 
 -- Each write, in order.
 local codes, befores, times
--- Value and revision of each write; fields and records to be stored, and where a Count's record stands among them; tokens and replies.
+-- Value and revision of each write; fields and records to be stored, and where a Count's record stands among them; digests and replies.
 local numbers, stored, stored_at, requests = {}, {}, places and {}, {}
-local stored_count, request_count, next_token = 0, 0, 0
+local stored_count, request_count, next_digest = 0, 0, 0
 for write = 1, count do
   local place = places and places[write] or write
   local kind, operand = byte(asked, 4 + write), operands[write]
-  local token, first
+  local digest, first
   if kind < 97 then
     kind = kind + 32
-    next_token = next_token + 1
-    token = tokens[next_token]
-    first = found[token]
+    next_digest = next_digest + 1
+    digest = digests[next_digest]
+    first = found[digest]
   end
   local code, value, revision = 0, 0, 0
   local record = records[place]
@@ -188,7 +188,7 @@ for write = 1, count do
       code = state == 2 and 3 or 2
     elseif after < low or after > high then
       code, value, revision = 4, before, after < low and low or high
-    elseif token and remembered >= requests_max then
+    elseif digest and remembered >= requests_max then
       code = 6
     else
       value, revision = after, last + 1
@@ -206,10 +206,10 @@ for write = 1, count do
         if not befores then befores = {} end
         befores[#befores + 1] = before
       end
-      if token then
+      if digest then
         local reply = pack_struct('${requestFormat}', kind, operand, value, revision, now)
-        found[token] = reply
-        requests[request_count + 1] = token
+        found[digest] = reply
+        requests[request_count + 1] = digest
         requests[request_count + 2] = reply
         request_count = request_count + 2
         remembered = remembered + 1

@@ -175,13 +175,13 @@ describe("a batch without an answer", () => {
   test("goes on without its caller", async () => {
     const dropped = await brokenWriter(
       "if (nowMs >= endMs) settle(batch);",
-      "if (nowMs >= endMs || batch.groups.every((group) => group.isAnswered)) settle(batch);",
+      "if (nowMs >= endMs || batch.calls.every((call) => call.isAnswered)) settle(batch);",
       "batches-in-flight.ts",
     );
     await caught(() => checkResent(dropped));
     // Whoever waits for it is told by their deadline all the same.
     await caught(async () =>
-      checkResent(await brokenWriter("Math.min(endMs, group.deadlineMs)", "endMs", "batches-in-flight.ts")),
+      checkResent(await brokenWriter("Math.min(endMs, call.deadlineMs)", "endMs", "batches-in-flight.ts")),
     );
   });
 
@@ -386,7 +386,7 @@ describe("Redis away", () => {
   test("refuses what waited for too long, by its deadline and within five seconds, and never sends it", async () => {
     await checkAway();
     await caught(async () =>
-      checkAway(await brokenWriter("if (nowMs < group.queueEndMs) {", "if (true) {", "queue.ts")),
+      checkAway(await brokenWriter("if (nowMs < call.queueEndMs) {", "if (true) {", "queue.ts")),
     );
     await caught(async () =>
       checkAway(await brokenWriter("Math.min(deadlineMs, clock.monotonic() + queueMsMax)", "deadlineMs", "queue.ts")),
@@ -394,8 +394,8 @@ describe("Redis away", () => {
     await caught(async () =>
       checkAway(
         await brokenWriter(
-          "leave(group);\n          refuseGroup(",
-          "kept.push(group);\n          refuseGroup(",
+          "leave(call);\n          refuseCall(",
+          "kept.push(call);\n          refuseCall(",
           "queue.ts",
         ),
       ),

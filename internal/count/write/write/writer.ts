@@ -16,13 +16,13 @@ import { createWriteQueue, type WriteQueue, type WriteQueueLimits } from "./queu
 /** How often deadlines are looked at and unanswered batches sent again. */
 const tickMs = 20;
 
-/** The limits of a writer. */
+/** Bounds of the queues and batches of all shards. */
 export interface CountWriterLimits extends WriteQueueLimits, BatchLimits {
   /** Shards of the store: recorded in it, never changed. */
   readonly shards: number;
 }
 
-/** What a writer needs. */
+/** The counts store and its bounds; time, chance, log and metrics. */
 export interface CountWriterOptions {
   readonly store: RedisStore;
   readonly limits: CountWriterLimits;
@@ -63,7 +63,7 @@ interface Shard {
   readonly labels: { readonly shard: string };
 }
 
-/** Creates a writer. */
+/** A writer that is not started: it refuses writes with SHUTTING_DOWN until it is. */
 export function createCountWriter(options: CountWriterOptions): CountWriter {
   const { store, limits, clock, random, log } = options;
   const { client } = store;
@@ -103,7 +103,7 @@ export function createCountWriter(options: CountWriterOptions): CountWriter {
       random,
       log,
       metrics,
-      putBack: (groups) => queue.putBack(groups),
+      putBack: (calls) => queue.putBack(calls),
       onSettled: duePump,
     });
     return { queue, inFlight, labels: { shard: shard.toString() } };

@@ -3,7 +3,7 @@ import type { Counter } from "../../../platform/telemetry/metrics.ts";
 import type { CountWrite, WriteOutcome } from "./batch.ts";
 
 /** Writes that came in one call: they go into one batch, in order, and are answered together, once. */
-export interface WriteGroup {
+export interface WriteCall {
   readonly writes: readonly CountWrite[];
   /** What they are counted for while they wait. */
   readonly bytes: number;
@@ -18,16 +18,16 @@ export interface WriteGroup {
 }
 
 /** Tells the caller what came of the writes, unless there was an answer before. */
-export function answerGroup(group: WriteGroup, outcomes: readonly WriteOutcome[]): void {
-  if (group.isAnswered) return;
-  group.isAnswered = true;
-  group.resolve(outcomes);
+export function answerCall(call: WriteCall, outcomes: readonly WriteOutcome[]): void {
+  if (call.isAnswered) return;
+  call.isAnswered = true;
+  call.resolve(outcomes);
 }
 
 /** Tells the caller why there is no outcome, unless there was an answer before. */
-export function refuseGroup(group: WriteGroup, error: MuinError, refused: Counter<"reason">): void {
-  if (group.isAnswered) return;
-  group.isAnswered = true;
-  refused.add(group.writes.length, { reason: error.reason });
-  group.reject(error);
+export function refuseCall(call: WriteCall, error: MuinError, refused: Counter<"reason">): void {
+  if (call.isAnswered) return;
+  call.isAnswered = true;
+  refused.add(call.writes.length, { reason: error.reason });
+  call.reject(error);
 }
