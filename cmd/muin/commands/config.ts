@@ -72,10 +72,9 @@ export const config = localCommand({
   },
 });
 
-async function readGroups({ env, random }: Cli): Promise<readonly Group[]> {
+async function readGroups({ env }: Cli): Promise<readonly Group[]> {
   // Loaded when asked for: most commands need no service.
   const { catalog } = await import("../../../internal/catalog.ts");
-  const { upConfig } = await import("./up.ts");
   const plan = topology(catalog);
   const group = (title: string, prefix: string, fields: ConfigFields, neededBy: readonly string[] = []): Group => ({
     title,
@@ -84,7 +83,8 @@ async function readGroups({ env, random }: Cli): Promise<readonly Group[]> {
   });
   return [
     group("every process", "", processConfig),
-    group("muin up and the command line", "", { ...cliConfig, ...upConfig(random) }),
+    group("the command line", "", cliConfig),
+    ...catalog.map((info) => group(`muin up, to set up ${info.name}`, info.name, info.setup ?? {})),
     ...catalog.map((info) => group(info.name, info.name, info.config, [info.name])),
     group(
       "a process of one service",

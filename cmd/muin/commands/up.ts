@@ -1,48 +1,16 @@
 import { catalog } from "../../../internal/catalog.ts";
-import { authConfig } from "../../../internal/identity/auth/config.ts";
-import { auth } from "../../../internal/identity/auth/definition.ts";
-import type { published } from "../../../internal/identity/auth/events.ts";
-import { createAuthSetup, operatorScopes } from "../../../internal/identity/auth/setup/rules.ts";
 import { processConfig, type ProcessConfig } from "../../../internal/platform/catalog/process-config.ts";
 import { runUntilSignal } from "../../../internal/platform/lifecycle/run-until-signal.ts";
 import { createStandalone, type Standalone } from "../../../internal/platform/runtime/standalone.ts";
 import { version } from "../../../internal/platform/config/version.ts";
-import type { Random } from "../../../internal/platform/clock/random.ts";
-import { Secret, secret, text } from "../../../internal/platform/config/fields.ts";
 import { readConfig } from "../../../internal/platform/config/read-config.ts";
-import { createPublish } from "../../../internal/platform/events/outbox.ts";
-import { defaultDataPath, type Credentials } from "../../../internal/platform/local/data-folder.ts";
-import { openDatabase } from "../../../internal/platform/postgres/open-database.ts";
+import { defaultDataPath } from "../../../internal/platform/local/data-folder.ts";
 import { PortTakenError } from "../../../internal/platform/rpc/server/port-taken-error.ts";
 import { createLogger } from "../../../internal/platform/telemetry/create-logger.ts";
 import type { Cli } from "../cli.ts";
 import { Failure } from "../terminal/failure.ts";
 import { localCommand, type Given } from "../terminal/command.ts";
 import { wholeNumber } from "../terminal/values.ts";
-
-/** 144 bits: a password nobody guesses. */
-const passwordBytes = 18;
-
-/** Settings of the first start. */
-export function upConfig(random: Random) {
-  return {
-    adminEmail: text("ADMIN_EMAIL", { doc: "Address of the first administrator.", default: "admin@localhost" }),
-    adminPassword: secret("ADMIN_PASSWORD", {
-      doc: "Password of the first administrator. Default: a random one, shown once.",
-      default: new Secret(Buffer.from(random.bytes(passwordBytes)).toString("base64url")),
-    }),
-  } as const;
-}
-
-const demoScopes = ["counts.read", "counts.write", "counts.manage"] as const;
-
-/** What the first start made, for the table. */
-interface FirstSteps {
-  readonly credentials: Credentials;
-  readonly email: string;
-  /** Only when the administrator was just made. */
-  readonly password: string | undefined;
-}
 
 const parsePort = wholeNumber(0, 65_535);
 
@@ -101,7 +69,7 @@ async function runUp(options: Given<unknown, typeof upOptions>, cli: Cli): Promi
   try {
     return await runUntilSignal(muin, {
       log,
-      onStarted: async () => print(await takeFirstSteps(muin, cli), muin, options.json === true, cli),
+      onStarted: () => print(muin, options.json === true, cli),
     });
   } catch (error) {
     if (!(error instanceof PortTakenError)) throw error;
@@ -113,49 +81,13 @@ async function runUp(options: Given<unknown, typeof upOptions>, cli: Cli): Promi
   }
 }
 
-/** Makes the first administrator and the keys, as far as they are missing. */
-async function takeFirstSteps(muin: Standalone, cli: Cli): Promise<FirstSteps> {
-  const { clock, random } = cli;
-  const { adminEmail, adminPassword } = readConfig("", upConfig(random), cli.env);
-  const password = adminPassword.reveal();
-  const database = openDatabase({
-    url: muin.storeUrl(auth, "database"),
-    poolMax: 1,
-    applicationName: "muin-up",
-  });
-  await database.start();
-  try {
-    const setup = createAuthSetup({
-      database,
-      publish: createPublish<typeof published>({ source: "/muin/auth", clock, random, currentTraceparent: () => "" }),
-      config: readConfig(auth.name, authConfig, muin.env),
-      clock,
-      random,
-    });
-    const created = await setup.ensureAdministrator({ email: adminEmail, password });
-    const kept = await muin.folder.readCredentials();
-    const demo = await setup.ensureApiKey({ name: "demo", scopes: demoScopes, kept: kept?.api_key });
-    const operator = await setup.ensureApiKey({ name: "operator", scopes: operatorScopes, kept: kept?.operator_key });
-    const credentials: Credentials = { api_key: demo.secret, operator_key: operator.secret };
-    if (demo.created || operator.created) await muin.folder.saveCredentials(credentials);
-    return { credentials, email: adminEmail, password: created ? password : undefined };
-  } finally {
-    await database.stop();
-  }
-}
-
-function print(steps: FirstSteps, muin: Standalone, asJson: boolean, { env, output }: Cli): void {
+/** Shows where Muin serves and what its services have to show, and what to try next. */
+async function print(muin: Standalone, asJson: boolean, { env, output }: Cli): Promise<void> {
   const { http, grpc } = muin.addresses();
   const { path } = muin.folder;
-  const { credentials, email, password } = steps;
+  const shown = muin.firstSteps();
   if (asJson) {
-    output.json({
-      http,
-      grpc,
-      data_dir: path,
-      admin: { email, ...(password === undefined ? {} : { password }) },
-      api_key: credentials.api_key,
-    });
+    output.json({ http, grpc, data_dir: path, ...Object.assign({}, ...shown.map(({ json }) => json)) });
     return;
   }
   const row = (name: string, value: string): void => output.print(`  ${output.paint("dim", name.padEnd(9))}${value}`);
@@ -164,14 +96,14 @@ function print(steps: FirstSteps, muin: Standalone, asJson: boolean, { env, outp
   row("HTTP", `${http}  Connect, gRPC-Web, REST, status page`);
   row("gRPC", `${grpc}  with health and reflection`);
   row("data", path);
-  row("admin", password === undefined ? email : `${email}  password ${password}  (shown once)`);
-  row("API key", credentials.api_key);
+  for (const { title, text } of shown) row(title, text);
   output.print("");
   output.print("Try in another terminal:");
   const elsewhere = path === defaultDataPath(env) ? "" : ` --data-dir ${path}`;
   output.print(`  npm run muin -- counts create visits${elsewhere}`);
   output.print(`  npm run muin -- counts inc visits${elsewhere}`);
-  output.print(`  curl -H 'Authorization: Bearer ${credentials.api_key}' ${http}/api/v1/counts/visits`);
+  const key = (await muin.folder.readCredentials())?.["api_key"] ?? "";
+  output.print(`  curl -H 'Authorization: Bearer ${key}' ${http}/api/v1/counts/visits`);
   output.print("");
   output.print("Ctrl-C stops it.");
 }

@@ -94,7 +94,7 @@ async function locate(options: ConnectionOptions, env: Environment): Promise<Loc
         : `the Muin on the data folder ${folder} is still starting; try again in a moment`,
     );
   }
-  return { url: local.http, key: given ?? (await ownerOnly(folder, readCredentials))?.operator_key };
+  return { url: local.http, key: given ?? (await ownerOnly(folder, readCredentials))?.["operator_key"] };
 }
 
 /** Reads what only the folder's owner may. */

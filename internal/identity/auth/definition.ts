@@ -19,7 +19,7 @@ import { createMailer } from "../../platform/mail/create-mailer.ts";
 import { republishAll } from "../../platform/resource/republish.ts";
 import { group } from "../../platform/service/consumption.ts";
 import { defineService, type ServiceInfo } from "../../platform/service/define-service.ts";
-import { background, on, readiness, republisher, serve } from "../../platform/service/parts.ts";
+import { background, on, readiness, republisher, serve, setup } from "../../platform/service/parts.ts";
 import { postgres } from "../../platform/service/stores.ts";
 import { createAccountDataHandlers } from "./account/data.ts";
 import { createAccountHandlers, createRecoveryHandlers } from "./account/handlers.ts";
@@ -64,6 +64,8 @@ import { createScopeHandlers } from "./scope/handlers.ts";
 import { createScopes } from "./scope/rules.ts";
 import { postgresScopeStore } from "./scope/store-postgres.ts";
 import { createVault } from "./secret/vault.ts";
+import { setupConfig, takeFirstSteps } from "./setup/first-steps.ts";
+import { createAuthSetup } from "./setup/rules.ts";
 import { createSessionHandlers } from "./session/handlers.ts";
 import { createSessions } from "./session/rules.ts";
 import { postgresSessionStore } from "./session/store-postgres.ts";
@@ -111,6 +113,7 @@ export const auth: ServiceInfo<"auth"> = defineService({
   ],
   errors: authErrors.table,
   config: authConfig,
+  setup: setupConfig,
   create: ({ stores: { database }, publish, config, clock, random, log, metrics }) => {
     const vault = createVault(config.keyEncryptionSecret, random);
     const base = { database, ...stores, publish, vault, clock, random, log, metrics, config };
@@ -169,6 +172,7 @@ export const auth: ServiceInfo<"auth"> = defineService({
         }),
       ),
       readiness("signing key", () => keys.problem()),
+      setup(setupConfig, (context) => takeFirstSteps(createAuthSetup(base), context, random)),
       republisher([UserCreatedSchema], () => republishAll((after) => republishAccounts(accountData, after))),
     ];
   },

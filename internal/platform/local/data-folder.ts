@@ -24,13 +24,11 @@ export interface RunRecord {
   readonly grpc?: string;
 }
 
-/** The keys that `muin up` made, as `credentials.json` has them. */
-export interface Credentials {
-  /** Demo key for counting. */
-  readonly api_key: string;
-  /** All scopes: what the command line uses. */
-  readonly operator_key: string;
-}
+/**
+ * Secrets that the setups of services made for the programs of this installation, by name, as `credentials.json` has them:
+ * `api_key`, the demo key, and `operator_key`, with which the command line calls.
+ */
+export type Credentials = Readonly<Record<string, string>>;
 
 /**
  * A data folder in use by this process.

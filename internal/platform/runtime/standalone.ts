@@ -1,23 +1,24 @@
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import type { DescService } from "@bufbuild/protobuf";
+import { checkCatalog } from "../catalog/check-catalog.ts";
+import type { ProcessConfig } from "../catalog/process-config.ts";
+import { eventsRights, type PostgresRights } from "../catalog/store-rights.ts";
+import { topology, type StoreTopology, type Topology } from "../catalog/topology.ts";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
 import { variableOf, type Environment } from "../config/read-config.ts";
+import type { Component } from "../lifecycle/component.ts";
+import { timeout } from "../lifecycle/timeout.ts";
 import { createDataFolder, type DataFolder } from "../local/data-folder.ts";
 import { createLocalStores, type LocalStores } from "../local/local-stores.ts";
 import type { RedisServerSpec } from "../local/redis-server.ts";
 import { mailUrlField } from "../mail/mail-config.ts";
 import type { RpcAddresses } from "../rpc/server/server.ts";
-import type { Logger } from "../telemetry/logger.ts";
-import { checkCatalog } from "../catalog/check-catalog.ts";
-import type { Component } from "../lifecycle/component.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
-import { createMuinProcess, type MuinProcess } from "./muin-process.ts";
-import type { ProcessConfig } from "../catalog/process-config.ts";
-import { eventsRights } from "../catalog/store-rights.ts";
-import { topology, type StoreTopology, type Topology } from "../catalog/topology.ts";
-import type { PostgresDecl } from "../service/stores.ts";
+import type { SetupLine } from "../service/parts.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import { createMuinProcess, type MuinProcess, type MuinProcessOptions } from "./muin-process.ts";
+import { setUp } from "./set-up.ts";
 
 /** What a standalone Muin is made of. */
 export interface StandaloneOptions {
@@ -32,15 +33,13 @@ export interface StandaloneOptions {
   readonly log: Logger;
 }
 
-/** All services in one process, on servers that it starts itself. `start` resolves once every service is up. */
+/** All services in one process, on servers that it starts itself. `start` resolves once every service is up and set up. */
 export interface Standalone extends Component {
   readonly folder: DataFolder;
   /** Where it serves. After `start`. */
   addresses(): RpcAddresses;
-  /** URL of a store as a service sees it. After `start`. */
-  storeUrl(info: ServiceInfo, store: string): string;
-  /** Settings of a service, as it sees them. After `start`. */
-  readonly env: Environment;
+  /** What the setups of the services have to show to whoever started it. After `start`. */
+  firstSteps(): readonly SetupLine[];
 }
 
 /** Without a mail server, mails become files beside the data. */
@@ -58,121 +57,72 @@ const processName = "muin";
 
 /**
  * Runs the catalogue on one machine: takes the data folder, starts PostgreSQL and the Redis servers with the databases, roles
- * and users that the declarations give rise to, and runs all services. Throws at once when the catalogue contradicts itself.
+ * and users that the declarations give rise to, runs all services, and has each set up what the installation needs of it. Throws at
+ * once when the catalogue contradicts itself.
  */
 export function createStandalone(options: StandaloneOptions): Standalone {
-  const { catalog, clock, random, log } = options;
+  const { catalog, clock } = options;
   const problems = checkCatalog(catalog);
   if (problems.length > 0) throw new Error(problems.join("; "));
-  const folder = createDataFolder({ path: options.dataDir, random });
   const plan = topology(catalog);
-  const stores: LocalStores = createLocalStores({
-    folder,
-    redis: redisServers(plan),
-    databases: plan.databases,
-    env: options.env,
-    report: (line) => options.report(line),
-    clock,
-    random,
-    log,
-  });
-  const storeUrl = (info: ServiceInfo, store: string): string => {
-    const { kind, at, account } = declared(plan, info.name, store);
-    return kind === "redis" ? stores.redisUrl(at, account) : stores.postgresUrl(at, account);
-  };
-  const rightsOn = (name: string) => {
-    const rights = plan.databases.find(({ database }) => database === name);
-    if (rights === undefined) throw new Error(`nobody owns database ${name}`);
-    return rights;
-  };
-  const env: Record<string, string | undefined> = { ...options.env };
-  let muin: MuinProcess | undefined;
-  let isStopping = false;
+  const folder = createDataFolder({ path: options.dataDir, random: options.random });
+  const stores = createLocalStores({ ...options, folder, redis: redisServers(plan), databases: plan.databases });
+  let started: { readonly muin: MuinProcess; shown: readonly SetupLine[] } | undefined;
+  let stopping: Promise<void> | undefined;
 
+  const start = async (): Promise<void> => {
+    await folder.start();
+    await stores.start();
+    const env = await completeEnvironment(options.env, plan, folder);
+    if (stopping !== undefined) throw new Error("Muin was stopped while it started");
+    const muin = createMuinProcess({
+      ...options,
+      ...placesIn(plan, stores),
+      name: processName,
+      services: catalog,
+      env,
+    });
+    started = { muin, shown: [] };
+    await muin.start();
+    await muin.up;
+    started.shown = await setUp(muin.services, { env, folder });
+    await folder.announce(muin.addresses());
+  };
   const stopAll = async (): Promise<void> => {
-    isStopping = true;
-    const services = muin?.stop() ?? Promise.resolve();
-    await settles(services, servicesStopMsMax, clock);
+    const services = started?.muin.stop() ?? Promise.resolve();
+    const ended = services.then(nothing, nothing);
+    await timeout(clock, servicesStopMsMax, ended).catch(nothing); // They have had their time.
     await stores.stop(); // Whoever still waits for a store that stands still is told that it is gone.
-    const inTime = await settles(services, servicesEndMsMax, clock);
+    const inTime = await timeout(clock, servicesEndMsMax, ended).then(
+      () => true,
+      () => false,
+    );
     await folder.stop();
     if (!inTime) throw new Error("the services did not stop in time");
     await services;
   };
-  let stopping: Promise<void> | undefined;
+  const whenStarted = () => {
+    if (started === undefined) throw new Error("Muin has not started");
+    return started;
+  };
   return {
     name: processName,
     folder,
-    env,
-    start: async () => {
-      await folder.start();
-      await stores.start();
-      if (env[`${mailVariable}_FILE`] === undefined) {
-        env[mailVariable] ??= pathToFileURL(join(folder.path, "mail")).href;
-      }
-      for (const variable of missingSecrets(plan, env)) env[variable] = await folder.secret(variable);
-      if (isStopping) throw new Error("Muin was stopped while it started");
-      muin = createMuinProcess({
-        name: processName,
-        services: catalog,
-        personalDataHolders: plan.personalDataHolders,
-        settings: options.settings,
-        env,
-        eventsUrl: stores.redisUrl("events", processName),
-        coordinationUrl: stores.redisUrl("events", processName),
-        storeUrl,
-        schemaUrl: (info, store) => {
-          const { at } = declared(plan, info.name, store);
-          return stores.postgresUrl(at, rightsOn(at).schemaRole);
-        },
-        grants: ({ database }: PostgresDecl) => {
-          const { dataRole, readers } = rightsOn(database);
-          return { dataRole, readers };
-        },
-        remote: (target: DescService) => {
-          throw new Error(`${target.typeName} is in nobody's declaration`); // `checkCatalog` has refused it.
-        },
-        localStores: () => stores.status(),
-        clock,
-        random,
-        log,
-      });
-      await muin.start();
-      await muin.up;
-      await folder.announce(muin.addresses());
-    },
+    start,
     stop: () => (stopping ??= stopAll()),
-    addresses: () => {
-      if (muin === undefined) throw new Error("Muin has not started");
-      return muin.addresses();
-    },
-    storeUrl,
+    addresses: () => whenStarted().muin.addresses(),
+    firstSteps: () => whenStarted().shown,
   };
 }
 
-/** Whether `work` ends within `ms`, well or not. */
-async function settles(work: Promise<unknown>, ms: number, clock: Clock): Promise<boolean> {
-  const patience = new AbortController();
-  try {
-    return await Promise.race([
-      work.then(
-        () => true,
-        () => true,
-      ),
-      clock.sleep(ms, patience.signal).then(
-        () => false,
-        () => false,
-      ),
-    ]);
-  } finally {
-    patience.abort();
-  }
-}
+function nothing(): void {}
 
-function declared({ services }: Topology, service: string, store: string): StoreTopology {
-  const found = services.find(({ name }) => name === service)?.stores.find(({ name }) => name === store);
-  if (found === undefined) throw new Error(`${service} declares no store "${store}"`);
-  return found;
+/** The environment with what an installation gives its services where nobody said otherwise: secrets, and a place for mails. */
+async function completeEnvironment(given: Environment, plan: Topology, folder: DataFolder): Promise<Environment> {
+  const env: Record<string, string | undefined> = { ...given };
+  if (env[`${mailVariable}_FILE`] === undefined) env[mailVariable] ??= pathToFileURL(join(folder.path, "mail")).href;
+  for (const variable of missingSecrets(plan, env)) env[variable] = await folder.secret(variable);
+  return env;
 }
 
 /** Secrets that a service must be given: the data folder makes them and keeps them. */
@@ -183,6 +133,56 @@ function missingSecrets({ services }: Topology, env: Environment): readonly stri
       .map(({ variable }) => variable)
       .filter((variable) => env[variable] === undefined && env[`${variable}_FILE`] === undefined),
   );
+}
+
+/** Where the process finds what it uses: on the servers of this installation, and nowhere else. */
+function placesIn(
+  plan: Topology,
+  stores: LocalStores,
+): Pick<
+  MuinProcessOptions,
+  | "personalDataHolders"
+  | "eventsUrl"
+  | "coordinationUrl"
+  | "storeUrl"
+  | "schemaUrl"
+  | "grants"
+  | "remote"
+  | "localStores"
+> {
+  return {
+    personalDataHolders: plan.personalDataHolders,
+    eventsUrl: stores.redisUrl("events", processName),
+    coordinationUrl: stores.redisUrl("events", processName),
+    storeUrl: (info, store) => {
+      const { kind, at, account } = declared(plan, info.name, store);
+      return kind === "redis" ? stores.redisUrl(at, account) : stores.postgresUrl(at, account);
+    },
+    schemaUrl: (info, store) => {
+      const { at } = declared(plan, info.name, store);
+      return stores.postgresUrl(at, rightsOn(plan, at).schemaRole);
+    },
+    grants: ({ database }) => {
+      const { dataRole, readers } = rightsOn(plan, database);
+      return { dataRole, readers };
+    },
+    remote: (target) => {
+      throw new Error(`${target.typeName} is in nobody's declaration`); // `checkCatalog` has refused it.
+    },
+    localStores: () => stores.status(),
+  };
+}
+
+function declared({ services }: Topology, service: string, store: string): StoreTopology {
+  const found = services.find(({ name }) => name === service)?.stores.find(({ name }) => name === store);
+  if (found === undefined) throw new Error(`${service} declares no store "${store}"`);
+  return found;
+}
+
+function rightsOn({ databases }: Topology, name: string): PostgresRights {
+  const rights = databases.find(({ database }) => database === name);
+  if (rights === undefined) throw new Error(`nobody owns database ${name}`);
+  return rights;
 }
 
 /** The declared servers, and the events server. */

@@ -128,7 +128,8 @@ export async function startMuin(options: MuinOptions = {}): Promise<TestMuin> {
     const seen = options.wrapper === undefined ? dataDir : join(`/proc/${program.pid}/root`, dataDir);
     const credentials = await readCredentials(seen);
     if (credentials === undefined) throw new Error("there is no credentials.json");
-    const operatorKey = credentials.operator_key;
+    const operatorKey = credentials["operator_key"];
+    if (operatorKey === undefined) throw new Error("credentials.json has no operator_key");
     const begin: TestMuin["begin"] = (args, { env, stdin } = {}) =>
       runProgram([...muin, ...args], {
         cwd,
