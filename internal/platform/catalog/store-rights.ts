@@ -65,6 +65,15 @@ export function eventsRights(process: string): RedisRights {
   };
 }
 
+/** The user of a process on a coordination server that keeps leases alone. */
+export function coordinationRights(process: string): RedisRights {
+  return {
+    server: "coordination",
+    user: process,
+    rules: ["on", "resetchannels", "-@all", ...connectionCommands, `(~coordination:* ${writerCommands})`],
+  };
+}
+
 /** The roles of every database in the catalogue. */
 export function postgresRights(catalog: readonly ServiceInfo[]): readonly PostgresRights[] {
   const stores = catalog.flatMap((info) => Object.values(info.stores).map((store) => ({ info, store })));

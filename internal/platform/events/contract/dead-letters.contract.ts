@@ -137,6 +137,11 @@ export const deadLetterTests: ContractTests = {
     }
     expect(listed.toSorted((a, b) => a - b)).toEqual(numbers(0, 25));
     expect(times).toEqual(times.toSorted((a, b) => a - b));
+    const first = await bus.deadLetters.list({ service: failing.service, pageSize: 10, pageToken: "" });
+    for (const service of [undefined, "another"]) {
+      const foreign = bus.deadLetters.list({ service, pageSize: 10, pageToken: first.nextPageToken });
+      expect(await foreign.catch((error: unknown) => error)).toMatchObject({ reason: "PAGE_TOKEN_INVALID" });
+    }
     for (const pageToken of ["x", "1-1", "99999999999999999999-0 forged", "0-99999999999999999999 forged"]) {
       const forged = bus.deadLetters.list({ service: failing.service, pageSize: 10, pageToken });
       expect(await forged.catch((error: unknown) => error)).toMatchObject({ code: "invalid_argument" });

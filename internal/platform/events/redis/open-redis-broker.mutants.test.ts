@@ -1,7 +1,6 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { environmentOf, type Mutant } from "../../testing/mutant-process.ts";
-import { lacksSteppableClock } from "../../testing/steppable-clock.ts";
 
 const suite = join(import.meta.dir, "open-redis-broker.test.ts");
 const inThisFolder = (file: string): string => join(import.meta.dir, file);
@@ -220,6 +219,13 @@ const mutants: readonly RuleMutant[] = [
     caughtBy: "a consumer with too many dead letters waits until some are redriven, and goes on in order",
   },
   {
+    rule: "a page token belongs to its query",
+    file: inThisFolder("dead-letters.ts"),
+    from: `const query = ["dead letters", service ?? ""];`,
+    to: `const query = ["dead letters"];`,
+    caughtBy: "dead letters are listed by pages, oldest first, each once",
+  },
+  {
     rule: "a replay names one consumer",
     file: inThisFolder("consumer-groups.ts"),
     from: "const generation = await replayScript.run(client, keyList, []);",
@@ -246,18 +252,7 @@ const mutants: readonly RuleMutant[] = [
   },
 ];
 
-/** What only a server with a clock of its own can show. */
-const clockMutants: readonly RuleMutant[] = [
-  {
-    rule: "a lease whose end is further away than any lasts is free",
-    file: inThisFolder("../../lease/redis/lease-script.ts"),
-    from: "if till <= now or till > now + life then",
-    to: "if till <= now then",
-    caughtBy: "a lease ends also when the server's clock has stepped back an hour",
-  },
-];
-
-test.concurrent.each([...mutants, ...(lacksSteppableClock ? [] : clockMutants)])(
+test.concurrent.each(mutants)(
   "mutant: without the rule that $rule, a test fails",
   async ({ caughtBy, within = "", ...mutant }) => {
     const pattern = `${within} ${caughtBy}`.trim().replaceAll(/[;:]/g, ".");

@@ -8,12 +8,10 @@ import { eventually } from "../../testing/eventually.ts";
 import { createHeldClock } from "../../testing/held-clock.ts";
 import { startRedis } from "../../testing/redis.ts";
 import { createMetrics } from "../../telemetry/create-metrics.ts";
-import { createSteppableClock, lacksSteppableClock } from "../../testing/steppable-clock.ts";
 import type { Skip } from "../../testing/contract.ts";
 import { describeBroker } from "../contract/broker.contract.ts";
 import { successionTests } from "../contract/succession.contract.ts";
 import { termTests } from "../contract/terms.contract.ts";
-import type { TestBus } from "../contract/bus-fixture.ts";
 import type { Subscription } from "../broker.ts";
 import type { EventRecord } from "../../service/event-record.ts";
 import { connectBus } from "./redis-broker-fixture.ts";
@@ -182,30 +180,6 @@ describe("Redis Streams", () => {
     await second.stop();
   });
 
-  test.skipIf(lacksSteppableClock)("a lease ends also when the server's clock has stepped back an hour", async () => {
-    await using clock = await createSteppableClock();
-    await using server = await startRedis({ appendfsync: "no", clock });
-    // The first never renews its lease, as if it had been killed.
-    const first = connectBus(server.url, { instance: "first", topics: [], clock: createHeldClock() });
-    const second = connectBus(server.url, { instance: "second", topics: [] });
-    const numbers: number[] = [];
-    const hold = (bus: TestBus) =>
-      bus.leases.leaseholder("one", ({ number }, signal) => {
-        numbers.push(number);
-        return aborted(signal);
-      });
-    const [one, other] = [hold(first), hold(second)];
-    await first.start();
-    await one.start();
-    await eventually(() => expect(numbers).toEqual([1]));
-    await clock.step(-3600);
-    await second.start();
-    await other.start();
-    await eventually(() => expect(numbers).toEqual([1, 2]));
-    await Promise.all([one.stop(), other.stop()]);
-    await Promise.all([first.stop(), second.stop()]);
-  });
-
   test("everything lies under two prefixes, and its user needs no more than that", async () => {
     await using server = await startRedis({ appendfsync: "no" });
     const redis = openRedis({ url: server.url, name: "test" });
@@ -226,6 +200,30 @@ describe("Redis Streams", () => {
     await consumer.stop();
     await bus.stop();
     await redis.stop();
+  });
+
+  test("with leases on another server each server keeps its own keys", async () => {
+    await using server = await startRedis({ appendfsync: "no" });
+    await using coordination = await startRedis({ appendfsync: "no" });
+    const bus = connectBus(`${server.url} ${coordination.url}`, { instance: "apart", topics: [topic] });
+    await bus.start();
+    const consumer = bus.subscribe(groupOf(() => Promise.resolve()));
+    await consumer.start();
+    await bus.publish([record("k")]);
+    await eventually(() => expect(bus.heartbeatReceivedAt()).toBeGreaterThan(0)); // Sent in a lease term.
+    for (const [{ url }, prefix] of [
+      [server, "events:"],
+      [coordination, "coordination:"],
+    ] as const) {
+      const redis = openRedis({ url, name: "test" });
+      await redis.start();
+      const keys = await redis.client.keys("*");
+      expect(keys.length).toBeGreaterThan(0);
+      expect(keys.filter((key) => !key.startsWith(prefix))).toEqual([]);
+      await redis.stop();
+    }
+    await consumer.stop();
+    await bus.stop();
   });
 
   test("the server away: start, consumers and stop do not hang, and all begins when it comes", async () => {
