@@ -17,7 +17,7 @@ import { createPersonKeyReader } from "../../shared/person/person-key-reader.ts"
 import { createBranchHandlers } from "./branch/handlers.ts";
 import { createLockedBranches } from "./branch/locked.ts";
 import { createBranchRules } from "./branch/rules.ts";
-import { createPostgresBranchStore } from "./branch/store-postgres.ts";
+import { postgresBranchStore } from "./branch/store-postgres.ts";
 import { branchOwnerConfig } from "./config.ts";
 import { branchOwnerErrors } from "./errors.ts";
 import { published } from "./events.ts";
@@ -25,15 +25,15 @@ import { createHoursHandlers } from "./hours/handlers.ts";
 import { migrations } from "./migrations.ts";
 import { createOwnerHandlers } from "./owner/handlers.ts";
 import { createOwnerRules } from "./owner/rules.ts";
-import { createPostgresOwnerStore } from "./owner/store-postgres.ts";
+import { postgresOwnerStore } from "./owner/store-postgres.ts";
 import { createPersonRules } from "./person/rules.ts";
-import { createPostgresPersonStore } from "./person/store-postgres.ts";
+import { postgresPersonStore } from "./person/store-postgres.ts";
 import { createPersonalDataHandlers } from "./personal-data/handlers.ts";
 import { createPersonalData } from "./personal-data/rules.ts";
-import { createPostgresRequestStore } from "./request/store-postgres.ts";
+import { postgresRequestStore } from "./request/store-postgres.ts";
 import { createStaffHandlers } from "./staff/handlers.ts";
 import { createStaffRules } from "./staff/rules.ts";
-import { createPostgresStaffStore } from "./staff/store-postgres.ts";
+import { postgresStaffStore } from "./staff/store-postgres.ts";
 
 /** Owners, branches, their hours, rules and staff. */
 export const branchOwner: ServiceInfo<"branch-owner"> = defineService({
@@ -48,13 +48,12 @@ export const branchOwner: ServiceInfo<"branch-owner"> = defineService({
   errors: branchOwnerErrors.table,
   create: ({ stores, calls, publish, config, clock, random, log }) => {
     const { database } = stores;
-    const people = createPostgresPersonStore();
-    const owners = createPostgresOwnerStore();
-    const branches = createPostgresBranchStore();
-    const staff = createPostgresStaffStore();
-    const requests = createPostgresRequestStore({ windowMs: config.requestIdWindowMs });
+    const people = postgresPersonStore;
+    const owners = postgresOwnerStore;
+    const branches = postgresBranchStore;
+    const staff = postgresStaffStore;
+    const requests = postgresRequestStore;
     const locked = createLockedBranches({ branches, staff, publish, clock });
-    const { branchesPerOwnerMax } = config;
     const rules = createBranchRules({
       database,
       branches,
@@ -66,7 +65,8 @@ export const branchOwner: ServiceInfo<"branch-owner"> = defineService({
       publish,
       clock,
       random,
-      branchesPerOwnerMax,
+      branchesPerOwnerMax: config.branchesPerOwnerMax,
+      requestIdWindowMs: config.requestIdWindowMs,
     });
     const personalData = createPersonalData({
       database,
@@ -83,7 +83,7 @@ export const branchOwner: ServiceInfo<"branch-owner"> = defineService({
     return [
       serve(OwnerService, createOwnerHandlers({ rules: createOwnerRules({ database, owners, people, clock }) })),
       serve(BranchService, {
-        ...createBranchHandlers({ rules, branchesPerOwnerMax }),
+        ...createBranchHandlers({ rules }),
         ...createStaffHandlers({ rules: createStaffRules({ database, branches: rules, locked, people, staff }) }),
         ...createHoursHandlers({ branches: rules, clock }),
       }),

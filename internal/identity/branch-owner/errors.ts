@@ -1,4 +1,6 @@
 import { defineErrors } from "../../platform/errors/define-errors.ts";
+import { refuserOf } from "../../platform/errors/refusal.ts";
+import { resourceErrors } from "../../platform/resource/errors.ts";
 
 /** What branch-owner answers with, beside what every resource does. */
 export const branchOwnerErrors = defineErrors({
@@ -40,7 +42,7 @@ export const branchOwnerErrors = defineErrors({
   ownerMissing: {
     reason: "OWNER_MISSING",
     code: "failed_precondition",
-    text: "the person who is to own the branch is no owner, or has been deleted; an administrator can register them as one, or give the branch to another",
+    text: "the person {user_id}, who is to own the branch, is no owner, or has been deleted; an administrator can register them as one, or give the branch to another",
   },
   tooManyBranches: {
     reason: "TOO_MANY_BRANCHES",
@@ -63,3 +65,6 @@ export const branchOwnerErrors = defineErrors({
     text: "{staff_max} people work for this branch, as many as may",
   },
 });
+
+/** Refuses by a row of branch-owner's, or of every resource's. */
+export const refuse = refuserOf({ ...resourceErrors, ...branchOwnerErrors });

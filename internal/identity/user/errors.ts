@@ -1,4 +1,6 @@
 import { defineErrors } from "../../platform/errors/define-errors.ts";
+import { refuserOf } from "../../platform/errors/refusal.ts";
+import { resourceErrors } from "../../platform/resource/errors.ts";
 
 /** What user answers with, beside what every resource does. */
 export const userErrors = defineErrors({
@@ -66,3 +68,6 @@ export const userErrors = defineErrors({
     retryAfterMs: 1000,
   },
 });
+
+/** Refuses by a row of user's, or of every resource's. */
+export const refuse = refuserOf({ ...resourceErrors, ...userErrors });

@@ -1,5 +1,6 @@
 import { defineErrors } from "../errors/define-errors.ts";
 import type { FieldViolation, MuinError } from "../errors/muin-error.ts";
+import type { Refusal } from "../errors/refusal.ts";
 
 /** What the methods of any resource may answer with. */
 export const resourceErrors = defineErrors({
@@ -49,4 +50,9 @@ export function fieldsInvalid(violations: readonly FieldViolation[]): MuinError 
 /** The same for one field, named by its path in the request, such as "branch.owner_id". */
 export function fieldInvalid(field: string, description: string): MuinError {
   return fieldsInvalid([{ field, description }]);
+}
+
+/** The same as a refusal. */
+export function refuseField(field: string, description: string): Refusal<"fieldInvalid"> {
+  return { refused: "fieldInvalid", error: fieldInvalid(field, description) };
 }

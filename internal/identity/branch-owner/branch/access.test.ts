@@ -325,8 +325,8 @@ describe("a mutant is caught", () => {
   test("that says of what does not exist that it does not", async () => {
     const { branchOwner: broken } = await importMutant<typeof definition>(
       pathOf("access.ts"),
-      '  if (isBarred(standing.status)) return "ACCOUNT_SUSPENDED";\n',
-      '  if (branch === undefined) return "BRANCH_NOT_FOUND";\n',
+      '  if (isBarred(standing.status)) return refuse("accountSuspended");\n',
+      '  if (branch === undefined) return refuse("branchNotFound", { branch_id: branchId });\n',
       [pathOf("../definition.ts")],
     );
     await using mutant = await startBranchOwner({ info: broken });

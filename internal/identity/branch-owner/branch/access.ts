@@ -1,13 +1,15 @@
+import type { Refusal } from "../../../platform/errors/refusal.ts";
 import type { Caller } from "../../../platform/identity/caller.ts";
 import { hasScope, personIdOf } from "../../../platform/resource/caller-scopes.ts";
+import { refuse } from "../errors.ts";
 import type { PersonStatus } from "../person/store.ts";
 import type { Standing } from "../staff/store.ts";
 
 /** What is done with a branch. */
 export type BranchAction = "see" | "change" | "see staff" | "change staff" | "transfer";
 
-/** Why a branch was refused: the reason that the caller gets. */
-export type BranchRefusal = "ACCOUNT_SUSPENDED" | "BRANCH_FORBIDDEN" | "BRANCH_NOT_FOUND" | "ETAG_MISMATCH";
+/** Why a branch was refused. */
+export type BranchRefusal = Refusal<"accountSuspended" | "branchForbidden" | "branchNotFound" | "etagMismatch">;
 
 /** What a caller is to a branch. */
 type Relation = "administrator" | "reader" | "owner" | "manager" | "attendant";
@@ -36,21 +38,22 @@ export function isBarred(status: PersonStatus | undefined): boolean {
 }
 
 /**
- * Why the caller, of that standing, may not do it with a branch; `undefined` when they may. Of a branch that does not exist
+ * Why the caller, of that standing, may not do it with the branch of an id; `undefined` when they may. Of a branch that does not exist
  * (`undefined`) nobody is owner or staff: that there is none is told only to those who may do it with all.
  */
 export function refusalOf(
   caller: Caller,
+  branchId: string,
   branch: { readonly ownerId: string } | undefined,
   standing: Standing,
   action: BranchAction,
 ): BranchRefusal | undefined {
-  if (isBarred(standing.status)) return "ACCOUNT_SUSPENDED";
+  if (isBarred(standing.status)) return refuse("accountSuspended");
   const relations: Relation[] = [];
   if (managesAll(caller)) relations.push("administrator");
   if (seesAll(caller)) relations.push("reader");
   if (branch !== undefined && branch.ownerId === personIdOf(caller)) relations.push("owner");
   if (standing.staffRole !== undefined) relations.push(standing.staffRole === "MANAGER" ? "manager" : "attendant");
-  if (!relations.some((relation) => allowed[action].includes(relation))) return "BRANCH_FORBIDDEN";
-  return branch === undefined ? "BRANCH_NOT_FOUND" : undefined;
+  if (!relations.some((relation) => allowed[action].includes(relation))) return refuse("branchForbidden");
+  return branch === undefined ? refuse("branchNotFound", { branch_id: branchId }) : undefined;
 }

@@ -6,7 +6,7 @@ import { callerOf } from "../../../platform/identity/caller.ts";
 import { personIdOf } from "../../../platform/resource/caller-scopes.ts";
 import { fieldInvalid } from "../../../platform/resource/errors.ts";
 import { pageOf } from "../../../platform/resource/page-token.ts";
-import { accepted } from "../refusal.ts";
+import { orThrow } from "../../../platform/errors/refusal.ts";
 import { branchOwnerErrors } from "../errors.ts";
 import { managesAll } from "./access.ts";
 import { contentOf, toBranch } from "./content.ts";
@@ -24,13 +24,11 @@ const stateNames: ReadonlyMap<number, BranchStateName> = new Map([
 /** Serves branches, but for their staff and hours. */
 export function createBranchHandlers(deps: {
   readonly rules: BranchRules;
-  /** As in the rules; errors tell it. */
-  readonly branchesPerOwnerMax: number;
 }): Pick<
   ServiceImpl<typeof BranchService>,
   "createBranch" | "getBranch" | "listBranches" | "updateBranch" | "closeBranch" | "reopenBranch" | "transferBranch"
 > {
-  const { rules, branchesPerOwnerMax: branchesMax } = deps;
+  const { rules } = deps;
 
   return {
     createBranch: async ({ branch, requestId }, context) => {
@@ -42,11 +40,11 @@ export function createBranchHandlers(deps: {
       }
       if (ownerId === "") throw fieldInvalid("branch.owner_id", "must name an owner: an API key owns nothing");
       const answer = await rules.create(caller, { ownerId, content: contentOf(given), requestId });
-      return { branch: accepted(answer, { userId: ownerId, branchesMax }) };
+      return { branch: orThrow(answer) };
     },
 
     getBranch: async ({ branchId }, context) => ({
-      branch: toBranch(accepted(await rules.get(callerOf(context), branchId, "see"), { branchId })),
+      branch: toBranch(orThrow(await rules.get(callerOf(context), branchId, "see"))),
     }),
 
     listBranches: async (request, context) => {
@@ -55,7 +53,7 @@ export function createBranchHandlers(deps: {
       const { page, nextPageToken } = await pageOf(
         ["branches", query],
         { pageToken: request.pageToken, pageSize: Math.min(request.pageSize, branchesPageMax) },
-        async (after, limit) => accepted(await rules.list(callerOf(context), query, after, limit)),
+        async (after, limit) => orThrow(await rules.list(callerOf(context), query, after, limit)),
         ({ branchId }) => branchId,
       );
       return { branches: page.map(toBranch), nextPageToken };
@@ -66,20 +64,20 @@ export function createBranchHandlers(deps: {
       const { branchId, etag } = given;
       if (branchId === "") throw fieldInvalid("branch.branch_id", "must name the branch");
       const answer = await rules.update(callerOf(context), { branchId, etag }, given, updateMask?.paths);
-      return { branch: toBranch(accepted(answer, { branchId })) };
+      return { branch: toBranch(orThrow(answer)) };
     },
 
     closeBranch: async ({ branchId, etag }, context) => ({
-      branch: toBranch(accepted(await rules.close(callerOf(context), { branchId, etag }), { branchId })),
+      branch: toBranch(orThrow(await rules.close(callerOf(context), { branchId, etag }))),
     }),
 
     reopenBranch: async ({ branchId, etag }, context) => ({
-      branch: toBranch(accepted(await rules.reopen(callerOf(context), { branchId, etag }), { branchId })),
+      branch: toBranch(orThrow(await rules.reopen(callerOf(context), { branchId, etag }))),
     }),
 
     transferBranch: async ({ branchId, ownerId, etag }, context) => {
       const answer = await rules.transfer(callerOf(context), { branchId, etag }, ownerId);
-      return { branch: toBranch(accepted(answer, { branchId, userId: ownerId, branchesMax })) };
+      return { branch: toBranch(orThrow(answer)) };
     },
   };
 }

@@ -4,6 +4,7 @@ import type { Caller } from "../../../platform/identity/caller.ts";
 import type { Transaction } from "../../../platform/postgres/database.ts";
 import { personIdOf } from "../../../platform/resource/caller-scopes.ts";
 import { etagOf, isCurrent } from "../../../platform/resource/etag.ts";
+import { refuse } from "../errors.ts";
 import { announceBranch, type BranchPublish } from "../events.ts";
 import type { StaffStore } from "../staff/store.ts";
 import { refusalOf, type BranchAction, type BranchRefusal } from "./access.ts";
@@ -38,9 +39,11 @@ export function createLockedBranches(deps: {
       const branch = await branches.lock(tx, branchId);
       // After the lock, so that what was waited for is seen.
       const standing = await staff.standingOf(tx, branchId, personIdOf(caller));
-      const refusal = refusalOf(caller, branch, standing, action);
-      if (branch === undefined || refusal !== undefined) return refusal ?? "BRANCH_NOT_FOUND";
-      return isCurrent(etag, etagOf(branch.version)) ? branch : "ETAG_MISMATCH";
+      const refusal = refusalOf(caller, branchId, branch, standing, action);
+      if (branch === undefined || refusal !== undefined)
+        return refusal ?? refuse("branchNotFound", { branch_id: branchId });
+      if (!isCurrent(etag, etagOf(branch.version))) return refuse("etagMismatch", { resource: `branch ${branchId}` });
+      return branch;
     },
 
     save: async (tx, changed) => {

@@ -3,10 +3,12 @@ import { BranchCreatedSchema } from "../../../gen/muin/identity/v1/branch_events
 import { BranchSchema, type Branch } from "../../../gen/muin/identity/v1/branch_pb.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Random } from "../../../platform/clock/random.ts";
+import { isRefusal, type Refusal } from "../../../platform/errors/refusal.ts";
 import type { Caller } from "../../../platform/identity/caller.ts";
 import type { Database } from "../../../platform/postgres/database.ts";
 import { personIdOf } from "../../../platform/resource/caller-scopes.ts";
 import { republishAll } from "../../../platform/resource/republish.ts";
+import { refuse } from "../errors.ts";
 import { announceBranch, type BranchPublish } from "../events.ts";
 import type { OwnerStore } from "../owner/store.ts";
 import type { PersonStore } from "../person/store.ts";
@@ -17,14 +19,16 @@ import { toBranch, updatedContent } from "./content.ts";
 import type { LockedBranches, Target } from "./locked.ts";
 import type { BranchQuery, BranchStore, StoredBranch } from "./store.ts";
 
+/** What is wrong with a request_id that named another request. */
+const reused = { field: "request_id", description: "was used for another request" };
 /** Branches that are announced again in one transaction. */
 const republishPage = 200;
 
-/** Why a change of who owns a branch was refused: the reason that the caller gets. */
-export type OwnershipRefusal = BranchRefusal | "OWNER_MISSING" | "TOO_MANY_BRANCHES";
+/** Why a change of who owns a branch was refused. */
+export type OwnershipRefusal = BranchRefusal | Refusal<"ownerMissing" | "tooManyBranches">;
 
 /** The same of a creation. */
-export type CreationRefusal = OwnershipRefusal | "NOT_AN_OWNER" | "REQUEST_ID_REUSED";
+export type CreationRefusal = OwnershipRefusal | Refusal<"notAnOwner" | "requestIdReused">;
 
 /** A branch that is to be created, and the request that asked for it. */
 export interface Creation {
@@ -76,63 +80,72 @@ export function createBranchRules(deps: {
   readonly random: Random;
   /** Branches that one owner may have, closed ones included. */
   readonly branchesPerOwnerMax: number;
+  /** How long a request_id is remembered, in milliseconds. */
+  readonly requestIdWindowMs: number;
 }): BranchRules {
   const { database, branches, locked, owners, people, staff, requests, publish, clock, random } = deps;
   const { sql } = database;
+  const branchesMax = deps.branchesPerOwnerMax;
+  const full = { branches_max: `${branchesMax}` };
 
   return {
     get: async (caller, branchId, action) => {
       const branch = await branches.find(sql, branchId);
       const standing = await staff.standingOf(sql, branchId, personIdOf(caller));
-      return refusalOf(caller, branch, standing, action) ?? branch ?? "BRANCH_NOT_FOUND";
+      const refusal = refusalOf(caller, branchId, branch, standing, action);
+      return refusal ?? branch ?? refuse("branchNotFound", { branch_id: branchId });
     },
 
     list: async (caller, query, after, limit) => {
       const personId = personIdOf(caller);
-      if (personId === "" && !seesAll(caller)) return "BRANCH_FORBIDDEN";
-      if (isBarred(await people.statusOf(sql, personId))) return "ACCOUNT_SUSPENDED";
+      if (personId === "" && !seesAll(caller)) return refuse("branchForbidden");
+      if (isBarred(await people.statusOf(sql, personId))) return refuse("accountSuspended");
       return branches.list(sql, { ...query, personId: seesAll(caller) ? undefined : personId }, after, limit);
     },
 
     create: (caller, { ownerId, content, requestId }) =>
       database.transaction(async (tx) => {
-        if (isBarred(await people.statusOf(tx, personIdOf(caller)))) return "ACCOUNT_SUSPENDED";
+        if (isBarred(await people.statusOf(tx, personIdOf(caller)))) return refuse("accountSuspended");
         const request = { principal: caller.principal, requestId, fingerprint: fingerprintOf(ownerId, content) };
         const known = requestId === "" ? undefined : await requests.recall(tx, request, clock.now());
-        if (known === "REQUEST_ID_REUSED") return known;
+        if (known === "reused") return refuse("requestIdReused", { violations: [reused] });
         if (known !== undefined) return fromBinary(BranchSchema, known);
         const owner = await owners.lock(tx, ownerId);
-        if (owner === undefined) return managesAll(caller) ? "OWNER_MISSING" : "NOT_AN_OWNER";
-        if ((await branches.countOfOwner(tx, ownerId)) >= deps.branchesPerOwnerMax) return "TOO_MANY_BRANCHES";
+        if (owner === undefined && !managesAll(caller)) return refuse("notAnOwner");
+        if (owner === undefined) return refuse("ownerMissing", { user_id: ownerId });
+        if ((await branches.countOfOwner(tx, ownerId)) >= branchesMax) return refuse("tooManyBranches", full);
         const nowMs = clock.now();
         const times = { createTimeMs: nowMs, updateTimeMs: nowMs };
         const branch = { branchId: random.uuid(), ownerId, state: "ACTIVE", content, version: 1, ...times } as const;
         await branches.add(tx, branch);
         await announceBranch(tx, publish, BranchCreatedSchema, branch, []);
         const reply = toBranch(branch);
-        if (requestId !== "") await requests.remember(tx, request, toBinary(BranchSchema, reply), nowMs);
+        if (requestId !== "") {
+          await requests.remember(tx, request, toBinary(BranchSchema, reply), nowMs + deps.requestIdWindowMs);
+        }
         return reply;
       }),
 
     update: (caller, target, given, mask) =>
       database.transaction(async (tx) => {
         const branch = await locked.open(tx, caller, target, "change");
-        if (typeof branch === "string") return branch;
+        if (isRefusal(branch)) return branch;
         return locked.save(tx, { ...branch, content: updatedContent(branch, given, mask) });
       }),
 
     close: (caller, target) =>
       database.transaction(async (tx) => {
         const branch = await locked.open(tx, caller, target, "change");
-        if (typeof branch === "string" || branch.state === "CLOSED") return branch;
+        if (isRefusal(branch) || branch.state === "CLOSED") return branch;
         return locked.save(tx, { ...branch, state: "CLOSED" });
       }),
 
     reopen: (caller, target) =>
       database.transaction(async (tx) => {
         const branch = await locked.open(tx, caller, target, "change");
-        if (typeof branch === "string" || branch.state === "ACTIVE") return branch;
-        if ((await owners.find(tx, branch.ownerId)) === undefined) return "OWNER_MISSING";
+        if (isRefusal(branch) || branch.state === "ACTIVE") return branch;
+        const owner = await owners.find(tx, branch.ownerId);
+        if (owner === undefined) return refuse("ownerMissing", { user_id: branch.ownerId });
         return locked.save(tx, { ...branch, state: "ACTIVE" });
       }),
 
@@ -140,9 +153,9 @@ export function createBranchRules(deps: {
       database.transaction(async (tx) => {
         const owner = await owners.lock(tx, ownerId);
         const branch = await locked.open(tx, caller, target, "transfer");
-        if (typeof branch === "string" || branch.ownerId === ownerId) return branch;
-        if (owner === undefined) return "OWNER_MISSING";
-        if ((await branches.countOfOwner(tx, ownerId)) >= deps.branchesPerOwnerMax) return "TOO_MANY_BRANCHES";
+        if (isRefusal(branch) || branch.ownerId === ownerId) return branch;
+        if (owner === undefined) return refuse("ownerMissing", { user_id: ownerId });
+        if ((await branches.countOfOwner(tx, ownerId)) >= branchesMax) return refuse("tooManyBranches", full);
         await staff.remove(tx, branch.branchId, ownerId);
         return locked.save(tx, { ...branch, ownerId });
       }),

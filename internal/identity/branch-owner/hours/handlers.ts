@@ -9,7 +9,7 @@ import { openSpans, openStateAt, type OpenState } from "../../../shared/hours/op
 import { toBranch } from "../branch/content.ts";
 import type { BranchRules } from "../branch/rules.ts";
 import type { StoredBranch } from "../branch/store.ts";
-import { accepted } from "../refusal.ts";
+import { orThrow } from "../../../platform/errors/refusal.ts";
 
 const dayMs = 86_400_000;
 /** How long a stretch ListOpenPeriods looks at when the caller names no end, and at most. */
@@ -26,7 +26,7 @@ export function createHoursHandlers(deps: {
 
   return {
     getOpenState: async ({ branchId, time }, context) => {
-      const branch = accepted(await branches.get(callerOf(context), branchId, "see"), { branchId });
+      const branch = orThrow(await branches.get(callerOf(context), branchId, "see"));
       const atMs = momentOf(time);
       const { open, sinceMs, untilMs } = stateOf(branch, atMs);
       return {
@@ -38,7 +38,7 @@ export function createHoursHandlers(deps: {
     },
 
     listOpenPeriods: async ({ branchId, fromTime, toTime }, context) => {
-      const branch = accepted(await branches.get(callerOf(context), branchId, "see"), { branchId });
+      const branch = orThrow(await branches.get(callerOf(context), branchId, "see"));
       const fromMs = momentOf(fromTime);
       const toMs = toTime === undefined ? fromMs + stretchMsDefault : timestampMs(toTime);
       if (toMs < fromMs || toMs - fromMs > stretchMsMax) {
@@ -53,7 +53,7 @@ export function createHoursHandlers(deps: {
     },
 
     tryEntryRules: async ({ branchId, time, plan, insideCount, hasPresentationAttackScore }, context) => {
-      const branch = accepted(await branches.get(callerOf(context), branchId, "see"), { branchId });
+      const branch = orThrow(await branches.get(callerOf(context), branchId, "see"));
       const atMs = momentOf(time);
       const membership = plan === "" ? undefined : { plan, paused: false };
       const visitor = { isStaff: false, membership, insideCount, hasPresentationAttackScore };

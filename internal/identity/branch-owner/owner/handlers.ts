@@ -3,7 +3,7 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import { OwnerSchema, type OwnerService } from "../../../gen/muin/identity/v1/owner_service_pb.ts";
 import { callerOf } from "../../../platform/identity/caller.ts";
 import { pageOf } from "../../../platform/resource/page-token.ts";
-import { accepted } from "../refusal.ts";
+import { orThrow } from "../../../platform/errors/refusal.ts";
 import { toOwner } from "./message.ts";
 import type { OwnerRules } from "./rules.ts";
 
@@ -12,26 +12,24 @@ export function createOwnerHandlers({ rules }: { readonly rules: OwnerRules }): 
   return {
     registerOwner: async (request, context) => {
       const owner = request.owner ?? create(OwnerSchema);
-      const { userId } = owner;
-      return { owner: toOwner(accepted(await rules.register(callerOf(context), owner), { userId })) };
+      return { owner: toOwner(orThrow(await rules.register(callerOf(context), owner))) };
     },
 
     getOwner: async ({ userId }, context) => ({
-      owner: toOwner(accepted(await rules.get(callerOf(context), userId), { userId })),
+      owner: toOwner(orThrow(await rules.get(callerOf(context), userId))),
     }),
 
     updateOwner: async (request, context) => {
       const owner = request.owner ?? create(OwnerSchema);
-      const { userId } = owner;
       const answer = await rules.update(callerOf(context), owner, request.updateMask?.paths);
-      return { owner: toOwner(accepted(answer, { userId })) };
+      return { owner: toOwner(orThrow(answer)) };
     },
 
     listOwners: async (request, context) => {
       const { page, nextPageToken } = await pageOf(
         ["owners"],
         request,
-        async (after, limit) => accepted(await rules.list(callerOf(context), after, limit)),
+        async (after, limit) => orThrow(await rules.list(callerOf(context), after, limit)),
         ({ userId }) => userId,
       );
       return { owners: page.map(toOwner), nextPageToken };

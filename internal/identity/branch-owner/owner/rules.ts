@@ -1,12 +1,14 @@
 import { create } from "@bufbuild/protobuf";
 import { OwnerSchema, type Owner } from "../../../gen/muin/identity/v1/owner_service_pb.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
+import type { Refusal } from "../../../platform/errors/refusal.ts";
 import type { Caller } from "../../../platform/identity/caller.ts";
 import type { Database } from "../../../platform/postgres/database.ts";
 import { personIdOf } from "../../../platform/resource/caller-scopes.ts";
 import { etagOf, isCurrent } from "../../../platform/resource/etag.ts";
 import { applyUpdate } from "../../../platform/resource/update-mask.ts";
 import { isBarred, managesAll, seesAll } from "../branch/access.ts";
+import { refuse } from "../errors.ts";
 import type { PersonStore } from "../person/store.ts";
 import { toOwner } from "./message.ts";
 import type { OwnerStore, StoredOwner } from "./store.ts";
@@ -14,9 +16,10 @@ import type { OwnerStore, StoredOwner } from "./store.ts";
 /** What may be said of an owner. */
 const contentFields = ["company_name", "contact_email", "contact_phone_number"] as const;
 
-/** Why it was refused: the reason that the caller gets. */
-export type OwnerRefusal =
-  "ACCOUNT_SUSPENDED" | "OWNER_FORBIDDEN" | "OWNER_NOT_FOUND" | "OWNER_EXISTS" | "USER_NOT_FOUND" | "ETAG_MISMATCH";
+/** Why it was refused. */
+export type OwnerRefusal = Refusal<
+  "accountSuspended" | "ownerForbidden" | "ownerNotFound" | "ownerExists" | "userNotFound" | "etagMismatch"
+>;
 
 /** People who own branches. Who may not, learns nothing of them. */
 export interface OwnerRules {
@@ -44,32 +47,33 @@ export function createOwnerRules(deps: {
       applyUpdate(OwnerSchema, content, given, { mask: ["*"], allowed: contentFields });
       const { userId } = given;
       return database.transaction(async (tx) => {
-        if (isBarred(await people.statusOf(tx, personIdOf(caller)))) return "ACCOUNT_SUSPENDED";
+        if (isBarred(await people.statusOf(tx, personIdOf(caller)))) return refuse("accountSuspended");
         const status = await people.lock(tx, userId);
-        if (status === undefined || status === "DELETED") return "USER_NOT_FOUND";
+        if (status === undefined || status === "DELETED") return refuse("userNotFound", { user_id: userId });
         const nowMs = clock.now();
         const { companyName, contactEmail, contactPhoneNumber } = content;
         const said = { companyName, contactEmail, contactPhoneNumber };
         const owner = { userId, ...said, version: 1, createTimeMs: nowMs, updateTimeMs: nowMs };
-        if (!(await owners.add(tx, owner))) return "OWNER_EXISTS";
-        return (await owners.find(tx, userId)) ?? "OWNER_NOT_FOUND";
+        if (!(await owners.add(tx, owner))) return refuse("ownerExists", { user_id: userId });
+        return (await owners.find(tx, userId)) ?? refuse("ownerNotFound", { user_id: userId });
       });
     },
 
     get: async (caller, userId) => {
-      if (isBarred(await people.statusOf(sql, personIdOf(caller)))) return "ACCOUNT_SUSPENDED";
-      if (!seesAll(caller) && personIdOf(caller) !== userId) return "OWNER_FORBIDDEN";
-      return (await owners.find(sql, userId)) ?? "OWNER_NOT_FOUND";
+      if (isBarred(await people.statusOf(sql, personIdOf(caller)))) return refuse("accountSuspended");
+      if (!seesAll(caller) && personIdOf(caller) !== userId) return refuse("ownerForbidden");
+      return (await owners.find(sql, userId)) ?? refuse("ownerNotFound", { user_id: userId });
     },
 
     update: (caller, given, mask) =>
       database.transaction(async (tx) => {
         const { userId } = given;
-        if (isBarred(await people.statusOf(tx, personIdOf(caller)))) return "ACCOUNT_SUSPENDED";
-        if (!managesAll(caller) && personIdOf(caller) !== userId) return "OWNER_FORBIDDEN";
+        if (isBarred(await people.statusOf(tx, personIdOf(caller)))) return refuse("accountSuspended");
+        if (!managesAll(caller) && personIdOf(caller) !== userId) return refuse("ownerForbidden");
         const before = await owners.lock(tx, userId);
-        if (before === undefined) return "OWNER_NOT_FOUND";
-        if (!isCurrent(given.etag, etagOf(before.version))) return "ETAG_MISMATCH";
+        if (before === undefined) return refuse("ownerNotFound", { user_id: userId });
+        if (!isCurrent(given.etag, etagOf(before.version)))
+          return refuse("etagMismatch", { resource: `owner ${userId}` });
         const content = toOwner(before);
         applyUpdate(OwnerSchema, content, given, { mask, allowed: contentFields });
         const { companyName, contactEmail, contactPhoneNumber } = content;
@@ -80,7 +84,7 @@ export function createOwnerRules(deps: {
       }),
 
     list: async (caller, after, limit) => {
-      if (isBarred(await people.statusOf(sql, personIdOf(caller)))) return "ACCOUNT_SUSPENDED";
+      if (isBarred(await people.statusOf(sql, personIdOf(caller)))) return refuse("accountSuspended");
       return owners.list(sql, after, limit);
     },
   };

@@ -30,13 +30,13 @@ export function describeRequestStore(name: string, start: () => Promise<StartedS
       return known instanceof Uint8Array ? [...known] : known;
     };
     const remember = (of: RequestIdentity, atMs = nowMs): Promise<void> =>
-      within((tx) => requests.remember(tx, of, reply, atMs));
+      within((tx) => requests.remember(tx, of, reply, atMs + windowMs));
 
     test("gives a request its first reply, and one of the same id that asks for something else none", async () => {
       expect(await recalled(request("r1"))).toBeUndefined();
       await remember(request("r1"));
       expect(await recalled(request("r1"))).toEqual([1, 2, 3]);
-      expect(await recalled({ ...request("r1"), fingerprint: Uint8Array.of(8) })).toBe("REQUEST_ID_REUSED");
+      expect(await recalled({ ...request("r1"), fingerprint: Uint8Array.of(8) })).toBe("reused");
       expect(await recalled(request("r1", "person:bob"))).toBeUndefined();
       expect(await recalled(request("r2"))).toBeUndefined();
     });
@@ -67,7 +67,7 @@ export function describeRequestStore(name: string, start: () => Promise<StartedS
           within(async (tx) => {
             const known = await requests.recall(tx, request("many"), nowMs);
             if (known !== undefined) return "repeated";
-            await requests.remember(tx, request("many"), reply, nowMs);
+            await requests.remember(tx, request("many"), reply, nowMs + windowMs);
             return "first";
           }),
         ),

@@ -5,7 +5,7 @@ import type { BranchService } from "../../../gen/muin/identity/v1/branch_service
 import { callerOf } from "../../../platform/identity/caller.ts";
 import { etagOf } from "../../../platform/resource/etag.ts";
 import { pageOf } from "../../../platform/resource/page-token.ts";
-import { accepted } from "../refusal.ts";
+import { orThrow } from "../../../platform/errors/refusal.ts";
 import type { StaffRules } from "./rules.ts";
 
 /** Serves who works for branches. */
@@ -20,12 +20,12 @@ export function createStaffHandlers({
       const { userId } = member;
       const role = member.role === StaffRole.MANAGER ? "MANAGER" : "ATTENDANT"; // Validation lets no other in.
       const answer = await rules.add(callerOf(context), { branchId, etag }, userId, role);
-      return { staffMember: member, etag: etagOf(accepted(answer, { branchId, userId }).version) };
+      return { staffMember: member, etag: etagOf(orThrow(answer).version) };
     },
 
     removeStaff: async ({ branchId, userId, etag }, context) => {
       const answer = await rules.remove(callerOf(context), { branchId, etag }, userId);
-      return { etag: etagOf(accepted(answer, { branchId, userId }).version) };
+      return { etag: etagOf(orThrow(answer).version) };
     },
 
     listStaff: async (request, context) => {
@@ -33,7 +33,7 @@ export function createStaffHandlers({
       const { page, nextPageToken } = await pageOf(
         ["staff", branchId],
         request,
-        async (after, limit) => accepted(await rules.list(callerOf(context), branchId, after, limit), { branchId }),
+        async (after, limit) => orThrow(await rules.list(callerOf(context), branchId, after, limit)),
         ({ userId }) => userId,
       );
       return {

@@ -1,5 +1,8 @@
+import { isRefusal, type Refusal } from "../../../platform/errors/refusal.ts";
 import type { Caller } from "../../../platform/identity/caller.ts";
 import type { Database } from "../../../platform/postgres/database.ts";
+import { refuseField } from "../../../platform/resource/errors.ts";
+import { refuse } from "../errors.ts";
 import type { BranchRefusal } from "../branch/access.ts";
 import type { LockedBranches, Target } from "../branch/locked.ts";
 import type { BranchRules } from "../branch/rules.ts";
@@ -8,11 +11,10 @@ import type { PersonStore } from "../person/store.ts";
 import type { StaffEntry, StaffRoleName, StaffStore } from "./store.ts";
 
 /** People who work for one branch at most: all of them travel with each event of it. */
-export const staffMax = 1000;
+const staffMax = 1000;
 
-/** Why it was refused: the reason that the caller gets, where there is one of its own. */
-export type StaffRefusal =
-  BranchRefusal | "USER_NOT_FOUND" | "OWNER_IS_NO_STAFF" | "STAFF_NOT_FOUND" | "TOO_MANY_STAFF";
+/** Why it was refused. */
+export type StaffRefusal = BranchRefusal | Refusal<"userNotFound" | "fieldInvalid" | "staffNotFound" | "tooManyStaff">;
 
 /** Who works for branches. Changes are announced with the branch, whose version they change. */
 export interface StaffRules {
@@ -37,12 +39,16 @@ export function createStaffRules(deps: {
       database.transaction(async (tx) => {
         const status = await people.lock(tx, userId);
         const branch = await locked.open(tx, caller, target, "change staff");
-        if (typeof branch === "string") return branch;
-        if (branch.ownerId === userId) return "OWNER_IS_NO_STAFF";
-        if (status === undefined || status === "DELETED") return "USER_NOT_FOUND";
+        if (isRefusal(branch)) return branch;
+        if (branch.ownerId === userId) {
+          return refuseField("staff_member.user_id", "owns the branch; name somebody else");
+        }
+        if (status === undefined || status === "DELETED") return refuse("userNotFound", { user_id: userId });
         const { staffRole } = await staff.standingOf(tx, branch.branchId, userId);
         if (staffRole === role) return branch;
-        if (staffRole === undefined && (await staff.count(tx, branch.branchId)) >= staffMax) return "TOO_MANY_STAFF";
+        if (staffRole === undefined && (await staff.count(tx, branch.branchId)) >= staffMax) {
+          return refuse("tooManyStaff", { staff_max: `${staffMax}` });
+        }
         await staff.save(tx, branch.branchId, userId, role);
         return locked.save(tx, branch);
       }),
@@ -50,14 +56,14 @@ export function createStaffRules(deps: {
     remove: (caller, target, userId) =>
       database.transaction(async (tx) => {
         const branch = await locked.open(tx, caller, target, "change staff");
-        if (typeof branch === "string") return branch;
-        if (!(await staff.remove(tx, branch.branchId, userId))) return "STAFF_NOT_FOUND";
+        if (isRefusal(branch)) return branch;
+        if (!(await staff.remove(tx, branch.branchId, userId))) return refuse("staffNotFound", { user_id: userId });
         return locked.save(tx, branch);
       }),
 
     list: async (caller, branchId, after, limit) => {
       const branch = await branches.get(caller, branchId, "see staff");
-      return typeof branch === "string" ? branch : staff.list(database.sql, branchId, after, limit);
+      return isRefusal(branch) ? branch : staff.list(database.sql, branchId, after, limit);
     },
   };
 }

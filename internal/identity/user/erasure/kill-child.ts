@@ -9,6 +9,7 @@ import { systemClock } from "../../../platform/clock/clock.ts";
 import { systemRandom } from "../../../platform/clock/random.ts";
 import { once } from "../../../platform/events/inbox.ts";
 import { createPublish } from "../../../platform/events/outbox.ts";
+import { orThrow } from "../../../platform/errors/refusal.ts";
 import { openDatabase } from "../../../platform/postgres/open-database.ts";
 import type { Delivery } from "../../../platform/service/delivery.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
@@ -72,8 +73,7 @@ const rules = createErasureRules({
   log: silent,
 });
 
-const begun = await rules.begin(userId, `person:${userId}`);
-if (typeof begun === "string") throw new Error(begun);
+const begun = orThrow(await rules.begin(userId, `person:${userId}`));
 if (addApart !== undefined) {
   await reached("begin");
   await addApart();

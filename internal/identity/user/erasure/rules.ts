@@ -4,6 +4,7 @@ import type { PersonKeyService } from "../../../gen/muin/identity/v1/person_key_
 import type { UserDataErased } from "../../../gen/muin/identity/v1/user_events_pb.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Random } from "../../../platform/clock/random.ts";
+import { isRefusal } from "../../../platform/errors/refusal.ts";
 import type { Component } from "../../../platform/lifecycle/component.ts";
 import { createLoop } from "../../../platform/lifecycle/loop.ts";
 import type { Database } from "../../../platform/postgres/database.ts";
@@ -11,7 +12,7 @@ import { republishAll } from "../../../platform/resource/republish.ts";
 import type { Delivery } from "../../../platform/service/delivery.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
 import { publishUserStatusChanged, type UserPublish } from "../events.ts";
-import { changed, erased, type Refusal } from "../person/person.ts";
+import { changed, erased, type ChangeRefusal } from "../person/person.ts";
 import type { PersonStore } from "../person/store.ts";
 import type { PreferenceStore } from "../preference/store.ts";
 import type { ErasureStore, StoredErasure } from "./store.ts";
@@ -30,7 +31,7 @@ const reannouncePage = 200;
  */
 export interface ErasureRules {
   /** Deletes a person on behalf of `principal`; of a deleted one it is the erasure that there is. */
-  begin(userId: string, principal: string): Promise<StoredErasure | Refusal>;
+  begin(userId: string, principal: string): Promise<StoredErasure | ChangeRefusal>;
   /** Notes that a service has erased what it held. */
   confirmed(event: UserDataErased, delivery: Delivery): Promise<void>;
   /** Announces the status of those again whose erasure not every service has confirmed, so that each confirms it again. */
@@ -77,8 +78,8 @@ export function createErasureRules(deps: {
         // Somebody else may have been first: theirs is the one erasure that there is.
         const known = before && (await erasures.find(tx, userId));
         if (known !== undefined) return known;
-        const after = changed(before, (person) => erased(person, principal), others, clock.now());
-        if (typeof after === "string") return after;
+        const after = changed(userId, before, (person) => erased(person, principal), others, clock.now());
+        if (isRefusal(after)) return after;
         const erasure = newErasure(userId);
         await people.save(tx, after);
         await preferences.remove(tx, userId);

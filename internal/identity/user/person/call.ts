@@ -1,17 +1,14 @@
 import type { HandlerContext } from "@connectrpc/connect";
 import type { User } from "../../../gen/muin/identity/v1/user_service_pb.ts";
-import { assertNever } from "../../../platform/errors/assert-never.ts";
-import type { MuinError } from "../../../platform/errors/muin-error.ts";
+import { isRefusal, orThrow, type Refusal } from "../../../platform/errors/refusal.ts";
 import { callerOf, personOf, type Caller } from "../../../platform/identity/caller.ts";
 import type { Scope } from "../../../gen/scopes.ts";
 import { checkPersonOrScopes, hasScope, personIdOf } from "../../../platform/resource/caller-scopes.ts";
 import { resourceErrors } from "../../../platform/resource/errors.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
 import { userErrors } from "../errors.ts";
-import { preferencesMax, type PreferenceRefusal } from "../preference/rules.ts";
-import { rolesMax } from "../role/rules.ts";
 import { toUser } from "./message.ts";
-import type { Person, Refusal } from "./person.ts";
+import type { Person } from "./person.ts";
 
 /** Shows all that is known of people. */
 export const readScope = "users.read";
@@ -47,37 +44,14 @@ export function note(log: Logger, context: HandlerContext, userId: string): void
   log.info("acts on another person", { method: context.method.name, user_id: userId, principal: caller.principal });
 }
 
-/** What a rule answered; throws what it refused with. */
-export function accepted<T extends object>(caller: Caller, userId: string, answer: T | Refusal | PreferenceRefusal): T {
-  if (typeof answer === "string") throw errorOf(answer, caller, userId);
-  return answer;
+/** What a rule brought; throws what it refused with. Who calls for themself has signed up, and is there in a moment. */
+export function accepted<T>(caller: Caller, userId: string, outcome: T): Exclude<T, Refusal> {
+  const isNobody = isRefusal(outcome) && outcome.refused === "userNotFound";
+  if (isNobody && personIdOf(caller) === userId) throw userErrors.profileNotReady();
+  return orThrow(outcome);
 }
 
 /** A person as the caller may see them. */
 export function shown(caller: Caller, person: Person): { user: User } {
   return { user: toUser(person, { suspendReason: hasScope(caller, readScope) }) };
-}
-
-function errorOf(refusal: Refusal | PreferenceRefusal, caller: Caller, userId: string): MuinError {
-  switch (refusal) {
-    case "USER_NOT_FOUND":
-      // Who calls for themself has signed up, and is there in a moment.
-      return personIdOf(caller) === userId
-        ? userErrors.profileNotReady()
-        : userErrors.userNotFound({ user_id: userId });
-    case "USER_DELETED":
-      return userErrors.userDeleted({ user_id: userId });
-    case "ETAG_MISMATCH":
-      return resourceErrors.etagMismatch({ resource: `user ${userId}` });
-    case "LAST_ADMINISTRATOR":
-      return userErrors.lastAdministrator();
-    case "TOO_MANY_ROLES":
-      return userErrors.tooManyRoles({ roles_max: `${rolesMax}` });
-    case "NO_MEMBERSHIP":
-      return userErrors.noMembership({ user_id: userId });
-    case "TOO_MANY_PREFERENCES":
-      return userErrors.tooManyPreferences({ preferences_max: `${preferencesMax}` });
-    default:
-      return assertNever(refusal);
-  }
 }

@@ -2,6 +2,7 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import type { UserService } from "../../../gen/muin/identity/v1/user_service_pb.ts";
 import { callerOf } from "../../../platform/identity/caller.ts";
 import { pageOf } from "../../../platform/resource/page-token.ts";
+import { refuse } from "../errors.ts";
 import { accepted, permitted, readScope, shown } from "./call.ts";
 import { roleNames, statusNames } from "./person.ts";
 import type { PersonQuery, PersonStore } from "./store.ts";
@@ -16,7 +17,10 @@ export function createPersonHandlers({
     getUser: async ({ userId }, context) => {
       const caller = callerOf(context);
       const target = permitted(caller, userId, readScope);
-      return shown(caller, accepted(caller, target, (await people.get(target)) ?? "USER_NOT_FOUND"));
+      return shown(
+        caller,
+        accepted(caller, target, (await people.get(target)) ?? refuse("userNotFound", { user_id: target })),
+      );
     },
 
     listUsers: async (request, context) => {

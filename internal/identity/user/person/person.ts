@@ -1,4 +1,6 @@
 import { Role, UserStatus } from "../../../gen/muin/identity/v1/user_pb.ts";
+import { isRefusal, type Refusal } from "../../../platform/errors/refusal.ts";
+import { refuse } from "../errors.ts";
 
 /** The statuses and roles in the words of the database. */
 export type StatusName = "ACTIVE" | "SUSPENDED" | "DELETED";
@@ -62,12 +64,13 @@ export interface Person extends Profile {
   readonly updateTimeMs: number;
 }
 
-/** Why a change of a person was refused: the reason that the caller gets. */
-export type Refusal =
-  "USER_NOT_FOUND" | "USER_DELETED" | "ETAG_MISMATCH" | "LAST_ADMINISTRATOR" | "TOO_MANY_ROLES" | "NO_MEMBERSHIP";
+/** Why a change of a person was refused. */
+export type ChangeRefusal = Refusal<
+  "userNotFound" | "userDeleted" | "etagMismatch" | "lastAdministrator" | "tooManyRoles" | "noMembership"
+>;
 
 /** What a person who is not deleted becomes; versions and times are not for it to say. Changes nothing where it returns `before`. */
-export type Change = (before: Person) => Person | Refusal;
+export type Change = (before: Person) => Person | ChangeRefusal;
 
 const emptyProfile: Profile = { displayName: "", locale: "", timeZone: "", phoneNumber: "", pictureUri: "" };
 
@@ -110,15 +113,21 @@ export function erased(before: Person, statusPrincipal: string): Person {
 }
 
 /**
- * What a change makes of a person, `undefined` for one that there is not; `before` itself when nothing changes. `others` is how many
+ * What a change makes of the person of an id, `undefined` when there is none; `before` itself when nothing changes. `others` is how many
  * other active administrators there are: the last one stays.
  */
-export function changed(before: Person | undefined, change: Change, others: number, nowMs: number): Person | Refusal {
-  if (before === undefined) return "USER_NOT_FOUND";
-  if (before.status === "DELETED") return "USER_DELETED";
+export function changed(
+  userId: string,
+  before: Person | undefined,
+  change: Change,
+  others: number,
+  nowMs: number,
+): Person | ChangeRefusal {
+  if (before === undefined) return refuse("userNotFound", { user_id: userId });
+  if (before.status === "DELETED") return refuse("userDeleted", { user_id: userId });
   const after = change(before);
-  if (typeof after === "string") return after;
-  if (isAdministrator(before) && !isAdministrator(after) && others === 0) return "LAST_ADMINISTRATOR";
+  if (isRefusal(after)) return after;
+  if (isAdministrator(before) && !isAdministrator(after) && others === 0) return refuse("lastAdministrator");
   return revised(before, after, nowMs);
 }
 
@@ -138,6 +147,11 @@ export function revised(before: Person, after: Person, nowMs: number): Person {
       : { statusPrincipal: before.statusPrincipal }),
     updateTimeMs,
   };
+}
+
+/** Refuses a change that was asked for with the etag of an earlier state. */
+export function stale({ userId }: Person): Refusal<"etagMismatch"> {
+  return refuse("etagMismatch", { resource: `user ${userId}` });
 }
 
 /** The profile alone. */

@@ -2,14 +2,15 @@ import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { UserProfileSchema, type UserCreated } from "../../../gen/muin/identity/v1/user_events_pb.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Random } from "../../../platform/clock/random.ts";
+import { isRefusal } from "../../../platform/errors/refusal.ts";
 import type { Database } from "../../../platform/postgres/database.ts";
 import { republishAll } from "../../../platform/resource/republish.ts";
 import type { Delivery } from "../../../platform/service/delivery.ts";
 import type { PersonKeyReader } from "../../../shared/person/person-key-reader.ts";
 import type { PersonKey } from "../../../shared/person/person-seal.ts";
-import { userErrors } from "../errors.ts";
+import { refuse, userErrors } from "../errors.ts";
 import { publishUserStatusChanged, publishUserUpdated, type UserPublish } from "../events.ts";
-import { changed, newcomer, revised, type Change, type Person, type Refusal } from "./person.ts";
+import { changed, newcomer, revised, type Change, type ChangeRefusal, type Person } from "./person.ts";
 import type { PersonStore } from "./store.ts";
 
 /** People who are announced again in one transaction. */
@@ -27,7 +28,7 @@ export interface PersonRules {
     userId: string,
     change: Change,
     options?: { readonly keepsAdministrator?: boolean },
-  ): Promise<Person | Refusal>;
+  ): Promise<Person | ChangeRefusal>;
   /** Announces everybody again at their versions, and who was ever suspended or deleted with their status. Returns how many. */
   republish(): Promise<number>;
 }
@@ -63,15 +64,16 @@ export function createPersonRules(deps: {
     },
 
     update: async (userId, change, { keepsAdministrator = false } = {}) => {
-      if ((await people.get(userId)) === undefined) return "USER_NOT_FOUND"; // Nobody's key is asked for.
+      // Nobody's key is asked for.
+      if ((await people.get(userId)) === undefined) return refuse("userNotFound", { user_id: userId });
       const key = await keys.keyOf(userId).catch((cause: unknown) => {
         throw userErrors.personKeyUnavailable({ cause });
       });
       return database.transaction(async (tx) => {
         const others = keepsAdministrator ? await people.otherAdministrators(tx, userId) : Infinity;
         const before = await people.lock(tx, userId);
-        const after = changed(before, change, others, clock.now());
-        if (typeof after === "string" || after === before) return after;
+        const after = changed(userId, before, change, others, clock.now());
+        if (isRefusal(after) || after === before) return after;
         await people.save(tx, after);
         await publishUserUpdated(tx, publish, random, present(key, after), after);
         return after;

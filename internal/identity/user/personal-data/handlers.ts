@@ -4,6 +4,7 @@ import type { UserService } from "../../../gen/muin/identity/v1/user_service_pb.
 import type { Clock } from "../../../platform/clock/clock.ts";
 import { callerOf } from "../../../platform/identity/caller.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
+import { refuse } from "../errors.ts";
 import { accepted, manageScope, note, permitted } from "../person/call.ts";
 import { toUser } from "../person/message.ts";
 import type { PersonStore } from "../person/store.ts";
@@ -29,7 +30,11 @@ export function createPersonalDataHandlers(deps: {
       const caller = callerOf(context);
       const target = permitted(caller, userId, manageScope, auditScope);
       note(log, context, target);
-      const person = accepted(caller, target, (await people.get(target)) ?? "USER_NOT_FOUND");
+      const person = accepted(
+        caller,
+        target,
+        (await people.get(target)) ?? refuse("userNotFound", { user_id: target }),
+      );
       const own = accepted(caller, target, await preferences.get(target));
       return {
         exportTime: timestampFromMs(clock.now()),

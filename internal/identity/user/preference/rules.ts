@@ -1,14 +1,16 @@
+import type { Refusal } from "../../../platform/errors/refusal.ts";
 import type { Database } from "../../../platform/postgres/database.ts";
 import { fieldInvalid } from "../../../platform/resource/errors.ts";
 import { isCurrent } from "../../../platform/resource/etag.ts";
+import { refuse } from "../errors.ts";
 import type { PersonStore } from "../person/store.ts";
 import type { PreferenceStore, StoredPreferences } from "./store.ts";
 
 /** Preferences that one person may keep. */
-export const preferencesMax = 64;
+const preferencesMax = 64;
 
-/** Why preferences cannot be had: the reason that the caller gets. */
-export type PreferenceRefusal = "USER_NOT_FOUND" | "USER_DELETED" | "ETAG_MISMATCH" | "TOO_MANY_PREFERENCES";
+/** Why preferences cannot be had. */
+export type PreferenceRefusal = Refusal<"userNotFound" | "userDeleted" | "etagMismatch" | "tooManyPreferences">;
 
 /** What people set for themselves. */
 export interface PreferenceRules {
@@ -33,8 +35,8 @@ export function createPreferenceRules(deps: {
   return {
     get: async (userId) => {
       const person = await people.get(userId);
-      if (person === undefined) return "USER_NOT_FOUND";
-      if (person.status === "DELETED") return "USER_DELETED";
+      if (person === undefined) return refuse("userNotFound", { user_id: userId });
+      if (person.status === "DELETED") return refuse("userDeleted", { user_id: userId });
       return preferences.get(userId);
     },
 
@@ -42,12 +44,13 @@ export function createPreferenceRules(deps: {
       checkValues(given);
       return database.transaction(async (tx) => {
         const person = await people.lock(tx, userId);
-        if (person === undefined) return "USER_NOT_FOUND";
-        if (person.status === "DELETED") return "USER_DELETED";
+        if (person === undefined) return refuse("userNotFound", { user_id: userId });
+        if (person.status === "DELETED") return refuse("userDeleted", { user_id: userId });
         const before = await preferences.find(tx, userId);
-        if (!isCurrent(etag, etagOfPreferences(before))) return "ETAG_MISMATCH";
+        if (!isCurrent(etag, etagOfPreferences(before))) return refuse("etagMismatch", { resource: "preferences" });
         const values = merged(before.values, given);
-        if (Object.keys(values).length > preferencesMax) return "TOO_MANY_PREFERENCES";
+        if (Object.keys(values).length > preferencesMax)
+          return refuse("tooManyPreferences", { preferences_max: `${preferencesMax}` });
         if (JSON.stringify(values) === JSON.stringify(before.values)) return before;
         const after = { values, version: before.version + 1 };
         await preferences.save(tx, userId, after);

@@ -4,7 +4,7 @@ import { fieldInvalid } from "../../../platform/resource/errors.ts";
 import { isCurrent } from "../../../platform/resource/etag.ts";
 import { applyUpdate } from "../../../platform/resource/update-mask.ts";
 import { etagOfPerson } from "../person/message.ts";
-import { profileOf, type Change } from "../person/person.ts";
+import { profileOf, stale, type Change } from "../person/person.ts";
 
 const updatable = ["display_name", "locale", "time_zone", "phone_number", "picture_uri"] as const;
 
@@ -18,7 +18,7 @@ export function profileUpdated(user: User, mask: readonly string[] | undefined):
   checkText("user.display_name", user.displayName);
   checkPicture(user.pictureUri);
   return (before) => {
-    if (!isCurrent(user.etag, etagOfPerson(before))) return "ETAG_MISMATCH";
+    if (!isCurrent(user.etag, etagOfPerson(before))) return stale(before);
     const target = create(UserSchema, profileOf(before));
     applyUpdate(UserSchema, target, given, { mask, allowed: updatable });
     return { ...before, ...profileOf(target) };

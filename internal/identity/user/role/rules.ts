@@ -1,9 +1,10 @@
 import type { RoleAssignment } from "../../../gen/muin/identity/v1/user_pb.ts";
 import { fieldInvalid } from "../../../platform/resource/errors.ts";
+import { refuse } from "../errors.ts";
 import { inOrder, roleNames, type AssignedRole, type Change, type Person } from "../person/person.ts";
 
 /** Roles that one person may have: one in each of many branches. */
-export const rolesMax = 100;
+const rolesMax = 100;
 
 /** A role that there can be. Throws INVALID_ARGUMENT, reason FIELD_INVALID, otherwise. */
 export function assignedRoleOf({ role, branchId }: RoleAssignment): AssignedRole {
@@ -20,7 +21,7 @@ export function assignedRoleOf({ role, branchId }: RoleAssignment): AssignedRole
 export function roleGiven(assigned: AssignedRole): Change {
   return (before) => {
     if (hasRole(before, assigned)) return before;
-    if (before.roles.length >= rolesMax) return "TOO_MANY_ROLES";
+    if (before.roles.length >= rolesMax) return refuse("tooManyRoles", { roles_max: `${rolesMax}` });
     return { ...before, roles: inOrder([...before.roles, assigned]) };
   };
 }

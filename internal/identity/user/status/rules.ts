@@ -1,15 +1,16 @@
 import type { Clock } from "../../../platform/clock/clock.ts";
+import { isRefusal } from "../../../platform/errors/refusal.ts";
 import type { Database } from "../../../platform/postgres/database.ts";
 import { publishUserStatusChanged, type UserPublish } from "../events.ts";
-import { changed, type Change, type Person, type Refusal } from "../person/person.ts";
+import { changed, type Change, type ChangeRefusal, type Person } from "../person/person.ts";
 import type { PersonStore } from "../person/store.ts";
 
 /** Whether people may use Muin. Needs nobody but the database: a suspension works while auth is away. */
 export interface StatusRules {
   /** Bars a person, on behalf of `principal`. A second time only the reason changes, and nothing is announced. */
-  suspend(userId: string, reason: string, principal: string): Promise<Person | Refusal>;
+  suspend(userId: string, reason: string, principal: string): Promise<Person | ChangeRefusal>;
   /** Admits a person again. */
-  reactivate(userId: string, principal: string): Promise<Person | Refusal>;
+  reactivate(userId: string, principal: string): Promise<Person | ChangeRefusal>;
 }
 
 export function createStatusRules(deps: {
@@ -20,12 +21,12 @@ export function createStatusRules(deps: {
 }): StatusRules {
   const { database, people, publish, clock } = deps;
 
-  const change = (userId: string, decide: Change): Promise<Person | Refusal> =>
+  const change = (userId: string, decide: Change): Promise<Person | ChangeRefusal> =>
     database.transaction(async (tx) => {
       const others = await people.otherAdministrators(tx, userId);
       const before = await people.lock(tx, userId);
-      const after = changed(before, decide, others, clock.now());
-      if (typeof after === "string" || after === before) return after;
+      const after = changed(userId, before, decide, others, clock.now());
+      if (isRefusal(after) || after === before) return after;
       await people.save(tx, after);
       if (after.status !== before?.status) await publishUserStatusChanged(tx, publish, after);
       return after;
