@@ -4,26 +4,16 @@ import type { MuinError } from "../../../platform/errors/muin-error.ts";
 import { retry } from "../../../platform/lifecycle/retry.ts";
 import type { RedisStore } from "../../../platform/redis/redis-store.ts";
 import type { CountStoreLayout } from "../../shared/count-store.ts";
-import { placesByShard, shardOf } from "../../shared/key-schema.ts";
-import { readValues } from "../../shared/read-values.ts";
-import { isPassing, runBatch } from "../write/store-redis.ts";
-import { countWriteErrors, reasonOf, refusedCounts } from "../errors.ts";
+import { countWriteErrors } from "../errors.ts";
+import { isPassing } from "../write/store-redis.ts";
+import { createImportFinder } from "./find.ts";
+import { createKeptBatches, type Persist } from "./kept-batches.ts";
+import { beginningOf, hashOf, keyOf } from "./name.ts";
 import { createImportStore, packIntent } from "./store-redis.ts";
-import type { ImportIntent, ImportPrefix, ImportRecord, ImportRefusal, ImportStore } from "./store.ts";
-import {
-  batchKeys,
-  batchWritesMax,
-  type CountWrite,
-  decodeReply,
-  encodeBatch,
-  encodeWrites,
-  isApplied,
-} from "../write/batch.ts";
+import type { ImportIntent, ImportRecord, ImportRefusal, ImportStore } from "./store.ts";
 
 /** Batches of imports that one instance works on at once. */
 const batchesMax = 8;
-/** Parts of a batch on one shard: 1000 writes are two calls of the script. */
-const partsMax = 2;
 /** Pause before a store that is away is asked again. */
 const retryPause = { minMs: 50, maxMs: 200 };
 
@@ -91,87 +81,22 @@ export function createCountImports(options: CountImportsOptions): CountImports {
   let opened: ImportStore | undefined;
   const imports = (): ImportStore => (opened ??= createImportStore(store, options.layout().shards));
 
-  /** Repeats a step that is safe to repeat until it is answered or the deadline has passed. */
-  const persist = <T>(deadlineMs: number, step: () => Promise<T>): Promise<T> =>
+  const persist: Persist = (deadlineMs, step) =>
     retry(step, { ...retryPause, clock, random, isRetryable: isPassing, withinMs: deadlineMs - clock.monotonic() });
 
-  /** Applies a kept batch on every shard and returns what was refused. */
-  const applyIntent = async (
-    key: string,
-    batch: ImportIntent,
-    deadlineMs: number,
-  ): Promise<readonly ImportRefusal[]> => {
-    const { shards } = options.layout();
-    const byShard = placesByShard(batch.countIds, (countId) => shardOf(countId, shards));
-    const writeAt = (place: number): CountWrite => ({
-      countId: batch.countIds[place] as string,
-      kind: "a",
-      operand: batch.deltas[place] as number,
-      requestId: "",
-      principal: "",
-    });
-    const refused: ImportRefusal[] = [];
-    const applyPart = async (shard: number, part: number, writes: readonly CountWrite[]): Promise<void> => {
-      const encoded = encodeBatch(
-        batchKeys(shard, `import:${key}`),
-        {
-          sequence: batch.sequence * partsMax + part,
-          begin: true,
-          slots: partsMax,
-          memoryMs: 0,
-          requestWindowMs: 0,
-          requestIdsMax: 0,
-          outboxBytesMax: options.outboxBytesMax,
-        },
-        encodeWrites(writes),
-      );
-      const packed = await persist(deadlineMs, () => runBatch(store.client, encoded));
-      const reply = decodeReply(packed, writes.length);
-      if (reply.kind === "outbox_full") throw countWriteErrors.outboxFull();
-      if (reply.kind !== "done") return; // A later batch was applied: another process has brought this one to its end.
-      for (const [place, outcome] of reply.outcomes.entries()) {
-        const { countId, operand } = writes[place] as CountWrite;
-        if (!isApplied(outcome)) {
-          refused.push({ countId, delta: operand, reason: reasonOf(outcome) });
-        }
-      }
-    };
-    await Promise.all(
-      [...byShard].map(async ([shard, places]) => {
-        for (let part = 0; part * batchWritesMax < places.length; part += 1) {
-          const own = places.slice(part * batchWritesMax, (part + 1) * batchWritesMax);
-          await applyPart(shard, part, own.map(writeAt));
-        }
-      }),
-    );
-    return refused.toSorted((a, b) => (a.countId < b.countId ? -1 : 1));
-  };
+  const batches = createKeptBatches({ ...options, persist });
 
   /** Brings a batch that was begun to its end, and returns the record after it. */
   const finish = async (key: string, deadlineMs: number): Promise<ImportRecord | undefined> => {
     const record = await persist(deadlineMs, () => imports().read(key));
     if (record?.intent === undefined) return record;
     const { batch } = record.intent;
-    const refused = await applyIntent(key, batch, deadlineMs);
+    const refused = await batches.apply(key, batch, deadlineMs);
     await persist(deadlineMs, () => imports().complete(key, batch, refused));
     return persist(deadlineMs, () => imports().read(key));
   };
 
-  /** Refuses a batch whose Counts would refuse it, before anything of it is kept. */
-  const check = async (batch: ImportIntent): Promise<void> => {
-    const { counts } = await readValues(store, options.layout(), batch.countIds);
-    const missing: string[] = [];
-    const deleted: string[] = [];
-    const leaving: string[] = [];
-    for (const [place, { countId, record }] of counts.entries()) {
-      if (record === undefined || record.state === "pending") missing.push(countId);
-      else if (record.state === "deleted") deleted.push(countId);
-      else if (record.value + (batch.deltas[place] as number) > record.maxValue) leaving.push(countId);
-    }
-    if (missing.length > 0) throw refusedCounts("not_found", missing);
-    if (deleted.length > 0) throw refusedCounts("deleted", deleted);
-    if (leaving.length > 0) throw refusedCounts("out_of_range", leaving);
-  };
+  const find = createImportFinder({ imports, finish, persist, random });
 
   const limited = async <T>(work: () => Promise<T>): Promise<T> => {
     if (working >= batchesMax) throw countWriteErrors.overloaded();
@@ -183,46 +108,10 @@ export function createCountImports(options: CountImportsOptions): CountImports {
     }
   };
 
-  /** The id of the import that a file belongs to, entered now when there is none. */
-  const idByPrefix = async (
-    principal: string,
-    optionsHash: Uint8Array,
-    prefix: Uint8Array,
-    restart: boolean,
-    deadlineMs: number,
-  ): Promise<string> => {
-    const fresh = random.uuid();
-    if (prefix.length === 0) return fresh; // Every file begins like that: there is nothing to find it by.
-    const index = hashOf(Buffer.concat([Buffer.from(`${principal}\0`), optionsHash])).toString("hex", 0, 16);
-    const entered = await persist(deadlineMs, () => imports().find(index));
-    const hashes = new Map<number, Buffer>();
-    const matching = entered
-      .filter(({ prefix: { bytes, hash } }) => {
-        if (bytes > prefix.length) return false;
-        const own = hashes.get(bytes) ?? hashOf(prefix.subarray(0, bytes));
-        hashes.set(bytes, own);
-        return own.equals(hash);
-      })
-      .toSorted((a, b) => b.prefix.bytes - a.prefix.bytes);
-    const [longest] = matching;
-    if (longest !== undefined && !restart) return longest.importId;
-    for (const { importId } of matching) await finish(keyOf(principal, importId), deadlineMs);
-    const id = await persist(deadlineMs, () =>
-      imports().enter(
-        index,
-        beginningOf(prefix),
-        fresh,
-        matching.map((found) => found.prefix),
-      ),
-    );
-    if (id !== undefined) return id;
-    throw countWriteErrors.importsFull();
-  };
-
   return {
     start: (principal, { optionsHash, prefix, importId: named, restart }, deadlineMs) =>
       limited(async () => {
-        const importId = named === "" ? await idByPrefix(principal, optionsHash, prefix, restart, deadlineMs) : named;
+        const importId = named === "" ? await find({ principal, optionsHash, prefix, restart }, deadlineMs) : named;
         const key = keyOf(principal, importId);
         let record = await finish(key, deadlineMs);
         const anew = restart && named !== "";
@@ -252,7 +141,7 @@ export function createCountImports(options: CountImportsOptions): CountImports {
         if (batch.sequence === record.sequence && record.lastHash.equals(hash)) return answer(record);
         if (batch.sequence !== record.sequence + 1) throw outOfSequence(record.sequence);
         if (batch.offsetEnd < record.offset) throw offsetBehind(batch.offsetEnd, record.offset);
-        await persist(deadlineMs, () => check(batch));
+        await persist(deadlineMs, () => batches.check(batch));
         const begun = await persist(deadlineMs, () => imports().begin(key, batch, hash));
         if (begun === "full") throw countWriteErrors.importAssignmentsFull();
         const after = await finish(key, deadlineMs);
@@ -283,19 +172,6 @@ function offsetBehind(offsetEnd: number, offset: number): MuinError {
     { offset_end: offsetEnd.toString(), offset: offset.toString() },
     { violations: [{ field: "offset_end", description: `must be ${offset} or more` }] },
   );
-}
-
-function hashOf(bytes: Uint8Array): Buffer {
-  return Buffer.from(Bun.SHA256.hash(bytes).buffer);
-}
-
-/** Names an import in the store: each caller has ids of their own. */
-function keyOf(principal: string, importId: string): string {
-  return hashOf(Buffer.from(`${principal}\0${importId}`)).toString("hex", 0, 16);
-}
-
-function beginningOf(prefix: Uint8Array): ImportPrefix {
-  return { bytes: prefix.length, hash: hashOf(prefix) };
 }
 
 function progressOf(importId: string, { offset, sequence, lines }: ImportRecord): ImportProgress {

@@ -1,0 +1,16 @@
+import type { ImportPrefix } from "./store.ts";
+
+/** SHA-256. */
+export function hashOf(bytes: Uint8Array): Buffer {
+  return Buffer.from(Bun.SHA256.hash(bytes).buffer);
+}
+
+/** Names an import in the store: each caller has ids of their own. */
+export function keyOf(principal: string, importId: string): string {
+  return hashOf(Buffer.from(`${principal}\0${importId}`)).toString("hex", 0, 16);
+}
+
+/** The beginning of a file, as imports are found by it. */
+export function beginningOf(prefix: Uint8Array): ImportPrefix {
+  return { bytes: prefix.length, hash: hashOf(prefix) };
+}
