@@ -96,9 +96,9 @@ export async function runCounts(options: CountsOptions): Promise<CountsResult> {
   const fdatasync = await fdatasyncP50Ms(outside.folder);
 
   const samples = new Map<string, Sample[]>();
-  for (const group of new Set(rows.map((row) => row.group))) {
-    const members = rows.filter((row) => row.group === group);
-    options.report(group);
+  for (const series of new Set(rows.map((row) => row.series))) {
+    const members = rows.filter((row) => row.series === series);
+    options.report(series);
     await slowDisk?.setDelayUs((members[0]?.addedFsyncMs ?? 0) * 1000);
     await measureGroup(members, world, options, samples);
   }
@@ -119,7 +119,7 @@ export async function runCounts(options: CountsOptions): Promise<CountsResult> {
   };
 }
 
-/** Lets the rows of a group take turns. */
+/** Lets the rows of a series take turns. */
 async function measureGroup(
   rows: readonly Row[],
   world: World,

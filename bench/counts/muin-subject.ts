@@ -29,27 +29,8 @@ export async function startMuinSubject(
   wrapper: readonly string[] = [],
 ): Promise<MuinSubject> {
   const muin = await startMuin({ env, wrapper });
-  const management = muin.client(CountManagementService);
-  const reader = muin.client(CountReadService);
-  const operations = muin.client(OperationsService);
   const ids = Array.from({ length: counts }, (_, place) => countIdAt(place));
-  let next = 0;
-  const createSome = async (): Promise<void> => {
-    for (let place = next++; place < counts; place = next++) {
-      await management.createCount({ countId: ids[place] as string, countInfo: {} });
-    }
-  };
-  const checks = async (): Promise<string | undefined> => {
-    for (let pageToken = ""; ;) {
-      const page = await management.verifyCounts({ pageSize, pageToken });
-      const wrong = page.checks.find(({ state }) => state !== CountCheckState.EQUAL);
-      if (wrong !== undefined)
-        return `${wrong.countId}: sum ${wrong.sum} at revision ${wrong.sumRevision}, value ${wrong.value} at revision ${wrong.revision}`;
-      if (page.nextPageToken === "") return undefined;
-      pageToken = page.nextPageToken;
-    }
-  };
-  await Promise.all(Array.from({ length: creatorsMax }, createSome));
+  await createCounts(muin, ids);
   return {
     muin,
     processes: async () => {
@@ -63,39 +44,20 @@ export async function startMuinSubject(
         postgres: named("postgres"),
       };
     },
-    stored: async () => {
-      let sum = 0;
-      for (let from = 0; from < counts; from += pageSize) {
-        const page = await reader.batchGetCounts({
-          countIds: ids.slice(from, from + pageSize),
-          maxStaleness: { seconds: 0n, nanos: 0 },
-        });
-        for (const { value } of page.counts) sum += Number(value?.value ?? 0n);
-      }
-      return sum;
-    },
+    stored: () => storedSum(muin, ids),
     outboxDepth: async () => {
-      const { outboxes } = await operations.getStatus({});
+      const { outboxes } = await muin.client(OperationsService).getStatus({});
       const depth = outboxes.find(({ service }) => service === "count-write")?.depth;
       if (depth === undefined || depth < 0n) throw new Error("the status names no outbox of count-write");
       return Number(depth);
     },
-    finished: async () => {
-      const codes: Record<string, number> = {};
-      const metrics = await (await fetch(`${muin.http}/metrics`)).text();
-      for (const [, labels, count] of metrics.matchAll(/^muin_rpc_server_finished_total\{(.*)\} (\d+)$/gm)) {
-        if (labels?.includes(`service="${CountWriteService.typeName}"`) !== true) continue;
-        const code = /code="([^"]*)"/.exec(labels)?.[1] ?? "none";
-        codes[code] = (codes[code] ?? 0) + Number(count);
-      }
-      return codes;
-    },
+    finished: () => finishedByCode(muin),
     verify: async () => {
       try {
         await eventually(
           async () => {
-            const wrong = await checks();
-            if (wrong !== undefined) throw new Error(wrong);
+            const fault = await firstFault(muin);
+            if (fault !== undefined) throw new Error(fault);
           },
           { timeoutMs: verifyMsMax },
         );
@@ -108,4 +70,54 @@ export async function startMuinSubject(
       await muin[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Creates Counts of value 0, several at a time. */
+async function createCounts(muin: TestMuin, ids: readonly string[]): Promise<void> {
+  const management = muin.client(CountManagementService);
+  const left = ids.values();
+  const createSome = async (): Promise<void> => {
+    for (const countId of left) await management.createCount({ countId, countInfo: {} });
+  };
+  await Promise.all(Array.from({ length: creatorsMax }, createSome));
+}
+
+/** Sum of the values of Counts, read from the primary. */
+async function storedSum(muin: TestMuin, ids: readonly string[]): Promise<number> {
+  const reader = muin.client(CountReadService);
+  let sum = 0;
+  for (let from = 0; from < ids.length; from += pageSize) {
+    const page = await reader.batchGetCounts({
+      countIds: ids.slice(from, from + pageSize),
+      maxStaleness: { seconds: 0n, nanos: 0 },
+    });
+    for (const { value } of page.counts) sum += Number(value?.value ?? 0n);
+  }
+  return sum;
+}
+
+/** Calls of count-write that have ended, by code. */
+async function finishedByCode(muin: TestMuin): Promise<Record<string, number>> {
+  const codes: Record<string, number> = {};
+  const metrics = await (await fetch(`${muin.http}/metrics`)).text();
+  for (const [, labels, count] of metrics.matchAll(/^muin_rpc_server_finished_total\{(.*)\} (\d+)$/gm)) {
+    if (labels?.includes(`service="${CountWriteService.typeName}"`) !== true) continue;
+    const code = /code="([^"]*)"/.exec(labels)?.[1] ?? "none";
+    codes[code] = (codes[code] ?? 0) + Number(count);
+  }
+  return codes;
+}
+
+/** The first Count whose value is not the sum of its changes, in a sentence; `undefined` when there is none. */
+async function firstFault(muin: TestMuin): Promise<string | undefined> {
+  const management = muin.client(CountManagementService);
+  for (let pageToken = ""; ;) {
+    const page = await management.verifyCounts({ pageSize, pageToken });
+    const wrong = page.checks.find(({ state }) => state !== CountCheckState.EQUAL);
+    if (wrong !== undefined) {
+      return `${wrong.countId}: sum ${wrong.sum} at revision ${wrong.sumRevision}, value ${wrong.value} at revision ${wrong.revision}`;
+    }
+    if (page.nextPageToken === "") return undefined;
+    pageToken = page.nextPageToken;
+  }
 }

@@ -30,8 +30,8 @@ export interface World {
 /** A row of the table. */
 export interface Row {
   readonly id: string;
-  /** Rows of a group take turns, so that what they are compared with had the same minute of the machine. */
-  readonly group: string;
+  /** Rows of a series take turns, so that what they are compared with had the same minute of the machine. */
+  readonly series: string;
   readonly title: string;
   readonly sender: string;
   readonly callers: number;
@@ -46,7 +46,7 @@ export interface Row {
   open(world: World): Promise<Sender>;
 }
 
-type Place = Pick<Row, "group" | "callers" | "oneCount" | "addedFsyncMs" | "quick">;
+type Place = Pick<Row, "series" | "callers" | "oneCount" | "addedFsyncMs" | "quick">;
 
 const local = (script: string): string => join(import.meta.dir, script);
 
@@ -171,8 +171,8 @@ function ceilingRow(kind: "connect-binary" | "generic" | "grpc", place: Place): 
 function listRows(): readonly Row[] {
   const rows: Row[] = [];
   for (const callers of [64, 256]) {
-    const place = (group: string): Place => ({
-      group: `${group}, ${callers} callers`,
+    const place = (series: string): Place => ({
+      series: `${series}, ${callers} callers`,
       callers,
       oneCount: false,
       addedFsyncMs: 0,
@@ -226,5 +226,5 @@ function listRows(): readonly Row[] {
   return rows;
 }
 
-/** Every row of the suite, those of a group one after the other. */
+/** Every row of the suite, those of a series one after the other. */
 export const rows: readonly Row[] = listRows();

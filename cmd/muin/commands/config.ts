@@ -17,7 +17,7 @@ import { localCommand } from "../terminal/command.ts";
 import type { Output } from "../terminal/output.ts";
 
 /** Settings that belong together, with their present values. */
-interface Group {
+interface Section {
   readonly title: string;
   /** Services whose process needs them given where they have no default; `muin up` finds all of them by itself. */
   readonly neededBy: ReadonlySet<string>;
@@ -33,9 +33,9 @@ const verify = localCommand({
   },
   examples: ["muin config verify", "muin config verify --service count-write"],
   run: async ({ service }, cli) => {
-    const groups = await readGroups(cli);
-    const known = groups.flatMap(({ settings }) => settings.map(({ variable }) => variable));
-    const problems = groups.flatMap(({ settings, neededBy }) =>
+    const sections = await readSections(cli);
+    const known = sections.flatMap(({ settings }) => settings.map(({ variable }) => variable));
+    const problems = sections.flatMap(({ settings, neededBy }) =>
       settings.flatMap(({ problem, source }) => {
         const needed = source !== "default" || (service !== undefined && neededBy.has(service));
         return problem === undefined || !needed ? [] : [problem];
@@ -61,7 +61,7 @@ export const config = localCommand({
   commands: [verify],
   run: async ({ json }, cli) => {
     const { output } = cli;
-    for (const { title, settings } of await readGroups(cli)) {
+    for (const { title, settings } of await readSections(cli)) {
       if (json !== true) output.print(output.paint("bold", title));
       for (const setting of settings) {
         if (json === true) output.json({ group: title, ...setting });
@@ -72,30 +72,30 @@ export const config = localCommand({
   },
 });
 
-async function readGroups({ env }: Cli): Promise<readonly Group[]> {
+async function readSections({ env }: Cli): Promise<readonly Section[]> {
   // Loaded when asked for: most commands need no service.
   const { catalog } = await import("../../../internal/catalog.ts");
   const plan = topology(catalog);
-  const group = (title: string, prefix: string, fields: ConfigFields, neededBy: readonly string[] = []): Group => ({
+  const section = (title: string, prefix: string, fields: ConfigFields, neededBy: readonly string[] = []): Section => ({
     title,
     neededBy: new Set(neededBy),
     settings: describeConfig(prefix, fields, env),
   });
   return [
-    group("every process", "", processConfig),
-    group("the command line", "", cliConfig),
-    ...catalog.map((info) => group(`muin up, to set up ${info.name}`, info.name, info.setup ?? {})),
-    ...catalog.map((info) => group(info.name, info.name, info.config, [info.name])),
-    group(
+    section("every process", "", processConfig),
+    section("the command line", "", cliConfig),
+    ...catalog.map((info) => section(`muin up, to set up ${info.name}`, info.name, info.setup ?? {})),
+    ...catalog.map((info) => section(info.name, info.name, info.config, [info.name])),
+    section(
       "a process of one service",
       "",
       meshConfig,
       catalog.map(({ name }) => name),
     ),
     ...plan.services.flatMap((service) => [
-      group(`stores of a process of ${service.name}`, "", storeFields(service), [service.name]),
-      group(`schema roles of a process of ${service.name}`, "", schemaFields(service), [service.name]),
-      group(`calls of a process of ${service.name}`, "", { ...callFields(service), ...holderFields(service, plan) }, [
+      section(`stores of a process of ${service.name}`, "", storeFields(service), [service.name]),
+      section(`schema roles of a process of ${service.name}`, "", schemaFields(service), [service.name]),
+      section(`calls of a process of ${service.name}`, "", { ...callFields(service), ...holderFields(service, plan) }, [
         service.name,
       ]),
     ]),

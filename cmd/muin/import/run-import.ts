@@ -44,7 +44,7 @@ export interface ImportResult {
   end: "finished" | "unterminated" | "interrupted" | { readonly broken: string };
 }
 
-/** What a run uses. */
+/** The source of a run, where its batches go, and who is told. */
 export interface ImportDeps {
   readonly source: Source;
   readonly target: ImportTarget;
@@ -74,20 +74,7 @@ function hashOptions(format: Format, options: ImportOptions): Uint8Array<ArrayBu
 export async function runImport(options: ImportOptions, deps: ImportDeps): Promise<ImportResult> {
   const { source, target, signal } = deps;
   const endIsFinal = source.compressed || options.final;
-  const format =
-    options.format ??
-    detectFormat(
-      Buffer.from(source.head)
-        .toString("utf8")
-        .replace(/^\uFEFF/, ""),
-    );
-  if (format === undefined) {
-    throw new ImportOptionsError(
-      source.head.length === 0
-        ? `${source.name} is empty: there is nothing to count yet`
-        : `${source.name} does not show its format: say --format access, json, csv or tsv`,
-    );
-  }
+  const format = options.format ?? formatOf(source);
   const extractor = createExtractor({
     ...options,
     format,
@@ -105,39 +92,10 @@ export async function runImport(options: ImportOptions, deps: ImportDeps): Promi
   if (position.sequence > 0) {
     for await (const { value, countId } of target.assignments(position.importId)) ids.restore(value, countId);
   }
-  const result: ImportResult = {
-    importId: position.importId,
-    format,
-    offsetStart: position.offset,
-    offset: position.offset,
-    lines: 0,
-    counted: 0,
-    badCount: 0,
-    bad: [],
-    refused: [],
-    writes: new Map(),
-    end: "finished",
-  };
+  const result = resultAt(position, format);
   deps.onStart(result, options.format === undefined);
 
-  let sequence = position.sequence;
-  const send = async (batch: Batch): Promise<void> => {
-    const refused = await target.apply(position.importId, sequence + 1, batch);
-    sequence++;
-    result.offset = batch.offsetEnd;
-    result.lines += batch.lines;
-    result.counted += batch.counted;
-    result.badCount += batch.badCount;
-    result.bad.push(...batch.bad.slice(0, badLinesShownMax - result.bad.length));
-    for (const [countId, delta] of batch.writes) result.writes.set(countId, (result.writes.get(countId) ?? 0) + delta);
-    for (const refusal of refused) {
-      result.refused.push(refusal);
-      result.counted -= refusal.lines;
-      result.writes.set(refusal.countId, (result.writes.get(refusal.countId) ?? 0) - refusal.lines);
-    }
-    deps.onBatch(result, batch);
-  };
-
+  const send = createSend(position, result, deps);
   const planner = createPlanner({ offset: position.offset, lines: position.lines, extractor, ids });
   let offsetRead = position.offset;
   try {
@@ -170,6 +128,60 @@ export async function runImport(options: ImportOptions, deps: ImportDeps): Promi
     if (result.end === "finished" && offsetRead > result.offset) result.end = "unterminated";
   }
   return result;
+}
+
+/** The format that the content shows. Throws `ImportOptionsError` when it shows none. */
+function formatOf({ head, name }: Source): Format {
+  const text = Buffer.from(head).toString("utf8");
+  const format = detectFormat(text.replace(/^\uFEFF/, ""));
+  if (format !== undefined) return format;
+  throw new ImportOptionsError(
+    head.length === 0
+      ? `${name} is empty: there is nothing to count yet`
+      : `${name} does not show its format: say --format access, json, csv or tsv`,
+  );
+}
+
+/** The result of a run that has counted nothing yet. */
+function resultAt({ importId, offset }: ImportPosition, format: Format): ImportResult {
+  return {
+    importId,
+    format,
+    offsetStart: offset,
+    offset,
+    lines: 0,
+    counted: 0,
+    badCount: 0,
+    bad: [],
+    refused: [],
+    writes: new Map(),
+    end: "finished",
+  };
+}
+
+/** Applies the batches that follow a position, one after the other, and adds each to the result. */
+function createSend(
+  { importId, sequence: sequenceStart }: ImportPosition,
+  result: ImportResult,
+  { target, onBatch }: ImportDeps,
+): (batch: Batch) => Promise<void> {
+  let sequence = sequenceStart;
+  return async (batch) => {
+    const refused = await target.apply(importId, sequence + 1, batch);
+    sequence++;
+    result.offset = batch.offsetEnd;
+    result.lines += batch.lines;
+    result.counted += batch.counted;
+    result.badCount += batch.badCount;
+    result.bad.push(...batch.bad.slice(0, badLinesShownMax - result.bad.length));
+    for (const [countId, delta] of batch.writes) result.writes.set(countId, (result.writes.get(countId) ?? 0) + delta);
+    for (const refusal of refused) {
+      result.refused.push(refusal);
+      result.counted -= refusal.lines;
+      result.writes.set(refusal.countId, (result.writes.get(refusal.countId) ?? 0) - refusal.lines);
+    }
+    onBatch(result, batch);
+  };
 }
 
 /** The chunks of a source, and a "pause" whenever none comes for a while. Ends early when the signal is aborted. */
