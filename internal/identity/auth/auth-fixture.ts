@@ -38,7 +38,7 @@ import { startService, type TestService } from "../../platform/testing/service.t
 import { authConfig, type AuthConfig } from "./config.ts";
 import { auth } from "./definition.ts";
 import type { AuthPublish } from "./events.ts";
-import type { OutgoingMails } from "./mail/rules.ts";
+import type { MailSender } from "./mail/sender.ts";
 import type { createPruning } from "./retention/rules.ts";
 
 /** A clock that goes with the machine's and can be moved. */
@@ -135,7 +135,7 @@ export async function startAuth(
     },
     events: async () => [...(await service.events())],
     mails: async () => {
-      await (background("auth mails") as OutgoingMails["sender"]).send();
+      await (background("auth mails") as MailSender).send();
       const names = (await readdir(mailFolder)).filter((name) => name.endsWith(".eml"));
       const read = names.toSorted().map(async (name): Promise<SentMail> => {
         const text = await Bun.file(join(mailFolder, name)).text();

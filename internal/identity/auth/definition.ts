@@ -38,6 +38,7 @@ import { createAuditHandlers } from "./audit/handlers.ts";
 import { createAuditLog } from "./audit/rules.ts";
 import { postgresAuditStore } from "./audit/store-postgres.ts";
 import { authConfig } from "./config.ts";
+import { createActivation } from "./device/activation.ts";
 import { copyBranch } from "./device/branch.ts";
 import { createDeviceHandlers } from "./device/handlers.ts";
 import { createDevices } from "./device/rules.ts";
@@ -54,6 +55,7 @@ import { postgresFactorStore } from "./factor/store-postgres.ts";
 import { createLockout } from "./lockout/rules.ts";
 import { postgresLockoutStore } from "./lockout/store-postgres.ts";
 import { createOutgoingMails } from "./mail/rules.ts";
+import { createMailSender } from "./mail/sender.ts";
 import { postgresMailStore } from "./mail/store-postgres.ts";
 import { migrations } from "./migrations.ts";
 import { createPersonKeyHandlers } from "./person-key/handlers.ts";
@@ -67,6 +69,7 @@ import { createVault } from "./secret/vault.ts";
 import { setupConfig, takeFirstSteps } from "./setup/first-steps.ts";
 import { createAuthSetup } from "./setup/rules.ts";
 import { createSessionHandlers } from "./session/handlers.ts";
+import { createRefreshes } from "./session/refresh.ts";
 import { createSessions } from "./session/rules.ts";
 import { postgresSessionStore } from "./session/store-postgres.ts";
 import { createKeyHandlers, createServiceTokenHandlers } from "./token/handlers.ts";
@@ -121,9 +124,10 @@ export const auth: ServiceInfo<"auth"> = defineService({
     const tokens = createTokenIssuer({ keys, clock, random, config });
     const personKeys = createPersonKeys({ ...base, store: postgresPersonKeyStore });
     const sessions = createSessions({ ...base, store: postgresSessionStore, tokens });
+    const refreshes = createRefreshes({ ...base, store: postgresSessionStore, sessions });
     const lockout = createLockout({ ...base, store: postgresLockoutStore });
     const passwords = createPasswordQueue(config, random);
-    const mails = createOutgoingMails({ ...base, store: postgresMailStore, mailer: createMailer(config, clock) });
+    const mails = createOutgoingMails({ ...base, store: postgresMailStore });
     const secondFactors = createSecondFactors({ ...base, store: postgresFactorStore });
     const shown = { ...base, passwords, lockout, secondFactors, sessions, mails, personKeys };
     const proofs = createPasswordProofs(shown);
@@ -134,13 +138,14 @@ export const auth: ServiceInfo<"auth"> = defineService({
     const people = createPeople({ ...base, sessions });
     const apiKeys = createApiKeys({ ...base, store: postgresApiKeyStore });
     const enrolments = createEnrolments({ ...base, store: postgresEnrolmentStore });
-    const devices = createDevices({ ...base, store: postgresDeviceStore, lockout, tokens });
+    const devices = createDevices({ ...base, store: postgresDeviceStore });
+    const activation = createActivation({ ...base, store: postgresDeviceStore, lockout, tokens });
     const branches = { database, store: postgresDeviceStore };
     const accountData = { ...base, personKeys, sessions: postgresSessionStore, enrolments: postgresEnrolmentStore };
     return [
       serve(AuthService, {
         ...createAccountHandlers({ accounts, signIns }),
-        ...createSessionHandlers(sessions),
+        ...createSessionHandlers({ sessions, refreshes }),
         ...createKeyHandlers({ keys, issuer: config.issuer }),
       }),
       serve(ApiKeyService, createApiKeyHandlers(apiKeys)),
@@ -151,7 +156,7 @@ export const auth: ServiceInfo<"auth"> = defineService({
       serve(AccountService, createAccountDataHandlers(accountData)),
       serve(ScopeService, createScopeHandlers(createScopes({ ...base, store: postgresScopeStore }))),
       serve(AuditService, createAuditHandlers(createAuditLog({ ...base, store: postgresAuditStore }))),
-      serve(DeviceService, createDeviceHandlers(devices)),
+      serve(DeviceService, createDeviceHandlers({ devices, activation })),
       on(UserUpdatedSchema, (event, delivery) => people.rolesChanged(event, delivery)),
       on(UserStatusChangedSchema, (event, delivery) => people.statusChanged(event, delivery)),
       on(BranchCreatedSchema, (event, delivery) => copyBranch(branches, event, delivery)),
@@ -159,7 +164,7 @@ export const auth: ServiceInfo<"auth"> = defineService({
       on(FaceVectorCreatedSchema, (event, delivery) => enrolments.created(event, delivery)),
       on(FaceVectorErasedSchema, (event, delivery) => enrolments.erased(event, delivery)),
       background(apiKeys.useWriter),
-      background(mails.sender),
+      background(createMailSender({ ...base, store: postgresMailStore, mailer: createMailer(config, clock) })),
       background(
         createPruning({
           ...base,

@@ -132,7 +132,12 @@ describe("suspension", () => {
   });
 
   test.each([
-    ["sessions go on", "if (isSuspended) await sessions.endAll(tx, userId);", "", { sessions: 1, status: "SUSPENDED" }],
+    [
+      "sessions go on",
+      "if (isSuspended) await deps.sessions.endAll(tx, userId);",
+      "",
+      { sessions: 1, status: "SUSPENDED" },
+    ],
     ["an older event counts", "account.statusVersion < aggregateVersion", "true", { sessions: 0, status: "ACTIVE" }],
   ])("mutant: %s", async (_, from, to, left) => {
     await using auth = await startAuth({ definition: await mutantOf("account/person.ts", from, to) });

@@ -26,8 +26,8 @@ export interface People {
   statusChanged(event: UserStatusChanged, delivery: Delivery): Promise<void>;
 }
 
-/** Copies what user tells of people into a database. */
-export function createPeople(deps: {
+/** What the news changes: the copies in a database, and what follows from them. */
+interface PeopleDeps {
   readonly database: Database;
   readonly accounts: Pick<AccountStore, "lock" | "setStatus" | "raiseRolesVersion" | "remove">;
   readonly scopes: Pick<ScopeStore, "setRoles">;
@@ -37,45 +37,11 @@ export function createPeople(deps: {
   readonly vault: Vault;
   readonly sessions: Pick<Sessions, "endAll">;
   readonly clock: Clock;
-}): People {
-  const { database, accounts, scopes, mailStore, audit, publish, vault, sessions, clock } = deps;
+}
 
-  /** `by` is who had user do it; empty when nobody asked for it. */
-  const record = (tx: Transaction, action: Action, userId: string, by: string): Promise<void> => {
-    const principal = by === "" ? authItself.principal : by;
-    const act = { action, outcome: "DONE", client: authItself, principal, subject: `person:${userId}` } as const;
-    return audit.append(tx, act, clock.now());
-  };
-
-  const takeStatus = async (
-    tx: Transaction,
-    account: Account | undefined,
-    isSuspended: boolean,
-    { userId, aggregateVersion, principal }: UserStatusChanged,
-  ): Promise<void> => {
-    const isNewer = account !== undefined && account.statusVersion < aggregateVersion;
-    if (!isNewer) return;
-    await accounts.setStatus(tx, userId, isSuspended, aggregateVersion);
-    if (isSuspended) await sessions.endAll(tx, userId);
-    await record(tx, isSuspended ? "SUSPEND_PERSON" : "ADMIT_PERSON", userId, principal);
-  };
-
-  const erase = async (
-    tx: Transaction,
-    account: Account | undefined,
-    { userId, aggregateVersion, principal }: UserStatusChanged,
-  ): Promise<void> => {
-    if (account !== undefined) {
-      await sessions.endAll(tx, userId);
-      await mailStore.removeOfPerson(tx, userId);
-      await accounts.remove(tx, userId); // All that refers to it goes with it.
-      await audit.blank(tx, userId, emailSubject(vault, account.email));
-      await record(tx, "ERASE_PERSON", userId, principal);
-    }
-    // Whoever asks again, when the account is gone, is told again.
-    await publishUserDataErased(tx, publish, userId, aggregateVersion, clock.now());
-  };
-
+/** Copies what user tells of people into a database. */
+export function createPeople(deps: PeopleDeps): People {
+  const { database, accounts, scopes, clock } = deps;
   return {
     rolesChanged: async ({ userId, roleAssignments, aggregateVersion }, delivery) => {
       if (!isUuid(userId)) return;
@@ -97,11 +63,11 @@ export function createPeople(deps: {
         const account = await accounts.lock(tx, userId);
         switch (status) {
           case UserStatus.ACTIVE:
-            return takeStatus(tx, account, false, event);
+            return takeStatus(tx, deps, account, false, event);
           case UserStatus.SUSPENDED:
-            return takeStatus(tx, account, true, event);
+            return takeStatus(tx, deps, account, true, event);
           case UserStatus.DELETED:
-            return erase(tx, account, event); // Nothing follows it, so it is never outdated.
+            return erase(tx, deps, account, event); // Nothing follows it, so it is never outdated.
           case UserStatus.UNSPECIFIED:
           default:
             return; // A status that this version does not know changes nothing here.
@@ -109,4 +75,42 @@ export function createPeople(deps: {
       });
     },
   };
+}
+
+async function takeStatus(
+  tx: Transaction,
+  deps: PeopleDeps,
+  account: Account | undefined,
+  isSuspended: boolean,
+  { userId, aggregateVersion, principal }: UserStatusChanged,
+): Promise<void> {
+  const isNewer = account !== undefined && account.statusVersion < aggregateVersion;
+  if (!isNewer) return;
+  await deps.accounts.setStatus(tx, userId, isSuspended, aggregateVersion);
+  if (isSuspended) await deps.sessions.endAll(tx, userId);
+  await record(tx, deps, isSuspended ? "SUSPEND_PERSON" : "ADMIT_PERSON", userId, principal);
+}
+
+async function erase(
+  tx: Transaction,
+  deps: PeopleDeps,
+  account: Account | undefined,
+  { userId, aggregateVersion, principal }: UserStatusChanged,
+): Promise<void> {
+  if (account !== undefined) {
+    await deps.sessions.endAll(tx, userId);
+    await deps.mailStore.removeOfPerson(tx, userId);
+    await deps.accounts.remove(tx, userId); // All that refers to it goes with it.
+    await deps.audit.blank(tx, userId, emailSubject(deps.vault, account.email));
+    await record(tx, deps, "ERASE_PERSON", userId, principal);
+  }
+  // Whoever asks again, when the account is gone, is told again.
+  await publishUserDataErased(tx, deps.publish, userId, aggregateVersion, deps.clock.now());
+}
+
+/** `by` is who had user do it; empty when nobody asked for it. */
+async function record(tx: Transaction, deps: PeopleDeps, action: Action, userId: string, by: string): Promise<void> {
+  const principal = by === "" ? authItself.principal : by;
+  const act = { action, outcome: "DONE", client: authItself, principal, subject: `person:${userId}` } as const;
+  await deps.audit.append(tx, act, deps.clock.now());
 }

@@ -11,7 +11,7 @@ import { importMutant } from "../../../platform/testing/mutant.ts";
 import { systemClock } from "../../../platform/clock/clock.ts";
 import { connect, mutantOf, outcomeOf, personOfToken, startAuth, type AuthFixture } from "../auth-fixture.ts";
 import { auth as real } from "../definition.ts";
-import { createOutgoingMails, type OutgoingMails } from "../mail/rules.ts";
+import { createMailSender, type MailSender } from "../mail/sender.ts";
 import { postgresMailStore } from "../mail/store-postgres.ts";
 import { postgresAccountStore } from "./store-postgres.ts";
 import { createVault } from "../secret/vault.ts";
@@ -271,8 +271,8 @@ describe("resetting a password", () => {
 function startQueue(
   auth: AuthFixture,
   answer: (mail: Mail, id: string) => Promise<void>,
-  create: typeof createOutgoingMails = createOutgoingMails,
-): OutgoingMails {
+  create: typeof createMailSender = createMailSender,
+): MailSender {
   return create({
     database: auth.database,
     store: postgresMailStore,
@@ -287,7 +287,7 @@ function startQueue(
 }
 
 /** How often one mail is sent, and how many wait, when two processes send at a time; `away`: the server is away. */
-async function race(create: typeof createOutgoingMails, away = false): Promise<{ sent: number; left: number }> {
+async function race(create: typeof createMailSender, away = false): Promise<{ sent: number; left: number }> {
   await using auth = await startAuth();
   await auth.as(AuthService).signUp(ada);
   let sent = 0;
@@ -297,9 +297,9 @@ async function race(create: typeof createOutgoingMails, away = false): Promise<{
     if (away) throw new Error("away");
     await hanging;
   };
-  const first = startQueue(auth, answer, create).sender.send();
+  const first = startQueue(auth, answer, create).send();
   await eventually(() => expect(sent).toBe(1));
-  const second = startQueue(auth, answer, create).sender.send();
+  const second = startQueue(auth, answer, create).send();
   release();
   await Promise.all([first, second]);
   return { sent, left: (await auth.database.sql`SELECT 1 FROM outgoing_mails`).length };
@@ -311,7 +311,7 @@ describe("the queue of mails", () => {
     await auth.as(AuthService).signUp(ada);
     const tried: { id: string; text: string; atMs: number }[] = [];
     let isAway = true;
-    const { sender } = startQueue(auth, (mail, id) => {
+    const sender = startQueue(auth, (mail, id) => {
       tried.push({ id, text: mail.text, atMs: auth.clock.now() });
       return isAway ? Promise.reject(new Error("away")) : Promise.resolve();
     });
@@ -339,7 +339,7 @@ describe("the queue of mails", () => {
   test("never makes a caller wait: sign-up is done while the server hangs", async () => {
     await using auth = await startAuth();
     const { promise: hanging, resolve: release } = Promise.withResolvers<void>();
-    const { sender } = startQueue(auth, () => hanging);
+    const sender = startQueue(auth, () => hanging);
     await auth.as(AuthService).signUp(ada);
     const sending = sender.send();
     expect(await outcomeOf(auth.as(AuthService).signUp({ ...ada, email: "bob@example.org" }))).toBe("done");
@@ -359,12 +359,12 @@ describe("the queue of mails", () => {
     await using auth = await startAuth();
     const left = async (): Promise<number> => (await auth.database.sql`SELECT 1 FROM outgoing_mails`).length;
     await auth.as(AuthService).signUp(ada);
-    await startQueue(auth, () => Promise.reject(new MailRefusedError("no such mailbox"))).sender.send();
+    await startQueue(auth, () => Promise.reject(new MailRefusedError("no such mailbox"))).send();
     expect(await left()).toBe(0);
     await auth.as(CredentialService).requestPasswordReset({ email: ada.email });
     auth.clock.advance(hourMs);
     const sent: Mail[] = [];
-    const { sender } = startQueue(auth, (mail) => {
+    const sender = startQueue(auth, (mail) => {
       sent.push(mail);
       return Promise.resolve();
     });
@@ -390,8 +390,8 @@ describe("the queue of mails", () => {
   });
 
   test("is worked off by one process at a time", async () => {
-    expect(await race(createOutgoingMails)).toEqual({ sent: 1, left: 0 });
-    expect(await race(createOutgoingMails, true)).toEqual({ sent: 1, left: 1 });
+    expect(await race(createMailSender)).toEqual({ sent: 1, left: 0 });
+    expect(await race(createMailSender, true)).toEqual({ sent: 1, left: 1 });
   });
 
   test.each([
@@ -410,11 +410,11 @@ describe("the queue of mails", () => {
       { sent: 1, left: 0 },
     ],
   ])("mutant: %s", async (_, from, to, away, wanted) => {
-    const mutant = await importMutant<{ createOutgoingMails: typeof createOutgoingMails }>(
-      join(import.meta.dir, "../mail/rules.ts"),
+    const mutant = await importMutant<{ createMailSender: typeof createMailSender }>(
+      join(import.meta.dir, "../mail/sender.ts"),
       from,
       to,
     );
-    expect(await race(mutant.createOutgoingMails, away)).toEqual(wanted);
+    expect(await race(mutant.createMailSender, away)).toEqual(wanted);
   });
 });

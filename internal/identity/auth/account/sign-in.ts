@@ -45,8 +45,8 @@ export interface SignIns {
   ): Promise<SignedIn | Refusal<"challengeInvalid" | "signInLocked" | "accountSuspended" | "codeInvalid">>;
 }
 
-/** Signing in to the accounts of a database. */
-export function createSignIns(deps: {
+/** What signing in works on: the accounts of a database, and all that stands between a caller and a session of theirs. */
+interface SignInDeps {
   readonly database: Database;
   readonly accounts: Pick<AccountStore, "findByEmail" | "lock" | "setPasswordHash">;
   readonly factors: Pick<FactorStore, "addChallenge" | "findChallenge" | "takeChallenge">;
@@ -58,30 +58,11 @@ export function createSignIns(deps: {
   readonly secondFactors: Pick<SecondFactors, "isInForce" | "use">;
   readonly clock: Clock;
   readonly random: Random;
-}): SignIns {
-  const { database, accounts, factors, audit, vault, passwords, lockout, sessions, secondFactors, clock, random } =
-    deps;
+}
 
-  /** Opens a session for who has shown all that is asked for; `detail` says by which second factor. */
-  const open = async (
-    tx: Transaction,
-    userId: string,
-    client: ClientInfo,
-    charged: Charge,
-    detail: string,
-  ): Promise<OpenedSession> => {
-    const opened = await sessions.open(tx, userId, client);
-    await lockout.forgive(tx, charged, "whole");
-    await lockout.rememberNetwork(tx, userId, networkOf(client.address));
-    const act = { action: "SIGN_IN", outcome: "DONE", client, principal: `person:${userId}`, detail } as const;
-    await audit.append(tx, { ...act, subject: `session:${opened.sessionId}` }, clock.now());
-    return opened;
-  };
-
-  const recordRefused = async (email: string, client: ClientInfo, charged: Charge): Promise<void> => {
-    const act = { action: "SIGN_IN", outcome: "REFUSED", client, subject: emailSubject(vault, email) } as const;
-    await audit.append(database.sql, { ...act, detail: charged.locks ? "LOCK_BEGINS" : "" }, clock.now());
-  };
+/** Signing in to the accounts of a database. */
+export function createSignIns(deps: SignInDeps): SignIns {
+  const { database, accounts, factors, passwords, lockout, sessions, secondFactors, clock, random } = deps;
 
   /** Counts the attempt and compares the password, in a slot of the queue. */
   const tryPassword = (email: string, password: string, client: ClientInfo, signal: AbortSignal) =>
@@ -113,7 +94,7 @@ export function createSignIns(deps: {
               if (account.isSuspended) return refuse("accountSuspended");
               if (proven.rehashed !== undefined) await accounts.setPasswordHash(tx, userId, proven.rehashed);
               if (!(await secondFactors.isInForce(tx, userId))) {
-                return { userId, opened: await open(tx, userId, client, charged, "") };
+                return { userId, opened: await open(tx, deps, userId, client, charged, "") };
               }
               await lockout.forgive(tx, charged, "step");
               const challenge = makeChallenge(random, clock.now());
@@ -123,7 +104,7 @@ export function createSignIns(deps: {
               return { userId, challenge };
             });
       if (isRefusal(outcome)) {
-        await recordRefused(email, client, charged);
+        await recordRefused(deps, email, client, charged);
         return outcome;
       }
       if (outcome.opened === undefined) return outcome;
@@ -144,13 +125,40 @@ export function createSignIns(deps: {
         if (used === undefined) return refuse("codeInvalid");
         // Another call was faster, or the password was changed: the code is used up all the same.
         if (!(await factors.takeChallenge(tx, challengeHash))) return refuse("challengeInvalid");
-        return open(tx, userId, client, charged, used);
+        return open(tx, deps, userId, client, charged, used);
       });
       if (isRefusal(outcome)) {
-        await recordRefused(email, client, charged);
+        await recordRefused(deps, email, client, charged);
         return outcome;
       }
       return { userId, tokens: await sessions.handOut(userId, outcome) };
     },
   };
+}
+
+/** Opens a session for who has shown all that is asked for; `detail` says by which second factor. */
+async function open(
+  tx: Transaction,
+  { sessions, lockout, audit, clock }: SignInDeps,
+  userId: string,
+  client: ClientInfo,
+  charged: Charge,
+  detail: string,
+): Promise<OpenedSession> {
+  const opened = await sessions.open(tx, userId, client);
+  await lockout.forgive(tx, charged, "whole");
+  await lockout.rememberNetwork(tx, userId, networkOf(client.address));
+  const act = { action: "SIGN_IN", outcome: "DONE", client, principal: `person:${userId}`, detail } as const;
+  await audit.append(tx, { ...act, subject: `session:${opened.sessionId}` }, clock.now());
+  return opened;
+}
+
+async function recordRefused(
+  { database, audit, vault, clock }: SignInDeps,
+  email: string,
+  client: ClientInfo,
+  charged: Charge,
+): Promise<void> {
+  const act = { action: "SIGN_IN", outcome: "REFUSED", client, subject: emailSubject(vault, email) } as const;
+  await audit.append(database.sql, { ...act, detail: charged.locks ? "LOCK_BEGINS" : "" }, clock.now());
 }

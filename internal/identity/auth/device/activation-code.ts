@@ -1,4 +1,5 @@
 import type { Random } from "../../../platform/clock/random.ts";
+import type { Vault } from "../secret/vault.ts";
 
 /** Crockford's base 32: no I, L, O, which look like digits, and no U. */
 const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -17,4 +18,9 @@ export function makeActivationCode(random: Random): string {
 export function normaliseActivationCode(typed: string): string | undefined {
   const code = typed.toUpperCase().replaceAll(/[\s-]/g, "").replaceAll("O", "0").replaceAll(/[IL]/g, "1");
   return codePattern.test(code) ? code : undefined;
+}
+
+/** What of a code is stored and compared; of what can be no code, that of no code. 32 bytes. */
+export function hashOfCode(vault: Vault, typed: string): Uint8Array {
+  return vault.mac("activation-code", normaliseActivationCode(typed) ?? "");
 }

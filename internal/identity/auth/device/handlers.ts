@@ -6,11 +6,18 @@ import { signatureOf } from "../../../platform/identity/call-signature.ts";
 import { callerOf } from "../../../platform/identity/caller.ts";
 import { clientOf } from "../audit/client.ts";
 import { orThrow } from "../errors.ts";
+import type { Activation } from "./activation.ts";
 import type { Devices } from "./rules.ts";
 import type { Device } from "./store.ts";
 
 /** Serves devices. */
-export function createDeviceHandlers(devices: Devices): ServiceImpl<typeof DeviceService> {
+export function createDeviceHandlers({
+  devices,
+  activation,
+}: {
+  readonly devices: Devices;
+  readonly activation: Activation;
+}): ServiceImpl<typeof DeviceService> {
   return {
     registerDevice: async (request, context) => {
       const registered = orThrow(await devices.register(request, callerOf(context), clientOf(context)));
@@ -22,11 +29,11 @@ export function createDeviceHandlers(devices: Devices): ServiceImpl<typeof Devic
     },
     activateDevice: async ({ activationCode, publicKey }, context) => ({
       device: messageOf(
-        orThrow(await devices.activate(activationCode, publicKey, signatureOf(context), clientOf(context))),
+        orThrow(await activation.activate(activationCode, publicKey, signatureOf(context), clientOf(context))),
       ),
     }),
     issueDeviceToken: async ({ deviceId }, context) => {
-      const issued = orThrow(await devices.issueToken(deviceId, signatureOf(context), clientOf(context)));
+      const issued = orThrow(await activation.issueToken(deviceId, signatureOf(context), clientOf(context)));
       return { token: issued.token, expireTime: timestampFromMs(issued.expireTimeMs) };
     },
     listDevices: async (request, context) => {

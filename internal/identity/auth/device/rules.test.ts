@@ -334,7 +334,7 @@ describe("a broken rule is noticed", () => {
   const broken: readonly [rule: string, file: string, from: string, to: string, check: keyof typeof checks][] = [
     [
       "a code is good for one key",
-      "device/rules.ts",
+      "device/activation.ts",
       "(device.publicKey !== undefined && !isRepeat)",
       "false",
       "secondKey",
@@ -348,14 +348,14 @@ describe("a broken rule is noticed", () => {
     ],
     [
       "the key signs its activation",
-      "device/rules.ts",
+      "device/activation.ts",
       'signature.prove(deviceKeyOf(Buffer.from(publicKey).toString("base64url")));',
       "",
       "unproven",
     ],
     [
       "the key signs for its token",
-      "device/rules.ts",
+      "device/activation.ts",
       'if (!isProvenBy(x, signature)) return refuse("deviceInvalid");',
       "",
       "foreignToken",
@@ -363,7 +363,7 @@ describe("a broken rule is noticed", () => {
     ["owners speak for their own branches", "device/rules.ts", "owner !== manager.ownerId", "false", "foreignBranch"],
     [
       "guesses are counted",
-      "device/rules.ts",
+      "device/activation.ts",
       'const charged = await lockout.charge({ email: "", network: networkOf(client.address) });',
       "void networkOf; const charged = { charged: [], locks: false };",
       "guesses",

@@ -1,135 +1,28 @@
-import { backoffMs } from "../../../platform/clock/backoff.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Random } from "../../../platform/clock/random.ts";
-import type { Component } from "../../../platform/lifecycle/component.ts";
-import { createLoop } from "../../../platform/lifecycle/loop.ts";
-import { MailRefusedError, type Mail, type Mailer } from "../../../platform/mail/mailer.ts";
-import type { Database, Sql } from "../../../platform/postgres/database.ts";
-import type { Logger } from "../../../platform/telemetry/logger.ts";
-import type { Metrics } from "../../../platform/telemetry/metrics.ts";
-import type { AccountStore } from "../account/store.ts";
-import type { Vault } from "../secret/vault.ts";
-import type { MailKind, MailStore, WaitingMail } from "./store.ts";
-import { textOf } from "./text.ts";
-import { hashOfMailToken, mailTokenLifeMs, mailTokenOf } from "./token.ts";
+import type { Sql } from "../../../platform/postgres/database.ts";
+import type { MailKind, MailStore } from "./store.ts";
 
 /** Mails that may wait; further ones are not taken. */
 const waitingMax = 10_000;
-/** Mails that are sent at a time. */
-const sendingMax = 16;
-const everyMs = 1000;
-/** From one attempt to the next: longer than an attempt may take, so that no two processes send one mail at a time. */
-const pause = { minMs: 2 * 60_000, maxMs: 15 * 60_000 } as const;
-/** Mails of one kind that one person gets within an hour. */
-const mailsPerHourMax = 5;
-const hourMs = 60 * 60_000;
 
-/** Asks for a mail. It goes out after the commit, once at least, and waits while the server is away. */
+/** Asks for mails. Each goes out after the commit, once at least, and waits while the server is away. */
 export interface OutgoingMails {
   /**
    * Adds a mail to the account with this address: with a transaction if and only if that is committed. Does the same, but for the
    * mail, when there is none. False when too many wait.
    */
   add(on: Sql, kind: MailKind, email: string): Promise<boolean>;
-  /** Sends what waits. One turn sends all that is due; `run` does so again and again. */
-  readonly sender: Component & { readonly send: () => Promise<void> };
 }
 
-/** The queue of mails in a database, sent by `mailer`; all processes may send from it. */
+/** The queue of mails in a database; `createMailSender` works it off. */
 export function createOutgoingMails(deps: {
-  readonly database: Database;
-  readonly store: MailStore;
-  readonly accounts: Pick<AccountStore, "lock">;
-  readonly mailer: Mailer;
-  readonly vault: Vault;
+  readonly store: Pick<MailStore, "add">;
   readonly clock: Clock;
   readonly random: Random;
-  readonly log: Logger;
-  readonly metrics: Metrics;
 }): OutgoingMails {
-  const { database, store, accounts, mailer, vault, clock, random, log, metrics } = deps;
-  const outcomes = metrics.counter({
-    name: "mails_total",
-    help: "Mails by what became of an attempt to send one.",
-    labels: ["outcome"],
-  });
-  const waiting = metrics.gauge({ name: "mails_waiting", help: "Mails that are not sent yet." });
-
-  /** Takes mails that are due away from the other processes, until their next attempt would be. */
-  const takeDue = (): Promise<readonly WaitingMail[]> =>
-    database.transaction(async (tx) => {
-      const nowMs = clock.now();
-      const due = await store.lockDue(tx, nowMs, sendingMax);
-      for (const { mailId, attempts } of due) {
-        const nextMs = nowMs + backoffMs(pause, attempts + 1, random);
-        await store.postpone(tx, mailId, nextMs);
-      }
-      return due;
-    });
-
-  /** The mail as it goes out now, its token good; `undefined` when there is nobody, or nothing, to write to. */
-  const write = ({ mailId, kind, userId, createTimeMs }: WaitingMail): Promise<Mail | undefined> =>
-    database.transaction(async (tx) => {
-      const nowMs = clock.now();
-      const expireTimeMs = createTimeMs + mailTokenLifeMs[kind];
-      if (userId === undefined || nowMs >= expireTimeMs) return undefined;
-      const account = await accounts.lock(tx, userId);
-      if (account === undefined || (kind === "VERIFY_EMAIL" && account.isEmailVerified)) return undefined;
-      const text = mailTokenOf(vault, mailId);
-      const token = { userId, kind, tokenHash: hashOfMailToken(text) };
-      const recent = await store.recentTokens(tx, token, nowMs - hourMs);
-      // One that is known was sent before.
-      if (!recent.isKnown && recent.count >= mailsPerHourMax) return undefined;
-      if (!recent.isKnown) await store.addToken(tx, token, { nowMs, expireTimeMs });
-      return { to: account.email, ...textOf(kind, text) };
-    });
-
-  const sendOne = async (due: WaitingMail): Promise<void> => {
-    const { mailId, kind } = due;
-    const mail = await write(due);
-    try {
-      if (mail !== undefined) await mailer.send(mailId, mail);
-      outcomes.add(1, { outcome: mail === undefined ? "unneeded" : "sent" });
-    } catch (error) {
-      if (!(error instanceof MailRefusedError)) {
-        outcomes.add(1, { outcome: "failed" });
-        log.warn("a mail could not be sent and will be sent again", { err: error, mail: mailId, kind });
-        return;
-      }
-      outcomes.add(1, { outcome: "refused" });
-      log.warn("a mail was refused and will not be sent", { err: error, mail: mailId, kind });
-    }
-    await store.remove(database.sql, mailId);
-  };
-
-  const send = async (signal?: AbortSignal): Promise<void> => {
-    for (;;) {
-      const due = await takeDue();
-      // What fails here is the database: the rows come again.
-      const results = await Promise.allSettled(due.map(sendOne));
-      const failure = results.find((result) => result.status === "rejected");
-      if (failure !== undefined) throw failure.reason;
-      if (due.length < sendingMax || signal?.aborted === true) break;
-    }
-    waiting.set(await store.count(database.sql));
-  };
-  const loop = createLoop({
-    name: "auth mails",
-    everyMs,
-    clock,
-    work: send,
-    onFailure: (error) => log.warn("mails could not be sent", { err: error }),
-  });
-
+  const { store, clock, random } = deps;
   return {
     add: (on, kind, email) => store.add(on, { mailId: random.uuid(), kind, email, nowMs: clock.now() }, waitingMax),
-    sender: {
-      ...loop,
-      send,
-      start: () => {
-        log.info("mails go out", { to: mailer.destination });
-        return loop.start();
-      },
-    },
   };
 }

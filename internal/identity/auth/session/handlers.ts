@@ -5,15 +5,20 @@ import type { AuthService, TokenPairSchema } from "../../../gen/muin/identity/v1
 import { personOf } from "../../../platform/identity/caller.ts";
 import { clientOf } from "../audit/client.ts";
 import { orThrow } from "../errors.ts";
+import type { Refreshes } from "./refresh.ts";
 import type { Sessions, Tokens } from "./rules.ts";
 
 /** Serves a person's sessions. */
-export function createSessionHandlers(
-  sessions: Sessions,
-): Pick<ServiceImpl<typeof AuthService>, "refreshToken" | "signOut" | "listSessions" | "revokeSession"> {
+export function createSessionHandlers({
+  sessions,
+  refreshes,
+}: {
+  readonly sessions: Pick<Sessions, "end" | "list">;
+  readonly refreshes: Refreshes;
+}): Pick<ServiceImpl<typeof AuthService>, "refreshToken" | "signOut" | "listSessions" | "revokeSession"> {
   return {
     refreshToken: async (request, context) => ({
-      tokens: tokenPairOf(orThrow(await sessions.refresh(request.refreshToken, clientOf(context)))),
+      tokens: tokenPairOf(orThrow(await refreshes.refresh(request.refreshToken, clientOf(context)))),
     }),
     signOut: async (_request, context) => {
       const person = personOf(context);

@@ -85,11 +85,7 @@ describe("refresh", () => {
   });
 
   test("mutant: without ending the family the thief goes on", async () => {
-    const broken = await mutantOf(
-      "session/rules.ts",
-      'await endOne(tx, sessionId);\n    const act = { action: "REFRESH"',
-      'const act = { action: "REFRESH"',
-    );
+    const broken = await mutantOf("session/refresh.ts", "await endSession(tx, deps, sessionId);", "");
     expect(await theft(broken)).toMatchObject({ thief: "done", revoked: 0 });
   });
 

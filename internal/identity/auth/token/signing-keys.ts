@@ -57,24 +57,15 @@ export function createSigningKeys(deps: {
         const current = await store.list(tx);
         const { createSignTimeMs } = planSigningKeys(current, clock.now(), config);
         if (createSignTimeMs === undefined) return current; // Another process made it.
-        await create(tx, createSignTimeMs);
+        const key = await makeSigningKey(vault, random, createSignTimeMs);
+        await store.insert(tx, key, clock.now());
+        const act = { action: "CREATE_SIGNING_KEY", outcome: "DONE", client: authItself } as const;
+        await audit.append(tx, { ...act, subject: `signing_key:${key.kid}` }, clock.now());
         return store.list(tx);
       });
     }
     keys = found;
     readAtMs = clock.monotonic();
-  };
-
-  const create = async (tx: Transaction, signTimeMs: number): Promise<void> => {
-    const seed = random.bytes(seedBytes);
-    const pair = await importSeed(seed, true);
-    const { x = "" } = await crypto.subtle.exportKey("jwk", pair);
-    const kid = await calculateJwkThumbprint({ kty: "OKP", crv: "Ed25519", x });
-    const nowMs = clock.now();
-    const publicKey = Buffer.from(x, "base64url");
-    await store.insert(tx, { kid, publicKey, seedSealed: vault.seal("signing-key", kid, seed), signTimeMs }, nowMs);
-    const act = { action: "CREATE_SIGNING_KEY", outcome: "DONE", client: authItself } as const;
-    await audit.append(tx, { ...act, subject: `signing_key:${kid}` }, nowMs);
   };
 
   const plan = async (): Promise<SigningKeyPlan> => {
@@ -123,6 +114,19 @@ export function createSigningKeys(deps: {
       for (const { kid } of found.filter((key) => !kept.has(key.kid))) await store.remove(tx, kid);
     },
   };
+}
+
+/** Makes a key, its seed encrypted by `vault`. */
+async function makeSigningKey(
+  vault: Vault,
+  random: Random,
+  signTimeMs: number,
+): Promise<Omit<SigningKey, "tokenExpireTimeMs">> {
+  const seed = random.bytes(seedBytes);
+  const { x = "" } = await crypto.subtle.exportKey("jwk", await importSeed(seed, true));
+  const kid = await calculateJwkThumbprint({ kty: "OKP", crv: "Ed25519", x });
+  const publicKey = Buffer.from(x, "base64url");
+  return { kid, publicKey, seedSealed: vault.seal("signing-key", kid, seed), signTimeMs };
 }
 
 function importSeed(seed: Uint8Array, extractable: boolean): Promise<CryptoKey> {

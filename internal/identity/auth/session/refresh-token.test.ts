@@ -12,7 +12,7 @@ import {
   refreshGraceMs,
   sealSuccessor,
   type RefreshFacts,
-} from "./refresh.ts";
+} from "./refresh-token.ts";
 import { createVault } from "../secret/vault.ts";
 
 const vault = createVault(new Secret("one secret that is long enough for it"), systemRandom);
@@ -94,7 +94,7 @@ describe("what a presented token brings", () => {
     ["an ended session that goes on", "facts.ended || ", ""],
   ])("mutant: %s is noticed", async (_, from, to) => {
     const mutant = await importMutant<{ judgeRefresh: typeof judgeRefresh }>(
-      join(import.meta.dir, "refresh.ts"),
+      join(import.meta.dir, "refresh-token.ts"),
       from,
       to,
     );
