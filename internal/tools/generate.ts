@@ -1,5 +1,5 @@
 /**
- * Brings `internal/gen` up to date with the protos. With `--check`, or where `CI` is "true", it changes nothing and fails naming
+ * Brings `internal/gen` up to date with the protos, and the page of error reasons with the tables of errors. With `--check`, or where `CI` is "true", it changes nothing and fails naming
  * what is out of date.
  */
 import { fromBinary } from "@bufbuild/protobuf";
@@ -14,6 +14,7 @@ import { Glob } from "bun";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
+import { errorReasonsDocument } from "./error-reasons.ts";
 import { scopesModule } from "./scopes-module.ts";
 
 const root = resolve(import.meta.dir, "../..");
@@ -47,13 +48,27 @@ try {
     if (!checkOnly) await rm(join(current, file));
   }
   if (wanted.size === 0) throw new Error("buf generated nothing");
-  for (const file of stale) console.log(`${checkOnly ? "out of date" : "updated"}: internal/gen/${file}`);
-  if (checkOnly && stale.length > 0) {
-    console.error('The code generated from the protos is out of date: run "bun run generate" and commit it.');
+  const updated = stale.map((file) => `internal/gen/${file}`);
+  // The tables of errors load what was generated: not before that is as it should be.
+  if (!checkOnly || stale.length === 0) updated.push(...(await writeErrorReasons()));
+  for (const file of updated) console.log(`${checkOnly ? "out of date" : "updated"}: ${file}`);
+  if (checkOnly && updated.length > 0) {
+    console.error('What is generated is out of date: run "bun run generate" and commit it.');
     process.exitCode = 1;
   }
 } finally {
   await rm(folder, { recursive: true, force: true });
+}
+
+/** Brings the page of error reasons up to date. Returns its path when it was not. */
+async function writeErrorReasons(): Promise<readonly string[]> {
+  const file = "cmd/muin/ERRORS.md";
+  const page = Bun.file(join(root, file));
+  const { catalog } = await import("../catalog.ts");
+  const text = errorReasonsDocument(catalog);
+  if ((await page.exists()) && (await page.text()) === text) return [];
+  if (!checkOnly) await page.write(text);
+  return [file];
 }
 
 async function buf(...args: readonly string[]): Promise<void> {
