@@ -192,7 +192,9 @@ describe("the relay", () => {
     await caught(async () =>
       checkBeats(await brokenRelay("keysOf(shard).heartbeat", "keysOf(0).heartbeat", "heartbeat.ts")),
     );
-    await caught(async () => checkBeats(await brokenRelay("const heartbeatMs = 100;", "const heartbeatMs = 200;")));
+    await caught(async () =>
+      checkBeats(await brokenRelay("const heartbeatMs = 100;", "const heartbeatMs = 200;", "heartbeat.ts")),
+    );
     await caught(async () =>
       checkBeats(await brokenRelay("clock[1] * 1000", "clock[1] * 1000 - 5000", "heartbeat.ts")),
     );

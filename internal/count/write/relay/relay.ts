@@ -18,7 +18,7 @@ import {
   readOutboxState,
   trimEntries,
 } from "../outbox/store-redis.ts";
-import { beat } from "./heartbeat.ts";
+import { createHeartbeat } from "./heartbeat.ts";
 
 /** The lease of the one relay that publishes. */
 const lease = "count-write:outbox";
@@ -32,10 +32,6 @@ const roundPauseMs = 10;
 const retryMs = 200;
 /** The same where one failure follows another. */
 const retryPause = { minMs: retryMs, maxMs: 1000 };
-/** Pause between two heartbeats of the counts primary. */
-const heartbeatMs = 100;
-/** How often depth and bytes of the outbox are measured. */
-const measureMs = 1000;
 
 /** The store with its outbox, and the bus that the outbox is emptied into. */
 export interface OutboxRelayOptions {
@@ -67,12 +63,7 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
     name: "count_write_outbox_published_total",
     help: "Outbox entries that the bus acknowledged.",
   });
-  const depth = options.metrics.gauge({ name: "count_write_outbox_entries", help: "Outbox entries that wait." });
-  const bytes = options.metrics.gauge({ name: "count_write_outbox_bytes", help: "Bytes of the outbox that wait." });
-  const age = options.metrics.gauge({
-    name: "count_write_outbox_age_seconds",
-    help: "Age of the oldest outbox entry.",
-  });
+  const keepBeating = createHeartbeat(options);
 
   /** Repeats a step that is safe to repeat until it is done. Throws only when fenced or stopped. */
   const persist = (step: () => Promise<void>, failure: string, signal: AbortSignal): Promise<void> =>
@@ -134,25 +125,6 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
     } finally {
       signal.removeEventListener("abort", end);
       end();
-    }
-  };
-
-  const keepBeating = async ({ shards }: CountStoreLayout, signal: AbortSignal): Promise<void> => {
-    let measuredMs = Number.NEGATIVE_INFINITY;
-    while (!signal.aborted) {
-      try {
-        await beat(store, shards);
-        if (clock.monotonic() - measuredMs >= measureMs) {
-          measuredMs = clock.monotonic();
-          const waiting = await readOutboxState(store, shards);
-          depth.set(waiting.depth);
-          bytes.set(waiting.bytes);
-          age.set(waiting.ageMs / 1000);
-        }
-      } catch (error) {
-        log.debug("no heartbeat was written", { err: error });
-      }
-      await clock.sleep(heartbeatMs, signal);
     }
   };
 
