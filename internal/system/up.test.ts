@@ -224,7 +224,7 @@ describe("muin up", () => {
   });
 
   // Without the rights of root there is no other user to be, and the other tests run as a normal user anyway.
-  test.skipIf(process.getuid?.() !== 0)("runs as a normal user", async () => {
+  test.skipIf(process.getuid?.() !== 0)("runs as a normal user (skipped without the rights of root)", async () => {
     await using folder = await createMuinFolder();
     const redis = await provideRedis({ env: process.env, report: (line) => console.error(line), clock: systemClock });
     const server = join(folder.path, "redis-server"); // Root's cache is closed to others.

@@ -1,4 +1,4 @@
-/** What of a stream the output needs. */
+/** A stream that text is written to: `columns` is the width of its terminal, absent where there is none. */
 export interface OutputStream {
   readonly isTTY?: boolean;
   readonly columns?: number;

@@ -4,7 +4,7 @@ import { HeartbeatSchema } from "../../gen/muin/platform/v1/heartbeat_events_pb.
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
 import { FencedError, type Leases } from "../lease/leases.ts";
-import { type Component, createGroup } from "../lifecycle/component.ts";
+import { type Component, createSequence } from "../lifecycle/component.ts";
 import type { Broker } from "./broker.ts";
 import { createRecord, type Topic, topicOf } from "./topics.ts";
 
@@ -58,5 +58,5 @@ export function createHeartbeat(options: {
       return Promise.resolve();
     },
   });
-  return { ...createGroup("heartbeat", [sender, listener]), receivedAt: () => receivedAtMs };
+  return { ...createSequence("heartbeat", [sender, listener]), receivedAt: () => receivedAtMs };
 }

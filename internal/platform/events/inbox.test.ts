@@ -92,7 +92,7 @@ async function handleSeveral(handleEach: typeof onceEach): Promise<readonly stri
 async function prune(createPruner: typeof createInboxPruner) {
   const database = await newDatabase();
   for (const days of [1, 6, 8, 30]) {
-    await database.sql`insert into platform.inbox values ('c', 1, ${`e${days}`}, ${daysAgo(days)})`;
+    await database.sql`INSERT INTO platform.inbox VALUES ('c', 1, ${`e${days}`}, ${daysAgo(days)})`;
   }
   const record = createRecord(schema, create(schema, { apiKeyId: "k" }), {
     source: "",
@@ -111,7 +111,7 @@ async function prune(createPruner: typeof createInboxPruner) {
       log: silentLog,
     });
     await pruner.prune();
-    const rows = await database.sql<{ event_id: string }[]>`select event_id from platform.inbox order by 1`;
+    const rows = await database.sql<{ event_id: string }[]>`SELECT event_id FROM platform.inbox ORDER BY 1`;
     return rows.map((row) => row.event_id);
   };
   const left = { withDeadLetter: await leftAfter(deadLetter), without: await leftAfter() };
@@ -122,14 +122,14 @@ async function prune(createPruner: typeof createInboxPruner) {
 /** Handles an event eight times at the same time: how often the effect happened, and was said to have. */
 async function race(handleOnce: typeof once) {
   const database = await newDatabase();
-  await database.sql`insert into keys values ('k', 0)`;
+  await database.sql`INSERT INTO keys VALUES ('k', 0)`;
   const effect = (consumer: string, generation: number, eventId: string) =>
     handleOnce(database, { consumer, generation, eventId }, async (tx) => {
-      await tx`update keys set version = version + 1`;
+      await tx`UPDATE keys SET version = version + 1`;
     });
   const outcomes = await Promise.all(Array.from({ length: 8 }, () => effect("c", 1, "e")));
   const others = [await effect("c", 2, "e"), await effect("d", 1, "e"), await effect("c", 1, "f")];
-  const [row] = await database.sql<{ version: string }[]>`select version from keys`;
+  const [row] = await database.sql<{ version: string }[]>`SELECT version FROM keys`;
   await database.stop();
   return { said: outcomes.filter(Boolean).length, others, happened: Number(row?.version) };
 }

@@ -27,7 +27,7 @@ export async function newDatabase(server?: TestPostgres): Promise<OpenDatabase &
   const url = await (server ?? (await sharedPostgres())).createDatabase();
   await migrate({ url, migrations: [], log: silentLog });
   const database = openDatabase({ url, applicationName: "test" });
-  await database.sql`create table keys (id text primary key, version bigint not null)`;
+  await database.sql`CREATE TABLE keys (id text PRIMARY KEY, version bigint NOT NULL)`;
   return { ...database, url };
 }
 

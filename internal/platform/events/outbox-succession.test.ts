@@ -88,7 +88,7 @@ async function succession(
 ) {
   const [database, watched] = [await newDatabase(), await target.watch(service)];
   const [a, b] = [`${service}-a`, `${service}-b`];
-  await database.sql`insert into keys values (${a}, 0), (${b}, 0)`;
+  await database.sql`INSERT INTO keys VALUES (${a}, 0), (${b}, 0)`;
   for (let version = 1n; version <= 3n; version++) {
     for (const id of [a, b]) {
       await database.transaction((tx) => publish(tx, schema, { apiKeyId: id, aggregateVersion: version }));
@@ -104,7 +104,7 @@ async function succession(
     attemptsMax: 3,
     handle: async ({ id, subject }, { generation }) => {
       await once(database, { consumer: service, generation, eventId: id }, async (tx) => {
-        await tx`update keys set version = version + 1 where id = ${subject}`;
+        await tx`UPDATE keys SET version = version + 1 WHERE id = ${subject}`;
       });
     },
   });
@@ -150,7 +150,7 @@ async function succession(
       await consumer.stop();
       await watched.stop();
       const firsts = [...new Map(watched.seen.toReversed().map((record) => [record.id, record])).values()].toReversed();
-      const effects = await database.sql<{ version: string }[]>`select version from keys order by id`;
+      const effects = await database.sql<{ version: string }[]>`SELECT version FROM keys ORDER BY id`;
       await database.stop();
       return {
         a: firsts.filter(({ subject }) => subject === a).map(versionOf),

@@ -88,7 +88,7 @@ describe("outbox", () => {
 
   test("a row of which the relay was not told is found within a second", async () => {
     const [database, watched] = [await newDatabase(), await target.watch("untold")];
-    await database.sql`alter table platform.outbox disable trigger user`;
+    await database.sql`ALTER TABLE platform.outbox DISABLE TRIGGER USER`;
     const clock = createHeldClock();
     const relay = target.newRelay(database, "untold", { clock });
     await relay.start();
@@ -120,11 +120,11 @@ describe("outbox", () => {
     const [database, watched] = [await newDatabase(), await target.watch("order")];
     const relay = target.newRelay(database, "order");
     await relay.start();
-    await database.sql`insert into keys values ('order-1', 0), ('order-2', 0)`;
+    await database.sql`INSERT INTO keys VALUES ('order-1', 0), ('order-2', 0)`;
     const change = (id: string) =>
       database.transaction(async (tx) => {
         const [row] = await tx<{ version: string }[]>`
-          update keys set version = version + 1 where id = ${id} returning version`;
+          UPDATE keys SET version = version + 1 WHERE id = ${id} RETURNING version`;
         await publish(tx, schema, { apiKeyId: id, aggregateVersion: BigInt(row?.version ?? 0) });
       });
     await Promise.all(Array.from({ length: 100 }, (_, index) => change(index % 2 === 0 ? "order-1" : "order-2")));
@@ -157,23 +157,23 @@ describe("outbox", () => {
     "an aggregate's events stand in the order of its versions when recorded %s",
     async (_, when, expected) => {
       const database = await newDatabase();
-      await database.sql`insert into keys values ('k', 0)`;
+      await database.sql`INSERT INTO keys VALUES ('k', 0)`;
       const [begun, mayGoOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
       const first = database.transaction(async (tx) => {
         if (when === "before") await publish(tx, schema, { apiKeyId: "v2" });
         begun.resolve();
         await mayGoOn.promise;
-        await tx`update keys set version = version + 1`;
+        await tx`UPDATE keys SET version = version + 1`;
         if (when === "after") await publish(tx, schema, { apiKeyId: "v2" });
       });
       await begun.promise;
       await database.transaction(async (tx) => {
-        await tx`update keys set version = version + 1`;
+        await tx`UPDATE keys SET version = version + 1`;
         await publish(tx, schema, { apiKeyId: "v1" });
       });
       mayGoOn.resolve();
       await first;
-      const rows = await database.sql<{ subject: string }[]>`select subject from platform.outbox order by sequence`;
+      const rows = await database.sql<{ subject: string }[]>`SELECT subject FROM platform.outbox ORDER BY sequence`;
       expect(rows.map(({ subject }) => subject)).toEqual([...expected]);
       await database.stop();
     },
@@ -218,7 +218,7 @@ describe("outbox", () => {
           const id = `crash-${++next}`;
           await database
             .transaction(async (tx) => {
-              await tx`insert into keys values (${id}, 1)`;
+              await tx`INSERT INTO keys VALUES (${id}, 1)`;
               await publish(tx, schema, { apiKeyId: id });
             })
             .then(
@@ -234,7 +234,7 @@ describe("outbox", () => {
       await Promise.all(load);
       await server.restart();
     }
-    const stored = await eventually(() => database.sql<{ id: string }[]>`select id from keys`);
+    const stored = await eventually(() => database.sql<{ id: string }[]>`SELECT id FROM keys`);
     const ids = stored.map(({ id }) => id).toSorted();
     expect(ids.filter((id) => committed.has(id))).toHaveLength(committed.size);
     await eventually(() => expect([...new Set(watched.seen.map(({ subject }) => subject))].toSorted()).toEqual(ids));

@@ -3,7 +3,7 @@ import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
 import { FencedError, type Leases, type LeaseTerm } from "../lease/leases.ts";
 import { createBell } from "../lifecycle/bell.ts";
-import { type Component, createGroup } from "../lifecycle/component.ts";
+import { type Component, createSequence } from "../lifecycle/component.ts";
 import { createLoop } from "../lifecycle/loop.ts";
 import { retry } from "../lifecycle/retry.ts";
 import type { Database, Transaction } from "../postgres/database.ts";
@@ -152,7 +152,7 @@ export function createOutboxRelay(options: {
     }
   };
 
-  const parts = createGroup(`outbox of ${service}`, [
+  const parts = createSequence(`outbox of ${service}`, [
     // In every instance, lease or not: an outbox that nobody empties must be seen.
     createLoop({
       name: `outbox sampler of ${service}`,

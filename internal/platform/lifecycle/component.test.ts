@@ -1,20 +1,20 @@
 import { describe, expect, test } from "bun:test";
-import { createGroup, type Component } from "./component.ts";
+import { createSequence, type Component } from "./component.ts";
 
-describe("a group of components", () => {
+describe("a sequence of components", () => {
   test("starts in order and stops in reverse", async () => {
     const seen: string[] = [];
-    const group = createGroup("group", [recorder("a", seen), recorder("b", seen), recorder("c", seen)]);
-    await group.start();
-    await group.stop();
+    const sequence = createSequence("sequence", [recorder("a", seen), recorder("b", seen), recorder("c", seen)]);
+    await sequence.start();
+    await sequence.stop();
     expect(seen).toEqual(["start a", "start b", "start c", "stop c", "stop b", "stop a"]);
   });
 
   test("stops once however often it is asked", async () => {
     const seen: string[] = [];
-    const group = createGroup("group", [recorder("a", seen)]);
-    await group.start();
-    await Promise.all([group.stop(), group.stop()]);
+    const sequence = createSequence("sequence", [recorder("a", seen)]);
+    await sequence.start();
+    await Promise.all([sequence.stop(), sequence.stop()]);
     expect(seen).toEqual(["start a", "stop a"]);
   });
 
@@ -25,9 +25,9 @@ describe("a group of components", () => {
       start: () => Promise.reject(new Error("no disk")),
       stop: async () => void seen.push("stop broken"),
     };
-    const group = createGroup("group", [recorder("a", seen), broken, recorder("c", seen)]);
-    expect(group.start()).rejects.toThrow("no disk");
-    await group.stop();
+    const sequence = createSequence("sequence", [recorder("a", seen), broken, recorder("c", seen)]);
+    expect(sequence.start()).rejects.toThrow("no disk");
+    await sequence.stop();
     expect(seen).toEqual(["start a", "stop broken", "stop a"]);
   });
 
@@ -38,9 +38,9 @@ describe("a group of components", () => {
       start: async () => {},
       stop: () => Promise.reject(new Error("still writing")),
     };
-    const group = createGroup("group", [recorder("a", seen), stuck]);
-    await group.start();
-    const failure = await group.stop().catch((error: unknown) => error);
+    const sequence = createSequence("sequence", [recorder("a", seen), stuck]);
+    await sequence.start();
+    const failure = await sequence.stop().catch((error: unknown) => error);
     expect(failure).toBeInstanceOf(AggregateError);
     expect((failure as AggregateError).errors).toEqual([new Error("still writing")]);
     expect(seen).toEqual(["start a", "stop a"]);

@@ -9,7 +9,7 @@ export interface Component {
 }
 
 /** Starts components in order and stops them in reverse, each at most once. A failed start stops what had started. */
-export function createGroup(name: string, components: readonly Component[]): Component {
+export function createSequence(name: string, components: readonly Component[]): Component {
   let started: Component[] = [];
   let stopping: Promise<void> | undefined;
   const stopAll = async (): Promise<void> => {

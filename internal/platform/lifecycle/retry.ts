@@ -5,7 +5,7 @@ import type { Random } from "../clock/random.ts";
 /** When and how long to try again. */
 export interface RetryOptions extends BackoffBounds {
   readonly clock: Pick<Clock, "monotonic" | "sleep">;
-  readonly random: Random;
+  readonly random: Pick<Random, "fraction">;
   /** Whether the same work may succeed later. Everything else is thrown at once. */
   isRetryable(error: unknown): boolean;
   /** Attempts in all, the first included. Default: no bound. */

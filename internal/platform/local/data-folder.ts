@@ -136,7 +136,7 @@ export function createDataFolder(options: { readonly path: string; readonly rand
   };
 }
 
-/** The Muin that runs on the data folder at `path` now; `undefined` when none does. Left-over records do not count. */
+/** The Muin that runs on the data folder at `path` now; `undefined` when none does. What a killed one left does not count. */
 export async function readRunRecord(path: string): Promise<RunRecord | undefined> {
   const record = await readJson<RunRecord>(join(path, "run.json"));
   if (record === undefined || (await startTicks(record.pid)) !== record.startTicks) return undefined;

@@ -7,7 +7,7 @@ export async function replaceFile(path: string, content: string, options: { read
   const partial = `${path}.partial`;
   const file = await open(partial, "w", options.mode);
   try {
-    await file.chmod(options.mode); // `open` does not change the mode of a file that was left over.
+    await file.chmod(options.mode); // `open` does not change the mode of a file that was there.
     await file.writeFile(content);
     await file.sync();
   } finally {

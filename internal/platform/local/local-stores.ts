@@ -55,7 +55,7 @@ export interface LocalStores extends Component {
 
 /**
  * Runs a PostgreSQL cluster and Redis servers on loopback in a data folder, for a Muin that has no stores given. `start` finds or
- * fetches the programs, ends left-overs of an earlier run, starts all servers, and makes databases, roles and users with
+ * fetches the programs, ends orphaned processes of an earlier run, starts all servers, and makes databases, roles and users with
  * generated passwords; every step is safe to repeat. It rejects with a `SetupError` when the person who starts Muin must change
  * something. A server that ends is started again until `stop`, which ends all of them cleanly within 7 seconds. When this process
  * exits without `stop`, they are asked to end and not waited for; after kill -9 the next start ends them.

@@ -9,7 +9,7 @@ import type { DataFolder } from "./data-folder.ts";
 import { closedFolder, exists, makeFolder } from "./files.ts";
 import { freePort } from "./free-port.ts";
 import { initCluster, postgresAdmin, postgresEnv } from "./init-cluster.ts";
-import { endLeftOvers } from "./left-overs.ts";
+import { endOrphans } from "./orphans.ts";
 import type { PostgresBinaries } from "./postgres-binaries.ts";
 import { SetupError } from "./setup-error.ts";
 import { createSupervisedProcess, type ProcessStatus } from "./supervised-process.ts";
@@ -92,7 +92,7 @@ export function createPostgresServer(deps: PostgresServerDeps): PostgresServer {
         if (folder.port(dataKey) !== port) await folder.setPort(dataKey, port);
       }
       // Processes of a server that was killed see it a little later, and hold its memory until then. The server works in data/.
-      await endLeftOvers({ folder: data, programs: ["postgres"], signal: "SIGINT", clock, log });
+      await endOrphans({ folder: data, programs: ["postgres"], signal: "SIGINT", clock, log });
       // Nothing of it runs, as was just seen; a pid that another process has by now would stop the start.
       await rm(join(data, "postmaster.pid"), { force: true });
       const settings = Object.entries(serverSettings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
@@ -157,7 +157,7 @@ export function createPostgresServer(deps: PostgresServerDeps): PostgresServer {
       }
       password = await folder.secret("postgres/admin");
       // Here initdb works, and a server spends its starting moments.
-      await endLeftOvers({ folder: home, programs: ["postgres", "initdb"], signal: "SIGINT", clock, log });
+      await endOrphans({ folder: home, programs: ["postgres", "initdb"], signal: "SIGINT", clock, log });
       await makeCluster();
       await server.start();
     },

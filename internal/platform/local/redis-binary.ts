@@ -2,6 +2,7 @@ import { cpus, homedir } from "node:os";
 import { copyFile, mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../clock/clock.ts";
+import { retry } from "../lifecycle/retry.ts";
 import { exists } from "./files.ts";
 import { takeFileLock } from "./file-lock.ts";
 import { SetupError } from "./setup-error.ts";
@@ -157,16 +158,16 @@ async function download(
   await Bun.write(requirements, `${requirement} --hash=sha256:${artifact.sha256}\n`);
   const command = ["python3", "-m", "pip", "download", "--disable-pip-version-check", "--no-input", "--no-deps"];
   const details = ["--require-hashes", "--requirement", requirements, "--dest", work, ...selection];
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      await run([...command, ...details], work, options);
-      break;
-    } catch (error) {
-      if (attempt >= downloadsMax || options.signal?.aborted === true) throw error;
-      options.report("The download failed; trying again ...");
-      await options.clock.sleep(downloadPauseMs, options.signal);
-    }
-  }
+  await retry(() => run([...command, ...details], work, options), {
+    clock: options.clock,
+    random: { fraction: () => 1 }, // Whoever else wants Redis waits for this one.
+    attemptsMax: downloadsMax,
+    minMs: downloadPauseMs,
+    maxMs: downloadPauseMs,
+    isRetryable: () => options.signal?.aborted !== true,
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+    onPause: () => options.report("The download failed; trying again ..."),
+  });
   const file = join(work, artifact.file);
   if (!(await exists(file))) throw new SetupError(`pip did not bring ${artifact.file}; ${otherwise}.`);
   const hash = new Bun.CryptoHasher("sha256").update(await Bun.file(file).bytes()).digest("hex");

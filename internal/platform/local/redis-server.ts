@@ -8,7 +8,7 @@ import type { Logger } from "../telemetry/logger.ts";
 import type { DataFolder } from "./data-folder.ts";
 import { makeFolder, replaceFile } from "./files.ts";
 import { freePort } from "./free-port.ts";
-import { endLeftOvers } from "./left-overs.ts";
+import { endOrphans } from "./orphans.ts";
 import type { RedisBinary } from "./redis-binary.ts";
 import { createSupervisedProcess, type ProcessStatus, type SupervisedProcess } from "./supervised-process.ts";
 
@@ -133,7 +133,7 @@ export function createRedisServer(
       const users = [supervisorUser, replicationUser, ...spec.users.map((user) => user.name)];
       const secrets = await Promise.all(users.map((user) => folder.secret(secretName(spec.name, user))));
       for (const [index, user] of users.entries()) passwords.set(user, secrets[index] ?? "");
-      await endLeftOvers({
+      await endOrphans({
         folder: home,
         programs: ["redis-server", basename(deps.binary().server)],
         signal: "SIGTERM",

@@ -1,7 +1,8 @@
-import type { Component } from "../lifecycle/component.ts";
 import { backoffMs } from "../clock/backoff.ts";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
+import type { Component } from "../lifecycle/component.ts";
+import { timeout } from "../lifecycle/timeout.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { boundServerLog, logLength, logTail, openServerLog } from "./server-log.ts";
 import type { SystemUser } from "./system-user.ts";
@@ -26,7 +27,7 @@ const reasonLines = 4;
 /** What to run, and how. */
 export interface ProcessPlan {
   readonly argv: readonly string[];
-  /** Working directory: a folder of this server alone, by which a left-over of it is found. */
+  /** Working directory: a folder of this server alone, by which an orphaned process of it is found. */
   readonly folder: string;
   /** The whole environment. */
   readonly env: Readonly<Record<string, string>>;
@@ -146,16 +147,7 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
 
   /** One question: rejects when the process ends or lets us wait. */
   const probeOnce = async (current: Bun.Subprocess): Promise<void> => {
-    const patience = new AbortController();
-    try {
-      await Promise.race([
-        options.probe(),
-        current.exited.then(noAnswer),
-        clock.sleep(probeMsMax, patience.signal).then(noAnswer),
-      ]);
-    } finally {
-      patience.abort();
-    }
+    await timeout(clock, probeMsMax, Promise.race([options.probe(), current.exited.then(noAnswer)]));
   };
 
   const keepRunning = async (onReady: () => void, onGivenUp: (error: Error) => void): Promise<void> => {
@@ -203,12 +195,7 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
     current.kill("SIGCONT"); // A process that was halted would not see the next signal.
     for (const signal of options.stopSignals) {
       current.kill(signal);
-      const patience = new AbortController();
-      await Promise.race([
-        current.exited,
-        clock.sleep(options.stopMsMax, patience.signal).catch(() => undefined), // Aborted below.
-      ]);
-      patience.abort();
+      await timeout(clock, options.stopMsMax, current.exited).catch(() => undefined); // Too late: the next signal.
       if (hasEnded(current)) return;
       log.warn(`${name} did not end in time`, { signal, stopMsMax: options.stopMsMax });
     }

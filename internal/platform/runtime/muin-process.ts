@@ -12,7 +12,7 @@ import { topicOf, topicsOf } from "../events/topics.ts";
 import { createAuthClient } from "../identity/auth-client.ts";
 import { createAuthenticator, type Authenticator } from "../identity/authenticator.ts";
 import { createRevocationFeed, revocationSchemas, type RevocationFeed } from "../identity/revocation-feed.ts";
-import { createGroup, type Component } from "../lifecycle/component.ts";
+import { createSequence, type Component } from "../lifecycle/component.ts";
 import { createTogether } from "../lifecycle/together.ts";
 import type { Leases } from "../lease/leases.ts";
 import { openLeases } from "../lease/open-leases.ts";
@@ -109,7 +109,7 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
   const revocations = follow(broker, name, createRevocationFeed({ authenticator, clock }));
   const readiness = createProcessReadiness({ name, look: lookAt(services, authenticator, revocations), clock, log });
   const rpc = createServer(options, { plans, authenticator, telemetry, status, readiness: () => readiness.problem() });
-  const group = createGroup(name, [
+  const sequence = createSequence(name, [
     leases,
     broker,
     telemetry,
@@ -119,7 +119,7 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
     readiness,
   ]);
   return {
-    ...group,
+    ...sequence,
     services,
     addresses: () => rpc.addresses(),
     up: Promise.all([...services.map(({ up }) => up), readiness.firstReady]).then(() => undefined),

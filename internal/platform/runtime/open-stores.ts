@@ -1,4 +1,4 @@
-import { createGroup, type Component } from "../lifecycle/component.ts";
+import { createSequence, type Component } from "../lifecycle/component.ts";
 import { migrate } from "../postgres/migrate.ts";
 import { openDatabase, openReadOnlyDatabase, type OpenDatabase } from "../postgres/open-database.ts";
 import { openRedis, openRedisReader } from "../redis/open-redis.ts";
@@ -33,12 +33,12 @@ const databasePoolMax = 8;
 /** Opens every declared store. Nothing connects before `start`. */
 export function openStores(info: ServiceInfo, wiring: Wiring): OpenStores {
   const opened = Object.entries(info.stores).map(([name, decl]) => openStore(info, name, decl, wiring));
-  const group = createGroup(
+  const sequence = createSequence(
     `stores of ${info.name}`,
     opened.map(({ component }) => component),
   );
   return {
-    ...group,
+    ...sequence,
     all: opened,
     database: opened.find(({ database }) => database !== undefined)?.database,
     migrate: async () => {

@@ -1,7 +1,7 @@
 import { createInboxPruner } from "../events/inbox.ts";
 import { createOutboxRelay } from "../events/outbox.ts";
 import { topicsOf } from "../events/topics.ts";
-import { createGroup, type Component } from "../lifecycle/component.ts";
+import { createSequence, type Component } from "../lifecycle/component.ts";
 import { partsOf, type OutboxState } from "../service/parts.ts";
 import type { AssembledService } from "./assemble-service.ts";
 import { createLostRebuilder } from "./rebuild-lost.ts";
@@ -40,7 +40,7 @@ export function createServiceWork(assembled: AssembledService, wiring: Wiring): 
           }),
         ];
   const consumers = assembled.subscriptions.map((subscription) => broker.subscribe(subscription));
-  const group = createGroup(`work of ${info.name}`, [
+  const sequence = createSequence(`work of ${info.name}`, [
     ...relays,
     ...pruners,
     ...consumers,
@@ -48,7 +48,7 @@ export function createServiceWork(assembled: AssembledService, wiring: Wiring): 
     ...partsOf(parts, "rebuilder").map((rebuilder) => createLostRebuilder({ ...common, consumerGroups, rebuilder })),
   ]);
   return {
-    ...group,
+    ...sequence,
     caughtUp: async () => void (await Promise.all(consumers.map(({ caughtUp }) => caughtUp))),
     outboxes: [...relays, ...partsOf(parts, "outbox")],
   };

@@ -9,7 +9,7 @@ const runMsMax = 9 * 60_000;
 
 if (missing !== undefined && !inCi) console.log(`Connect conformance: skipped: ${missing}`);
 
-describe.skipIf(missing !== undefined && !inCi)("Connect conformance", () => {
+describe.skipIf(missing !== undefined && !inCi)("Connect conformance (skipped without its programs)", () => {
   let suite: Suite;
   beforeAll(async () => {
     if (missing !== undefined) throw new Error(missing);

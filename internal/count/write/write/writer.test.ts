@@ -634,7 +634,7 @@ if (strace === null && process.env["CI"] === undefined) console.log("skipped: st
 
 describe("durability", () => {
   test.skipIf(strace === null && process.env["CI"] === undefined)(
-    "each write is on disk before its reply, and not with appendfsync everysec",
+    "each write is on disk before its reply, and not with appendfsync everysec (skipped without strace)",
     async () => {
       await checkFsync("always");
       await caught(() => checkFsync("everysec"));

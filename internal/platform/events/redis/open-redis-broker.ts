@@ -1,7 +1,7 @@
 import type { Redis } from "ioredis";
 import { MuinError } from "../../errors/muin-error.ts";
 import { createLeaseKeeper } from "../../lease/redis/lease-keeper.ts";
-import { createGroup, type Component } from "../../lifecycle/component.ts";
+import { createSequence, type Component } from "../../lifecycle/component.ts";
 import { connect, cutOff } from "../../redis/open-redis.ts";
 import { createBrokerMeters } from "../broker-meters.ts";
 import type { BrokerOptions, OpenBroker } from "../broker-opener.ts";
@@ -56,7 +56,7 @@ export function openRedisBroker(url: string, options: RedisBrokerOptions): OpenB
   };
 
   const heartbeat = createHeartbeat({ broker: { publish, subscribe }, leases, clock, random });
-  const own = createGroup("broker", [
+  const own = createSequence("broker", [
     heartbeat,
     ...[...topics.values()].map((topic) => createRetention(topic, topicBytesMax, parts)),
     groups.sampler(subscribed),

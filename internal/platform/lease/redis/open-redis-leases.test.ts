@@ -41,24 +41,27 @@ const hold = (leases: OpenLeases, numbers: number[]) =>
   });
 
 describe("a Redis of leases", () => {
-  test.skipIf(lacksSteppableClock)("a lease ends also when the server's clock has stepped back an hour", async () => {
-    await using clock = await createSteppableClock();
-    await using server = await startRedis({ appendfsync: "no", clock });
-    // The first never renews its lease, as if it had been killed.
-    const first = connectLeases(server.url, "first", createHeldClock());
-    const second = connectLeases(server.url, "second");
-    const numbers: number[] = [];
-    const [one, other] = [hold(first, numbers), hold(second, numbers)];
-    await first.start();
-    await one.start();
-    await eventually(() => expect(numbers).toEqual([1]));
-    await clock.step(-3600);
-    await second.start();
-    await other.start();
-    await eventually(() => expect(numbers).toEqual([1, 2]));
-    await Promise.all([one.stop(), other.stop()]);
-    await Promise.all([first.stop(), second.stop()]);
-  });
+  test.skipIf(lacksSteppableClock)(
+    "a lease ends also when the server's clock has stepped back an hour (skipped without libfaketime)",
+    async () => {
+      await using clock = await createSteppableClock();
+      await using server = await startRedis({ appendfsync: "no", clock });
+      // The first never renews its lease, as if it had been killed.
+      const first = connectLeases(server.url, "first", createHeldClock());
+      const second = connectLeases(server.url, "second");
+      const numbers: number[] = [];
+      const [one, other] = [hold(first, numbers), hold(second, numbers)];
+      await first.start();
+      await one.start();
+      await eventually(() => expect(numbers).toEqual([1]));
+      await clock.step(-3600);
+      await second.start();
+      await other.start();
+      await eventually(() => expect(numbers).toEqual([1, 2]));
+      await Promise.all([one.stop(), other.stop()]);
+      await Promise.all([first.stop(), second.stop()]);
+    },
+  );
 
   test("a holder that never renews its lease is succeeded", async () => {
     await using server = await startRedis({ appendfsync: "no" });

@@ -8,13 +8,13 @@ import { systemClock } from "../clock/clock.ts";
 import { eventually } from "../testing/eventually.ts";
 import { silentLog, startLocalStores, startStoresProcess } from "../testing/local-stores.ts";
 import { createServerFolder, type ServerFolder } from "../testing/server-folder.ts";
-import { endLeftOvers } from "./left-overs.ts";
+import { endOrphans } from "./orphans.ts";
 
 let folder: ServerFolder;
 let path = "";
 
 beforeEach(async () => {
-  folder = await createServerFolder("left-overs");
+  folder = await createServerFolder("orphans");
   path = join(folder.path, "data");
 });
 
@@ -123,7 +123,7 @@ describe("after kill -9 of Muin", () => {
   });
 });
 
-describe("what counts as a left-over", () => {
+describe("what counts as an orphaned process", () => {
   test("the program's name and the working directory together, whatever links lead there", async () => {
     const [inner, elsewhere] = [join(folder.path, "inner"), join(folder.path, "elsewhere")];
     for (const place of [inner, elsewhere]) await mkdir(place);
@@ -142,8 +142,8 @@ describe("what counts as a left-over", () => {
         clock: systemClock,
         log: silentLog,
       } as const;
-      expect(await endLeftOvers(options)).toBe(1);
-      expect(await endLeftOvers(options)).toBe(0);
+      expect(await endOrphans(options)).toBe(1);
+      expect(await endOrphans(options)).toBe(0);
       expect([ours, otherPlace, otherProgram].map(({ pid }) => isAlive(pid))).toEqual([false, true, true]);
     } finally {
       for (const child of [ours, otherPlace, otherProgram]) child.kill("SIGKILL");

@@ -4,19 +4,19 @@ import type { Logger } from "../telemetry/logger.ts";
 import { exists } from "./files.ts";
 import { listProcesses, type ProcessFacts } from "./processes.ts";
 
-/** A left-over gets the signal so often, since Redis forgets one at times, and so long to end each time; then SIGKILL. */
+/** An orphaned process gets the signal so often, since Redis forgets one at times, and so long to end each time; then SIGKILL. */
 const signalsMax = 5;
 const endMsMax = 2000;
 const killMsMax = 5000;
 const pollMs = 20;
 
 /**
- * Ends servers that an earlier run left behind in a data folder, and resolves when none is left: two servers on the same files
+ * Ends orphaned servers of an earlier run in a data folder, and resolves when none is left: two servers on the same files
  * would destroy them. A process is such a server when its working directory is `folder` and the program it runs has one of the
  * names `programs`; that holds whatever became of pid files, and never for a stranger with a reused pid. `signal` asks for a
  * clean end. Returns how many there were.
  */
-export async function endLeftOvers(options: {
+export async function endOrphans(options: {
   readonly folder: string;
   readonly programs: readonly string[];
   readonly signal: NodeJS.Signals;
