@@ -57,14 +57,57 @@ interface Payload {
   requestInfo?: Record<string, unknown>;
 }
 
-/** The suite's service as its protos describe it, open to everybody, with its plain unary method in the fast lane. */
+/** The suite's service as its protos describe it, open to everybody, with its plain unary method on the fast path. */
 export function createConformanceService(modules: ConformanceModules): Served {
-  const { ConformanceService: service, ConformancePayload_RequestInfoSchema: infoSchema } = modules.service;
+  const { ConformanceService: service } = modules.service;
   for (const method of service.methods) {
     method.proto.options ??= create(MethodOptionsSchema);
     setExtension(method.proto.options, policy, create(PolicySchema, { public: true }));
   }
-  const inputs = new Map(service.methods.map(({ input }) => [input.typeName, input]));
+  const answers = createAnswers(modules);
+  const unary = (request: UnaryRequest, context: HandlerContext) =>
+    answers.one(request.responseDefinition, [request], context);
+  const impl = {
+    unary,
+    idempotentUnary: unary,
+    clientStream: async (requests: AsyncIterable<UnaryRequest>, context: HandlerContext) => {
+      const all = await Array.fromAsync(requests);
+      return answers.one(all[0]?.responseDefinition, all, context);
+    },
+    serverStream: (request: StreamRequest, context: HandlerContext) => serverStream(answers, request, context),
+    bidiStream: (requests: AsyncIterable<StreamRequest>, context: HandlerContext) =>
+      bidiStream(answers, requests, context),
+    unimplemented: () => {
+      throw new ConnectError("this method is not implemented", Code.Unimplemented);
+    },
+  };
+  return {
+    part: "served",
+    service,
+    impl: impl as unknown as Served["impl"],
+    hot: service.methods.filter(({ localName }) => localName === "unary"),
+  };
+}
+
+/** What the suite wants to hear back of requests. */
+interface Answers {
+  readonly pack: (request: Message) => Any;
+  readonly infoOf: (requests: readonly Message[], context: HandlerContext) => Record<string, unknown>;
+  readonly errorOf: (
+    error: WireError,
+    requests: readonly Message[] | undefined,
+    context: HandlerContext,
+  ) => ConnectError;
+  readonly one: (
+    definition: UnaryDefinition | undefined,
+    requests: readonly Message[],
+    context: HandlerContext,
+  ) => Promise<{ payload: Payload }>;
+}
+
+function createAnswers({ service }: ConformanceModules): Answers {
+  const { ConformanceService, ConformancePayload_RequestInfoSchema: infoSchema } = service;
+  const inputs = new Map(ConformanceService.methods.map(({ input }) => [input.typeName, input]));
   const pack = (request: Message): Any => anyPack(inputs.get(request.$typeName)!, request);
   const infoOf = (requests: readonly Message[], context: HandlerContext): Record<string, unknown> => {
     const timeoutMs = namedTimeout(context) ? context.timeoutMs() : undefined;
@@ -93,7 +136,7 @@ export function createConformanceService(modules: ConformanceModules): Served {
     if (requests !== undefined) made.details.push({ desc: infoSchema, value: infoOf(requests, context) });
     return made;
   };
-  const answer = async (
+  const one = async (
     definition: UnaryDefinition | undefined,
     requests: readonly Message[],
     context: HandlerContext,
@@ -105,73 +148,60 @@ export function createConformanceService(modules: ConformanceModules): Served {
     const data = definition.response.case === "responseData" ? { data: definition.response.value } : {};
     return { payload: { ...data, requestInfo: infoOf(requests, context) } };
   };
-  const unary = (request: UnaryRequest, context: HandlerContext) =>
-    answer(request.responseDefinition, [request], context);
+  return { pack, infoOf, errorOf, one };
+}
 
-  const impl = {
-    unary,
-    idempotentUnary: unary,
-    clientStream: async (requests: AsyncIterable<UnaryRequest>, context: HandlerContext) => {
-      const all = await Array.fromAsync(requests);
-      return answer(all[0]?.responseDefinition, all, context);
-    },
-    serverStream: async function* serverStream(request: StreamRequest, context: HandlerContext) {
-      const definition = request.responseDefinition;
-      if (definition === undefined) return;
-      setMetadata(definition, context);
-      let sent = 0;
-      for (const data of definition.responseData) {
-        await systemClock.sleep(definition.responseDelayMs, context.signal);
-        yield { payload: { data, ...(sent === 0 ? { requestInfo: infoOf([request], context) } : {}) } };
-        sent += 1;
-      }
-      if (definition.error !== undefined) {
-        throw errorOf(definition.error, sent === 0 ? [request] : undefined, context);
-      }
-    },
-    bidiStream: async function* bidiStream(requests: AsyncIterable<StreamRequest>, context: HandlerContext) {
-      let definition: StreamDefinition | undefined;
-      let first = true;
-      let fullDuplex = false;
-      let sent = 0;
-      let pending: Message[] = [];
-      for await (const request of requests) {
-        if (first) {
-          first = false;
-          definition = request.responseDefinition;
-          fullDuplex = request.fullDuplex === true;
-          if (definition !== undefined) setMetadata(definition, context);
-        }
-        pending.push(request);
-        if (!fullDuplex) continue;
-        const data = definition?.responseData[sent];
-        if (data === undefined) break;
-        await systemClock.sleep(definition!.responseDelayMs, context.signal);
-        const requestInfo = sent === 0 ? infoOf(pending, context) : { requests: pending.map(pack) };
-        yield { payload: { data, requestInfo } };
-        sent += 1;
-        pending = [];
-      }
-      if (definition === undefined) return;
-      for (const data of definition.responseData.slice(sent)) {
-        await systemClock.sleep(definition.responseDelayMs, context.signal);
-        yield { payload: { data, ...(sent === 0 ? { requestInfo: infoOf(pending, context) } : {}) } };
-        sent += 1;
-      }
-      if (definition.error !== undefined) {
-        throw errorOf(definition.error, sent === 0 ? pending : undefined, context);
-      }
-    },
-    unimplemented: () => {
-      throw new ConnectError("this method is not implemented", Code.Unimplemented);
-    },
-  };
-  return {
-    part: "served",
-    service,
-    impl: impl as unknown as Served["impl"],
-    hot: service.methods.filter(({ localName }) => localName === "unary"),
-  };
+async function* serverStream({ infoOf, errorOf }: Answers, request: StreamRequest, context: HandlerContext) {
+  const definition = request.responseDefinition;
+  if (definition === undefined) return;
+  setMetadata(definition, context);
+  let sent = 0;
+  for (const data of definition.responseData) {
+    await systemClock.sleep(definition.responseDelayMs, context.signal);
+    yield { payload: { data, ...(sent === 0 ? { requestInfo: infoOf([request], context) } : {}) } };
+    sent += 1;
+  }
+  if (definition.error !== undefined) {
+    throw errorOf(definition.error, sent === 0 ? [request] : undefined, context);
+  }
+}
+
+async function* bidiStream(
+  { pack, infoOf, errorOf }: Answers,
+  requests: AsyncIterable<StreamRequest>,
+  context: HandlerContext,
+) {
+  let definition: StreamDefinition | undefined;
+  let first = true;
+  let fullDuplex = false;
+  let sent = 0;
+  let pending: Message[] = [];
+  for await (const request of requests) {
+    if (first) {
+      first = false;
+      definition = request.responseDefinition;
+      fullDuplex = request.fullDuplex === true;
+      if (definition !== undefined) setMetadata(definition, context);
+    }
+    pending.push(request);
+    if (!fullDuplex) continue;
+    const data = definition?.responseData[sent];
+    if (data === undefined) break;
+    await systemClock.sleep(definition!.responseDelayMs, context.signal);
+    const requestInfo = sent === 0 ? infoOf(pending, context) : { requests: pending.map(pack) };
+    yield { payload: { data, requestInfo } };
+    sent += 1;
+    pending = [];
+  }
+  if (definition === undefined) return;
+  for (const data of definition.responseData.slice(sent)) {
+    await systemClock.sleep(definition.responseDelayMs, context.signal);
+    yield { payload: { data, ...(sent === 0 ? { requestInfo: infoOf(pending, context) } : {}) } };
+    sent += 1;
+  }
+  if (definition.error !== undefined) {
+    throw errorOf(definition.error, sent === 0 ? pending : undefined, context);
+  }
 }
 
 /** Whether the caller named a deadline: the server's own is none that the suite expects to hear of. */

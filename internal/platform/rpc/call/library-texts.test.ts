@@ -4,6 +4,7 @@ import { createMethodSerializationLookup, type UniversalServerResponse } from "@
 import { endStreamFromJson } from "@connectrpc/connect/protocol-connect";
 import { expect, test } from "bun:test";
 import { ProbeService } from "../testdata/probe_pb.ts";
+import { single } from "./single.ts";
 import { isLibraryError, libraryTexts } from "./library-texts.ts";
 
 /** Each provokes the library itself: an update that words an error anew fails here. */
@@ -23,16 +24,12 @@ const provoked: Readonly<Record<keyof typeof libraryTexts, () => Promise<unknown
       method: "POST",
       url: `http://localhost/${ProbeService.typeName}/Collect`,
       header: new Headers({ "content-type": "application/connect+proto" }),
-      body: once(Uint8Array.of(1, 0, 0, 0, 1, 0)),
+      body: single(Uint8Array.of(1, 0, 0, 0, 1, 0)),
       signal: new AbortController().signal,
     });
     throw endOf(response, await Array.fromAsync(response.body as AsyncIterable<Uint8Array>));
   },
 };
-
-async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
-  yield bytes;
-}
 
 function endOf({ status }: UniversalServerResponse, chunks: readonly Uint8Array[]): unknown {
   const [envelope] = chunks.slice(-1);

@@ -1,8 +1,8 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { systemClock } from "../../clock/clock.ts";
-import { MuinError } from "../../errors/muin-error.ts";
 import type { Caller } from "../../identity/caller.ts";
+import { identityErrors } from "../../identity/errors.ts";
 import { importMutant } from "../../testing/mutant.ts";
 import { defaultRpcLimits } from "./limits.ts";
 import { createErrorMapper } from "./map-error.ts";
@@ -13,8 +13,8 @@ import { createProbeService, recordingLog, recordingObserver } from "../testdata
 setDefaultTimeout(20_000);
 
 const caller: Caller = { kind: "api_key", id: "k1", principal: "api_key:k1", scopes: new Set(["probe.use"]) };
-const refusal = new MuinError({ code: "unauthenticated", reason: "CREDENTIALS_INVALID", message: "revoked" });
-const away = new MuinError({ code: "unavailable", reason: "IDENTITY_UNAVAILABLE", message: "auth is away" });
+const refusal = identityErrors.credentialsInvalid();
+const away = identityErrors.tokensUnavailable();
 
 /** A stream whose caller is judged by `answer`; resolves with why it was ended, or `undefined` when it went on for `ms`. */
 async function watched(

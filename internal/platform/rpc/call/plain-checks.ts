@@ -88,9 +88,9 @@ function compileField(field: DescField, within: ReadonlySet<string>): FieldCheck
   if (check === always) return always;
   if (field.oneof !== undefined) {
     if (rules?.ignore === Ignore.IF_ZERO_VALUE) return undefined;
-    const group = field.oneof.localName;
+    const oneof = field.oneof.localName;
     return (fields) => {
-      const chosen = fields[group] as { case: string | undefined; value: unknown };
+      const chosen = fields[oneof] as { case: string | undefined; value: unknown };
       return chosen.case !== name || check(chosen.value);
     };
   }

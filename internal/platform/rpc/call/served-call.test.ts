@@ -168,10 +168,8 @@ describe.each(["in process", "over the wire"] as const)("a call made %s", (carri
   });
 });
 
-const platform = join(import.meta.dir, "../..");
 const fixture = join(import.meta.dir, "../testdata/calling-service.ts");
-const composing = join(platform, "runtime/assemble-service.ts");
-const transport = join(platform, "rpc/client/create-call-transport.ts");
+const transport = join(import.meta.dir, "../client/create-call-transport.ts");
 const tracking = join(import.meta.dir, "served-call.ts");
 
 describe("the rules notice", () => {
@@ -179,7 +177,7 @@ describe("the rules notice", () => {
   test.each([
     [
       "handlers that do not know what they serve",
-      [composing, "callsOthers: Object.keys(info.calls).length > 0", "callsOthers: false", [fixture]],
+      [join(import.meta.dir, "life.ts"), "plan.callsOthers", "false", [fixture]],
       "Connect, fast",
       [0, 3, 4, 5, 7, 9],
     ],

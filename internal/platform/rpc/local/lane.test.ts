@@ -31,7 +31,7 @@ const failure = async (work: Promise<unknown>): Promise<Code> =>
     (error: unknown) => ConnectError.from(error).code,
   );
 
-test("the caller is the one given, whatever the headers claim", async () => {
+test("the caller is the one given, whatever the headers say", async () => {
   const reply = await client.fast({ name: "a" }, { headers: { authorization: "Bearer forged" } });
   expect(reply.principal).toBe("service:count-read");
   expect(events.address).toBe("");

@@ -13,6 +13,7 @@ import { defaultRpcLimits, type RpcLimits } from "../call/limits.ts";
 import { createErrorMapper, errorDomain } from "../call/map-error.ts";
 import type { MethodPlan, MethodPlans } from "../call/plan.ts";
 import { raceIterable } from "../call/race.ts";
+import { single } from "../call/single.ts";
 import { copyEachIn, copyIn } from "./read-request.ts";
 import { copyEachOut, copyOut } from "./write-reply.ts";
 
@@ -26,7 +27,7 @@ export interface LocalLaneOptions {
   readonly limits?: Partial<RpcLimits>;
 }
 
-/** Makes the transport of one caller, who is whoever it is said to be: headers claim nothing. */
+/** Makes the transport of one caller. Credentials in headers mean nothing there. */
 export type LocalLane = (caller: Caller) => Transport;
 
 /**
@@ -125,13 +126,9 @@ async function invoke(
   await life.admit(call);
   const { methodKind } = call.plan.method;
   if (methodKind === "client_streaming") {
-    return once(await (life.invoke(call, requests, context) as Promise<Message>));
+    return single(await (life.invoke(call, requests, context) as Promise<Message>));
   }
   if (methodKind === "bidi_streaming") return life.invoke(call, requests, context) as AsyncIterable<Message>;
   for await (const request of requests) return life.invoke(call, request, context) as AsyncIterable<Message>;
   throw new ConnectError("protocol error: missing input message for server-streaming method", Code.Unimplemented);
-}
-
-async function* once(message: Message): AsyncIterable<Message> {
-  yield message;
 }

@@ -5,7 +5,7 @@ import type { Comments } from "./comments.ts";
 import { describeErrors, errorOf } from "./openapi-errors.ts";
 import { nameOf, Schemas } from "./openapi-schemas.ts";
 import { parsePathTemplate } from "./path-template.ts";
-import { hasStringForm } from "./read-request.ts";
+import { hasStringForm } from "./field-text.ts";
 import type { RestRoute } from "./route.ts";
 
 /** How deep a message is spread over query parameters. */

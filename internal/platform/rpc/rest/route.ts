@@ -2,8 +2,8 @@ import { getOption, hasOption, type DescField, type DescMethod, type Registry } 
 import { http as httpOption } from "../../../gen/google/api/annotations_pb.ts";
 import type { HttpRule } from "../../../gen/google/api/http_pb.ts";
 import type { MethodPlan, MethodPlans } from "../call/plan.ts";
+import { resolveFields, type RequestBinding } from "./binding.ts";
 import { parsePathTemplate } from "./path-template.ts";
-import { resolveFields, type RequestBinding } from "./read-request.ts";
 
 /** A route of google.api.http. */
 export interface RestRoute {

@@ -1,24 +1,23 @@
-import { Code, ConnectError, type CallOptions, type HandlerContext, type Transport } from "@connectrpc/connect";
+import {
+  Code,
+  ConnectError,
+  createClient,
+  type CallOptions,
+  type HandlerContext,
+  type Transport,
+} from "@connectrpc/connect";
 import { codeToString } from "@connectrpc/connect/protocol-connect";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { SessionRevokedSchema } from "../../../gen/muin/identity/v1/session_events_pb.ts";
-import { composeService } from "../../runtime/compose-service.ts";
-import { everyInstance } from "../../service/consumption.ts";
-import { defineService } from "../../service/define-service.ts";
-import { background, on, serve } from "../../service/parts.ts";
 import { systemClock } from "../../clock/clock.ts";
 import { systemRandom } from "../../clock/random.ts";
-import type { OpenBroker } from "../../events/broker-opener.ts";
-import type { Subscription } from "../../events/broker.ts";
-import type { EventRecord } from "../../service/event-record.ts";
-import { silentMetrics } from "../../events/redis/redis-broker-fixture.ts";
 import type { Caller } from "../../identity/caller.ts";
+import { serve } from "../../service/parts.ts";
+import { createMetrics } from "../../telemetry/create-metrics.ts";
+import { planMethods } from "../call/plan.ts";
 import { createCallTransport } from "../client/create-call-transport.ts";
 import { createHttpTransport } from "../client/create-http-transport.ts";
-import { createTracing } from "../../telemetry/tracing.ts";
-import { planMethods } from "../call/plan.ts";
 import { createLocalLane } from "../local/lane.ts";
 import type { RpcAddresses } from "../server/server.ts";
 import { ProbeService, type ProbeRequest } from "./probe_pb.ts";
@@ -45,7 +44,7 @@ export interface CallingService extends AsyncDisposable {
   leftCall(): Promise<string>;
   /** A handler that calls after it failed may do so. */
   callLater(): void;
-  /** Hands it an event. */
+  /** Does what its event handler does. */
   handleEvent(): Promise<void>;
 }
 
@@ -114,114 +113,64 @@ export async function startCallingService(carrier: Carrier): Promise<CallingServ
 
   let left = Promise.resolve("none was left");
   const failed = Promise.withResolvers<void>();
-  const front = defineService({
-    name: "front",
-    summary: "Calls another.",
-    serves: [ProbeService],
-    calls: { callee: ProbeService },
-    stores: {},
-    publishes: [],
-    consumes: [everyInstance(SessionRevokedSchema)],
-    config: {},
-    create: ({ calls: { callee } }) => {
-      const call = (options: CallOptions = {}) => callee.slow({ name: "a" }, options);
-      const callUnseen = () => callee.slow({ name: "a", act: "unseen" });
-      const act = async (request: ProbeRequest) => {
-        await Promise.resolve(); // What a handler does first matters to nobody.
-        switch (request.act) {
-          case "named":
-            await call({ timeoutMs: 300 });
-            break;
-          case "follow":
-            await Array.fromAsync(callee.stream({ name: "a" }));
-            break;
-          case "peek":
-            for await (const _ of callee.stream({ name: "a", act: "peek" })) break;
-            break;
-          case "leave":
-            left = endOf(callUnseen());
-            break;
-          case "fail":
-            reached = Promise.withResolvers();
-            left = endOf(call());
-            await reached.promise;
-            throw new ConnectError("it failed", Code.Aborted);
-          case "later":
-            left = endOf(failed.promise.then(callUnseen));
-            throw new ConnectError("it failed", Code.Aborted);
-          default:
-            await call();
-        }
-        return { name: request.name };
-      };
-      return [
-        serve(ProbeService, {
-          fast: act,
-          slow: act,
-          lawless: act,
-          look: () => ({}),
-          stream: async function* stream(request) {
-            yield await act(request);
-          },
-          collect: async () => ({}),
-          chat: noReplies,
-        }),
-        on(SessionRevokedSchema, async () => {
-          await call();
-        }),
-        background({
-          name: "beside",
-          start: async () => void endOf(call()),
-          stop: async () => {},
-        }),
-      ];
-    },
-  });
-
-  let subscription: Subscription | undefined;
-  const broker = {
-    subscribe: (to: Subscription) => {
-      subscription = to;
-      return { name: to.topic, start: async () => {}, stop: async () => {}, caughtUp: Promise.resolve() };
-    },
-  } as unknown as OpenBroker; // Events come from the test.
-  const composed = composeService(front, {
-    storeUrl: () => "",
-    schemaUrl: () => "",
-    config: () => ({}),
-    transport: () =>
-      createCallTransport({
-        target: "callee",
-        transport:
-          carrier === "in process"
-            ? createLocalLane(planMethods([callee]), { observer, log })(caller)
-            : createHttpTransport({ url: calleeServer.addresses.http, tokenFile, clock }),
-        observer,
-        clock,
-        random,
-        metrics: silentMetrics,
-        policy: { timeoutMarginMs },
-      }),
-    grants: () => ({ dataRole: "" }),
-    personalData: () => ({ names: [], exportFrom: () => Promise.resolve(undefined) }),
-    broker,
-    leases: { leaseholder: () => ({ name: "none", start: async () => {}, stop: async () => {} }) },
-    clock,
-    random,
-    log,
-    metrics: silentMetrics,
-    tracing: createTracing({
-      endpoint: undefined,
-      sampleRatio: 0,
-      service: "front",
-      version: "0",
-      instance: "i",
-      log,
+  const target = createClient(
+    ProbeService,
+    createCallTransport({
+      target: "callee",
+      transport:
+        carrier === "in process"
+          ? createLocalLane(planMethods([callee]), { observer, log })(caller)
+          : createHttpTransport({ url: calleeServer.addresses.http, tokenFile, clock }),
+      observer,
+      clock,
+      random,
+      metrics: createMetrics(),
+      policy: { timeoutMarginMs },
     }),
+  );
+  const call = (options: CallOptions = {}) => target.slow({ name: "a" }, options);
+  const callUnseen = () => target.slow({ name: "a", act: "unseen" });
+  const act = async (request: ProbeRequest) => {
+    await Promise.resolve(); // What a handler does first matters to nobody.
+    switch (request.act) {
+      case "named":
+        await call({ timeoutMs: 300 });
+        break;
+      case "follow":
+        await Array.fromAsync(target.stream({ name: "a" }));
+        break;
+      case "peek":
+        for await (const _ of target.stream({ name: "a", act: "peek" })) break;
+        break;
+      case "leave":
+        left = endOf(callUnseen());
+        break;
+      case "fail":
+        reached = Promise.withResolvers();
+        left = endOf(call());
+        await reached.promise;
+        throw new ConnectError("it failed", Code.Aborted);
+      case "later":
+        left = endOf(failed.promise.then(callUnseen));
+        throw new ConnectError("it failed", Code.Aborted);
+      default:
+        await call();
+    }
+    return { name: request.name };
+  };
+  const front = serve(ProbeService, {
+    fast: act,
+    slow: act,
+    lawless: act,
+    look: () => ({}),
+    stream: async function* stream(request) {
+      yield await act(request);
+    },
+    collect: async () => ({}),
+    chat: noReplies,
   });
-  await composed.start();
-  await composed.up;
-  const plans = planMethods(composed.served);
+  void endOf(call()); // Its background work's.
+  const plans = planMethods([{ ...front, hot: [ProbeService.method.fast], callsOthers: true }]);
   const server = await startProbeServer({ plans });
   return {
     addresses: server.addresses,
@@ -233,22 +182,10 @@ export async function startCallingService(carrier: Carrier): Promise<CallingServ
     leftCall: () => left,
     callLater: () => failed.resolve(),
     handleEvent: async () => {
-      if (subscription === undefined) throw new Error("front subscribes to nothing");
-      const record: EventRecord = {
-        id: "e1",
-        source: "/muin/auth",
-        type: SessionRevokedSchema.typeName,
-        subject: "s1",
-        topic: subscription.topic,
-        timeMs: clock.now(),
-        traceparent: "",
-        data: new Uint8Array(),
-      };
-      await subscription.handle(record, { generation: 0, attempt: 1, signal: new AbortController().signal });
+      await call();
     },
     [Symbol.asyncDispose]: async () => {
       await server.stop();
-      await composed.stop();
       await calleeServer.stop();
       rmSync(folder, { recursive: true });
     },

@@ -157,7 +157,7 @@ function rest({ addresses }: ProbeServer): Lane {
   };
 }
 
-/** A transport per caller, because there the caller is not claimed but given. */
+/** A transport per caller, because there the caller is given, not proven. */
 function inProcess(server: ProbeServer): Lane {
   return {
     call: async (call) => {

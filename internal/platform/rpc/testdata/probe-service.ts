@@ -2,10 +2,11 @@ import { anyPack } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
 import { serve, type Served } from "../../service/parts.ts";
 import { systemClock } from "../../clock/clock.ts";
-import { MuinError } from "../../errors/muin-error.ts";
+import { defineErrors } from "../../errors/define-errors.ts";
 import { addressOf } from "../../identity/address.ts";
 import type { Authenticator } from "../../identity/authenticator.ts";
 import { callerOf, type Caller } from "../../identity/caller.ts";
+import { identityErrors } from "../../identity/errors.ts";
 import type { CallObserver } from "../../telemetry/call-observer.ts";
 import type { Logger } from "../../telemetry/logger.ts";
 import { PartSchema, ProbeService, type ProbeRequest, type ProbeResponse } from "./probe_pb.ts";
@@ -19,6 +20,15 @@ export interface ProbeEvents {
   /** The last call's remaining time, in milliseconds. */
   timeoutMs: number | undefined;
 }
+
+const probeErrors = defineErrors({
+  probeNotFound: {
+    reason: "PROBE_NOT_FOUND",
+    code: "not_found",
+    text: "there is no such probe",
+    retryAfterMs: 1500,
+  },
+});
 
 type Reply = Omit<Partial<ProbeResponse>, "$typeName" | "$unknown">;
 
@@ -53,13 +63,7 @@ export function createProbeService(events: ProbeEvents): Served {
       case "reject":
         return Promise.reject(new TypeError("secret text"));
       case "muin":
-        throw new MuinError({
-          code: "not_found",
-          reason: "PROBE_NOT_FOUND",
-          message: "there is no such probe",
-          metadata: { name: request.name },
-          retryAfterMs: 1500,
-        });
+        throw probeErrors.probeNotFound({ metadata: { name: request.name } });
       case "downstream":
         throw new ConnectError("downstream says no", Code.Aborted);
       case "hang":
@@ -119,11 +123,7 @@ export const probeAuthenticator: Pick<Authenticator, "authenticate"> = {
     const name = authorization?.replace("later-", "") ?? "";
     const caller = callers[name];
     if (caller === undefined) {
-      throw new MuinError({
-        code: "unauthenticated",
-        reason: "CREDENTIALS_INVALID",
-        message: "these credentials are not valid",
-      });
+      throw identityErrors.credentialsInvalid({ message: "these credentials are not valid" });
     }
     return name === authorization ? caller : systemClock.sleep(laterMs).then(() => caller);
   },

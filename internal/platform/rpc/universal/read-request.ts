@@ -5,6 +5,7 @@ import { parseTimeout as parseGrpcTimeout } from "@connectrpc/connect/protocol-g
 import { notSignable } from "../../identity/call-signature.ts";
 import type { Call, NamedTimeout } from "../call/call.ts";
 import { raceIterable } from "../call/race.ts";
+import { single } from "../call/single.ts";
 
 /** A protocol of the library, told by its content type. */
 export type Protocol = "connect" | "grpc" | "grpc-web";
@@ -43,12 +44,8 @@ export function replayableBody(request: UniversalServerRequest, call: Call): Rep
   let read: Uint8Array | undefined;
   return {
     whole: async (bytesMax) => (read = await readAllBytes(source, bytesMax)),
-    [Symbol.asyncIterator]: () => (read === undefined ? source : once(read))[Symbol.asyncIterator](),
+    [Symbol.asyncIterator]: () => (read === undefined ? source : single(read))[Symbol.asyncIterator](),
   };
-}
-
-async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
-  yield bytes;
 }
 
 /** Length of what stands before a message of gRPC and gRPC-Web: flags and the message's length. */

@@ -16,6 +16,7 @@ import { findTrailerError, setTrailerStatus } from "@connectrpc/connect/protocol
 import type { Call } from "../call/call.ts";
 import { callErrors, connectError } from "../call/errors.ts";
 import type { CallLife } from "../call/life.ts";
+import { single } from "../call/single.ts";
 import { ProtocolFailure } from "../call/map-error.ts";
 import { protocolOf, type Protocol } from "./read-request.ts";
 
@@ -39,7 +40,7 @@ export async function reviseResponse(
     // A client goes by the status, whatever its protocol; the text is for whoever tries the call by hand.
     const header = new Headers(response.header);
     header.set("content-type", "text/plain; charset=utf-8");
-    return { ...response, header, body: yieldOnce(new TextEncoder().encode(`${error.rawMessage}\n`)) };
+    return { ...response, header, body: single(new TextEncoder().encode(`${error.rawMessage}\n`)) };
   }
   const protocol = protocolOf(request.header);
   const contentType = response.header?.get("content-type") ?? "";
@@ -129,14 +130,10 @@ async function reviseUnary(
     const revised = errorToJsonBytes(error, undefined);
     header.delete("content-encoding");
     header.set("content-length", String(revised.byteLength));
-    return { ...response, status: codeToHttpStatus(error.code), header, body: yieldOnce(revised) };
+    return { ...response, status: codeToHttpStatus(error.code), header, body: single(revised) };
   } finally {
     life.end(call);
   }
-}
-
-async function* yieldOnce(bytes: Uint8Array): AsyncIterable<Uint8Array> {
-  yield bytes;
 }
 
 /** Whether a chunk, which holds one envelope, is the uncompressed end of a stream. */

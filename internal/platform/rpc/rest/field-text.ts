@@ -1,0 +1,50 @@
+import { ScalarType, type DescField, type DescMessage, type JsonValue } from "@bufbuild/protobuf";
+import { isWrapperDesc } from "@bufbuild/protobuf/wkt";
+import { callErrors } from "../call/errors.ts";
+
+/** The protobuf JSON of one value: numbers may stay strings, booleans and numbers of enums may not. */
+export function jsonOf(field: DescField, text: string): JsonValue {
+  if (field.fieldKind === "enum" || (field.fieldKind === "list" && field.listKind === "enum")) {
+    if (/^-?\d+$/.test(text)) return Number(text);
+    const names = field.enum.values.map(({ name }) => name);
+    if (names.includes(text)) return text;
+    const description = `must be one of ${names.join(", ")}`;
+    throw callErrors.queryParameterInvalid({
+      message: `query parameter ${field.name} ${description}`,
+      violations: [{ field: field.name, description }],
+    });
+  }
+  if (isMask(field)) return jsonMask(text);
+  const scalar =
+    field.fieldKind === "scalar" || (field.fieldKind === "list" && field.listKind === "scalar")
+      ? field.scalar
+      : undefined;
+  const isBool =
+    scalar === ScalarType.BOOL ||
+    (field.fieldKind === "message" && field.message.typeName === "google.protobuf.BoolValue");
+  if (isBool && (text === "true" || text === "false")) return text === "true";
+  return text;
+}
+
+/** Whether a message is a well-known one whose JSON is one string, number or boolean. */
+export function hasStringForm(message: DescMessage): boolean {
+  return (
+    isWrapperDesc(message) ||
+    message.typeName === "google.protobuf.Timestamp" ||
+    message.typeName === "google.protobuf.Duration" ||
+    message.typeName === "google.protobuf.FieldMask"
+  );
+}
+
+/** Whether a field is a field mask. */
+export function isMask(field: DescField): boolean {
+  return field.fieldKind === "message" && field.message.typeName === "google.protobuf.FieldMask";
+}
+
+/** A field mask in lowerCamelCase, as protobuf JSON wants it: callers also write the names of the protos. */
+export function jsonMask(mask: string): string {
+  return mask
+    .split(",")
+    .map((path) => path.trim().replaceAll(/_([a-z])/g, (_, letter: string) => letter.toUpperCase()))
+    .join(",");
+}
