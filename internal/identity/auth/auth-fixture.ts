@@ -17,7 +17,6 @@ import {
   type Client,
   type Interceptor,
 } from "@connectrpc/connect";
-import postgres, { type Sql } from "postgres";
 import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { systemClock, type Clock } from "../../platform/clock/clock.ts";
 import { systemRandom } from "../../platform/clock/random.ts";
@@ -27,7 +26,8 @@ import { addressKey } from "../../platform/identity/address.ts";
 import { signatureKey, type CallSignature } from "../../platform/identity/call-signature.ts";
 import { anonymous, callerKey, type Caller } from "../../platform/identity/caller.ts";
 import type { Component } from "../../platform/lifecycle/component.ts";
-import type { OpenDatabase } from "../../platform/postgres/open-database.ts";
+import type { Database } from "../../platform/postgres/database.ts";
+import { openDatabase, type OpenDatabase } from "../../platform/postgres/open-database.ts";
 import { createErrorMapper, errorDomain } from "../../platform/rpc/call/map-error.ts";
 import { createValidate } from "../../platform/rpc/call/validate.ts";
 import type { ServiceInfo } from "../../platform/service/define-service.ts";
@@ -166,10 +166,10 @@ export async function mutantOf(file: string, from: string, to: string): Promise<
   return mutant.auth;
 }
 
-/** Two connections beside the service's own. */
-export function connect(url: string): AsyncDisposable & { readonly sql: Sql } {
-  const sql = postgres(url, { max: 2 });
-  return { sql, [Symbol.asyncDispose]: () => sql.end() };
+/** A database beside the service's own pool. */
+export function connect(url: string): AsyncDisposable & Database {
+  const database = openDatabase({ url, poolMax: 2, applicationName: "beside auth" });
+  return { ...database, [Symbol.asyncDispose]: () => database.stop() };
 }
 
 /** A client of a service among `parts`. */

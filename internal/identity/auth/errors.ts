@@ -1,11 +1,8 @@
 import { defineErrors } from "../../platform/errors/define-errors.ts";
-import type { MuinError } from "../../platform/errors/muin-error.ts";
-import { resourceErrors } from "../../platform/resource/errors.ts";
+import { refuserOf, type Refuse } from "../../platform/errors/refusal.ts";
 
 /** What auth's callers are answered when it is not what they asked for. */
 export const authErrors = defineErrors({
-  fieldInvalid: resourceErrors.table.fieldInvalid,
-
   // Signing in. One text for a wrong password and an unknown address, so that it tells nothing.
   credentialsInvalid: {
     reason: "CREDENTIALS_INVALID",
@@ -147,32 +144,5 @@ export const authErrors = defineErrors({
   },
 });
 
-type Makers = Omit<typeof authErrors, "table">;
-
-/** That a rule says no, and by which row of the table: an outcome that is expected, and no exception until it leaves the service. */
-export interface Refusal<K extends keyof Makers = keyof Makers> {
-  readonly refused: K;
-  readonly args: Parameters<Makers[K]>;
-}
-
 /** Refuses by a row of the table. */
-export function refuse<K extends keyof Makers>(refused: K, ...args: Parameters<Makers[K]>): Refusal<K> {
-  return { refused, args };
-}
-
-/** Refuses a field, named by its path in the request, that no rule of the proto could refuse. */
-export function refuseField(field: string, description: string): Refusal<"fieldInvalid"> {
-  return refuse("fieldInvalid", { message: `${field}: ${description}`, violations: [{ field, description }] });
-}
-
-/** Tells a refusal from what a rule brings otherwise. */
-export function isRefusal(outcome: unknown): outcome is Refusal {
-  return typeof outcome === "object" && outcome !== null && "refused" in outcome;
-}
-
-/** Passes on what a rule brought; throws the error of the row by which it refused. */
-export function orThrow<T>(outcome: T): Exclude<T, Refusal> {
-  if (!isRefusal(outcome)) return outcome as Exclude<T, Refusal>;
-  const make = authErrors[outcome.refused] as (...args: readonly unknown[]) => MuinError; // Typed by `refuse`.
-  throw make(...outcome.args);
-}
+export const refuse: Refuse<typeof authErrors> = refuserOf(authErrors);

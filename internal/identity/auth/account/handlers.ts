@@ -4,7 +4,7 @@ import type { AuthService } from "../../../gen/muin/identity/v1/auth_service_pb.
 import type { CredentialService } from "../../../gen/muin/identity/v1/credential_service_pb.ts";
 import { personOf } from "../../../platform/identity/caller.ts";
 import { clientOf } from "../audit/client.ts";
-import { orThrow } from "../errors.ts";
+import { orThrow } from "../../../platform/errors/refusal.ts";
 import { tokenPairOf } from "../session/handlers.ts";
 import type { Recovery } from "./recovery.ts";
 import type { Accounts } from "./rules.ts";

@@ -2,7 +2,8 @@ import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Database, Transaction } from "../../../platform/postgres/database.ts";
 import type { ClientInfo } from "../audit/client.ts";
 import type { Action, AuditStore } from "../audit/store.ts";
-import { authErrors, isRefusal, refuse, type Refusal } from "../errors.ts";
+import { isRefusal, type Refusal } from "../../../platform/errors/refusal.ts";
+import { refuse } from "../errors.ts";
 import type { SecondFactors } from "../factor/second-factor.ts";
 import { networkOf } from "../lockout/network.ts";
 import type { Charge, Lockout } from "../lockout/rules.ts";
@@ -56,7 +57,7 @@ export function createPasswordProofs(deps: {
   const { database, accounts, audit, passwords, secondFactors, lockout, clock } = deps;
 
   const recordGuess: PasswordProofs["recordGuess"] = async (refusal, action, userId, client, charged) => {
-    if (authErrors.table[refusal.refused].code !== "permission_denied") return;
+    if (refusal.error.code !== "permission_denied") return;
     const act = { action, outcome: "REFUSED", client, subject: `person:${userId}` } as const;
     await audit.append(database.sql, { ...act, detail: charged.locks ? "LOCK_BEGINS" : "" }, clock.now());
   };

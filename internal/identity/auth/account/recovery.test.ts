@@ -206,7 +206,7 @@ describe("resetting a password", () => {
     await using auth = await startAuth();
     await auth.as(AuthService).signUp(ada);
     await using beside = connect(auth.url);
-    await beside.sql.begin(async (tx) => {
+    await beside.transaction(async (tx) => {
       await tx`SELECT 1 FROM accounts FOR UPDATE`;
       // It would wait for the end of this transaction, which waits for it.
       const { done } = await Promise.race([

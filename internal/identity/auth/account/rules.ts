@@ -1,7 +1,9 @@
 import type { Database, Transaction } from "../../../platform/postgres/database.ts";
 import type { ClientInfo } from "../audit/client.ts";
 import type { AuditStore } from "../audit/store.ts";
-import { isRefusal, refuse, refuseField, type Refusal } from "../errors.ts";
+import { isRefusal, type Refusal } from "../../../platform/errors/refusal.ts";
+import { refuseField } from "../../../platform/resource/errors.ts";
+import { refuse } from "../errors.ts";
 import type { FactorStore } from "../factor/store.ts";
 import { networkOf } from "../lockout/network.ts";
 import type { Lockout } from "../lockout/rules.ts";

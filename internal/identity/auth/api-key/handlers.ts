@@ -5,7 +5,7 @@ import type { ApiKeySchema, ApiKeyService } from "../../../gen/muin/identity/v1/
 import { callerOf } from "../../../platform/identity/caller.ts";
 import { scopesOfCaller } from "../../../platform/resource/caller-scopes.ts";
 import { clientOf } from "../audit/client.ts";
-import { orThrow } from "../errors.ts";
+import { orThrow } from "../../../platform/errors/refusal.ts";
 import type { ApiKeys } from "./rules.ts";
 import type { ApiKey } from "./store.ts";
 

@@ -7,7 +7,7 @@ import {
   type AuditService,
 } from "../../../gen/muin/identity/v1/audit_service_pb.ts";
 import { callerOf } from "../../../platform/identity/caller.ts";
-import { orThrow } from "../errors.ts";
+import { orThrow } from "../../../platform/errors/refusal.ts";
 import type { AuditLog } from "./rules.ts";
 import type { AuditRecord } from "./store.ts";
 

@@ -2,7 +2,8 @@ import type { Caller } from "../../../platform/identity/caller.ts";
 import type { Database } from "../../../platform/postgres/database.ts";
 import { hasScope } from "../../../platform/resource/caller-scopes.ts";
 import { pageOf } from "../../../platform/resource/page-token.ts";
-import { refuse, type Refusal } from "../errors.ts";
+import type { Refusal } from "../../../platform/errors/refusal.ts";
+import { refuse } from "../errors.ts";
 import type { AuditFilter, AuditRecord, AuditStore } from "./store.ts";
 
 const readScope = "audit.read";

@@ -7,7 +7,8 @@ import { deviceSubjectPrefix } from "../../../platform/identity/token-claims.ts"
 import type { Database } from "../../../platform/postgres/database.ts";
 import type { ClientInfo } from "../audit/client.ts";
 import type { AuditStore } from "../audit/store.ts";
-import { isRefusal, refuse, type Refusal } from "../errors.ts";
+import { isRefusal, type Refusal } from "../../../platform/errors/refusal.ts";
+import { refuse } from "../errors.ts";
 import { networkOf } from "../lockout/network.ts";
 import type { Lockout } from "../lockout/rules.ts";
 import type { Vault } from "../secret/vault.ts";

@@ -5,7 +5,7 @@ import { DeviceState, type DeviceSchema, type DeviceService } from "../../../gen
 import { signatureOf } from "../../../platform/identity/call-signature.ts";
 import { callerOf } from "../../../platform/identity/caller.ts";
 import { clientOf } from "../audit/client.ts";
-import { orThrow } from "../errors.ts";
+import { orThrow } from "../../../platform/errors/refusal.ts";
 import type { Activation } from "./activation.ts";
 import type { Devices } from "./rules.ts";
 import type { Device } from "./store.ts";

@@ -6,7 +6,7 @@ import type {
   EnrolmentRecordService,
 } from "../../../gen/muin/identity/v1/enrolment_record_service_pb.ts";
 import { callerOf } from "../../../platform/identity/caller.ts";
-import { orThrow } from "../errors.ts";
+import { orThrow } from "../../../platform/errors/refusal.ts";
 import type { Enrolments } from "./rules.ts";
 import type { Enrolment } from "./store.ts";
 

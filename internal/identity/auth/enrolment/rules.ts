@@ -8,7 +8,9 @@ import { hasScope, personIdOf } from "../../../platform/resource/caller-scopes.t
 import { pageOf } from "../../../platform/resource/page-token.ts";
 import type { Delivery } from "../../../platform/service/delivery.ts";
 import type { AccountStore } from "../account/store.ts";
-import { refuse, refuseField, type Refusal } from "../errors.ts";
+import type { Refusal } from "../../../platform/errors/refusal.ts";
+import { refuseField } from "../../../platform/resource/errors.ts";
+import { refuse } from "../errors.ts";
 import { publishFaceEnrolmentRecorded, type AuthPublish } from "../events.ts";
 import type { Enrolment, EnrolmentStore } from "./store.ts";
 

@@ -2,7 +2,7 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import type { CredentialService } from "../../../gen/muin/identity/v1/credential_service_pb.ts";
 import { personOf } from "../../../platform/identity/caller.ts";
 import { clientOf } from "../audit/client.ts";
-import { orThrow } from "../errors.ts";
+import { orThrow } from "../../../platform/errors/refusal.ts";
 import type { Factors } from "./rules.ts";
 import { base32, totpUri } from "./totp.ts";
 

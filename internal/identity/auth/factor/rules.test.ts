@@ -9,7 +9,7 @@ import { importMutant } from "../../../platform/testing/mutant.ts";
 import type { ServiceInfo } from "../../../platform/service/define-service.ts";
 import { mutantOf, outcomeOf, personOfToken, startAuth, type AuthFixture, type From } from "../auth-fixture.ts";
 import { auth as real } from "../definition.ts";
-import { isRefusal } from "../errors.ts";
+import { isRefusal } from "../../../platform/errors/refusal.ts";
 import { lockoutPolicies } from "../lockout/policy.ts";
 import { createLockout } from "../lockout/rules.ts";
 import { postgresLockoutStore } from "../lockout/store-postgres.ts";

@@ -5,7 +5,8 @@ import type { PasswordProof, PasswordProofs, ProofRefusal } from "../account/pro
 import type { AccountStore } from "../account/store.ts";
 import type { ClientInfo } from "../audit/client.ts";
 import type { AuditStore } from "../audit/store.ts";
-import { isRefusal, refuse, type Refusal } from "../errors.ts";
+import { isRefusal, type Refusal } from "../../../platform/errors/refusal.ts";
+import { refuse } from "../errors.ts";
 import { networkOf } from "../lockout/network.ts";
 import type { Lockout } from "../lockout/rules.ts";
 import type { Sessions } from "../session/rules.ts";

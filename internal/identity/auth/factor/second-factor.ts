@@ -1,7 +1,8 @@
 import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Random } from "../../../platform/clock/random.ts";
 import type { Transaction } from "../../../platform/postgres/database.ts";
-import { refuse, type Refusal } from "../errors.ts";
+import type { Refusal } from "../../../platform/errors/refusal.ts";
+import { refuse } from "../errors.ts";
 import type { Vault } from "../secret/vault.ts";
 import { hashOfRecoveryCode, makeRecoveryCodes } from "./recovery-code.ts";
 import type { FactorStore, TotpFactor } from "./store.ts";

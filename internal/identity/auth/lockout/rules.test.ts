@@ -4,7 +4,7 @@ import { AuthService } from "../../../gen/muin/identity/v1/auth_service_pb.ts";
 import { systemRandom } from "../../../platform/clock/random.ts";
 import { importMutant } from "../../../platform/testing/mutant.ts";
 import { outcomeOf, startAuth, type AuthFixture } from "../auth-fixture.ts";
-import { isRefusal } from "../errors.ts";
+import { isRefusal } from "../../../platform/errors/refusal.ts";
 import { chargeFailure, lockoutPolicies, type FailureCount } from "./policy.ts";
 import { createLockout } from "./rules.ts";
 import type { LockoutStore } from "./store.ts";

@@ -1,6 +1,7 @@
 import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Database, Transaction } from "../../../platform/postgres/database.ts";
-import { refuse, type Refusal } from "../errors.ts";
+import type { Refusal } from "../../../platform/errors/refusal.ts";
+import { refuse } from "../errors.ts";
 import type { Vault } from "../secret/vault.ts";
 import { chargeFailure, familiarMs, lockoutPolicies, type FailureCount } from "./policy.ts";
 import type { LockoutStore } from "./store.ts";

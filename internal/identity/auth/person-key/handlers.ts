@@ -2,7 +2,7 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { PersonKeyService } from "../../../gen/muin/identity/v1/person_key_service_pb.ts";
 import { clientOf } from "../audit/client.ts";
-import { orThrow } from "../errors.ts";
+import { orThrow } from "../../../platform/errors/refusal.ts";
 import type { PersonKeys } from "./rules.ts";
 
 /** Serves people's keys. */

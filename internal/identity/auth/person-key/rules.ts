@@ -5,7 +5,8 @@ import type { PersonKey } from "../../../shared/person/person-seal.ts";
 import type { AccountStore } from "../account/store.ts";
 import type { ClientInfo } from "../audit/client.ts";
 import type { AuditStore } from "../audit/store.ts";
-import { refuse, type Refusal } from "../errors.ts";
+import type { Refusal } from "../../../platform/errors/refusal.ts";
+import { refuse } from "../errors.ts";
 import type { Vault } from "../secret/vault.ts";
 import type { PersonKeyStore } from "./store.ts";
 

@@ -4,7 +4,7 @@ import type { PersonScopesSchema, ScopeService } from "../../../gen/muin/identit
 import { callerOf } from "../../../platform/identity/caller.ts";
 import { scopesOfCaller } from "../../../platform/resource/caller-scopes.ts";
 import { clientOf } from "../audit/client.ts";
-import { orThrow } from "../errors.ts";
+import { orThrow } from "../../../platform/errors/refusal.ts";
 import { rolesGiving } from "./role.ts";
 import type { PersonScopes, ScopeChange, Scopes } from "./rules.ts";
 import { scopes as knownScopes } from "../../../gen/scopes.ts";

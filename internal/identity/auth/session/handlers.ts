@@ -4,7 +4,7 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import type { AuthService, TokenPairSchema } from "../../../gen/muin/identity/v1/auth_service_pb.ts";
 import { personOf } from "../../../platform/identity/caller.ts";
 import { clientOf } from "../audit/client.ts";
-import { orThrow } from "../errors.ts";
+import { orThrow } from "../../../platform/errors/refusal.ts";
 import type { Refreshes } from "./refresh.ts";
 import type { Sessions, Tokens } from "./rules.ts";
 

@@ -3,7 +3,8 @@ import { assertNever } from "../../../platform/errors/assert-never.ts";
 import type { Database, Transaction } from "../../../platform/postgres/database.ts";
 import type { ClientInfo } from "../audit/client.ts";
 import type { AuditStore } from "../audit/store.ts";
-import { isRefusal, refuse, type Refusal } from "../errors.ts";
+import { isRefusal, type Refusal } from "../../../platform/errors/refusal.ts";
+import { refuse } from "../errors.ts";
 import { networkOf } from "../lockout/network.ts";
 import type { Vault } from "../secret/vault.ts";
 import {

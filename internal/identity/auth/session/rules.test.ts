@@ -27,7 +27,7 @@ async function race(definition: ServiceInfo): Promise<{ done: number; successors
   await using beside = connect(auth.url);
   const { promise: released, resolve: release } = Promise.withResolvers<void>();
   const held = Promise.withResolvers<void>();
-  const holding = beside.sql.begin(async (tx) => {
+  const holding = beside.transaction(async (tx) => {
     await tx`SELECT 1 FROM sessions FOR UPDATE`;
     held.resolve();
     await released;

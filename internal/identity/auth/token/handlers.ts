@@ -6,7 +6,7 @@ import { callerOf } from "../../../platform/identity/caller.ts";
 import { tokenAlgorithm } from "../../../platform/identity/token-claims.ts";
 import { scopesOfCaller } from "../../../platform/resource/caller-scopes.ts";
 import { clientOf } from "../audit/client.ts";
-import { orThrow } from "../errors.ts";
+import { orThrow } from "../../../platform/errors/refusal.ts";
 import { jwksUriOf, type ServiceTokens } from "./rules.ts";
 import type { SigningKeys } from "./signing-keys.ts";
 

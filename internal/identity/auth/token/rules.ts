@@ -2,7 +2,8 @@ import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Database } from "../../../platform/postgres/database.ts";
 import type { ClientInfo } from "../audit/client.ts";
 import type { AuditStore } from "../audit/store.ts";
-import { refuse, type Refusal } from "../errors.ts";
+import type { Refusal } from "../../../platform/errors/refusal.ts";
+import { refuse } from "../errors.ts";
 import { scopes } from "../../../gen/scopes.ts";
 import type { IssuedToken, TokenIssuer } from "./issuer.ts";
 

@@ -179,7 +179,7 @@ describe("tokens", () => {
     await using auth = await startAuth();
     const known = await auth.as(AuthService).listKeys({});
     await using beside = connect(auth.url);
-    await beside.sql.begin(async (tx) => {
+    await beside.transaction(async (tx) => {
       await tx`LOCK TABLE signing_keys`; // Frozen for the service, until the end.
       auth.clock.advance(minuteMs);
       const startedAt = performance.now();
