@@ -7,6 +7,7 @@ import { pathToFileURL } from "node:url";
 import { SMTPServer, type SMTPServerOptions } from "smtp-server";
 import { systemClock } from "../clock/clock.ts";
 import { readConfig } from "../config/read-config.ts";
+import { eventually } from "../testing/eventually.ts";
 import { createMailer } from "./create-mailer.ts";
 import { mailFromField, mailUrlField } from "./mail-config.ts";
 import { MailRefusedError, type Mail, type Mailer } from "./mailer.ts";
@@ -92,7 +93,8 @@ describe("by SMTP", () => {
       const binary = join(folder, "send");
       await Bun.write(
         source,
-        `import { createMailer } from ${JSON.stringify(join(import.meta.dir, "create-mailer.ts"))};
+        `import { eventually } from "../testing/eventually.ts";
+import { createMailer } from ${JSON.stringify(join(import.meta.dir, "create-mailer.ts"))};
          import { systemClock } from ${JSON.stringify(join(import.meta.dir, "../clock/clock.ts"))};
          const mailer = createMailer({ mailUrl: Bun.argv.at(-1), mailFrom: "muin@example.net" }, systemClock);
          await mailer.send("0199-c", { to: "ada@example.org", subject: "compiled", text: "π" });`,
@@ -128,6 +130,24 @@ describe("by SMTP", () => {
       onRcptTo: (_address, _session, callback) => callback(Object.assign(new Error("no"), { responseCode })),
     });
     expect(await failureOf(mailerTo(`smtp://${server.host}`).send("1", mail))).toBe(outcome);
+  });
+
+  test("a server that comes to no end is given up, and may get the mail again", async () => {
+    let finish: (() => void) | undefined;
+    await using server = await startServer({
+      onData: (stream, _, callback) => {
+        stream.resume();
+        finish = callback;
+      },
+    });
+    const late = Promise.withResolvers<void>();
+    const clock = { ...systemClock, sleep: () => late.promise };
+    const config = { mailUrl: `smtp://${server.host}`, mailFrom: "muin@example.net" };
+    const sending = failureOf(createMailer(config, clock).send("a", mail));
+    await eventually(() => expect(finish).toBeDefined());
+    late.resolve();
+    expect(await sending).toBe("failed");
+    finish?.();
   });
 
   test("a server that is away, or busy, may take it later", async () => {

@@ -3,11 +3,14 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createTransport } from "nodemailer";
 import type { Clock } from "../clock/clock.ts";
+import { timeout } from "../lifecycle/timeout.ts";
 import { isMailAddress, MailRefusedError, type Mail, type Mailer } from "./mailer.ts";
 
 const connectMsMax = 10_000;
 const greetingMsMax = 10_000;
 const silenceMsMax = 20_000;
+/** A server that keeps talking and comes to no end is given up after this. */
+const sendMsMax = 60_000;
 const submissionPort = 587;
 const submissionTlsPort = 465;
 const subjectCharsMax = 200;
@@ -16,7 +19,7 @@ const textCharsMax = 100_000;
 const lineEnd = /[\p{Cc}\u2028\u2029]/u;
 const idShape = /^[A-Za-z0-9-]{1,64}$/;
 
-/** Makes a mailer for a URL that `mailUrlField` accepts. Connects to nothing, and makes no folder, before the first mail. */
+/** A mailer for a URL that `mailUrlField` accepts. Connects to nothing, and makes no folder, before the first mail. */
 export function createMailer(config: { readonly mailUrl: string; readonly mailFrom: string }, clock: Clock): Mailer {
   const url = new URL(config.mailUrl);
   const from = config.mailFrom;
@@ -42,12 +45,12 @@ export function createMailer(config: { readonly mailUrl: string; readonly mailFr
       disableUrlAccess: true,
     };
   };
-  return url.protocol === "file:" ? folderMailer(url, messageOf) : smtpMailer(url, messageOf);
+  return url.protocol === "file:" ? folderMailer(url, messageOf) : smtpMailer(url, messageOf, clock);
 }
 
 type MessageOf = (id: string, mail: Mail) => Parameters<ReturnType<typeof createTransport>["sendMail"]>[0];
 
-function smtpMailer(url: URL, messageOf: MessageOf): Mailer {
+function smtpMailer(url: URL, messageOf: MessageOf, clock: Pick<Clock, "sleep">): Mailer {
   const secure = url.protocol === "smtps:";
   const port = url.port === "" ? (secure ? submissionTlsPort : submissionPort) : Number(url.port);
   const hasPassword = url.password !== "";
@@ -67,7 +70,7 @@ function smtpMailer(url: URL, messageOf: MessageOf): Mailer {
     destination: `${url.protocol}//${url.hostname}:${port}`,
     send: async (id, mail) => {
       try {
-        await transport.sendMail(messageOf(id, mail));
+        await timeout(clock, sendMsMax, transport.sendMail(messageOf(id, mail)));
       } catch (error) {
         throw isRefusal(error) ? new MailRefusedError("the mail server refuses the mail", { cause: error }) : error;
       }

@@ -1,7 +1,7 @@
 import type { Database, Transaction } from "../../../platform/postgres/database.ts";
 import { idsWith } from "../id-range.ts";
 import type { CountContent, CountRecord, CountStateName, Operation } from "./record.ts";
-import type { CountChange, InfoStore } from "./store.ts";
+import type { CountChange, InfoStore, NewChange } from "./store.ts";
 
 interface InfoRow {
   readonly count_id: string;
@@ -88,20 +88,7 @@ export function createPostgresInfoStore({ sql }: Pick<Database, "sql">): InfoSto
 
     changeOf,
 
-    begin: async (tx, { countId, infoRevision, operation, content, initialValue, stateMeanwhile, request }) => {
-      await tx`
-        UPDATE count_info SET info_revision = ${infoRevision}, state = ${stateMeanwhile} WHERE count_id = ${countId}`;
-      await tx`
-        INSERT INTO count_change (count_id, info_revision, operation, display_name, labels, min_value, max_value,
-          initial_value, principal, request_id, start_time, attempt_time)
-        VALUES (${countId}, ${infoRevision}, ${operation}, ${content.displayName}, ${tx.json(content.labels)},
-          ${content.minValue?.toString() ?? null}, ${content.maxValue?.toString() ?? null},
-          ${initialValue?.toString() ?? null}, ${request.principal},
-          ${request.requestId === "" ? null : request.requestId}, now(), now())`;
-      const change = await changeOf(tx, countId);
-      if (change === undefined) throw new Error("a change that was just recorded is not there");
-      return change;
-    },
+    begin,
 
     end: async (tx, { countId, infoRevision }) => {
       // The Count's row first, as who accepts a change does: whoever waits here sees what the one before did.
@@ -112,6 +99,22 @@ export function createPostgresInfoStore({ sql }: Pick<Database, "sql">): InfoSto
       return ended === undefined ? undefined : { principal: ended.principal, requestId: ended.request_id ?? "" };
     },
   };
+}
+
+async function begin(tx: Transaction, change: NewChange): Promise<CountChange> {
+  const { countId, infoRevision, operation, content, initialValue, stateMeanwhile, request } = change;
+  await tx`
+    UPDATE count_info SET info_revision = ${infoRevision}, state = ${stateMeanwhile} WHERE count_id = ${countId}`;
+  await tx`
+    INSERT INTO count_change (count_id, info_revision, operation, display_name, labels, min_value, max_value,
+      initial_value, principal, request_id, start_time, attempt_time)
+    VALUES (${countId}, ${infoRevision}, ${operation}, ${content.displayName}, ${tx.json(content.labels)},
+      ${content.minValue?.toString() ?? null}, ${content.maxValue?.toString() ?? null},
+      ${initialValue?.toString() ?? null}, ${request.principal},
+      ${request.requestId === "" ? null : request.requestId}, now(), now())`;
+  const begun = await changeOf(tx, countId);
+  if (begun === undefined) throw new Error("a change that was just recorded is not there");
+  return begun;
 }
 
 async function changeOf(tx: Transaction, countId: string): Promise<CountChange | undefined> {

@@ -1,7 +1,18 @@
 import type { Database } from "../../../platform/postgres/database.ts";
-import type { WatchFailure } from "./rules.ts";
+import type { WatchedSum, WatchFailure } from "./rules.ts";
 import { idsWith } from "../id-range.ts";
 import type { WatchStore } from "./store.ts";
+
+/** What is NULL was never watched. */
+interface WatchRow {
+  readonly count_id: string;
+  readonly sum: string | null;
+  readonly sum_revision: string | null;
+  readonly since_revision: string | null;
+  readonly gap_revision: string | null;
+  readonly differ_revision: string | null;
+  readonly watch_time: Date | null;
+}
 
 /** The watch in PostgreSQL: one row a Count. */
 export function createPostgresWatchStore({ sql }: Pick<Database, "sql">): WatchStore {
@@ -53,31 +64,13 @@ export function createPostgresWatchStore({ sql }: Pick<Database, "sql">): WatchS
 
     list: async (prefix, after, limit) => {
       const { first, end } = idsWith(prefix);
-      const rows = await sql<
-        {
-          count_id: string;
-          sum: string | null;
-          sum_revision: string | null;
-          since_revision: string | null;
-          gap_revision: string | null;
-          differ_revision: string | null;
-          watch_time: Date | null;
-        }[]
-      >`
+      const rows = await sql<WatchRow[]>`
         SELECT info.count_id, w.sum, w.sum_revision, w.since_revision, w.gap_revision, w.differ_revision, w.watch_time
         FROM count_info info LEFT JOIN count_watch w USING (count_id)
         WHERE info.count_id > ${after} AND info.count_id >= ${first} AND info.count_id < ${end}
           AND info.state <> 'PENDING'
         ORDER BY info.count_id LIMIT ${limit}`;
-      return rows.map((row) => ({
-        countId: row.count_id,
-        sum: BigInt(row.sum ?? 0),
-        sumRevision: BigInt(row.sum_revision ?? 0),
-        sinceRevision: BigInt(row.since_revision ?? 0),
-        gapRevision: BigInt(row.gap_revision ?? 0),
-        differRevision: BigInt(row.differ_revision ?? 0),
-        watchTimeMs: row.watch_time?.getTime(),
-      }));
+      return rows.map(toSum);
     },
 
     restart: async (counts) => {
@@ -90,5 +83,17 @@ export function createPostgresWatchStore({ sql }: Pick<Database, "sql">): WatchS
           since_revision = excluded.since_revision, gap_revision = 0, differ_revision = 0, watch_time = now()
         WHERE w.sum_revision < excluded.sum_revision`;
     },
+  };
+}
+
+function toSum(row: WatchRow): WatchedSum {
+  return {
+    countId: row.count_id,
+    sum: BigInt(row.sum ?? 0),
+    sumRevision: BigInt(row.sum_revision ?? 0),
+    sinceRevision: BigInt(row.since_revision ?? 0),
+    gapRevision: BigInt(row.gap_revision ?? 0),
+    differRevision: BigInt(row.differ_revision ?? 0),
+    watchTimeMs: row.watch_time?.getTime(),
   };
 }
