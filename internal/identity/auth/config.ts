@@ -7,7 +7,7 @@ const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;
 const dayMs = 86_400_000;
 
-/** The least that OWASP's Password Storage Cheat Sheet advises for Argon2id with one lane. */
+/** The least that OWASP's Password Storage Cheat Sheet advises for Argon2id with a parallelism of one. */
 const owaspMemoryKib = 19_456;
 const owaspPasses = 2;
 

@@ -6,7 +6,7 @@ import type { PersonKeys } from "../person-key/rules.ts";
 import type { Role } from "../scope/role.ts";
 import type { AccountStore } from "./store.ts";
 
-/** What a new account needs beside its row. */
+/** Where an account, its key and its event are recorded, with the time and the randomness for them. */
 export interface CreateAccountDeps {
   readonly accounts: Pick<AccountStore, "insert">;
   readonly personKeys: Pick<PersonKeys, "create">;

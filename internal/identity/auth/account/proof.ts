@@ -25,10 +25,10 @@ export interface ProvenAct<P, T> {
   effect(tx: Transaction, prepared: P, account: Account): Promise<T>;
 }
 
-/** How an act that asks for the password ends when it is not done. */
+/** Why an act that asks for the password is not done. */
 export type ProofRefusal = Refusal<"credentialsInvalid" | "passwordInvalid" | "signInLocked">;
 
-/** Acts of signed-in people that ask for their password. */
+/** Runs acts of signed-in people that ask for their password. */
 export interface PasswordProofs {
   /**
    * Does what is to be done if the password is right, and records it. Counted as sign-ins are: a stolen access token gives no free

@@ -4,6 +4,7 @@ import { AuthService } from "../../../gen/muin/identity/v1/auth_service_pb.ts";
 import { CredentialService } from "../../../gen/muin/identity/v1/credential_service_pb.ts";
 import type { SessionRevoked } from "../../../gen/muin/identity/v1/session_events_pb.ts";
 import { systemRandom } from "../../../platform/clock/random.ts";
+import { timeout } from "../../../platform/lifecycle/timeout.ts";
 import { MailRefusedError, type Mail } from "../../../platform/mail/mailer.ts";
 import { createMetrics } from "../../../platform/telemetry/create-metrics.ts";
 import { eventually } from "../../../platform/testing/eventually.ts";
@@ -209,11 +210,8 @@ describe("resetting a password", () => {
     await beside.transaction(async (tx) => {
       await tx`SELECT 1 FROM accounts FOR UPDATE`;
       // It would wait for the end of this transaction, which waits for it.
-      const { done } = await Promise.race([
-        outcomeOf(auth.as(CredentialService).requestPasswordReset({ email: ada.email })).then((done) => ({ done })),
-        systemClock.sleep(5000).then(() => ({ done: "waits" })),
-      ]);
-      expect(done).toBe("done");
+      const asked = outcomeOf(auth.as(CredentialService).requestPasswordReset({ email: ada.email }));
+      expect(await timeout(systemClock, 5000, asked)).toBe("done");
     });
   });
 

@@ -27,7 +27,7 @@ export interface HalfSignedIn {
   readonly challenge: Challenge;
 }
 
-/** Signing in. */
+/** Signing in, in one step or two. */
 export interface SignIns {
   /**
    * Begins a session, or its first step when the person has a second factor. A wrong password and an unknown address are answered

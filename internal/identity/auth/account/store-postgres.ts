@@ -37,13 +37,13 @@ export const postgresAccountStore: AccountStore = {
   setPasswordHash: async (tx, userId, passwordHash, nowMs) => {
     await tx`
       UPDATE accounts SET password_hash = ${passwordHash},
-        update_time = coalesce(${nowMs === undefined ? null : new Date(nowMs)}::timestamptz, update_time)
+        update_time = COALESCE(${nowMs === undefined ? null : new Date(nowMs)}::timestamptz, update_time)
       WHERE user_id = ${userId}`;
   },
 
   verifyEmail: async (tx, userId, nowMs) => {
     await tx`
-      UPDATE accounts SET email_verify_time = coalesce(email_verify_time, ${new Date(nowMs)})
+      UPDATE accounts SET email_verify_time = COALESCE(email_verify_time, ${new Date(nowMs)})
       WHERE user_id = ${userId}`;
   },
 

@@ -1,6 +1,6 @@
 import type { Sql, Transaction } from "../../../platform/postgres/database.ts";
 
-/** What an account begins with. */
+/** An account as it is added. */
 export interface AccountRow {
   readonly userId: string;
   /** Normalised. */
@@ -42,7 +42,7 @@ export interface AccountStore {
   lock(tx: Transaction, userId: string): Promise<Account | undefined>;
   /** Whether there is the account, which then stays there until the transaction ends; others may look at it and hold it too. */
   hold(tx: Transaction, userId: string): Promise<boolean>;
-  /** Replaces the hash of a password that is a new one, or stays the same (`nowMs` absent). */
+  /** Replaces the hash of the password: of a new one, changed at `nowMs`, or of the same one, hashed anew, when that is absent. */
   setPasswordHash(tx: Transaction, userId: string, passwordHash: string, nowMs?: number): Promise<void>;
   /** Marks the address as verified; a mark that is there stays as it is. */
   verifyEmail(tx: Transaction, userId: string, nowMs: number): Promise<void>;

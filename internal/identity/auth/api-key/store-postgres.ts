@@ -53,7 +53,7 @@ export const postgresApiKeyStore: ApiKeyStore = {
 
   markUsed: async (on, apiKeyId, useTimeMs) => {
     await on`
-      UPDATE api_keys SET use_time = greatest(use_time, ${new Date(useTimeMs)}) WHERE api_key_id = ${apiKeyId}`;
+      UPDATE api_keys SET use_time = GREATEST(use_time, ${new Date(useTimeMs)}) WHERE api_key_id = ${apiKeyId}`;
   },
 
   prune: async (tx, beforeMs, rowsMax) => {

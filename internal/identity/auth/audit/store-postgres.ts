@@ -13,7 +13,7 @@ export const postgresAuditStore: AuditStore = {
 
   list: async (on, { principal, subject, action, outcome, fromMs, untilMs }, beforeId, limit) => {
     const rows = await on<Row[]>`
-      SELECT * FROM audit_log WHERE true
+      SELECT * FROM audit_log WHERE TRUE
         ${principal === undefined ? on`` : on`AND principal = ${principal}`}
         ${subject === undefined ? on`` : on`AND subject = ${subject}`}
         ${action === undefined ? on`` : on`AND action = ${action}`}
@@ -45,7 +45,7 @@ export const postgresAuditStore: AuditStore = {
   prune: async (tx, rowsMax) => {
     await tx`
       DELETE FROM audit_log WHERE audit_id IN
-        (SELECT audit_id FROM audit_log WHERE create_time < now() - interval '400 days' LIMIT ${rowsMax})`;
+        (SELECT audit_id FROM audit_log WHERE create_time < now() - INTERVAL '400 days' LIMIT ${rowsMax})`;
   },
 };
 

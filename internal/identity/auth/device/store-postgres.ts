@@ -62,7 +62,7 @@ export const postgresDeviceStore: DeviceStore = {
   },
 
   list: async (on, { ownerId, branchId, withRevoked, beforeId }, limit) => {
-    const owned = on`(SELECT coalesce(array_agg(branch_id), '{}') FROM branches WHERE owner_id = ${ownerId ?? ""})`;
+    const owned = on`(SELECT COALESCE(array_agg(branch_id), '{}') FROM branches WHERE owner_id = ${ownerId ?? ""})`;
     const rows = await on<Row[]>`
       SELECT * FROM devices WHERE (${withRevoked} OR revoke_time IS NULL)
         ${ownerId === undefined ? on`` : on`AND branch_ids <@ ${owned}`}

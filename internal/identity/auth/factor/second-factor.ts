@@ -17,7 +17,10 @@ export interface SecondFactors {
   isInForce(tx: Transaction, userId: string): Promise<boolean>;
   /** Makes a secret that is not in force yet. Refused while one is. */
   begin(tx: Transaction, userId: string): Promise<{ readonly secret: Uint8Array } | Refusal<"secondFactorSet">>;
-  /** Puts the secret into force and returns the recovery codes. */
+  /**
+   * Puts the secret into force and returns the recovery codes. Refused while a factor is in force, unless one was begun in the last 15
+   * minutes, and for a wrong code.
+   */
   confirm(
     tx: Transaction,
     userId: string,
@@ -25,13 +28,13 @@ export interface SecondFactors {
   ): Promise<readonly string[] | Refusal<"secondFactorSet" | "noSecondFactor" | "factorCodeInvalid">>;
   /** Uses up a code of the app or a recovery code: which it was, `undefined` for neither. */
   use(tx: Transaction, userId: string, code: string): Promise<"TOTP" | "RECOVERY_CODE" | undefined>;
-  /** Removes the factor, given a code. */
+  /** Removes the factor, given a code of the app or a recovery code. */
   disable(
     tx: Transaction,
     userId: string,
     code: string,
   ): Promise<Refusal<"noSecondFactor" | "factorCodeInvalid"> | undefined>;
-  /** Removes the factor without a code. */
+  /** Removes the factor without a code. Refused when none is in force. */
   reset(tx: Transaction, userId: string): Promise<Refusal<"noSecondFactor"> | undefined>;
 }
 

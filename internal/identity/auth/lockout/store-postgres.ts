@@ -24,8 +24,8 @@ export const postgresLockoutStore: LockoutStore = {
 
   takeBack: async (tx, subjectHash, lockEndMs) => {
     await tx`
-      UPDATE sign_in_failures SET failures = greatest(failures - 1, 0),
-        lock_end_time = nullif(lock_end_time, ${timeOrNull(lockEndMs)}::timestamptz)
+      UPDATE sign_in_failures SET failures = GREATEST(failures - 1, 0),
+        lock_end_time = NULLIF(lock_end_time, ${timeOrNull(lockEndMs)}::timestamptz)
       WHERE subject_hash = ${subjectHash}`;
   },
 

@@ -22,7 +22,7 @@ const pause = { minMs: 2 * 60_000, maxMs: 15 * 60_000 } as const;
 const mailsPerHourMax = 5;
 const hourMs = 60 * 60_000;
 
-/** Sends the mails that wait. One turn of `send` sends all that is due; `run` does so again and again. */
+/** Sends the mails that wait. One turn of `send` sends all that is due; between `start` and `stop` there is one a second. */
 export type MailSender = Component & { readonly send: () => Promise<void> };
 
 /** What a mail is written from, and sent by. */

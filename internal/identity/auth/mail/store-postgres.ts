@@ -45,7 +45,7 @@ export const postgresMailStore: MailStore = {
 
   recentTokens: async (tx, { userId, kind, tokenHash }, sinceMs) => {
     const [row] = await tx<{ count: number; is_known: boolean }[]>`
-      SELECT count(*)::int AS count, coalesce(bool_or(token_hash = ${tokenHash}), false) AS is_known FROM mail_tokens
+      SELECT count(*)::int AS count, COALESCE(bool_or(token_hash = ${tokenHash}), FALSE) AS is_known FROM mail_tokens
       WHERE user_id = ${userId} AND kind = ${kind} AND create_time > ${new Date(sinceMs)}`;
     return { count: row?.count ?? 0, isKnown: row?.is_known === true };
   },

@@ -22,7 +22,7 @@ export const postgresSigningKeyStore: SigningKeyStore = {
 
   keepUntil: async (on, kid, expireTimeMs) => {
     const rows = await on`
-      UPDATE signing_keys SET token_expire_time = greatest(token_expire_time, ${new Date(expireTimeMs)})
+      UPDATE signing_keys SET token_expire_time = GREATEST(token_expire_time, ${new Date(expireTimeMs)})
       WHERE kid = ${kid} RETURNING kid`;
     return rows.length > 0;
   },
