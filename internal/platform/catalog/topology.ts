@@ -82,7 +82,7 @@ export interface MethodTopology {
   readonly kind: DescMethod["methodKind"];
   /** Whether it has no side effects, so that it may be repeated freely and cached. */
   readonly isSafe: boolean;
-  /** Whether the fast lane serves it. */
+  /** Whether it has a fast path. */
   readonly isHot: boolean;
   /** `undefined` refuses everybody. */
   readonly policy: PolicyTopology | undefined;

@@ -23,6 +23,7 @@ import type { ServiceInfo } from "../service/define-service.ts";
 import { metricsContentType } from "../telemetry/create-metrics.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { composeService, type ComposedService } from "./compose-service.ts";
+import { runtimeErrors } from "./errors.ts";
 import { createOperations } from "./operations.ts";
 import { createPersonalDataHolders, createPersonalDataService } from "./personal-data.ts";
 import { createProcessCalls } from "./process-calls.ts";
@@ -96,7 +97,12 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
   );
   const status = { services, broker, localStores: options.localStores, clock };
   const served = services.flatMap((service) => service.served);
-  planMethods([...served, createOperations(status), createPersonalDataService(services)], { plans });
+  const { table: errors } = runtimeErrors;
+  const own = [
+    { ...createOperations(status), errors },
+    { ...createPersonalDataService(services), errors },
+  ];
+  planMethods([...served, ...own], { plans });
 
   const authenticator = createAuthenticator({
     ...createAuthClient((target) => calls.to(name, target)),

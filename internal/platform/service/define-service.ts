@@ -106,7 +106,7 @@ export interface ServiceInfo<N extends string = string> {
   /** One sentence for the service catalogue. */
   readonly summary: string;
   readonly serves: readonly DescService[];
-  /** Unary methods of `serves` that are worth the fast lane. */
+  /** Unary methods of `serves` that are worth a fast path. */
   readonly hot: readonly DescMethod[];
   readonly calls: Readonly<Record<string, DescService>>;
   readonly stores: Readonly<Record<string, StoreDecl>>;
@@ -140,7 +140,7 @@ export function defineService<
   readonly name: N;
   readonly summary: string;
   readonly serves: S;
-  /** Unary methods of `serves` that are worth the fast lane. Default: none. */
+  /** Unary methods of `serves` that are worth a fast path. Default: none. */
   readonly hot?: readonly DescMethod[];
   readonly calls: C;
   readonly stores: St;

@@ -10,7 +10,7 @@ export interface Served<S extends DescService = DescService> {
   readonly part: "served";
   readonly service: S;
   readonly impl: ServiceImpl<S>;
-  /** Unary methods that the fast lane serves; the runtime takes them from the declaration. */
+  /** Unary methods with a fast path; the runtime takes them from the declaration. */
   readonly hot: readonly DescMethod[];
 }
 

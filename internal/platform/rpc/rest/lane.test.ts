@@ -2,6 +2,7 @@ import { fromJson, toJson, type JsonObject, type JsonValue } from "@bufbuild/pro
 import { validate } from "../testdata/validate-openapi.ts";
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { ColourSchema, LookResponseSchema, NestedSchema } from "../testdata/probe_pb.ts";
+import { testRawBodies } from "../testdata/raw-bodies.ts";
 import { startProbeServer, type ProbeServer } from "../testdata/start-probe-server.ts";
 
 let server: ProbeServer;
@@ -184,4 +185,12 @@ test("OpenAPI is valid and tells paths, bodies, errors and who may call", async 
   expect(fast["x-callers"]).toEqual(["api_key", "service"]);
   expect(JSON.stringify(fast["requestBody"])).not.toContain('"name"');
   expect(JSON.stringify(fast["parameters"])).toContain("Idempotency-Key");
+});
+
+testRawBodies("REST", async (body, headers) => {
+  const init = { method: "POST", headers: { ...headers, "content-type": "application/json" }, body };
+  const { error } = (await get("/api/v1/probes/abc", init)).body as unknown as {
+    error: { status: string; details: { reason: string }[] };
+  };
+  return { code: error.status.toLowerCase(), reason: error.details[0]?.reason };
 });

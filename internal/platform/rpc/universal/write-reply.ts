@@ -25,7 +25,7 @@ const envelopeHeaderBytes = 5;
 
 /**
  * Gives the errors that the library made itself (a body that does not parse, one that is too large, one that came too late) the
- * codes and reasons that the steps give to all others, and ends the call with the response's last byte.
+ * codes and reasons that all others have, and ends the call with the response's last byte.
  */
 export async function reviseResponse(
   request: UniversalServerRequest,
