@@ -119,6 +119,10 @@ describe("muin call", () => {
       "CountWriteService/Incremant",
     ],
     [/; is CountWriteService\/Increment or CountWriteService\/Decrement meant\?\n$/, "Increment"],
+    [
+      "muin: there is no method CountWriteService/Inc; is CountWriteService/Increment meant?\n",
+      "CountWriteService/Inc",
+    ],
     ['muin: there is no method zzz; "muin call --list" shows all\n', "zzz"],
     ['muin: name a method; "muin call --list" shows all\n'],
     [/"colour" is unknown\n$/, "CountReadService/GetCount", "--data", '{"colour": 1}'],

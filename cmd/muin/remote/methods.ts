@@ -52,7 +52,7 @@ function fullNameOf({ parent, name }: DescMethod): string {
   return `${parent.typeName}/${name}`;
 }
 
-/** Short names of methods, the nearest first: those with the same method, and those that differ by a few letters. */
+/** Short names of methods, the nearest first: those whose method begins as asked, and those that differ by a few letters. */
 function nearNames(asked: string, all: readonly DescMethod[]): readonly string[] {
   const [service = "", method = service] = asked
     .slice(asked.lastIndexOf(".") + 1)
@@ -60,7 +60,8 @@ function nearNames(asked: string, all: readonly DescMethod[]): readonly string[]
     .split("/");
   const candidates = all
     .map((candidate) => {
-      const byMethod = editsBetween(method, candidate.name.toLowerCase());
+      const name = candidate.name.toLowerCase();
+      const byMethod = method !== "" && name.startsWith(method) ? 0 : editsBetween(method, name);
       const byService = asked.includes("/") ? editsBetween(service, candidate.parent.name.toLowerCase()) : 0;
       return { name: shortNameOf(candidate), byMethod, edits: byMethod + byService };
     })
