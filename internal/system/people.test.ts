@@ -10,7 +10,7 @@ import { OwnerService } from "../gen/muin/identity/v1/owner_service_pb.ts";
 import { UserDataErasedSchema } from "../gen/muin/identity/v1/user_events_pb.ts";
 import { Role, UserStatus } from "../gen/muin/identity/v1/user_pb.ts";
 import { ErasureState, UserService } from "../gen/muin/identity/v1/user_service_pb.ts";
-import { userConfig } from "../identity/user/config.ts";
+import { topology } from "../platform/catalog/topology.ts";
 import { eventually } from "../platform/testing/eventually.ts";
 import { createMuinFolder, startMuin, type MuinFolder, type TestMuin } from "../platform/testing/muin.ts";
 
@@ -76,7 +76,7 @@ async function asAdministrator(person: Member): Promise<Member> {
 
 test("the services that must confirm an erasure are those that publish that they have erased", () => {
   const erasing = catalog.filter(({ publishes }) => publishes.includes(UserDataErasedSchema)).map(({ name }) => name);
-  expect(userConfig.erasureServices.default?.split(",").toSorted()).toEqual(erasing.toSorted());
+  expect(topology(catalog).personalDataHolders.toSorted()).toEqual(erasing.toSorted());
   expect(erasing.length).toBeGreaterThan(1);
 });
 

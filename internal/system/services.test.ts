@@ -232,8 +232,7 @@ describe("a process for each service", () => {
     const copy = await client("user", UserService, token).exportUserData({ userId: "me" });
     expect(copy).toMatchObject({
       user: { displayName: "Ada" },
-      account: { email: account.email },
-      staff: { displayName: "Ada" },
+      dataByService: { auth: { email: account.email }, "branch-owner": { displayName: "Ada" } },
     });
     // Otherwise they are the last one, who stays.
     const { userId: eve } = await client("auth", AuthService).signUp({ ...account, email: "eve@example.org" });

@@ -21,12 +21,12 @@ import { group } from "../../platform/service/consumption.ts";
 import { defineService, type ServiceInfo } from "../../platform/service/define-service.ts";
 import { background, on, readiness, republisher, serve, setup } from "../../platform/service/parts.ts";
 import { postgres } from "../../platform/service/stores.ts";
-import { createAccountDataHandlers } from "./account/data.ts";
 import { createAccountHandlers, createRecoveryHandlers } from "./account/handlers.ts";
 import { createPasswordQueue } from "./account/password.ts";
 import { createPeople } from "./account/person.ts";
 import { createPasswordProofs } from "./account/proof.ts";
 import { createRecovery } from "./account/recovery.ts";
+import { createRepublishHandlers } from "./account/republish-handlers.ts";
 import { republishAccounts } from "./account/republish.ts";
 import { createAccounts } from "./account/rules.ts";
 import { createSignIns } from "./account/sign-in.ts";
@@ -66,6 +66,7 @@ import { createScopeHandlers } from "./scope/handlers.ts";
 import { createScopes } from "./scope/rules.ts";
 import { postgresScopeStore } from "./scope/store-postgres.ts";
 import { createVault } from "./secret/vault.ts";
+import { createPersonalData } from "./personal-data/rules.ts";
 import { setupConfig, takeFirstSteps } from "./setup/first-steps.ts";
 import { createAuthSetup } from "./setup/rules.ts";
 import { createSessionHandlers } from "./session/handlers.ts";
@@ -117,6 +118,7 @@ export const auth: ServiceInfo<"auth"> = defineService({
   errors: authErrors.table,
   config: authConfig,
   setup: setupConfig,
+  personalData: "held",
   create: ({ stores: { database }, publish, config, clock, random, log, metrics }) => {
     const vault = createVault(config.keyEncryptionSecret, random);
     const base = { database, ...stores, publish, vault, clock, random, log, metrics, config };
@@ -135,13 +137,19 @@ export const auth: ServiceInfo<"auth"> = defineService({
     const signIns = createSignIns(guarded);
     const recovery = createRecovery(guarded);
     const factors = createFactors({ ...guarded, store: postgresFactorStore, proofs });
-    const people = createPeople({ ...base, sessions });
+    const personalData = createPersonalData({
+      ...base,
+      sessions,
+      sessionStore: postgresSessionStore,
+      enrolments: postgresEnrolmentStore,
+    });
+    const people = createPeople({ ...base, sessions, personalData });
     const apiKeys = createApiKeys({ ...base, store: postgresApiKeyStore });
     const enrolments = createEnrolments({ ...base, store: postgresEnrolmentStore });
     const devices = createDevices({ ...base, store: postgresDeviceStore });
     const activation = createActivation({ ...base, store: postgresDeviceStore, lockout, tokens });
     const branches = { database, store: postgresDeviceStore };
-    const accountData = { ...base, personKeys, sessions: postgresSessionStore, enrolments: postgresEnrolmentStore };
+    const republished = { ...base, personKeys };
     return [
       serve(AuthService, {
         ...createAccountHandlers({ accounts, signIns }),
@@ -153,7 +161,7 @@ export const auth: ServiceInfo<"auth"> = defineService({
       serve(PersonKeyService, createPersonKeyHandlers(personKeys)),
       serve(EnrolmentRecordService, createEnrolmentRecordHandlers(enrolments)),
       serve(CredentialService, { ...createRecoveryHandlers(recovery), ...createFactorHandlers(factors) }),
-      serve(AccountService, createAccountDataHandlers(accountData)),
+      serve(AccountService, createRepublishHandlers(republished)),
       serve(ScopeService, createScopeHandlers(createScopes({ ...base, store: postgresScopeStore }))),
       serve(AuditService, createAuditHandlers(createAuditLog({ ...base, store: postgresAuditStore }))),
       serve(DeviceService, createDeviceHandlers({ devices, activation })),
@@ -177,8 +185,9 @@ export const auth: ServiceInfo<"auth"> = defineService({
         }),
       ),
       readiness("signing key", () => keys.problem()),
+      personalData,
       setup(setupConfig, (context) => takeFirstSteps(createAuthSetup(base), context, random)),
-      republisher([UserCreatedSchema], () => republishAll((after) => republishAccounts(accountData, after))),
+      republisher([UserCreatedSchema], () => republishAll((after) => republishAccounts(republished, after))),
     ];
   },
 });

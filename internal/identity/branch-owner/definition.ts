@@ -2,7 +2,6 @@ import { BranchUpdatedSchema } from "../../gen/muin/identity/v1/branch_events_pb
 import { BranchService } from "../../gen/muin/identity/v1/branch_service_pb.ts";
 import { OwnerService } from "../../gen/muin/identity/v1/owner_service_pb.ts";
 import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
-import { StaffDataService } from "../../gen/muin/identity/v1/staff_data_service_pb.ts";
 import {
   UserCreatedSchema,
   UserStatusChangedSchema,
@@ -28,7 +27,6 @@ import { createOwnerRules } from "./owner/rules.ts";
 import { postgresOwnerStore } from "./owner/store-postgres.ts";
 import { createPersonRules } from "./person/rules.ts";
 import { postgresPersonStore } from "./person/store-postgres.ts";
-import { createPersonalDataHandlers } from "./personal-data/handlers.ts";
 import { createPersonalData } from "./personal-data/rules.ts";
 import { postgresRequestStore } from "./request/store-postgres.ts";
 import { createStaffHandlers } from "./staff/handlers.ts";
@@ -39,13 +37,14 @@ import { postgresStaffStore } from "./staff/store-postgres.ts";
 export const branchOwner: ServiceInfo<"branch-owner"> = defineService({
   name: "branch-owner",
   summary: "Knows branches: whose they are, when they are open, what they offer, who may enter, who works there.",
-  serves: [OwnerService, BranchService, StaffDataService],
+  serves: [OwnerService, BranchService],
   calls: { personKeys: PersonKeyService },
   stores: { database: postgres({ database: "branch_owner", migrations }) },
   publishes: published,
   consumes: [group(UserCreatedSchema), group(UserUpdatedSchema), group(UserStatusChangedSchema)],
   config: branchOwnerConfig,
   errors: branchOwnerErrors.table,
+  personalData: "held",
   create: ({ stores, calls, publish, config, clock, random, log }) => {
     const { database } = stores;
     const people = postgresPersonStore;
@@ -87,7 +86,6 @@ export const branchOwner: ServiceInfo<"branch-owner"> = defineService({
         ...createStaffHandlers({ rules: createStaffRules({ database, branches: rules, locked, people, staff }) }),
         ...createHoursHandlers({ branches: rules, clock }),
       }),
-      serve(StaffDataService, createPersonalDataHandlers({ personalData })),
       on(UserCreatedSchema, (event, delivery) => news.created(event, delivery)),
       on(UserUpdatedSchema, (event, delivery) => news.updated(event, delivery)),
       on(UserStatusChangedSchema, (event, delivery) => news.statusChanged(event, delivery)),
@@ -101,6 +99,7 @@ export const branchOwner: ServiceInfo<"branch-owner"> = defineService({
         }),
       ),
       republisher([BranchUpdatedSchema], () => rules.republish()),
+      personalData,
     ];
   },
 });

@@ -1,6 +1,5 @@
 import { AccountService } from "../../gen/muin/identity/v1/account_service_pb.ts";
 import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
-import { StaffDataService } from "../../gen/muin/identity/v1/staff_data_service_pb.ts";
 import {
   UserCreatedSchema,
   UserDataErasedSchema,
@@ -25,7 +24,6 @@ import { createPersonHandlers } from "./person/handlers.ts";
 import { createPersonRules } from "./person/rules.ts";
 import { createPostgresPersonStore } from "./person/store-postgres.ts";
 import { createPersonalDataHandlers } from "./personal-data/handlers.ts";
-import { exportOfOthers } from "./personal-data/others.ts";
 import { createPreferenceHandlers } from "./preference/handlers.ts";
 import { createPreferenceRules } from "./preference/rules.ts";
 import { createPostgresPreferenceStore } from "./preference/store-postgres.ts";
@@ -39,13 +37,14 @@ export const user: ServiceInfo<"user"> = defineService({
   name: "user",
   summary: "Knows people: profile, roles, preferences, membership, status; runs the deletion of their data.",
   serves: [UserService],
-  calls: { personKeys: PersonKeyService, accounts: AccountService, staff: StaffDataService },
+  calls: { personKeys: PersonKeyService, accounts: AccountService },
   stores: { database: postgres({ database: "users", migrations }) },
   publishes: published,
   consumes: [group(UserCreatedSchema), group(UserDataErasedSchema)],
   config: userConfig,
   errors: userErrors.table,
-  create: ({ stores, calls, publish, config, clock, random, log }) => {
+  personalData: "collected",
+  create: ({ stores, calls, personalData, publish, config, clock, random, log }) => {
     const { database } = stores;
     const { personKeys, accounts } = calls;
     const people = createPostgresPersonStore(database);
@@ -62,7 +61,7 @@ export const user: ServiceInfo<"user"> = defineService({
       erasures,
       personKeys,
       publish,
-      services: config.erasureServices.split(","),
+      services: personalData.names,
       sweepMs: config.erasureSweepMs,
       clock,
       random,
@@ -80,7 +79,7 @@ export const user: ServiceInfo<"user"> = defineService({
         ...createPersonalDataHandlers({
           people,
           preferences: preferenceRules,
-          exportOfOthers: (userId, signal) => exportOfOthers(userId, calls, signal),
+          holders: personalData,
           clock,
           log,
         }),

@@ -5,7 +5,6 @@ import { Code, ConnectError, createRouterTransport, type Client, type Transport 
 import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { AccountService } from "../../gen/muin/identity/v1/account_service_pb.ts";
 import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
-import { StaffDataService } from "../../gen/muin/identity/v1/staff_data_service_pb.ts";
 import {
   UserCreatedSchema,
   UserDataErasedSchema,
@@ -15,7 +14,7 @@ import {
   type UserCreated,
 } from "../../gen/muin/identity/v1/user_events_pb.ts";
 import { UserService } from "../../gen/muin/identity/v1/user_service_pb.ts";
-import type { ServiceInfo } from "../../platform/service/define-service.ts";
+import type { PersonalDataHolders, ServiceInfo } from "../../platform/service/define-service.ts";
 import { systemClock } from "../../platform/clock/clock.ts";
 import { systemRandom } from "../../platform/clock/random.ts";
 import type { Caller } from "../../platform/identity/caller.ts";
@@ -69,6 +68,7 @@ export async function startUser(options: { readonly from?: ServiceInfo } = {}): 
   const auth = holdAuth();
   const service = await startService(options.from ?? user, {
     calls: transportOf(auth),
+    personalData: holdersOf(auth),
     config: { erasureSweepMs: 50 },
   });
   return {
@@ -186,17 +186,22 @@ function transportOf(auth: HeldAuth): Transport {
       },
     });
     service(AccountService, {
-      exportAccountData: ({ userId }) => {
-        check();
-        return { account: { email: `${userId}@auth.test` } };
-      },
       republishAccounts: ({ pageToken }) => {
         auth.republished.push(pageToken);
         return { republished: 1, nextPageToken: pageToken === "" ? "second" : "" };
       },
     });
-    service(StaffDataService, {
-      exportStaffData: ({ userId }) => ({ staff: { displayName: `staff ${userId}` } }),
-    });
   });
+}
+
+/** Who holds data of people: auth, and a branch-owner that knows everybody by name. */
+function holdersOf(auth: HeldAuth): PersonalDataHolders {
+  return {
+    names: ["auth", "branch-owner"],
+    exportFrom: (holder, userId) => {
+      if (holder === "branch-owner") return Promise.resolve({ displayName: `staff ${userId}` });
+      if (auth.away) return Promise.reject(new ConnectError("away", Code.Unavailable));
+      return Promise.resolve({ email: `${userId}@auth.test` });
+    },
+  };
 }

@@ -96,6 +96,19 @@ describe("checking a catalogue", () => {
       ],
       "the Redis server kept is durable for one and cache for two",
     ],
+    [
+      "personal data that two collect",
+      [
+        { ...base, personalData: "collected" },
+        { ...other, personalData: "collected" },
+      ],
+      "personal data is collected by both one and two",
+    ],
+    [
+      "personal data that is collected and held by nobody",
+      [{ ...base, personalData: "collected" }, other],
+      "one collects personal data, which nobody holds",
+    ],
   ])("finds %s", (_, catalog, problem) => {
     expect(checkCatalog(catalog)).toEqual([problem]);
   });

@@ -35,7 +35,7 @@ export function checkCatalog(catalog: readonly ServiceInfo[]): readonly string[]
       if (!isEvent(schema)) problems.push(`${info.name} publishes ${schema.typeName}, which has no topic in its proto`);
     }
   }
-  problems.push(...checkRedisServers(catalog));
+  problems.push(...checkRedisServers(catalog), ...checkPersonalData(catalog));
   for (const info of catalog) {
     for (const method of info.hot) {
       const what = `${info.name} names ${method.parent.typeName}.${method.name} hot`;
@@ -62,6 +62,14 @@ export function checkCatalog(catalog: readonly ServiceInfo[]): readonly string[]
     }
   }
   return problems;
+}
+
+/** One service at most collects personal data, and not without anybody who holds some: a deletion would wait for ever. */
+function checkPersonalData(catalog: readonly ServiceInfo[]): readonly string[] {
+  const collectors = catalog.filter(({ personalData }) => personalData === "collected").map(({ name }) => name);
+  if (collectors.length > 1) return [`personal data is collected by both ${collectors.join(" and ")}`];
+  const isHeld = catalog.some(({ personalData }) => personalData === "held");
+  return collectors.length === 0 || isHeld ? [] : [`${collectors[0]} collects personal data, which nobody holds`];
 }
 
 /** A Redis server is named well and keeps what it holds, or does not, for all who use it. */

@@ -2,8 +2,10 @@ import { randomBytes } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { serviceSetting } from "../catalog/setting-names.ts";
 import { topology, type ServiceTopology, type StoreTopology, type Topology } from "../catalog/topology.ts";
 import { systemRandom } from "../clock/random.ts";
+import { variableOf } from "../config/read-config.ts";
 import { freePort } from "../local/free-port.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
 import { createMuinFolder, type MuinFolder } from "./muin.ts";
@@ -81,11 +83,12 @@ export async function startMesh(catalog: readonly ServiceInfo[]): Promise<TestMe
   };
 }
 
-/** Where each RPC service answers: what a router would know. Every process may be told all of it. */
+/** Where each RPC service answers, and each holder of personal data: what a router would know. Every process may be told all of it. */
 function routes(plan: Topology, urlOf: (service: string) => string): Readonly<Record<string, string>> {
-  return Object.fromEntries(
-    plan.services.flatMap(({ name, rpcServices }) => rpcServices.map(({ variable }) => [variable, urlOf(name)])),
-  );
+  return Object.fromEntries([
+    ...plan.services.flatMap(({ name, rpcServices }) => rpcServices.map(({ variable }) => [variable, urlOf(name)])),
+    ...plan.personalDataHolders.map((name) => [variableOf("", serviceSetting(name)), urlOf(name)]),
+  ]);
 }
 
 function known<T>(values: ReadonlyMap<string, T>, name: string): T {

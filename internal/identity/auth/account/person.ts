@@ -4,15 +4,13 @@ import type { Clock } from "../../../platform/clock/clock.ts";
 import { isUuid } from "../../../platform/clock/random.ts";
 import type { Database, Transaction } from "../../../platform/postgres/database.ts";
 import type { Delivery } from "../../../platform/service/delivery.ts";
+import type { PersonalData } from "../../../platform/service/parts.ts";
 import { authItself } from "../audit/client.ts";
 import type { Action, AuditStore } from "../audit/store.ts";
 import { publishUserDataErased, type AuthPublish } from "../events.ts";
-import type { MailStore } from "../mail/store.ts";
 import { roleOf } from "../scope/role.ts";
 import type { ScopeStore } from "../scope/store.ts";
-import type { Vault } from "../secret/vault.ts";
 import type { Sessions } from "../session/rules.ts";
-import { emailSubject } from "./email.ts";
 import type { Account, AccountStore } from "./store.ts";
 
 /** What auth makes of the news that user tells of people. An event that is not newer than the copy changes nothing. */
@@ -29,12 +27,11 @@ export interface People {
 /** What the news changes: the copies in a database, and what follows from them. */
 interface PeopleDeps {
   readonly database: Database;
-  readonly accounts: Pick<AccountStore, "lock" | "setStatus" | "raiseRolesVersion" | "remove">;
+  readonly accounts: Pick<AccountStore, "lock" | "setStatus" | "raiseRolesVersion">;
   readonly scopes: Pick<ScopeStore, "setRoles">;
-  readonly mailStore: Pick<MailStore, "removeOfPerson">;
-  readonly audit: Pick<AuditStore, "append" | "blank">;
+  readonly audit: Pick<AuditStore, "append">;
+  readonly personalData: Pick<PersonalData, "erase">;
   readonly publish: AuthPublish;
-  readonly vault: Vault;
   readonly sessions: Pick<Sessions, "endAll">;
   readonly clock: Clock;
 }
@@ -97,13 +94,8 @@ async function erase(
   account: Account | undefined,
   { userId, aggregateVersion, principal }: UserStatusChanged,
 ): Promise<void> {
-  if (account !== undefined) {
-    await deps.sessions.endAll(tx, userId);
-    await deps.mailStore.removeOfPerson(tx, userId);
-    await deps.accounts.remove(tx, userId); // All that refers to it goes with it.
-    await deps.audit.blank(tx, userId, emailSubject(deps.vault, account.email));
-    await record(tx, deps, "ERASE_PERSON", userId, principal);
-  }
+  await deps.personalData.erase(tx, userId);
+  if (account !== undefined) await record(tx, deps, "ERASE_PERSON", userId, principal);
   // Whoever asks again, when the account is gone, is told again.
   await publishUserDataErased(tx, deps.publish, userId, aggregateVersion, deps.clock.now());
 }

@@ -5,7 +5,6 @@ import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { StaffRole } from "../../../gen/muin/identity/v1/branch_pb.ts";
 import { BranchService } from "../../../gen/muin/identity/v1/branch_service_pb.ts";
 import { OwnerService } from "../../../gen/muin/identity/v1/owner_service_pb.ts";
-import { StaffDataService } from "../../../gen/muin/identity/v1/staff_data_service_pb.ts";
 import { UserStatus } from "../../../gen/muin/identity/v1/user_pb.ts";
 import { CallerKind, policy } from "../../../gen/muin/platform/v1/options_pb.ts";
 import { anonymous, type Caller } from "../../../platform/identity/caller.ts";
@@ -160,17 +159,10 @@ const ownerCalls: Readonly<Record<keyof typeof OwnerService.method, readonly [re
   ],
   listOwners: [["administrator", "reading key"], (of, caller) => of.owners(caller).listOwners({})],
 };
-const dataCalls: Readonly<Record<keyof typeof StaffDataService.method, readonly [readonly Names[], Call]>> = {
-  exportStaffData: [
-    ["service"],
-    (of, caller, { people }) => of.as(StaffDataService, caller).exportStaffData({ userId: people.owner.id }),
-  ],
-};
 const rows = (
   [
     [BranchService, branchCalls],
     [OwnerService, ownerCalls],
-    [StaffDataService, dataCalls],
   ] as const
 ).flatMap(([service, calls]) =>
   Object.entries<readonly [readonly Names[], Call]>(calls).map(

@@ -241,12 +241,7 @@ describe("a mutant is caught", () => {
     await caught(() => checkVersions(mutant));
   });
   test.each([
-    [
-      "that keeps the name",
-      "store-postgres.ts",
-      "display_name = '', status = 'DELETED', status_version",
-      "status = 'DELETED', status_version",
-    ],
+    ["that keeps the name", "store-postgres.ts", "SET display_name = '', status = 'DELETED'", "SET status = 'DELETED'"],
     [
       "that keeps the contact",
       "../owner/store-postgres.ts",

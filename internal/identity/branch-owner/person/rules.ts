@@ -9,9 +9,9 @@ import { UserStatus } from "../../../gen/muin/identity/v1/user_pb.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Database } from "../../../platform/postgres/database.ts";
 import type { Delivery } from "../../../platform/service/delivery.ts";
+import type { PersonalData } from "../../../platform/service/parts.ts";
 import type { PersonKeyReader } from "../../../shared/person/person-key-reader.ts";
 import { announceErasure, type BranchPublish } from "../events.ts";
-import type { PersonalData } from "../personal-data/rules.ts";
 import type { PersonStore } from "./store.ts";
 
 /** What branch-owner makes of the news of people. An event that is not newer than the copy changes nothing. */
@@ -58,7 +58,7 @@ export function createPersonRules(deps: {
             return people.changedStatus(tx, userId, "SUSPENDED", aggregateVersion);
           case UserStatus.DELETED:
             // Nothing follows it, so it is never outdated. Whoever asks again is told again.
-            await personalData.erase(tx, userId, aggregateVersion);
+            await personalData.erase(tx, userId);
             return announceErasure(tx, publish, userId, aggregateVersion, clock.now());
           case UserStatus.UNSPECIFIED:
           default:

@@ -43,11 +43,9 @@ export const postgresPersonStore: PersonStore = {
       WHERE p.status_version < excluded.status_version AND p.status <> 'DELETED'`;
   },
 
-  erase: async (tx, userId, statusVersion) => {
+  erase: async (tx, userId) => {
     await tx`
-      INSERT INTO people (user_id, display_name, status, status_version)
-      VALUES (${userId}, '', 'DELETED', ${statusVersion.toString()})
-      ON CONFLICT (user_id) DO UPDATE
-        SET display_name = '', status = 'DELETED', status_version = excluded.status_version`;
+      INSERT INTO people (user_id, display_name, status) VALUES (${userId}, '', 'DELETED')
+      ON CONFLICT (user_id) DO UPDATE SET display_name = '', status = 'DELETED'`;
   },
 };

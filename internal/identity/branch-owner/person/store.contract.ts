@@ -49,7 +49,7 @@ export function describePersonStore(name: string, start: () => Promise<StartedSt
 
     test.each(["known", "unknown"])("nothing brings back who is erased, %s before", async (which) => {
       if (which === "known") await within((tx) => people.signedUp(tx, which, "Kim"));
-      await within((tx) => people.erase(tx, which, 2n));
+      await within((tx) => people.erase(tx, which));
       await within((tx) => people.signedUp(tx, which, "Kim"));
       await within((tx) => people.renamed(tx, which, "Kim", 9n));
       await within((tx) => people.changedStatus(tx, which, "ACTIVE", 9n));
@@ -62,7 +62,7 @@ export function describePersonStore(name: string, start: () => Promise<StartedSt
       let erasure = Promise.resolve();
       await within(async (tx) => {
         await people.lock(tx, "lee");
-        erasure = within((other) => people.erase(other, "lee", 2n)).then(() => void order.push("erased"));
+        erasure = within((other) => people.erase(other, "lee")).then(() => void order.push("erased"));
         expect(await people.statusOf(started.database.sql, "lee")).toBe("ACTIVE");
         order.push("ends");
       });

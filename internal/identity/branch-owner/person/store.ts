@@ -26,5 +26,5 @@ export interface PersonStore {
     statusVersion: bigint,
   ): Promise<void>;
   /** Leaves nothing of a person but the id, and that they are deleted. */
-  erase(tx: Transaction, userId: string, statusVersion: bigint): Promise<void>;
+  erase(tx: Transaction, userId: string): Promise<void>;
 }

@@ -1,8 +1,9 @@
 import { StaffRole } from "../../../gen/muin/identity/v1/branch_pb.ts";
-import { StaffDataSchema } from "../../../gen/muin/identity/v1/staff_data_service_pb.ts";
-import type { MessageInitShape } from "@bufbuild/protobuf";
+import { StaffDataSchema } from "../../../gen/muin/identity/v1/staff_data_pb.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
-import type { Database, Transaction } from "../../../platform/postgres/database.ts";
+import type { Database } from "../../../platform/postgres/database.ts";
+import { personalData, type PersonalData } from "../../../platform/service/parts.ts";
+import { personalJson } from "../../../shared/person/personal-json.ts";
 import type { LockedBranches } from "../branch/locked.ts";
 import type { BranchStore } from "../branch/store.ts";
 import { toOwner } from "../owner/message.ts";
@@ -14,14 +15,10 @@ import type { StaffStore } from "../staff/store.ts";
 /** Of each kind of data, a copy holds at most so many. */
 const exportedMax = 1000;
 
-/** All that branch-owner holds of a person. */
-export interface PersonalData {
-  /** A copy of it; `undefined` when there is nothing. */
-  exportOf(userId: string): Promise<MessageInitShape<typeof StaffDataSchema> | undefined>;
-  /** Leaves nothing but the id. The person works nowhere any more, and what they own is closed. */
-  erase(tx: Transaction, userId: string, statusVersion: bigint): Promise<void>;
-}
-
+/**
+ * All that branch-owner holds of a person: a copy of it is a StaffData as JSON; erased, nothing but the id is left, the person works
+ * nowhere any more, and what they own is closed.
+ */
 export function createPersonalData(deps: {
   readonly database: Pick<Database, "sql">;
   readonly people: Pick<PersonStore, "displayNameOf" | "erase">;
@@ -33,24 +30,25 @@ export function createPersonalData(deps: {
   readonly clock: Pick<Clock, "now">;
 }): PersonalData {
   const { database, people, owners, branches, staff, locked, requests, clock } = deps;
-  return {
-    exportOf: async (userId) => {
+  return personalData({
+    exportOf: async (asked) => {
       const { sql } = database;
+      const userId = asked.replaceAll("\0", " "); // No text of PostgreSQL holds one.
       const displayName = await people.displayNameOf(sql, userId);
       if (displayName === undefined) return undefined;
       const owner = await owners.find(sql, userId);
       const branchIds = await branches.idsOfOwner(sql, userId, exportedMax);
       const memberships = await staff.ofPerson(sql, userId, exportedMax);
-      return {
+      return personalJson(StaffDataSchema, {
         displayName,
         ...(owner === undefined ? {} : { owner: toOwner(owner) }),
         branchIds: [...branchIds],
         memberships: memberships.map(({ branchId, role }) => ({ branchId, role: StaffRole[role] })),
-      };
+      });
     },
 
-    erase: async (tx, userId, statusVersion) => {
-      await people.erase(tx, userId, statusVersion);
+    erase: async (tx, userId) => {
+      await people.erase(tx, userId);
       await owners.erase(tx, userId, clock.now());
       await requests.forgetPrincipal(tx, `person:${userId}`);
       // Closed ones too: who reopens one at this moment holds its lock, and it is closed again.
@@ -60,5 +58,5 @@ export function createPersonalData(deps: {
         if (worked || isRun) await locked.save(tx, { ...branch, state: isRun ? "CLOSED" : branch.state });
       }
     },
-  };
+  });
 }

@@ -210,8 +210,7 @@ describe("a copy of one's data", () => {
     expect(await me.exportUserData({ userId: "me" })).toMatchObject({
       user: { userId: id, email: "secret@example.org", suspendReason: "secret", membership: { plan: "secret" } },
       preferences: { values: { "a.b": "secret" } },
-      account: { email: `${id}@auth.test` },
-      staff: { displayName: `staff ${id}` },
+      dataByService: { auth: { email: `${id}@auth.test` }, "branch-owner": { displayName: `staff ${id}` } },
     });
     user.auth.away = true;
     expect(await outcomeOf(me.exportUserData({ userId: "me" }))).toBe("Unavailable COPY_UNAVAILABLE");

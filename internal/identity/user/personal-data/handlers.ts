@@ -3,6 +3,7 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import type { UserService } from "../../../gen/muin/identity/v1/user_service_pb.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
 import { callerOf } from "../../../platform/identity/caller.ts";
+import type { PersonalDataHolders } from "../../../platform/service/define-service.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
 import { refuse } from "../errors.ts";
 import { accepted, manageScope, note, permitted } from "../person/call.ts";
@@ -10,7 +11,7 @@ import { toUser } from "../person/message.ts";
 import type { PersonStore } from "../person/store.ts";
 import { toPreferences } from "../preference/handlers.ts";
 import type { PreferenceRules } from "../preference/rules.ts";
-import type { DataOfOthers } from "./others.ts";
+import { exportOfOthers } from "./others.ts";
 
 /** A copy of a person's data tells what they did. */
 const auditScope = "audit.read";
@@ -19,12 +20,12 @@ const auditScope = "audit.read";
 export function createPersonalDataHandlers(deps: {
   readonly people: Pick<PersonStore, "get">;
   readonly preferences: Pick<PreferenceRules, "get">;
-  /** What other services hold of a person. Rejects unless all of them answer. */
-  readonly exportOfOthers: (userId: string, signal: AbortSignal) => Promise<DataOfOthers>;
+  /** The other services that hold data of people. */
+  readonly holders: PersonalDataHolders;
   readonly clock: Pick<Clock, "now">;
   readonly log: Logger;
 }): Pick<ServiceImpl<typeof UserService>, "exportUserData"> {
-  const { people, preferences, exportOfOthers, clock, log } = deps;
+  const { people, preferences, holders, clock, log } = deps;
   return {
     exportUserData: async ({ userId }, context) => {
       const caller = callerOf(context);
@@ -40,7 +41,7 @@ export function createPersonalDataHandlers(deps: {
         exportTime: timestampFromMs(clock.now()),
         user: toUser(person, { suspendReason: true }),
         preferences: toPreferences(own),
-        ...(await exportOfOthers(target, context.signal)),
+        dataByService: await exportOfOthers(holders, target, context.signal),
       };
     },
   };

@@ -1,29 +1,21 @@
-import type { Client } from "@connectrpc/connect";
-import type { AccountData, AccountService } from "../../../gen/muin/identity/v1/account_service_pb.ts";
-import type { StaffData, StaffDataService } from "../../../gen/muin/identity/v1/staff_data_service_pb.ts";
+import type { JsonObject } from "@bufbuild/protobuf";
+import type { PersonalDataHolders } from "../../../platform/service/define-service.ts";
 import { userErrors } from "../errors.ts";
 
-/** What other services hold of a person; what they hold nothing of is absent. */
-export interface DataOfOthers {
-  readonly account?: AccountData;
-  readonly staff?: StaffData;
-}
-
-/** Asks every other service that holds data of people for a person's: all of them answer, or UNAVAILABLE. */
+/**
+ * Asks every other service that holds data of people for a person's: what each holds, by its name; who holds nothing is absent. All
+ * of them answer, or COPY_UNAVAILABLE.
+ */
 export async function exportOfOthers(
+  holders: PersonalDataHolders,
   userId: string,
-  services: {
-    readonly accounts: Pick<Client<typeof AccountService>, "exportAccountData">;
-    readonly staff: Pick<Client<typeof StaffDataService>, "exportStaffData">;
-  },
   signal: AbortSignal,
-): Promise<DataOfOthers> {
+): Promise<Record<string, JsonObject>> {
   try {
-    const [{ account }, { staff }] = await Promise.all([
-      services.accounts.exportAccountData({ userId }, { signal }),
-      services.staff.exportStaffData({ userId }, { signal }),
-    ]);
-    return { ...(account === undefined ? {} : { account }), ...(staff === undefined ? {} : { staff }) };
+    const copies = await Promise.all(
+      holders.names.map(async (name) => [name, await holders.exportFrom(name, userId, signal)] as const),
+    );
+    return Object.fromEntries(copies.filter((copy): copy is readonly [string, JsonObject] => copy[1] !== undefined));
   } catch (error) {
     throw userErrors.copyUnavailable({ cause: error });
   }

@@ -5,12 +5,6 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Session } from "./auth_service_pb.ts";
-import { file_muin_identity_v1_auth_service } from "./auth_service_pb.ts";
-import type { EnrolmentRecord } from "./enrolment_record_service_pb.ts";
-import { file_muin_identity_v1_enrolment_record_service } from "./enrolment_record_service_pb.ts";
 import { file_muin_platform_v1_options } from "../../platform/v1/options_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -18,182 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file muin/identity/v1/account_service.proto.
  */
 export const file_muin_identity_v1_account_service: GenFile = /*@__PURE__*/
-  fileDesc("CiZtdWluL2lkZW50aXR5L3YxL2FjY291bnRfc2VydmljZS5wcm90bxIQbXVpbi5pZGVudGl0eS52MSI2ChhFeHBvcnRBY2NvdW50RGF0YVJlcXVlc3QSGgoHdXNlcl9pZBgBIAEoCUIJukgGcgQQARhAIksKGUV4cG9ydEFjY291bnREYXRhUmVzcG9uc2USLgoHYWNjb3VudBgBIAEoCzIdLm11aW4uaWRlbnRpdHkudjEuQWNjb3VudERhdGEi2QIKC0FjY291bnREYXRhEg0KBWVtYWlsGAEgASgJEhQKDGRpc3BsYXlfbmFtZRgCIAEoCRIvCgtjcmVhdGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKwoIc2Vzc2lvbnMYBCADKAsyGS5tdWluLmlkZW50aXR5LnYxLlNlc3Npb24SKwoEYWN0cxgFIAMoCzIdLm11aW4uaWRlbnRpdHkudjEuRXhwb3J0ZWRBY3QSNQoKZW5yb2xtZW50cxgGIAMoCzIhLm11aW4uaWRlbnRpdHkudjEuRW5yb2xtZW50UmVjb3JkEjUKEWVtYWlsX3ZlcmlmeV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIUCgx0b3RwX2VuYWJsZWQYCCABKAgSFgoOZ3JhbnRlZF9zY29wZXMYCSADKAkijgEKC0V4cG9ydGVkQWN0Eg4KBmFjdGlvbhgBIAEoCRIPCgdvdXRjb21lGAIgASgJEg8KB3N1YmplY3QYAyABKAkSDwoHYWRkcmVzcxgEIAEoCRISCgp1c2VyX2FnZW50GAUgASgJEigKBHRpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIjcKGFJlcHVibGlzaEFjY291bnRzUmVxdWVzdBIbCgpwYWdlX3Rva2VuGAEgASgJQge6SARyAhhAIkkKGVJlcHVibGlzaEFjY291bnRzUmVzcG9uc2USEwoLcmVwdWJsaXNoZWQYASABKAUSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJMoQCCg5BY2NvdW50U2VydmljZRJ4ChFFeHBvcnRBY2NvdW50RGF0YRIqLm11aW4uaWRlbnRpdHkudjEuRXhwb3J0QWNjb3VudERhdGFSZXF1ZXN0GisubXVpbi5pZGVudGl0eS52MS5FeHBvcnRBY2NvdW50RGF0YVJlc3BvbnNlIgqQAgGKtRgDGgEEEngKEVJlcHVibGlzaEFjY291bnRzEioubXVpbi5pZGVudGl0eS52MS5SZXB1Ymxpc2hBY2NvdW50c1JlcXVlc3QaKy5tdWluLmlkZW50aXR5LnYxLlJlcHVibGlzaEFjY291bnRzUmVzcG9uc2UiCpACAoq1GAMaAQRiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp, file_muin_identity_v1_auth_service, file_muin_identity_v1_enrolment_record_service, file_muin_platform_v1_options]);
-
-/**
- * Names the person.
- *
- * @generated from message muin.identity.v1.ExportAccountDataRequest
- */
-export type ExportAccountDataRequest = Message<"muin.identity.v1.ExportAccountDataRequest"> & {
-  /**
-   * Their id.
-   *
-   * @generated from field: string user_id = 1;
-   */
-  userId: string;
-};
-
-/**
- * Describes the message muin.identity.v1.ExportAccountDataRequest.
- * Use `create(ExportAccountDataRequestSchema)` to create a new message.
- */
-export const ExportAccountDataRequestSchema: GenMessage<ExportAccountDataRequest> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_account_service, 0);
-
-/**
- * The data.
- *
- * @generated from message muin.identity.v1.ExportAccountDataResponse
- */
-export type ExportAccountDataResponse = Message<"muin.identity.v1.ExportAccountDataResponse"> & {
-  /**
-   * Absent when there is none.
-   *
-   * @generated from field: muin.identity.v1.AccountData account = 1;
-   */
-  account?: AccountData | undefined;
-};
-
-/**
- * Describes the message muin.identity.v1.ExportAccountDataResponse.
- * Use `create(ExportAccountDataResponseSchema)` to create a new message.
- */
-export const ExportAccountDataResponseSchema: GenMessage<ExportAccountDataResponse> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_account_service, 1);
-
-/**
- * What auth holds of a person.
- *
- * @generated from message muin.identity.v1.AccountData
- */
-export type AccountData = Message<"muin.identity.v1.AccountData"> & {
-  /**
-   * E-mail address that they sign in with.
-   *
-   * @generated from field: string email = 1;
-   */
-  email: string;
-
-  /**
-   * Name given at sign-up.
-   *
-   * @generated from field: string display_name = 2;
-   */
-  displayName: string;
-
-  /**
-   * When they signed up.
-   *
-   * @generated from field: google.protobuf.Timestamp create_time = 3;
-   */
-  createTime?: Timestamp | undefined;
-
-  /**
-   * Sessions, the newest 1000; of one that has ended, expire_time is when it did.
-   *
-   * @generated from field: repeated muin.identity.v1.Session sessions = 4;
-   */
-  sessions: Session[];
-
-  /**
-   * What the audit log says that they did, or that was done to them, the newest 1000 entries.
-   *
-   * @generated from field: repeated muin.identity.v1.ExportedAct acts = 5;
-   */
-  acts: ExportedAct[];
-
-  /**
-   * Faces that are, or were, enrolled: at most 1000.
-   *
-   * @generated from field: repeated muin.identity.v1.EnrolmentRecord enrolments = 6;
-   */
-  enrolments: EnrolmentRecord[];
-
-  /**
-   * When it was shown that they read mail to that address; absent when it was not.
-   *
-   * @generated from field: google.protobuf.Timestamp email_verify_time = 7;
-   */
-  emailVerifyTime?: Timestamp | undefined;
-
-  /**
-   * Whether sign-in asks for a code.
-   *
-   * @generated from field: bool totp_enabled = 8;
-   */
-  totpEnabled: boolean;
-
-  /**
-   * Scopes given to them, beside those of their roles.
-   *
-   * @generated from field: repeated string granted_scopes = 9;
-   */
-  grantedScopes: string[];
-};
-
-/**
- * Describes the message muin.identity.v1.AccountData.
- * Use `create(AccountDataSchema)` to create a new message.
- */
-export const AccountDataSchema: GenMessage<AccountData> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_account_service, 2);
-
-/**
- * An entry of the audit log.
- *
- * @generated from message muin.identity.v1.ExportedAct
- */
-export type ExportedAct = Message<"muin.identity.v1.ExportedAct"> & {
-  /**
-   * What was done, such as "SIGN_IN".
-   *
-   * @generated from field: string action = 1;
-   */
-  action: string;
-
-  /**
-   * "DONE" or "REFUSED".
-   *
-   * @generated from field: string outcome = 2;
-   */
-  outcome: string;
-
-  /**
-   * To what it was done, such as "session:<id>".
-   *
-   * @generated from field: string subject = 3;
-   */
-  subject: string;
-
-  /**
-   * Network address that the person did it from; empty for what others did.
-   *
-   * @generated from field: string address = 4;
-   */
-  address: string;
-
-  /**
-   * User-Agent that the person did it with; empty for what others did.
-   *
-   * @generated from field: string user_agent = 5;
-   */
-  userAgent: string;
-
-  /**
-   * When.
-   *
-   * @generated from field: google.protobuf.Timestamp time = 6;
-   */
-  time?: Timestamp | undefined;
-};
-
-/**
- * Describes the message muin.identity.v1.ExportedAct.
- * Use `create(ExportedActSchema)` to create a new message.
- */
-export const ExportedActSchema: GenMessage<ExportedAct> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_account_service, 3);
+  fileDesc("CiZtdWluL2lkZW50aXR5L3YxL2FjY291bnRfc2VydmljZS5wcm90bxIQbXVpbi5pZGVudGl0eS52MSI3ChhSZXB1Ymxpc2hBY2NvdW50c1JlcXVlc3QSGwoKcGFnZV90b2tlbhgBIAEoCUIHukgEcgIYQCJJChlSZXB1Ymxpc2hBY2NvdW50c1Jlc3BvbnNlEhMKC3JlcHVibGlzaGVkGAEgASgFEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTKKAQoOQWNjb3VudFNlcnZpY2USeAoRUmVwdWJsaXNoQWNjb3VudHMSKi5tdWluLmlkZW50aXR5LnYxLlJlcHVibGlzaEFjY291bnRzUmVxdWVzdBorLm11aW4uaWRlbnRpdHkudjEuUmVwdWJsaXNoQWNjb3VudHNSZXNwb25zZSIKkAICirUYAxoBBGIGcHJvdG8z", [file_buf_validate_validate, file_muin_platform_v1_options]);
 
 /**
  * Says where to go on.
@@ -214,7 +33,7 @@ export type RepublishAccountsRequest = Message<"muin.identity.v1.RepublishAccoun
  * Use `create(RepublishAccountsRequestSchema)` to create a new message.
  */
 export const RepublishAccountsRequestSchema: GenMessage<RepublishAccountsRequest> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_account_service, 4);
+  messageDesc(file_muin_identity_v1_account_service, 0);
 
 /**
  * What was published again.
@@ -242,7 +61,7 @@ export type RepublishAccountsResponse = Message<"muin.identity.v1.RepublishAccou
  * Use `create(RepublishAccountsResponseSchema)` to create a new message.
  */
 export const RepublishAccountsResponseSchema: GenMessage<RepublishAccountsResponse> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_account_service, 5);
+  messageDesc(file_muin_identity_v1_account_service, 1);
 
 /**
  * What auth tells other services of accounts.
@@ -250,16 +69,6 @@ export const RepublishAccountsResponseSchema: GenMessage<RepublishAccountsRespon
  * @generated from service muin.identity.v1.AccountService
  */
 export const AccountService: GenService<{
-  /**
-   * Everything that auth holds of a person, but for secrets: no hash, no key, no token. Empty when it holds nothing of them.
-   *
-   * @generated from rpc muin.identity.v1.AccountService.ExportAccountData
-   */
-  exportAccountData: {
-    methodKind: "unary";
-    input: typeof ExportAccountDataRequestSchema;
-    output: typeof ExportAccountDataResponseSchema;
-  },
   /**
    * Publishes UserCreated of a page of accounts again, at their versions: harmless for who knows them already. For a service that has
    * missed events and rebuilds what it made of them.

@@ -1,0 +1,81 @@
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { AccountDataSchema } from "../../../gen/muin/identity/v1/account_data_pb.ts";
+import { isUuid } from "../../../platform/clock/random.ts";
+import type { Database } from "../../../platform/postgres/database.ts";
+import { personalData, type PersonalData } from "../../../platform/service/parts.ts";
+import { personalJson } from "../../../shared/person/personal-json.ts";
+import { emailSubject } from "../account/email.ts";
+import type { AccountStore } from "../account/store.ts";
+import type { AuditStore } from "../audit/store.ts";
+import { recordOf } from "../enrolment/handlers.ts";
+import type { EnrolmentStore } from "../enrolment/store.ts";
+import type { FactorStore } from "../factor/store.ts";
+import type { MailStore } from "../mail/store.ts";
+import type { ScopeStore } from "../scope/store.ts";
+import type { Vault } from "../secret/vault.ts";
+import type { Sessions } from "../session/rules.ts";
+import type { SessionStore } from "../session/store.ts";
+
+/** Of each kind of data, a copy holds at most so many. */
+const exportedMax = 1000;
+
+/**
+ * All that auth holds of a person: a copy of it is an AccountData as JSON, without hashes, keys and tokens. Erased, all of it is gone
+ * but the key of their data, which user has destroyed in the end, and ids in the audit log.
+ */
+export function createPersonalData(deps: {
+  readonly database: Pick<Database, "sql">;
+  readonly accounts: Pick<AccountStore, "find" | "lock" | "remove">;
+  readonly sessionStore: Pick<SessionStore, "listAll">;
+  readonly sessions: Pick<Sessions, "endAll">;
+  readonly factors: Pick<FactorStore, "find">;
+  readonly scopes: Pick<ScopeStore, "find">;
+  readonly audit: Pick<AuditStore, "listOfPerson" | "blank">;
+  readonly enrolments: Pick<EnrolmentStore, "list">;
+  readonly mailStore: Pick<MailStore, "removeOfPerson">;
+  readonly vault: Vault;
+}): PersonalData {
+  const { accounts, sessionStore, sessions, factors, scopes, audit, enrolments, mailStore, vault } = deps;
+  return personalData({
+    exportOf: async (userId) => {
+      const { sql } = deps.database;
+      const account = isUuid(userId) ? await accounts.find(sql, userId) : undefined;
+      if (account === undefined) return undefined;
+      const { email, displayName, createTimeMs, emailVerifyTimeMs } = account;
+      return personalJson(AccountDataSchema, {
+        email,
+        displayName,
+        createTime: timestampFromMs(createTimeMs),
+        ...(emailVerifyTimeMs === undefined ? {} : { emailVerifyTime: timestampFromMs(emailVerifyTimeMs) }),
+        totpEnabled: (await factors.find(sql, userId))?.isConfirmed === true,
+        grantedScopes: (await scopes.find(sql, userId)).granted.toSorted(),
+        sessions: (await sessionStore.listAll(sql, userId, exportedMax)).map((session) => ({
+          sessionId: session.sessionId,
+          userAgent: session.userAgent,
+          address: session.address,
+          createTime: timestampFromMs(session.createTimeMs),
+          useTime: timestampFromMs(session.useTimeMs),
+          expireTime: timestampFromMs(session.expireTimeMs),
+        })),
+        acts: (await audit.listOfPerson(sql, userId, exportedMax)).map((record) => ({
+          action: record.action,
+          outcome: record.outcome,
+          subject: record.subject,
+          address: record.address,
+          userAgent: record.userAgent,
+          time: timestampFromMs(record.createTimeMs),
+        })),
+        enrolments: (await enrolments.list(sql, userId, "", exportedMax)).map(recordOf),
+      });
+    },
+
+    erase: async (tx, userId) => {
+      const account = await accounts.lock(tx, userId);
+      if (account === undefined) return;
+      await sessions.endAll(tx, userId);
+      await mailStore.removeOfPerson(tx, userId);
+      await accounts.remove(tx, userId); // All that refers to it goes with it.
+      await audit.blank(tx, userId, emailSubject(vault, account.email));
+    },
+  });
+}
