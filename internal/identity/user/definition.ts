@@ -15,18 +15,18 @@ import { createPersonKeyReader } from "../../shared/person/person-key-reader.ts"
 import { userConfig } from "./config.ts";
 import { createErasureHandlers } from "./erasure/handlers.ts";
 import { createErasureRules } from "./erasure/rules.ts";
-import { createPostgresErasureStore } from "./erasure/store-postgres.ts";
+import { postgresErasureStore } from "./erasure/store-postgres.ts";
 import { userErrors } from "./errors.ts";
 import { published } from "./events.ts";
 import { createMembershipHandlers } from "./membership/handlers.ts";
 import { migrations } from "./migrations.ts";
 import { createPersonHandlers } from "./person/handlers.ts";
 import { createPersonRules } from "./person/rules.ts";
-import { createPostgresPersonStore } from "./person/store-postgres.ts";
+import { postgresPersonStore } from "./person/store-postgres.ts";
 import { createPersonalDataHandlers } from "./personal-data/handlers.ts";
 import { createPreferenceHandlers } from "./preference/handlers.ts";
 import { createPreferenceRules } from "./preference/rules.ts";
-import { createPostgresPreferenceStore } from "./preference/store-postgres.ts";
+import { postgresPreferenceStore } from "./preference/store-postgres.ts";
 import { createProfileHandlers } from "./profile/handlers.ts";
 import { createRoleHandlers } from "./role/handlers.ts";
 import { createStatusHandlers } from "./status/handlers.ts";
@@ -47,9 +47,9 @@ export const user: ServiceInfo<"user"> = defineService({
   create: ({ stores, calls, personalData, publish, config, clock, random, log }) => {
     const { database } = stores;
     const { personKeys, accounts } = calls;
-    const people = createPostgresPersonStore(database);
-    const preferences = createPostgresPreferenceStore(database);
-    const erasures = createPostgresErasureStore(database);
+    const people = postgresPersonStore;
+    const preferences = postgresPreferenceStore;
+    const erasures = postgresErasureStore;
     const keys = createPersonKeyReader({ keys: personKeys, clock });
     const rules = createPersonRules({ database, people, keys, publish, clock, random });
     const statusRules = createStatusRules({ database, people, publish, clock });
@@ -69,14 +69,15 @@ export const user: ServiceInfo<"user"> = defineService({
     });
     return [
       serve(UserService, {
-        ...createPersonHandlers({ people }),
+        ...createPersonHandlers({ database, people }),
         ...createProfileHandlers({ rules, log }),
         ...createRoleHandlers({ rules, log }),
         ...createMembershipHandlers({ rules, log }),
         ...createStatusHandlers({ rules: statusRules, log }),
         ...createPreferenceHandlers({ rules: preferenceRules }),
-        ...createErasureHandlers({ rules: erasureRules, erasures, log }),
+        ...createErasureHandlers({ rules: erasureRules, database, erasures, log }),
         ...createPersonalDataHandlers({
+          database,
           people,
           preferences: preferenceRules,
           holders: personalData,

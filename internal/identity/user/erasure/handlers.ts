@@ -8,6 +8,7 @@ import {
   type UserService,
 } from "../../../gen/muin/identity/v1/user_service_pb.ts";
 import { callerOf } from "../../../platform/identity/caller.ts";
+import type { Database } from "../../../platform/postgres/database.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
 import { userErrors } from "../errors.ts";
 import { accepted, manageScope, note, permitted } from "../person/call.ts";
@@ -17,10 +18,11 @@ import type { ErasureStore, StoredErasure } from "./store.ts";
 /** Deletes people, and tells how far it is. */
 export function createErasureHandlers(deps: {
   readonly rules: Pick<ErasureRules, "begin">;
+  readonly database: Pick<Database, "sql">;
   readonly erasures: Pick<ErasureStore, "get">;
   readonly log: Logger;
 }): Pick<ServiceImpl<typeof UserService>, "deleteUser" | "getErasure"> {
-  const { rules, erasures, log } = deps;
+  const { rules, database, erasures, log } = deps;
   return {
     deleteUser: async ({ userId }, context) => {
       const caller = callerOf(context);
@@ -30,7 +32,7 @@ export function createErasureHandlers(deps: {
     },
 
     getErasure: async ({ erasureId }) => {
-      const erasure = await erasures.get(erasureId);
+      const erasure = await erasures.get(database.sql, erasureId);
       if (erasure === undefined) throw userErrors.erasureNotFound();
       return { erasure: toErasure(erasure) };
     },

@@ -13,10 +13,10 @@ import { orThrow } from "../../../platform/errors/refusal.ts";
 import { openDatabase } from "../../../platform/postgres/open-database.ts";
 import type { Delivery } from "../../../platform/service/delivery.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
-import { createPostgresPersonStore } from "../person/store-postgres.ts";
-import { createPostgresPreferenceStore } from "../preference/store-postgres.ts";
+import { postgresPersonStore } from "../person/store-postgres.ts";
+import { postgresPreferenceStore } from "../preference/store-postgres.ts";
 import { createErasureRules } from "./rules.ts";
-import { createPostgresErasureStore } from "./store-postgres.ts";
+import { postgresErasureStore } from "./store-postgres.ts";
 import type { ErasureStore } from "./store.ts";
 
 const [url = "", userId = "", step = "", apart = ""] = process.argv.slice(2);
@@ -30,28 +30,27 @@ async function reached(here: string): Promise<void> {
 
 const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => silent };
 const database = openDatabase({ url, applicationName: "child", poolMax: 4 });
-const real = createPostgresErasureStore(database);
 let addApart: (() => Promise<void>) | undefined;
 const erasures: ErasureStore = {
-  ...real,
+  ...postgresErasureStore,
   add: async (tx, erasure) => {
-    if (apart === "") await real.add(tx, erasure);
-    else addApart = () => database.transaction((other) => real.add(other, erasure));
+    if (apart === "") await postgresErasureStore.add(tx, erasure);
+    else addApart = () => database.transaction((other) => postgresErasureStore.add(other, erasure));
     if (apart === "") await reached("begin");
   },
   confirm: async (tx, ...confirmation) => {
-    await real.confirm(tx, ...confirmation);
+    await postgresErasureStore.confirm(tx, ...confirmation);
     await reached(`confirm ${confirmation[1]}`);
   },
   end: async (...end) => {
     await reached("destroyed");
-    await real.end(...end);
+    await postgresErasureStore.end(...end);
   },
 };
 const rules = createErasureRules({
   database,
-  people: createPostgresPersonStore(database),
-  preferences: createPostgresPreferenceStore(database),
+  people: postgresPersonStore,
+  preferences: postgresPreferenceStore,
   erasures,
   personKeys: {
     destroyPersonKey: async ({ personId = "" }) => {
@@ -91,7 +90,7 @@ for (const service of ["auth", "branch-owner"]) {
   await reached(`confirmed ${service}`);
 }
 await rules.sweeper.start();
-while ((await real.get(begun.erasureId))?.state !== "DONE") await systemClock.sleep(20);
+while ((await postgresErasureStore.get(database.sql, begun.erasureId))?.state !== "DONE") await systemClock.sleep(20);
 await rules.sweeper.stop();
 process.stdout.write("done\n");
 await database.stop();

@@ -58,11 +58,11 @@ export function createErasureRules(deps: {
   const { database, people, preferences, erasures, personKeys, publish, services, clock, random, log } = deps;
 
   const sweep = async (signal: AbortSignal): Promise<void> => {
-    for (const { erasureId, userId } of await erasures.due(sweepMax)) {
+    for (const { erasureId, userId } of await erasures.due(database.sql, sweepMax)) {
       if (signal.aborted) return;
       try {
         await personKeys.destroyPersonKey({ personId: userId }, { signal });
-        await erasures.end(erasureId, clock.now());
+        await erasures.end(database.sql, erasureId, clock.now());
         log.info("a deleted person's data is erased everywhere, their key destroyed", { user_id: userId });
       } catch (error) {
         log.warn("the key of a deleted person cannot be destroyed yet", { user_id: userId, err: error });
@@ -95,7 +95,7 @@ export function createErasureRules(deps: {
 
     reannounce: async () => {
       await republishAll(async (after) => {
-        const userIds = await erasures.erasingIds(after, reannouncePage);
+        const userIds = await erasures.erasingIds(database.sql, after, reannouncePage);
         await database.transaction(async (tx) => {
           for (const person of await people.lockAll(tx, userIds)) await publishUserStatusChanged(tx, publish, person);
         });

@@ -1,4 +1,4 @@
-import type { Transaction } from "../../../platform/postgres/database.ts";
+import type { Sql, Transaction } from "../../../platform/postgres/database.ts";
 
 /** How far the erasure of a deleted person's data has come. Times are in milliseconds since the Unix epoch. */
 export interface StoredErasure {
@@ -18,9 +18,9 @@ export interface Confirmation {
   readonly confirmTimeMs: number | undefined;
 }
 
-/** Erasures: one for each deleted person. A method with `tx` works in the caller's transaction. */
+/** Erasures: one for each deleted person. */
 export interface ErasureStore {
-  get(erasureId: string): Promise<StoredErasure | undefined>;
+  get(sql: Sql, erasureId: string): Promise<StoredErasure | undefined>;
   /** That of a person whose row is locked. */
   find(tx: Transaction, userId: string): Promise<StoredErasure | undefined>;
   /** Adds one whose services have all yet to confirm. */
@@ -28,9 +28,9 @@ export interface ErasureStore {
   /** Marks that a service has erased what it held; the last one ends the state ERASING. Others' and repeated marks change nothing. */
   confirm(tx: Transaction, userId: string, service: string, confirmTimeMs: number): Promise<void>;
   /** Ids of people in the state ERASING after the id `after` (empty: from the first), in their order. */
-  erasingIds(after: string, limit: number): Promise<readonly string[]>;
+  erasingIds(sql: Sql, after: string, limit: number): Promise<readonly string[]>;
   /** Those whose keys are to be destroyed, the oldest first. */
-  due(limit: number): Promise<readonly { readonly erasureId: string; readonly userId: string }[]>;
+  due(sql: Sql, limit: number): Promise<readonly { readonly erasureId: string; readonly userId: string }[]>;
   /** Ends one whose key is destroyed. */
-  end(erasureId: string, doneTimeMs: number): Promise<void>;
+  end(sql: Sql, erasureId: string, doneTimeMs: number): Promise<void>;
 }

@@ -1,6 +1,7 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { UserService } from "../../../gen/muin/identity/v1/user_service_pb.ts";
 import { callerOf } from "../../../platform/identity/caller.ts";
+import type { Database } from "../../../platform/postgres/database.ts";
 import { pageOf } from "../../../platform/resource/page-token.ts";
 import { refuse } from "../errors.ts";
 import { accepted, permitted, readScope, shown } from "./call.ts";
@@ -9,8 +10,10 @@ import type { PersonQuery, PersonStore } from "./store.ts";
 
 /** Shows people. */
 export function createPersonHandlers({
+  database: { sql },
   people,
 }: {
+  readonly database: Pick<Database, "sql">;
   readonly people: Pick<PersonStore, "get" | "list">;
 }): Pick<ServiceImpl<typeof UserService>, "getUser" | "listUsers"> {
   return {
@@ -19,7 +22,7 @@ export function createPersonHandlers({
       const target = permitted(caller, userId, readScope);
       return shown(
         caller,
-        accepted(caller, target, (await people.get(target)) ?? refuse("userNotFound", { user_id: target })),
+        accepted(caller, target, (await people.get(sql, target)) ?? refuse("userNotFound", { user_id: target })),
       );
     },
 
@@ -35,7 +38,7 @@ export function createPersonHandlers({
       const { page, nextPageToken } = await pageOf(
         ["ListUsers", query.role, query.branchId, query.status, query.plan, query.email],
         request,
-        (after, limit) => people.list(query, after, limit),
+        (after, limit) => people.list(sql, query, after, limit),
         ({ userId }) => userId,
       );
       return { users: page.map((person) => shown(caller, person).user), nextPageToken };

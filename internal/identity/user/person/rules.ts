@@ -65,7 +65,7 @@ export function createPersonRules(deps: {
 
     update: async (userId, change, { keepsAdministrator = false } = {}) => {
       // Nobody's key is asked for.
-      if ((await people.get(userId)) === undefined) return refuse("userNotFound", { user_id: userId });
+      if ((await people.get(database.sql, userId)) === undefined) return refuse("userNotFound", { user_id: userId });
       const key = await keys.keyOf(userId).catch((cause: unknown) => {
         throw userErrors.personKeyUnavailable({ cause });
       });
@@ -82,7 +82,7 @@ export function createPersonRules(deps: {
 
     republish: () =>
       republishAll(async (after) => {
-        const userIds = await people.ids(after, republishPage);
+        const userIds = await people.ids(database.sql, after, republishPage);
         // Before the transaction, which nothing else may keep open.
         const found = await Promise.all(userIds.map(async (userId) => [userId, await keys.keyOf(userId)] as const));
         const keyOf = new Map(found);

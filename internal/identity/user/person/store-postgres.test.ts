@@ -1,12 +1,12 @@
 import { startUser } from "../user-fixture.ts";
-import { createPostgresPersonStore } from "./store-postgres.ts";
+import { postgresPersonStore } from "./store-postgres.ts";
 import { describePersonStore } from "./store.contract.ts";
 
 describePersonStore("PostgreSQL", async () => {
   const user = await startUser();
   return {
     database: user.database,
-    people: createPostgresPersonStore(user.database),
+    people: postgresPersonStore,
     [Symbol.asyncDispose]: () => user[Symbol.asyncDispose](),
   };
 });

@@ -5,7 +5,7 @@ import type { PersonQuery, PersonStore } from "./store.ts";
 
 /** A store of people to be tried, empty, and the database whose transactions it works in. */
 export interface StartedPersonStore extends AsyncDisposable {
-  readonly database: Pick<Database, "transaction">;
+  readonly database: Pick<Database, "sql" | "transaction">;
   readonly people: PersonStore;
 }
 
@@ -47,7 +47,7 @@ export function describePersonStore(name: string, start: () => Promise<StartedPe
 
     test("gives back what was added, and again what was saved", async () => {
       const person = await add({ roles: ["administrator", "helper"] });
-      expect(await people.get(person.userId)).toEqual(person);
+      expect(await people.get(started.database.sql, person.userId)).toEqual(person);
       const full = await change(person, {
         email: "new@example.org",
         displayName: "Ada \u{1F469}",
@@ -65,25 +65,25 @@ export function describePersonStore(name: string, start: () => Promise<StartedPe
         ],
         membership: { plan: "gold", fromTimeMs: createTimeMs, untilTimeMs: undefined, paused: true },
       });
-      expect(await people.get(person.userId)).toEqual(full);
+      expect(await people.get(started.database.sql, person.userId)).toEqual(full);
       const bare = await change(full, { roles: [], membership: undefined });
-      expect(await people.get(person.userId)).toEqual(bare);
+      expect(await people.get(started.database.sql, person.userId)).toEqual(bare);
     });
 
     test("knows nobody by another id, or by a text that is none", async () => {
       for (const userId of [nobody, "", "me", "\0", nobody.toUpperCase()]) {
-        expect(await people.get(userId)).toBeUndefined();
+        expect(await people.get(started.database.sql, userId)).toBeUndefined();
         expect(await started.database.transaction((tx) => people.lock(tx, userId))).toBeUndefined();
         expect(await count(userId)).toBeNumber();
       }
-      expect(await people.list(anybody, "no id", 10)).toEqual([]);
+      expect(await people.list(started.database.sql, anybody, "no id", 10)).toEqual([]);
     });
 
     test("adds nobody twice, and notes each version of an account once", async () => {
       const person = await add();
       const again = { ...person, email: "again@example.org" };
       expect(await started.database.transaction((tx) => people.add(tx, again, 9n))).toBe(false);
-      expect(await people.get(person.userId)).toEqual(person);
+      expect(await people.get(started.database.sql, person.userId)).toEqual(person);
       const advance = (version: bigint): Promise<boolean> =>
         started.database.transaction((tx) => people.advanceAccount(tx, person.userId, version));
       expect([await advance(1n), await advance(3n), await advance(3n), await advance(2n)]).toEqual([
@@ -101,7 +101,7 @@ export function describePersonStore(name: string, start: () => Promise<StartedPe
       await change(b, { membership: { plan: "listed", fromTimeMs: undefined, untilTimeMs: 1, paused: false } });
       await change(c, { status: "SUSPENDED", roles: [{ role: "MEMBER", branchId: "list" }] });
       const ids = async (query: Partial<PersonQuery>, after = "", limit = 100): Promise<readonly string[]> =>
-        (await people.list({ ...anybody, ...query }, after, limit)).map(({ userId }) => userId);
+        (await people.list(started.database.sql, { ...anybody, ...query }, after, limit)).map(({ userId }) => userId);
       expect(await ids({ branchId: "list" })).toEqual([a.userId, c.userId]);
       expect(await ids({ branchId: "list", role: "MEMBER" })).toEqual([c.userId]);
       expect(await ids({ branchId: "list", status: "SUSPENDED" })).toEqual([c.userId]);
@@ -109,8 +109,8 @@ export function describePersonStore(name: string, start: () => Promise<StartedPe
       expect(await ids({ email })).toEqual([b.userId]);
       expect(await ids({ email: "nobody@example.org" })).toEqual([]);
       expect(await ids({}, idOf(last - 3), 2)).toEqual([a.userId, b.userId]);
-      expect(await people.ids(idOf(last - 3), 2)).toEqual([a.userId, b.userId]);
-      expect((await people.ids("", 1)).length).toBe(1);
+      expect(await people.ids(started.database.sql, idOf(last - 3), 2)).toEqual([a.userId, b.userId]);
+      expect((await people.ids(started.database.sql, "", 1)).length).toBe(1);
     });
 
     test("of two who change a person at once, the second sees what the first did", async () => {
@@ -125,7 +125,7 @@ export function describePersonStore(name: string, start: () => Promise<StartedPe
           }),
         ),
       );
-      expect(await people.get(person.userId)).toMatchObject({ version: 9, roles: { length: 9 } });
+      expect(await people.get(started.database.sql, person.userId)).toMatchObject({ version: 9, roles: { length: 9 } });
       const locked = await started.database.transaction((tx) => people.lockAll(tx, [nobody, person.userId]));
       expect(locked.map(({ userId }) => userId)).toEqual([person.userId]);
     });
@@ -142,7 +142,7 @@ export function describePersonStore(name: string, start: () => Promise<StartedPe
           started.database.transaction(async (tx) => {
             await people.otherAdministrators(tx, one.userId);
             order.push(`${n} begins`);
-            await people.get(one.userId);
+            await people.get(started.database.sql, one.userId);
             order.push(`${n} ends`);
           }),
         ),

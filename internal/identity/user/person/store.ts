@@ -1,4 +1,4 @@
-import type { Transaction } from "../../../platform/postgres/database.ts";
+import type { Sql, Transaction } from "../../../platform/postgres/database.ts";
 import type { Person, RoleName, StatusName } from "./person.ts";
 
 /** Which people to list: all conditions must hold; `undefined` and "" for any. */
@@ -12,15 +12,15 @@ export interface PersonQuery {
 }
 
 /**
- * People, deleted ones included unless it says otherwise. A text that cannot be an id is nobody's. A method with `tx` works in the
- * caller's transaction; what it locks stays locked until that ends.
+ * People, deleted ones included unless it says otherwise. A text that cannot be an id is nobody's. What a method with
+ * `tx` locks stays locked until that transaction ends.
  */
 export interface PersonStore {
-  get(userId: string): Promise<Person | undefined>;
+  get(sql: Sql, userId: string): Promise<Person | undefined>;
   /** People after the id `after` (empty: from the first), in the order of their ids. */
-  list(query: PersonQuery, after: string, limit: number): Promise<readonly Person[]>;
+  list(sql: Sql, query: PersonQuery, after: string, limit: number): Promise<readonly Person[]>;
   /** Ids after the id `after` (empty: from the first), in their order. */
-  ids(after: string, limit: number): Promise<readonly string[]>;
+  ids(sql: Sql, after: string, limit: number): Promise<readonly string[]>;
 
   /**
    * How many active administrators there are but this one, which nobody who asks too changes meanwhile. To be asked before `lock`: of

@@ -3,6 +3,7 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import type { UserService } from "../../../gen/muin/identity/v1/user_service_pb.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
 import { callerOf } from "../../../platform/identity/caller.ts";
+import type { Database } from "../../../platform/postgres/database.ts";
 import type { PersonalDataHolders } from "../../../platform/service/define-service.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
 import { refuse } from "../errors.ts";
@@ -18,6 +19,7 @@ const auditScope = "audit.read";
 
 /** Gives people a copy of all that Muin holds of them. */
 export function createPersonalDataHandlers(deps: {
+  readonly database: Pick<Database, "sql">;
   readonly people: Pick<PersonStore, "get">;
   readonly preferences: Pick<PreferenceRules, "get">;
   /** The other services that hold data of people. */
@@ -25,7 +27,7 @@ export function createPersonalDataHandlers(deps: {
   readonly clock: Pick<Clock, "now">;
   readonly log: Logger;
 }): Pick<ServiceImpl<typeof UserService>, "exportUserData"> {
-  const { people, preferences, holders, clock, log } = deps;
+  const { database, people, preferences, holders, clock, log } = deps;
   return {
     exportUserData: async ({ userId }, context) => {
       const caller = callerOf(context);
@@ -34,7 +36,7 @@ export function createPersonalDataHandlers(deps: {
       const person = accepted(
         caller,
         target,
-        (await people.get(target)) ?? refuse("userNotFound", { user_id: target }),
+        (await people.get(database.sql, target)) ?? refuse("userNotFound", { user_id: target }),
       );
       const own = accepted(caller, target, await preferences.get(target));
       return {

@@ -27,17 +27,18 @@ export interface PreferenceRules {
 }
 
 export function createPreferenceRules(deps: {
-  readonly database: Pick<Database, "transaction">;
+  readonly database: Pick<Database, "sql" | "transaction">;
   readonly people: Pick<PersonStore, "get" | "lock">;
-  readonly preferences: Pick<PreferenceStore, "get" | "find" | "save">;
+  readonly preferences: Pick<PreferenceStore, "get" | "save">;
 }): PreferenceRules {
   const { database, people, preferences } = deps;
+  const { sql } = database;
   return {
     get: async (userId) => {
-      const person = await people.get(userId);
+      const person = await people.get(sql, userId);
       if (person === undefined) return refuse("userNotFound", { user_id: userId });
       if (person.status === "DELETED") return refuse("userDeleted", { user_id: userId });
-      return preferences.get(userId);
+      return preferences.get(sql, userId);
     },
 
     update: (userId, given, etag) => {
@@ -46,7 +47,7 @@ export function createPreferenceRules(deps: {
         const person = await people.lock(tx, userId);
         if (person === undefined) return refuse("userNotFound", { user_id: userId });
         if (person.status === "DELETED") return refuse("userDeleted", { user_id: userId });
-        const before = await preferences.find(tx, userId);
+        const before = await preferences.get(tx, userId);
         if (!isCurrent(etag, etagOfPreferences(before))) return refuse("etagMismatch", { resource: "preferences" });
         const values = merged(before.values, given);
         if (Object.keys(values).length > preferencesMax)

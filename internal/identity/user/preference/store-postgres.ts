@@ -1,4 +1,3 @@
-import type { Database } from "../../../platform/postgres/database.ts";
 import type { PreferenceStore, StoredPreferences } from "./store.ts";
 
 interface PreferencesRow {
@@ -7,29 +6,22 @@ interface PreferencesRow {
 }
 
 /** Preferences in PostgreSQL. */
-export function createPostgresPreferenceStore({ sql }: Pick<Database, "sql">): PreferenceStore {
-  return {
-    get: async (userId) => {
-      const [row] = await sql<PreferencesRow[]>`SELECT preferences, version FROM preferences WHERE user_id = ${userId}`;
-      return toPreferences(row);
-    },
+export const postgresPreferenceStore: PreferenceStore = {
+  get: async (sql, userId) => {
+    const [row] = await sql<PreferencesRow[]>`SELECT preferences, version FROM preferences WHERE user_id = ${userId}`;
+    return toPreferences(row);
+  },
 
-    find: async (tx, userId) => {
-      const [row] = await tx<PreferencesRow[]>`SELECT preferences, version FROM preferences WHERE user_id = ${userId}`;
-      return toPreferences(row);
-    },
+  save: async (tx, userId, { values, version }) => {
+    await tx`
+      INSERT INTO preferences (user_id, preferences, version) VALUES (${userId}, ${tx.json(values)}, ${version})
+      ON CONFLICT (user_id) DO UPDATE SET preferences = excluded.preferences, version = excluded.version`;
+  },
 
-    save: async (tx, userId, { values, version }) => {
-      await tx`
-        INSERT INTO preferences (user_id, preferences, version) VALUES (${userId}, ${tx.json(values)}, ${version})
-        ON CONFLICT (user_id) DO UPDATE SET preferences = excluded.preferences, version = excluded.version`;
-    },
-
-    remove: async (tx, userId) => {
-      await tx`DELETE FROM preferences WHERE user_id = ${userId}`;
-    },
-  };
-}
+  remove: async (tx, userId) => {
+    await tx`DELETE FROM preferences WHERE user_id = ${userId}`;
+  },
+};
 
 /** jsonb keeps keys in an order of its own. */
 function toPreferences(row: PreferencesRow | undefined): StoredPreferences {

@@ -4,7 +4,7 @@ import type { PreferenceStore, StoredPreferences } from "./store.ts";
 
 /** A store of preferences to be tried, and the database whose transactions it works in. */
 export interface StartedPreferenceStore extends AsyncDisposable {
-  readonly database: Pick<Database, "transaction">;
+  readonly database: Pick<Database, "sql" | "transaction">;
   readonly preferences: PreferenceStore;
   /** Makes a person who has set nothing; returns their id. */
   newPerson(): Promise<string>;
@@ -23,8 +23,8 @@ export function describePreferenceStore(name: string, start: () => Promise<Start
       started.database.transaction((tx) => started.preferences.save(tx, userId, preferences));
     /** What is kept of a person, asked for in both ways. */
     const kept = async (userId: string): Promise<StoredPreferences> => {
-      const found = await started.database.transaction((tx) => started.preferences.find(tx, userId));
-      expect(await started.preferences.get(userId)).toEqual(found);
+      const found = await started.database.transaction((tx) => started.preferences.get(tx, userId));
+      expect(await started.preferences.get(started.database.sql, userId)).toEqual(found);
       return found;
     };
 

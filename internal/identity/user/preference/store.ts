@@ -1,4 +1,4 @@
-import type { Transaction } from "../../../platform/postgres/database.ts";
+import type { Sql, Transaction } from "../../../platform/postgres/database.ts";
 
 /** What a person has set for themself. */
 export interface StoredPreferences {
@@ -8,11 +8,9 @@ export interface StoredPreferences {
   readonly version: number;
 }
 
-/** Preferences by the id of a person who is there; whose row is locked where there is a `tx`. */
+/** Preferences by the id of a person who is there, and whose row is locked where there is a `tx`. */
 export interface PreferenceStore {
-  get(userId: string): Promise<StoredPreferences>;
-  /** The same in a transaction. */
-  find(tx: Transaction, userId: string): Promise<StoredPreferences>;
+  get(sql: Sql, userId: string): Promise<StoredPreferences>;
   save(tx: Transaction, userId: string, preferences: StoredPreferences): Promise<void>;
   remove(tx: Transaction, userId: string): Promise<void>;
 }
