@@ -45,6 +45,7 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
   consumes: [group(CountsChangedSchema, { onFailure: "parkKey", gatherMs: watchGatherMs })],
   config: countManagementConfig,
   errors: countManagementErrors.table,
+  personalData: "none",
   create: ({ stores, publish, leases, config, clock, log, metrics }) => {
     const infos = createPostgresInfoStore(stores.info);
     const requests = createPostgresRequestStore({ sql: stores.info.sql, windowMs: config.requestIdWindowMs });

@@ -40,6 +40,7 @@ export const countRead: ServiceInfo<"count-read"> = defineService({
   consumes: [everyInstance(CountCreatedSchema), everyInstance(CountUpdatedSchema), everyInstance(CountDeletedSchema)],
   config: countReadConfig,
   errors: countReadErrors.table,
+  personalData: "none",
   create: ({ stores, config, clock }) => {
     const primaryClock = createPrimaryClock(clock);
     const readPrimary = createPrimarySource(stores.primary, { clock, primaryClock });

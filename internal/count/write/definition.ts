@@ -25,6 +25,7 @@ export const countWrite: ServiceInfo<"count-write"> = defineService({
   consumes: [],
   config: countWriteConfig,
   errors: countWriteErrors.table,
+  personalData: "none",
   create: ({ stores, broker, leases, config, clock, random, log, metrics }) => {
     const writer = createCountWriter({ store: stores.counts, limits: config, clock, random, log, metrics });
     const relay = createOutboxRelay({

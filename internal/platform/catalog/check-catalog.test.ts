@@ -19,6 +19,8 @@ const base: ServiceInfo = {
   publishes: [ApiKeyRevokedSchema],
   consumes: [group(ApiKeyRevokedSchema)],
   config: {},
+  errors: {},
+  personalData: "none",
   create: () => [],
 };
 const other: ServiceInfo = {

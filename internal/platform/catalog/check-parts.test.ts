@@ -22,6 +22,8 @@ const info: ServiceInfo = {
   publishes: [ApiKeyRevokedSchema, BranchCreatedSchema],
   consumes: [group(ApiKeyRevokedSchema), everyInstance(DeviceRevokedSchema)],
   config: {},
+  errors: {},
+  personalData: "none",
   create: () => [],
 };
 const due = [

@@ -17,6 +17,8 @@ const bare: Omit<ServiceInfo, "name"> = {
   publishes: [],
   consumes: [],
   config: {},
+  errors: {},
+  personalData: "none",
   create: () => [],
 };
 

@@ -99,6 +99,8 @@ function service(name: string, stores: ServiceInfo["stores"]): ServiceInfo {
     publishes: [],
     consumes: [],
     config: {},
+    errors: {},
+    personalData: "none",
     create: () => [],
   });
 }

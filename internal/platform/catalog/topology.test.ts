@@ -12,6 +12,8 @@ const owner: ServiceInfo = {
   ...defineService({
     name: "info-owner",
     summary: "Owns infos.",
+    errors: {},
+    personalData: "none",
     serves: [],
     calls: {},
     stores: { own: postgres({ database: "infos", migrations: [] }) },

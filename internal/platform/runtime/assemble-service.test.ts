@@ -11,7 +11,7 @@ const served = serve(OperationsService, {} as never); // Nobody calls it.
 
 /** A service that calls others, or none, directly or to collect what they hold of people. */
 function service(calls: ServiceInfo["calls"], personalData: "none" | "collected" = "none"): ServiceInfo {
-  const empty = { stores: {}, publishes: [], consumes: [], config: {} } as const;
+  const empty = { stores: {}, publishes: [], consumes: [], config: {}, errors: {} } as const;
   return defineService({
     name: "front",
     summary: "A service of the test.",

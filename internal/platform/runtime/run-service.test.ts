@@ -16,6 +16,7 @@ const program = (stores = ""): string => `
   import { runService } from ${JSON.stringify(join(import.meta.dir, "run-service.ts"))};
   const probe = defineService({
     name: "probe", summary: "A probe.", serves: [], calls: {}, stores: {${stores}}, publishes: [], consumes: [], config: {},
+    errors: {}, personalData: "none",
     create: () => [],
   });
   await runService(probe, [probe]);

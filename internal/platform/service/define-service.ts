@@ -114,10 +114,10 @@ export interface ServiceInfo<N extends string = string> {
   readonly consumes: readonly Consumption[];
   readonly config: ConfigFields;
   /** Errors that its callers may see. */
-  readonly errors?: ErrorTable;
+  readonly errors: ErrorTable;
   /** Settings of its setup; absent for a service without one. */
   readonly setup?: ConfigFields | undefined;
-  readonly personalData?: PersonalDataRole;
+  readonly personalData: PersonalDataRole;
   create(deps: ServiceDeps & Partial<CollectorDeps>): readonly ServicePart[];
 }
 
@@ -135,7 +135,7 @@ export function defineService<
   const E extends readonly Consumption[],
   const F extends ConfigFields,
   const U extends ConfigFields | undefined = undefined,
-  const D extends PersonalDataRole = "none",
+  const D extends PersonalDataRole = PersonalDataRole,
 >(spec: {
   readonly name: N;
   readonly summary: string;
@@ -148,14 +148,14 @@ export function defineService<
   readonly consumes: E;
   readonly config: F;
   /** Errors that its callers may see, beside those of the platform. */
-  readonly errors?: ErrorTable;
+  readonly errors: ErrorTable;
   /** Settings that a standalone installation gives to the service's one `setup()`. Default: it has none. */
   readonly setup?: U;
   /**
    * "held" for a service that keeps anything about people: it returns one `personalData()`. "collected" for the one that gathers
-   * it from all holders, and accounts for its own by itself: it gets `personalData`. Default "none".
+   * it from all holders, and accounts for its own by itself: it gets `personalData`. "none" for all others.
    */
-  readonly personalData?: D;
+  readonly personalData: D;
   readonly create: (
     deps: ServiceDeps<C, St, P, F> & (D extends "collected" ? CollectorDeps : unknown),
   ) => NoInfer<readonly [...ServedAll<S>, ...HandledAll<E>, ...Further<P, E, D, U>[]]>;

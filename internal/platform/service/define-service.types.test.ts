@@ -21,6 +21,8 @@ const base = {
   publishes: [SessionRevokedSchema],
   consumes: [everyInstance(ApiKeyRevokedSchema)],
   config: { batchMax: int("BATCH_MAX", { doc: "Writes in a batch.", default: 512 }) },
+  errors: {},
+  personalData: "none",
 } as const;
 const again = (): Promise<number> => Promise.resolve(0);
 const rebuild = (): Promise<void> => Promise.resolve();
