@@ -56,18 +56,14 @@ export function createTestOutput(options: {
 }): TestOutput {
   const { workers, print } = options;
   const held = new Map<string, string[]>();
-  const failed: FailedTest[] = [];
-  const skipped: NamedTest[] = [];
+  const notes = createNotes();
   /** Whether the last line was empty. Before a file's name that is no part of a file. */
   let isEmptyBefore = false;
-  let broken = 0;
   let isComplete = false;
   let hasMatchedNone = false;
   let last = "";
   /** Undefined after a file's end: what comes then are totals. */
   let file: string | undefined;
-  /** Per file, what came since the last test's end. */
-  const since = new Map<string, string[]>();
 
   const release = (name: string): void => {
     const lines = held.get(name) ?? [];
@@ -76,27 +72,8 @@ export function createTestOutput(options: {
     print(`\n${name}:`);
     for (const line of lines) print(line);
   };
-  const fail = (name: string, lines: readonly string[]): void => {
-    failed.push({ file: name, text: lines.join("\n").trim() });
-  };
-  const note = (name: string, line: string): void => {
-    const lines = since.get(name) ?? [];
-    since.set(name, lines);
-    const [, kind, test = ""] = result.exec(line) ?? [];
-    if (kind !== undefined) since.delete(name);
-    if (kind === "fail") fail(name, [...lines, line]);
-    else if (kind === "skip" || kind === "todo") skipped.push({ file: name, name: test });
-    else lines.push(line);
-    // An error between tests stands between two rules.
-    if (line.startsWith("-----") && lines.includes(brokenFile) && lines.filter((each) => each === line).length === 2) {
-      broken += 1;
-      fail(name, lines);
-      since.delete(name);
-    }
-  };
-
   const add = (name: string, line: string): void => {
-    note(name, line);
+    notes.line(name, line);
     if (workers === 1) {
       print(line);
       return;
@@ -119,7 +96,7 @@ export function createTestOutput(options: {
         last = named;
       } else if (lost !== undefined) {
         print(line);
-        fail(lost, [...(since.get(lost) ?? []), line]);
+        notes.lost(lost, line);
         file = undefined;
       } else if (line === fileEnded) {
         if (file !== undefined) release(file);
@@ -134,7 +111,47 @@ export function createTestOutput(options: {
     },
     end: () => {
       for (const name of held.keys()) release(name);
-      return { failed, skipped, broken, isComplete: isComplete || hasMatchedNone, matchedNone: hasMatchedNone, last };
+      return { ...notes.seen(), isComplete: isComplete || hasMatchedNone, matchedNone: hasMatchedNone, last };
     },
+  };
+}
+
+/** What is remembered of the lines of each file. */
+interface Notes {
+  /** A line of a file. */
+  line(file: string, line: string): void;
+  /** The process of a file's tests ended, as the line says. */
+  lost(file: string, line: string): void;
+  seen(): Pick<SeenTests, "failed" | "skipped" | "broken">;
+}
+
+function createNotes(): Notes {
+  const failed: FailedTest[] = [];
+  const skipped: NamedTest[] = [];
+  let broken = 0;
+  /** Per file, what came since the last test's end. */
+  const since = new Map<string, string[]>();
+  const fail = (name: string, lines: readonly string[]): void => {
+    failed.push({ file: name, text: lines.join("\n").trim() });
+  };
+  const take = (name: string, line: string): void => {
+    const lines = since.get(name) ?? [];
+    since.set(name, lines);
+    const [, kind, test = ""] = result.exec(line) ?? [];
+    if (kind !== undefined) since.delete(name);
+    if (kind === "fail") fail(name, [...lines, line]);
+    else if (kind === "skip" || kind === "todo") skipped.push({ file: name, name: test });
+    else lines.push(line);
+    // An error between tests stands between two rules.
+    if (line.startsWith("-----") && lines.includes(brokenFile) && lines.filter((each) => each === line).length === 2) {
+      broken += 1;
+      fail(name, lines);
+      since.delete(name);
+    }
+  };
+  return {
+    line: take,
+    lost: (name, line) => fail(name, [...(since.get(name) ?? []), line]),
+    seen: () => ({ failed, skipped, broken }),
   };
 }

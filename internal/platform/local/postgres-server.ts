@@ -12,6 +12,7 @@ import { initCluster, postgresAdmin, postgresEnv } from "./init-cluster.ts";
 import { endOrphans } from "./orphans.ts";
 import type { PostgresBinaries } from "./postgres-binaries.ts";
 import { SetupError } from "./setup-error.ts";
+import type { SystemUser } from "./system-user.ts";
 import { createSupervisedProcess, type ProcessStatus } from "./supervised-process.ts";
 
 const dataKey = "postgres";
@@ -119,17 +120,6 @@ export function createPostgresServer(deps: PostgresServerDeps): PostgresServer {
     log,
   });
 
-  const makeCluster = async (): Promise<void> => {
-    const binaries = deps.binaries();
-    if (await exists(data)) return checkVersion(data, binaries);
-    const fresh = join(home, "fresh");
-    await rm(fresh, { recursive: true, force: true }); // Left by a start that was interrupted.
-    await makeFolder(fresh, 0o700, binaries.user);
-    await initCluster(binaries, fresh, password);
-    await rename(join(fresh, "data"), data); // A cluster is complete or absent.
-    await rm(fresh, { recursive: true, force: true });
-  };
-
   return {
     name: "postgres",
     port: () => port,
@@ -146,23 +136,37 @@ export function createPostgresServer(deps: PostgresServerDeps): PostgresServer {
     start: async () => {
       const { user } = deps.binaries();
       await makeFolder(home, 0o700, user);
-      if (user !== undefined) {
-        const closed = await closedFolder(dirname(home));
-        if (closed !== undefined) {
-          throw new SetupError(
-            `PostgreSQL runs as the user "${user.name}", which cannot enter ${closed}. ` +
-              `Choose another data folder with --data-dir, or allow it: chmod o+x ${closed}`,
-          );
-        }
-      }
+      if (user !== undefined) await checkWay(dirname(home), user);
       password = await folder.secret("postgres/admin");
       // Here initdb works, and a server spends its starting moments.
       await endOrphans({ folder: home, programs: ["postgres", "initdb"], signal: "SIGINT", clock, log });
-      await makeCluster();
+      await makeCluster(home, deps.binaries(), password);
       await server.start();
     },
     stop: () => server.stop(),
   };
+}
+
+/** Rejects with a `SetupError` when the account that PostgreSQL runs as cannot reach the data folder. */
+async function checkWay(path: string, user: SystemUser): Promise<void> {
+  const closed = await closedFolder(path);
+  if (closed === undefined) return;
+  throw new SetupError(
+    `PostgreSQL runs as the user "${user.name}", which cannot enter ${closed}. ` +
+      `Choose another data folder with --data-dir, or allow it: chmod o+x ${closed}`,
+  );
+}
+
+/** Makes the cluster in `<home>/data` unless it is there. */
+async function makeCluster(home: string, binaries: PostgresBinaries, password: string): Promise<void> {
+  const data = join(home, "data");
+  if (await exists(data)) return checkVersion(data, binaries);
+  const fresh = join(home, "fresh");
+  await rm(fresh, { recursive: true, force: true }); // Left by a start that was interrupted.
+  await makeFolder(fresh, 0o700, binaries.user);
+  await initCluster(binaries, fresh, password);
+  await rename(join(fresh, "data"), data); // A cluster is complete or absent.
+  await rm(fresh, { recursive: true, force: true });
 }
 
 async function checkVersion(data: string, binaries: PostgresBinaries): Promise<void> {
