@@ -51,7 +51,7 @@ test("mutant: a relay that deletes before the bus has acknowledged loses events"
   const child = {
     file: outboxFile,
     from: publishing,
-    to: `await database.sql\`delete from platform.outbox\`; ${publishing}`,
+    to: `await database.sql\`delete FROM platform.outbox\`; ${publishing}`,
   };
   expect(await killed("lost", "beforePublish", { child })).toMatchObject({ waiting: 0, a: [4], b: [4] });
 });

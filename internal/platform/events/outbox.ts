@@ -8,10 +8,10 @@ import { createLoop } from "../lifecycle/loop.ts";
 import { retry } from "../lifecycle/retry.ts";
 import type { Database, Transaction } from "../postgres/database.ts";
 import type { Publish } from "../service/delivery.ts";
-import type { EventRecord } from "../service/event-record.ts";
+import type { EventPublisher, EventRecord } from "../service/event-record.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
-import { type Broker, eventBytesMax } from "./broker.ts";
+import { eventBytesMax } from "./broker.ts";
 import { eventErrors } from "./errors.ts";
 import { createRecord, type RecordContext } from "./topics.ts";
 
@@ -65,6 +65,18 @@ export interface OutboxRelay extends Component {
   read(): Promise<{ readonly depth: number; readonly ageMs: number }>;
 }
 
+interface OutboxRelayOptions {
+  /** Service that owns the database. */
+  readonly service: string;
+  readonly database: Database;
+  readonly broker: EventPublisher;
+  readonly leases: Pick<Leases, "leaseholder">;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+}
+
 /**
  * Moves recorded events to the bus, in order per subject, in at most one process at a time. Deletes what the bus acknowledged,
  * so an event is published at least once, repeats with the same id.
@@ -74,53 +86,13 @@ export interface OutboxRelay extends Component {
  * early and committed late is simply found by a later round. It may then follow rows of higher sequences, of other subjects
  * only: of its own subject there can be none, see `recordEvent`.
  */
-export function createOutboxRelay(options: {
-  /** Service that owns the database. */
-  readonly service: string;
-  readonly database: Database;
-  readonly broker: Pick<Broker, "publish">;
-  readonly leases: Pick<Leases, "leaseholder">;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Logger;
-  readonly metrics: Metrics;
-}): OutboxRelay {
+export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
   const { service, database, broker, leases, clock, random, log, metrics } = options;
-  const depthGauge = metrics.gauge({
-    name: "outbox_depth",
-    help: "Events recorded and not yet on the bus.",
-    labels: ["service"],
-  });
-  const ageGauge = metrics.gauge({
-    name: "outbox_age_seconds",
-    help: "Age of the oldest event not yet on the bus.",
-    labels: ["service"],
-  });
   const failures = metrics.counter({
     name: "outbox_failures_total",
     help: "Pages that could not be moved to the bus and were tried again.",
     labels: ["service"],
   });
-
-  const read = async (): Promise<{ depth: number; ageMs: number }> => {
-    const [row] = await database.sql<{ depth: string; oldest: string | null }[]>`
-      SELECT count(*) AS depth, min(time_ms) AS oldest FROM platform.outbox`;
-    const oldest = row?.oldest ?? null;
-    return { depth: Number(row?.depth ?? 0), ageMs: oldest === null ? 0 : Math.max(0, clock.now() - Number(oldest)) };
-  };
-
-  /** Publishes one page of rows and deletes it; true when there may be more. */
-  const publishPage = async (term: LeaseTerm): Promise<boolean> => {
-    const rows = await database.sql<OutboxRow[]>`
-      SELECT sequence, event_id, source, type, subject, topic, time_ms, traceparent, data FROM (
-        SELECT *, sum(octet_length(data)) OVER (ORDER BY sequence) - octet_length(data) AS bytes_before FROM (
-          SELECT * FROM platform.outbox ORDER BY sequence LIMIT ${pageRowsMax}) AS oldest) AS summed
-      WHERE bytes_before < ${pageBytesMax} ORDER BY sequence`;
-    if (rows.length === 0) return false;
-    await broker.publish(rows.map(toRecord), term);
-    await database.sql`DELETE FROM platform.outbox WHERE sequence = any(${rows.map((row) => row.sequence)}::bigint[])`;
-    return true;
-  };
 
   const relay = async (term: LeaseTerm, signal: AbortSignal): Promise<void> => {
     const bell = createBell();
@@ -128,7 +100,7 @@ export function createOutboxRelay(options: {
     const listening = database.listen(channelName, bell.ring, bell.ring).catch(() => undefined);
     const movePage = (): Promise<boolean> => {
       bell.reset(); // Before the look, so that a row recorded during it rings again.
-      return publishPage(term);
+      return publishPage(database, broker, term);
     };
     try {
       while (!signal.aborted) {
@@ -153,21 +125,55 @@ export function createOutboxRelay(options: {
   };
 
   const parts = createSequence(`outbox of ${service}`, [
-    // In every instance, lease or not: an outbox that nobody empties must be seen.
-    createLoop({
-      name: `outbox sampler of ${service}`,
-      clock,
-      everyMs: sampleMs,
-      work: async () => {
-        const { depth, ageMs } = await read();
-        depthGauge.set(depth, { service });
-        ageGauge.set(ageMs / 1000, { service });
-      },
-      onFailure: () => undefined, // The database is away; its own probe says so.
-    }),
+    createSampler(options),
     leases.leaseholder(`outbox:${service}`, relay),
   ]);
-  return { ...parts, read };
+  return { ...parts, read: () => readState(database, clock) };
+}
+
+/** Measures an outbox in every instance, lease or not: one that nobody empties must be seen. */
+function createSampler({ service, database, clock, metrics }: OutboxRelayOptions): Component {
+  const depthGauge = metrics.gauge({
+    name: "outbox_depth",
+    help: "Events recorded and not yet on the bus.",
+    labels: ["service"],
+  });
+  const ageGauge = metrics.gauge({
+    name: "outbox_age_seconds",
+    help: "Age of the oldest event not yet on the bus.",
+    labels: ["service"],
+  });
+  return createLoop({
+    name: `outbox sampler of ${service}`,
+    clock,
+    everyMs: sampleMs,
+    work: async () => {
+      const { depth, ageMs } = await readState(database, clock);
+      depthGauge.set(depth, { service });
+      ageGauge.set(ageMs / 1000, { service });
+    },
+    onFailure: () => undefined, // The database is away; its own probe says so.
+  });
+}
+
+async function readState(database: Database, clock: Clock): Promise<{ depth: number; ageMs: number }> {
+  const [row] = await database.sql<{ depth: string; oldest: string | null }[]>`
+    SELECT count(*) AS depth, min(time_ms) AS oldest FROM platform.outbox`;
+  const oldest = row?.oldest ?? null;
+  return { depth: Number(row?.depth ?? 0), ageMs: oldest === null ? 0 : Math.max(0, clock.now() - Number(oldest)) };
+}
+
+/** Publishes one page of rows and deletes it; true when there may be more. */
+async function publishPage(database: Database, broker: EventPublisher, term: LeaseTerm): Promise<boolean> {
+  const rows = await database.sql<OutboxRow[]>`
+    SELECT sequence, event_id, source, type, subject, topic, time_ms, traceparent, data FROM (
+      SELECT *, sum(octet_length(data)) OVER (ORDER BY sequence) - octet_length(data) AS bytes_before FROM (
+        SELECT * FROM platform.outbox ORDER BY sequence LIMIT ${pageRowsMax}) AS oldest) AS summed
+    WHERE bytes_before < ${pageBytesMax} ORDER BY sequence`;
+  if (rows.length === 0) return false;
+  await broker.publish(rows.map(toRecord), term);
+  await database.sql`DELETE FROM platform.outbox WHERE sequence = any(${rows.map((row) => row.sequence)}::bigint[])`;
+  return true;
 }
 
 interface OutboxRow {

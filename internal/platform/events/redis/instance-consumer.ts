@@ -21,13 +21,8 @@ export function createInstanceConsumer(subscription: Subscription, parts: Broker
   const stopping = new AbortController();
   const { signal } = stopping;
   const turn: Turn = { signal, isValid: () => !signal.aborted };
-  const reader = createStreamReader({
-    connection: parts.openReader(`${service} ${topic}`),
-    topic,
-    group: undefined,
-    clock,
-    log,
-  });
+  const connection = parts.openReader(`${service} ${topic}`);
+  const reader = createStreamReader({ ...parts, connection, topic, group: undefined, log });
   const caughtUp = Promise.withResolvers<void>();
 
   /** Handles what comes, until the signal; `told` hears up to where, piece by piece. */

@@ -33,21 +33,21 @@ const mutants: readonly RuleMutant[] = [
   },
   {
     rule: "the position moves after the effect",
-    file: inThisFolder("group-consumer.ts"),
-    from: "await handleInOrder(await handleTogether(own, held, events), {",
+    file: inThisFolder("group-handling.ts"),
+    from: "await handleInOrder(await handleTogether(events), {",
     to: "const last = events.at(-1); if (last !== undefined) await own.moveTo(last); await handleInOrder(events, {",
     caughtBy: "a holder that is killed is succeeded; what it had not finished comes again",
   },
   {
     rule: "what could not be handled together is handled one by one",
-    file: inThisFolder("group-consumer.ts"),
+    file: inThisFolder("group-handling.ts"),
     from: "return events.slice(from);",
     to: "return [];",
     caughtBy: "what waits is handled together, in order; where that fails, each by itself",
   },
   {
     rule: "nothing is handled together while a key waits",
-    file: inThisFolder("group-consumer.ts"),
+    file: inThisFolder("group-handling.ts"),
     from: "if (subscription.handleTogether === undefined || own.hasWaiting()) return events;",
     to: "if (subscription.handleTogether === undefined) return events;",
     caughtBy: "what waits is handled together, in order; where that fails, each by itself",
@@ -61,14 +61,14 @@ const mutants: readonly RuleMutant[] = [
   },
   {
     rule: "a parked event's key waits",
-    file: inThisFolder("group-consumer.ts"),
+    file: inThisFolder("group-handling.ts"),
     from: `if (subscription.onFailure === "parkKey" && own.isWaiting(event.record.subject)) {`,
     to: "if (own === undefined) {",
     caughtBy: "what keeps failing is parked, its key waits in order, and a redrive keeps the order",
   },
   {
     rule: "what stands behind a failure waits in a redrive too",
-    file: inThisFolder("group-partition.ts"),
+    file: inThisFolder("parked-events.ts"),
     from: "if (failure !== undefined) subjects.delete(record.subject);",
     to: "",
     caughtBy:
@@ -84,8 +84,8 @@ const mutants: readonly RuleMutant[] = [
   {
     rule: "a removal before the position is noticed",
     file: inThisFolder("group-consumer.ts"),
-    from: "if (batch.removed <= own.position().ordinal) {",
-    to: "if (batch.removed <= Infinity) {",
+    from: "if (chunk.removed <= own.position().ordinal) {",
+    to: "if (chunk.removed <= Infinity) {",
     caughtBy: "a consumer behind retention is marked lost and goes on with the oldest record",
   },
   {
@@ -133,7 +133,7 @@ const mutants: readonly RuleMutant[] = [
   {
     rule: "a consumer looks for a new generation with each batch",
     file: inThisFolder("group-consumer.ts"),
-    from: "if (batch.generation !== own.generation) return;",
+    from: "if (chunk.generation !== own.generation) return;",
     to: "",
     caughtBy: "a replay begins a new generation with the oldest record, in order",
   },
@@ -198,14 +198,14 @@ const mutants: readonly RuleMutant[] = [
   },
   {
     rule: "skip lets later events of the key go on",
-    file: inThisFolder("group-consumer.ts"),
+    file: inThisFolder("group-handling.ts"),
     from: `if (subscription.onFailure === "parkKey" && `,
     to: "if (",
     caughtBy: "with skip later events of the key go on, and the dead letter is redriven alone",
   },
   {
     rule: "a key goes on waiting when its redrive failed",
-    file: inThisFolder("group-partition.ts"),
+    file: inThisFolder("parked-events.ts"),
     from: "if (left > 0) waiting.set(subject, left);\n    else waiting.delete(subject);",
     to: "waiting.delete(subject);",
     caughtBy:

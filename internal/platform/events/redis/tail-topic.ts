@@ -13,12 +13,12 @@ const aheadRecordsMax = 1024;
 export async function* tailTopic(
   topic: string,
   { fromStart, signal }: Parameters<Broker["tail"]>[1],
-  { client, open, openReader, partitions, clock, log }: BrokerParts,
+  { client, open, openReader, partitions, clock, random, log }: BrokerParts,
 ): AsyncGenerator<EventRecord> {
   await open();
   const streams = partitions.map((partition) => keys.stream(topic, partition));
   const [, ...newest] = await newestScript.run(client, streams, []);
-  const reader = createStreamReader({ connection: openReader("tail"), topic, group: undefined, clock, log });
+  const reader = createStreamReader({ connection: openReader("tail"), topic, group: undefined, clock, random, log });
   const ended = new AbortController();
   const stop = AbortSignal.any([signal, ended.signal]);
   const queue: EventRecord[] = [];
