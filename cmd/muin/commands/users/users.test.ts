@@ -113,11 +113,13 @@ describe("muin users", () => {
     });
     expect((await users("export", "bob@example.org"))[0]).toMatchObject({
       user: { display_name: "Bob" },
-      account: {
-        email: "bob@example.org",
-        acts: [{ action: "ADMIT_PERSON" }, { action: "SUSPEND_PERSON" }, { action: "SIGN_UP" }],
+      data_by_service: {
+        auth: {
+          email: "bob@example.org",
+          acts: [{ action: "ADMIT_PERSON" }, { action: "SUSPEND_PERSON" }, { action: "SIGN_UP" }],
+        },
+        "branch-owner": { displayName: "Bob" },
       },
-      staff: { display_name: "Bob" },
     });
     expect(await muin.run("users", "delete", "bob@example.org")).toMatchObject({ code: 2 });
     const [erasure] = await users("delete", "bob@example.org", "--yes");
