@@ -64,6 +64,8 @@ export function createTestOutput(options: {
   let last = "";
   /** Undefined after a file's end: what comes then are totals. */
   let file: string | undefined;
+  /** The file that ended last. A worker may tell of its last test after its end. */
+  let ended: string | undefined;
 
   const release = (name: string): void => {
     const lines = held.get(name) ?? [];
@@ -100,7 +102,11 @@ export function createTestOutput(options: {
         file = undefined;
       } else if (line === fileEnded) {
         if (file !== undefined) release(file);
+        ended = file;
         file = undefined;
+      } else if (file === undefined && ended !== undefined && result.test(line)) {
+        add(ended, line);
+        release(ended);
       } else if (file === undefined) {
         isComplete ||= totals.test(line);
         hasMatchedNone ||= matchedNone.test(line);

@@ -1,0 +1,23 @@
+import { expect, test } from "bun:test";
+import { createTestOutput, fileEnded } from "./test-output.ts";
+
+test("a last test that is told of after its file's end is not lost", () => {
+  const printed: string[] = [];
+  const output = createTestOutput({ workers: 2, print: (line) => printed.push(line) });
+  const lines = [
+    "",
+    "a.test.ts:",
+    "error: broken",
+    fileEnded,
+    "(fail) last [1.00ms]",
+    "",
+    " 1 fail",
+    "Ran 1 test across 1 file.",
+  ];
+  for (const line of lines) output.line(line);
+  expect(output.end()).toMatchObject({
+    failed: [{ file: "a.test.ts", text: "error: broken\n(fail) last [1.00ms]" }],
+    isComplete: true,
+  });
+  expect(printed).toEqual(["\na.test.ts:", "error: broken", "\na.test.ts:", "(fail) last [1.00ms]"]);
+});
