@@ -70,6 +70,26 @@ const admitted = async (store: LockoutStore): Promise<number> => {
   return outcomes.filter((outcome) => !isRefusal(outcome)).length;
 };
 
+/** Rows that attempts on twenty invented addresses leave, from a network that is locked out. */
+const rowsOfRefused = async (create: typeof createLockout): Promise<number> => {
+  await using auth = await startAuth();
+  const { database, clock, config } = auth;
+  const vault = createVault(config.keyEncryptionSecret, systemRandom);
+  const lockout = create({ database, store: postgresLockoutStore, vault, clock });
+  const network = "192.0.2.1";
+  for (let time = 0; time < lockoutPolicies.network.freeMax; time++) await lockout.charge({ email: "", network });
+  const count = async (): Promise<number> => {
+    const [row] = await database.sql<[{ count: number }]>`SELECT count(*)::int AS count FROM sign_in_failures`;
+    return row.count;
+  };
+  const before = await count();
+  for (let account = 0; account < 20; account++) {
+    const outcome = await lockout.charge({ email: `a${account}@example.org`, network });
+    expect(isRefusal(outcome) && outcome.refused).toBe("signInLocked");
+  }
+  return (await count()) - before;
+};
+
 describe("lockout", () => {
   test("an account from one network, in whatever spelling, and an account that does not exist alike", async () => {
     await using auth = await startAuth();
@@ -128,6 +148,19 @@ describe("lockout", () => {
     );
     expect(await admitted(postgresLockoutStore)).toBe(lockoutPolicies.pair.freeMax);
     expect(await admitted(mutant.postgresLockoutStore)).toBeGreaterThan(lockoutPolicies.pair.freeMax);
+  });
+
+  test("who is locked out leaves no rows by inventing addresses", async () => {
+    expect(await rowsOfRefused(createLockout)).toBe(0);
+  });
+
+  test("mutant: refusals that commit leave rows", async () => {
+    const mutant = await importMutant<{ createLockout: typeof createLockout }>(
+      join(import.meta.dir, "rules.ts"),
+      "throw new LockedError(count.retryAfterMs);",
+      'return refuse("signInLocked", { retryAfterMs: count.retryAfterMs });',
+    );
+    expect(await rowsOfRefused(mutant.createLockout)).toBeGreaterThan(0);
   });
 
   test("a network that tries many accounts, and its sign-ups that probe for addresses", async () => {

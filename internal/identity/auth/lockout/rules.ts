@@ -46,6 +46,17 @@ export interface Lockout {
   rememberNetwork(tx: Transaction, userId: string, network: string): Promise<void>;
 }
 
+/** Rolls back the rows that were made to be locked: who is locked out must not fill the table by inventing addresses. */
+class LockedError extends Error {
+  override readonly name = "LockedError";
+  readonly retryAfterMs: number;
+
+  constructor(retryAfterMs: number) {
+    super("a lock holds");
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
 /** Lockout over the counts of a database, which all processes share. */
 export function createLockout(deps: {
   readonly database: Database;
@@ -71,17 +82,23 @@ export function createLockout(deps: {
   };
 
   return {
-    charge: (attempt) =>
-      database.transaction(async (tx) => {
-        const charged: ChargedCount[] = [];
-        for (const { kind, hash } of await subjectsOf(tx, attempt)) {
-          const count = chargeFailure(await store.lock(tx, hash), lockoutPolicies[kind], clock.now());
-          if ("retryAfterMs" in count) return refuse("signInLocked", { retryAfterMs: count.retryAfterMs });
-          charged.push({ kind, hash, count });
-        }
-        for (const { hash, count } of charged) await store.write(tx, hash, count);
-        return { charged, locks: charged.some(({ count }) => count.lockEndMs > 0) };
-      }),
+    charge: async (attempt) => {
+      try {
+        return await database.transaction(async (tx) => {
+          const charged: ChargedCount[] = [];
+          for (const { kind, hash } of await subjectsOf(tx, attempt)) {
+            const count = chargeFailure(await store.lock(tx, hash), lockoutPolicies[kind], clock.now());
+            if ("retryAfterMs" in count) throw new LockedError(count.retryAfterMs);
+            charged.push({ kind, hash, count });
+          }
+          for (const { hash, count } of charged) await store.write(tx, hash, count);
+          return { charged, locks: charged.some(({ count }) => count.lockEndMs > 0) };
+        });
+      } catch (error) {
+        if (error instanceof LockedError) return refuse("signInLocked", { retryAfterMs: error.retryAfterMs });
+        throw error;
+      }
+    },
 
     forgive: async (tx, charge, success) => {
       for (const { kind, hash, count } of charge.charged) {
