@@ -80,11 +80,17 @@ function isTagged(node: ts.Node): boolean {
   return ts.isTaggedTemplateExpression(node.parent);
 }
 
-/** Where a file speaks SQL. */
+/** Where a file speaks SQL: each template with a tag but `String.raw`, each call of `unsafe`, each text that begins a statement. */
 export function sqlIn(source: ts.SourceFile): readonly Breach[] {
-  return [...sqlTexts(source)]
-    .filter(({ text, tagged }) => statement.test(tagged ? text.toUpperCase() : text))
-    .map(({ at, text }) => ({ line: lineOf(source, at), what: text.trim().split("\n")[0] ?? "" }));
+  const texts = [...sqlTexts(source)].filter(({ text, tagged }) => tagged || statement.test(text));
+  const calls = [...nodesOf(source)].flatMap((node) => {
+    if (!ts.isCallExpression(node) || !ts.isPropertyAccessExpression(node.expression)) return [];
+    return node.expression.name.text === "unsafe" ? [{ at: node.getStart(), text: node.getText() }] : [];
+  });
+  return [...texts, ...calls].map(({ at, text }) => ({
+    line: lineOf(source, at),
+    what: text.trim().split("\n")[0] ?? "",
+  }));
 }
 
 /** Keywords of SQL in lower case, in the templates of a file of code. */

@@ -132,7 +132,9 @@ describe("SQL", () => {
   test("mutants: a statement elsewhere, and keywords in lower case", () => {
     expect(sqlIn(bad("tx`SELECT 1 FROM t`;"))).toHaveLength(1);
     expect(sqlIn(bad("tx`\n  delete from t`;"))).toHaveLength(1);
-    expect(sqlIn(bad('tx.unsafe("UPDATE t SET a = 1");'))).toHaveLength(1);
+    expect(sqlIn(bad("tx`-- why\\nSELECT 1`; tx`AND a = ${1}`; tx`${a} UNION SELECT 1`;"))).toHaveLength(3);
+    expect(sqlIn(bad('tx.unsafe("delete" + " from t");'))).toHaveLength(1);
+    expect(sqlIn(bad('ask("UPDATE t SET a = 1"); String.raw`SELECT 1`;'))).toHaveLength(1);
     expect(sqlIn(bad('say("Select a person from the list");'))).toEqual([]);
     expect(lowerKeywords("SELECT a from t where b = 'from' -- where")).toEqual(["from", "where"]);
     expect(lowerKeywordsIn(bad("sql`insert into t VALUES (${a})`;"))).toEqual([{ line: 1, what: "insert into" }]);
