@@ -9,15 +9,18 @@ test("a last test that is told of after its file's end is not lost", () => {
     "a.test.ts:",
     "error: broken",
     fileEnded,
+    "at a.test.ts:1",
     "(fail) last [1.00ms]",
     "",
+    "1 tests failed:",
+    "(fail) last [1.00ms]",
     " 1 fail",
     "Ran 1 test across 1 file.",
   ];
   for (const line of lines) output.line(line);
   expect(output.end()).toMatchObject({
-    failed: [{ file: "a.test.ts", text: "error: broken\n(fail) last [1.00ms]" }],
+    failed: [{ file: "a.test.ts", text: "error: broken\nat a.test.ts:1\n(fail) last [1.00ms]" }],
     isComplete: true,
   });
-  expect(printed).toEqual(["\na.test.ts:", "error: broken", "\na.test.ts:", "(fail) last [1.00ms]"]);
+  expect(printed).toEqual(["\na.test.ts:", "error: broken", "\na.test.ts:", "at a.test.ts:1", "(fail) last [1.00ms]"]);
 });

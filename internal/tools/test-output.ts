@@ -41,6 +41,8 @@ const lineCharsMax = 1000;
 const header = /^(\S.*\.test\.ts):$/;
 const result = /^\((pass|fail|skip|todo)\) (.*?)(?: \[[\d.]+m?s\])?$/;
 const crashed = /^✗ (\S+) \(worker crashed/;
+/** Before the results that a run with some that failed or were skipped says again at its end. */
+const repeated = /^\d+ tests? (failed|skipped|todo):$/;
 const totals = /^Ran \d+ tests? across/;
 const matchedNone = /^error: regex .* matched 0 tests/;
 const brokenFile = "# Unhandled error between tests";
@@ -60,12 +62,15 @@ export function createTestOutput(options: {
   /** Whether the last line was empty. Before a file's name that is no part of a file. */
   let isEmptyBefore = false;
   let isComplete = false;
+  let isRepeating = false;
   let hasMatchedNone = false;
   let last = "";
   /** Undefined after a file's end: what comes then are totals. */
   let file: string | undefined;
   /** The file that ended last. A worker may tell of its last test after its end. */
   let ended: string | undefined;
+  /** What came since: of the last test where its result follows, of this process otherwise. */
+  const unplaced: string[] = [];
 
   const release = (name: string): void => {
     const lines = held.get(name) ?? [];
@@ -93,6 +98,8 @@ export function createTestOutput(options: {
       const [, named] = header.exec(line) ?? [];
       const [, lost] = crashed.exec(line) ?? [];
       if (named !== undefined) {
+        // No totals stand before a file: what came was of the one that had ended.
+        for (const late of unplaced.splice(0)) if (ended !== undefined) add(ended, late);
         if (workers === 1) print(`\n${named}:`);
         file = named;
         last = named;
@@ -104,10 +111,12 @@ export function createTestOutput(options: {
         if (file !== undefined) release(file);
         ended = file;
         file = undefined;
-      } else if (file === undefined && ended !== undefined && result.test(line)) {
-        add(ended, line);
+      } else if (file === undefined && ended !== undefined && result.test(line) && !isRepeating) {
+        for (const late of [...unplaced.splice(0), line]) add(ended, late);
         release(ended);
       } else if (file === undefined) {
+        if (line !== "") unplaced.push(line);
+        isRepeating ||= repeated.test(line);
         isComplete ||= totals.test(line);
         hasMatchedNone ||= matchedNone.test(line);
       } else if (line !== "") {

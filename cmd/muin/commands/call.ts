@@ -84,8 +84,11 @@ function printMethods({ all }: Methods, json: boolean, output: Output): void {
 }
 
 function headerOf(text: string): readonly [name: string, value: string] {
-  const [, name, value] = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):\s*(.*)$/.exec(text) ?? [];
-  if (name === undefined || value === undefined) throw new InvalidArgumentError("Write it name:value.");
+  // What HTTP carries in a value: visible Latin-1, spaces and tabs (RFC 9110, section 5.5).
+  const [, name, value] = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):\s*([\t\x20-\x7e\x80-\xff]*)$/.exec(text) ?? [];
+  if (name === undefined || value === undefined) {
+    throw new InvalidArgumentError("Write it name:value, with a value of Latin-1 characters.");
+  }
   return [name, value];
 }
 

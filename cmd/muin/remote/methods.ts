@@ -1,5 +1,6 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import { OperationsService } from "../../../internal/gen/muin/platform/v1/operations_service_pb.ts";
+import { PersonalDataService } from "../../../internal/gen/muin/platform/v1/personal_data_service_pb.ts";
 import { editsBetween } from "../../../internal/platform/config/edit-distance.ts";
 import { Failure } from "../terminal/failure.ts";
 
@@ -26,7 +27,7 @@ const nearNamesMax = 4;
 export async function loadMethods(): Promise<Methods> {
   // Loaded when asked for: most commands need no service.
   const { catalog } = await import("../../../internal/catalog.ts");
-  const services = [...catalog.flatMap(({ serves }) => serves), OperationsService];
+  const services = [...catalog.flatMap(({ serves }) => serves), OperationsService, PersonalDataService];
   const all = services.flatMap(({ methods }) => methods);
   return {
     all,

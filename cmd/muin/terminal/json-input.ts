@@ -8,7 +8,8 @@ const bytesMax = 4 << 20;
 /** Reads a JSON document from a file; "-" is standard input. */
 export async function readJson(file: string, stdin: Cli["stdin"]): Promise<JsonValue> {
   try {
-    return JSON.parse(file === "-" ? await textOf(stdin) : await Bun.file(file).text()) as JsonValue;
+    const source = file === "-" ? stdin : Bun.file(file).stream();
+    return JSON.parse(await textOf(source, file === "-" ? "standard input" : file)) as JsonValue;
   } catch (error) {
     if (error instanceof Failure) throw error;
     throw new Failure(
@@ -28,12 +29,12 @@ export async function readJsonArgument(text: string, stdin: Cli["stdin"]): Promi
   }
 }
 
-async function textOf(stream: AsyncIterable<Uint8Array>): Promise<string> {
+async function textOf(stream: AsyncIterable<Uint8Array>, name: string): Promise<string> {
   const chunks: Uint8Array[] = [];
   let length = 0;
   for await (const chunk of stream) {
     length += chunk.length;
-    if (length > bytesMax) throw new Failure("usage", `standard input is longer than ${bytesMax} bytes`);
+    if (length > bytesMax) throw new Failure("usage", `${name} is longer than ${bytesMax} bytes`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString();
