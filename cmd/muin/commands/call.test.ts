@@ -130,6 +130,7 @@ describe("muin call", () => {
     [/cannot be read as JSON/, "CountReadService/GetCount", "--data", "@/nonexistent"],
     ["muin: CountReadService/GetCount takes no request id\n", "CountReadService/GetCount", "--request-id", "12345678"],
     [/Write it name:value\./, "CountReadService/GetCount", "--header", "nope"],
+    [/Latin-1/, "CountReadService/GetCount", "--header", "x-note: 방문"],
   ])("is refused with %p", async (stderr, ...args) => {
     const ended = await call(...args);
     expect(ended).toMatchObject({ code: 2, stdout: "" });

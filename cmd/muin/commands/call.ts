@@ -87,7 +87,7 @@ function headerOf(text: string): readonly [name: string, value: string] {
   // What HTTP carries in a value: visible Latin-1, spaces and tabs (RFC 9110, section 5.5).
   const [, name, value] = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):\s*([\t\x20-\x7e\x80-\xff]*)$/.exec(text) ?? [];
   if (name === undefined || value === undefined) {
-    throw new InvalidArgumentError("Write it name:value, with a value of Latin-1 characters.");
+    throw new InvalidArgumentError("Write it name:value. A value has Latin-1 characters only.");
   }
   return [name, value];
 }
