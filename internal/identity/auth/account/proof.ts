@@ -5,7 +5,7 @@ import type { Action, AuditStore } from "../audit/store.ts";
 import { isRefusal, type Refusal } from "../../../platform/errors/refusal.ts";
 import { refuse } from "../errors.ts";
 import type { SecondFactors } from "../factor/second-factor.ts";
-import { networkOf } from "../lockout/network.ts";
+import { networkOf } from "../../../platform/identity/network.ts";
 import type { Charge, Lockout } from "../lockout/rules.ts";
 import type { PasswordHasher, PasswordQueue } from "./password.ts";
 import type { Account, AccountStore } from "./store.ts";

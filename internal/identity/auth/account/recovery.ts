@@ -6,7 +6,7 @@ import { isRefusal, type Refusal } from "../../../platform/errors/refusal.ts";
 import { refuseField } from "../../../platform/resource/errors.ts";
 import { refuse } from "../errors.ts";
 import type { FactorStore } from "../factor/store.ts";
-import { networkOf } from "../lockout/network.ts";
+import { networkOf } from "../../../platform/identity/network.ts";
 import type { Lockout } from "../lockout/rules.ts";
 import type { OutgoingMails } from "../mail/rules.ts";
 import type { MailStore } from "../mail/store.ts";

@@ -9,7 +9,7 @@ import { refuse } from "../errors.ts";
 import { hashOfChallenge, makeChallenge, type Challenge } from "../factor/challenge.ts";
 import type { SecondFactors } from "../factor/second-factor.ts";
 import type { FactorStore } from "../factor/store.ts";
-import { networkOf } from "../lockout/network.ts";
+import { networkOf } from "../../../platform/identity/network.ts";
 import type { Charge, Lockout } from "../lockout/rules.ts";
 import type { Vault } from "../secret/vault.ts";
 import type { OpenedSession, Sessions } from "../session/rules.ts";

@@ -9,7 +9,7 @@ import type { ClientInfo } from "../audit/client.ts";
 import type { AuditStore } from "../audit/store.ts";
 import { isRefusal, type Refusal } from "../../../platform/errors/refusal.ts";
 import { refuse } from "../errors.ts";
-import { networkOf } from "../lockout/network.ts";
+import { networkOf } from "../../../platform/identity/network.ts";
 import type { Lockout } from "../lockout/rules.ts";
 import type { Vault } from "../secret/vault.ts";
 import type { IssuedToken, TokenIssuer } from "../token/issuer.ts";
