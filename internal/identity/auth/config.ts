@@ -89,6 +89,24 @@ export const authConfig = {
     min: 0,
     max: 10_000,
   }),
+  signUpsPerNetworkMax: int("SIGN_UPS_PER_NETWORK_MAX", {
+    doc: "Sign-ups that one network (an IPv4 address, an IPv6 /64) may try within an hour, whatever comes of them.",
+    default: 30,
+    min: 1,
+    max: 1_000_000,
+  }),
+  mailsPerNetworkMax: int("MAILS_PER_NETWORK_MAX", {
+    doc: "Mails of one kind that one network may have sent within an hour, to whomever.",
+    default: 30,
+    min: 1,
+    max: 1_000_000,
+  }),
+  mailsMax: int("MAILS_MAX", {
+    doc: "Mails of one kind that all networks together may have sent within an hour.",
+    default: 2000,
+    min: 1,
+    max: 10_000_000,
+  }),
 } as const;
 
 /** The values of auth's settings. */

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { isMessage } from "@bufbuild/protobuf";
 import { AuthService } from "../../gen/muin/identity/v1/auth_service_pb.ts";
+import { CredentialService } from "../../gen/muin/identity/v1/credential_service_pb.ts";
 import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
 import { UserCreatedSchema, UserProfileSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
 import { openPersonal } from "../../shared/person/person-seal.ts";
@@ -46,25 +47,27 @@ describe("auth", () => {
     const client = auth.as(AuthService);
     await client.signUp(ada);
     await client.signIn({ ...ada, password: "wrong horse" }).catch(() => undefined);
+    await auth.as(CredentialService).requestPasswordReset(ada);
     const counts = async (): Promise<unknown> => {
       const [row] = await auth.database.sql`
         SELECT (SELECT count(*)::int FROM sessions) AS sessions, (SELECT count(*)::int FROM sign_in_failures) AS failures,
-          (SELECT count(*)::int FROM familiar_networks) AS networks, (SELECT count(*)::int FROM accounts) AS accounts`;
+          (SELECT count(*)::int FROM familiar_networks) AS networks, (SELECT count(*)::int FROM accounts) AS accounts,
+          (SELECT count(*)::int FROM network_quotas) AS quotas`;
       return row;
     };
     await auth.prune();
-    expect(await counts()).toEqual({ sessions: 1, failures: 2, networks: 1, accounts: 1 });
+    expect(await counts()).toEqual({ sessions: 1, failures: 2, networks: 1, accounts: 1, quotas: 2 });
     auth.clock.advance(dayMs);
     await auth.prune();
-    expect(await counts()).toEqual({ sessions: 1, failures: 0, networks: 1, accounts: 1 });
+    expect(await counts()).toEqual({ sessions: 1, failures: 0, networks: 1, accounts: 1, quotas: 0 });
     auth.clock.advance(2.5 * dayMs);
     await auth.prune();
-    expect(await counts()).toEqual({ sessions: 1, failures: 0, networks: 1, accounts: 1 });
+    expect(await counts()).toEqual({ sessions: 1, failures: 0, networks: 1, accounts: 1, quotas: 0 });
     auth.clock.advance(dayMs);
     await auth.prune();
-    expect(await counts()).toEqual({ sessions: 0, failures: 0, networks: 1, accounts: 1 });
+    expect(await counts()).toEqual({ sessions: 0, failures: 0, networks: 1, accounts: 1, quotas: 0 });
     auth.clock.advance(90 * dayMs);
     await auth.prune();
-    expect(await counts()).toEqual({ sessions: 0, failures: 0, networks: 0, accounts: 1 });
+    expect(await counts()).toEqual({ sessions: 0, failures: 0, networks: 0, accounts: 1, quotas: 0 });
   });
 });

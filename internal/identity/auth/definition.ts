@@ -61,6 +61,8 @@ import { migrations } from "./migrations.ts";
 import { createPersonKeyHandlers } from "./person-key/handlers.ts";
 import { createPersonKeys } from "./person-key/rules.ts";
 import { postgresPersonKeyStore } from "./person-key/store-postgres.ts";
+import { createNetworkQuotas } from "./quota/rules.ts";
+import { postgresQuotaStore } from "./quota/store-postgres.ts";
 import { createPruning } from "./retention/rules.ts";
 import { createScopeHandlers } from "./scope/handlers.ts";
 import { createScopes } from "./scope/rules.ts";
@@ -128,10 +130,11 @@ export const auth: ServiceInfo<"auth"> = defineService({
     const sessions = createSessions({ ...base, store: postgresSessionStore, tokens });
     const refreshes = createRefreshes({ ...base, store: postgresSessionStore, sessions });
     const lockout = createLockout({ ...base, store: postgresLockoutStore });
+    const quotas = createNetworkQuotas({ ...base, store: postgresQuotaStore });
     const passwords = createPasswordQueue(config, random);
     const mails = createOutgoingMails({ ...base, store: postgresMailStore });
     const secondFactors = createSecondFactors({ ...base, store: postgresFactorStore });
-    const guarded = { ...base, passwords, lockout, secondFactors, sessions, mails, personKeys };
+    const guarded = { ...base, passwords, lockout, quotas, secondFactors, sessions, mails, personKeys };
     const proofs = createPasswordProofs(guarded);
     const accounts = createAccounts({ ...guarded, proofs });
     const signIns = createSignIns(guarded);
@@ -178,6 +181,7 @@ export const auth: ServiceInfo<"auth"> = defineService({
           ...base,
           sessions: postgresSessionStore,
           lockout: postgresLockoutStore,
+          quotas: postgresQuotaStore,
           apiKeys: postgresApiKeyStore,
           mails: postgresMailStore,
           devices: postgresDeviceStore,

@@ -63,6 +63,12 @@ export const authErrors = defineErrors({
     code: "unauthenticated",
     text: "the token is not valid: ask for a new mail",
   },
+  /** Whether it is this network's part or all of it that is used up, it does not tell. */
+  quotaExhausted: {
+    reason: "QUOTA_EXHAUSTED",
+    code: "resource_exhausted",
+    text: "as many were asked for within an hour as may be: wait before the next one",
+  },
   mailsWaiting: {
     reason: "MAILS_WAITING",
     code: "resource_exhausted",

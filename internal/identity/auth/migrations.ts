@@ -8,6 +8,7 @@ import secondFactors from "./migrations/0006_second_factors.sql" with { type: "t
 import mails from "./migrations/0007_mails.sql" with { type: "text" };
 import scopeGrants from "./migrations/0008_scope_grants.sql" with { type: "text" };
 import devices from "./migrations/0009_devices.sql" with { type: "text" };
+import networkQuotas from "./migrations/0010_network_quotas.sql" with { type: "text" };
 
 /** Auth's schema, in the order in which it is applied. */
 export const migrations: readonly Migration[] = [
@@ -20,4 +21,5 @@ export const migrations: readonly Migration[] = [
   { name: "0007_mails", sql: mails },
   { name: "0008_scope_grants", sql: scopeGrants },
   { name: "0009_devices", sql: devices },
+  { name: "0010_network_quotas", sql: networkQuotas },
 ];

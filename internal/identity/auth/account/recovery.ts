@@ -2,15 +2,15 @@ import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Database } from "../../../platform/postgres/database.ts";
 import type { ClientInfo } from "../audit/client.ts";
 import type { AuditStore } from "../audit/store.ts";
-import { isRefusal, type Refusal } from "../../../platform/errors/refusal.ts";
+import type { Refusal } from "../../../platform/errors/refusal.ts";
 import { refuseField } from "../../../platform/resource/errors.ts";
 import { refuse } from "../errors.ts";
 import type { FactorStore } from "../factor/store.ts";
 import { networkOf } from "../../../platform/identity/network.ts";
-import type { Lockout } from "../lockout/rules.ts";
 import type { OutgoingMails } from "../mail/rules.ts";
 import type { MailStore } from "../mail/store.ts";
 import { hashOfMailToken } from "../mail/token.ts";
+import type { NetworkQuotas } from "../quota/rules.ts";
 import type { Vault } from "../secret/vault.ts";
 import type { Sessions } from "../session/rules.ts";
 import { emailRule, emailSubject, normaliseEmail } from "./email.ts";
@@ -35,11 +35,11 @@ export interface Recovery {
   sendVerification(userId: string): Promise<Refusal<"mailsWaiting"> | undefined>;
   /** Marks the address as verified. */
   verifyEmail(token: string, client: ClientInfo): Promise<Refusal<"mailTokenInvalid"> | undefined>;
-  /** Sends a token for `resetPassword` to the address, if it has an account; nothing tells whether it has. */
+  /** Sends a token for `resetPassword` to the address, if it has an account; nothing tells whether it has. A network has a quota of these. */
   requestReset(
     email: string,
     client: ClientInfo,
-  ): Promise<Refusal<"fieldInvalid" | "signInLocked" | "mailsWaiting"> | undefined>;
+  ): Promise<Refusal<"fieldInvalid" | "quotaExhausted" | "mailsWaiting"> | undefined>;
   /** Sets a new password and ends all sessions. */
   resetPassword(
     token: string,
@@ -58,12 +58,12 @@ export function createRecovery(deps: {
   readonly audit: Pick<AuditStore, "append">;
   readonly vault: Vault;
   readonly passwords: PasswordQueue;
-  readonly lockout: Pick<Lockout, "charge">;
+  readonly quotas: NetworkQuotas;
   readonly sessions: Pick<Sessions, "endAll">;
   readonly mails: Pick<OutgoingMails, "add">;
   readonly clock: Clock;
 }): Recovery {
-  const { database, accounts, factors, mailStore, audit, vault, passwords, lockout, sessions, mails, clock } = deps;
+  const { database, accounts, factors, mailStore, audit, vault, passwords, quotas, sessions, mails, clock } = deps;
   return {
     credentials: async (userId) => {
       const account = await accounts.find(database.sql, userId);
@@ -98,8 +98,8 @@ export function createRecovery(deps: {
     requestReset: async (written, client) => {
       const email = normaliseEmail(written);
       if (email === undefined) return refuseField("email", emailRule);
-      const charged = await lockout.charge({ email: "", network: networkOf(client.address) });
-      if (isRefusal(charged)) return charged;
+      const exhausted = await quotas.take("RESET_PASSWORD", networkOf(client.address));
+      if (exhausted !== undefined) return exhausted;
       // The same statements whether the address has an account or not; which of both it is shows when the mail is written.
       const isAdded = await database.transaction(async (tx) => {
         const act = { action: "REQUEST_PASSWORD_RESET", outcome: "DONE", client } as const;

@@ -11,6 +11,7 @@ import type { FactorStore } from "../factor/store.ts";
 import { familiarMs } from "../lockout/policy.ts";
 import type { LockoutStore } from "../lockout/store.ts";
 import type { MailStore } from "../mail/store.ts";
+import type { QuotaStore } from "../quota/store.ts";
 import type { SessionStore } from "../session/store.ts";
 import type { SigningKeys } from "../token/signing-keys.ts";
 
@@ -33,6 +34,7 @@ export function createPruning(deps: {
   readonly database: Database;
   readonly sessions: Pick<SessionStore, "prune">;
   readonly lockout: Pick<LockoutStore, "prune">;
+  readonly quotas: Pick<QuotaStore, "prune">;
   readonly apiKeys: Pick<ApiKeyStore, "prune">;
   readonly factors: Pick<FactorStore, "prune">;
   readonly mails: Pick<MailStore, "prune">;
@@ -42,13 +44,14 @@ export function createPruning(deps: {
   readonly clock: Clock;
   readonly log: Logger;
 }): Component & { /** One turn. */ readonly prune: () => Promise<void> } {
-  const { database, sessions, lockout, apiKeys, factors, mails, devices, audit, keys, clock, log } = deps;
+  const { database, sessions, lockout, quotas, apiKeys, factors, mails, devices, audit, keys, clock, log } = deps;
   const prune = (): Promise<void> =>
     database.transaction(async (tx) => {
       if (!(await tryLock(tx, "muin auth pruning"))) return;
       const nowMs = clock.now();
       await sessions.prune(tx, nowMs - endedSessionMs, rowsMax);
       await lockout.prune(tx, { nowMs, familiarSinceMs: nowMs - familiarMs }, rowsMax);
+      await quotas.prune(tx, nowMs, rowsMax);
       await apiKeys.prune(tx, nowMs - endedKeyMs, rowsMax);
       await factors.prune(tx, nowMs, rowsMax);
       await mails.prune(tx, nowMs - endedMailTokenMs, rowsMax);

@@ -11,7 +11,14 @@ type SealPurpose = "signing-key" | "person-key" | "totp-secret";
 
 /** What is authenticated or hashed with a key. Each purpose has a key of its own. */
 type MacPurpose =
-  "refresh-token" | "failures" | "network" | "audit-email" | "recovery-code" | "mail-token" | "activation-code";
+  | "refresh-token"
+  | "failures"
+  | "network"
+  | "quota"
+  | "audit-email"
+  | "recovery-code"
+  | "mail-token"
+  | "activation-code";
 
 /** Uses the keys derived from the key-encryption secret (HKDF-SHA256, RFC 5869). */
 export interface Vault {

@@ -463,7 +463,8 @@ export const CredentialService: GenService<{
   },
   /**
    * Sends a mail with a token for ResetPassword, if the address has an account. The answer is the same, in words and time, when
-   * it has none. At most 5 mails an hour go to one person. RESOURCE_EXHAUSTED after too many requests from one network.
+   * it has none. At most 5 mails an hour go to one person. RESOURCE_EXHAUSTED after 30 requests
+   * from one network within an hour, and when too many mails wait or went out in all.
    *
    * @generated from rpc muin.identity.v1.CredentialService.RequestPasswordReset
    */

@@ -1,0 +1,38 @@
+import type { QuotaStore, QuotaUses } from "./store.ts";
+
+/** Counts of what was asked for in PostgreSQL. */
+export const postgresQuotaStore: QuotaStore = {
+  read: async (on, subjectHash, nowMs) => {
+    const [row] = await on<Row[]>`
+      SELECT uses, window_end_time FROM network_quotas
+      WHERE subject_hash = ${subjectHash} AND window_end_time > ${new Date(nowMs)}`;
+    return usesOf(row);
+  },
+
+  add: async (tx, subjectHash, { nowMs, windowMs }) => {
+    const now = new Date(nowMs);
+    const windowEnd = new Date(nowMs + windowMs);
+    const [row] = await tx<Row[]>`
+      INSERT INTO network_quotas AS q (subject_hash, uses, window_end_time) VALUES (${subjectHash}, 1, ${windowEnd})
+      ON CONFLICT (subject_hash) DO UPDATE SET
+        uses = CASE WHEN q.window_end_time > ${now} THEN q.uses + 1 ELSE 1 END,
+        window_end_time = CASE WHEN q.window_end_time > ${now} THEN q.window_end_time ELSE ${windowEnd} END
+      RETURNING uses, window_end_time`;
+    return usesOf(row);
+  },
+
+  prune: async (tx, nowMs, rowsMax) => {
+    await tx`
+      DELETE FROM network_quotas WHERE subject_hash IN
+        (SELECT subject_hash FROM network_quotas WHERE window_end_time <= ${new Date(nowMs)} LIMIT ${rowsMax})`;
+  },
+};
+
+interface Row {
+  readonly uses: number;
+  readonly window_end_time: Date;
+}
+
+function usesOf(row: Row | undefined): QuotaUses {
+  return { uses: row?.uses ?? 0, windowEndMs: row?.window_end_time.getTime() ?? 0 };
+}
