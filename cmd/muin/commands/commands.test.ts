@@ -26,6 +26,14 @@ describe("commands", () => {
     expect(code).toBe(0);
     expect(stdout).toContain("is ready");
     expect(stdout).toMatch(/^count-write +ready$/m);
+    expect(stdout).not.toContain("to set right");
+  });
+
+  test("status and its page name a proxy in front that Muin was not told of", async () => {
+    await fetch(`${muin.http}/healthz`, { headers: { "x-forwarded-for": "192.0.2.1" } });
+    const named = "requests come with X-Forwarded-For, but no proxy is trusted: set MUIN_TRUSTED_HOPS";
+    expect((await muin.run("status")).stdout).toContain(`to set right: ${named}`);
+    expect(await (await fetch(muin.http)).text()).toContain(named);
   });
 
   test("keys are created, used, listed and revoked; a service gets its token", async () => {

@@ -95,7 +95,13 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
       leases,
     }),
   );
-  const status = { services, broker, localStores: options.localStores, clock };
+  const status: StatusSources = {
+    services,
+    broker,
+    localStores: options.localStores,
+    notices: () => rpc.notices(),
+    clock,
+  };
   const served = services.flatMap((service) => service.served);
   const { table: errors } = runtimeErrors;
   const own = [
@@ -114,7 +120,13 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
   });
   const revocations = follow(broker, name, createRevocationFeed({ authenticator, clock }));
   const readiness = createProcessReadiness({ name, look: lookAt(services, authenticator, revocations), clock, log });
-  const rpc = createServer(options, { plans, authenticator, telemetry, status, readiness: () => readiness.problem() });
+  const rpc: RpcServer = createServer(options, {
+    plans,
+    authenticator,
+    telemetry,
+    status,
+    readiness: () => readiness.problem(),
+  });
   const sequence = createSequence(name, [
     leases,
     broker,

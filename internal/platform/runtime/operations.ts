@@ -28,6 +28,7 @@ export function createOperations(sources: StatusSources): Served<typeof Operatio
         stores: [...status.stores],
         outboxes: [...status.outboxes],
         consumers: [...status.consumers],
+        notices: [...status.notices],
       };
     },
     listDeadLetters: async ({ service, pageSize, pageToken }) => {

@@ -23,6 +23,8 @@ export interface ProcessStatus {
     readonly deadLetters: bigint;
     readonly lost: boolean;
   }[];
+  /** What whoever runs it should set right. */
+  readonly notices: readonly string[];
 }
 
 interface StoreStatus {
@@ -38,11 +40,13 @@ export interface StatusSources {
   readonly broker: Pick<OpenBroker, "tail" | "deadLetters" | "consumerGroups">;
   /** The servers that this process started; absent when it started none. */
   readonly localStores: (() => Promise<LocalStoresStatus>) | undefined;
+  readonly notices: () => readonly string[];
   readonly clock: Pick<Clock, "sleep">;
 }
 
 /** Gathers the state of the process. What does not answer within a second is left out. */
-export async function readStatus({ services, broker, localStores, clock }: StatusSources): Promise<ProcessStatus> {
+export async function readStatus(sources: StatusSources): Promise<ProcessStatus> {
+  const { services, broker, localStores, notices, clock } = sources;
   const local = await localStores?.();
   const [readiness, stores, outboxes, consumers] = await Promise.all([
     Promise.all(services.map((service) => service.readiness())),
@@ -72,6 +76,7 @@ export async function readStatus({ services, broker, localStores, clock }: Statu
       deadLetters: BigInt(consumer.deadLetters),
       lost: consumer.lost,
     })),
+    notices: notices(),
   };
 }
 

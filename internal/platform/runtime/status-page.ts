@@ -29,7 +29,7 @@ export function statusPage({ status, http, grpc }: StatusPageOptions): Response 
 <h1>Muin <small>무인</small></h1>
 <p class="state ${status.ready ? "good" : "bad"}">${status.ready ? "Everything is ready" : `${ready} of ${status.services.length} services are ready`}</p>
 </header>
-<section>
+${notices(status.notices)}<section>
 <h2>Services</h2>
 ${table(
   ["Service", "State", ""],
@@ -94,6 +94,12 @@ type Cell = string | { readonly html: string };
 
 function mark(good: boolean, yes: string, no: string): Cell {
   return { html: `<span class="${good ? "good" : "bad"}">${escape(good ? yes : no)}</span>` };
+}
+
+function notices(texts: readonly string[]): string {
+  if (texts.length === 0) return "";
+  const items = texts.map((text) => `<p class="bad">${escape(text)}</p>`).join("");
+  return `<section>\n<h2>To set right</h2>\n${items}\n</section>\n`;
 }
 
 function table(head: readonly string[], rows: readonly (readonly Cell[])[]): string {

@@ -25,7 +25,7 @@ export type FetchHandler = (request: Request, peer: () => string) => Promise<Res
  * that takes all below its path.
  */
 export function createFetchHandler(options: FetchOptions): FetchHandler {
-  const { life, registry, trustedHops } = options;
+  const { life, registry, trustedHops, unreadForwarding } = options;
   const connect = createConnectLane(options.plans, options);
   const restRoutes = planRoutes(options.plans, registry);
   const rest = createRestLane(restRoutes, options);
@@ -34,6 +34,7 @@ export function createFetchHandler(options: FetchOptions): FetchHandler {
 
   const serve = (request: Request, peer: () => string): Promise<Response> | Response => {
     const path = pathOf(request.url);
+    unreadForwarding.look((name) => request.headers.get(name));
     const address = (): string =>
       callerAddress(peer(), trustedHops === 0 ? null : request.headers.get("x-forwarded-for"), trustedHops);
     const answer =

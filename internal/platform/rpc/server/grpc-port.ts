@@ -27,6 +27,7 @@ export function createGrpcPort(options: PortDeps): Port {
   const sessions = new Set<ServerHttp2Session>();
 
   const onRequest = (request: Http2ServerRequest, response: Http2ServerResponse): void => {
+    options.unreadForwarding.look((name) => request.headers[name]);
     lane(request, response, addressOf(request, options.trustedHops)).catch((error: unknown) => {
       if (response.stream.destroyed) return;
       options.log.debug("gRPC reply not delivered", { err: error });

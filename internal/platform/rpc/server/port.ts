@@ -4,6 +4,7 @@ import type { Logger } from "../../telemetry/logger.ts";
 import type { CallLife } from "../call/life.ts";
 import type { RpcLimits } from "../call/limits.ts";
 import type { MethodPlans } from "../call/plan.ts";
+import type { UnreadForwarding } from "./unread-forwarding.ts";
 
 /** What both ports share. */
 export interface PortDeps {
@@ -16,6 +17,7 @@ export interface PortDeps {
   readonly readiness: () => string | undefined;
   readonly tls: { readonly key: string; readonly cert: string; readonly ca?: string } | undefined;
   readonly trustedHops: number;
+  readonly unreadForwarding: Pick<UnreadForwarding, "look">;
   readonly host: string;
   readonly port: number;
 }

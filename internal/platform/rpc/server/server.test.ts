@@ -3,10 +3,12 @@ import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "../../../gen/grpc/health/v1/health_pb.ts";
 import { ServerReflection } from "../../../gen/grpc/reflection/v1/reflection_pb.ts";
 import { ServerReflection as ServerReflectionAlpha } from "../../../gen/grpc/reflection/v1alpha/reflection_pb.ts";
 import { eventually } from "../../testing/eventually.ts";
+import { importMutant } from "../../testing/mutant.ts";
 import { callerAddress } from "./address.ts";
 import { PortTakenError } from "./port-taken-error.ts";
 import { ProbeService } from "../testdata/probe_pb.ts";
@@ -217,7 +219,53 @@ test("the caller's address is the peer's, or what the trusted hops say", async (
       expect(server.events.address).toBe(address);
     }
   }
-  expect(callerAddress("peer", "only", 3)).toBe("only");
+});
+
+test.each<readonly [peer: string, forwardedFor: string | null, hops: number, address: string]>([
+  ["127.0.0.1", "192.0.2.1", 3, "192.0.2.1"],
+  ["127.0.0.1", "[2001:db8::1]:443", 1, "2001:db8::1"],
+  ["127.0.0.1", "192.0.2.1:5678", 1, "192.0.2.1"],
+  ["127.0.0.1", "9.9.9.9, ::ffff:192.0.2.1", 1, "192.0.2.1"],
+  ["127.0.0.1", "9.9.9.9, unknown", 1, "127.0.0.1"],
+  ["127.0.0.1", "9.9.9.9, ", 1, "127.0.0.1"],
+  ["127.0.0.1", "", 1, "127.0.0.1"],
+  ["127.0.0.1", null, 1, "127.0.0.1"],
+  ["127.0.0.1", "192.0.2.1", 0, "127.0.0.1"],
+  ["::ffff:127.0.0.1", null, 0, "127.0.0.1"],
+  ["fe80::1%eth0", null, 0, "fe80::1"],
+  ["", null, 0, "unknown"],
+])("a call from peer %p with X-Forwarded-For %p through %p hops comes from %p", (peer, forwardedFor, hops, address) => {
+  expect(callerAddress(peer, forwardedFor, hops)).toBe(address);
+});
+
+test("mutant: a text that is no address would make networks at will", async () => {
+  const mutant = await importMutant<{ callerAddress: typeof callerAddress }>(
+    join(import.meta.dir, "address.ts"),
+    'return readAddress(entries[Math.max(0, entries.length - hops)] ?? "");',
+    "return entries[Math.max(0, entries.length - hops)]?.trim();",
+  );
+  expect(mutant.callerAddress("127.0.0.1", "unknown", 1)).toBe("unknown");
+});
+
+/** Headers of two requests on each port, of a server that trusts some hops: what it then says. */
+async function forwardingSeen(trustedHops: number, header: string) {
+  await using server = await startProbeServer({ trustedHops });
+  const sent = { headers: { ...headers, [header]: "192.0.2.1" } };
+  await overConnect(server).fast({ name: "a" }, sent);
+  await overConnect(server).slow({ name: "a" }, sent);
+  await createClient(ProbeService, overGrpc(server)).slow({ name: "a" }, sent);
+  return {
+    notices: server.notices(),
+    logged: server.lines.filter(({ message }) => message.includes("no proxy")).length,
+  };
+}
+
+test("a forwarding header that nobody may be trusted for is named, in the log once", async () => {
+  const seen = await forwardingSeen(0, "x-forwarded-for");
+  expect(seen).toEqual({ notices: [expect.stringContaining("X-Forwarded-For")], logged: 1 });
+  expect(await forwardingSeen(0, "forwarded")).toMatchObject({ notices: [expect.stringContaining("with Forwarded")] });
+  expect(await forwardingSeen(1, "x-forwarded-for")).toEqual({ notices: [], logged: 0 });
+  expect(await forwardingSeen(0, "x-other")).toEqual({ notices: [], logged: 0 });
 });
 
 test("pages are served, and pages of other origins may call only when they are let", async () => {

@@ -13,6 +13,7 @@ import { createCallLife } from "../call/life.ts";
 import { defaultRpcLimits, type RpcLimits } from "../call/limits.ts";
 import { createErrorMapper, errorDomain } from "../call/map-error.ts";
 import { servicesOf, type MethodPlans } from "../call/plan.ts";
+import { createUnreadForwarding } from "./unread-forwarding.ts";
 
 /** Where a port listens. Port 0 takes any free one. */
 export interface PortOptions {
@@ -68,6 +69,8 @@ export interface RpcAddresses {
 export interface RpcServer extends Component {
   /** Where it listens. Throws before `start`. */
   addresses(): RpcAddresses;
+  /** What whoever runs it should set right, for people; none when all is well. */
+  notices(): readonly string[];
 }
 
 /** How often a stopping server looks whether its calls have ended, in milliseconds. */
@@ -92,6 +95,8 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
     log: options.log,
   });
   const { plans } = options;
+  const trustedHops = options.trustedHops ?? 0;
+  const unreadForwarding = createUnreadForwarding({ trustedHops, clock, log: options.log });
   const shared = {
     plans,
     life,
@@ -101,7 +106,8 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
     readiness,
     log: options.log,
     tls: options.tls,
-    trustedHops: options.trustedHops ?? 0,
+    trustedHops,
+    unreadForwarding,
   };
   const http = createHttpPort({
     ...shared,
@@ -144,5 +150,6 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
     },
     stop: () => (stopping ??= stop()),
     addresses: () => ({ http: http.address(), grpc: grpc.address() }),
+    notices: () => [unreadForwarding.notice()].filter((notice) => notice !== undefined),
   };
 }

@@ -20,6 +20,7 @@ export interface ProbeServer extends AsyncDisposable {
   readonly lines: { message: string; fields: unknown }[];
   /** The way to it from within its process. */
   inProcess(caller: Caller): Transport;
+  notices(): readonly string[];
   stop(): Promise<void>;
 }
 
@@ -61,6 +62,7 @@ export async function startProbeServer(options: ProbeServerOptions = {}): Promis
       log: recordingLog(seen.lines),
       ...(options.limits === undefined ? {} : { limits: options.limits }),
     }),
+    notices: () => server.notices(),
     stop: () => server.stop(),
     [Symbol.asyncDispose]: () => server.stop(),
   };
