@@ -39,6 +39,7 @@ const log: Logger = {
   error: (message, fields) => process.stderr.write(`${message} ${Bun.inspect(fields)}\n`),
   child: () => log,
 };
+const defaultReadBytesMax = 4 * 1024 * 1024;
 const text = new TextDecoder();
 const creds = wanted.useTls ? wanted.serverCreds : undefined;
 const server = createRpcServer({
@@ -54,7 +55,8 @@ const server = createRpcServer({
   grpc: { host: "127.0.0.1", port: 0 },
   // The suite counts the details of each error: it wants those that the handler gave, and no others.
   errorInfoDomain: null,
-  ...(wanted.messageReceiveLimit === 0 ? {} : { limits: { readBytesMax: wanted.messageReceiveLimit } }),
+  // The suite shows no credentials, and is no stranger.
+  limits: { publicReadBytesMax: wanted.messageReceiveLimit === 0 ? defaultReadBytesMax : wanted.messageReceiveLimit },
   ...(creds === undefined
     ? {}
     : {

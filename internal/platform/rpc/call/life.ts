@@ -20,7 +20,8 @@ import { runServed } from "./served-call.ts";
  */
 export interface CallLife extends Admission {
   /**
-   * Begins a call. Its deadline is the one named or, of a unary call, the default. `counted` calls are limited in number. Never
+   * Begins a call. Its deadline is the one named or, of a unary call, the default; where anybody may call, it is near whatever was
+   * named. `counted` calls are limited in number. Never
    * throws; whoever begins a call ends it.
    */
   begin(plan: MethodPlan, origin: CallOrigin, named: NamedTimeout, counted: boolean): Call;
@@ -74,7 +75,8 @@ export function createCallLife(deps: CallLifeDeps): CallLife {
     });
     const call = new Call(plan, origin, span, counted, error);
     const isUnary = method.methodKind === "unary";
-    const ms = (error === undefined ? timeoutMs : undefined) ?? (isUnary ? limits.timeoutMsDefault : undefined);
+    let ms = (error === undefined ? timeoutMs : undefined) ?? (isUnary ? limits.timeoutMsDefault : undefined);
+    if (isUnary && plan.policy?.public === true) ms = Math.min(ms!, limits.publicTimeoutMsMax);
     if (ms !== undefined) call.deadline = deadlines.add(ms, (reason) => call.cut(reason));
     if (!isUnary) call.follow(streams.signal);
     return call;

@@ -1,13 +1,19 @@
+import type { Policy } from "../../../gen/muin/platform/v1/options_pb.ts";
+
 /** Limits of the RPC layer. Each lane keeps them all. */
 export interface RpcLimits {
-  /** Largest request message in bytes, decompressed. Beyond: RESOURCE_EXHAUSTED. */
+  /** Largest request message in bytes, decompressed, of a method that names no other. Beyond: RESOURCE_EXHAUSTED. */
   readonly readBytesMax: number;
+  /** The same for a method that anybody may call. */
+  readonly publicReadBytesMax: number;
   /** Largest reply message in bytes. */
   readonly writeBytesMax: number;
   /** How long a unary call may take when its caller names no deadline, in milliseconds. Streams have none. */
   readonly timeoutMsDefault: number;
   /** Longest deadline that a caller may name, in milliseconds. Beyond: INVALID_ARGUMENT. */
   readonly timeoutMsMax: number;
+  /** Longest that a unary call of a method that anybody may call takes, whatever deadline its caller names, in milliseconds. */
+  readonly publicTimeoutMsMax: number;
   /** Calls in flight in this process. Beyond: RESOURCE_EXHAUSTED at once, to be tried again later. */
   readonly callsInFlightMax: number;
   /** When a call that was refused for load is to be tried again, in milliseconds. */
@@ -20,12 +26,21 @@ export interface RpcLimits {
 
 /** The limits when nothing else is configured. */
 export const defaultRpcLimits: RpcLimits = {
-  readBytesMax: 4 * 1024 * 1024,
+  readBytesMax: 1024 * 1024,
+  publicReadBytesMax: 16 * 1024,
   writeBytesMax: 64 * 1024 * 1024,
   timeoutMsDefault: 30_000,
   timeoutMsMax: 24 * 60 * 60_000,
+  publicTimeoutMsMax: 30_000,
   callsInFlightMax: 8192,
   overloadRetryAfterMs: 100,
   headerBytesMax: 16 * 1024,
   streamsPerConnectionMax: 1024,
 };
+
+/** Largest request message, in bytes, decompressed, of a method with this policy. */
+export function readBytesMaxOf(policy: Policy | undefined, limits: RpcLimits): number {
+  if (policy === undefined) return limits.readBytesMax;
+  if (policy.requestBytesMax > 0) return policy.requestBytesMax;
+  return policy.public ? limits.publicReadBytesMax : limits.readBytesMax;
+}

@@ -4,7 +4,7 @@ import { parseTimeout } from "@connectrpc/connect/protocol-connect";
 import { answer } from "../call/answer.ts";
 import { CallContext } from "../call/call-context.ts";
 import type { CallLife } from "../call/life.ts";
-import type { RpcLimits } from "../call/limits.ts";
+import { readBytesMaxOf, type RpcLimits } from "../call/limits.ts";
 import type { MethodPlan, MethodPlans } from "../call/plan.ts";
 import { codecOf, readMessage } from "./read-request.ts";
 import { respond, respondError } from "./write-reply.ts";
@@ -30,11 +30,12 @@ export function createFastPaths(plans: MethodPlans, options: FastPathOptions): R
 }
 
 function createFastPath(plan: MethodPlan, { life, limits, registry }: FastPathOptions): FastPath {
+  const readBytesMax = readBytesMaxOf(plan.policy, limits);
   const serialization = createMethodSerializationLookup(
     plan.method,
     undefined,
     { registry },
-    { readMaxBytes: limits.readBytesMax, writeMaxBytes: limits.writeBytesMax },
+    { readMaxBytes: readBytesMax, writeMaxBytes: limits.writeBytesMax },
   );
   return (request, address) => {
     const codec = codecOf(request);
@@ -59,7 +60,7 @@ function createFastPath(plan: MethodPlan, { life, limits, registry }: FastPathOp
     );
     const context = new CallContext(call);
     return answer(life, call, context, {
-      read: (prove) => readMessage(request, limits.readBytesMax, input, prove),
+      read: (prove) => readMessage(request, readBytesMax, input, prove),
       write: (reply) => respond(200, output.serialize(reply), codec, context),
       refuse: (error) => respondError(error, registry, context),
     });

@@ -2,7 +2,6 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { connect, type Socket } from "node:net";
 import { eventually } from "../../testing/eventually.ts";
 import { importMutant } from "../../testing/mutant.ts";
-import { defaultRpcLimits } from "../call/limits.ts";
 import { codeNames, good, huge, path, reasonIn, testRawBodies, truncated, valid } from "../testdata/raw-bodies.ts";
 import { startProbeServer, type ProbeServer } from "../testdata/start-probe-server.ts";
 
@@ -148,7 +147,7 @@ test("a body in chunks is refused as soon as it is too large, though its end nev
   }
   const patient = await importMutant<{ startProbeServer: typeof startProbeServer }>(
     `${import.meta.dir}/fast-path.ts`,
-    "readMessage(request, limits.readBytesMax,",
+    "readMessage(request, readBytesMax,",
     "readMessage(request, Infinity,",
     [`${import.meta.dir}/../testdata/start-probe-server.ts`],
   );
@@ -198,8 +197,4 @@ test("a call as curl makes it by default is told what to send instead", async ()
         "content-type application/x-www-form-urlencoded is not taken: send the body as JSON with content-type: application/json",
     },
   });
-});
-
-test("the limit on messages is the one that is documented", () => {
-  expect(defaultRpcLimits.readBytesMax).toBe(4 * 1024 * 1024);
 });

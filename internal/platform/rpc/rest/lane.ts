@@ -4,7 +4,7 @@ import { codeToHttpStatus, parseTimeout } from "@connectrpc/connect/protocol-con
 import { answer } from "../call/answer.ts";
 import { CallContext } from "../call/call-context.ts";
 import type { CallLife } from "../call/life.ts";
-import type { RpcLimits } from "../call/limits.ts";
+import { readBytesMaxOf, type RpcLimits } from "../call/limits.ts";
 import { readRequest } from "./read-request.ts";
 import type { RestRoute } from "./route.ts";
 import { createRestRouter, type RestRouter } from "./router.ts";
@@ -73,7 +73,7 @@ function serve(
   const call = life.begin(route.plan, origin, named, true);
   const context = new CallContext(call);
   return answer(life, call, context, {
-    read: (prove) => readRequest(route.binding, values, request, limits.readBytesMax, prove),
+    read: (prove) => readRequest(route, values, request, readBytesMaxOf(route.plan.policy, limits), prove),
     write: (reply) => respond(200, replyToRest(route, reply, registry), context),
     refuse: (error) => {
       const status = codeToHttpStatus(error.code);

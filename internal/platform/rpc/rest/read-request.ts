@@ -11,21 +11,23 @@ import {
   type Message,
 } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
+import type { Compression } from "@connectrpc/connect/protocol";
 import { MuinError } from "../../errors/muin-error.ts";
 import { notSignable } from "../../identity/call-signature.ts";
+import { compressionsOf } from "../call/compressions.ts";
 import { callErrors } from "../call/errors.ts";
 import { readBytes } from "../call/read-bytes.ts";
 import { fieldNamed, type RequestBinding } from "./binding.ts";
 import { isMask, jsonMask } from "./field-text.ts";
 import { put, putQuery } from "./query.ts";
+import type { RestRoute } from "./route.ts";
 
 /**
  * Reads the message of a request to a route, whose path's variables have `values`: `bytesMax` bytes at the most. `prove` gets the body
  * as it was sent, which must then be all of the request.
  */
 export async function readRequest(
-  binding: RequestBinding,
+  { binding, plan }: RestRoute,
   values: readonly string[],
   request: Request,
   bytesMax: number,
@@ -39,7 +41,7 @@ export async function readRequest(
     if (isEncoded(headers)) throw notSignable("a compressed body");
   }
   const hasBody = binding.body !== undefined || prove !== undefined;
-  const body = hasBody ? await readBody(request, bytesMax, prove) : "";
+  const body = hasBody ? await readBody(request, compressionsOf(plan.policy), bytesMax, prove) : "";
   try {
     return buildRequest(binding, values, queryStart < 0 ? "" : url.slice(queryStart + 1), body);
   } catch (error) {
@@ -54,6 +56,7 @@ function isEncoded(headers: Headers): boolean {
 
 async function readBody(
   request: Request,
+  compressions: readonly Compression[],
   bytesMax: number,
   prove: ((body: Uint8Array) => void) | undefined,
 ): Promise<string> {
@@ -69,9 +72,10 @@ async function readBody(
   const bytes = await readBytes(request, bytesMax);
   prove?.(bytes);
   if (!isEncoded(headers)) return new TextDecoder().decode(bytes);
-  const compression = [compressionGzip, compressionBrotli].find((each) => each.name === encoding);
+  const compression = compressions.find((each) => each.name === encoding);
   if (compression === undefined) {
-    throw new ConnectError(`content-encoding ${encoding} is not taken, but gzip and br are`, Code.Unimplemented);
+    const taken = compressions.map(({ name }) => name).join(" or ");
+    throw new ConnectError(`content-encoding ${encoding} is not taken here, but ${taken}`, Code.Unimplemented);
   }
   return new TextDecoder().decode(await compression.decompress(bytes, bytesMax));
 }

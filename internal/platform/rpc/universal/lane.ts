@@ -7,7 +7,6 @@ import {
   type HandlerContext,
   type MethodImpl,
 } from "@connectrpc/connect";
-import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
 import type {
   UniversalHandler as LibraryHandler,
   UniversalServerRequest,
@@ -16,8 +15,9 @@ import type {
 import { mustBeSigned } from "../call/admission.ts";
 import { callKey, CallValues } from "../call/call-context.ts";
 import type { Call } from "../call/call.ts";
+import { compressionsOf } from "../call/compressions.ts";
 import type { CallLife } from "../call/life.ts";
-import type { RpcLimits } from "../call/limits.ts";
+import { readBytesMaxOf, type RpcLimits } from "../call/limits.ts";
 import type { Input, MethodPlan, MethodPlans } from "../call/plan.ts";
 import { bodyKey, protocolOf, readTimeout, replayableBody, signedMessage, withoutTimeout } from "./read-request.ts";
 import { reviseResponse } from "./write-reply.ts";
@@ -45,7 +45,12 @@ export function createUniversalLane(
   options: UniversalLaneOptions,
 ): ReadonlyMap<string, UniversalHandler> {
   const router = createRouter(options);
-  for (const plan of plans.values()) router.rpc(plan.method, implement(plan, options.life));
+  for (const plan of plans.values()) {
+    router.rpc(plan.method, implement(plan, options.life), {
+      readMaxBytes: readBytesMaxOf(plan.policy, options.limits),
+      acceptCompression: compressionsOf(plan.policy),
+    });
+  }
   return new Map(
     router.handlers.map((handler) => [handler.requestPath, serve(plans.get(handler.requestPath)!, handler, options)]),
   );
@@ -58,17 +63,15 @@ function createRouter({ life, limits, registry, protocols }: UniversalLaneOption
     if (admitted !== undefined) await admitted;
     const body = context.values.get(bodyKey);
     if (body !== undefined && mustBeSigned(call)) {
-      life.prove(call, await signedMessage(body, call, limits.readBytesMax));
+      life.prove(call, await signedMessage(body, call, readBytesMaxOf(call.plan.policy, limits)));
     }
   };
   return createConnectRouter({
     connect: protocols !== "grpc",
     grpcWeb: protocols !== "grpc",
     grpc: protocols === "grpc",
-    readMaxBytes: limits.readBytesMax,
     writeMaxBytes: limits.writeBytesMax,
     jsonOptions: { registry },
-    acceptCompression: [compressionGzip, compressionBrotli],
     requestGate: (context) => life.settle(callIn(context), () => gate(context), reject),
   });
 }

@@ -69,6 +69,7 @@ export const comments: Readonly<Record<string, string>> = {
   "muin.platform.v1.Policy": "Who may call a method. Either public, or limited to the listed kinds of caller, who must hold every listed scope.",
   "muin.platform.v1.Policy.callers": "Kinds of caller that may call.",
   "muin.platform.v1.Policy.public": "Anybody may call, without credentials.",
+  "muin.platform.v1.Policy.request_bytes_max": "Largest request message in bytes, decompressed; beyond: RESOURCE_EXHAUSTED, reason MESSAGE_TOO_LARGE. 0 means 16 KiB for a method that anybody may call, and 1 MiB for any other.",
   "muin.platform.v1.Policy.scopes": "Scopes that the caller must hold, all of them. Services are admitted by kind and need no scope.",
   "muin.platform.v1.Policy.signed": "The call carries the header muin-signature, whoever makes it: the method itself knows by which key. Devices sign every call.",
   "muin.platform.v1.Policy.wider_scopes": "Scopes with one of which a caller may do more than for themself: see other people's, change other people's. What they add is in the method's comment; the method itself asks for them.",

@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file muin/platform/v1/options.proto.
  */
 export const file_muin_platform_v1_options: GenFile = /*@__PURE__*/
-  fileDesc("Ch5tdWluL3BsYXRmb3JtL3YxL29wdGlvbnMucHJvdG8SEG11aW4ucGxhdGZvcm0udjEifQoGUG9saWN5Eg4KBnB1YmxpYxgBIAEoCBIOCgZzY29wZXMYAiADKAkSFAoMd2lkZXJfc2NvcGVzGAUgAygJEi0KB2NhbGxlcnMYAyADKA4yHC5tdWluLnBsYXRmb3JtLnYxLkNhbGxlcktpbmQSDgoGc2lnbmVkGAQgASgIIkAKBUV2ZW50Eg0KBXRvcGljGAEgASgJEg8KB3N1YmplY3QYAiABKAkSFwoPcmV0ZW50aW9uX2hvdXJzGAMgASgFKosBCgpDYWxsZXJLaW5kEhsKF0NBTExFUl9LSU5EX1VOU1BFQ0lGSUVEEAASFgoSQ0FMTEVSX0tJTkRfUEVSU09OEAESFwoTQ0FMTEVSX0tJTkRfQVBJX0tFWRACEhYKEkNBTExFUl9LSU5EX0RFVklDRRADEhcKE0NBTExFUl9LSU5EX1NFUlZJQ0UQBDpSCgZwb2xpY3kSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxjRhgMgASgLMhgubXVpbi5wbGF0Zm9ybS52MS5Qb2xpY3lSBnBvbGljeTpQCgVldmVudBIfLmdvb2dsZS5wcm90b2J1Zi5NZXNzYWdlT3B0aW9ucxjShgMgASgLMhcubXVpbi5wbGF0Zm9ybS52MS5FdmVudFIFZXZlbnRiBnByb3RvMw", [file_google_protobuf_descriptor]);
+  fileDesc("Ch5tdWluL3BsYXRmb3JtL3YxL29wdGlvbnMucHJvdG8SEG11aW4ucGxhdGZvcm0udjEimAEKBlBvbGljeRIOCgZwdWJsaWMYASABKAgSDgoGc2NvcGVzGAIgAygJEhQKDHdpZGVyX3Njb3BlcxgFIAMoCRItCgdjYWxsZXJzGAMgAygOMhwubXVpbi5wbGF0Zm9ybS52MS5DYWxsZXJLaW5kEg4KBnNpZ25lZBgEIAEoCBIZChFyZXF1ZXN0X2J5dGVzX21heBgGIAEoDSJACgVFdmVudBINCgV0b3BpYxgBIAEoCRIPCgdzdWJqZWN0GAIgASgJEhcKD3JldGVudGlvbl9ob3VycxgDIAEoBSqLAQoKQ2FsbGVyS2luZBIbChdDQUxMRVJfS0lORF9VTlNQRUNJRklFRBAAEhYKEkNBTExFUl9LSU5EX1BFUlNPThABEhcKE0NBTExFUl9LSU5EX0FQSV9LRVkQAhIWChJDQUxMRVJfS0lORF9ERVZJQ0UQAxIXChNDQUxMRVJfS0lORF9TRVJWSUNFEAQ6UgoGcG9saWN5Eh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMY0YYDIAEoCzIYLm11aW4ucGxhdGZvcm0udjEuUG9saWN5UgZwb2xpY3k6UAoFZXZlbnQSHy5nb29nbGUucHJvdG9idWYuTWVzc2FnZU9wdGlvbnMY0oYDIAEoCzIXLm11aW4ucGxhdGZvcm0udjEuRXZlbnRSBWV2ZW50YgZwcm90bzM", [file_google_protobuf_descriptor]);
 
 /**
  * Who may call a method. Either public, or limited to the listed kinds of caller, who must hold every listed scope.
@@ -57,6 +57,14 @@ export type Policy = Message<"muin.platform.v1.Policy"> & {
    * @generated from field: bool signed = 4;
    */
   signed: boolean;
+
+  /**
+   * Largest request message in bytes, decompressed; beyond: RESOURCE_EXHAUSTED, reason MESSAGE_TOO_LARGE. 0 means 16 KiB for a method
+   * that anybody may call, and 1 MiB for any other.
+   *
+   * @generated from field: uint32 request_bytes_max = 6;
+   */
+  requestBytesMax: number;
 };
 
 /**
