@@ -26,7 +26,6 @@ const longFunctionsKnown: Readonly<Record<string, number>> = {
   createApiKeyVerifier: 90,
   createBatchesInFlight: 131,
   createBranchRules: 106,
-  createCallLife: 81,
   createCountChanges: 85,
   createCountImports: 85,
   createCountReader: 130,

@@ -8,6 +8,7 @@ import { createAdmission, type Admission, type AdmissionDeps } from "./admission
 import { Call, type CallOrigin, type NamedTimeout } from "./call.ts";
 import { createDeadlines } from "./deadlines.ts";
 import { callErrors } from "./errors.ts";
+import type { RpcLimits } from "./limits.ts";
 import type { MappedError } from "./map-error.ts";
 import type { Input, MethodPlan, Output } from "./plan.ts";
 import { raceIterable } from "./race.ts";
@@ -64,7 +65,7 @@ export function createCallLife(deps: CallLifeDeps): CallLife {
 
   const fail = (call: Call, thrown: unknown): ConnectError => remember(call, errors.map(thrown), deps.log);
 
-  const begin: CallLife["begin"] = (plan, origin, { timeoutMs, error }, counted) => {
+  const begin: CallLife["begin"] = (plan, origin, named, counted) => {
     const { method } = plan;
     if (counted) inFlight += 1;
     const span = observer.begin({
@@ -73,12 +74,10 @@ export function createCallLife(deps: CallLifeDeps): CallLife {
       protocol: origin.protocol,
       traceparent: origin.header.get("traceparent") ?? undefined,
     });
-    const call = new Call(plan, origin, span, counted, error);
-    const isUnary = method.methodKind === "unary";
-    let ms = (error === undefined ? timeoutMs : undefined) ?? (isUnary ? limits.timeoutMsDefault : undefined);
-    if (isUnary && plan.policy?.public === true) ms = Math.min(ms!, limits.publicTimeoutMsMax);
+    const call = new Call(plan, origin, span, counted, named.error);
+    const ms = timeoutMsOf(plan, named, limits);
     if (ms !== undefined) call.deadline = deadlines.add(ms, (reason) => call.cut(reason));
-    if (!isUnary) call.follow(streams.signal);
+    if (method.methodKind !== "unary") call.follow(streams.signal);
     return call;
   };
 
@@ -136,6 +135,14 @@ export function createCallLife(deps: CallLifeDeps): CallLife {
       deadlines.expireAll(reason);
     },
   };
+}
+
+/** How long a call may take; `undefined` for a stream whose caller names no deadline. */
+function timeoutMsOf({ method, policy }: MethodPlan, named: NamedTimeout, limits: RpcLimits): number | undefined {
+  const timeoutMs = named.error === undefined ? named.timeoutMs : undefined;
+  if (method.methodKind !== "unary") return timeoutMs;
+  const ms = timeoutMs ?? limits.timeoutMsDefault;
+  return policy?.public === true ? Math.min(ms, limits.publicTimeoutMsMax) : ms;
 }
 
 /** Remembers how a call failed. The log gets what its caller is not told. */
