@@ -269,8 +269,8 @@ describe("guesses", () => {
   test("mutant: a step that forgives all gives codes to guess without end", async () => {
     const mutant = await importMutant<{ createLockout: typeof createLockout }>(
       join(import.meta.dir, "../lockout/rules.ts"),
-      'kind === "pair" && success === "whole"',
-      'kind === "pair"',
+      'success === "whole" && (kind === "pair"',
+      '(kind === "pair"',
     );
     await using auth = await startAuth();
     const { database, clock, config } = auth;

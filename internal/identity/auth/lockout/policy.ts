@@ -18,8 +18,9 @@ const lockMsMax = 15 * minuteMs;
 /**
  * What failures are counted for. One account from one network is held tightest. A network is held as a whole, so that one
  * cannot try a password on many accounts. An account over all networks is held against many attackers; this lock does not bind
- * where the person has signed in before, so that strangers cannot lock them out of their own places, and one stranger alone
- * does not reach it.
+ * where the person has signed in lately, so that strangers cannot lock them out of their own places, and one stranger alone
+ * does not reach it. There they have tries of their own too, which come before all these: neither what others of the network have
+ * spent nor what strangers spend elsewhere takes them away.
  */
 export const lockoutPolicies = {
   pair: { freeMax: 10, windowMs: hourMs, sliding: true },
@@ -28,7 +29,10 @@ export const lockoutPolicies = {
 } as const satisfies Record<string, LockoutPolicy>;
 
 /** A network is familiar to a person for so long after their last sign-in from it. */
-export const familiarMs: number = 90 * dayMs;
+export const familiarMs: number = 30 * dayMs;
+
+/** What a person may try on a familiar network whatever locks hold there or elsewhere, in an hour from the first failure on. */
+const ownTries = { max: 5, windowMs: hourMs } as const;
 
 /** Failures counted for one subject. Times in milliseconds since 1970. */
 export interface FailureCount {
@@ -37,6 +41,12 @@ export interface FailureCount {
   readonly windowEndMs: number;
   /** 0 without a lock. */
   readonly lockEndMs: number;
+}
+
+/** Counts one of a person's own tries as failed before it is made; `undefined`, and nothing is counted, when they are used up. */
+export function chargeOwnTry(count: FailureCount, nowMs: number): FailureCount | undefined {
+  if (nowMs >= count.windowEndMs) return { failures: 1, windowEndMs: nowMs + ownTries.windowMs, lockEndMs: 0 };
+  return count.failures < ownTries.max ? { ...count, failures: count.failures + 1 } : undefined;
 }
 
 /**

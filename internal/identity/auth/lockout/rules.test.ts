@@ -3,7 +3,9 @@ import { join } from "node:path";
 import { AuthService } from "../../../gen/muin/identity/v1/auth_service_pb.ts";
 import { systemRandom } from "../../../platform/clock/random.ts";
 import { importMutant } from "../../../platform/testing/mutant.ts";
-import { outcomeOf, startAuth, type AuthFixture } from "../auth-fixture.ts";
+import type { ServiceInfo } from "../../../platform/service/define-service.ts";
+import { mutantOf, outcomeOf, startAuth, type AuthFixture } from "../auth-fixture.ts";
+import { auth } from "../definition.ts";
 import { isRefusal } from "../../../platform/errors/refusal.ts";
 import { chargeFailure, lockoutPolicies, type FailureCount } from "./policy.ts";
 import { createLockout } from "./rules.ts";
@@ -88,6 +90,46 @@ const rowsOfRefused = async (create: typeof createLockout): Promise<number> => {
     expect(isRefusal(outcome) && outcome.refused).toBe("signInLocked");
   }
   return (await count()) - before;
+};
+
+/** What Ada's tries from home are answered while a neighbour there keeps the network locked: in two hours, and after 31 days. */
+async function triesAmongNeighbours(definition: ServiceInfo) {
+  await using fixture = await startAuth({ definition });
+  const { database, clock, config } = fixture;
+  const vault = createVault(config.keyEncryptionSecret, systemRandom);
+  const lockout = createLockout({ database, store: postgresLockoutStore, vault, clock });
+  const network = "198.51.100.9";
+  const home = fixture.as(AuthService, { address: network });
+  await home.signUp(ada);
+  const lockNetwork = async (): Promise<void> => {
+    for (let time = 0; time < 100; time++) await lockout.charge({ email: "", network });
+    expect(await outcomeOf(home.signIn({ ...ada, email: "bob@example.org" }))).toBe(locked);
+  };
+  await lockNetwork();
+  const right = await outcomeOf(home.signIn(ada)); // Forgets her failures.
+  const first = await fill(fixture, ada.email, network, 7);
+  const withoutTries = await outcomeOf(home.signIn(ada));
+  clock.advance(hourMs);
+  await lockNetwork();
+  const next = await fill(fixture, ada.email, network, 4);
+  const rightAgain = await outcomeOf(home.signIn(ada));
+  clock.advance(29 * 24 * hourMs);
+  await lockNetwork();
+  const within = await fill(fixture, ada.email, network, 1);
+  clock.advance(2 * 24 * hourMs);
+  await lockNetwork();
+  const later = await outcomeOf(home.signIn(ada));
+  return { right, first, withoutTries, next, rightAgain, within, later };
+}
+
+const ownTriesSeen = {
+  right: "done",
+  first: [bad, bad, bad, bad, bad, locked, locked],
+  withoutTries: locked,
+  next: [bad, bad, bad, bad],
+  rightAgain: "done",
+  within: [bad],
+  later: locked,
 };
 
 describe("lockout", () => {
@@ -194,6 +236,18 @@ describe("lockout", () => {
     auth.clock.advance(hourMs);
     await fill(auth, ada.email, "203.0.113.200", 10);
     expect(await outcomeOf(auth.as(AuthService, { address: "192.0.2.78" }).signIn(ada))).toBe("done");
+  });
+
+  test("neighbours cannot spend a person's own tries, 5 an hour, where they signed in within 30 days", async () => {
+    expect(await triesAmongNeighbours(auth)).toEqual(ownTriesSeen);
+  });
+
+  test.each([
+    ["without tries of her own she is locked out", "lockout/rules.ts", "return own ?? (", "return ("],
+    ["a longer memory", "lockout/policy.ts", "familiarMs: number = 30 *", "familiarMs: number = 90 *"],
+    ["tries without end", "lockout/policy.ts", "count.failures < ownTries.max ?", "count.failures >= 0 ?"],
+  ])("mutant: %s", async (_, file, from, to) => {
+    expect(await triesAmongNeighbours(await mutantOf(file, from, to))).not.toEqual(ownTriesSeen);
   });
 
   test("neither an address nor a network stands in the table", async () => {

@@ -3,13 +3,16 @@ import type { Database, Transaction } from "../../../platform/postgres/database.
 import type { Refusal } from "../../../platform/errors/refusal.ts";
 import { refuse } from "../errors.ts";
 import type { Vault } from "../secret/vault.ts";
-import { chargeFailure, familiarMs, lockoutPolicies, type FailureCount } from "./policy.ts";
+import { chargeFailure, chargeOwnTry, familiarMs, lockoutPolicies, type FailureCount } from "./policy.ts";
 import type { LockoutStore } from "./store.ts";
 
 /** Networks remembered for a person; the longest unused is forgotten first. */
 const familiarMax = 32;
 
-type FailureKind = keyof typeof lockoutPolicies;
+type PolicyKind = keyof typeof lockoutPolicies;
+
+/** What failures are counted for; "own" are the tries of a person on a familiar network. */
+type FailureKind = PolicyKind | "own";
 
 interface ChargedCount {
   readonly kind: FailureKind;
@@ -34,7 +37,10 @@ export interface Attempt {
 
 /** Counts failed attempts and locks out who makes too many. */
 export interface Lockout {
-  /** Counts an attempt as failed, in a transaction of its own; while a lock holds it counts nothing. The same for addresses that have no account. */
+  /**
+   * Counts an attempt as failed, in a transaction of its own; while a lock holds it counts nothing. The same for addresses that have
+   * no account. From a familiar network it is one of the person's own tries first, which no lock refuses.
+   */
   charge(attempt: Attempt): Promise<Charge | Refusal<"signInLocked">>;
   /**
    * Takes a charge back after success. After "whole" success the account's failures from this network are forgotten; of the network and
@@ -66,33 +72,50 @@ export function createLockout(deps: {
 }): Lockout {
   const { database, store, vault, clock } = deps;
 
-  /** What an attempt is counted for. */
-  const subjectsOf = async (tx: Transaction, { email, network }: Attempt) => {
-    const subjects: [FailureKind, string][] = [];
+  const hashOf = (kind: FailureKind, subject: string): Uint8Array => vault.mac("failures", `${kind} ${subject}`);
+
+  /** What an attempt is counted for when the person has no try of their own left. */
+  const subjectsOf = ({ email, network }: Attempt, isFamiliar: boolean) => {
+    const subjects: [PolicyKind, string][] = [];
     if (email !== "" && network !== "") subjects.push(["pair", `${network} ${email}`]);
     if (network !== "") subjects.push(["network", network]);
-    if (email !== "") {
-      const networkHash = vault.mac("network", network);
-      if (!(await store.isFamiliar(tx, email, networkHash, clock.now() - familiarMs)))
-        subjects.push(["account", email]);
-    }
+    if (email !== "" && !isFamiliar) subjects.push(["account", email]);
     return subjects
-      .map(([kind, subject]) => ({ kind, hash: vault.mac("failures", `${kind} ${subject}`) }))
+      .map(([kind, subject]) => ({ kind, hash: hashOf(kind, subject) }))
       .toSorted((a, b) => Buffer.compare(a.hash, b.hash)); // All take the rows' locks in one order.
+  };
+
+  const isFamiliarTo = async (tx: Transaction, { email, network }: Attempt): Promise<boolean> => {
+    if (email === "" || network === "") return false;
+    return store.isFamiliar(tx, email, vault.mac("network", network), clock.now() - familiarMs);
+  };
+
+  const chargeOwn = async (tx: Transaction, { email, network }: Attempt): Promise<Charge | undefined> => {
+    const hash = hashOf("own", `${network} ${email}`);
+    const count = chargeOwnTry(await store.lock(tx, hash), clock.now());
+    if (count === undefined) return undefined;
+    await store.write(tx, hash, count);
+    return { charged: [{ kind: "own", hash, count }], locks: false };
+  };
+
+  const chargeAll = async (tx: Transaction, attempt: Attempt, isFamiliar: boolean): Promise<Charge> => {
+    const charged: ChargedCount[] = [];
+    for (const { kind, hash } of subjectsOf(attempt, isFamiliar)) {
+      const count = chargeFailure(await store.lock(tx, hash), lockoutPolicies[kind], clock.now());
+      if ("retryAfterMs" in count) throw new LockedError(count.retryAfterMs);
+      charged.push({ kind, hash, count });
+    }
+    for (const { hash, count } of charged) await store.write(tx, hash, count);
+    return { charged, locks: charged.some(({ count }) => count.lockEndMs > 0) };
   };
 
   return {
     charge: async (attempt) => {
       try {
         return await database.transaction(async (tx) => {
-          const charged: ChargedCount[] = [];
-          for (const { kind, hash } of await subjectsOf(tx, attempt)) {
-            const count = chargeFailure(await store.lock(tx, hash), lockoutPolicies[kind], clock.now());
-            if ("retryAfterMs" in count) throw new LockedError(count.retryAfterMs);
-            charged.push({ kind, hash, count });
-          }
-          for (const { hash, count } of charged) await store.write(tx, hash, count);
-          return { charged, locks: charged.some(({ count }) => count.lockEndMs > 0) };
+          const isFamiliar = await isFamiliarTo(tx, attempt);
+          const own = isFamiliar ? await chargeOwn(tx, attempt) : undefined;
+          return own ?? (await chargeAll(tx, attempt, isFamiliar));
         });
       } catch (error) {
         if (error instanceof LockedError) return refuse("signInLocked", { retryAfterMs: error.retryAfterMs });
@@ -102,7 +125,7 @@ export function createLockout(deps: {
 
     forgive: async (tx, charge, success) => {
       for (const { kind, hash, count } of charge.charged) {
-        if (kind === "pair" && success === "whole") await store.forget(tx, hash);
+        if (success === "whole" && (kind === "pair" || kind === "own")) await store.forget(tx, hash);
         else await store.takeBack(tx, hash, count.lockEndMs);
       }
     },
