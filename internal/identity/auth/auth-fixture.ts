@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import {
   create as createMessage,
+  createRegistry,
   type DescMessage,
   type DescService,
   type Message,
@@ -29,6 +30,7 @@ import type { Component } from "../../platform/lifecycle/component.ts";
 import type { Database } from "../../platform/postgres/database.ts";
 import { openDatabase, type OpenDatabase } from "../../platform/postgres/open-database.ts";
 import { createErrorMapper, errorDomain } from "../../platform/rpc/call/map-error.ts";
+import { compileTextCheck } from "../../platform/rpc/call/text.ts";
 import { createValidate } from "../../platform/rpc/call/validate.ts";
 import type { ServiceInfo } from "../../platform/service/define-service.ts";
 import { partsOf, type Served, type ServicePart } from "../../platform/service/parts.ts";
@@ -181,7 +183,8 @@ export function clientOf<S extends DescService>(parts: readonly ServicePart[], s
     request.contextValues.set(signatureKey, from.signature);
     request.contextValues.set(addressKey, from.address ?? "192.0.2.1");
     try {
-      if (!request.stream) createValidate(request.method.input, false)(request.message);
+      const { input } = request.method;
+      if (!request.stream) createValidate(input, compileTextCheck(input, createRegistry()), false)(request.message);
       return await next(request);
     } catch (error) {
       throw mapper.map(error).error;

@@ -199,8 +199,8 @@ function boundsDisorder({ minValue, maxValue }: CountContent): FieldViolation | 
   return { field: "count_info.min_value", description: `must not be above max_value: ${minValue} > ${maxValue}` };
 }
 
-/** Text that every store and terminal takes: PostgreSQL has no NUL, and half a surrogate pair is no character. */
+/** Text that every terminal takes. */
 function isPlainText(text: string): boolean {
   // oxlint-disable-next-line no-control-regex -- control characters are what it looks for
-  return text.isWellFormed() && !/[\u0000-\u001f\u007f]/.test(text);
+  return !/[\u0000-\u001f\u007f]/.test(text);
 }

@@ -21,5 +21,5 @@ test("a copy holds what a person is, owns and works for; what was erased is not 
   }
   const { branch: left } = await service.branches(administrator).getBranch({ branchId: branch.branchId });
   expect(left?.branchId).toBe(branch.branchId);
-  for (const nobody of [personOf("stranger").id, "a\0b"]) expect(await held.exportOf(nobody, signal)).toBeUndefined();
+  expect(await held.exportOf(personOf("stranger").id, signal)).toBeUndefined();
 });

@@ -31,9 +31,8 @@ export function createPersonalData(deps: {
 }): PersonalData {
   const { database, people, owners, branches, staff, locked, requests, clock } = deps;
   return personalData({
-    exportOf: async (asked) => {
+    exportOf: async (userId) => {
       const { sql } = database;
-      const userId = asked.replaceAll("\0", " "); // No text of PostgreSQL holds one.
       const displayName = await people.displayNameOf(sql, userId);
       if (displayName === undefined) return undefined;
       const owner = await owners.find(sql, userId);

@@ -104,9 +104,13 @@ describe("another person", () => {
 
   test("who is nobody, is told to who may know", async () => {
     const admin = personOf(crypto.randomUUID(), ["users.read", "users.manage", "audit.read"]);
-    for (const userId of [crypto.randomUUID(), "nobody", "\u0000"]) {
+    for (const [userId, outcome] of [
+      [crypto.randomUUID(), "NotFound USER_NOT_FOUND"],
+      ["nobody", "NotFound USER_NOT_FOUND"],
+      ["\u0000", "InvalidArgument FIELD_INVALID"],
+    ] as const) {
       const { getPreferences: _, updatePreferences: __, ...made } = calls(user, admin, userId);
-      expect(Object.values(await outcomesOf(made))).toEqual(Array(12).fill("NotFound USER_NOT_FOUND"));
+      expect(Object.values(await outcomesOf(made))).toEqual(Array(12).fill(outcome));
     }
   });
 });
@@ -147,7 +151,9 @@ describe("the list of people", () => {
     expect(await read({ plan: "gold" })).toEqual([b]);
     expect(await read({ plan: "silver" })).toEqual([]);
     expect(await read({ email: "P1@Example.org" })).toEqual([b]);
-    expect(await read({ email: "\u0000" })).toEqual([]);
+    for (const query of [{ email: "\u0000" }, { branchId: "b\u0000" }, { plan: "\ud800" }]) {
+      expect(await outcomeOf(client.listUsers(query))).toBe("InvalidArgument FIELD_INVALID");
+    }
   });
 
   test("takes a page token of the same question only", async () => {

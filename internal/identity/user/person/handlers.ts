@@ -30,10 +30,10 @@ export function createPersonHandlers({
       const caller = callerOf(context);
       const query: PersonQuery = {
         role: roleNames.get(request.role),
-        branchId: request.branchId.replaceAll("\0", " "),
+        branchId: request.branchId,
         status: statusNames.get(request.status),
         plan: request.plan,
-        email: request.email.replaceAll("\0", " ").toLowerCase(),
+        email: request.email.toLowerCase(),
       };
       const { page, nextPageToken } = await pageOf(
         ["ListUsers", query.role, query.branchId, query.status, query.plan, query.email],

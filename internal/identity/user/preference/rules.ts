@@ -1,6 +1,5 @@
 import type { Refusal } from "../../../platform/errors/refusal.ts";
 import type { Database } from "../../../platform/postgres/database.ts";
-import { fieldInvalid } from "../../../platform/resource/errors.ts";
 import { isCurrent } from "../../../platform/resource/etag.ts";
 import { refuse } from "../errors.ts";
 import type { PersonStore } from "../person/store.ts";
@@ -15,10 +14,7 @@ export type PreferenceRefusal = Refusal<"userNotFound" | "userDeleted" | "etagMi
 /** What people set for themselves. */
 export interface PreferenceRules {
   get(userId: string): Promise<StoredPreferences | PreferenceRefusal>;
-  /**
-   * Replaces the given values and removes those that are given as empty. An etag that is not empty must be the current one. Throws
-   * FIELD_INVALID for text that no store takes.
-   */
+  /** Replaces the given values and removes those that are given as empty. An etag that is not empty must be the current one. */
   update(
     userId: string,
     given: Readonly<Record<string, string>>,
@@ -41,9 +37,8 @@ export function createPreferenceRules(deps: {
       return preferences.get(sql, userId);
     },
 
-    update: (userId, given, etag) => {
-      checkValues(given);
-      return database.transaction(async (tx) => {
+    update: (userId, given, etag) =>
+      database.transaction(async (tx) => {
         const person = await people.lock(tx, userId);
         if (person === undefined) return refuse("userNotFound", { user_id: userId });
         if (person.status === "DELETED") return refuse("userDeleted", { user_id: userId });
@@ -56,22 +51,13 @@ export function createPreferenceRules(deps: {
         const after = { values, version: before.version + 1 };
         await preferences.save(tx, userId, after);
         return after;
-      });
-    },
+      }),
   };
 }
 
 /** The etag of what a caller saw. */
 export function etagOfPreferences({ version }: StoredPreferences): string {
   return `p${version}`;
-}
-
-function checkValues(given: Readonly<Record<string, string>>): void {
-  for (const [key, value] of Object.entries(given)) {
-    if (!value.isWellFormed() || value.includes("\0")) {
-      throw fieldInvalid(`preferences.values["${key}"]`, "must be well-formed text without NUL");
-    }
-  }
 }
 
 /** In the order of the keys. */

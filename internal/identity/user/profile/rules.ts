@@ -15,7 +15,6 @@ const updatable = ["display_name", "locale", "time_zone", "phone_number", "pictu
 export function profileUpdated(user: User, mask: readonly string[] | undefined): Change {
   applyUpdate(UserSchema, create(UserSchema), user, { mask, allowed: updatable });
   const given: User = { ...user, locale: localeOf(user.locale), timeZone: timeZoneOf(user.timeZone) };
-  checkText("user.display_name", user.displayName);
   checkPicture(user.pictureUri);
   return (before) => {
     if (!isCurrent(user.etag, etagOfPerson(before))) return stale(before);
@@ -23,11 +22,6 @@ export function profileUpdated(user: User, mask: readonly string[] | undefined):
     applyUpdate(UserSchema, target, given, { mask, allowed: updatable });
     return { ...before, ...profileOf(target) };
   };
-}
-
-/** Throws FIELD_INVALID for half a surrogate pair, which is no character and which no store takes. */
-export function checkText(field: string, text: string): void {
-  if (!text.isWellFormed()) throw fieldInvalid(field, "must be well-formed text");
 }
 
 /** The canonical form of a language tag; a well-formed one whose language nobody speaks, such as "english", is refused. */

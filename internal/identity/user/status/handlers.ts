@@ -5,7 +5,6 @@ import { personIdOf } from "../../../platform/resource/caller-scopes.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
 import { userErrors } from "../errors.ts";
 import { accepted, note, shown, targetOf } from "../person/call.ts";
-import { checkText } from "../profile/rules.ts";
 import type { StatusRules } from "./rules.ts";
 
 /** Bars people, and admits them again. */
@@ -18,7 +17,6 @@ export function createStatusHandlers(deps: {
     suspendUser: async ({ userId, reason }, context) => {
       const caller = callerOf(context);
       const target = otherThan(caller, userId);
-      checkText("reason", reason);
       note(log, context, target);
       return shown(caller, accepted(caller, target, await rules.suspend(target, reason, caller.principal)));
     },

@@ -14,6 +14,8 @@ import { policy as policyOption, type Policy } from "../../../gen/muin/platform/
 import type { ErrorTable } from "../../errors/define-errors.ts";
 import { MuinError } from "../../errors/muin-error.ts";
 import type { Served } from "../../service/parts.ts";
+import { createJsonRegistry } from "./json-registry.ts";
+import { compileTextCheck, type TextCheck } from "./text.ts";
 import { createValidate, type Validate } from "./validate.ts";
 
 /** A request, or the stream of them; the method's kind says which. */
@@ -47,6 +49,8 @@ export interface MethodPlan {
   /** Whether it has a fast path. */
   readonly hot: boolean;
   readonly validate: Validate;
+  /** A part of `validate`, for a lane that cannot even copy a message of which it fails. */
+  readonly checkText: TextCheck;
   /** Whether the request has a field `request_id`, which the header Idempotency-Key fills. */
   readonly hasRequestId: boolean;
   /** As in `RunningService`. */
@@ -69,11 +73,12 @@ export function planMethods(
   services: readonly RunningService[],
   { plans = new Map(), policy }: { readonly plans?: Map<string, MethodPlan>; readonly policy?: Policy } = {},
 ): MethodPlans {
+  const registry = createJsonRegistry(services.map(({ service }) => service));
   for (const running of services) {
     for (const method of running.service.methods) {
       const path = createMethodUrl("/", method);
       if (plans.has(path)) throw new Error(`${running.service.typeName} is served twice`);
-      const plan = planMethod(running, method, path, policy);
+      const plan = planMethod(running, method, path, policy, compileTextCheck(method.input, registry));
       plans.set(path, plan);
       warm(plan.validate, create(method.input));
     }
@@ -91,6 +96,7 @@ function planMethod(
   method: DescMethod,
   path: string,
   policy: Policy | undefined,
+  checkText: TextCheck,
 ): MethodPlan {
   const isHot = hot.includes(method);
   if (isHot && method.methodKind !== "unary") {
@@ -103,7 +109,8 @@ function planMethod(
     path,
     policy: policy ?? (hasOption(method, policyOption) ? getOption(method, policyOption) : undefined),
     hot: isHot,
-    validate: createValidate(method.input, isHot),
+    validate: createValidate(method.input, checkText, isHot),
+    checkText,
     hasRequestId: method.input.fields.some(isRequestId),
     owner,
     errors,

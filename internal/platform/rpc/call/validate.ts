@@ -3,6 +3,7 @@ import { pathToString } from "@bufbuild/protobuf/reflect";
 import { createValidator } from "@bufbuild/protovalidate";
 import { fieldsInvalid } from "../../resource/errors.ts";
 import { compilePlainCheck } from "./plain-checks.ts";
+import type { TextCheck } from "./text.ts";
 
 /** Throws INVALID_ARGUMENT with field violations when `message` breaks a rule of its proto. */
 export type Validate = (message: Message) => void;
@@ -19,8 +20,8 @@ function matches(pattern: string, against: string): boolean {
 /** One for the process: planning a message's rules takes milliseconds and is worth doing once. */
 const validator = createValidator({ regexMatch: matches });
 
-/** Creates the validation of a message. That of a hot method tries a plain check first. */
-export function createValidate(schema: DescMessage, hot: boolean): Validate {
+/** Creates the validation of a message: of its text first, then by its rules. That of a hot method tries a plain check of these. */
+export function createValidate(schema: DescMessage, checkText: TextCheck, hot: boolean): Validate {
   const validate: Validate = (message) => {
     const result = validator.validate(schema, message);
     if (result.kind === "valid") return;
@@ -34,8 +35,8 @@ export function createValidate(schema: DescMessage, hot: boolean): Validate {
   };
   // What the plain check passes is valid; what it does not pass gets its details, or its acquittal, from protovalidate.
   const plain = hot ? compilePlainCheck(schema) : undefined;
-  if (plain === undefined) return validate;
   return (message) => {
-    if (!plain(message)) validate(message);
+    checkText(message);
+    if (plain === undefined || !plain(message)) validate(message);
   };
 }

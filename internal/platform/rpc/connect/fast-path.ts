@@ -6,6 +6,7 @@ import { CallContext } from "../call/call-context.ts";
 import type { CallLife } from "../call/life.ts";
 import { readBytesMaxOf, type RpcLimits } from "../call/limits.ts";
 import type { MethodPlan, MethodPlans } from "../call/plan.ts";
+import { jsonText } from "../call/wire-text.ts";
 import { codecOf, readMessage } from "./read-request.ts";
 import { respond, respondError } from "./write-reply.ts";
 
@@ -31,12 +32,11 @@ export function createFastPaths(plans: MethodPlans, options: FastPathOptions): R
 
 function createFastPath(plan: MethodPlan, { life, limits, registry }: FastPathOptions): FastPath {
   const readBytesMax = readBytesMaxOf(plan.policy, limits);
-  const serialization = createMethodSerializationLookup(
-    plan.method,
-    undefined,
-    { registry },
-    { readMaxBytes: readBytesMax, writeMaxBytes: limits.writeBytesMax },
-  );
+  const jsonOptions = { registry, textDecoder: jsonText };
+  const serialization = createMethodSerializationLookup(plan.method, undefined, jsonOptions, {
+    readMaxBytes: readBytesMax,
+    writeMaxBytes: limits.writeBytesMax,
+  });
   return (request, address) => {
     const codec = codecOf(request);
     if (codec === undefined) return undefined;

@@ -53,7 +53,7 @@ export function createLocalLane(plans: MethodPlans, options: LocalLaneOptions): 
       const call = begin(planOf(plans, method), life, caller, signal, timeoutMs, header);
       const context = new CallContext(call);
       const reply = await answer(life, call, context, {
-        read: () => copyIn(method.input, message),
+        read: () => copyIn(call.plan, message),
         write: (output) => copyOut(method.output, output),
         refuse: (failure) => Promise.reject(failure),
       });
@@ -69,7 +69,7 @@ export function createLocalLane(plans: MethodPlans, options: LocalLaneOptions): 
         life.end(call);
         return Promise.reject(failure);
       };
-      const requests = copyEachIn(method.input, raceIterable(messages, call.signal, { release: true }));
+      const requests = copyEachIn(call.plan, raceIterable(messages, call.signal, { release: true }));
       const replies = await life.settle(call, () => invoke(call, life, requests, context), refuse);
       // A stream that nobody reads at the moment ends all the same.
       call.onCut = (reason) => {

@@ -1,11 +1,12 @@
 import type { DescField, JsonObject, JsonValue } from "@bufbuild/protobuf";
 import { callErrors } from "../call/errors.ts";
+import { percentText } from "../call/wire-text.ts";
 import { resolveFields, type RequestBinding } from "./binding.ts";
 import { hasStringForm, jsonOf } from "./field-text.ts";
 
 /** Puts what a query names where its fields lead, by their names with dots. Throws for a parameter that is none of the route's. */
 export function putQuery(target: JsonObject, binding: RequestBinding, query: string): void {
-  for (const [name, value] of new URLSearchParams(query)) put(target, queryField(binding, name), value);
+  for (const [name, value] of new URLSearchParams(percentText(query))) put(target, queryField(binding, name), value);
 }
 
 /** Puts a value that came as text where `fields` lead, in protobuf JSON. */

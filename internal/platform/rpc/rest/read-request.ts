@@ -17,6 +17,7 @@ import { notSignable } from "../../identity/call-signature.ts";
 import { compressionsOf } from "../call/compressions.ts";
 import { callErrors } from "../call/errors.ts";
 import { readBytes } from "../call/read-bytes.ts";
+import { jsonText } from "../call/wire-text.ts";
 import { fieldNamed, type RequestBinding } from "./binding.ts";
 import { isMask, jsonMask } from "./field-text.ts";
 import { put, putQuery } from "./query.ts";
@@ -71,13 +72,21 @@ async function readBody(
   }
   const bytes = await readBytes(request, bytesMax);
   prove?.(bytes);
-  if (!isEncoded(headers)) return new TextDecoder().decode(bytes);
+  if (!isEncoded(headers)) return decode(bytes);
   const compression = compressions.find((each) => each.name === encoding);
   if (compression === undefined) {
     const taken = compressions.map(({ name }) => name).join(" or ");
     throw new ConnectError(`content-encoding ${encoding} is not taken here, but ${taken}`, Code.Unimplemented);
   }
-  return new TextDecoder().decode(await compression.decompress(bytes, bytesMax));
+  return decode(await compression.decompress(bytes, bytesMax));
+}
+
+function decode(body: Uint8Array): string {
+  try {
+    return jsonText.decode(body);
+  } catch {
+    throw callErrors.requestMalformed({ message: "the body is no UTF-8" }); // The decoder knows one failure only.
+  }
 }
 
 /**

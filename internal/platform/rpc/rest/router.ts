@@ -1,3 +1,4 @@
+import { percentText } from "../call/wire-text.ts";
 import { parsePathTemplate, type TemplateVariable } from "./path-template.ts";
 
 /** A route that a path and a method lead to, with the values of its variables. */
@@ -128,5 +129,5 @@ function valueOf({ start, end }: TemplateVariable, segments: readonly string[]):
 }
 
 function decode(segment: string): string {
-  return segment.includes("%") ? decodeURIComponent(segment) : segment;
+  return segment.includes("%") ? decodeURIComponent(percentText(segment)) : segment;
 }

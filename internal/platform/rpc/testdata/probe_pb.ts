@@ -8,16 +8,17 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../gen/buf/validate/validate_pb.ts";
 import { file_google_api_annotations } from "../../../gen/google/api/annotations_pb.ts";
-import type { Any, Duration, FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Any, Duration, FieldMask, StringValue, Timestamp, Value } from "@bufbuild/protobuf/wkt";
 import {
   file_google_protobuf_any,
   file_google_protobuf_duration,
   file_google_protobuf_field_mask,
+  file_google_protobuf_struct,
   file_google_protobuf_timestamp,
   file_google_protobuf_wrappers,
 } from "@bufbuild/protobuf/wkt";
 import { file_muin_platform_v1_options } from "../../../gen/muin/platform/v1/options_pb.ts";
-import type { Message, UnknownEnum } from "@bufbuild/protobuf";
+import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file muin/probe/v1/probe.proto.
@@ -25,13 +26,14 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 export const file_muin_probe_v1_probe: GenFile =
   /*@__PURE__*/
   fileDesc(
-    "ChltdWluL3Byb2JlL3YxL3Byb2JlLnByb3RvEg1tdWluLnByb2JlLnYxIo0CCgxQcm9iZVJlcXVlc3QSIQoEbmFtZRgBIAEoCUITukgQcg4QARggMgheW2Etel0rJBILCgNhY3QYAiABKAkSLgoGYW1vdW50GAMgASgDQhm6SBYiFBj/////////Dyj3//////////8BSACIAQESKgoKcmVxdWVzdF9pZBgEIAEoCUIWukgT2AEBcg4QCBhAMgheWyEtfl0qJBIZCgZyZXBlYXQYBSABKAVCCbpIBhoEEGQoABIdCgV3b3JkcxgGIAMoCUIOukgLkgEIEAMiBHICGAQSLAoFcGFydHMYByADKAsyEy5tdWluLnByb2JlLnYxLlBhcnRCCLpIBZIBAhACQgkKB19hbW91bnQiSwoEUGFydBIXCgR0ZXh0GAEgASgJQge6SARyAhACSAASGQoGbnVtYmVyGAIgASgDQge6SAQiAiAASABCDwoGY2hvaWNlEgW6SAIIASJ3Cg1Qcm9iZVJlc3BvbnNlEgwKBG5hbWUYASABKAkSDgoGYW1vdW50GAIgASgDEhIKCnJlcXVlc3RfaWQYAyABKAkSEQoJcHJpbmNpcGFsGAQgASgJEiEKA2FueRgFIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnkipwQKC0xvb2tSZXF1ZXN0EgwKBG5hbWUYASABKAkSCwoDYmlnGAIgASgDEg0KBXNtYWxsGAMgASgNEgwKBGZsYWcYBCABKAgSDQoFcmF0aW8YBSABKAESCwoDcmF3GAYgASgMEiUKBmNvbG91chgHIAEoDjIVLm11aW4ucHJvYmUudjEuQ29sb3VyEgwKBHRhZ3MYCCADKAkSJgoHY29sb3VycxgJIAMoDjIVLm11aW4ucHJvYmUudjEuQ29sb3VyEiUKBm5lc3RlZBgKIAEoCzIVLm11aW4ucHJvYmUudjEuTmVzdGVkEicKBHdhaXQYCyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJgoCYXQYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEigKBG1hc2sYDSABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrEi4KCW1heWJlX2JpZxgOIAEoCzIbLmdvb2dsZS5wcm90b2J1Zi5JbnQ2NFZhbHVlEi4KCm1heWJlX2ZsYWcYDyABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlEjYKBmxhYmVscxgQIAMoCzImLm11aW4ucHJvYmUudjEuTG9va1JlcXVlc3QuTGFiZWxzRW50cnkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJiCgxMb29rUmVzcG9uc2USKwoHcmVxdWVzdBgBIAEoCzIaLm11aW4ucHJvYmUudjEuTG9va1JlcXVlc3QSJQoGbmVzdGVkGAIgASgLMhUubXVpbi5wcm9iZS52MS5OZXN0ZWQiTgoGTmVzdGVkEgwKBG5hbWUYASABKAkSJQoGbmVzdGVkGAIgASgLMhUubXVpbi5wcm9iZS52MS5OZXN0ZWQSDwoHbnVtYmVycxgDIAMoAypBCgZDb2xvdXISFgoSQ09MT1VSX1VOU1BFQ0lGSUVEEAASDgoKQ09MT1VSX1JFRBABEg8KC0NPTE9VUl9CTFVFEAIyuQcKDFByb2JlU2VydmljZRJ2CgRGYXN0EhsubXVpbi5wcm9iZS52MS5Qcm9iZVJlcXVlc3QaHC5tdWluLnByb2JlLnYxLlByb2JlUmVzcG9uc2UiM4q1GA8SCXByb2JlLnVzZRoCAgSC0+STAho6ASoiFS9hcGkvdjEvcHJvYmVzL3tuYW1lfRJ7CgRTbG93EhsubXVpbi5wcm9iZS52MS5Qcm9iZVJlcXVlc3QaHC5tdWluLnByb2JlLnYxLlByb2JlUmVzcG9uc2UiOIq1GA8SCXByb2JlLnVzZRoCAgSC0+STAh86ASoiGi9hcGkvdjEvc2xvdy1wcm9iZXMve25hbWV9Eq4CCgRMb29rEhoubXVpbi5wcm9iZS52MS5Mb29rUmVxdWVzdBobLm11aW4ucHJvYmUudjEuTG9va1Jlc3BvbnNlIuwBkAIBirUYAggBgtPkkwLcAVoTEhEvYXBpL3YxL2xvb2tzOmFsbFouEiwvYXBpL3YxL2RlZXAve25lc3RlZC5uYW1lPXNoZWx2ZXMvKi9ib29rcy8qfVoYEhYvYXBpL3YxL3Jlc3Qve25hbWU9Kip9WiRiBm5lc3RlZBIaL2FwaS92MS9sb29rcy97bmFtZX06YnJpZWZaJToGbmVzdGVkIhsvYXBpL3YxL2xvb2tzL3tuYW1lfS9uZXN0ZWRaGDoBKiITL2FwaS92MS9sb29rczp3aG9sZRIUL2FwaS92MS9sb29rcy97bmFtZX0SbgoHTGF3bGVzcxIbLm11aW4ucHJvYmUudjEuUHJvYmVSZXF1ZXN0GhwubXVpbi5wcm9iZS52MS5Qcm9iZVJlc3BvbnNlIiiC0+STAiI6ASoiHS9hcGkvdjEvbGF3bGVzcy1wcm9iZXMve25hbWV9EloKBlN0cmVhbRIbLm11aW4ucHJvYmUudjEuUHJvYmVSZXF1ZXN0GhwubXVpbi5wcm9iZS52MS5Qcm9iZVJlc3BvbnNlIhOKtRgPEglwcm9iZS51c2UaAgIEMAESWwoHQ29sbGVjdBIbLm11aW4ucHJvYmUudjEuUHJvYmVSZXF1ZXN0GhwubXVpbi5wcm9iZS52MS5Qcm9iZVJlc3BvbnNlIhOKtRgPEglwcm9iZS51c2UaAgIEKAESWgoEQ2hhdBIbLm11aW4ucHJvYmUudjEuUHJvYmVSZXF1ZXN0GhwubXVpbi5wcm9iZS52MS5Qcm9iZVJlc3BvbnNlIhOKtRgPEglwcm9iZS51c2UaAgIEKAEwATKiAwoQRG9vclByb2JlU2VydmljZRKHAQoET3BlbhIbLm11aW4ucHJvYmUudjEuUHJvYmVSZXF1ZXN0GhwubXVpbi5wcm9iZS52MS5Qcm9iZVJlc3BvbnNlIkSKtRgDGgEDgtPkkwI3OgEqWh46ASoiGS9hcGkvdjEvZG9vcnMve25hbWV9Om9wZW4iEi9hcGkvdjEvZG9vcnM6b3BlbhJnCgRMb29rEhsubXVpbi5wcm9iZS52MS5Qcm9iZVJlcXVlc3QaHC5tdWluLnByb2JlLnYxLlByb2JlUmVzcG9uc2UiJJACAYq1GAMaAQOC0+STAhQSEi9hcGkvdjEvZG9vcnM6bG9vaxJNCgVXYXRjaBIbLm11aW4ucHJvYmUudjEuUHJvYmVSZXF1ZXN0GhwubXVpbi5wcm9iZS52MS5Qcm9iZVJlc3BvbnNlIgeKtRgDGgEDMAESTAoFS25vY2sSGy5tdWluLnByb2JlLnYxLlByb2JlUmVxdWVzdBocLm11aW4ucHJvYmUudjEuUHJvYmVSZXNwb25zZSIIirUYBAgBIAFiBnByb3RvMw",
+    "ChltdWluL3Byb2JlL3YxL3Byb2JlLnByb3RvEg1tdWluLnByb2JlLnYxIo0CCgxQcm9iZVJlcXVlc3QSIQoEbmFtZRgBIAEoCUITukgQcg4QARggMgheW2Etel0rJBILCgNhY3QYAiABKAkSLgoGYW1vdW50GAMgASgDQhm6SBYiFBj/////////Dyj3//////////8BSACIAQESKgoKcmVxdWVzdF9pZBgEIAEoCUIWukgT2AEBcg4QCBhAMgheWyEtfl0qJBIZCgZyZXBlYXQYBSABKAVCCbpIBhoEEGQoABIdCgV3b3JkcxgGIAMoCUIOukgLkgEIEAMiBHICGAQSLAoFcGFydHMYByADKAsyEy5tdWluLnByb2JlLnYxLlBhcnRCCLpIBZIBAhACQgkKB19hbW91bnQiSwoEUGFydBIXCgR0ZXh0GAEgASgJQge6SARyAhACSAASGQoGbnVtYmVyGAIgASgDQge6SAQiAiAASABCDwoGY2hvaWNlEgW6SAIIASJ3Cg1Qcm9iZVJlc3BvbnNlEgwKBG5hbWUYASABKAkSDgoGYW1vdW50GAIgASgDEhIKCnJlcXVlc3RfaWQYAyABKAkSEQoJcHJpbmNpcGFsGAQgASgJEiEKA2FueRgFIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5Bbnki3AgKC0xvb2tSZXF1ZXN0EgwKBG5hbWUYASABKAkSCwoDYmlnGAIgASgDEg0KBXNtYWxsGAMgASgNEgwKBGZsYWcYBCABKAgSDQoFcmF0aW8YBSABKAESCwoDcmF3GAYgASgMEiUKBmNvbG91chgHIAEoDjIVLm11aW4ucHJvYmUudjEuQ29sb3VyEgwKBHRhZ3MYCCADKAkSJgoHY29sb3VycxgJIAMoDjIVLm11aW4ucHJvYmUudjEuQ29sb3VyEiUKBm5lc3RlZBgKIAEoCzIVLm11aW4ucHJvYmUudjEuTmVzdGVkEicKBHdhaXQYCyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJgoCYXQYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEigKBG1hc2sYDSABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrEi4KCW1heWJlX2JpZxgOIAEoCzIbLmdvb2dsZS5wcm90b2J1Zi5JbnQ2NFZhbHVlEi4KCm1heWJlX2ZsYWcYDyABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlEjYKBmxhYmVscxgQIAMoCzImLm11aW4ucHJvYmUudjEuTG9va1JlcXVlc3QuTGFiZWxzRW50cnkSMAoKbWF5YmVfdGV4dBgRIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5TdHJpbmdWYWx1ZRIOCgR0ZXh0GBIgASgJSAASLwoHd3JhcHBlZBgTIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5TdHJpbmdWYWx1ZUgAEg4KBGJsb2IYFCABKAxIABI0CgVwYXJ0cxgVIAMoCzIlLm11aW4ucHJvYmUudjEuTG9va1JlcXVlc3QuUGFydHNFbnRyeRI6CghudW1iZXJlZBgWIAMoCzIoLm11aW4ucHJvYmUudjEuTG9va1JlcXVlc3QuTnVtYmVyZWRFbnRyeRIkCgVpdGVtcxgXIAMoCzIVLm11aW4ucHJvYmUudjEuTmVzdGVkEiYKBWV4dHJhGBggASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIkCgRqc29uGBkgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEicKBmV4dHJhcxgaIAMoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSIQoDYW55GBsgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGkMKClBhcnRzRW50cnkSCwoDa2V5GAEgASgJEiQKBXZhbHVlGAIgASgLMhUubXVpbi5wcm9iZS52MS5OZXN0ZWQ6AjgBGi8KDU51bWJlcmVkRW50cnkSCwoDa2V5GAEgASgFEg0KBXZhbHVlGAIgASgJOgI4AUIICgZlaXRoZXIiYgoMTG9va1Jlc3BvbnNlEisKB3JlcXVlc3QYASABKAsyGi5tdWluLnByb2JlLnYxLkxvb2tSZXF1ZXN0EiUKBm5lc3RlZBgCIAEoCzIVLm11aW4ucHJvYmUudjEuTmVzdGVkIk4KBk5lc3RlZBIMCgRuYW1lGAEgASgJEiUKBm5lc3RlZBgCIAEoCzIVLm11aW4ucHJvYmUudjEuTmVzdGVkEg8KB251bWJlcnMYAyADKAMqQQoGQ29sb3VyEhYKEkNPTE9VUl9VTlNQRUNJRklFRBAAEg4KCkNPTE9VUl9SRUQQARIPCgtDT0xPVVJfQkxVRRACMrkHCgxQcm9iZVNlcnZpY2USdgoERmFzdBIbLm11aW4ucHJvYmUudjEuUHJvYmVSZXF1ZXN0GhwubXVpbi5wcm9iZS52MS5Qcm9iZVJlc3BvbnNlIjOKtRgPEglwcm9iZS51c2UaAgIEgtPkkwIaOgEqIhUvYXBpL3YxL3Byb2Jlcy97bmFtZX0SewoEU2xvdxIbLm11aW4ucHJvYmUudjEuUHJvYmVSZXF1ZXN0GhwubXVpbi5wcm9iZS52MS5Qcm9iZVJlc3BvbnNlIjiKtRgPEglwcm9iZS51c2UaAgIEgtPkkwIfOgEqIhovYXBpL3YxL3Nsb3ctcHJvYmVzL3tuYW1lfRKuAgoETG9vaxIaLm11aW4ucHJvYmUudjEuTG9va1JlcXVlc3QaGy5tdWluLnByb2JlLnYxLkxvb2tSZXNwb25zZSLsAZACAYq1GAIIAYLT5JMC3AFaExIRL2FwaS92MS9sb29rczphbGxaLhIsL2FwaS92MS9kZWVwL3tuZXN0ZWQubmFtZT1zaGVsdmVzLyovYm9va3MvKn1aGBIWL2FwaS92MS9yZXN0L3tuYW1lPSoqfVokYgZuZXN0ZWQSGi9hcGkvdjEvbG9va3Mve25hbWV9OmJyaWVmWiU6Bm5lc3RlZCIbL2FwaS92MS9sb29rcy97bmFtZX0vbmVzdGVkWhg6ASoiEy9hcGkvdjEvbG9va3M6d2hvbGUSFC9hcGkvdjEvbG9va3Mve25hbWV9Em4KB0xhd2xlc3MSGy5tdWluLnByb2JlLnYxLlByb2JlUmVxdWVzdBocLm11aW4ucHJvYmUudjEuUHJvYmVSZXNwb25zZSIogtPkkwIiOgEqIh0vYXBpL3YxL2xhd2xlc3MtcHJvYmVzL3tuYW1lfRJaCgZTdHJlYW0SGy5tdWluLnByb2JlLnYxLlByb2JlUmVxdWVzdBocLm11aW4ucHJvYmUudjEuUHJvYmVSZXNwb25zZSITirUYDxIJcHJvYmUudXNlGgICBDABElsKB0NvbGxlY3QSGy5tdWluLnByb2JlLnYxLlByb2JlUmVxdWVzdBocLm11aW4ucHJvYmUudjEuUHJvYmVSZXNwb25zZSITirUYDxIJcHJvYmUudXNlGgICBCgBEloKBENoYXQSGy5tdWluLnByb2JlLnYxLlByb2JlUmVxdWVzdBocLm11aW4ucHJvYmUudjEuUHJvYmVSZXNwb25zZSITirUYDxIJcHJvYmUudXNlGgICBCgBMAEyogMKEERvb3JQcm9iZVNlcnZpY2UShwEKBE9wZW4SGy5tdWluLnByb2JlLnYxLlByb2JlUmVxdWVzdBocLm11aW4ucHJvYmUudjEuUHJvYmVSZXNwb25zZSJEirUYAxoBA4LT5JMCNzoBKloeOgEqIhkvYXBpL3YxL2Rvb3JzL3tuYW1lfTpvcGVuIhIvYXBpL3YxL2Rvb3JzOm9wZW4SZwoETG9vaxIbLm11aW4ucHJvYmUudjEuUHJvYmVSZXF1ZXN0GhwubXVpbi5wcm9iZS52MS5Qcm9iZVJlc3BvbnNlIiSQAgGKtRgDGgEDgtPkkwIUEhIvYXBpL3YxL2Rvb3JzOmxvb2sSTQoFV2F0Y2gSGy5tdWluLnByb2JlLnYxLlByb2JlUmVxdWVzdBocLm11aW4ucHJvYmUudjEuUHJvYmVSZXNwb25zZSIHirUYAxoBAzABEkwKBUtub2NrEhsubXVpbi5wcm9iZS52MS5Qcm9iZVJlcXVlc3QaHC5tdWluLnByb2JlLnYxLlByb2JlUmVzcG9uc2UiCIq1GAQIASABYgZwcm90bzM",
     [
       file_buf_validate_validate,
       file_google_api_annotations,
       file_google_protobuf_any,
       file_google_protobuf_duration,
       file_google_protobuf_field_mask,
+      file_google_protobuf_struct,
       file_google_protobuf_timestamp,
       file_google_protobuf_wrappers,
       file_muin_platform_v1_options,
@@ -304,6 +306,97 @@ export type LookRequest = Message<"muin.probe.v1.LookRequest"> & {
    * @generated from field: map<string, string> labels = 16;
    */
   labels: { [key: string]: string };
+
+  /**
+   * A text or nothing.
+   *
+   * @generated from field: google.protobuf.StringValue maybe_text = 17;
+   */
+  maybeText?: string | undefined;
+
+  /**
+   * One or the other.
+   *
+   * @generated from oneof muin.probe.v1.LookRequest.either
+   */
+  either:
+    | {
+        /**
+         * A text.
+         *
+         * @generated from field: string text = 18;
+         */
+        value: string;
+        case: "text";
+      }
+    | {
+        /**
+         * A text that may be absent.
+         *
+         * @generated from field: google.protobuf.StringValue wrapped = 19;
+         */
+        value: StringValue;
+        case: "wrapped";
+      }
+    | {
+        /**
+         * Bytes.
+         *
+         * @generated from field: bytes blob = 20;
+         */
+        value: Uint8Array;
+        case: "blob";
+      }
+    | { case: undefined; value?: undefined };
+
+  /**
+   * Messages by name.
+   *
+   * @generated from field: map<string, muin.probe.v1.Nested> parts = 21;
+   */
+  parts: { [key: string]: Nested };
+
+  /**
+   * Texts by number.
+   *
+   * @generated from field: map<int32, string> numbered = 22;
+   */
+  numbered: { [key: number]: string };
+
+  /**
+   * Messages.
+   *
+   * @generated from field: repeated muin.probe.v1.Nested items = 23;
+   */
+  items: Nested[];
+
+  /**
+   * Any JSON object.
+   *
+   * @generated from field: google.protobuf.Struct extra = 24;
+   */
+  extra?: JsonObject | undefined;
+
+  /**
+   * Any JSON.
+   *
+   * @generated from field: google.protobuf.Value json = 25;
+   */
+  json?: Value | undefined;
+
+  /**
+   * Any JSON objects.
+   *
+   * @generated from field: repeated google.protobuf.Struct extras = 26;
+   */
+  extras: JsonObject[];
+
+  /**
+   * Any message.
+   *
+   * @generated from field: google.protobuf.Any any = 27;
+   */
+  any?: Any | undefined;
 };
 
 /**

@@ -19,6 +19,7 @@ import { compressionsOf } from "../call/compressions.ts";
 import type { CallLife } from "../call/life.ts";
 import { readBytesMaxOf, type RpcLimits } from "../call/limits.ts";
 import type { Input, MethodPlan, MethodPlans } from "../call/plan.ts";
+import { jsonText, percentText } from "../call/wire-text.ts";
 import { bodyKey, protocolOf, readTimeout, replayableBody, signedMessage, withoutTimeout } from "./read-request.ts";
 import { reviseResponse } from "./write-reply.ts";
 
@@ -66,12 +67,13 @@ function createRouter({ life, limits, registry, protocols }: UniversalLaneOption
       life.prove(call, await signedMessage(body, call, readBytesMaxOf(call.plan.policy, limits)));
     }
   };
+  const jsonOptions = { registry, textDecoder: jsonText };
   return createConnectRouter({
     connect: protocols !== "grpc",
     grpcWeb: protocols !== "grpc",
     grpc: protocols === "grpc",
     writeMaxBytes: limits.writeBytesMax,
-    jsonOptions: { registry },
+    jsonOptions,
     requestGate: (context) => life.settle(callIn(context), () => gate(context), reject),
   });
 }
@@ -91,6 +93,7 @@ function serve(plan: MethodPlan, handler: LibraryHandler, options: UniversalLane
       if (plan.method.methodKind === "unary") contextValues.set(bodyKey, body);
       const response = await handler({
         ...request,
+        url: method === "GET" ? percentText(url) : url, // Its query is the message.
         // The library would set a timer for a deadline that the gate is about to refuse, however long it is.
         header: named.error === undefined ? header : withoutTimeout(header),
         body,

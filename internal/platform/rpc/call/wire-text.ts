@@ -1,0 +1,36 @@
+/** Refuses bytes that are no UTF-8, where the platform's usual decoder puts a replacement character. */
+const utf8 = new TextDecoder("utf-8", { fatal: true });
+
+/** An escape in JSON: a whole surrogate pair, a half of one, or any other. */
+const jsonEscape = /\\(?:u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}|(u[dD][89a-fA-F][\da-fA-F]{2})|[^])/g;
+
+/**
+ * Decodes JSON as it came. Throws TypeError for bytes that are no UTF-8. An escape that is half of a surrogate pair becomes one of NUL,
+ * which JSON parsers take as any other character and the check of the message's text refuses, by the name of its field.
+ */
+export const jsonText = {
+  decode: (bytes?: Uint8Array): string => {
+    const text = utf8.decode(bytes);
+    if (!/\\u[dD][89a-fA-F]/.test(text)) return text;
+    return text.replace(jsonEscape, (escape, half?: string) => (half === undefined ? escape : "\\u0000"));
+  },
+};
+
+/** What is percent-encoded in a row: characters do not go beyond it. */
+const percentRun = /(?:%[\da-fA-F]{2})+/g;
+
+/**
+ * A path's segment or a query as it came, but with NUL for what is percent-encoded and no UTF-8: decoders would put a replacement
+ * character there or give up, and the check of the message's text refuses NUL by the name of its field.
+ */
+export function percentText(encoded: string): string {
+  if (!encoded.includes("%")) return encoded;
+  return encoded.replace(percentRun, (run) => {
+    try {
+      decodeURIComponent(run);
+      return run;
+    } catch {
+      return "%00"; // decodeURIComponent knows one failure only.
+    }
+  });
+}
