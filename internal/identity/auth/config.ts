@@ -84,10 +84,22 @@ export const authConfig = {
     max: 256,
   }),
   argon2Waiting: int("ARGON2_WAITING", {
-    doc: "Calls that may wait for an Argon2id computation; more are refused with RESOURCE_EXHAUSTED.",
+    doc: "Calls that may wait for an Argon2id computation, of each of three ranks: sign-ups, sign-ins, and people who are known; more are refused with RESOURCE_EXHAUSTED.",
     default: 64,
     min: 0,
     max: 10_000,
+  }),
+  argon2WaitingPerNetwork: int("ARGON2_WAITING_PER_NETWORK", {
+    doc: "Of the calls of a rank that may wait for an Argon2id computation, those of one network.",
+    default: 32,
+    min: 0,
+    max: 10_000,
+  }),
+  argon2WaitMs: int("ARGON2_WAIT_MS", {
+    doc: "How long a call waits for an Argon2id computation before it is refused.",
+    default: 5000,
+    min: 100,
+    max: 60_000,
   }),
   signUpsPerNetworkMax: int("SIGN_UPS_PER_NETWORK_MAX", {
     doc: "Sign-ups that one network (an IPv4 address, an IPv6 /64) may try within an hour, whatever comes of them.",

@@ -7,6 +7,7 @@ import { UserStatusChangedSchema } from "../../gen/muin/identity/v1/user_events_
 import { createTokenVerifier } from "../../platform/identity/token-verifier.ts";
 import { tokenCharsMax } from "../../platform/identity/token-claims.ts";
 import { MuinError } from "../../platform/errors/muin-error.ts";
+import { systemClock } from "../../platform/clock/clock.ts";
 import { systemRandom } from "../../platform/clock/random.ts";
 import { importMutant } from "../../platform/testing/mutant.ts";
 import { outcomeOf, personOfToken, startAuth, type AuthFixture } from "./auth-fixture.ts";
@@ -252,10 +253,18 @@ describe("thousands of sign-ins at once", () => {
 
   /** By how much the process grows at the most while all of them are answered, and how they are. */
   async function flood(create: typeof createPasswordQueue): Promise<{ grownMib: number; refused: number }> {
-    const config = { argon2MemoryKib: computationMib * 1024, argon2Passes: 1, argon2Concurrent: 2, argon2Waiting: 64 };
-    const queue = create(config, systemRandom);
+    const config = {
+      argon2MemoryKib: computationMib * 1024,
+      argon2Passes: 1,
+      argon2Concurrent: 2,
+      argon2Waiting: 64,
+      argon2WaitingPerNetwork: 64,
+      argon2WaitMs: 60_000,
+    };
+    const queue = create(config, systemRandom, systemClock);
+    const caller = { rank: "sign-in", network: "192.0.2.1" } as const;
     const signal = new AbortController().signal;
-    await queue.run(signal, (hasher) => hasher.verify("warm", undefined));
+    await queue.run(caller, signal, (hasher) => hasher.verify("warm", undefined));
     Bun.gc(true);
     const before = process.memoryUsage.rss();
     let most = before;
@@ -266,7 +275,7 @@ describe("thousands of sign-ins at once", () => {
     await Promise.all(
       Array.from({ length: callers }, () =>
         queue
-          .run(signal, async (hasher) => {
+          .run(caller, signal, async (hasher) => {
             await hasher.verify("guess", undefined);
             look();
           })
@@ -288,8 +297,8 @@ describe("thousands of sign-ins at once", () => {
   test("mutant: without the bound nobody is refused", async () => {
     const mutant = await importMutant<{ createPasswordQueue: typeof createPasswordQueue }>(
       join(import.meta.dir, "account/password.ts"),
-      "bulkhead(config.argon2Concurrent, config.argon2Waiting)",
-      "bulkhead(config.argon2Concurrent, Infinity)",
+      "concurrentMax: config.argon2Concurrent,",
+      "concurrentMax: Infinity,",
     );
     spyOn(Bun.password, "verify").mockResolvedValue(false); // Who waits is counted, not what it would cost.
     expect(await flood(mutant.createPasswordQueue)).toMatchObject({ refused: 0 });

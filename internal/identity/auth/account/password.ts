@@ -1,7 +1,8 @@
-import { BulkheadRejectedError, bulkhead, TaskCancelledError } from "cockatiel";
+import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Random } from "../../../platform/clock/random.ts";
 import type { AuthConfig } from "../config.ts";
 import { authErrors } from "../errors.ts";
+import { createPlaces, type Rank } from "./places.ts";
 
 const saltBytes = 32;
 const digestBytes = 32;
@@ -16,22 +17,36 @@ export interface PasswordHasher {
   isOutdated(hash: string): boolean;
 }
 
+/** For whom a password is hashed. */
+export interface PasswordCaller {
+  /** How they come, before more is known of them. */
+  readonly rank: Rank;
+  /** As `networkOf` gives it. */
+  readonly network: string;
+  /** Whether who signs in is known after all; asked for only when they have to wait. */
+  readonly isKnown?: () => Promise<boolean>;
+}
+
 /** Bounds how many passwords are hashed at a time and how many callers wait for it. */
 export interface PasswordQueue {
   /**
-   * Runs `work` in a slot. Throws OVERLOADED at once when as many wait as may, and CANCELED for a caller that has gone, which loses
-   * its place.
+   * Runs `work` in a slot. Throws OVERLOADED at once when as many wait as may, or when it took too long till a slot was free, and
+   * CANCELED for a caller that has gone, which loses its place.
    */
-  run<T>(signal: AbortSignal, work: (hasher: PasswordHasher) => Promise<T>): Promise<T>;
+  run<T>(caller: PasswordCaller, signal: AbortSignal, work: (hasher: PasswordHasher) => Promise<T>): Promise<T>;
 }
 
+/** Questions whether somebody is known that are under way at once; beyond, who signs in waits as a stranger. */
+const questionsMax = 16;
+
 /**
- * A queue of `config.argon2Concurrent` slots in which `config.argon2Waiting` callers may wait. Passwords are compared in NFKC, as NIST
- * SP 800-63B advises.
+ * A queue of `config.argon2Concurrent` slots, with bounds for those who wait as `Places` has them. Passwords are compared in NFKC, as
+ * NIST SP 800-63B advises.
  */
 export function createPasswordQueue(
-  config: Pick<AuthConfig, "argon2MemoryKib" | "argon2Passes" | "argon2Concurrent" | "argon2Waiting">,
+  config: Pick<AuthConfig, Extract<keyof AuthConfig, `argon2${string}`>>,
   random: Random,
+  clock: Pick<Clock, "sleep">,
 ): PasswordQueue {
   const options = {
     algorithm: "argon2id",
@@ -49,15 +64,34 @@ export function createPasswordQueue(
     },
     isOutdated: (hash) => !hash.startsWith(prefix),
   };
-  const slots = bulkhead(config.argon2Concurrent, config.argon2Waiting);
+  const places = createPlaces(
+    {
+      concurrentMax: config.argon2Concurrent,
+      waitingMax: config.argon2Waiting,
+      waitingPerNetworkMax: config.argon2WaitingPerNetwork,
+      waitMsMax: config.argon2WaitMs,
+    },
+    clock,
+  );
+  let questions = 0;
+  const rankOf = async ({ rank, isKnown }: PasswordCaller): Promise<Rank> => {
+    if (isKnown === undefined || !places.isFull() || questions >= questionsMax) return rank;
+    questions++;
+    try {
+      return (await isKnown()) ? "known" : rank;
+    } finally {
+      questions--;
+    }
+  };
   return {
-    run: async (signal, work) => {
+    run: async (caller, signal, work) => {
+      const place = await places.take(await rankOf(caller), caller.network, signal);
+      if (place === "gone") throw authErrors.callCanceled();
+      if (typeof place === "string") throw authErrors.signInOverloaded({ cause: new Error(place) });
       try {
-        return await slots.execute(() => work(hasher), signal);
-      } catch (error) {
-        if (error instanceof BulkheadRejectedError) throw authErrors.signInOverloaded({ cause: error });
-        if (error instanceof TaskCancelledError) throw authErrors.callCanceled({ cause: error });
-        throw error;
+        return await work(hasher);
+      } finally {
+        place();
       }
     },
   };

@@ -64,10 +64,11 @@ export function createPasswordProofs(deps: {
 
   return {
     run: async ({ userId, password }, act, client, signal) => {
-      const tried = await passwords.run(signal, async (hasher) => {
+      const network = networkOf(client.address);
+      const tried = await passwords.run({ rank: "known", network }, signal, async (hasher) => {
         const account = await accounts.find(database.sql, userId);
         if (account === undefined) return refuse("credentialsInvalid");
-        const charged = await lockout.charge({ email: account.email, network: networkOf(client.address) });
+        const charged = await lockout.charge({ email: account.email, network });
         if (isRefusal(charged)) return charged;
         const { passwordHash } = account;
         const isRight = await hasher.verify(password, passwordHash);

@@ -113,7 +113,8 @@ export function createRecovery(deps: {
       const tokenHash = hashOfMailToken(token);
       const userId = await mailStore.findToken(database.sql, "RESET_PASSWORD", tokenHash, clock.now());
       if (userId === undefined) return refuse("mailTokenInvalid"); // Before anything is computed: a token is not to be guessed.
-      const passwordHash = await passwords.run(signal, (hasher) => hasher.hash(password));
+      const known = { rank: "known", network: networkOf(client.address) } as const;
+      const passwordHash = await passwords.run(known, signal, (hasher) => hasher.hash(password));
       return database.transaction(async (tx) => {
         await accounts.lock(tx, userId);
         if (!(await mailStore.takeToken(tx, "RESET_PASSWORD", tokenHash))) return refuse("mailTokenInvalid");

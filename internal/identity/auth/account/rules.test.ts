@@ -126,8 +126,11 @@ describe("sign-in", () => {
       [mutant.createPasswordQueue, 0],
     ] as const) {
       verify.mockClear();
-      const queue = create(auth.config, systemRandom);
-      expect(await queue.run(new AbortController().signal, (hasher) => hasher.verify("x", undefined))).toBe(false);
+      const queue = create(auth.config, systemRandom, auth.clock);
+      const caller = { rank: "sign-in", network: "192.0.2.1" } as const;
+      expect(await queue.run(caller, new AbortController().signal, (hasher) => hasher.verify("x", undefined))).toBe(
+        false,
+      );
       expect(verify).toHaveBeenCalledTimes(computations);
     }
   });

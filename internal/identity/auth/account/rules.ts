@@ -70,7 +70,7 @@ export function createAccounts(
       if (email === undefined) return refuseField("email", emailRule);
       const network = networkOf(client.address);
       // Hashed before it is known whether the address is free, so that both cost the same.
-      const hashed = await passwords.run(signal, async (hasher) => {
+      const hashed = await passwords.run({ rank: "sign-up", network }, signal, async (hasher) => {
         const charged = await lockout.charge({ email: "", network });
         return isRefusal(charged) ? charged : { charged, passwordHash: await hasher.hash(password) };
       });

@@ -67,9 +67,11 @@ export function createSignIns(deps: SignInDeps): SignIns {
   const { database, accounts, factors, passwords, lockout, sessions, secondFactors, clock, random } = deps;
 
   /** Counts the attempt and compares the password, in a slot of the queue. */
-  const tryPassword = (email: string, password: string, client: ClientInfo, signal: AbortSignal) =>
-    passwords.run(signal, async (hasher) => {
-      const charged = await lockout.charge({ email, network: networkOf(client.address) });
+  const tryPassword = (email: string, password: string, client: ClientInfo, signal: AbortSignal) => {
+    const network = networkOf(client.address);
+    const isKnown = (): Promise<boolean> => lockout.isFamiliar({ email, network });
+    return passwords.run({ rank: "sign-in", network, isKnown }, signal, async (hasher) => {
+      const charged = await lockout.charge({ email, network });
       if (isRefusal(charged)) return charged;
       const account = await accounts.findByEmail(database.sql, email);
       const isRight = await hasher.verify(password, account?.passwordHash);
@@ -77,6 +79,7 @@ export function createSignIns(deps: SignInDeps): SignIns {
       const rehashed = hasher.isOutdated(account.passwordHash) ? await hasher.hash(password) : undefined;
       return { charged, proven: { account, rehashed } };
     });
+  };
 
   return {
     signIn: async ({ email: written, password }, client, signal) => {

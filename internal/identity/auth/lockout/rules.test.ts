@@ -171,7 +171,9 @@ describe("lockout", () => {
   });
 
   test("many attempts at once are no more than many in a row", async () => {
-    await using auth = await startAuth({ config: { argon2Waiting: 100, argon2Concurrent: 4 } });
+    await using auth = await startAuth({
+      config: { argon2Waiting: 100, argon2WaitingPerNetwork: 100, argon2Concurrent: 4 },
+    });
     const client = auth.as(AuthService);
     const outcomes = await Promise.all(
       Array.from({ length: 60 }, (_, time) =>

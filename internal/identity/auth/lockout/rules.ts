@@ -1,5 +1,5 @@
 import type { Clock } from "../../../platform/clock/clock.ts";
-import type { Database, Transaction } from "../../../platform/postgres/database.ts";
+import type { Database, Sql, Transaction } from "../../../platform/postgres/database.ts";
 import type { Refusal } from "../../../platform/errors/refusal.ts";
 import { refuse } from "../errors.ts";
 import type { Vault } from "../secret/vault.ts";
@@ -48,6 +48,8 @@ export interface Lockout {
    * a "step", with a code still to come, nothing but this one is: who knows the password does not get codes to guess without end.
    */
   forgive(tx: Transaction, charge: Charge, success: "whole" | "step"): Promise<void>;
+  /** Whether the person with this address signed in from this network lately. */
+  isFamiliar(attempt: Attempt): Promise<boolean>;
   /** Remembers the network from which a person has signed in. */
   rememberNetwork(tx: Transaction, userId: string, network: string): Promise<void>;
 }
@@ -75,19 +77,19 @@ export function createLockout(deps: {
   const hashOf = (kind: FailureKind, subject: string): Uint8Array => vault.mac("failures", `${kind} ${subject}`);
 
   /** What an attempt is counted for when the person has no try of their own left. */
-  const subjectsOf = ({ email, network }: Attempt, isFamiliar: boolean) => {
+  const subjectsOf = ({ email, network }: Attempt, isAtHome: boolean) => {
     const subjects: [PolicyKind, string][] = [];
     if (email !== "" && network !== "") subjects.push(["pair", `${network} ${email}`]);
     if (network !== "") subjects.push(["network", network]);
-    if (email !== "" && !isFamiliar) subjects.push(["account", email]);
+    if (email !== "" && !isAtHome) subjects.push(["account", email]);
     return subjects
       .map(([kind, subject]) => ({ kind, hash: hashOf(kind, subject) }))
       .toSorted((a, b) => Buffer.compare(a.hash, b.hash)); // All take the rows' locks in one order.
   };
 
-  const isFamiliarTo = async (tx: Transaction, { email, network }: Attempt): Promise<boolean> => {
+  const isFamiliar = async (on: Sql, { email, network }: Attempt): Promise<boolean> => {
     if (email === "" || network === "") return false;
-    return store.isFamiliar(tx, email, vault.mac("network", network), clock.now() - familiarMs);
+    return store.isFamiliar(on, email, vault.mac("network", network), clock.now() - familiarMs);
   };
 
   const chargeOwn = async (tx: Transaction, { email, network }: Attempt): Promise<Charge | undefined> => {
@@ -98,9 +100,9 @@ export function createLockout(deps: {
     return { charged: [{ kind: "own", hash, count }], locks: false };
   };
 
-  const chargeAll = async (tx: Transaction, attempt: Attempt, isFamiliar: boolean): Promise<Charge> => {
+  const chargeAll = async (tx: Transaction, attempt: Attempt, isAtHome: boolean): Promise<Charge> => {
     const charged: ChargedCount[] = [];
-    for (const { kind, hash } of subjectsOf(attempt, isFamiliar)) {
+    for (const { kind, hash } of subjectsOf(attempt, isAtHome)) {
       const count = chargeFailure(await store.lock(tx, hash), lockoutPolicies[kind], clock.now());
       if ("retryAfterMs" in count) throw new LockedError(count.retryAfterMs);
       charged.push({ kind, hash, count });
@@ -113,9 +115,9 @@ export function createLockout(deps: {
     charge: async (attempt) => {
       try {
         return await database.transaction(async (tx) => {
-          const isFamiliar = await isFamiliarTo(tx, attempt);
-          const own = isFamiliar ? await chargeOwn(tx, attempt) : undefined;
-          return own ?? (await chargeAll(tx, attempt, isFamiliar));
+          const isAtHome = await isFamiliar(tx, attempt);
+          const own = isAtHome ? await chargeOwn(tx, attempt) : undefined;
+          return own ?? (await chargeAll(tx, attempt, isAtHome));
         });
       } catch (error) {
         if (error instanceof LockedError) return refuse("signInLocked", { retryAfterMs: error.retryAfterMs });
@@ -129,6 +131,8 @@ export function createLockout(deps: {
         else await store.takeBack(tx, hash, count.lockEndMs);
       }
     },
+
+    isFamiliar: (attempt) => isFamiliar(database.sql, attempt),
 
     rememberNetwork: async (tx, userId, network) => {
       if (network === "") return;

@@ -23,6 +23,8 @@ import { postgresScopeStore } from "../scope/store-postgres.ts";
 import { createVault } from "../secret/vault.ts";
 
 const passwordCharsMax = 256;
+/** Whoever sets up the installation. */
+const itself = { rank: "known", network: "" } as const;
 const setupLock = "muin auth setup";
 
 /** What an installation needs before anybody can call it. Works on the migrated database, beside or before the running service. */
@@ -59,7 +61,7 @@ export function createAuthSetup(deps: {
   const vault = createVault(config.keyEncryptionSecret, random);
   const keyDeps = { database, store: postgresPersonKeyStore, accounts, audit, vault, clock, random };
   const personKeys = createPersonKeys(keyDeps);
-  const passwords = createPasswordQueue(config, random);
+  const passwords = createPasswordQueue(config, random, clock);
 
   return {
     ensureAdministrator: async ({ email: written, password }) => {
@@ -69,7 +71,7 @@ export function createAuthSetup(deps: {
         orThrow(refuseField("password", `must have 1 to ${passwordCharsMax} characters`));
       }
       if (await postgresScopeStore.isAssigned(database.sql, "administrator")) return false;
-      const passwordHash = await passwords.run(new AbortController().signal, (hasher) => hasher.hash(password));
+      const passwordHash = await passwords.run(itself, new AbortController().signal, (hasher) => hasher.hash(password));
       return database.transaction(async (tx) => {
         await takeLock(tx, setupLock);
         if (await postgresScopeStore.isAssigned(tx, "administrator")) return false; // Another process was faster.
