@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import { printAttack, runAttack } from "./attack/attack.ts";
 import { runCounts } from "./counts/counts.ts";
 import { isSound, printCounts } from "./counts/print.ts";
 import { writeResults, writeText } from "./harness/results.ts";
@@ -73,6 +74,25 @@ program
     const { rows, ...run } = result;
     const lines = [{ kind: "run", ...run }, ...rows.map((row) => Object.assign({ kind: "row" }, row))];
     await finish("signup", options, lines, printSignup(result), result.faults.length === 0);
+  });
+
+program
+  .command("attack")
+  .description("hostile peers on both ports: known callers are all answered meanwhile, and how fast")
+  .option("--quick", "small attacks: shows that they are held off; writes no file")
+  .option("--only <pattern>", "only attacks whose name matches this regular expression; writes no file")
+  .option("--json", "print JSON lines instead of the table")
+  .action(async (options: Options) => {
+    const whole = options.quick !== true;
+    const pattern = new RegExp(options.only ?? "");
+    const lastingMs = whole ? 45_000 : 15_000;
+    const result = await runAttack({ wanted: ({ id }) => pattern.test(id), whole, lastingMs, quietMs: 10_000, report });
+    const lines = [
+      { kind: "run", machine: result.machine },
+      ...result.rows.map((row) => Object.assign({ kind: "row" }, row)),
+    ];
+    const sound = result.rows.every(({ faults }) => faults.length === 0);
+    await finish("attack", options, lines, printAttack(result), sound);
   });
 
 program
