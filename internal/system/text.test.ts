@@ -13,13 +13,16 @@ import { ConnectError, type Transport } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { codeToString } from "@connectrpc/connect/protocol-connect";
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { join } from "node:path";
 import { catalog } from "../catalog.ts";
 import { BadRequestSchema, ErrorInfoSchema } from "../gen/google/rpc/error_details_pb.ts";
 import { PolicySchema } from "../gen/muin/platform/v1/options_pb.ts";
 import { OperationsService } from "../gen/muin/platform/v1/operations_service_pb.ts";
 import { PersonalDataService } from "../gen/muin/platform/v1/personal_data_service_pb.ts";
-import { planMethods } from "../platform/rpc/call/plan.ts";
+import * as plan from "../platform/rpc/call/plan.ts";
+import type { MethodPlans } from "../platform/rpc/call/plan.ts";
 import type { Served } from "../platform/service/parts.ts";
+import { importMutant } from "../platform/testing/mutant.ts";
 import { startProbeServer, type ProbeServer } from "../platform/rpc/testdata/start-probe-server.ts";
 
 setDefaultTimeout(60_000);
@@ -85,20 +88,23 @@ const reached: string[] = [];
 
 let server: ProbeServer;
 let transports: Readonly<Record<string, Transport>>;
-beforeAll(async () => {
-  // Every method as its proto declares it, but open to everybody and with a handler that only tells that it was reached.
-  const plans = planMethods(
+/** Every method as its proto declares it, but open to everybody and with a handler that only tells that it was reached. */
+function plansOf(planMethods: typeof plan.planMethods, onReached: (name: string) => void): MethodPlans {
+  return planMethods(
     services.map((service) => ({
       part: "served" as const,
       service,
       impl: Object.fromEntries(
-        service.methods.map(({ localName }) => [localName, () => reached.push(localName)]),
+        service.methods.map(({ localName }) => [localName, () => onReached(localName)]),
       ) as unknown as Served["impl"],
       hot: service.methods.filter(({ methodKind }) => methodKind === "unary"),
     })),
     { policy: create(PolicySchema, { public: true }) },
   );
-  server = await startProbeServer({ plans });
+}
+
+beforeAll(async () => {
+  server = await startProbeServer({ plans: plansOf(plan.planMethods, (name) => reached.push(name)) });
   const { http, grpc } = server.addresses;
   transports = {
     "Connect JSON": createConnectTransport({ baseUrl: http, httpVersion: "2", useBinaryFormat: false }),
@@ -151,4 +157,16 @@ describe.each(["Connect JSON", "gRPC", "in process"])("%s: NUL never reaches a h
       expect(reached).toEqual([]);
     },
   );
+});
+
+test("mutant: with the rules of the protos alone, NUL reaches handlers", async () => {
+  const call = join(import.meta.dir, "../platform/rpc/call");
+  const mutant = await importMutant<typeof plan>(join(call, "validate.ts"), "checkText(message);", "", [
+    join(call, "plan.ts"),
+  ]);
+  const passed: string[] = [];
+  await using lax = await startProbeServer({ plans: plansOf(mutant.planMethods, (name) => passed.push(name)) });
+  const transport = lax.inProcess({ kind: "anonymous", principal: "anonymous" });
+  for (const [method, found] of places) for (const { json } of found) await outcomeOf(transport, method, json);
+  expect(passed).toContain("listCounts");
 });
