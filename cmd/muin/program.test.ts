@@ -48,6 +48,8 @@ describe("help", () => {
       "version",
       "dead-letters list",
       "dead-letters redrive",
+      "outbox list",
+      "outbox redrive",
       "audit list",
       "call",
       "completion",

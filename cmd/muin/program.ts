@@ -11,6 +11,7 @@ import { devices } from "./commands/devices.ts";
 import { events } from "./commands/events.ts";
 import { graph } from "./commands/graph.ts";
 import { keys } from "./commands/keys.ts";
+import { outbox } from "./commands/outbox.ts";
 import { status } from "./commands/status.ts";
 import { users } from "./commands/users.ts";
 import { version } from "./commands/version.ts";
@@ -54,6 +55,7 @@ export async function createProgram(cli: Cli, options: { readonly up: boolean })
     devices,
     events,
     deadLetters,
+    outbox,
     call,
     graph,
     config,

@@ -32,7 +32,7 @@ const longFunctionsKnown: Readonly<Record<string, number>> = {
   createCountWriter: 102,
   createErasureRules: 84,
   createInfoCache: 152,
-  createOutboxRelay: 98,
+  createOutboxRelay: 97,
   createPostgresServer: 81,
   createSigningKeys: 81,
   createSupervisedProcess: 153,
@@ -42,7 +42,7 @@ const longFunctionsKnown: Readonly<Record<string, number>> = {
 
 /** Where SQL may stand beside stores and migrations: what the platform does with databases. */
 const sqlPlaces =
-  /(^|\/)store-postgres\.ts$|^internal\/platform\/(postgres|local)\/|^internal\/platform\/events\/(inbox|outbox)\.ts$/;
+  /(^|\/)store-postgres\.ts$|^internal\/platform\/(postgres|local)\/|^internal\/platform\/events\/(inbox|outbox|outbox-table)\.ts$/;
 
 /** A migration stays as it was when it was applied: databases remember its checksum. */
 const lowerCaseMigrations = new Set(["internal/platform/postgres/migrations/0001_events.sql"]);

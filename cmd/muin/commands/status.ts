@@ -45,8 +45,13 @@ function printStatus(status: GetStatusResponse, url: string, output: Output): vo
     ]),
   );
   section(
-    ["OUTBOX", "WAITING", "OLDEST"],
-    status.outboxes.map(({ service, depth, ageMs }) => [service, String(depth), depth === 0n ? "" : `${ageMs} ms`]),
+    ["OUTBOX", "WAITING", "OLDEST", "PARKED"],
+    status.outboxes.map(({ service, depth, ageMs, parked }) => [
+      service,
+      String(depth),
+      depth === 0n ? "" : `${ageMs} ms`,
+      parked === 0n ? "0" : paint("red", `${parked}, see muin outbox list`),
+    ]),
   );
   section(
     ["CONSUMER", "TOPIC", "LAG", "DEAD LETTERS", ""],

@@ -56,7 +56,7 @@ export const countWrite: ServiceInfo<"count-write"> = defineService({
       background(relay),
       background(writer),
       readiness("counts", () => Promise.resolve(writer.obstacle())),
-      outbox(() => relay.state()),
+      outbox(relay),
     ];
   },
 });

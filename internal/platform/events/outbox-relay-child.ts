@@ -7,6 +7,7 @@ import { systemClock } from "../clock/clock.ts";
 import { systemRandom } from "../clock/random.ts";
 import { openDatabase } from "../postgres/open-database.ts";
 import { FencedError } from "../lease/leases.ts";
+import { EventRefusedError } from "../service/event-record.ts";
 import { createOutboxRelay } from "./outbox.ts";
 import { connectBus, silentLog, silentMetrics } from "./redis/redis-broker-fixture.ts";
 import type { Topic } from "./topics.ts";
@@ -17,8 +18,8 @@ export interface RelayOrder {
   readonly databaseUrl: string;
   readonly busUrl: string;
   readonly topics: readonly Topic[];
-  /** Just before the batch is handed to the bus, or between the bus's acknowledgement and the deletion of the batch's rows. */
-  readonly moment: "beforePublish" | "afterPublish";
+  /** Just before the batch is handed to the bus, or between the bus's acknowledgement and the deletion of the batch's rows, or never. */
+  readonly moment: "beforePublish" | "afterPublish" | "never";
   readonly signal: "SIGKILL" | "SIGSTOP";
 }
 
@@ -58,6 +59,7 @@ async function publishInsistently(publish: () => Promise<void>): Promise<void> {
     try {
       return await publish();
     } catch (error) {
+      if (error instanceof EventRefusedError) throw error;
       if (error instanceof FencedError) {
         say("fenced");
         throw error;

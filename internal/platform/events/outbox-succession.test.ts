@@ -12,6 +12,8 @@ import type { RelayOrder } from "./outbox-relay-child.ts";
 import { topicOf } from "./topics.ts";
 
 const outboxFile = join(import.meta.dir, "outbox.ts");
+const tableFile = join(import.meta.dir, "outbox-table.ts");
+const pageFile = join(import.meta.dir, "move-page.ts");
 const childFile = join(import.meta.dir, "outbox-relay-child.ts");
 /** Processes start slowly on a busy machine. */
 const inProcesses = { timeoutMs: 25_000 };
@@ -34,9 +36,10 @@ test("a relay killed between the bus's acknowledgement and the deletion: its suc
 
 test("mutant: a relay that gives a repeat an id of its own is noticed", async () => {
   const { createOutboxRelay: createRelay } = await importMutant<{ createOutboxRelay: typeof createOutboxRelay }>(
-    outboxFile,
+    tableFile,
     "id: row.event_id,",
     "id: crypto.randomUUID(),",
+    [outboxFile],
   );
   const outcome = await killed("renamed", "afterPublish", { createRelay });
   expect(outcome).toMatchObject({ repeats: 0, effects: [7, 7] });
@@ -47,11 +50,10 @@ test("a relay killed before it publishes: its successor publishes", async () => 
 });
 
 test("mutant: a relay that deletes before the bus has acknowledged loses events", async () => {
-  const publishing = "await broker.publish(rows.map(toRecord), term);";
   const child = {
-    file: outboxFile,
-    from: publishing,
-    to: `await database.sql\`delete FROM platform.outbox\`; ${publishing}`,
+    file: tableFile,
+    from: "return rows.map((row) =>",
+    to: "await sql`DELETE FROM platform.outbox`; return rows.map((row) =>",
   };
   expect(await killed("lost", "beforePublish", { child })).toMatchObject({ waiting: 0, a: [4], b: [4] });
 });
@@ -62,9 +64,9 @@ test("a relay that was stopped and wakes after another has taken over publishes 
 
 test("mutant: a relay that does not say under which lease it publishes repeats what its successor published", async () => {
   const child = {
-    file: outboxFile,
-    from: "broker.publish(rows.map(toRecord), term)",
-    to: "broker.publish(rows.map(toRecord))",
+    file: pageFile,
+    from: "broker.publish(records, term)",
+    to: "broker.publish(records)",
   };
   const { said, repeats } = await woken("unfenced", { child });
   expect({ said, isRepeated: repeats > 0 }).toEqual({ said: "published", isRepeated: true });

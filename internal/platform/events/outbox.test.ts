@@ -19,11 +19,12 @@ beforeAll(async () => {
 });
 afterAll(() => target[Symbol.asyncDispose]());
 
-async function mutantRelay(from: string, to: string): Promise<typeof createOutboxRelay> {
+async function mutantRelay(file: string, from: string, to: string): Promise<typeof createOutboxRelay> {
   const mutant = await importMutant<{ createOutboxRelay: typeof createOutboxRelay }>(
-    join(import.meta.dir, "outbox.ts"),
+    join(import.meta.dir, file),
     from,
     to,
+    [join(import.meta.dir, "outbox.ts")],
   );
   return mutant.createOutboxRelay;
 }
@@ -80,7 +81,7 @@ describe("outbox", () => {
         traceparent: "",
       }).data,
     });
-    await eventually(async () => expect(await relay.read()).toEqual({ depth: 0, ageMs: 0 }));
+    await eventually(async () => expect(await relay.read()).toEqual({ depth: 0, ageMs: 0, parked: 0 }));
     await relay.stop();
     await watched.stop();
     await database.stop();
@@ -107,6 +108,7 @@ describe("outbox", () => {
 
   test("mutant: a relay that remembers how far it came skips a late commit", async () => {
     const broken = await mutantRelay(
+      "move-page.ts",
       "if (rows.length === 0) return false;",
       `const fresh = rows.filter((row) => Number(row.sequence) > (globalThis.sequence ?? 0));
        rows.splice(0, rows.length, ...fresh);
@@ -193,7 +195,7 @@ describe("outbox", () => {
     await relay.start();
     await database.transaction((tx) => publish(tx, schema, { apiKeyId: "away-1" }));
     await eventually(() => expect(calls).toBeGreaterThan(1));
-    expect((await relay.read()).depth).toBe(1);
+    expect(await relay.read()).toMatchObject({ depth: 1, parked: 0 });
     expect((await relay.read()).ageMs).toBeGreaterThan(0);
     isAway = false;
     await eventually(async () => expect((await relay.read()).depth).toBe(0));

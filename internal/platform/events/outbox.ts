@@ -8,24 +8,24 @@ import { createLoop } from "../lifecycle/loop.ts";
 import { retry } from "../lifecycle/retry.ts";
 import type { Database, Transaction } from "../postgres/database.ts";
 import type { Publish } from "../service/delivery.ts";
-import type { EventPublisher, EventRecord } from "../service/event-record.ts";
+import type { EventPublisher } from "../service/event-record.ts";
+import type { OutboxView } from "../service/outbox-view.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { eventBytesMax } from "./broker.ts";
 import { eventErrors } from "./errors.ts";
+import { movePage } from "./move-page.ts";
+import { channelName, createOutboxView, retryParked } from "./outbox-table.ts";
 import { createRecord, type RecordContext } from "./topics.ts";
 
-/** Rows that are published together, and bytes after which no further row is added. */
-const pageRowsMax = 256;
-const pageBytesMax = 4 << 20;
 /** The relay looks so often when nobody woke it: a notification can be lost with its connection. */
 const pollMs = 1000;
 /** Pause after a failure, doubled with each further one. */
 const failureBackoff = { minMs: 100, maxMs: 5000 };
 /** Depth and age are measured so often. */
 const sampleMs = 2000;
-/** Channel that the outbox' trigger notifies. */
-const channelName = "muin_outbox";
+/** Parked rows are looked at so often, whether one of them is due to be tried again. */
+const retryParkedEveryMs = 1000;
 
 /**
  * Records an event in the transaction of its change. Call it after the statement that locked the aggregate's row (an update, an
@@ -59,11 +59,8 @@ export function createPublish<const P extends readonly DescMessage[]>(options: {
   return (tx, schema, message) => recordEvent(tx, schema, message, { ...context, traceparent: currentTraceparent() });
 }
 
-/** The relay of one database. */
-export interface OutboxRelay extends Component {
-  /** Events recorded and not yet on the bus, and the age of the oldest in milliseconds, 0 when there is none. */
-  read(): Promise<{ readonly depth: number; readonly ageMs: number }>;
-}
+/** The relay of one database, with the view of its outbox. */
+export interface OutboxRelay extends Component, OutboxView {}
 
 interface OutboxRelayOptions {
   /** Service that owns the database. */
@@ -79,7 +76,8 @@ interface OutboxRelayOptions {
 
 /**
  * Moves recorded events to the bus, in order per subject, in at most one process at a time. Deletes what the bus acknowledged,
- * so an event is published at least once, repeats with the same id.
+ * so an event is published at least once, repeats with the same id. A row that the bus refuses for itself holds up its topic and subject
+ * only: see `movePage`. It is tried again a few times by itself, and after that when an operator asks for it.
  *
  * A row of a late commit cannot be skipped: there is no position to fall behind. Each round selects the rows that are there,
  * lowest sequence first, and deletes by sequence just those that were acknowledged. A row whose transaction took its sequence
@@ -87,7 +85,8 @@ interface OutboxRelayOptions {
  * only: of its own subject there can be none, see `recordEvent`.
  */
 export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
-  const { service, database, broker, leases, clock, random, log, metrics } = options;
+  const { service, database, leases, clock, random, log, metrics } = options;
+  const view = createOutboxView(database, clock);
   const failures = metrics.counter({
     name: "outbox_failures_total",
     help: "Pages that could not be moved to the bus and were tried again.",
@@ -98,13 +97,18 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
     const bell = createBell();
     // Without notifications, since the database is away just now, looking now and then still finds every row.
     const listening = database.listen(channelName, bell.ring, bell.ring).catch(() => undefined);
-    const movePage = (): Promise<boolean> => {
+    let lookedAtParked = Number.NEGATIVE_INFINITY;
+    const move = async (): Promise<boolean> => {
       bell.reset(); // Before the look, so that a row recorded during it rings again.
-      return publishPage(database, broker, term);
+      if (clock.monotonic() - lookedAtParked >= retryParkedEveryMs) {
+        await retryParked(database, clock.now());
+        lookedAtParked = clock.monotonic();
+      }
+      return movePage(options, term);
     };
     try {
       while (!signal.aborted) {
-        const isMore = await retry(movePage, {
+        const isMore = await retry(move, {
           clock,
           random,
           ...failureBackoff,
@@ -125,14 +129,14 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
   };
 
   const parts = createSequence(`outbox of ${service}`, [
-    createSampler(options),
+    createSampler(options, view),
     leases.leaseholder(`outbox:${service}`, relay),
   ]);
-  return { ...parts, read: () => readState(database, clock) };
+  return { ...parts, ...view };
 }
 
 /** Measures an outbox in every instance, lease or not: one that nobody empties must be seen. */
-function createSampler({ service, database, clock, metrics }: OutboxRelayOptions): Component {
+function createSampler({ service, clock, metrics }: OutboxRelayOptions, view: Pick<OutboxView, "read">): Component {
   const depthGauge = metrics.gauge({
     name: "outbox_depth",
     help: "Events recorded and not yet on the bus.",
@@ -143,60 +147,21 @@ function createSampler({ service, database, clock, metrics }: OutboxRelayOptions
     help: "Age of the oldest event not yet on the bus.",
     labels: ["service"],
   });
+  const parkedGauge = metrics.gauge({
+    name: "outbox_parked",
+    help: "Events that the bus refused, and those of their keys that wait behind them.",
+    labels: ["service"],
+  });
   return createLoop({
     name: `outbox sampler of ${service}`,
     clock,
     everyMs: sampleMs,
     work: async () => {
-      const { depth, ageMs } = await readState(database, clock);
+      const { depth, ageMs, parked } = await view.read();
       depthGauge.set(depth, { service });
       ageGauge.set(ageMs / 1000, { service });
+      parkedGauge.set(parked, { service });
     },
     onFailure: () => undefined, // The database is away; its own probe says so.
   });
-}
-
-async function readState(database: Database, clock: Clock): Promise<{ depth: number; ageMs: number }> {
-  const [row] = await database.sql<{ depth: string; oldest: string | null }[]>`
-    SELECT count(*) AS depth, min(time_ms) AS oldest FROM platform.outbox`;
-  const oldest = row?.oldest ?? null;
-  return { depth: Number(row?.depth ?? 0), ageMs: oldest === null ? 0 : Math.max(0, clock.now() - Number(oldest)) };
-}
-
-/** Publishes one page of rows and deletes it; true when there may be more. */
-async function publishPage(database: Database, broker: EventPublisher, term: LeaseTerm): Promise<boolean> {
-  const rows = await database.sql<OutboxRow[]>`
-    SELECT sequence, event_id, source, type, subject, topic, time_ms, traceparent, data FROM (
-      SELECT *, sum(octet_length(data)) OVER (ORDER BY sequence) - octet_length(data) AS bytes_before FROM (
-        SELECT * FROM platform.outbox ORDER BY sequence LIMIT ${pageRowsMax}) AS oldest) AS summed
-    WHERE bytes_before < ${pageBytesMax} ORDER BY sequence`;
-  if (rows.length === 0) return false;
-  await broker.publish(rows.map(toRecord), term);
-  await database.sql`DELETE FROM platform.outbox WHERE sequence = any(${rows.map((row) => row.sequence)}::bigint[])`;
-  return true;
-}
-
-interface OutboxRow {
-  readonly sequence: string;
-  readonly event_id: string;
-  readonly source: string;
-  readonly type: string;
-  readonly subject: string;
-  readonly topic: string;
-  readonly time_ms: string;
-  readonly traceparent: string;
-  readonly data: Uint8Array<ArrayBuffer>;
-}
-
-function toRecord(row: OutboxRow): EventRecord {
-  return {
-    id: row.event_id,
-    source: row.source,
-    type: row.type,
-    subject: row.subject,
-    topic: row.topic,
-    timeMs: Number(row.time_ms),
-    traceparent: row.traceparent,
-    data: row.data,
-  };
 }

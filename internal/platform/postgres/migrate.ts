@@ -4,6 +4,7 @@ import type { Logger } from "../telemetry/logger.ts";
 import type { Migration } from "./database.ts";
 import { mapPostgresError } from "./map-error.ts";
 import platform0001 from "./migrations/0001_events.sql" with { type: "text" };
+import platform0002 from "./migrations/0002_parked_events.sql" with { type: "text" };
 import { driverOptions } from "./open-database.ts";
 
 /** One migrator at a time in a database; "muin" in ASCII. */
@@ -11,7 +12,10 @@ const lockKey = 0x6d75696e;
 const migrationName = /^\d{4}_[a-z0-9_]+$/;
 
 /** Tables that the platform keeps in each service's database, schema `platform`. Applied by `migrate` before the service's own. */
-const platformMigrations: readonly Migration[] = [{ name: "0001_events", sql: platform0001 }];
+const platformMigrations: readonly Migration[] = [
+  { name: "0001_events", sql: platform0001 },
+  { name: "0002_parked_events", sql: platform0002 },
+];
 
 /** A database whose history does not fit this binary's migrations: nothing was changed by the step that threw. */
 export class MigrationError extends Error {

@@ -3,7 +3,8 @@ import type { Component } from "../lifecycle/component.ts";
 import { retry } from "../lifecycle/retry.ts";
 import type { RunningService } from "../rpc/call/plan.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
-import type { OutboxState, ServicePart } from "../service/parts.ts";
+import type { OutboxView } from "../service/outbox-view.ts";
+import type { ServicePart } from "../service/parts.ts";
 import { assembleService } from "./assemble-service.ts";
 import type { OpenStore } from "./open-stores.ts";
 import { readinessOf } from "./service-readiness.ts";
@@ -18,7 +19,7 @@ export interface ComposedService extends Component {
   readonly parts: readonly ServicePart[];
   readonly stores: readonly OpenStore[];
   /** Outboxes: the database's, or the service's own. */
-  readonly outboxes: readonly { read(): Promise<OutboxState> }[];
+  readonly outboxes: readonly OutboxView[];
   /** Resolves once its schema is current and its consumers and background work run. Rejects when it was stopped before. */
   readonly up: Promise<void>;
   /** True from the moment at which `up` resolves. */

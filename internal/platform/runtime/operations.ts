@@ -8,6 +8,7 @@ import type { EventRecord } from "../service/event-record.ts";
 import { partsOf, serve, type Served } from "../service/parts.ts";
 import type { ComposedService } from "./compose-service.ts";
 import { listed, runtimeErrors } from "./errors.ts";
+import { listParkedEvents, redriveParkedEvents } from "./parked-events.ts";
 import { readStatus, type StatusSources } from "./process-status.ts";
 
 /** Dead letters in a page unless asked otherwise. */
@@ -43,6 +44,10 @@ export function createOperations(sources: StatusSources): Served<typeof Operatio
       serviceNamed(services, service);
       return { redriven: BigInt(await broker.deadLetters.redrive(service, subject === "" ? undefined : subject)) };
     },
+    listParkedEvents: (request) => listParkedEvents(services, request),
+    redriveParkedEvents: async ({ service, subject }) => ({
+      redriven: BigInt(await redriveParkedEvents(serviceNamed(services, service), subject)),
+    }),
     republishEvents: async ({ topic }) => ({ republished: BigInt(await republish(services, topic)) }),
     replayEvents: async ({ service, topic }) => {
       const { info } = serviceNamed(services, service);

@@ -15,7 +15,12 @@ export interface ProcessStatus {
   readonly ready: boolean;
   readonly services: readonly { readonly name: string; readonly ready: boolean; readonly detail: string }[];
   readonly stores: readonly StoreStatus[];
-  readonly outboxes: readonly { readonly service: string; readonly depth: bigint; readonly ageMs: bigint }[];
+  readonly outboxes: readonly {
+    readonly service: string;
+    readonly depth: bigint;
+    readonly ageMs: bigint;
+    readonly parked: bigint;
+  }[];
   readonly consumers: readonly {
     readonly service: string;
     readonly topic: string;
@@ -85,7 +90,12 @@ async function outboxesOf({ info, outboxes }: ComposedService, clock: StatusSour
   const states = await Promise.all(outboxes.map((outbox) => inTime(clock, outbox.read())));
   return states
     .filter((state) => state !== undefined)
-    .map(({ depth, ageMs }) => ({ service: info.name, depth: BigInt(depth), ageMs: BigInt(Math.round(ageMs)) }));
+    .map(({ depth, ageMs, parked }) => ({
+      service: info.name,
+      depth: BigInt(depth),
+      ageMs: BigInt(Math.round(ageMs)),
+      parked: BigInt(parked),
+    }));
 }
 
 /** What `work` resolves with; `undefined` when it fails or is late. */

@@ -2,7 +2,8 @@ import { createInboxPruner } from "../events/inbox.ts";
 import { createOutboxRelay } from "../events/outbox.ts";
 import { topicsOf } from "../events/topics.ts";
 import { createSequence, type Component } from "../lifecycle/component.ts";
-import { partsOf, type OutboxState } from "../service/parts.ts";
+import type { OutboxView } from "../service/outbox-view.ts";
+import { partsOf } from "../service/parts.ts";
 import type { AssembledService } from "./assemble-service.ts";
 import { createLostRebuilder } from "./rebuild-lost.ts";
 import type { Wiring } from "./wiring.ts";
@@ -12,7 +13,7 @@ export interface ServiceWork extends Component {
   /** Resolves once its consumers take part, and those of every instance have handled what was stored before. */
   caughtUp(): Promise<void>;
   /** Outboxes: the database's, and the service's own. */
-  readonly outboxes: readonly { read(): Promise<OutboxState> }[];
+  readonly outboxes: readonly OutboxView[];
 }
 
 /** Makes the work of a service: first what moves its events, then its consumers, its background work, and rebuilding. */

@@ -48,18 +48,7 @@ ${table(
   ]),
 )}
 </section>
-<section>
-<h2>Events</h2>
-${table(
-  ["Consumer", "Topic", "Waiting", "Dead letters"],
-  status.consumers.map((consumer) => [
-    consumer.service,
-    consumer.topic,
-    consumer.lost ? mark(false, "", "lost: rebuild it") : consumer.lag.toString(),
-    consumer.deadLetters.toString(),
-  ]),
-)}
-</section>
+${eventsSection(status)}
 <section>
 <h2>Try it</h2>
 <p>The demo key is <code>api_key</code> in the data folder's <code>credentials.json</code>.</p>
@@ -87,6 +76,31 @@ curl -H "Authorization: Bearer $MUIN_API_KEY" ${escape(http)}/api/v1/counts/visi
       "x-content-type-options": "nosniff",
     },
   });
+}
+
+/** How events leave their services, and how they arrive. */
+function eventsSection(status: ProcessStatus): string {
+  return `<section>
+<h2>Events</h2>
+${table(
+  ["Outbox", "Waiting", "Oldest", "Parked"],
+  status.outboxes.map(({ service, depth, ageMs, parked }) => [
+    service,
+    depth.toString(),
+    depth === 0n ? "" : `${ageMs / 1000n} s`,
+    parked === 0n ? "0" : mark(false, "", `${parked}: see muin outbox list`),
+  ]),
+)}
+${table(
+  ["Consumer", "Topic", "Waiting", "Dead letters"],
+  status.consumers.map((consumer) => [
+    consumer.service,
+    consumer.topic,
+    consumer.lost ? mark(false, "", "lost: rebuild it") : consumer.lag.toString(),
+    consumer.deadLetters.toString(),
+  ]),
+)}
+</section>`;
 }
 
 /** Cells are text, but for those made by `mark`. */

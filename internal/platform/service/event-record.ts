@@ -20,11 +20,20 @@ export interface EventRecord {
   readonly data: Uint8Array<ArrayBuffer>;
 }
 
+/**
+ * That an event record is refused for itself, such as one of an unknown topic or one that is too large: it is refused however often it
+ * comes, while others are taken. Its message is for operators.
+ */
+export class EventRefusedError extends Error {
+  override readonly name = "EventRefusedError";
+}
+
 /** Stores events for whoever consumes them. */
 export interface EventPublisher {
   /**
    * Resolves once every event record is stored durably. Those of one topic and subject keep their order. Rejects with `FencedError`
-   * when `term` is over; after any other rejection some event records may be stored, and publishing all of them again is right.
+   * when `term` is over, and with `EventRefusedError` when one of the event records is refused for itself: published one by one, the
+   * others are taken. After any other rejection publishing all of them again is right. After each some event records may be stored.
    */
   publish(records: readonly EventRecord[], term?: LeaseTerm): Promise<void>;
 }

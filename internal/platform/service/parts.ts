@@ -4,6 +4,7 @@ import type { ConfigFields, ConfigValues } from "../config/fields.ts";
 import type { Component } from "../lifecycle/component.ts";
 import type { Transaction } from "../postgres/database.ts";
 import type { Delivery, ManyDelivery } from "./delivery.ts";
+import type { OutboxView } from "./outbox-view.ts";
 
 /** An RPC service with its implementation. */
 export interface Served<S extends DescService = DescService> {
@@ -53,16 +54,9 @@ export interface Rebuilder<M extends DescMessage = DescMessage> {
   readonly rebuild: () => Promise<void>;
 }
 
-/** How much waits in an outbox, and for how long its oldest entry has, in milliseconds. */
-export interface OutboxState {
-  readonly depth: number;
-  readonly ageMs: number;
-}
-
 /** An outbox that a service keeps itself. */
-export interface Outbox {
+export interface Outbox extends OutboxView {
   readonly part: "outbox";
-  readonly read: () => Promise<OutboxState>;
 }
 
 /** What an installation gives to a service's setup. */
@@ -190,8 +184,8 @@ export function rebuilder<const T extends OfOneTopic<DescMessage>>(
 }
 
 /** Shows operators an outbox that the service keeps itself. */
-export function outbox(read: () => Promise<OutboxState>): Outbox {
-  return { part: "outbox", read };
+export function outbox(view: OutboxView): Outbox {
+  return { ...view, part: "outbox" };
 }
 
 /**

@@ -132,7 +132,7 @@ describe("the relay", () => {
     expect((await counts.outbox()).length).toBe(10);
     const relay = relayOf(counts, bus);
     await relay.start();
-    await eventually(async () => expect(await relay.state()).toEqual({ depth: 0, ageMs: 0, bytes: 0 }));
+    await eventually(async () => expect(await relay.read()).toEqual({ depth: 0, ageMs: 0, bytes: 0, parked: 0 }));
     const records = await published(bus, prefix);
     expect(sumOf(records, a)).toEqual({ sum: 0n, revisions: [1n, 2n, 3n, 4n, 5n, 6n, 7n] });
     expect(sumOf(records, b)).toEqual({ sum: 10n, revisions: [1n, 2n, 3n] });
@@ -177,12 +177,12 @@ describe("the relay", () => {
     await counts.seed(countId);
     const relay = relayOf(counts, bus, { log: { ...silent, warn, error: warn } });
     await relay.start();
-    await eventually(async () => expect((await relay.state()).depth).toBe(0));
+    await eventually(async () => expect((await relay.read()).depth).toBe(0));
     expect(said).toEqual([]);
     await countsRedis.kill("SIGKILL");
     await countsRedis.restart();
     await counts.write([add(countId, 1)]);
-    await eventually(async () => expect((await relay.state()).depth).toBe(0));
+    await eventually(async () => expect((await relay.read()).depth).toBe(0));
     await relay.stop();
     expect(said.filter((message) => message === "the outbox cannot be read").length).toBeLessThanOrEqual(1);
   });
@@ -259,7 +259,7 @@ async function checkTrim(create?: CreateRelay): Promise<void> {
   await away.stop();
   const relay = relayOf(counts, bus);
   await relay.start();
-  await eventually(async () => expect((await relay.state()).depth).toBe(0));
+  await eventually(async () => expect((await relay.read()).depth).toBe(0));
   await relay.stop();
   expect(sumOf(await published(bus, prefix), `${prefix}a`)).toEqual({ sum: 5n, revisions: [1n, 2n] });
 }
@@ -319,7 +319,7 @@ async function checkTrimAgain(create?: CreateRelay, timeoutMs = 10_000): Promise
   stack.defer(() => relay.stop());
   await relay.start();
   await eventually(() => expect(publishes).toBeGreaterThan(0));
-  await eventually(async () => expect((await relay.state()).depth).toBe(0), { timeoutMs });
+  await eventually(async () => expect((await relay.read()).depth).toBe(0), { timeoutMs });
   expect(publishes).toBe(1);
 }
 
@@ -351,7 +351,7 @@ async function checkIds(create?: CreateRelay): Promise<void> {
     );
     await deaf.start();
     await eventually(() => expect(acknowledgements).toBeGreaterThan(0));
-    if (time === 1) await eventually(async () => expect((await deaf.state()).depth).toBe(0));
+    if (time === 1) await eventually(async () => expect((await deaf.read()).depth).toBe(0));
     await deaf.stop();
   }
   const records = await published(bus, prefix);
@@ -482,9 +482,9 @@ async function checkFence(isUnfenced: boolean): Promise<void> {
   await using stack = new AsyncDisposableStack();
   stack.defer(() => relay.stop());
   await relay.start();
-  await eventually(async () => expect((await relay.state()).depth).toBe(0));
+  await eventually(async () => expect((await relay.read()).depth).toBe(0));
   await counts.write([add(`${prefix}a`, 5)]);
-  await eventually(async () => expect((await relay.state()).depth).toBe(0));
+  await eventually(async () => expect((await relay.read()).depth).toBe(0));
   void paused.stdin.write("go on\n");
   await paused.stdin.flush();
   process.kill(paused.pid, "SIGCONT");
@@ -509,7 +509,7 @@ describe("the outbox's keys", () => {
     await counts.seed(countId);
     const relay = relayOf(counts, bus);
     await relay.start();
-    await eventually(async () => expect((await relay.state()).depth).toBe(0));
+    await eventually(async () => expect((await relay.read()).depth).toBe(0));
     await relay.stop();
     expect(await counts.store.client.exists(keysOf(counts.writer.shardOf(countId)).outbox)).toBe(1);
   });

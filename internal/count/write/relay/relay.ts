@@ -4,6 +4,7 @@ import { retry } from "../../../platform/lifecycle/retry.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
 import { FencedError, type Leases, type LeaseTerm } from "../../../platform/lease/leases.ts";
 import type { EventPublisher, EventRecord } from "../../../platform/service/event-record.ts";
+import type { OutboxView } from "../../../platform/service/outbox-view.ts";
 import { cutOff } from "../../../platform/redis/open-redis.ts";
 import type { RedisClient, RedisStore } from "../../../platform/redis/redis-store.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
@@ -51,9 +52,9 @@ export interface OutboxRelayOptions {
  * bus's acknowledgement. What was published and not yet trimmed is published again after a crash, with the same id. Beside
  * that it writes the heartbeat of the counts primary.
  */
-export interface OutboxRelay extends Component {
+export interface OutboxRelay extends Component, OutboxView {
   /** Reads what waits; nothing while the layout is not known. */
-  state(): Promise<OutboxState>;
+  read(): Promise<Awaited<ReturnType<OutboxView["read"]>> & OutboxState>;
 }
 
 /** A relay that holds no lease yet. */
@@ -149,11 +150,15 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
     name: "count-write outbox",
     start: () => holder.start(),
     stop: () => holder.stop(),
-    state: async () => {
-      const layout = options.layout();
-      return layout === undefined ? { depth: 0, ageMs: 0, bytes: 0 } : readOutboxState(store, layout.shards);
-    },
+    read: () => readState(store, options.layout()),
+    parked: () => Promise.resolve([]),
+    redrive: () => Promise.resolve(0),
   };
+}
+
+async function readState(store: RedisStore, layout: CountStoreLayout | undefined) {
+  const waiting = layout === undefined ? { depth: 0, ageMs: 0, bytes: 0 } : await readOutboxState(store, layout.shards);
+  return { ...waiting, parked: 0 };
 }
 
 /** Resolves once the connection can be used, or `signal` is aborted. */

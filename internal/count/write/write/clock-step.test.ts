@@ -181,7 +181,7 @@ describe.skipIf(lacksSteppableClock)("the primary's clock (skipped without libfa
       await eventually(async () => {
         const beatMs = Number(await counts.store.client.get(keysOf(0).heartbeat));
         expect(Math.abs((await timeMs(counts)) - beatMs)).toBeLessThan(60_000);
-        expect(await relay.state()).toEqual({ depth: 0, ageMs: 0, bytes: 0 });
+        expect(await relay.read()).toEqual({ depth: 0, ageMs: 0, bytes: 0, parked: 0 });
       });
     }
     await relay.stop();

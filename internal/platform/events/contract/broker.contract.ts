@@ -7,6 +7,7 @@ import { consumerTests } from "./consumers.contract.ts";
 import { newName } from "./contract-fixture.ts";
 import { deadLetterTests } from "./dead-letters.contract.ts";
 import { orderTests } from "./order.contract.ts";
+import { refusalTests } from "./refusal.contract.ts";
 import { replayTests } from "./replay.contract.ts";
 import { retentionTests } from "./retention.contract.ts";
 import { successionTests } from "./succession.contract.ts";
@@ -20,6 +21,7 @@ const subjects = [
   orderTests,
   consumerTests,
   termTests,
+  refusalTests,
   successionTests,
   retentionTests,
   deadLetterTests,

@@ -25,6 +25,35 @@ const mutants: readonly RuleMutant[] = [
     caughtBy: "an old lease term is refused and stores nothing; a lease has one holder",
   },
   {
+    rule: "an event of an unknown topic is refused for itself",
+    file: inThisFolder("publish-records.ts"),
+    from: "if (!topics.has(topic)) throw new EventRefusedError(",
+    to: "if (!topics.has(topic)) throw new Error(",
+    caughtBy: "an event of an unknown topic, or one too large, is refused for itself, and another is taken",
+  },
+  {
+    rule: "an event that is too large is refused",
+    file: inThisFolder("publish-records.ts"),
+    from: "if (data.byteLength > eventBytesMax) {",
+    to: "if (data.byteLength > 1e9) {",
+    caughtBy: "an event of an unknown topic, or one too large, is refused for itself, and another is taken",
+  },
+  {
+    rule: "what the server cannot take at the moment is not refused for itself",
+    file: inThisFolder("publish-records.ts"),
+    from: "throw isKeyDenied(error)",
+    to: "throw true",
+    caughtBy: "an event that comes while the server is away is not refused",
+  },
+  {
+    rule: "a key that the server denies says something of the event, a command does not",
+    file: inThisFolder("publish-records.ts"),
+    from: " && /\\bkeys?\\b/.test((error as Error).message)",
+    to: "",
+    caughtBy:
+      "an event of a topic whose keys the server denies is refused for itself, and one that no event may be sent with is not",
+  },
+  {
     rule: "a lease is free only when its end has passed",
     file: inThisFolder("../../lease/redis/lease-script.ts"),
     from: "if till <= now or till > now + life then",

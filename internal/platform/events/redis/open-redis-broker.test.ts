@@ -13,7 +13,7 @@ import { describeBroker } from "../contract/broker.contract.ts";
 import { successionTests } from "../contract/succession.contract.ts";
 import { termTests } from "../contract/terms.contract.ts";
 import type { Subscription } from "../broker.ts";
-import type { EventRecord } from "../../service/event-record.ts";
+import { EventRefusedError, type EventRecord } from "../../service/event-record.ts";
 import { connectBus } from "./redis-broker-fixture.ts";
 
 const skip: readonly Skip[] = [];
@@ -198,6 +198,28 @@ describe("Redis Streams", () => {
     const others = (await redis.client.keys("*")).filter((key) => !/^(events|coordination):/.test(key));
     expect(others).toEqual([]);
     await consumer.stop();
+    await bus.stop();
+    await redis.stop();
+  });
+
+  test("an event of a topic whose keys the server denies is refused for itself, and one that no event may be sent with is not", async () => {
+    await using server = await startRedis({ appendfsync: "no" });
+    const redis = openRedis({ url: server.url, name: "test" });
+    await redis.start();
+    const keys = ["meta", "lease:*", "topic:*", "stream:test.topic:*"].map((pattern) => `~events:${pattern}`);
+    await redis.client.acl("SETUSER", "narrow", "on", ">secret", "+@all", "&*", "~coordination:*", ...keys);
+    const url = new URL(server.url);
+    [url.username, url.password] = ["narrow", "secret"];
+    const denied = { name: "test.denied", retentionMs: 3_600_000 };
+    const bus = connectBus(url.href, { instance: "narrow", topics: [topic, denied] });
+    await bus.start();
+    const publish = (name: string) => bus.publish([{ ...record("k"), topic: name }]).catch((error: unknown) => error);
+    expect(await publish(denied.name)).toBeInstanceOf(EventRefusedError);
+    expect(await publish(topic.name)).toBeUndefined();
+    await redis.client.acl("SETUSER", "narrow", "-evalsha");
+    const failure = await publish(topic.name);
+    expect(failure).toBeInstanceOf(Error);
+    expect(failure).not.toBeInstanceOf(EventRefusedError);
     await bus.stop();
     await redis.stop();
   });

@@ -1,7 +1,8 @@
 import { FencedError, type Leases, type LeaseTerm } from "../../lease/leases.ts";
 import { leaseKey } from "../../lease/redis/lease-key.ts";
-import type { EventRecord } from "../../service/event-record.ts";
-import type { Broker } from "../broker.ts";
+import { replyCode } from "../../redis/driver-errors.ts";
+import { EventRefusedError, type EventRecord } from "../../service/event-record.ts";
+import { type Broker, eventBytesMax } from "../broker.ts";
 import type { BrokerParts } from "./broker-parts.ts";
 import { recordValues } from "./entries.ts";
 import { keys, partitionOf } from "./keys.ts";
@@ -21,7 +22,8 @@ interface PublisherDeps extends Pick<BrokerParts, "client" | "open" | "partition
 
 /**
  * Creates `publish`. A call with at most 512 event records and 4 MiB is one step, stored as a whole or not at all; a larger one is
- * several. Calls under way at the same time have no order between them. Throws for a topic that is not in `topics`.
+ * several. Calls under way at the same time have no order between them. Refused for itself is an event record of a topic that is not in
+ * `topics` or whose keys the server does not let this process write, and one with more than `eventBytesMax`.
  *
  * Where leases are kept beside the events, each step checks the lease term itself: nothing is stored in an old one. Elsewhere the
  * term is checked before each step, and a step that was under way when the term ended may still store its event records, once.
@@ -30,19 +32,31 @@ export function createPublisher(deps: PublisherDeps): Broker["publish"] {
   const { client, open, partitions, meters, topics, leases, isWithLeases } = deps;
   return async (records, term) => {
     if (records.length === 0) return;
-    for (const { topic } of records) {
-      if (!topics.has(topic)) throw new Error(`topic ${topic} is not among those of this broker`);
+    for (const { topic, data } of records) {
+      if (!topics.has(topic)) throw new EventRefusedError(`topic ${topic} is not among those of this broker`);
+      if (data.byteLength > eventBytesMax) {
+        throw new EventRefusedError(`the message has ${data.byteLength} bytes, more than ${eventBytesMax}`);
+      }
     }
     await open();
     for (const chunk of chunksOf(records)) {
       if (term !== undefined && !isWithLeases) await leases.verify(term);
       const { keyList, args } = publishArguments(chunk, isWithLeases ? term : undefined, partitions.length);
-      const answer = await publishScript.run(client, keyList, args);
+      const answer = await publishScript.run(client, keyList, args).catch((error: unknown) => {
+        throw isKeyDenied(error)
+          ? new EventRefusedError("the event store lets nobody write it from here", { cause: error })
+          : error;
+      });
       if (term !== undefined && answer === fencedReply) throw new FencedError(term);
       meters.batches.add(1);
       meters.published.add(chunk.length);
     }
   };
+}
+
+/** Whether the server denies this process a key, and not a command or everything: what it says of a topic, not of itself. */
+function isKeyDenied(error: unknown): boolean {
+  return replyCode(error) === "NOPERM" && /\bkeys?\b/.test((error as Error).message);
 }
 
 /** Runs of event records that one script call stores, in order. */

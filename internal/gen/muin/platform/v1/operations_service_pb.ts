@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file muin/platform/v1/operations_service.proto.
  */
 export const file_muin_platform_v1_operations_service: GenFile = /*@__PURE__*/
-  fileDesc("CiltdWluL3BsYXRmb3JtL3YxL29wZXJhdGlvbnNfc2VydmljZS5wcm90bxIQbXVpbi5wbGF0Zm9ybS52MSISChBHZXRTdGF0dXNSZXF1ZXN0Io0CChFHZXRTdGF0dXNSZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgJEg0KBXJlYWR5GAIgASgIEjEKCHNlcnZpY2VzGAMgAygLMh8ubXVpbi5wbGF0Zm9ybS52MS5TZXJ2aWNlU3RhdHVzEi0KBnN0b3JlcxgEIAMoCzIdLm11aW4ucGxhdGZvcm0udjEuU3RvcmVTdGF0dXMSMAoIb3V0Ym94ZXMYBSADKAsyHi5tdWluLnBsYXRmb3JtLnYxLk91dGJveFN0YXR1cxIzCgljb25zdW1lcnMYBiADKAsyIC5tdWluLnBsYXRmb3JtLnYxLkNvbnN1bWVyU3RhdHVzEg8KB25vdGljZXMYByADKAkiPAoNU2VydmljZVN0YXR1cxIMCgRuYW1lGAEgASgJEg0KBXJlYWR5GAIgASgIEg4KBmRldGFpbBgDIAEoCSJMCgtTdG9yZVN0YXR1cxIMCgRuYW1lGAEgASgJEgwKBGtpbmQYAiABKAkSEQoJcmVhY2hhYmxlGAMgASgIEg4KBmRldGFpbBgEIAEoCSI+CgxPdXRib3hTdGF0dXMSDwoHc2VydmljZRgBIAEoCRINCgVkZXB0aBgCIAEoAxIOCgZhZ2VfbXMYAyABKAMiYQoOQ29uc3VtZXJTdGF0dXMSDwoHc2VydmljZRgBIAEoCRINCgV0b3BpYxgCIAEoCRILCgNsYWcYAyABKAMSFAoMZGVhZF9sZXR0ZXJzGAQgASgDEgwKBGxvc3QYBSABKAgibwoWTGlzdERlYWRMZXR0ZXJzUmVxdWVzdBIYCgdzZXJ2aWNlGAEgASgJQge6SARyAhhAEh0KCXBhZ2Vfc2l6ZRgCIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiABCJmChdMaXN0RGVhZExldHRlcnNSZXNwb25zZRIyCgxkZWFkX2xldHRlcnMYASADKAsyHC5tdWluLnBsYXRmb3JtLnYxLkRlYWRMZXR0ZXISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIsYBCgpEZWFkTGV0dGVyEhYKDmRlYWRfbGV0dGVyX2lkGAEgASgJEg8KB3NlcnZpY2UYAiABKAkSDQoFdG9waWMYAyABKAkSEAoIZXZlbnRfaWQYBCABKAkSDAoEdHlwZRgFIAEoCRIPCgdzdWJqZWN0GAYgASgJEg4KBnJlYXNvbhgHIAEoCRIQCghhdHRlbXB0cxgIIAEoBRItCglwYXJrX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlIKGVJlZHJpdmVEZWFkTGV0dGVyc1JlcXVlc3QSGgoHc2VydmljZRgBIAEoCUIJukgGcgQQARhAEhkKB3N1YmplY3QYAiABKAlCCLpIBXIDGIACIi4KGlJlZHJpdmVEZWFkTGV0dGVyc1Jlc3BvbnNlEhAKCHJlZHJpdmVuGAEgASgDIjMKFlJlcHVibGlzaEV2ZW50c1JlcXVlc3QSGQoFdG9waWMYASABKAlCCrpIB3IFEAEYgAEiLgoXUmVwdWJsaXNoRXZlbnRzUmVzcG9uc2USEwoLcmVwdWJsaXNoZWQYASABKAMiTAoTUmVwbGF5RXZlbnRzUmVxdWVzdBIaCgdzZXJ2aWNlGAEgASgJQgm6SAZyBBABGEASGQoFdG9waWMYAiABKAlCCrpIB3IFEAEYgAEiKgoUUmVwbGF5RXZlbnRzUmVzcG9uc2USEgoKZ2VuZXJhdGlvbhgBIAEoAyJCChFUYWlsRXZlbnRzUmVxdWVzdBIZCgV0b3BpYxgBIAEoCUIKukgHcgUQARiAARISCgpmcm9tX3N0YXJ0GAIgASgIIowBChJUYWlsRXZlbnRzUmVzcG9uc2USCgoCaWQYASABKAkSDgoGc291cmNlGAIgASgJEgwKBHR5cGUYAyABKAkSDwoHc3ViamVjdBgEIAEoCRIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglkYXRhX2pzb24YBiABKAky9gcKEU9wZXJhdGlvbnNTZXJ2aWNlEpMBCglHZXRTdGF0dXMSIi5tdWluLnBsYXRmb3JtLnYxLkdldFN0YXR1c1JlcXVlc3QaIy5tdWluLnBsYXRmb3JtLnYxLkdldFN0YXR1c1Jlc3BvbnNlIj2QAgGKtRgVEg9vcGVyYXRpb25zLnJlYWQaAgECgtPkkwIbEhkvYXBpL3YxL29wZXJhdGlvbnMvc3RhdHVzEqsBCg9MaXN0RGVhZExldHRlcnMSKC5tdWluLnBsYXRmb3JtLnYxLkxpc3REZWFkTGV0dGVyc1JlcXVlc3QaKS5tdWluLnBsYXRmb3JtLnYxLkxpc3REZWFkTGV0dGVyc1Jlc3BvbnNlIkOQAgGKtRgVEg9vcGVyYXRpb25zLnJlYWQaAgECgtPkkwIhEh8vYXBpL3YxL29wZXJhdGlvbnMvZGVhZC1sZXR0ZXJzEsEBChJSZWRyaXZlRGVhZExldHRlcnMSKy5tdWluLnBsYXRmb3JtLnYxLlJlZHJpdmVEZWFkTGV0dGVyc1JlcXVlc3QaLC5tdWluLnBsYXRmb3JtLnYxLlJlZHJpdmVEZWFkTGV0dGVyc1Jlc3BvbnNlIlCQAgKKtRgXEhFvcGVyYXRpb25zLm1hbmFnZRoCAQKC0+STAiw6ASoiJy9hcGkvdjEvb3BlcmF0aW9ucy9kZWFkLWxldHRlcnM6cmVkcml2ZRK0AQoPUmVwdWJsaXNoRXZlbnRzEigubXVpbi5wbGF0Zm9ybS52MS5SZXB1Ymxpc2hFdmVudHNSZXF1ZXN0GikubXVpbi5wbGF0Zm9ybS52MS5SZXB1Ymxpc2hFdmVudHNSZXNwb25zZSJMkAICirUYFxIRb3BlcmF0aW9ucy5tYW5hZ2UaAgECgtPkkwIoOgEqIiMvYXBpL3YxL29wZXJhdGlvbnMvZXZlbnRzOnJlcHVibGlzaBKoAQoMUmVwbGF5RXZlbnRzEiUubXVpbi5wbGF0Zm9ybS52MS5SZXBsYXlFdmVudHNSZXF1ZXN0GiYubXVpbi5wbGF0Zm9ybS52MS5SZXBsYXlFdmVudHNSZXNwb25zZSJJkAICirUYFxIRb3BlcmF0aW9ucy5tYW5hZ2UaAgECgtPkkwIlOgEqIiAvYXBpL3YxL29wZXJhdGlvbnMvZXZlbnRzOnJlcGxheRJ3CgpUYWlsRXZlbnRzEiMubXVpbi5wbGF0Zm9ybS52MS5UYWlsRXZlbnRzUmVxdWVzdBokLm11aW4ucGxhdGZvcm0udjEuVGFpbEV2ZW50c1Jlc3BvbnNlIhyQAgGKtRgVEg9vcGVyYXRpb25zLnJlYWQaAgECMAFiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_muin_platform_v1_options]);
+  fileDesc("CiltdWluL3BsYXRmb3JtL3YxL29wZXJhdGlvbnNfc2VydmljZS5wcm90bxIQbXVpbi5wbGF0Zm9ybS52MSISChBHZXRTdGF0dXNSZXF1ZXN0Io0CChFHZXRTdGF0dXNSZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgJEg0KBXJlYWR5GAIgASgIEjEKCHNlcnZpY2VzGAMgAygLMh8ubXVpbi5wbGF0Zm9ybS52MS5TZXJ2aWNlU3RhdHVzEi0KBnN0b3JlcxgEIAMoCzIdLm11aW4ucGxhdGZvcm0udjEuU3RvcmVTdGF0dXMSMAoIb3V0Ym94ZXMYBSADKAsyHi5tdWluLnBsYXRmb3JtLnYxLk91dGJveFN0YXR1cxIzCgljb25zdW1lcnMYBiADKAsyIC5tdWluLnBsYXRmb3JtLnYxLkNvbnN1bWVyU3RhdHVzEg8KB25vdGljZXMYByADKAkiPAoNU2VydmljZVN0YXR1cxIMCgRuYW1lGAEgASgJEg0KBXJlYWR5GAIgASgIEg4KBmRldGFpbBgDIAEoCSJMCgtTdG9yZVN0YXR1cxIMCgRuYW1lGAEgASgJEgwKBGtpbmQYAiABKAkSEQoJcmVhY2hhYmxlGAMgASgIEg4KBmRldGFpbBgEIAEoCSJOCgxPdXRib3hTdGF0dXMSDwoHc2VydmljZRgBIAEoCRINCgVkZXB0aBgCIAEoAxIOCgZhZ2VfbXMYAyABKAMSDgoGcGFya2VkGAQgASgDImEKDkNvbnN1bWVyU3RhdHVzEg8KB3NlcnZpY2UYASABKAkSDQoFdG9waWMYAiABKAkSCwoDbGFnGAMgASgDEhQKDGRlYWRfbGV0dGVycxgEIAEoAxIMCgRsb3N0GAUgASgIIm8KFkxpc3REZWFkTGV0dGVyc1JlcXVlc3QSGAoHc2VydmljZRgBIAEoCUIHukgEcgIYQBIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGOgHKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAQiZgoXTGlzdERlYWRMZXR0ZXJzUmVzcG9uc2USMgoMZGVhZF9sZXR0ZXJzGAEgAygLMhwubXVpbi5wbGF0Zm9ybS52MS5EZWFkTGV0dGVyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSLGAQoKRGVhZExldHRlchIWCg5kZWFkX2xldHRlcl9pZBgBIAEoCRIPCgdzZXJ2aWNlGAIgASgJEg0KBXRvcGljGAMgASgJEhAKCGV2ZW50X2lkGAQgASgJEgwKBHR5cGUYBSABKAkSDwoHc3ViamVjdBgGIAEoCRIOCgZyZWFzb24YByABKAkSEAoIYXR0ZW1wdHMYCCABKAUSLQoJcGFya190aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJSChlSZWRyaXZlRGVhZExldHRlcnNSZXF1ZXN0EhoKB3NlcnZpY2UYASABKAlCCbpIBnIEEAEYQBIZCgdzdWJqZWN0GAIgASgJQgi6SAVyAxiAAiIuChpSZWRyaXZlRGVhZExldHRlcnNSZXNwb25zZRIQCghyZWRyaXZlbhgBIAEoAyJwChdMaXN0UGFya2VkRXZlbnRzUmVxdWVzdBIYCgdzZXJ2aWNlGAEgASgJQge6SARyAhhAEh0KCXBhZ2Vfc2l6ZRgCIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiABCJpChhMaXN0UGFya2VkRXZlbnRzUmVzcG9uc2USNAoNcGFya2VkX2V2ZW50cxgBIAMoCzIdLm11aW4ucGxhdGZvcm0udjEuUGFya2VkRXZlbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIq8BCgtQYXJrZWRFdmVudBIPCgdzZXJ2aWNlGAEgASgJEg0KBXRvcGljGAIgASgJEhAKCGV2ZW50X2lkGAMgASgJEgwKBHR5cGUYBCABKAkSDwoHc3ViamVjdBgFIAEoCRIOCgZyZWFzb24YBiABKAkSEAoIYXR0ZW1wdHMYByABKAUSLQoJcGFya190aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJTChpSZWRyaXZlUGFya2VkRXZlbnRzUmVxdWVzdBIaCgdzZXJ2aWNlGAEgASgJQgm6SAZyBBABGEASGQoHc3ViamVjdBgCIAEoCUIIukgFcgMYgAIiLwobUmVkcml2ZVBhcmtlZEV2ZW50c1Jlc3BvbnNlEhAKCHJlZHJpdmVuGAEgASgDIjMKFlJlcHVibGlzaEV2ZW50c1JlcXVlc3QSGQoFdG9waWMYASABKAlCCrpIB3IFEAEYgAEiLgoXUmVwdWJsaXNoRXZlbnRzUmVzcG9uc2USEwoLcmVwdWJsaXNoZWQYASABKAMiTAoTUmVwbGF5RXZlbnRzUmVxdWVzdBIaCgdzZXJ2aWNlGAEgASgJQgm6SAZyBBABGEASGQoFdG9waWMYAiABKAlCCrpIB3IFEAEYgAEiKgoUUmVwbGF5RXZlbnRzUmVzcG9uc2USEgoKZ2VuZXJhdGlvbhgBIAEoAyJCChFUYWlsRXZlbnRzUmVxdWVzdBIZCgV0b3BpYxgBIAEoCUIKukgHcgUQARiAARISCgpmcm9tX3N0YXJ0GAIgASgIIowBChJUYWlsRXZlbnRzUmVzcG9uc2USCgoCaWQYASABKAkSDgoGc291cmNlGAIgASgJEgwKBHR5cGUYAyABKAkSDwoHc3ViamVjdBgEIAEoCRIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglkYXRhX2pzb24YBiABKAky8AoKEU9wZXJhdGlvbnNTZXJ2aWNlEpMBCglHZXRTdGF0dXMSIi5tdWluLnBsYXRmb3JtLnYxLkdldFN0YXR1c1JlcXVlc3QaIy5tdWluLnBsYXRmb3JtLnYxLkdldFN0YXR1c1Jlc3BvbnNlIj2QAgGKtRgVEg9vcGVyYXRpb25zLnJlYWQaAgECgtPkkwIbEhkvYXBpL3YxL29wZXJhdGlvbnMvc3RhdHVzEqsBCg9MaXN0RGVhZExldHRlcnMSKC5tdWluLnBsYXRmb3JtLnYxLkxpc3REZWFkTGV0dGVyc1JlcXVlc3QaKS5tdWluLnBsYXRmb3JtLnYxLkxpc3REZWFkTGV0dGVyc1Jlc3BvbnNlIkOQAgGKtRgVEg9vcGVyYXRpb25zLnJlYWQaAgECgtPkkwIhEh8vYXBpL3YxL29wZXJhdGlvbnMvZGVhZC1sZXR0ZXJzEsEBChJSZWRyaXZlRGVhZExldHRlcnMSKy5tdWluLnBsYXRmb3JtLnYxLlJlZHJpdmVEZWFkTGV0dGVyc1JlcXVlc3QaLC5tdWluLnBsYXRmb3JtLnYxLlJlZHJpdmVEZWFkTGV0dGVyc1Jlc3BvbnNlIlCQAgKKtRgXEhFvcGVyYXRpb25zLm1hbmFnZRoCAQKC0+STAiw6ASoiJy9hcGkvdjEvb3BlcmF0aW9ucy9kZWFkLWxldHRlcnM6cmVkcml2ZRKvAQoQTGlzdFBhcmtlZEV2ZW50cxIpLm11aW4ucGxhdGZvcm0udjEuTGlzdFBhcmtlZEV2ZW50c1JlcXVlc3QaKi5tdWluLnBsYXRmb3JtLnYxLkxpc3RQYXJrZWRFdmVudHNSZXNwb25zZSJEkAIBirUYFRIPb3BlcmF0aW9ucy5yZWFkGgIBAoLT5JMCIhIgL2FwaS92MS9vcGVyYXRpb25zL3BhcmtlZC1ldmVudHMSxQEKE1JlZHJpdmVQYXJrZWRFdmVudHMSLC5tdWluLnBsYXRmb3JtLnYxLlJlZHJpdmVQYXJrZWRFdmVudHNSZXF1ZXN0Gi0ubXVpbi5wbGF0Zm9ybS52MS5SZWRyaXZlUGFya2VkRXZlbnRzUmVzcG9uc2UiUZACAoq1GBcSEW9wZXJhdGlvbnMubWFuYWdlGgIBAoLT5JMCLToBKiIoL2FwaS92MS9vcGVyYXRpb25zL3BhcmtlZC1ldmVudHM6cmVkcml2ZRK0AQoPUmVwdWJsaXNoRXZlbnRzEigubXVpbi5wbGF0Zm9ybS52MS5SZXB1Ymxpc2hFdmVudHNSZXF1ZXN0GikubXVpbi5wbGF0Zm9ybS52MS5SZXB1Ymxpc2hFdmVudHNSZXNwb25zZSJMkAICirUYFxIRb3BlcmF0aW9ucy5tYW5hZ2UaAgECgtPkkwIoOgEqIiMvYXBpL3YxL29wZXJhdGlvbnMvZXZlbnRzOnJlcHVibGlzaBKoAQoMUmVwbGF5RXZlbnRzEiUubXVpbi5wbGF0Zm9ybS52MS5SZXBsYXlFdmVudHNSZXF1ZXN0GiYubXVpbi5wbGF0Zm9ybS52MS5SZXBsYXlFdmVudHNSZXNwb25zZSJJkAICirUYFxIRb3BlcmF0aW9ucy5tYW5hZ2UaAgECgtPkkwIlOgEqIiAvYXBpL3YxL29wZXJhdGlvbnMvZXZlbnRzOnJlcGxheRJ3CgpUYWlsRXZlbnRzEiMubXVpbi5wbGF0Zm9ybS52MS5UYWlsRXZlbnRzUmVxdWVzdBokLm11aW4ucGxhdGZvcm0udjEuVGFpbEV2ZW50c1Jlc3BvbnNlIhyQAgGKtRgVEg9vcGVyYXRpb25zLnJlYWQaAgECMAFiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_muin_platform_v1_options]);
 
 /**
  * Asks for the status.
@@ -186,18 +186,25 @@ export type OutboxStatus = Message<"muin.platform.v1.OutboxStatus"> & {
   service: string;
 
   /**
-   * How many are waiting.
+   * How many are waiting; parked ones are not counted.
    *
    * @generated from field: int64 depth = 2;
    */
   depth: bigint;
 
   /**
-   * Age of the oldest one in milliseconds; 0 when empty.
+   * Age of the oldest waiting one in milliseconds; 0 when none waits.
    *
    * @generated from field: int64 age_ms = 3;
    */
   ageMs: bigint;
+
+  /**
+   * How many are parked: the event bus refused them, or one of their key before them.
+   *
+   * @generated from field: int64 parked = 4;
+   */
+  parked: bigint;
 };
 
 /**
@@ -446,6 +453,188 @@ export const RedriveDeadLettersResponseSchema: GenMessage<RedriveDeadLettersResp
   messageDesc(file_muin_platform_v1_operations_service, 10);
 
 /**
+ * Asks for parked events.
+ *
+ * @generated from message muin.platform.v1.ListParkedEventsRequest
+ */
+export type ListParkedEventsRequest = Message<"muin.platform.v1.ListParkedEventsRequest"> & {
+  /**
+   * Only those of this service; empty for all that run here.
+   *
+   * @generated from field: string service = 1;
+   */
+  service: string;
+
+  /**
+   * At most so many, 1 to 1000; 0 means 100.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * From the previous page.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message muin.platform.v1.ListParkedEventsRequest.
+ * Use `create(ListParkedEventsRequestSchema)` to create a new message.
+ */
+export const ListParkedEventsRequestSchema: GenMessage<ListParkedEventsRequest> = /*@__PURE__*/
+  messageDesc(file_muin_platform_v1_operations_service, 11);
+
+/**
+ * A page of parked events.
+ *
+ * @generated from message muin.platform.v1.ListParkedEventsResponse
+ */
+export type ListParkedEventsResponse = Message<"muin.platform.v1.ListParkedEventsResponse"> & {
+  /**
+   * By service, then in the order in which they were recorded.
+   *
+   * @generated from field: repeated muin.platform.v1.ParkedEvent parked_events = 1;
+   */
+  parkedEvents: ParkedEvent[];
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message muin.platform.v1.ListParkedEventsResponse.
+ * Use `create(ListParkedEventsResponseSchema)` to create a new message.
+ */
+export const ListParkedEventsResponseSchema: GenMessage<ListParkedEventsResponse> = /*@__PURE__*/
+  messageDesc(file_muin_platform_v1_operations_service, 12);
+
+/**
+ * An event that stays in its outbox: the event bus refused it, or one of its key before it.
+ *
+ * @generated from message muin.platform.v1.ParkedEvent
+ */
+export type ParkedEvent = Message<"muin.platform.v1.ParkedEvent"> & {
+  /**
+   * Service that recorded it.
+   *
+   * @generated from field: string service = 1;
+   */
+  service: string;
+
+  /**
+   * Topic of the event.
+   *
+   * @generated from field: string topic = 2;
+   */
+  topic: string;
+
+  /**
+   * Id of the event.
+   *
+   * @generated from field: string event_id = 3;
+   */
+  eventId: string;
+
+  /**
+   * Full name of the event's message.
+   *
+   * @generated from field: string type = 4;
+   */
+  type: string;
+
+  /**
+   * The event's key.
+   *
+   * @generated from field: string subject = 5;
+   */
+  subject: string;
+
+  /**
+   * Why it was refused the last time; empty for an event that was never refused.
+   *
+   * @generated from field: string reason = 6;
+   */
+  reason: string;
+
+  /**
+   * How often it was refused. 0 for an event that waits behind an earlier one of its key.
+   *
+   * @generated from field: int32 attempts = 7;
+   */
+  attempts: number;
+
+  /**
+   * When it was parked.
+   *
+   * @generated from field: google.protobuf.Timestamp park_time = 8;
+   */
+  parkTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message muin.platform.v1.ParkedEvent.
+ * Use `create(ParkedEventSchema)` to create a new message.
+ */
+export const ParkedEventSchema: GenMessage<ParkedEvent> = /*@__PURE__*/
+  messageDesc(file_muin_platform_v1_operations_service, 13);
+
+/**
+ * Names the parked events to redrive.
+ *
+ * @generated from message muin.platform.v1.RedriveParkedEventsRequest
+ */
+export type RedriveParkedEventsRequest = Message<"muin.platform.v1.RedriveParkedEventsRequest"> & {
+  /**
+   * Service whose events are given back.
+   *
+   * @generated from field: string service = 1;
+   */
+  service: string;
+
+  /**
+   * Only those of this key; empty for all of the service.
+   *
+   * @generated from field: string subject = 2;
+   */
+  subject: string;
+};
+
+/**
+ * Describes the message muin.platform.v1.RedriveParkedEventsRequest.
+ * Use `create(RedriveParkedEventsRequestSchema)` to create a new message.
+ */
+export const RedriveParkedEventsRequestSchema: GenMessage<RedriveParkedEventsRequest> = /*@__PURE__*/
+  messageDesc(file_muin_platform_v1_operations_service, 14);
+
+/**
+ * What was redriven.
+ *
+ * @generated from message muin.platform.v1.RedriveParkedEventsResponse
+ */
+export type RedriveParkedEventsResponse = Message<"muin.platform.v1.RedriveParkedEventsResponse"> & {
+  /**
+   * How many were given back to be published.
+   *
+   * @generated from field: int64 redriven = 1;
+   */
+  redriven: bigint;
+};
+
+/**
+ * Describes the message muin.platform.v1.RedriveParkedEventsResponse.
+ * Use `create(RedriveParkedEventsResponseSchema)` to create a new message.
+ */
+export const RedriveParkedEventsResponseSchema: GenMessage<RedriveParkedEventsResponse> = /*@__PURE__*/
+  messageDesc(file_muin_platform_v1_operations_service, 15);
+
+/**
  * Names what to publish again.
  *
  * @generated from message muin.platform.v1.RepublishEventsRequest
@@ -464,7 +653,7 @@ export type RepublishEventsRequest = Message<"muin.platform.v1.RepublishEventsRe
  * Use `create(RepublishEventsRequestSchema)` to create a new message.
  */
 export const RepublishEventsRequestSchema: GenMessage<RepublishEventsRequest> = /*@__PURE__*/
-  messageDesc(file_muin_platform_v1_operations_service, 11);
+  messageDesc(file_muin_platform_v1_operations_service, 16);
 
 /**
  * What was published again.
@@ -485,7 +674,7 @@ export type RepublishEventsResponse = Message<"muin.platform.v1.RepublishEventsR
  * Use `create(RepublishEventsResponseSchema)` to create a new message.
  */
 export const RepublishEventsResponseSchema: GenMessage<RepublishEventsResponse> = /*@__PURE__*/
-  messageDesc(file_muin_platform_v1_operations_service, 12);
+  messageDesc(file_muin_platform_v1_operations_service, 17);
 
 /**
  * Names the consumer that reads again.
@@ -513,7 +702,7 @@ export type ReplayEventsRequest = Message<"muin.platform.v1.ReplayEventsRequest"
  * Use `create(ReplayEventsRequestSchema)` to create a new message.
  */
 export const ReplayEventsRequestSchema: GenMessage<ReplayEventsRequest> = /*@__PURE__*/
-  messageDesc(file_muin_platform_v1_operations_service, 13);
+  messageDesc(file_muin_platform_v1_operations_service, 18);
 
 /**
  * The replay that was begun.
@@ -534,7 +723,7 @@ export type ReplayEventsResponse = Message<"muin.platform.v1.ReplayEventsRespons
  * Use `create(ReplayEventsResponseSchema)` to create a new message.
  */
 export const ReplayEventsResponseSchema: GenMessage<ReplayEventsResponse> = /*@__PURE__*/
-  messageDesc(file_muin_platform_v1_operations_service, 14);
+  messageDesc(file_muin_platform_v1_operations_service, 19);
 
 /**
  * Names what to tail.
@@ -562,7 +751,7 @@ export type TailEventsRequest = Message<"muin.platform.v1.TailEventsRequest"> & 
  * Use `create(TailEventsRequestSchema)` to create a new message.
  */
 export const TailEventsRequestSchema: GenMessage<TailEventsRequest> = /*@__PURE__*/
-  messageDesc(file_muin_platform_v1_operations_service, 15);
+  messageDesc(file_muin_platform_v1_operations_service, 20);
 
 /**
  * One event.
@@ -618,7 +807,7 @@ export type TailEventsResponse = Message<"muin.platform.v1.TailEventsResponse"> 
  * Use `create(TailEventsResponseSchema)` to create a new message.
  */
 export const TailEventsResponseSchema: GenMessage<TailEventsResponse> = /*@__PURE__*/
-  messageDesc(file_muin_platform_v1_operations_service, 16);
+  messageDesc(file_muin_platform_v1_operations_service, 21);
 
 /**
  * What operators see and do. Every process serves it and answers for the services that it runs.
@@ -655,6 +844,27 @@ export const OperationsService: GenService<{
     methodKind: "unary";
     input: typeof RedriveDeadLettersRequestSchema;
     output: typeof RedriveDeadLettersResponseSchema;
+  },
+  /**
+   * Lists events that the event bus refused, and those of their keys that wait behind them, by service in the order in which they were
+   * recorded.
+   *
+   * @generated from rpc muin.platform.v1.OperationsService.ListParkedEvents
+   */
+  listParkedEvents: {
+    methodKind: "unary";
+    input: typeof ListParkedEventsRequestSchema;
+    output: typeof ListParkedEventsResponseSchema;
+  },
+  /**
+   * Gives parked events back to be published, in order.
+   *
+   * @generated from rpc muin.platform.v1.OperationsService.RedriveParkedEvents
+   */
+  redriveParkedEvents: {
+    methodKind: "unary";
+    input: typeof RedriveParkedEventsRequestSchema;
+    output: typeof RedriveParkedEventsResponseSchema;
   },
   /**
    * Publishes the current state of every aggregate of a topic again, at its version: harmless for who has it already.

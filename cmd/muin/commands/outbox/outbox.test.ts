@@ -1,0 +1,90 @@
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { join } from "node:path";
+import postgres from "postgres";
+import { eventually } from "../../../../internal/platform/testing/eventually.ts";
+import { startMuin, type TestMuin } from "../../../../internal/platform/testing/muin.ts";
+
+setDefaultTimeout(90_000);
+
+let muin: TestMuin;
+let sql: postgres.Sql;
+beforeAll(async () => {
+  muin = await startMuin();
+  const secrets = (await Bun.file(join(muin.dataDir, "secrets.json")).json()) as Record<string, string>;
+  const ports = (await Bun.file(join(muin.dataDir, "ports.json")).json()) as Record<string, number>;
+  sql = postgres({
+    host: "127.0.0.1",
+    port: ports["postgres"] ?? 0,
+    database: "count_info",
+    username: "count_management_schema",
+    password: secrets["postgres/count_management_schema"] ?? "",
+    max: 1,
+    onnotice: () => undefined,
+  });
+});
+afterAll(async () => {
+  await sql.end({ timeout: 1 });
+  await muin[Symbol.asyncDispose]();
+});
+
+/** What a command prints as JSON lines; it must succeed. */
+async function rows(...args: readonly string[]): Promise<Record<string, unknown>[]> {
+  const { code, stdout, stderr } = await muin.run(...args, "--json");
+  if (code !== 0) throw new Error(`muin ${args.join(" ")} exited with ${code}: ${stderr}`);
+  const lines = stdout.split("\n").filter((line) => line !== "");
+  return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+}
+
+/** The state of count-management's outbox. */
+async function outbox(): Promise<unknown> {
+  const [status] = (await rows("status")) as { outboxes: { service: string }[] }[];
+  return status?.outboxes.find(({ service }) => service === "count-management");
+}
+
+test("an event that cannot be published is listed, others go on, and it is redriven by the command line", async () => {
+  const tail = muin.begin(["events", "tail", "count.info", "--from-start", "--json"]);
+  // An event of a topic that nobody knows, and a later one of its key, as a faulty release would have recorded them.
+  await sql`INSERT INTO platform.outbox (event_id, source, type, subject, topic, time_ms, traceparent, data)
+    SELECT 'lost-' || number, '/muin/count-management', 'muin.count.v1.CountDeleted', 'nowhere', 'count.unknown',
+      1, '', ''::bytea FROM generate_series(1, 2) AS number`;
+  expect(await muin.run("counts", "create", "visits")).toMatchObject({ code: 0 });
+  await tail.shows('"visits"');
+  const parked = await eventually(async () => {
+    const listed = await rows("outbox", "list");
+    expect(listed).toHaveLength(2);
+    return listed;
+  });
+  expect(parked).toEqual([
+    expect.objectContaining({
+      event_id: "lost-1",
+      attempts: expect.any(Number),
+      reason: expect.stringMatching(/unknown/),
+    }),
+    expect.objectContaining({
+      event_id: "lost-2",
+      service: "count-management",
+      topic: "count.unknown",
+      subject: "nowhere",
+    }),
+  ]);
+  expect((await muin.run("outbox", "list", "--service", "count-management")).stdout).toMatch(
+    /^PARKED +SERVICE +TOPIC +KEY +ATTEMPTS +REASON$/m,
+  );
+  await eventually(async () => expect(await outbox()).toMatchObject({ depth: 0, parked: 2 }));
+  expect((await muin.run("status")).stdout).toMatch(/^count-management .*2, see muin outbox list$/m);
+  expect(await (await fetch(muin.http)).text()).toContain("2: see muin outbox list");
+  const metric = /^muin_outbox_parked\{.*service="count-management".*\} 2$/m;
+  await eventually(async () => expect(await (await fetch(`${muin.http}/metrics`)).text()).toMatch(metric));
+
+  await sql`UPDATE platform.outbox SET topic = 'count.info'`;
+  expect(await rows("outbox", "redrive", "count-management", "--subject", "nowhere")).toEqual([
+    { redriven: expect.any(Number) as number },
+  ]);
+  await tail.shows('"lost-2"');
+  tail.signal("SIGINT");
+  const { stdout } = await tail.ended;
+  expect([...stdout.matchAll(/"lost-\d"/g)].map(([id]) => id)).toEqual(['"lost-1"', '"lost-2"']);
+  await eventually(async () => expect(await outbox()).toMatchObject({ depth: 0, parked: 0 }));
+  expect(await muin.run("outbox", "list")).toMatchObject({ code: 0, stdout: "" });
+  expect(await rows("outbox", "redrive", "count-management")).toEqual([{ redriven: 0 }]);
+});
