@@ -31,7 +31,9 @@ import { CallerKind, policy as policyOption } from "../gen/muin/platform/v1/opti
 import { operatorScopes } from "../identity/auth/setup/rules.ts";
 import { eventually } from "../platform/testing/eventually.ts";
 import { startMuin, type TestMuin } from "../platform/testing/muin.ts";
+import { topology } from "../platform/catalog/topology.ts";
 import { newBranch, newDeviceToken } from "./device-fixture.ts";
+import { servicesByMethod } from "./service-calls-fixture.ts";
 
 setDefaultTimeout(60_000);
 
@@ -40,7 +42,8 @@ let muin: TestMuin;
 interface Credentials {
   /** Holds no scope. */
   readonly person: string;
-  readonly service: string;
+  /** A token of each service, by its name. */
+  readonly services: ReadonlyMap<string, string>;
   /** Not signed: who may call is told before. */
   readonly device: string;
   /** An API key with this scope and no other. */
@@ -76,14 +79,17 @@ beforeAll(async () => {
   const { userId, tokens } = await muin
     .client(AuthService)
     .signUp({ email: "person@example.com", password: "a long enough secret" });
-  const { token } = await muin.client(ServiceTokenService).issueServiceToken({ serviceName: "count-read" });
+  const services = new Map<string, string>();
+  for (const { name } of catalog) {
+    services.set(name, (await muin.client(ServiceTokenService).issueServiceToken({ serviceName: name })).token);
+  }
   const keys = muin.client(ApiKeyService);
   const keyWith = new Map<string, string>();
   for (const scope of scopes) {
     keyWith.set(scope, (await keys.createApiKey({ displayName: scope, scopes: [scope] })).secret);
   }
   const device = await newDeviceToken(muin, await newBranch(muin, userId));
-  credentials = { person: tokens?.accessToken ?? "", service: token, device, keyWith };
+  credentials = { person: tokens?.accessToken ?? "", services, device, keyWith };
 });
 afterAll(() => muin[Symbol.asyncDispose]());
 
@@ -201,7 +207,7 @@ describe("every RPC says who may call it, and keeps to it", () => {
     for (const [kind, key] of [
       [CallerKind.PERSON, credentials.person],
       [CallerKind.API_KEY, muin.operatorKey],
-      [CallerKind.SERVICE, credentials.service],
+      [CallerKind.SERVICE, credentials.services.get("count-read")],
       [CallerKind.DEVICE, credentials.device],
     ] as const) {
       const others = closed.filter((method) => !policyOf(method).callers.includes(kind));
@@ -229,7 +235,7 @@ describe("every RPC says who may call it, and keeps to it", () => {
         scopes: [scope],
         key,
       })),
-      { name: "service", kind: CallerKind.SERVICE, scopes: operatorScopes, key: credentials.service },
+      ...[...credentials.services].map(([name, key]) => ({ name, kind: CallerKind.SERVICE, scopes: [], key })),
       { name: "device that does not sign", kind: CallerKind.DEVICE, scopes: [], key: credentials.device },
     ];
     const [, connect] = lanes[0] as (typeof lanes)[number];
@@ -243,6 +249,14 @@ describe("every RPC says who may call it, and keeps to it", () => {
       ]);
     }
     expect(callers.length * methods.length).toBeGreaterThan(1000);
+  });
+
+  test("the topology names the services of each method, as they are written out here", () => {
+    const { services, everywhere } = topology(catalog);
+    const served = [...everywhere, ...services.flatMap(({ rpcServices }) => rpcServices)].flatMap((service) =>
+      service.methods.map((method) => [`${service.name.split(".").at(-1)}.${method.name}`, method.services] as const),
+    );
+    expect(Object.fromEntries(served.filter(([, callers]) => callers.length > 0))).toEqual(servicesByMethod);
   });
 
   test("whoever may call is told what is wrong with the request", async () => {
@@ -276,8 +290,12 @@ interface TableCaller {
 /** What a method must answer a caller whose request is no JSON, or of a stream empty, by nothing but its policy. */
 function cellOf(method: DescMethod, caller: TableCaller): string {
   const policy = policyOf(method);
-  if (policy.signed || (policy.public && caller.kind === CallerKind.DEVICE)) return "Unauthenticated SIGNATURE_MISSING";
   const mayGoOn = `InvalidArgument ${method.methodKind === "unary" ? "REQUEST_MALFORMED" : "FIELD_INVALID"}`;
+  if (caller.kind === CallerKind.SERVICE && (policy.public || policy.callers.includes(caller.kind))) {
+    const isDeclared = servicesByMethod[nameOf(method)]?.includes(caller.name) === true;
+    return isDeclared ? mayGoOn : "PermissionDenied CALL_NOT_DECLARED";
+  }
+  if (policy.signed || (policy.public && caller.kind === CallerKind.DEVICE)) return "Unauthenticated SIGNATURE_MISSING";
   if (policy.public) return mayGoOn;
   if (caller.kind === undefined) return "Unauthenticated CREDENTIALS_MISSING";
   if (!policy.callers.includes(caller.kind)) return "PermissionDenied CALLER_KIND";

@@ -30,8 +30,9 @@ function printGraph({ services, uses, calls, events }: Graph, output: Output): v
     for (const { store, access } of uses.filter(({ service }) => service === name)) {
       output.print(`  store      ${store} (${access})`);
     }
-    for (const { rpcService, callee } of calls.filter(({ caller }) => caller === name)) {
-      output.print(`  calls      ${rpcService}${callee === undefined ? "" : ` of ${callee}`}`);
+    for (const { rpcService, methods, callee } of calls.filter(({ caller }) => caller === name)) {
+      const of = callee === undefined ? "" : ` of ${callee}`;
+      output.print(`  calls      ${rpcService}${of} (${methods.join(", ")})`);
     }
     for (const { message, topic } of events.filter(({ publishers }) => publishers.includes(name))) {
       output.print(`  publishes  ${message} on ${topic}`);

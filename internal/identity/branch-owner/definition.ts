@@ -11,6 +11,7 @@ import { group } from "../../platform/service/consumption.ts";
 import { defineService, type ServiceInfo } from "../../platform/service/define-service.ts";
 import { background, on, republisher, serve } from "../../platform/service/parts.ts";
 import { createLoop } from "../../platform/lifecycle/loop.ts";
+import { rpcs } from "../../platform/service/rpcs.ts";
 import { postgres } from "../../platform/service/stores.ts";
 import { createPersonKeyReader } from "../../shared/person/person-key-reader.ts";
 import { createBranchHandlers } from "./branch/handlers.ts";
@@ -38,7 +39,7 @@ export const branchOwner: ServiceInfo<"branch-owner"> = defineService({
   name: "branch-owner",
   summary: "Knows branches: whose they are, when they are open, what they offer, who may enter, who works there.",
   serves: [OwnerService, BranchService],
-  calls: { personKeys: PersonKeyService },
+  calls: { personKeys: rpcs(PersonKeyService, ["getPersonKeys"]) },
   stores: { database: postgres({ database: "branch_owner", migrations }) },
   publishes: published,
   consumes: [group(UserCreatedSchema), group(UserUpdatedSchema), group(UserStatusChangedSchema)],

@@ -10,6 +10,7 @@ import { UserService } from "../../gen/muin/identity/v1/user_service_pb.ts";
 import { group } from "../../platform/service/consumption.ts";
 import { defineService, type ServiceInfo } from "../../platform/service/define-service.ts";
 import { background, on, rebuilder, republisher, serve } from "../../platform/service/parts.ts";
+import { rpcs } from "../../platform/service/rpcs.ts";
 import { postgres } from "../../platform/service/stores.ts";
 import { createPersonKeyReader } from "../../shared/person/person-key-reader.ts";
 import { userConfig } from "./config.ts";
@@ -37,7 +38,10 @@ export const user: ServiceInfo<"user"> = defineService({
   name: "user",
   summary: "Knows people: profile, roles, preferences, membership, status; runs the deletion of their data.",
   serves: [UserService],
-  calls: { personKeys: PersonKeyService, accounts: AccountService },
+  calls: {
+    personKeys: rpcs(PersonKeyService, ["getPersonKeys", "destroyPersonKey"]),
+    accounts: rpcs(AccountService, ["republishAccounts"]),
+  },
   stores: { database: postgres({ database: "users", migrations }) },
   publishes: published,
   consumes: [group(UserCreatedSchema), group(UserDataErasedSchema)],

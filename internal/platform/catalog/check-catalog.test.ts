@@ -7,6 +7,7 @@ import { SealedSchema } from "../../gen/muin/platform/v1/sealed_pb.ts";
 import { checkCatalog } from "./check-catalog.ts";
 import { group } from "../service/consumption.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
+import { rpcs } from "../service/rpcs.ts";
 import { postgres, postgresViews, redis } from "../service/stores.ts";
 
 const base: ServiceInfo = {
@@ -34,7 +35,7 @@ const other: ServiceInfo = {
 
 describe("checking a catalogue", () => {
   test("finds nothing wrong with a sound one", () => {
-    expect(checkCatalog([base, { ...other, calls: { keys: ApiKeyService } }])).toEqual([]);
+    expect(checkCatalog([base, { ...other, calls: { keys: rpcs(ApiKeyService, ["verifyApiKey"]) } }])).toEqual([]);
   });
 
   test.each<[string, readonly ServiceInfo[], string]>([
@@ -52,8 +53,13 @@ describe("checking a catalogue", () => {
     ],
     [
       "a call nobody answers",
-      [{ ...base, calls: { people: PersonKeyService } }],
+      [{ ...base, calls: { people: rpcs(PersonKeyService, ["getPersonKeys"]) } }],
       "one calls muin.identity.v1.PersonKeyService, which nobody serves",
+    ],
+    [
+      "a call that is for people",
+      [base, { ...other, calls: { keys: rpcs(ApiKeyService, ["verifyApiKey", "createApiKey"]) } }],
+      "two calls muin.identity.v1.ApiKeyService.CreateApiKey, which admits no service",
     ],
     [
       "an event nobody publishes",

@@ -1,13 +1,14 @@
-import { getOption, hasOption, ScalarType, type DescMessage } from "@bufbuild/protobuf";
-import { event } from "../../gen/muin/platform/v1/options_pb.ts";
+import { getOption, hasOption, ScalarType, type DescMessage, type DescMethod } from "@bufbuild/protobuf";
+import { CallerKind, event, policy } from "../../gen/muin/platform/v1/options_pb.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
+import { methodsOf } from "../service/rpcs.ts";
 
 /** Topics that the platform itself publishes, beside those of the services. */
 const platformTypes: ReadonlySet<string> = new Set(["muin.platform.v1.Heartbeat"]);
 
 /**
  * What is wrong with a catalogue, as sentences; empty when nothing is. Checks what types cannot: names that repeat, an RPC
- * service or a database with two owners, a call that nobody answers, an event that nobody publishes or that has no topic.
+ * service or a database with two owners, a call that nobody answers or no service may make, an event that nobody publishes or that has no topic.
  */
 export function checkCatalog(catalog: readonly ServiceInfo[]): readonly string[] {
   const problems: string[] = [];
@@ -42,8 +43,12 @@ export function checkCatalog(catalog: readonly ServiceInfo[]): readonly string[]
       if (!info.serves.includes(method.parent)) problems.push(`${what}, which it does not serve`);
       if (method.methodKind !== "unary") problems.push(`${what}, which streams`);
     }
-    for (const service of Object.values(info.calls)) {
-      if (!servers.has(service.typeName)) problems.push(`${info.name} calls ${service.typeName}, which nobody serves`);
+    for (const declared of Object.values(info.calls)) {
+      const { typeName } = declared.service;
+      if (!servers.has(typeName)) problems.push(`${info.name} calls ${typeName}, which nobody serves`);
+      for (const method of methodsOf(declared).filter((called) => !admitsServices(called))) {
+        problems.push(`${info.name} calls ${typeName}.${method.name}, which admits no service`);
+      }
     }
     for (const { schema, publishedBy } of info.consumes) {
       if (!published.has(schema.typeName) && publishedBy === undefined) {
@@ -91,6 +96,12 @@ function checkRedisServers(catalog: readonly ServiceInfo[]): readonly string[] {
     }
   }
   return problems;
+}
+
+function admitsServices(method: DescMethod): boolean {
+  if (!hasOption(method, policy)) return false;
+  const { public: isPublic, callers } = getOption(method, policy);
+  return isPublic || callers.includes(CallerKind.SERVICE);
 }
 
 function isEvent(schema: DescMessage): boolean {

@@ -6,6 +6,7 @@ import { everyInstance } from "../service/consumption.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
 import { createGraph, graphToMermaid } from "./graph.ts";
 import { topology } from "./topology.ts";
+import { rpcs } from "../service/rpcs.ts";
 import { postgres, postgresViews, redis } from "../service/stores.ts";
 
 const bare: Omit<ServiceInfo, "name"> = {
@@ -35,14 +36,14 @@ const catalog: readonly ServiceInfo[] = [
     summary: "Reads.",
     hot: [],
     serves: [CountReadService],
-    calls: { keys: ApiKeyService },
+    calls: { keys: rpcs(ApiKeyService, ["verifyApiKey"]) },
     stores: {
       view: postgresViews({ database: "infos", views: ["v"] }),
       counts: redis("counts", "read-only", { keys: ["c:*"], role: "replica" }),
     },
     consumes: [everyInstance(CountCreatedSchema)],
   },
-  { ...bare, name: "caller", calls: { read: CountReadService } },
+  { ...bare, name: "caller", calls: { read: rpcs(CountReadService, ["batchGetCounts", "getCount"]) } },
 ];
 
 describe("createGraph", () => {
@@ -63,8 +64,18 @@ describe("createGraph", () => {
         { service: "reader", store: "counts replica", access: "read-only" },
       ],
       calls: [
-        { caller: "reader", callee: undefined, rpcService: "muin.identity.v1.ApiKeyService" },
-        { caller: "caller", callee: "reader", rpcService: "muin.count.v1.CountReadService" },
+        {
+          caller: "reader",
+          callee: undefined,
+          rpcService: "muin.identity.v1.ApiKeyService",
+          methods: ["VerifyApiKey"],
+        },
+        {
+          caller: "caller",
+          callee: "reader",
+          rpcService: "muin.count.v1.CountReadService",
+          methods: ["GetCount", "BatchGetCounts"],
+        },
       ],
       events: [
         {
@@ -89,7 +100,7 @@ describe("createGraph", () => {
       "  service_owner --> store_infos",
       "  service_reader -. reads .-> store_infos",
       "  service_reader -. reads .-> store_counts_replica",
-      "  service_caller == CountReadService ==> service_reader",
+      '  service_caller == "CountReadService: GetCount, BatchGetCounts" ==> service_reader',
       "  service_owner --> topic_count_info",
       "  topic_count_info --> service_reader",
     ]);

@@ -16,11 +16,12 @@ export interface Graph {
     readonly store: string;
     readonly access: "owner" | "read-only" | "read-write";
   }[];
-  /** Which service calls which RPC service of which other; `callee` is `undefined` when nobody in the catalogue serves it. */
+  /** Which service calls which RPCs of which other, by RPC service; `callee` is `undefined` when nobody in the catalogue serves it. */
   readonly calls: readonly {
     readonly caller: string;
     readonly callee: string | undefined;
     readonly rpcService: string;
+    readonly methods: readonly string[];
   }[];
   /** Messages, each once, in the order of their topics and names. */
   readonly events: readonly {
@@ -49,7 +50,7 @@ export function createGraph({ services, topics }: Topology): Graph {
       service.stores.map((store) => ({ service: service.name, store: storeName(store), access: store.access })),
     ),
     calls: services.flatMap(({ name, calls }) =>
-      calls.map(({ callee, rpcService }) => ({ caller: name, callee, rpcService })),
+      calls.map(({ callee, rpcService, methods }) => ({ caller: name, callee, rpcService, methods })),
     ),
     events: topics.flatMap(({ name: topic, messages }) =>
       messages.map((message) => ({
@@ -87,10 +88,10 @@ export function graphToMermaid(graph: Graph): string {
     const arrow = access === "read-only" ? "-. reads .->" : "-->";
     lines.push(`  ${nodeId("service", service)} ${arrow} ${nodeId("store", store)}`);
   }
-  for (const { caller, callee, rpcService } of graph.calls) {
+  for (const { caller, callee, rpcService, methods } of graph.calls) {
     if (callee === undefined) continue;
-    const label = rpcService.slice(rpcService.lastIndexOf(".") + 1);
-    lines.push(`  ${nodeId("service", caller)} == ${label} ==> ${nodeId("service", callee)}`);
+    const label = `${rpcService.slice(rpcService.lastIndexOf(".") + 1)}: ${methods.join(", ")}`;
+    lines.push(`  ${nodeId("service", caller)} == "${label}" ==> ${nodeId("service", callee)}`);
   }
   for (const [topic, { publishers, consumers }] of topics) {
     for (const publisher of publishers) lines.push(`  ${nodeId("service", publisher)} --> ${nodeId("topic", topic)}`);

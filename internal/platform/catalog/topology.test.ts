@@ -2,9 +2,12 @@ import { expect, test } from "bun:test";
 import { CountCreatedSchema } from "../../gen/muin/count/v1/count_info_events_pb.ts";
 import { CountReadService } from "../../gen/muin/count/v1/count_read_service_pb.ts";
 import { ApiKeyService } from "../../gen/muin/identity/v1/api_key_service_pb.ts";
+import { AuthService } from "../../gen/muin/identity/v1/auth_service_pb.ts";
+import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
 import { int, secret } from "../config/fields.ts";
 import { everyInstance } from "../service/consumption.ts";
 import { defineService, type ServiceInfo } from "../service/define-service.ts";
+import { rpcs } from "../service/rpcs.ts";
 import { postgres, postgresViews, redis } from "../service/stores.ts";
 import { topology } from "./topology.ts";
 
@@ -33,7 +36,7 @@ const reader: ServiceInfo = {
   summary: "Reads.",
   serves: [CountReadService],
   hot: [CountReadService.method.getCount],
-  calls: { keys: ApiKeyService },
+  calls: { keys: rpcs(ApiKeyService, ["verifyApiKey"]) },
   stores: {
     view: postgresViews({ database: "infos", views: ["v"] }),
     primary: redis("counts", "read-only", { keys: ["c:*"] }),
@@ -116,6 +119,7 @@ test("says of a service what it reaches, and as whom", () => {
     {
       name: "keys",
       rpcService: "muin.identity.v1.ApiKeyService",
+      methods: ["VerifyApiKey"],
       callee: undefined,
       variable: "MUIN_CALL_API_KEY_URL",
     },
@@ -143,10 +147,35 @@ test("says of each method who may call it and how", () => {
           widerScopes: [],
           isSigned: false,
         },
+        services: [],
+        isInternal: false,
       })),
     },
   ]);
   expect(plan.scopes).toEqual(["counts.read"]);
+});
+
+test("says which services may call a method, and which methods are for services alone", () => {
+  const serving: ServiceInfo = { ...owner, name: "serving", serves: [ApiKeyService, PersonKeyService, AuthService] };
+  const collecting: ServiceInfo = { ...owner, name: "collecting", publishes: [], personalData: "collected" };
+  const { services, everywhere } = topology([
+    serving,
+    { ...reader, calls: { keys: rpcs(PersonKeyService, ["getPersonKeys"]) } },
+    collecting,
+  ]);
+  const served = [...everywhere, ...services.flatMap(({ rpcServices }) => rpcServices)];
+  const called = served.flatMap(({ name, methods }) =>
+    methods
+      .filter((method) => method.services.length > 0 || method.isInternal)
+      .map((method) => [`${name}.${method.name}`, method.isInternal, method.services.join(" ")]),
+  );
+  expect(called).toEqual([
+    ["muin.platform.v1.PersonalDataService.ExportPersonalData", true, "collecting"],
+    ["muin.identity.v1.ApiKeyService.VerifyApiKey", true, "serving reader collecting"],
+    ["muin.identity.v1.PersonKeyService.GetPersonKeys", true, "reader"],
+    ["muin.identity.v1.PersonKeyService.DestroyPersonKey", true, ""],
+    ["muin.identity.v1.AuthService.ListKeys", false, "serving reader collecting"],
+  ]);
 });
 
 test("says which stores and topics there are", () => {

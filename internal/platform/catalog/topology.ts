@@ -1,12 +1,17 @@
-import { getOption, hasOption, type DescMethod } from "@bufbuild/protobuf";
+import { getOption, hasOption, type DescMethod, type DescService } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
+import { OperationsService } from "../../gen/muin/platform/v1/operations_service_pb.ts";
 import { CallerKind, policy as policyOption } from "../../gen/muin/platform/v1/options_pb.ts";
+import { PersonalDataService } from "../../gen/muin/platform/v1/personal_data_service_pb.ts";
 import type { ConfigField } from "../config/fields.ts";
 import { variableOf } from "../config/read-config.ts";
 import { topicOf, topicsOf } from "../events/topics.ts";
+import { isInternal } from "../rpc/call/internal.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
+import { methodsOf } from "../service/rpcs.ts";
 import type { StoreDecl } from "../service/stores.ts";
 import { processConfig } from "./process-config.ts";
+import { serviceCallersOf, type ServiceCallers } from "./service-callers.ts";
 import { callSetting, schemaSetting, storeSetting } from "./setting-names.ts";
 import { postgresRights, postgresRole, redisRights, type PostgresRights, type RedisRights } from "./store-rights.ts";
 
@@ -16,6 +21,8 @@ import { postgresRights, postgresRole, redisRights, type PostgresRights, type Re
  */
 export interface Topology {
   readonly services: readonly ServiceTopology[];
+  /** RPC services that every process serves for the services in it. */
+  readonly everywhere: readonly RpcServiceTopology[];
   /** Databases, each once, with the roles that reach them. */
   readonly databases: readonly PostgresRights[];
   /** Redis servers that services declare, each once, by name. The events server is the runtime's and not among them. */
@@ -86,6 +93,10 @@ export interface MethodTopology {
   readonly isHot: boolean;
   /** `undefined` refuses everybody. */
   readonly policy: PolicyTopology | undefined;
+  /** Services that may call it: those whose declaration names it, and those for which the platform calls it. */
+  readonly services: readonly string[];
+  /** Whether services alone may call it: nothing routes to it from outside. */
+  readonly isInternal: boolean;
 }
 
 /** Who may call a method. */
@@ -100,11 +111,13 @@ export interface PolicyTopology {
   readonly isSigned: boolean;
 }
 
-/** An RPC service that a service calls. */
+/** RPCs of one RPC service that a service calls. */
 export interface CallTopology {
   /** Name in the declaration. */
   readonly name: string;
   readonly rpcService: string;
+  /** Names of the methods, in the order of the proto. */
+  readonly methods: readonly string[];
   /** Service that serves it; `undefined` when none of the catalogue does. */
   readonly callee: string | undefined;
   /** Variable of an address of its own, instead of the router's. */
@@ -174,10 +187,12 @@ export interface SettingTopology {
 
 /** Derives the topology of a catalogue. The catalogue must be sound: see `checkCatalog`. */
 export function topology(catalog: readonly ServiceInfo[]): Topology {
-  const services = catalog.map((info) => serviceTopology(info, catalog));
+  const callers = serviceCallersOf(catalog);
+  const services = catalog.map((info) => serviceTopology(info, catalog, callers));
   const methods = services.flatMap(({ rpcServices }) => rpcServices.flatMap((service) => service.methods));
   return {
     services,
+    everywhere: servedEverywhere.map((service) => rpcServiceTopology(service, [], callers)),
     databases: postgresRights(catalog),
     redisServers: redisServersOf(catalog),
     topics: topicsIn(catalog),
@@ -186,22 +201,22 @@ export function topology(catalog: readonly ServiceInfo[]): Topology {
   };
 }
 
-function serviceTopology(info: ServiceInfo, catalog: readonly ServiceInfo[]): ServiceTopology {
+/** What the runtime serves in every process. */
+const servedEverywhere = [OperationsService, PersonalDataService];
+
+function serviceTopology(info: ServiceInfo, catalog: readonly ServiceInfo[], callers: ServiceCallers): ServiceTopology {
   return {
     name: info.name,
     summary: info.summary,
     binary: info.name,
     ports: [portOf("http", processConfig.httpPort), portOf("grpc", processConfig.grpcPort)],
-    rpcServices: info.serves.map(({ typeName, methods }) => ({
-      name: typeName,
-      variable: variableOf("", callSetting(typeName)),
-      methods: methods.map((method) => methodTopology(method, info)),
-    })),
-    calls: Object.entries(info.calls).map(([name, target]) => ({
+    rpcServices: info.serves.map((service) => rpcServiceTopology(service, info.hot, callers)),
+    calls: Object.entries(info.calls).map(([name, declared]) => ({
       name,
-      rpcService: target.typeName,
-      callee: catalog.find(({ serves }) => serves.some(({ typeName }) => typeName === target.typeName))?.name,
-      variable: variableOf("", callSetting(target.typeName)),
+      rpcService: declared.service.typeName,
+      methods: methodsOf(declared).map((method) => method.name),
+      callee: catalog.find(({ serves }) => serves.some(({ typeName }) => typeName === declared.service.typeName))?.name,
+      variable: variableOf("", callSetting(declared.service.typeName)),
     })),
     stores: Object.entries(info.stores).map(([name, decl]) => storeTopology(info, name, decl)),
     publishes: info.publishes.map((schema) => ({ message: schema.typeName, topic: topicOf(schema) })),
@@ -234,7 +249,19 @@ function defaultOf(field: ConfigField<number>): number {
   return field.default;
 }
 
-function methodTopology(method: DescMethod, { hot }: ServiceInfo): MethodTopology {
+function rpcServiceTopology(
+  { typeName, methods }: DescService,
+  hot: readonly DescMethod[],
+  callers: ServiceCallers,
+): RpcServiceTopology {
+  return {
+    name: typeName,
+    variable: variableOf("", callSetting(typeName)),
+    methods: methods.map((method) => methodTopology(method, hot, callers)),
+  };
+}
+
+function methodTopology(method: DescMethod, hot: readonly DescMethod[], callers: ServiceCallers): MethodTopology {
   return {
     name: method.name,
     path: `/${method.parent.typeName}/${method.name}`,
@@ -242,6 +269,8 @@ function methodTopology(method: DescMethod, { hot }: ServiceInfo): MethodTopolog
     isSafe: method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS,
     isHot: hot.includes(method),
     policy: policyTopology(method),
+    services: [...callers(method)],
+    isInternal: isInternal(method),
   };
 }
 

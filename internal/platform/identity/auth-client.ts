@@ -1,9 +1,12 @@
-import type { DescService } from "@bufbuild/protobuf";
+import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
 import { ApiKeyService } from "../../gen/muin/identity/v1/api_key_service_pb.ts";
 import { AuthService } from "../../gen/muin/identity/v1/auth_service_pb.ts";
 import type { AuthenticatorDeps } from "./authenticator.ts";
+
+/** All that is asked of auth in the name of every service. */
+export const authCalls: readonly DescMethod[] = [AuthService.method.listKeys, ApiKeyService.method.verifyApiKey];
 
 /** Asks auth what an authenticator cannot know by itself. `transportTo` carries calls to an RPC service of auth. */
 export function createAuthClient(

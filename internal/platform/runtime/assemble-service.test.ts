@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { OperationsService } from "../../gen/muin/platform/v1/operations_service_pb.ts";
 import { defineService, type ServiceInfo } from "../service/define-service.ts";
 import { serve } from "../service/parts.ts";
+import { rpcs } from "../service/rpcs.ts";
 import { importMutant } from "../testing/mutant.ts";
 import * as real from "./assemble-service.ts";
 import type { Wiring } from "./wiring.ts";
@@ -34,7 +35,11 @@ const callsOthers = ({ assembleService }: typeof real, info: ServiceInfo): boole
   assembleService(info, wiring).running(() => true)[0]?.callsOthers;
 
 test("the calls of a service that calls others know which call they serve", async () => {
-  const cases = [service({ operations: OperationsService }), service({}, "collected"), service({})];
+  const cases = [
+    service({ operations: rpcs(OperationsService, ["getStatus"]) }),
+    service({}, "collected"),
+    service({}),
+  ];
   expect(cases.map((info) => callsOthers(real, info))).toEqual([true, true, false]);
   const mutant = await importMutant<typeof real>(
     join(import.meta.dir, "assemble-service.ts"),

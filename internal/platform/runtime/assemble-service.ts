@@ -7,6 +7,7 @@ import type { RunningService } from "../rpc/call/plan.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
 import type { EventPublisher } from "../service/event-record.ts";
 import { partsOf, type ServicePart } from "../service/parts.ts";
+import { onlyDeclared } from "../service/rpcs.ts";
 import { activeTrace } from "../telemetry/active-trace.ts";
 import { openStores, type OpenStores } from "./open-stores.ts";
 import { subscriptionsOf } from "./subscriptions.ts";
@@ -58,8 +59,11 @@ function depsOf(info: ServiceInfo, stores: OpenStores, wiring: Wiring): Paramete
   const { broker, leases, clock, random, log, metrics } = wiring;
   return {
     calls: Object.fromEntries(
-      Object.entries(info.calls).map(([name, target]) => [name, createClient(target, wiring.transport(info, target))]),
-    ),
+      Object.entries(info.calls).map(([name, declared]) => {
+        const client = createClient(declared.service, wiring.transport(info, declared.service));
+        return [name, onlyDeclared(declared, client)];
+      }),
+    ) as never, // Typed by the declaration.
     stores: Object.fromEntries(stores.all.map(({ name, handle }) => [name, handle])) as never, // Typed by the declaration.
     publish: createPublish({ source: `/muin/${info.name}`, clock, random, currentTraceparent }),
     broker: { publish: publishDeclared(info, broker) },

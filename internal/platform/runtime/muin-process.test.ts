@@ -67,6 +67,7 @@ async function startWithoutEvents({ createMuinProcess }: Module) {
     name: "probe",
     services: [],
     personalDataHolders: [],
+    serviceCallers: () => new Set(),
     settings: {
       ...readConfig("", processConfig, {}),
       issuer,

@@ -3,6 +3,7 @@ import type { Transport } from "@connectrpc/connect";
 import { HeartbeatSchema } from "../../gen/muin/platform/v1/heartbeat_events_pb.ts";
 import { PersonalDataService } from "../../gen/muin/platform/v1/personal_data_service_pb.ts";
 import { localOrigins, type ProcessConfig } from "../catalog/process-config.ts";
+import type { ServiceCallers } from "../catalog/service-callers.ts";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
 import { readConfig, type Environment } from "../config/read-config.ts";
@@ -41,6 +42,8 @@ export interface MuinProcessOptions extends Pick<Wiring, "storeUrl" | "schemaUrl
   readonly services: readonly ServiceInfo[];
   /** Names of the services of the installation that hold data of people. */
   readonly personalDataHolders: readonly string[];
+  /** Which services of the installation may call what. */
+  readonly serviceCallers: ServiceCallers;
   readonly settings: ProcessConfig;
   readonly env: Environment;
   /** Events store, such as "redis://…". */
@@ -108,7 +111,7 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
     { ...createOperations(status), errors },
     { ...createPersonalDataService(services), errors },
   ];
-  planMethods([...served, ...own], { plans });
+  planMethods([...served, ...own], { plans, serviceCallers: options.serviceCallers });
 
   const authenticator = createAuthenticator({
     ...createAuthClient((target) => calls.to(name, target)),

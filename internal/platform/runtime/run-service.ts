@@ -11,6 +11,7 @@ import {
   storeFields,
 } from "../catalog/mesh-config.ts";
 import { processConfig } from "../catalog/process-config.ts";
+import { serviceCallersOf } from "../catalog/service-callers.ts";
 import { topology, type ServiceTopology, type Topology } from "../catalog/topology.ts";
 import { systemClock } from "../clock/clock.ts";
 import { systemRandom } from "../clock/random.ts";
@@ -53,6 +54,7 @@ async function run(info: ServiceInfo, catalog: readonly ServiceInfo[], env: Envi
     name: info.name,
     services: [info],
     personalDataHolders: plan.personalDataHolders,
+    serviceCallers: serviceCallersOf(catalog),
     settings,
     env,
     eventsUrl: mesh.eventsUrl,

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { checkCatalog } from "../catalog/check-catalog.ts";
 import type { ProcessConfig } from "../catalog/process-config.ts";
+import { serviceCallersOf } from "../catalog/service-callers.ts";
 import { eventsRights, type PostgresRights } from "../catalog/store-rights.ts";
 import { topology, type StoreTopology, type Topology } from "../catalog/topology.ts";
 import type { Clock } from "../clock/clock.ts";
@@ -80,6 +81,7 @@ export function createStandalone(options: StandaloneOptions): Standalone {
       ...placesIn(plan, stores),
       name: processName,
       services: catalog,
+      serviceCallers: serviceCallersOf(catalog, processName),
       env,
     });
     started = { muin, shown: [] };

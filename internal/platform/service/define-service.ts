@@ -1,5 +1,4 @@
 import type { DescMessage, DescMethod, DescService, JsonObject } from "@bufbuild/protobuf";
-import type { Client } from "@connectrpc/connect";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
 import type { ConfigFields, ConfigValues } from "../config/fields.ts";
@@ -22,6 +21,7 @@ import type {
   ServicePart,
   Setup,
 } from "./parts.ts";
+import type { Rpcs, RpcsClient } from "./rpcs.ts";
 import type { StoreDecl, StoreHandle } from "./stores.ts";
 
 /** What a service has to do with data of people. */
@@ -46,7 +46,7 @@ export interface PersonalDataHolders {
 
 /** All that a service may use: just what it declared, and the platform's time, chance, log and metrics. */
 export interface ServiceDeps<
-  C extends Readonly<Record<string, DescService>> = Readonly<Record<string, DescService>>,
+  C extends Readonly<Record<string, Rpcs>> = Readonly<Record<string, Rpcs>>,
   St extends Readonly<Record<string, StoreDecl>> = Readonly<Record<string, StoreDecl>>,
   P extends readonly DescMessage[] = readonly DescMessage[],
   F extends ConfigFields = ConfigFields,
@@ -55,7 +55,7 @@ export interface ServiceDeps<
    * A call made in an RPC's handler, and in what it starts, ends before that RPC's deadline and when its caller goes away; a stream
    * also ends with the handler. What several calls share, such as filling a cache, is therefore fetched in background work.
    */
-  readonly calls: { readonly [K in keyof C]: Client<C[K]> };
+  readonly calls: { readonly [K in keyof C]: RpcsClient<C[K]> };
   readonly stores: { readonly [K in keyof St]: StoreHandle<St[K]> };
   readonly publish: Publish<P>;
   /** For a service that keeps an outbox of its own: only topics of declared messages are accepted. */
@@ -108,7 +108,8 @@ export interface ServiceInfo<N extends string = string> {
   readonly serves: readonly DescService[];
   /** Unary methods of `serves` that are worth a fast path. */
   readonly hot: readonly DescMethod[];
-  readonly calls: Readonly<Record<string, DescService>>;
+  /** What it calls. Whatever is not named here is refused to it. */
+  readonly calls: Readonly<Record<string, Rpcs>>;
   readonly stores: Readonly<Record<string, StoreDecl>>;
   readonly publishes: readonly DescMessage[];
   readonly consumes: readonly Consumption[];
@@ -129,7 +130,7 @@ export interface ServiceInfo<N extends string = string> {
 export function defineService<
   const N extends string,
   const S extends readonly DescService[],
-  const C extends Readonly<Record<string, DescService>>,
+  const C extends Readonly<Record<string, Rpcs>>,
   const St extends Readonly<Record<string, StoreDecl>>,
   const P extends readonly DescMessage[],
   const E extends readonly Consumption[],
@@ -142,6 +143,7 @@ export function defineService<
   readonly serves: S;
   /** Unary methods of `serves` that are worth a fast path. Default: none. */
   readonly hot?: readonly DescMethod[];
+  /** The RPCs that it calls, such as `{ keys: rpcs(ApiKeyService, ["verifyApiKey"]) }`. Any other is refused to it. */
   readonly calls: C;
   readonly stores: St;
   readonly publishes: P;

@@ -6,13 +6,14 @@ import { int, text } from "../config/fields.ts";
 import { everyInstance, group } from "./consumption.ts";
 import { defineService } from "./define-service.ts";
 import { background, on, personalData, rebuilder, republisher, serve, setup } from "./parts.ts";
+import { rpcs } from "./rpcs.ts";
 import { postgres, redis } from "./stores.ts";
 
 /** Each `@ts-expect-error` is a test: the type check fails when the line below it compiles. */
 const base = {
   summary: "A service of the test.",
   serves: [PersonKeyService],
-  calls: { keys: ApiKeyService },
+  calls: { keys: rpcs(ApiKeyService, ["verifyApiKey"]) },
   stores: {
     own: postgres({ database: "own", migrations: [] }),
     replica: redis("counts", "read-only", { keys: ["count:*"] }),
@@ -46,6 +47,8 @@ describe("a service's declaration", () => {
           // @ts-expect-error a store that is not declared
           await stores.cache.client.get("x");
           await calls.keys.verifyApiKey({});
+          // @ts-expect-error an RPC that is not declared
+          await calls.keys.createApiKey({});
           // @ts-expect-error a client that is not declared
           await calls.auth.signIn({});
           // @ts-expect-error a setting that is not declared
@@ -64,6 +67,10 @@ describe("a service's declaration", () => {
   });
 
   test("refuses a missing or extra part", () => {
+    // @ts-expect-error an RPC that there is not
+    rpcs(ApiKeyService, ["verifyApiKeys"]);
+    // @ts-expect-error no RPC at all
+    rpcs(ApiKeyService, []);
     // @ts-expect-error the consumer is missing
     defineService({ ...base, name: "a", create: () => [serve(PersonKeyService, impl)] });
     // @ts-expect-error the RPC service is missing

@@ -66,9 +66,9 @@ export function createAdmission(deps: AdmissionDeps): Admission {
     return admitCaller(call, found, authorization);
   };
   const admitCaller = (call: Call, caller: Caller, authorization?: string): void => {
-    const { policy, method } = call.plan;
+    const { method } = call.plan;
     call.caller = caller;
-    authorize(policy, caller);
+    authorize(call.plan, caller);
     if (method.methodKind === "unary") return;
     if (mustBeSigned(call)) throw notSignable("a stream");
     if (authorization !== undefined) watch(call, authorization);
@@ -100,7 +100,7 @@ function createWatch({
     for (;;) {
       await clock.sleep(watchPeriodMs, call.signal);
       try {
-        authorize(call.plan.policy, await authenticator.authenticate(authorization));
+        authorize(call.plan, await authenticator.authenticate(authorization));
       } catch (error) {
         if (!(error instanceof MuinError)) throw error;
         // While it cannot be told whether the credentials are good, the stream goes on.

@@ -24,6 +24,11 @@ export const callErrors = defineErrors({
     code: "permission_denied",
     text: "this kind of caller may not call this method",
   },
+  callNotDeclared: {
+    reason: "CALL_NOT_DECLARED",
+    code: "permission_denied",
+    text: "the declaration of the service that calls does not name this method",
+  },
   serviceStarting: {
     reason: "SERVICE_STARTING",
     code: "unavailable",

@@ -45,6 +45,26 @@ const cases: readonly Case[] = [
     { code: "ok", reply: { name: "a", amount: "1", principal: "service:count-write" }, header: null, trailer: null },
   ],
   [
+    "a service whose declaration does not name the method",
+    { credentials: "undeclared" },
+    {
+      code: "permission_denied",
+      message: "the declaration of the service that calls does not name this method",
+      reason: "CALL_NOT_DECLARED",
+      metadata: { service: "stranger" },
+    },
+  ],
+  [
+    "a service whose declaration does not name the public method",
+    { credentials: "undeclared", method: "look" },
+    {
+      code: "permission_denied",
+      message: "the declaration of the service that calls does not name this method",
+      reason: "CALL_NOT_DECLARED",
+      metadata: { service: "stranger" },
+    },
+  ],
+  [
     "a caller who is known only later",
     { credentials: "later-good" },
     { code: "ok", reply: { name: "a", amount: "1", principal: "api_key:k1" }, header: null, trailer: null },
@@ -379,6 +399,10 @@ const known = [
   "headers and trailers",
   "an Any in the reply",
 ];
+const undeclared = [
+  "a service whose declaration does not name the method",
+  "a service whose declaration does not name the public method",
+];
 const refused = [
   "no credentials",
   "the wrong scope, with an invalid request",
@@ -397,13 +421,28 @@ const broken: readonly Broken[] = [
   [
     "everybody may call what is public",
     "./authorize.ts",
-    "if (policy.public) return;",
+    "if (policy.public) return admitDeclared(services, caller);",
     "",
     [
       "a public method, without credentials",
       "an Idempotency-Key where there is no request_id",
       "a call after another one has ended",
+      "a service whose declaration does not name the public method",
     ],
+  ],
+  [
+    "a service calls what it declares",
+    "./authorize.ts",
+    "services === undefined || services.has(caller.id)",
+    "true",
+    undeclared,
+  ],
+  [
+    "a service calls what it declares, even if anybody may",
+    "./authorize.ts",
+    "if (policy.public) return admitDeclared(services, caller);",
+    "if (policy.public) return;",
+    ["a service whose declaration does not name the public method"],
   ],
   [
     "who shows no credentials is told",
@@ -422,9 +461,9 @@ const broken: readonly Broken[] = [
   [
     "services need no scopes",
     "./authorize.ts",
-    `if (caller.kind === "service"`,
-    "if (caller.kind === undefined",
-    ["a service, admitted by kind"],
+    `if (caller.kind === "service") return`,
+    `if (caller.kind === "none") return`,
+    ["a service, admitted by kind", "a service whose declaration does not name the method"],
   ],
   [
     "the policy names scopes",
@@ -433,7 +472,7 @@ const broken: readonly Broken[] = [
     "false",
     ["the wrong scope, with an invalid request"],
   ],
-  ["callers are authorised", "./admission.ts", "authorize(policy, caller);", "", refused],
+  ["callers are authorised", "./admission.ts", "authorize(call.plan, caller);", "", [...refused, ...undeclared]],
   [
     "a handler knows its caller",
     "./admission.ts",
@@ -504,7 +543,7 @@ const broken: readonly Broken[] = [
     "./admission.ts",
     "if (caller !== undefined) return admitCaller(call, caller);",
     "if (caller !== undefined) return;",
-    [...known, ...refused, "Idempotency-Key as request_id"],
+    [...known, ...refused, ...undeclared, "Idempotency-Key as request_id"],
     ["in process"],
   ],
   [
@@ -526,7 +565,7 @@ const broken: readonly Broken[] = [
     "./map-error.ts",
     "inform(detailed(thrown), thrown.reason, thrown.metadata)",
     "inform(detailed(thrown), thrown.reason)",
-    ["the wrong scope, with an invalid request", "the wrong kind of caller", "an error of the domain"],
+    ["the wrong scope, with an invalid request", "the wrong kind of caller", "an error of the domain", ...undeclared],
   ],
   [
     "what broke inside is not told",

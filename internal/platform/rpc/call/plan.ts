@@ -46,6 +46,8 @@ export interface MethodPlan {
   readonly path: string;
   /** Who may call; `undefined` refuses everybody. */
   readonly policy: Policy | undefined;
+  /** Names of the services that may call; `undefined` for protos of others, which whoever the policy admits may call. */
+  readonly services: ReadonlySet<string> | undefined;
   /** Whether it has a fast path. */
   readonly hot: boolean;
   readonly validate: Validate;
@@ -67,18 +69,30 @@ export type MethodPlans = ReadonlyMap<string, MethodPlan>;
 
 /**
  * Plans every method of `services`, by path, into `plans`. Refuses two services of one name, and a hot method that is not unary.
- * `policy` holds for protos of others, which carry none.
+ * `policy` holds for protos of others, which carry none; `serviceCallers` names the services that may call a method (default: none).
  */
 export function planMethods(
   services: readonly RunningService[],
-  { plans = new Map(), policy }: { readonly plans?: Map<string, MethodPlan>; readonly policy?: Policy } = {},
+  {
+    plans = new Map(),
+    policy,
+    serviceCallers = () => new Set(),
+  }: {
+    readonly plans?: Map<string, MethodPlan>;
+    readonly policy?: Policy;
+    readonly serviceCallers?: (method: DescMethod) => ReadonlySet<string>;
+  } = {},
 ): MethodPlans {
   const registry = createJsonRegistry(services.map(({ service }) => service));
   for (const running of services) {
     for (const method of running.service.methods) {
       const path = createMethodUrl("/", method);
       if (plans.has(path)) throw new Error(`${running.service.typeName} is served twice`);
-      const plan = planMethod(running, method, path, policy, compileTextCheck(method.input, registry));
+      const admitted =
+        policy === undefined
+          ? { policy: policyOf(method), services: serviceCallers(method) }
+          : { policy, services: undefined };
+      const plan = planMethod(running, method, path, admitted, compileTextCheck(method.input, registry));
       plans.set(path, plan);
       warm(plan.validate, create(method.input));
     }
@@ -95,7 +109,7 @@ function planMethod(
   { service, impl, hot, owner = service.typeName, errors, isUp = always, callsOthers = false }: RunningService,
   method: DescMethod,
   path: string,
-  policy: Policy | undefined,
+  { policy, services }: Pick<MethodPlan, "policy" | "services">,
   checkText: TextCheck,
 ): MethodPlan {
   const isHot = hot.includes(method);
@@ -107,7 +121,8 @@ function planMethod(
   return {
     method,
     path,
-    policy: policy ?? (hasOption(method, policyOption) ? getOption(method, policyOption) : undefined),
+    policy,
+    services,
     hot: isHot,
     validate: createValidate(method.input, checkText, isHot),
     checkText,
@@ -118,6 +133,10 @@ function planMethod(
     callsOthers,
     handler: implementation.bind(impl),
   };
+}
+
+function policyOf(method: DescMethod): Policy | undefined {
+  return hasOption(method, policyOption) ? getOption(method, policyOption) : undefined;
 }
 
 const always = (): boolean => true;

@@ -6,7 +6,13 @@ import { eventually } from "../../testing/eventually.ts";
 import { planMethods } from "../call/plan.ts";
 import { createLocalLane } from "./lane.ts";
 import { LookRequestSchema, ProbeService } from "../testdata/probe_pb.ts";
-import { createProbeService, recordingLog, recordingObserver, type ProbeEvents } from "../testdata/probe-service.ts";
+import {
+  createProbeService,
+  probeCallers,
+  recordingLog,
+  recordingObserver,
+  type ProbeEvents,
+} from "../testdata/probe-service.ts";
 
 const caller: Caller = { kind: "service", id: "count-read", principal: "service:count-read" };
 let events: ProbeEvents;
@@ -18,7 +24,7 @@ beforeEach(() => {
   ended = [];
   client = createClient(
     ProbeService,
-    createLocalLane(planMethods([createProbeService(events)]), {
+    createLocalLane(planMethods([createProbeService(events)], { serviceCallers: probeCallers }), {
       observer: recordingObserver(ended),
       log: recordingLog([]),
     })(caller),
@@ -54,19 +60,22 @@ test("neither side can change the other's message", async () => {
   const look = createClient(
     ProbeService,
     createLocalLane(
-      planMethods([
-        {
-          ...service,
-          impl: {
-            ...service.impl,
-            look: (request: { name: string; nested?: { name: string } }) => {
-              kept.push(request);
-              request.name = "changed by the handler";
-              return { nested: request.nested };
-            },
-          } as unknown as typeof service.impl,
-        },
-      ]),
+      planMethods(
+        [
+          {
+            ...service,
+            impl: {
+              ...service.impl,
+              look: (request: { name: string; nested?: { name: string } }) => {
+                kept.push(request);
+                request.name = "changed by the handler";
+                return { nested: request.nested };
+              },
+            } as unknown as typeof service.impl,
+          },
+        ],
+        { serviceCallers: probeCallers },
+      ),
       { observer: recordingObserver(ended), log: recordingLog([]) },
     )(caller),
   );

@@ -21,7 +21,7 @@ import { createHttpTransport } from "../client/create-http-transport.ts";
 import { createLocalLane } from "../local/lane.ts";
 import type { RpcAddresses } from "../server/server.ts";
 import { ProbeService, type ProbeRequest } from "./probe_pb.ts";
-import { probeAuthenticator, recordingLog, recordingObserver } from "./probe-service.ts";
+import { probeAuthenticator, probeCallers, recordingLog, recordingObserver } from "./probe-service.ts";
 import { startProbeServer } from "./start-probe-server.ts";
 
 /** What the callee saw of one call. */
@@ -119,7 +119,7 @@ export async function startCallingService(carrier: Carrier): Promise<CallingServ
       target: "callee",
       transport:
         carrier === "in process"
-          ? createLocalLane(planMethods([callee]), { observer, log })(caller)
+          ? createLocalLane(planMethods([callee], { serviceCallers: probeCallers }), { observer, log })(caller)
           : createHttpTransport({ url: calleeServer.addresses.http, tokenFile, clock }),
       observer,
       clock,

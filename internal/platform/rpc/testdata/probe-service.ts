@@ -102,6 +102,9 @@ export function createProbeService(events: ProbeEvents): Served {
   return { ...service, hot: [ProbeService.method.fast] };
 }
 
+/** Services whose declarations name every method of the probe service. */
+export const probeCallers = (): ReadonlySet<string> => new Set(["count-write", "count-read", "front"]);
+
 /** Longer than a small request is on its way, in milliseconds. */
 const laterMs = 30;
 
@@ -119,6 +122,7 @@ export const probeAuthenticator: Pick<Authenticator, "authenticate"> = {
         sessionId: "s1",
       },
       "Bearer service": { kind: "service", id: "count-write", principal: "service:count-write" },
+      "Bearer undeclared": { kind: "service", id: "stranger", principal: "service:stranger" },
     };
     const name = authorization?.replace("later-", "") ?? "";
     const caller = callers[name];

@@ -7,6 +7,7 @@ import { createRpcServer, type RpcAddresses, type RpcServer, type RpcServerOptio
 import {
   createProbeService,
   probeAuthenticator,
+  probeCallers,
   recordingLog,
   recordingObserver,
   type ProbeEvents,
@@ -73,5 +74,5 @@ function createSeen(): Seen {
 }
 
 function planOf({ served }: ProbeServerOptions, { events }: Seen): MethodPlans {
-  return planMethods(served ?? [createProbeService(events)]);
+  return planMethods(served ?? [createProbeService(events)], { serviceCallers: probeCallers });
 }
