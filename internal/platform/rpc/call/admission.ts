@@ -6,16 +6,17 @@ import { anonymous, type Caller } from "../../identity/caller.ts";
 import { signatureHeader } from "../../identity/signed-call.ts";
 import type { Logger } from "../../telemetry/logger.ts";
 import { authorize } from "./authorize.ts";
+import type { AwaitedBodies } from "./awaited-bodies.ts";
 import type { Call } from "./call.ts";
 import { callErrors } from "./errors.ts";
-import type { RpcLimits } from "./limits.ts";
 import type { ErrorMapper } from "./map-error.ts";
+import type { Places } from "./places.ts";
 
 /** Lets calls in: those for which there is room, by callers who may make them. */
 export interface Admission {
   /**
-   * Throws unless the deadline is a good one, there is room and the caller may call. Synchronous when identity is known at once. A
-   * stream is watched from then on: it is cut short when its caller may no longer have it.
+   * Throws unless the deadline is a good one, the caller may call and there is room. Synchronous when identity is known at once. A
+   * stream is watched from then on: it is cut short when its caller may no longer have it. The request is awaited from then on.
    */
   admit(call: Call): void | Promise<void>;
   /**
@@ -25,15 +26,14 @@ export interface Admission {
   prove(call: Call, body: Uint8Array): void;
 }
 
-/** Who tells callers, how many calls are let in, and how their errors are mapped. */
+/** Who tells callers, where there is room, and how their errors are mapped. */
 export interface AdmissionDeps {
   readonly authenticator: Pick<Authenticator, "authenticate">;
   readonly errors: ErrorMapper;
-  readonly limits: RpcLimits;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Counted calls under way, the one that asks included. */
-  readonly inFlight: () => number;
+  readonly places: Pick<Places, "look" | "enter" | "identify">;
+  readonly bodies: Pick<AwaitedBodies, "expect">;
 }
 
 /** How often the caller of a stream is judged again, in milliseconds: a revocation ends a stream within a second. */
@@ -41,18 +41,12 @@ const watchPeriodMs = 250;
 
 /** Creates the admission of a process's calls. It remembers the signatures that it has seen. */
 export function createAdmission(deps: AdmissionDeps): Admission {
-  const { authenticator, limits, inFlight } = deps;
+  const { authenticator, places, bodies } = deps;
   const signatures = createSignatureReader(deps.clock);
   const watch = createWatch(deps);
 
   const admit: Admission["admit"] = (call) => {
     if (call.badTimeout !== undefined) throw callErrors.timeoutInvalid({ message: call.badTimeout.rawMessage });
-    if (call.counted && inFlight() > limits.callsInFlightMax) {
-      throw callErrors.overloaded({
-        message: "the server has as many calls in flight as it takes; try again shortly",
-        retryAfterMs: limits.overloadRetryAfterMs,
-      });
-    }
     const { caller } = call.origin;
     if (caller !== undefined) return admitCaller(call, caller);
     const authorization = call.origin.header.get("authorization");
@@ -62,16 +56,23 @@ export function createAdmission(deps: AdmissionDeps): Admission {
       call.span.traceparent === undefined
         ? authenticator.authenticate(authorization)
         : call.span.run(() => authenticator.authenticate(authorization));
-    if (found instanceof Promise) return found.then((known) => admitCaller(call, known, authorization));
+    if (found instanceof Promise) {
+      return places.identify(call, found).then((known) => admitCaller(call, known, authorization));
+    }
     return admitCaller(call, found, authorization);
   };
   const admitCaller = (call: Call, caller: Caller, authorization?: string): void => {
     const { method } = call.plan;
     call.caller = caller;
     authorize(call.plan, caller);
-    if (method.methodKind === "unary") return;
-    if (mustBeSigned(call)) throw notSignable("a stream");
-    if (authorization !== undefined) watch(call, authorization);
+    places.look(call);
+    if (method.methodKind !== "unary") {
+      if (mustBeSigned(call)) throw notSignable("a stream");
+      if (authorization !== undefined) watch(call, authorization);
+    }
+    if (call.origin.caller !== undefined) return; // Its request is in the process already.
+    if (method.methodKind === "unary" || method.methodKind === "server_streaming") bodies.expect(call);
+    else places.enter(call);
   };
   const prove: Admission["prove"] = (call, body) => {
     const { header } = call.origin;

@@ -2,6 +2,7 @@ import type { ConnectError } from "@connectrpc/connect";
 import type { CallSignature } from "../../identity/call-signature.ts";
 import { anonymous, type Caller } from "../../identity/caller.ts";
 import type { CallSpan } from "../../telemetry/call-observer.ts";
+import { networkOf } from "../../identity/network.ts";
 import type { Deadline } from "./deadlines.ts";
 import type { MethodPlan } from "./plan.ts";
 import { abortError } from "./race.ts";
@@ -33,7 +34,7 @@ export class Call {
   readonly plan: MethodPlan;
   readonly origin: CallOrigin;
   readonly span: CallSpan;
-  /** Whether it counts against the calls in flight. */
+  /** Whether a stop waits for it. */
   readonly counted: boolean;
   /** What is wrong with the deadline that its caller named. */
   readonly badTimeout: ConnectError | undefined;
@@ -42,6 +43,16 @@ export class Call {
   /** Set once it was proven, for a call that must be signed. */
   signature: CallSignature | undefined;
   deadline: Deadline | undefined;
+  /** When the stream of an anonymous caller ends, however it goes. */
+  end: Deadline | undefined;
+  /** Which place it has taken: a known caller's, an anonymous caller's, or that of an anonymous caller's stream. */
+  place: "known" | "call" | "stream" | undefined;
+  /** When its request must be there; `undefined` once it is, and before it is awaited. */
+  bodyDeadline: Deadline | undefined;
+  /** What is held of its body while that is awaited, in bytes. */
+  heldBytes = 0;
+  /** Says that so many bytes more are held of its body; cuts the call short when that is too much. */
+  hold: ((call: Call, bytes: number) => void) | undefined;
   /** What its caller was told, when it failed. */
   failure: ConnectError | undefined;
   /** Why it was cut short: its deadline, its caller's leaving or the server's stop. */
@@ -52,6 +63,7 @@ export class Call {
   #controller: AbortController | undefined;
   #unfollow: (() => void)[] | undefined;
   #followsCaller = false;
+  #peer: string | undefined;
 
   constructor(plan: MethodPlan, origin: CallOrigin, span: CallSpan, counted: boolean, badTimeout?: ConnectError) {
     this.plan = plan;
@@ -72,6 +84,11 @@ export class Call {
       else this.followCaller();
     }
     return this.#controller.signal;
+  }
+
+  /** The network that its caller's address stands for. */
+  get peer(): string {
+    return (this.#peer ??= networkOf(this.origin.address()));
   }
 
   /** Cuts the call short when its caller goes away. */

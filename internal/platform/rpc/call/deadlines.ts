@@ -47,8 +47,8 @@ class Node implements Deadline {
   }
 }
 
-/** Creates a watch. Deadlines of `commonMs` share one timer; others have a timer each. */
-export function createDeadlines(clock: Clock, commonMs: number): Deadlines {
+/** Creates a watch. Deadlines of `commonMs` share one timer; others have a timer each. `makeReason` makes the reason of one that passed. */
+export function createDeadlines(clock: Clock, commonMs: number, makeReason: () => ConnectError = lateError): Deadlines {
   const ring = new Node(clock, 0, () => undefined);
   const others = new Map<Node, ReturnType<typeof setTimeout>>();
   const expire = (node: Node, reason: ConnectError): void => {
@@ -66,7 +66,7 @@ export function createDeadlines(clock: Clock, commonMs: number): Deadlines {
     while (ring.after !== ring && ring.after.at <= now) {
       const late = ring.after;
       late.cancel();
-      late.onLate(lateError());
+      late.onLate(makeReason());
     }
     if (ring.after !== ring) arm(Math.max(1, Math.ceil(ring.after.at - now)));
   };
@@ -74,7 +74,7 @@ export function createDeadlines(clock: Clock, commonMs: number): Deadlines {
     add: (ms, onLate) => {
       const node = new Node(clock, clock.monotonic() + ms, onLate);
       if (ms !== commonMs) {
-        const timer = setTimeout(() => expire(node, lateError()), ms);
+        const timer = setTimeout(() => expire(node, makeReason()), ms);
         others.set(node, timer);
         return {
           remainingMs: () => node.remainingMs(),

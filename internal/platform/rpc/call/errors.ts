@@ -7,6 +7,9 @@ const startingRetryAfterMs = 500;
 /** When a call that was refused for load is to be tried again, in milliseconds, unless limits say otherwise. */
 const overloadRetryAfterMs = 100;
 
+/** When a call that was refused for what else its network has under way is to be tried again, in milliseconds. */
+const peerRetryAfterMs = 1000;
+
 /** What the life of a call refuses, whatever the lane and the service. */
 export const callErrors = defineErrors({
   policyMissing: {
@@ -40,6 +43,17 @@ export const callErrors = defineErrors({
     code: "resource_exhausted",
     text: "as much is under way as is taken at once; try again shortly",
     retryAfterMs: overloadRetryAfterMs,
+  },
+  peerOverloaded: {
+    reason: "PEER_OVERLOADED",
+    code: "resource_exhausted",
+    text: "as much is under way from your network without credentials as is taken at once; try again shortly",
+    retryAfterMs: peerRetryAfterMs,
+  },
+  requestLate: {
+    reason: "REQUEST_LATE",
+    code: "deadline_exceeded",
+    text: "the request did not arrive in time",
   },
   targetUnavailable: {
     reason: "TARGET_UNAVAILABLE",

@@ -6,28 +6,30 @@ import type { Logger } from "../../telemetry/logger.ts";
 import { accept, acceptEach } from "./accept-request.ts";
 import { createAdmission, type Admission, type AdmissionDeps } from "./admission.ts";
 import { Call, type CallOrigin, type NamedTimeout } from "./call.ts";
+import { createAwaitedBodies } from "./awaited-bodies.ts";
 import { createDeadlines } from "./deadlines.ts";
 import { callErrors } from "./errors.ts";
 import type { RpcLimits } from "./limits.ts";
 import type { MappedError } from "./map-error.ts";
+import { createPlaces } from "./places.ts";
 import type { Input, MethodPlan, Output } from "./plan.ts";
 import { raceIterable } from "./race.ts";
 import { runServed } from "./served-call.ts";
 
 /**
- * The life of a call, the same in every lane and for every kind of method: begin, admit (deadline, load, identity, policy; before
- * the body is read), prove (where it must be signed), invoke (each request is accepted, then the handler runs), fail if anything
- * threw, end.
+ * The life of a call, the same in every lane and for every kind of method: begin, admit (deadline, identity, policy, room; before
+ * the body is read), prove (where it must be signed), invoke (the call takes its place, each request is accepted, then the handler
+ * runs), fail if anything threw, end.
  */
 export interface CallLife extends Admission {
   /**
    * Begins a call. Its deadline is the one named or, of a unary call, the default; where anybody may call, it is near whatever was
-   * named. `counted` calls are limited in number. Never
+   * named. A stop waits for `counted` calls. Never
    * throws; whoever begins a call ends it.
    */
   begin(plan: MethodPlan, origin: CallOrigin, named: NamedTimeout, counted: boolean): Call;
   /**
-   * Runs the handler, in the call's span. Each request is accepted first: refused when it must be signed and was not proven, given
+   * Takes the call's place and runs the handler, in the call's span. Each request is accepted first: refused when it must be signed and was not proven, given
    * the header Idempotency-Key, validated. Replies that stream end when the call is cut short, and their errors are mapped.
    */
   invoke(call: Call, input: Input, context: HandlerContext): Output;
@@ -44,14 +46,15 @@ export interface CallLife extends Admission {
   end(call: Call): void;
   /** Counted calls under way. */
   inFlight(): number;
-  /** Cuts short all calls that stream. */
+  /** Cuts short all calls that stream, and those whose request is still awaited. */
   cutStreams(reason: ConnectError): void;
   /** Cuts short all calls. */
   cutAll(reason: ConnectError): void;
 }
 
 /** What calls of a process share. */
-export interface CallLifeDeps extends Omit<AdmissionDeps, "inFlight"> {
+export interface CallLifeDeps extends Omit<AdmissionDeps, "places" | "bodies"> {
+  readonly limits: RpcLimits;
   readonly observer: CallObserver;
 }
 
@@ -60,8 +63,10 @@ export function createCallLife(deps: CallLifeDeps): CallLife {
   const { observer, errors, limits } = deps;
   const deadlines = createDeadlines(deps.clock, limits.timeoutMsDefault);
   const streams = new AbortController();
+  const places = createPlaces(limits, deps.clock);
+  const bodies = createAwaitedBodies(limits, deps.clock, errors);
+  const admission = createAdmission({ ...deps, places, bodies });
   let inFlight = 0;
-  const admission = createAdmission({ ...deps, inFlight: () => inFlight });
 
   const fail = (call: Call, thrown: unknown): ConnectError => remember(call, errors.map(thrown), deps.log);
 
@@ -82,6 +87,8 @@ export function createCallLife(deps: CallLifeDeps): CallLife {
   };
 
   const invoke: CallLife["invoke"] = (call, input, context) => {
+    bodies.release(call);
+    places.enter(call);
     const { method } = call.plan;
     const isOne = method.methodKind === "unary" || method.methodKind === "server_streaming";
     if (isOne) accept(call, input as Message);
@@ -94,7 +101,47 @@ export function createCallLife(deps: CallLifeDeps): CallLife {
     });
   };
 
-  const settle: CallLife["settle"] = (call, work, refuse) =>
+  const end: CallLife["end"] = (call) => {
+    if (call.isOver) return;
+    call.close();
+    bodies.release(call);
+    places.leave(call);
+    if (call.counted) inFlight -= 1;
+    call.span.end(call.failure === undefined ? "ok" : codeToString(call.failure.code));
+  };
+
+  return {
+    begin,
+    ...admission,
+    invoke,
+    settle: createSettle(fail),
+    fail,
+    describe: (error) => errors.map(error).error,
+    end,
+    inFlight: () => inFlight,
+    cutStreams: (reason) => {
+      streams.abort(reason);
+      bodies.cutAll(reason);
+    },
+    cutAll: (reason) => {
+      streams.abort(reason);
+      bodies.cutAll(reason);
+      deadlines.expireAll(reason);
+    },
+  };
+}
+
+/** How long a call may take; `undefined` for a stream whose caller names no deadline. */
+function timeoutMsOf({ method, policy }: MethodPlan, named: NamedTimeout, limits: RpcLimits): number | undefined {
+  const timeoutMs = named.error === undefined ? named.timeoutMs : undefined;
+  if (method.methodKind !== "unary") return timeoutMs;
+  const ms = timeoutMs ?? limits.timeoutMsDefault;
+  return policy?.public === true ? Math.min(ms, limits.publicTimeoutMsMax) : ms;
+}
+
+/** Settles parts of calls; `fail` maps what they throw. */
+function createSettle(fail: CallLife["fail"]): CallLife["settle"] {
+  return (call, work, refuse) =>
     new Promise((resolve) => {
       const onCut = (reason: ConnectError): void => resolve(refuse(fail(call, reason)));
       if (call.cutReason !== undefined) return onCut(call.cutReason);
@@ -112,37 +159,6 @@ export function createCallLife(deps: CallLifeDeps): CallLife {
       };
       void attend(); // Catches all that `work` throws.
     });
-
-  const end: CallLife["end"] = (call) => {
-    if (call.isOver) return;
-    call.close();
-    if (call.counted) inFlight -= 1;
-    call.span.end(call.failure === undefined ? "ok" : codeToString(call.failure.code));
-  };
-
-  return {
-    begin,
-    ...admission,
-    invoke,
-    settle,
-    fail,
-    describe: (error) => errors.map(error).error,
-    end,
-    inFlight: () => inFlight,
-    cutStreams: (reason) => streams.abort(reason),
-    cutAll: (reason) => {
-      streams.abort(reason);
-      deadlines.expireAll(reason);
-    },
-  };
-}
-
-/** How long a call may take; `undefined` for a stream whose caller names no deadline. */
-function timeoutMsOf({ method, policy }: MethodPlan, named: NamedTimeout, limits: RpcLimits): number | undefined {
-  const timeoutMs = named.error === undefined ? named.timeoutMs : undefined;
-  if (method.methodKind !== "unary") return timeoutMs;
-  const ms = timeoutMs ?? limits.timeoutMsDefault;
-  return policy?.public === true ? Math.min(ms, limits.publicTimeoutMsMax) : ms;
 }
 
 /** Remembers how a call failed. The log gets what its caller is not told. */

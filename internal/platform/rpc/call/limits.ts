@@ -14,8 +14,26 @@ export interface RpcLimits {
   readonly timeoutMsMax: number;
   /** Longest that a unary call of a method that anybody may call takes, whatever deadline its caller names, in milliseconds. */
   readonly publicTimeoutMsMax: number;
-  /** Calls in flight in this process. Beyond: RESOURCE_EXHAUSTED at once, to be tried again later. */
+  /** How long the body of a request may take to arrive, in milliseconds, for each MiB that its method takes. Beyond: REQUEST_LATE. */
+  readonly bodyMsMax: number;
+  /** Bytes held of the known callers' bodies that are on their way. Beyond: RESOURCE_EXHAUSTED. */
+  readonly bodyBytesMax: number;
+  /** The same for anonymous callers: of one peer, and in all. */
+  readonly anonymousBodyBytesPerPeerMax: number;
+  readonly anonymousBodyBytesMax: number;
+  /** Known callers' calls in flight in this process. Beyond: RESOURCE_EXHAUSTED at once, to be tried again later. */
   readonly callsInFlightMax: number;
+  /** Unary calls of anonymous callers in flight: of one peer, and in all. */
+  readonly anonymousCallsPerPeerMax: number;
+  readonly anonymousCallsMax: number;
+  /** Streams of anonymous callers, such as health watches: of one peer, and in all. */
+  readonly anonymousStreamsPerPeerMax: number;
+  readonly anonymousStreamsMax: number;
+  /** After what time the stream of an anonymous caller ends, without error, in milliseconds. */
+  readonly anonymousStreamMsMax: number;
+  /** Calls that wait until it is known who makes them: of one peer, and in all. */
+  readonly unidentifiedCallsPerPeerMax: number;
+  readonly unidentifiedCallsMax: number;
   /** When a call that was refused for load is to be tried again, in milliseconds. */
   readonly overloadRetryAfterMs: number;
   /** Bytes of all headers of one request on the gRPC port. The HTTP port has Bun's own 16 KiB. */
@@ -32,7 +50,18 @@ export const defaultRpcLimits: RpcLimits = {
   timeoutMsDefault: 30_000,
   timeoutMsMax: 24 * 60 * 60_000,
   publicTimeoutMsMax: 30_000,
+  bodyMsMax: 10_000,
+  bodyBytesMax: 256 * 1024 * 1024,
+  anonymousBodyBytesPerPeerMax: 1024 * 1024,
+  anonymousBodyBytesMax: 16 * 1024 * 1024,
   callsInFlightMax: 8192,
+  anonymousCallsPerPeerMax: 64,
+  anonymousCallsMax: 1024,
+  anonymousStreamsPerPeerMax: 16,
+  anonymousStreamsMax: 256,
+  anonymousStreamMsMax: 30 * 60_000,
+  unidentifiedCallsPerPeerMax: 1024,
+  unidentifiedCallsMax: 8192,
   overloadRetryAfterMs: 100,
   headerBytesMax: 16 * 1024,
   streamsPerConnectionMax: 1024,

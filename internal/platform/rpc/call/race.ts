@@ -6,6 +6,9 @@ export function abortError(signal: AbortSignal): ConnectError {
   return signal.reason instanceof ConnectError ? signal.reason : connectError(callErrors.table.canceled);
 }
 
+/** Ends a stream as if its handler had: without error. */
+export const streamEnd: ConnectError = new ConnectError("the stream has ended");
+
 /** Settles as `work` does, or rejects as soon as `signal` is aborted, however long `work` goes on. */
 export function race<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise<T>((resolve, reject) => {
@@ -54,6 +57,7 @@ export function raceIterable<T>(
             return result;
           } catch (error) {
             release();
+            if (error === streamEnd) return { done: true, value: undefined };
             throw mapError === undefined ? error : mapError(error);
           }
         },

@@ -1,9 +1,31 @@
 import { readAllBytes, universalServerRequestFromFetch } from "@connectrpc/connect/protocol";
+import type { Call } from "./call.ts";
 
-/** Reads the body of a request: `bytesMax` bytes at most, beyond which it rejects with ConnectError `resource_exhausted`. */
-export function readBytes(request: Request, bytesMax: number): Promise<Uint8Array> {
+/** Reads the body of the call's request: `bytesMax` bytes at most, beyond which it rejects with ConnectError `resource_exhausted`. */
+export function readBytes(call: Call, request: Request, bytesMax: number): Promise<Uint8Array> {
   const length = request.headers.get("content-length");
-  if (length !== null && Number(length) <= bytesMax) return request.bytes();
+  if (length !== null && Number(length) <= bytesMax) {
+    call.hold?.(call, Number(length));
+    return request.bytes();
+  }
   // Many clients send a message in chunks, without saying how long it is.
-  return readAllBytes(universalServerRequestFromFetch(request, {}).body as AsyncIterable<Uint8Array>, bytesMax, length);
+  const chunks = universalServerRequestFromFetch(request, {}).body as AsyncIterable<Uint8Array>;
+  return readAllBytes(holdEach(call, chunks), bytesMax, length);
+}
+
+/** The chunks of a body, each counted among what is held of it. */
+export function holdEach(call: Call, chunks: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+  return {
+    [Symbol.asyncIterator]: () => {
+      const inner = chunks[Symbol.asyncIterator]();
+      return {
+        next: async () => {
+          const result = await inner.next();
+          if (result.done !== true) call.hold?.(call, result.value.byteLength);
+          return result;
+        },
+        return: async () => (await inner.return?.()) ?? { done: true, value: undefined },
+      };
+    },
+  };
 }

@@ -60,7 +60,7 @@ function createFastPath(plan: MethodPlan, { life, limits, registry }: FastPathOp
     );
     const context = new CallContext(call);
     return answer(life, call, context, {
-      read: (prove) => readMessage(request, readBytesMax, input, prove),
+      read: (prove) => readMessage(call, request, readBytesMax, input, prove),
       write: (reply) => respond(200, output.serialize(reply), codec, context),
       refuse: (error) => respondError(error, registry, context),
     });

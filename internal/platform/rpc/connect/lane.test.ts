@@ -147,8 +147,8 @@ test("a body in chunks is refused as soon as it is too large, though its end nev
   }
   const patient = await importMutant<{ startProbeServer: typeof startProbeServer }>(
     `${import.meta.dir}/fast-path.ts`,
-    "readMessage(request, readBytesMax,",
-    "readMessage(request, Infinity,",
+    "readMessage(call, request, readBytesMax,",
+    "readMessage(call, request, Infinity,",
     [`${import.meta.dir}/../testdata/start-probe-server.ts`],
   );
   expect(await statusOfEndless(`${path}/Fast`, patient.startProbeServer)).toBe("504");

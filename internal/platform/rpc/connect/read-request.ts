@@ -1,5 +1,6 @@
 import type { Message } from "@bufbuild/protobuf";
 import type { Serialization } from "@connectrpc/connect/protocol";
+import type { Call } from "../call/call.ts";
 import { readBytes } from "../call/read-bytes.ts";
 
 /** How a message is encoded. */
@@ -16,14 +17,15 @@ export function codecOf({ method, headers }: Request): Codec | undefined {
   return contentType === contentTypes.json ? "json" : undefined;
 }
 
-/** Reads the message of a plain unary request: `bytesMax` bytes at the most. `prove` gets it as it was sent. */
+/** Reads the message of a call's plain unary request: `bytesMax` bytes at the most. `prove` gets it as it was sent. */
 export async function readMessage(
+  call: Call,
   request: Request,
   bytesMax: number,
   serialization: Pick<Serialization<Message>, "parse">,
   prove: ((body: Uint8Array) => void) | undefined,
 ): Promise<Message> {
-  const body = await readBytes(request, bytesMax);
+  const body = await readBytes(call, request, bytesMax);
   prove?.(body);
   return serialization.parse(body);
 }

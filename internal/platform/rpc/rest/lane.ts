@@ -73,7 +73,7 @@ function serve(
   const call = life.begin(route.plan, origin, named, true);
   const context = new CallContext(call);
   return answer(life, call, context, {
-    read: (prove) => readRequest(route, values, request, readBytesMaxOf(route.plan.policy, limits), prove),
+    read: (prove) => readRequest(call, route, values, request, readBytesMaxOf(route.plan.policy, limits), prove),
     write: (reply) => respond(200, replyToRest(route, reply, registry), context),
     refuse: (error) => {
       const status = codeToHttpStatus(error.code);

@@ -14,6 +14,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { Compression } from "@connectrpc/connect/protocol";
 import { MuinError } from "../../errors/muin-error.ts";
 import { notSignable } from "../../identity/call-signature.ts";
+import type { Call } from "../call/call.ts";
 import { compressionsOf } from "../call/compressions.ts";
 import { callErrors } from "../call/errors.ts";
 import { readBytes } from "../call/read-bytes.ts";
@@ -28,6 +29,7 @@ import type { RestRoute } from "./route.ts";
  * as it was sent, which must then be all of the request.
  */
 export async function readRequest(
+  call: Call,
   { binding, plan }: RestRoute,
   values: readonly string[],
   request: Request,
@@ -42,7 +44,7 @@ export async function readRequest(
     if (isEncoded(headers)) throw notSignable("a compressed body");
   }
   const hasBody = binding.body !== undefined || prove !== undefined;
-  const body = hasBody ? await readBody(request, compressionsOf(plan.policy), bytesMax, prove) : "";
+  const body = hasBody ? await readBody(call, request, compressionsOf(plan.policy), bytesMax, prove) : "";
   try {
     return buildRequest(binding, values, queryStart < 0 ? "" : url.slice(queryStart + 1), body);
   } catch (error) {
@@ -56,6 +58,7 @@ function isEncoded(headers: Headers): boolean {
 }
 
 async function readBody(
+  call: Call,
   request: Request,
   compressions: readonly Compression[],
   bytesMax: number,
@@ -70,7 +73,7 @@ async function readBody(
       Code.InvalidArgument,
     );
   }
-  const bytes = await readBytes(request, bytesMax);
+  const bytes = await readBytes(call, request, bytesMax);
   prove?.(bytes);
   if (!isEncoded(headers)) return decode(bytes);
   const compression = compressions.find((each) => each.name === encoding);

@@ -6,7 +6,7 @@ import {
 } from "../../../gen/grpc/health/v1/health_pb.ts";
 import type { Clock } from "../../clock/clock.ts";
 
-/** How often a watcher's service is looked at, in milliseconds. */
+/** How often it is looked whether the process can serve, while anybody watches, in milliseconds. */
 const watchIntervalMs = 250;
 
 /** Whose health is told, and by what. */
@@ -18,9 +18,13 @@ export interface HealthDeps {
   readonly clock: Clock;
 }
 
-/** Implements grpc.health.v1: every service of a process is as ready as the process, whose own name is "". */
+/**
+ * Implements grpc.health.v1: every service of a process is as ready as the process, whose own name is "". However many watch, one loop
+ * looks, and wakes them when something has changed.
+ */
 export function createHealth({ services, readiness, clock }: HealthDeps): ServiceImpl<typeof Health> {
   const known = new Set(["", ...services]);
+  const changes = createChanges(() => readiness() === undefined, clock);
   const statusOf = (service: string): Status => {
     if (!known.has(service)) return Status.SERVICE_UNKNOWN;
     return readiness() === undefined ? Status.SERVING : Status.NOT_SERVING;
@@ -38,10 +42,41 @@ export function createHealth({ services, readiness, clock }: HealthDeps): Servic
       let last: Status | undefined;
       while (!signal.aborted) {
         const status = statusOf(service);
-        if (status !== last) yield { status };
+        if (status === last) await changes.next(signal);
+        else yield { status };
         last = status;
-        await clock.sleep(watchIntervalMs, signal);
       }
     },
+  };
+}
+
+/** Tells when a value has changed: `next` resolves then, or when its signal is aborted. */
+function createChanges(read: () => boolean, clock: Clock): { next(signal: AbortSignal): Promise<void> } {
+  const waiting = new Set<() => void>();
+  let isLooking = false;
+  const look = async (): Promise<void> => {
+    isLooking = true;
+    for (let last = read(); waiting.size > 0;) {
+      await clock.sleep(watchIntervalMs);
+      const value = read();
+      if (value === last) continue;
+      last = value;
+      for (const wake of waiting) wake();
+    }
+    isLooking = false;
+  };
+  return {
+    next: (signal) =>
+      new Promise((resolve) => {
+        const wake = (): void => {
+          waiting.delete(wake);
+          signal.removeEventListener("abort", wake);
+          resolve();
+        };
+        if (signal.aborted) return resolve();
+        signal.addEventListener("abort", wake, { once: true });
+        waiting.add(wake);
+        if (!isLooking) void look(); // Neither the clock nor readiness rejects.
+      }),
   };
 }

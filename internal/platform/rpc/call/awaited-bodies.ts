@@ -1,0 +1,71 @@
+import type { ConnectError } from "@connectrpc/connect";
+import type { Clock } from "../../clock/clock.ts";
+import type { MuinError } from "../../errors/muin-error.ts";
+import type { Call } from "./call.ts";
+import { createDeadlines } from "./deadlines.ts";
+import { callErrors } from "./errors.ts";
+import { readBytesMaxOf, type RpcLimits } from "./limits.ts";
+import type { ErrorMapper } from "./map-error.ts";
+import { createPeerBudget } from "./peer-budget.ts";
+
+/**
+ * Bodies of requests that are on their way: each has a time to come that its sender cannot choose, and what is held of them is bounded,
+ * apart for known callers and for anonymous ones.
+ */
+export interface AwaitedBodies {
+  /** The request of an admitted call is awaited. Throws when there is no room for it. */
+  expect(call: Call): void;
+  /** The request is there, or nobody waits for it any more. Idempotent. */
+  release(call: Call): void;
+  /** Cuts short all calls whose request is awaited. */
+  cutAll(reason: ConnectError): void;
+}
+
+/** What a request costs that is awaited, whatever has come of it, in bytes. */
+const awaitedBytes = 4096;
+/** The time that limits give to a body is for so many bytes that its method takes. */
+const unitBytes = 1024 * 1024;
+
+/** Awaits nothing yet. */
+export function createAwaitedBodies(limits: RpcLimits, clock: Clock, errors: ErrorMapper): AwaitedBodies {
+  const anonymous = createPeerBudget(limits.anonymousBodyBytesPerPeerMax, limits.anonymousBodyBytesMax);
+  const deadlines = createDeadlines(clock, limits.bodyMsMax, () => errors.map(callErrors.requestLate()).error);
+  let knownBytes = 0;
+  const take = (call: Call, bytes: number): MuinError | undefined => {
+    if (call.caller.kind === "anonymous") {
+      const refusal = anonymous.take(call, bytes);
+      if (refusal !== undefined) return refusal;
+    } else {
+      if (knownBytes + bytes > limits.bodyBytesMax) {
+        return callErrors.overloaded({ retryAfterMs: limits.overloadRetryAfterMs });
+      }
+      knownBytes += bytes;
+    }
+    call.heldBytes += bytes;
+    return undefined;
+  };
+  const hold = (call: Call, bytes: number): void => {
+    if (call.bodyDeadline === undefined) return; // It was let go meanwhile.
+    const refusal = take(call, bytes);
+    if (refusal !== undefined) call.cut(errors.map(refusal).error);
+  };
+
+  return {
+    expect: (call) => {
+      const refusal = take(call, awaitedBytes);
+      if (refusal !== undefined) throw refusal;
+      call.hold = hold;
+      const units = Math.max(1, readBytesMaxOf(call.plan.policy, limits) / unitBytes);
+      call.bodyDeadline = deadlines.add(units * limits.bodyMsMax, (reason) => call.cut(reason));
+    },
+    release: (call) => {
+      if (call.bodyDeadline === undefined) return;
+      call.bodyDeadline.cancel();
+      call.bodyDeadline = undefined;
+      if (call.caller.kind === "anonymous") anonymous.give(call, call.heldBytes);
+      else knownBytes -= call.heldBytes;
+      call.heldBytes = 0;
+    },
+    cutAll: (reason) => deadlines.expireAll(reason),
+  };
+}
