@@ -76,12 +76,11 @@ export async function runSignup({ windowMs, ratePerS, report }: SignupOptions): 
     .filter(({ consumes }) => consumes.some(({ schema }) => schema.typeName === UserCreatedSchema.typeName))
     .map(({ name }) => ({ name, look: looks[name], latency: createLatencyRecorder(), copies: 0 }));
   await using muin = await startMuin();
-  const auth = muin.client(AuthService);
   let number = 0;
   const result = await openLoop(ratePerS, callersMax, windowMs, async () => {
     const email = `person${(number += 1)}@example.com`;
-    const { userId, tokens } = await auth.signUp({ email, password, displayName: `Person ${number}` });
-    const person = { userId, accessToken: tokens?.accessToken ?? "" };
+    const { userId, tokens } = await muin.signUp({ email, password, displayName: `Person ${number}` });
+    const person = { userId, accessToken: tokens.accessToken };
     const { sessions } = await muin.client(AuthService, person.accessToken).listSessions({});
     const [session] = sessions;
     if (session?.createTime === undefined) throw new Error("a new account has no session");

@@ -1,11 +1,10 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { AuthService } from "../gen/muin/identity/v1/auth_service_pb.ts";
 import { CredentialService } from "../gen/muin/identity/v1/credential_service_pb.ts";
 import { UserService } from "../gen/muin/identity/v1/user_service_pb.ts";
 import { eventually } from "../platform/testing/eventually.ts";
-import { startMuin, type TestMuin } from "../platform/testing/muin.ts";
+import { connectClient, startMuin, type TestMuin } from "../platform/testing/muin.ts";
 
 setDefaultTimeout(60_000);
 
@@ -36,39 +35,65 @@ async function rest(method: string, path: string, body?: unknown, token?: string
   return { status: response.status, body: (await response.json()) as Record<string, unknown> };
 }
 
-/** The token in the newest mail to an address with a subject, once it is there. */
-function mailedToken(to: string, subject: string): Promise<string> {
-  return eventually(async () => {
-    const folder = join(muin.dataDir, "mail");
-    for (const name of (await readdir(folder)).toSorted().toReversed()) {
-      const text = await Bun.file(join(folder, name)).text();
-      const token = /^([A-Za-z0-9_-]{43})\r$/m.exec(text)?.[1];
-      if (text.includes(`To: ${to}\r\n`) && text.includes(`Subject: ${subject}\r\n`) && token !== undefined)
-        return token;
-    }
-    throw new Error(`there is no such mail to ${to}`);
-  });
-}
-
 test("mails of a standalone Muin are files beside its data, and the log says where", async () => {
   const email = "mail@example.org";
-  const { tokens } = await muin.client(AuthService).signUp({ email, password });
-  const token = await mailedToken(email, "Verify your e-mail address");
-  expect(await rest("POST", "/api/v1/auth:verifyEmail", { token })).toEqual({ status: 200, body: {} });
-  const { body } = await rest("GET", "/api/v1/credentials", undefined, tokens?.accessToken);
+  const signedUp = await rest("POST", "/api/v1/auth:signUp", { email, password });
+  expect(signedUp).toEqual({ status: 200, body: { accepted: true, userId: "" } });
+  const token = await muin.mailbox.token(email, "Verify your e-mail address");
+  const verified = await rest("POST", "/api/v1/auth:verifyEmail", { token });
+  expect(verified).toMatchObject({ status: 200, body: { userId: expect.any(String) } });
+  const { accessToken } = verified.body["tokens"] as { readonly accessToken: string };
+  const { body } = await rest("GET", "/api/v1/credentials", undefined, accessToken);
   expect(body).toMatchObject({ credentials: { email, totpEnabled: false } });
   expect((body["credentials"] as Record<string, unknown>)["emailVerifyTime"]).toBeString();
   expect(muin.stderr()).toContain(join(muin.dataDir, "mail"));
 });
 
+/** What a script writes. */
+async function shell(text: string): Promise<string> {
+  const child = Bun.spawn(["sh", "-c", text], { stdout: "pipe", stderr: "ignore" });
+  return new Response(child.stdout).text();
+}
+
+test("the guide's commands sign a person up", async () => {
+  const guide = await Bun.file(join(import.meta.dir, "../../cmd/muin/GUIDE.md")).text();
+  const [, script = ""] = /\n## People\n[^]*?\n\n((?: {4}.*\n)+)/.exec(guide) ?? [];
+  const here = script.replaceAll("http://127.0.0.1:8080", muin.http).replaceAll("~/.local/share/muin", muin.dataDir);
+  const lines = here.split("\n");
+  const profileAt = lines.findIndex((line) => line.includes("/api/v1/users/me"));
+  const signingUp = [...lines.slice(0, profileAt), 'echo "token:$ACCESS_TOKEN"'].join("\n");
+  const token = (await shell(signingUp)).split("token:")[1]?.trim() ?? "";
+  expect(token.split(".")).toHaveLength(3);
+  // A moment later there is a profile.
+  await eventually(async () => {
+    const shown = await shell([`ACCESS_TOKEN=${token}`, ...lines.slice(profileAt)].join("\n"));
+    expect(shown).toMatch(/"email":"ada@example.org".*"timeZone":"Asia\/Seoul"/s);
+  });
+});
+
+test("behind a proxy people are invited, and nobody signs up", async () => {
+  await using proxied = await startMuin({ args: ["--behind-proxy"] });
+  const anybody = connectClient(AuthService, proxied.http, undefined);
+  const refused: unknown = await anybody
+    .signUp({ email: "eve@example.org", password })
+    .catch((error: unknown) => error);
+  expect(String(refused)).toContain("accounts are for who was invited");
+  const { code, stdout } = await proxied.run("users", "invite", "ada@example.org");
+  expect({ code, stdout }).toEqual({ code: 0, stdout: expect.stringMatching(/^ada@example.org is invited by mail; /) });
+  const token = await proxied.mailbox.token("ada@example.org", "You are invited");
+  const { tokens } = await anybody.acceptInvitation({ token, password, displayName: "Ada" });
+  const mine = proxied.client(CredentialService, tokens?.accessToken);
+  expect((await mine.getCredentials({})).credentials).toMatchObject({ email: "ada@example.org" });
+});
+
 test("a password is reset by mail, and every session ends everywhere within a second", async () => {
   const email = "reset@example.org";
-  const { tokens } = await muin.client(AuthService).signUp({ email, password });
-  const mine = muin.client(CredentialService, tokens?.accessToken);
+  const { tokens } = await muin.signUp({ email, password });
+  const mine = muin.client(CredentialService, tokens.accessToken);
   await mine.getCredentials({});
   const unknown = await rest("POST", "/api/v1/auth:requestPasswordReset", { email: "nobody@example.org" });
   expect(await rest("POST", "/api/v1/auth:requestPasswordReset", { email })).toEqual(unknown);
-  const token = await mailedToken(email, "Set a new password");
+  const token = await muin.mailbox.token(email, "Set a new password");
   await rest("POST", "/api/v1/auth:resetPassword", { token, newPassword: "another horse" });
   const resetAtMs = performance.now();
   await eventually(async () => {
@@ -100,20 +125,20 @@ describe("nobody gives themself more by sending more", () => {
 });
 
 test("a scope that is given works at the next refresh, and not before", async () => {
-  const { userId, tokens } = await muin.client(AuthService).signUp({ email: "scoped@example.org", password });
+  const { userId, tokens } = await muin.signUp({ email: "scoped@example.org", password });
   const { body } = await rest("POST", `/api/v1/scopes/${userId}:grant`, { scopes: ["audit.read"] }, muin.operatorKey);
   expect(body).toMatchObject({ personScopes: { userId, grantedScopes: ["audit.read"] } });
   const everything = (token: string | undefined): Promise<Reply> =>
     rest("GET", `/api/v1/audit-events?principal=anonymous&page_size=5`, undefined, token);
-  expect((await everything(tokens?.accessToken)).status).toBe(403);
-  const refreshed = await muin.client(AuthService).refreshToken({ refreshToken: tokens?.refreshToken ?? "" });
+  expect((await everything(tokens.accessToken)).status).toBe(403);
+  const refreshed = await muin.client(AuthService).refreshToken({ refreshToken: tokens.refreshToken ?? "" });
   expect((await everything(refreshed.tokens?.accessToken)).status).toBe(200);
 });
 
 test("a suspended person is out everywhere within a second, and cannot come back until they are admitted", async () => {
   const email = "suspended@example.org";
-  const { userId, tokens } = await muin.client(AuthService).signUp({ email, password });
-  const mine = muin.client(CredentialService, tokens?.accessToken);
+  const { userId, tokens } = await muin.signUp({ email, password });
+  const mine = muin.client(CredentialService, tokens.accessToken);
   await mine.getCredentials({});
   const users = muin.client(UserService);
   await eventually(() => users.getUser({ userId }));
@@ -135,7 +160,7 @@ test("a suspended person is out everywhere within a second, and cannot come back
 
 test("scopes are given and taken back on the command line", async () => {
   const email = "operated@example.org";
-  const { userId } = await muin.client(AuthService).signUp({ email, password });
+  const { userId } = await muin.signUp({ email, password });
   const json = async (...args: string[]): Promise<unknown> => {
     const { code, stdout, stderr } = await muin.run("users", "scopes", ...args, "--json");
     if (code !== 0) throw new Error(stderr);

@@ -152,19 +152,16 @@ describe("input that no client of ours would send", () => {
 
 describe("what must not be shown", () => {
   test("secrets stand in no page, error, log or argument, and people's addresses in no log", async () => {
-    const { tokens } = await connectClient(AuthService, muin.http, undefined).signUp({
-      email: person,
-      password: personPassword,
-    });
+    const { tokens } = await muin.signUp({ email: person, password: personPassword });
     const { secret } = await muin.client(ApiKeyService).createApiKey({ displayName: "k", scopes: ["counts.read"] });
     await muin.client(CountReadService, secret).getCount({ countId: "a" });
     const errors = await Promise.all(
       [
         connectClient(AuthService, muin.http, undefined).signIn({ email: person, password: `${personPassword}!` }),
         connectClient(AuthService, muin.http, undefined).signUp({ email: person, password: personPassword }),
-        connectClient(AuthService, muin.http, undefined).refreshToken({ refreshToken: `${tokens?.refreshToken}x` }),
+        connectClient(AuthService, muin.http, undefined).refreshToken({ refreshToken: `${tokens.refreshToken}x` }),
         connectClient(CountReadService, muin.http, `${secret}x`).getCount({ countId: "a" }),
-        connectClient(CountReadService, muin.http, `${tokens?.accessToken}x`).getCount({ countId: "a" }),
+        connectClient(CountReadService, muin.http, `${tokens.accessToken}x`).getCount({ countId: "a" }),
         muin.client(CountWriteService, secret).increment({ countId: "a" }),
         muin.client(OperationsService).replayEvents({ service: "count-write", topic: "count.value" }),
       ].map((call) =>
@@ -184,8 +181,8 @@ describe("what must not be shown", () => {
       apiKey: muin.apiKey,
       operatorKey: muin.operatorKey,
       secret,
-      accessToken: tokens?.accessToken ?? "",
-      refreshToken: tokens?.refreshToken ?? "",
+      accessToken: tokens.accessToken ?? "",
+      refreshToken: tokens.refreshToken ?? "",
     };
     const shown: Record<string, string> = { errors: errors.join("\n"), log: muin.stderr() };
     for (const path of ["/", "/metrics", "/openapi.json", "/readyz", "/.well-known/jwks.json"]) {

@@ -40,10 +40,7 @@ let signUps = 0;
 /** Somebody signs up; resolves once they have a profile. */
 async function signUp(): Promise<Member> {
   const email = `person${++signUps}@example.org`;
-  const { userId, tokens } = await muin
-    .client(AuthService)
-    .signUp({ email, password, displayName: `Person ${signUps}` });
-  if (tokens === undefined) throw new Error("no tokens");
+  const { userId, tokens } = await muin.signUp({ email, password, displayName: `Person ${signUps}` });
   await eventually(() => muin.client(UserService, tokens.accessToken).getUser({ userId: "me" }));
   return { userId, email, tokens };
 }

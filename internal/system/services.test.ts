@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { join } from "node:path";
 import { writeFile } from "node:fs/promises";
 import type { DescService } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Client } from "@connectrpc/connect";
@@ -12,6 +13,7 @@ import { ApiKeyService } from "../gen/muin/identity/v1/api_key_service_pb.ts";
 import { commentsOf } from "../gen/package-comments.ts";
 import { OperationsService } from "../gen/muin/platform/v1/operations_service_pb.ts";
 import { AuthService } from "../gen/muin/identity/v1/auth_service_pb.ts";
+import { CredentialService } from "../gen/muin/identity/v1/credential_service_pb.ts";
 import { Role } from "../gen/muin/identity/v1/user_pb.ts";
 import { ErasureState, UserService } from "../gen/muin/identity/v1/user_service_pb.ts";
 import { ServiceTokenService } from "../gen/muin/identity/v1/service_token_service_pb.ts";
@@ -27,6 +29,7 @@ import { openDatabase } from "../platform/postgres/open-database.ts";
 import { eventually } from "../platform/testing/eventually.ts";
 import { binaryOf, connectClient, runProgram, type TestProgram } from "../platform/testing/muin.ts";
 import { startMesh, type TestMesh } from "../platform/testing/mesh.ts";
+import { openMailbox, signUp, type SignedUp } from "../platform/testing/sign-up.ts";
 import { packagesOf } from "../platform/rpc/rest/comments.ts";
 import type { TestPostgres } from "../platform/testing/postgres.ts";
 import type { TestRedis } from "../platform/testing/redis.ts";
@@ -102,6 +105,16 @@ async function staysUnready(name: string): Promise<void> {
     });
     await Bun.sleep(50); // Between two looks, not for anything to happen.
   } while (performance.now() < untilMs);
+}
+
+/** Somebody signs up in the process of auth, and verifies their address by the mail. */
+function signUpIn(account: Parameters<typeof signUp>[0]): Promise<SignedUp> {
+  const mailbox = openMailbox(join(mesh.folder.path, "mail"));
+  return signUp(account, {
+    auth: client("auth", AuthService),
+    credentials: client("auth", CredentialService),
+    mailbox,
+  });
 }
 
 function client<S extends DescService>(name: string, service: S, key = operatorKey): Client<S> {
@@ -221,7 +234,7 @@ describe("a process for each service", () => {
 
   test("a suspended person is refused in every process within a second, a deleted one is erased in all of them", async () => {
     const account = { email: "ada@example.org", password: "correct horse battery", displayName: "Ada" };
-    const { userId } = await client("auth", AuthService).signUp(account);
+    const { userId } = await signUpIn(account);
     const users = client("user", UserService);
     await eventually(() => users.assignRole({ userId, assignment: { role: Role.ADMINISTRATOR } }));
     const token = await eventually(async () => {
@@ -235,7 +248,7 @@ describe("a process for each service", () => {
       dataByService: { auth: { email: account.email }, "branch-owner": { displayName: "Ada" } },
     });
     // Otherwise they are the last one, who stays.
-    const { userId: eve } = await client("auth", AuthService).signUp({ ...account, email: "eve@example.org" });
+    const { userId: eve } = await signUpIn({ ...account, email: "eve@example.org" });
     await eventually(() => users.assignRole({ userId: eve, assignment: { role: Role.ADMINISTRATOR } }));
 
     await users.suspendUser({ userId, reason: "lost card" });

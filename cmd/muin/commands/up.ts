@@ -27,6 +27,7 @@ const upOptions = {
     help: "port of native gRPC; 0 takes any free one (MUIN_GRPC_PORT; 9090)",
     parse: parsePort,
   },
+  behindProxy: { help: "say that a proxy passes calls of others on: then people are invited (MUIN_BEHIND_PROXY=1)" },
   json: { help: "print the table as one JSON object on one line" },
 } as const;
 
@@ -52,6 +53,7 @@ async function runUp(options: Given<unknown, typeof upOptions>, cli: Cli): Promi
     host: options.host ?? read.host,
     httpPort: options.httpPort ?? read.httpPort,
     grpcPort: options.grpcPort ?? read.grpcPort,
+    behindProxy: options.behindProxy ?? read.behindProxy,
     // On a terminal, routine lines would bury the table.
     logLevel: output.terminal && env["MUIN_LOG_LEVEL"] === undefined ? "warn" : read.logLevel,
   };

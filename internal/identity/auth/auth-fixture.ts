@@ -1,3 +1,4 @@
+import { spyOn } from "bun:test";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -19,6 +20,8 @@ import {
   type Interceptor,
 } from "@connectrpc/connect";
 import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
+import { AuthService, type SignUpRequestSchema } from "../../gen/muin/identity/v1/auth_service_pb.ts";
+import { CredentialService } from "../../gen/muin/identity/v1/credential_service_pb.ts";
 import { systemClock, type Clock } from "../../platform/clock/clock.ts";
 import { systemRandom } from "../../platform/clock/random.ts";
 import { Secret } from "../../platform/config/fields.ts";
@@ -35,6 +38,7 @@ import { createValidate } from "../../platform/rpc/call/validate.ts";
 import type { ServiceInfo } from "../../platform/service/define-service.ts";
 import { partsOf, type Served, type ServicePart } from "../../platform/service/parts.ts";
 import type { Logger } from "../../platform/telemetry/logger.ts";
+import { signUp, type Mailbox, type SignedUp } from "../../platform/testing/sign-up.ts";
 import { importMutant } from "../../platform/testing/mutant.ts";
 import { startService, type TestService } from "../../platform/testing/service.ts";
 import { authConfig, type AuthConfig } from "./config.ts";
@@ -57,6 +61,8 @@ export interface From {
   readonly signature?: CallSignature;
 }
 
+type SignUpAccount = MessageInitShape<typeof SignUpRequestSchema> & { readonly email: string };
+
 /** A mail as its recipient reads it. */
 export interface SentMail {
   readonly to: string;
@@ -77,6 +83,8 @@ export interface AuthFixture extends AsyncDisposable {
   readonly extras: readonly ServicePart[];
   /** A client that calls as somebody, with the proto's validation and the platform's error mapping. */
   as<S extends DescService>(service: S, from?: From): Client<S>;
+  /** Somebody signs up and verifies their address by the mail; all mails that wait go out by the way. */
+  signUp(account: SignUpAccount, from?: From): Promise<SignedUp>;
   /** Hands an event to its consumer, as the bus does: an id that came before has no effect. Returns the id. */
   deliver<M extends DescMessage>(schema: M, event: MessageInitShape<M>, id?: string): Promise<string>;
   /** Events in the order in which they were recorded. */
@@ -98,7 +106,9 @@ const testConfig = {
   keyEncryptionSecret: new Secret("a key-encryption secret for tests only"),
   argon2MemoryKib: 8,
   argon2Passes: 1,
-};
+  signUp: "open",
+  signUpsPerNetworkMax: 1000,
+} as const;
 
 /** Starts auth with its schema migrated; `definition` is another than the real one, such as a mutant. */
 export async function startAuth(
@@ -116,6 +126,27 @@ export async function startAuth(
     if (found === undefined) throw new Error(`${name} does not run`);
     return found.component;
   };
+  const mails = async (): Promise<readonly SentMail[]> => {
+    await (background("auth mails") as MailSender).send();
+    const names = (await readdir(mailFolder)).filter((name) => name.endsWith(".eml"));
+    const read = names.toSorted().map(async (name): Promise<SentMail> => {
+      const text = await Bun.file(join(mailFolder, name)).text();
+      const first = (pattern: RegExp): string => pattern.exec(text)?.[1] ?? "";
+      return {
+        to: first(/^To: (.*)\r$/m),
+        subject: first(/^Subject: (.*)\r$/m),
+        token: first(/^([A-Za-z0-9_-]{43})\r$/m),
+      };
+    });
+    return Promise.all(read); // Their names grow with time.
+  };
+  const as: AuthFixture["as"] = (rpc, from = {}) => clientOf(parts, rpc, from);
+  const mailbox: Mailbox = {
+    token: async (to, subject) => {
+      const address = to.trim().toLowerCase();
+      return (await mails()).findLast((mail) => mail.to === address && mail.subject === subject)?.token ?? "";
+    },
+  };
   return {
     url,
     database,
@@ -130,26 +161,15 @@ export async function startAuth(
     log: silent,
     parts,
     extras: parts.filter(({ part }) => part !== "served" && part !== "handled"),
-    as: (rpc, from = {}) => clientOf(parts, rpc, from),
+    as,
+    signUp: (account, from = {}) =>
+      signUp(account, { auth: as(AuthService, from), credentials: as(CredentialService, from), mailbox }),
     deliver: async (schema, event, id = systemRandom.uuid()) => {
       await service.deliver(createMessage(schema, event), id);
       return id;
     },
     events: async () => [...(await service.events())],
-    mails: async () => {
-      await (background("auth mails") as MailSender).send();
-      const names = (await readdir(mailFolder)).filter((name) => name.endsWith(".eml"));
-      const read = names.toSorted().map(async (name): Promise<SentMail> => {
-        const text = await Bun.file(join(mailFolder, name)).text();
-        const first = (pattern: RegExp): string => pattern.exec(text)?.[1] ?? "";
-        return {
-          to: first(/^To: (.*)\r$/m),
-          subject: first(/^Subject: (.*)\r$/m),
-          token: first(/^([A-Za-z0-9_-]{43})\r$/m),
-        };
-      });
-      return Promise.all(read); // Their names grow with time.
-    },
+    mails,
     prune: () => (background("auth pruning") as ReturnType<typeof createPruning>).prune(),
     another: () => service.again(),
     [Symbol.asyncDispose]: async () => {
@@ -228,6 +248,33 @@ export async function outcomeOf(call: Promise<unknown>): Promise<string> {
   } catch (error) {
     const failure = ConnectError.from(error);
     return `${Code[failure.code]} ${failure.findDetails(ErrorInfoSchema)[0]?.reason ?? ""}`;
+  }
+}
+
+/** Every statement that a call runs, in order, without its values; and what it answers. */
+export async function statementsDuring(
+  auth: AuthFixture,
+  call: () => Promise<unknown>,
+): Promise<{ readonly statements: readonly string[]; readonly reply: unknown }> {
+  const statements: string[] = [];
+  const recording = <T extends object>(sql: T): T =>
+    new Proxy(sql, {
+      apply: (target, self, args: [TemplateStringsArray]) => {
+        statements.push(args[0].join("?"));
+        return Reflect.apply<unknown, unknown[], unknown>(target as never, self, args);
+      },
+    });
+  const transaction = auth.database.transaction.bind(auth.database);
+  const { sql } = auth.database;
+  const spy = spyOn(auth.database, "transaction").mockImplementation(
+    (work) => transaction((tx) => work(recording(tx))) as never,
+  );
+  Object.defineProperty(auth.database, "sql", { configurable: true, value: recording(sql) });
+  try {
+    return { reply: await call(), statements };
+  } finally {
+    Object.defineProperty(auth.database, "sql", { configurable: true, value: sql });
+    spy.mockRestore();
   }
 }
 

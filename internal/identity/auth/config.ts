@@ -1,5 +1,6 @@
 import { int, secret, type ConfigField, type ConfigValues, type Secret } from "../../platform/config/fields.ts";
 import { issuerField } from "../../platform/identity/issuer.ts";
+import { signUpField } from "../../platform/identity/sign-up.ts";
 import { accessTokenLifeMsMax } from "../../platform/identity/token-claims.ts";
 import { mailFromField, mailUrlField } from "../../platform/mail/mail-config.ts";
 
@@ -33,6 +34,7 @@ export const authConfig = {
     doc: "Encrypts signing keys and people's keys in the database. Losing it loses them: people sign in again, and personal fields in events can no longer be read. It cannot be changed in place.",
   }),
   issuer: issuerField,
+  signUp: signUpField,
   mailUrl: mailUrlField,
   mailFrom: mailFromField,
   accessTokenLifeMs: int("ACCESS_TOKEN_LIFE_MS", {

@@ -2,7 +2,6 @@ import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { create, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { FaceVectorCreatedSchema, FaceVectorErasedSchema } from "../../gen/muin/face/v1/enrolment_events_pb.ts";
-import { AuthService } from "../../gen/muin/identity/v1/auth_service_pb.ts";
 import { BranchCreatedSchema, BranchUpdatedSchema } from "../../gen/muin/identity/v1/branch_events_pb.ts";
 import { EnrolmentRecordService } from "../../gen/muin/identity/v1/enrolment_record_service_pb.ts";
 import { Role, UserStatus } from "../../gen/muin/identity/v1/user_pb.ts";
@@ -50,8 +49,7 @@ async function startConsuming(auth: AuthFixture): Promise<AsyncDisposable & { re
 
 test("what user, branch-owner and mlops publish takes effect once and in order, also what was published before auth came", async () => {
   await using auth = await startAuth();
-  const anybody = auth.as(AuthService);
-  const { userId, tokens } = await anybody.signUp(ada);
+  const { userId, tokens } = await auth.signUp(ada);
   const context = { source: "/test", clock: auth.clock, random: systemRandom, traceparent: "" };
   const recorded = <M extends DescMessage>(schema: M, init: MessageInitShape<M>) =>
     createRecord(schema, create(schema, init), context);
@@ -117,7 +115,7 @@ test("what user, branch-owner and mlops publish takes effect once and in order, 
 
 test("an event that comes while the database refuses takes effect once it does not", async () => {
   await using auth = await startAuth();
-  const { userId } = await auth.as(AuthService).signUp(ada);
+  const { userId } = await auth.signUp(ada);
   await using consuming = await startConsuming(auth);
   await auth.database.sql`ALTER TABLE accounts ADD CONSTRAINT none CHECK (status <> 'SUSPENDED') NOT VALID`;
   const context = { source: "/test", clock: auth.clock, random: systemRandom, traceparent: "" };

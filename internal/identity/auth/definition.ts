@@ -58,6 +58,9 @@ import { createOutgoingMails } from "./mail/rules.ts";
 import { createMailSender } from "./mail/sender.ts";
 import { postgresMailStore } from "./mail/store-postgres.ts";
 import { migrations } from "./migrations.ts";
+import { createInvitationHandlers, createNewcomerHandlers } from "./newcomer/handlers.ts";
+import { createNewcomers } from "./newcomer/rules.ts";
+import { postgresNewcomerStore } from "./newcomer/store-postgres.ts";
 import { createPersonKeyHandlers } from "./person-key/handlers.ts";
 import { createPersonKeys } from "./person-key/rules.ts";
 import { postgresPersonKeyStore } from "./person-key/store-postgres.ts";
@@ -87,6 +90,7 @@ const stores = {
   audit: postgresAuditStore,
   factors: postgresFactorStore,
   mailStore: postgresMailStore,
+  newcomers: postgresNewcomerStore,
   scopes: postgresScopeStore,
 };
 
@@ -137,6 +141,7 @@ export const auth: ServiceInfo<"auth"> = defineService({
     const guarded = { ...base, passwords, lockout, quotas, secondFactors, sessions, mails, personKeys };
     const proofs = createPasswordProofs(guarded);
     const accounts = createAccounts({ ...guarded, proofs });
+    const newcomers = createNewcomers(guarded);
     const signIns = createSignIns(guarded);
     const recovery = createRecovery(guarded);
     const factors = createFactors({ ...guarded, store: postgresFactorStore, proofs });
@@ -155,6 +160,7 @@ export const auth: ServiceInfo<"auth"> = defineService({
     const republished = { ...base, personKeys };
     return [
       serve(AuthService, {
+        ...createNewcomerHandlers(newcomers),
         ...createAccountHandlers({ accounts, signIns }),
         ...createSessionHandlers({ sessions, refreshes }),
         ...createKeyHandlers({ keys, issuer: config.issuer }),
@@ -164,7 +170,7 @@ export const auth: ServiceInfo<"auth"> = defineService({
       serve(PersonKeyService, createPersonKeyHandlers(personKeys)),
       serve(EnrolmentRecordService, createEnrolmentRecordHandlers(enrolments)),
       serve(CredentialService, { ...createRecoveryHandlers(recovery), ...createFactorHandlers(factors) }),
-      serve(AccountService, createRepublishHandlers(republished)),
+      serve(AccountService, { ...createInvitationHandlers(newcomers), ...createRepublishHandlers(republished) }),
       serve(ScopeService, createScopeHandlers(createScopes({ ...base, store: postgresScopeStore }))),
       serve(AuditService, createAuditHandlers(createAuditLog({ ...base, store: postgresAuditStore }))),
       serve(DeviceService, createDeviceHandlers({ devices, activation })),

@@ -28,6 +28,23 @@ export const authErrors = defineErrors({
     retryAfterMs: 2000,
   },
   callCanceled: { reason: "CANCELED", code: "canceled", text: "the caller has gone" },
+  /** Where strangers get no account. */
+  invitationRequired: {
+    reason: "INVITATION_REQUIRED",
+    code: "permission_denied",
+    text: "accounts are for who was invited: ask who runs this installation",
+  },
+  signUpClosed: { reason: "SIGN_UP_CLOSED", code: "permission_denied", text: "nobody gets a new account here" },
+  tooManyInvitations: {
+    reason: "TOO_MANY_INVITATIONS",
+    code: "failed_precondition",
+    text: "{max} invitations are open, as many as there may be: each ends 7 days after it was made",
+  },
+  emailNotVerified: {
+    reason: "EMAIL_NOT_VERIFIED",
+    code: "failed_precondition",
+    text: "verify the e-mail address of the account first, with SendEmailVerification",
+  },
   emailTaken: {
     reason: "EMAIL_TAKEN",
     code: "already_exists",

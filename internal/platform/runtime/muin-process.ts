@@ -6,13 +6,14 @@ import { localOrigins, type ProcessConfig } from "../catalog/process-config.ts";
 import type { ServiceCallers } from "../catalog/service-callers.ts";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
-import { readConfig, type Environment } from "../config/read-config.ts";
+import { readConfig, variableOf, type Environment } from "../config/read-config.ts";
 import type { Broker, Consumer } from "../events/broker.ts";
 import { openBroker } from "../events/open-broker.ts";
 import { topicOf, topicsOf } from "../events/topics.ts";
 import { createAuthClient } from "../identity/auth-client.ts";
 import { createAuthenticator, type Authenticator } from "../identity/authenticator.ts";
 import { createRevocationFeed, revocationSchemas, type RevocationFeed } from "../identity/revocation-feed.ts";
+import { signUpField, signUpWhere } from "../identity/sign-up.ts";
 import { createSequence, type Component } from "../lifecycle/component.ts";
 import { createTogether } from "../lifecycle/together.ts";
 import type { Leases } from "../lease/leases.ts";
@@ -71,6 +72,7 @@ export interface MuinProcess extends Component {
 /** Puts a process together: its services, leases and broker, identity, both ports and the pages. Does no I/O. */
 export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
   const { name, services: infos, settings, env, clock, random, log } = options;
+  const told = withSignUp(env, settings);
   const instance = random.uuid();
   const telemetry = createProcessTelemetry({
     service: name,
@@ -88,7 +90,7 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
     composeService(info, {
       ...options,
       ...telemetry,
-      config: (of) => readConfig(of.name, of.config, env),
+      config: (of) => readConfig(of.name, of.config, told),
       transport: (of, target) => calls.to(of.name, target),
       personalData: (of) =>
         createPersonalDataHolders(options.personalDataHolders, (holder) =>
@@ -145,6 +147,13 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
     addresses: () => rpc.addresses(),
     up: Promise.all([...services.map(({ up }) => up), readiness.firstReady]).then(() => undefined),
   };
+}
+
+/** The environment with who may sign up, where nobody said it: that follows from where the process listens. */
+function withSignUp(env: Environment, settings: ProcessConfig): Environment {
+  const variable = variableOf("", signUpField.name);
+  const isGiven = env[variable] !== undefined || env[`${variable}_FILE`] !== undefined;
+  return isGiven ? env : { ...env, [variable]: signUpWhere(settings) };
 }
 
 /** The broker, with every topic that this process may use. */

@@ -10,6 +10,7 @@ import { freePort } from "../local/free-port.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
 import { createMuinFolder, type MuinFolder } from "./muin.ts";
 import { startPostgres, type TestPostgres } from "./postgres.ts";
+import { roomForSignUps } from "./sign-up.ts";
 import { startRedis, type TestRedis } from "./redis.ts";
 
 /** What the processes of a mesh stand on: servers of every declared store, and for each service the environment of its process. */
@@ -54,6 +55,7 @@ export async function startMesh(catalog: readonly ServiceInfo[]): Promise<TestMe
     MUIN_EVENTS_URL: known(redis, "events").url,
     MUIN_SERVICE_TOKEN_FILE: join(tokens, service.name),
     MUIN_MAIL_URL: pathToFileURL(join(folder.path, "mail")).href,
+    ...roomForSignUps,
     ...routes(plan, urlOf),
     ...Object.fromEntries(service.stores.map((store) => [store.variable, urlOfStore(store)])),
     ...Object.fromEntries(

@@ -5,7 +5,10 @@ import { createClient, type Client } from "@connectrpc/connect";
 import { createFetchClient } from "@connectrpc/connect/protocol";
 import { createTransport } from "@connectrpc/connect/protocol-connect";
 import { readCredentials } from "../local/data-folder.ts";
+import { AuthService } from "../../gen/muin/identity/v1/auth_service_pb.ts";
+import { CredentialService } from "../../gen/muin/identity/v1/credential_service_pb.ts";
 import { eventually } from "./eventually.ts";
+import { openMailbox, roomForSignUps, signUp, type Mailbox, type SignedUp } from "./sign-up.ts";
 import { createServerFolder, processesIn, type FolderProcess, type ServerFolder } from "./server-folder.ts";
 
 const root = resolve(import.meta.dir, "../../..");
@@ -84,6 +87,10 @@ export interface TestMuin extends TestProgram {
   readonly startupMs: number;
   /** What `up --json` printed. */
   readonly facts: Readonly<Record<string, unknown>>;
+  /** Its mails. */
+  readonly mailbox: Mailbox;
+  /** Signs somebody up and verifies their address by the mail. */
+  signUp(account: Parameters<typeof signUp>[0]): Promise<SignedUp>;
   /** A client over Connect with binary messages; `key` is the operator key unless told otherwise. */
   client<S extends DescService>(service: S, key?: string): Client<S>;
   /** Begins a command of the command line, which finds this Muin by its data. */
@@ -119,7 +126,8 @@ export async function startMuin(options: MuinOptions = {}): Promise<TestMuin> {
   const up = ["up", "--json", "--data-dir", dataDir, ...ports, ...(options.args ?? [])];
   const cwd = folder.path;
   const startedAt = performance.now();
-  const program = runProgram([...(options.wrapper ?? []), ...muin, ...up], { cwd, env: options.env ?? {} });
+  const env = { ...roomForSignUps, ...options.env };
+  const program = runProgram([...(options.wrapper ?? []), ...muin, ...up], { cwd, env });
   try {
     const line = await firstLine(program);
     const startupMs = performance.now() - startedAt;
@@ -136,8 +144,13 @@ export async function startMuin(options: MuinOptions = {}): Promise<TestMuin> {
         env: { MUIN_DATA_DIR: dataDir, ...env },
         ...(stdin === undefined ? {} : { stdin }),
       });
+    const mailbox = openMailbox(join(dataDir, "mail"));
+    const anybody = <S extends DescService>(service: S) => connectClient(service, facts.http, undefined);
     return {
       ...program,
+      mailbox,
+      signUp: (account) =>
+        signUp(account, { auth: anybody(AuthService), credentials: anybody(CredentialService), mailbox }),
       http: facts.http,
       grpc: facts.grpc,
       apiKey: facts.api_key,

@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
-import { AuthService } from "../../../../internal/gen/muin/identity/v1/auth_service_pb.ts";
 import { BranchState } from "../../../../internal/gen/muin/identity/v1/branch_pb.ts";
 import { BranchService } from "../../../../internal/gen/muin/identity/v1/branch_service_pb.ts";
 import { OwnerService } from "../../../../internal/gen/muin/identity/v1/owner_service_pb.ts";
@@ -23,9 +22,9 @@ let people = 0;
 async function newOwner(displayName: string): Promise<{ readonly userId: string; readonly token: string }> {
   people += 1;
   const account = { email: `person${people}@example.com`, password: "a long enough secret", displayName };
-  const { userId, tokens } = await muin.client(AuthService).signUp(account);
+  const { userId, tokens } = await muin.signUp(account);
   await eventually(() => muin.client(OwnerService).registerOwner({ owner: { userId, companyName: "Gym" } }));
-  return { userId, token: tokens?.accessToken ?? "" };
+  return { userId, token: tokens.accessToken };
 }
 
 /** What a command printed, which must succeed. */

@@ -28,8 +28,8 @@ beforeAll(async () => {
   folder = await createMuinFolder();
   muin = await startMuin({ folder });
   const account = { email: "owner@example.com", password: "a long enough secret" };
-  const { userId, tokens } = await muin.client(AuthService).signUp(account);
-  ownerToken = tokens?.accessToken ?? "";
+  const { userId, tokens } = await muin.signUp(account);
+  ownerToken = tokens.accessToken;
   branchId = await newBranch(muin, userId);
 });
 afterAll(async () => {
@@ -148,10 +148,8 @@ test("while the bus is down a revoked device's token goes on, but it gets no oth
 test("an owner registers devices of their own branches, and nobody else's", async () => {
   const devices = muin.client(DeviceService, ownerToken);
   const { device } = await devices.registerDevice({ displayName: "own", branchIds: [branchId] });
-  const stranger = await muin
-    .client(AuthService)
-    .signUp({ email: "stranger@example.com", password: "a long enough secret" });
-  const foreign = muin.client(DeviceService, stranger.tokens?.accessToken);
+  const stranger = await muin.signUp({ email: "stranger@example.com", password: "a long enough secret" });
+  const foreign = muin.client(DeviceService, stranger.tokens.accessToken);
   expect(await codeOf(foreign.registerDevice({ branchIds: [branchId] }))).toBe(Code.PermissionDenied);
   expect(await codeOf(foreign.revokeDevice({ deviceId: device?.deviceId ?? "" }))).toBe(Code.PermissionDenied);
   expect((await foreign.listDevices({})).devices).toEqual([]);

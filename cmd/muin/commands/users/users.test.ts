@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { AuditService } from "../../../../internal/gen/muin/identity/v1/audit_service_pb.ts";
-import { AuthService } from "../../../../internal/gen/muin/identity/v1/auth_service_pb.ts";
 import { eventually } from "../../../../internal/platform/testing/eventually.ts";
 import { startMuin, type TestMuin } from "../../../../internal/platform/testing/muin.ts";
 
@@ -12,12 +11,11 @@ let ada: string;
 let tokenOfAda: string;
 beforeAll(async () => {
   muin = await startMuin();
-  const auth = muin.client(AuthService);
   const account = { password: "correct horse battery" };
-  const signedUp = await auth.signUp({ ...account, email: "ada@example.org", displayName: "Ada" });
+  const signedUp = await muin.signUp({ ...account, email: "ada@example.org", displayName: "Ada" });
   ada = signedUp.userId;
-  tokenOfAda = signedUp.tokens?.accessToken ?? "";
-  await auth.signUp({ ...account, email: "bob@example.org", displayName: "Bob" });
+  tokenOfAda = signedUp.tokens.accessToken;
+  await muin.signUp({ ...account, email: "bob@example.org", displayName: "Bob" });
   // With the administrator whom every Muin begins with.
   await eventually(async () => expect((await users("list")).length).toBe(3));
 });

@@ -16,7 +16,7 @@ export interface CreateAccountDeps {
 }
 
 /**
- * Adds an account with its key, its role and UserCreated, and returns its id; `undefined`, without effect, when the address has an
+ * Adds an account, whose address was proven, with its key, its role and UserCreated, and returns its id; `undefined`, without effect, when the address has an
  * account. Leaves the account's row locked by `tx`.
  */
 export async function createAccount(

@@ -10,19 +10,15 @@ import type { Recovery } from "./recovery.ts";
 import type { Accounts } from "./rules.ts";
 import type { SignIns } from "./sign-in.ts";
 
-/** Serves signing up, signing in and changing the password. */
+/** Serves signing in and changing the password. */
 export function createAccountHandlers({
   accounts,
   signIns,
 }: {
   readonly accounts: Accounts;
   readonly signIns: SignIns;
-}): Pick<ServiceImpl<typeof AuthService>, "signUp" | "signIn" | "completeSignIn" | "changePassword"> {
+}): Pick<ServiceImpl<typeof AuthService>, "signIn" | "completeSignIn" | "changePassword"> {
   return {
-    signUp: async (request, context) => {
-      const { userId, tokens } = orThrow(await accounts.signUp(request, clientOf(context), context.signal));
-      return { userId, tokens: tokenPairOf(tokens) };
-    },
     signIn: async (request, context) => {
       const signedIn = orThrow(await signIns.signIn(request, clientOf(context), context.signal));
       const { userId } = signedIn;
@@ -71,8 +67,8 @@ export function createRecoveryHandlers(
       return {};
     },
     verifyEmail: async ({ token }, context) => {
-      orThrow(await recovery.verifyEmail(token, clientOf(context)));
-      return {};
+      const { userId, tokens } = orThrow(await recovery.verifyEmail(token, clientOf(context)));
+      return tokens === undefined ? { userId } : { userId, tokens: tokenPairOf(tokens) };
     },
     requestPasswordReset: async ({ email }, context) => {
       orThrow(await recovery.requestReset(email, clientOf(context)));

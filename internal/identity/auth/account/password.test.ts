@@ -30,7 +30,7 @@ function holdComputations() {
 
 /** How many of 22 sign-ins are refused while one client has 80 sign-ups at a time: 11 from its network, 11 from others. */
 async function refusedBesideSignUps(definition: ServiceInfo): Promise<number> {
-  await using fixture = await startAuth({ definition, config: { argon2Concurrent: 2 } });
+  await using fixture = await startAuth({ definition, config: { argon2Concurrent: 2, mailsPerNetworkMax: 1000 } });
   const { open, begun } = holdComputations();
   const client = fixture.as(AuthService, { address: here });
   const signUps = Array.from({ length: 80 }, (_, time) =>
@@ -58,7 +58,7 @@ async function refusedBesideSignUps(definition: ServiceInfo): Promise<number> {
 async function knownAmongNeighbours(definition: ServiceInfo): Promise<string> {
   await using fixture = await startAuth({ definition, config: { argon2Concurrent: 2 } });
   const client = fixture.as(AuthService, { address: here });
-  await client.signUp(ada);
+  await fixture.signUp(ada, { address: here });
   const { open, begun } = holdComputations();
   let refused = 0;
   const guesses = Array.from({ length: 60 }, async (_, time) => {
@@ -80,7 +80,7 @@ describe("the queue of passwords", () => {
   });
 
   test("mutant: sign-ups that wait among the sign-ins take their room", async () => {
-    const mutant = await mutantOf("account/rules.ts", 'rank: "sign-up"', 'rank: "sign-in"');
+    const mutant = await mutantOf("newcomer/rules.ts", 'rank: "sign-up"', 'rank: "sign-in"');
     expect(await refusedBesideSignUps(mutant)).toBeGreaterThan(0);
   });
 

@@ -10,11 +10,20 @@ import { createMetrics } from "../../../platform/telemetry/create-metrics.ts";
 import { eventually } from "../../../platform/testing/eventually.ts";
 import { importMutant } from "../../../platform/testing/mutant.ts";
 import { systemClock } from "../../../platform/clock/clock.ts";
-import { connect, mutantOf, outcomeOf, personOfToken, startAuth, type AuthFixture } from "../auth-fixture.ts";
+import {
+  connect,
+  mutantOf,
+  outcomeOf,
+  personOfToken,
+  startAuth,
+  statementsDuring,
+  type AuthFixture,
+} from "../auth-fixture.ts";
 import { auth as real } from "../definition.ts";
 import { createMailSender, type MailSender } from "../mail/sender.ts";
 import { postgresMailStore } from "../mail/store-postgres.ts";
 import { postgresAccountStore } from "./store-postgres.ts";
+import { postgresNewcomerStore } from "../newcomer/store-postgres.ts";
 import { createVault } from "../secret/vault.ts";
 
 const ada = { email: "ada@example.org", password: "correct horse battery" };
@@ -33,27 +42,34 @@ const tokenOf = async (auth: AuthFixture, subject: string, to = ada.email): Prom
   return mails.at(-1)?.token ?? "";
 };
 
-describe("verifying an address", () => {
-  test("takes the token that sign-up sends, once", async () => {
+/** Somebody whose account is from before a proof of the address was asked for; their own client. */
+async function unproven(auth: AuthFixture) {
+  const { userId, tokens } = await auth.signUp(ada);
+  await auth.database.sql`UPDATE accounts SET email_verify_time = NULL`;
+  return { userId, mine: auth.as(CredentialService, { caller: personOfToken(tokens.accessToken) }) };
+}
+
+describe("verifying the address of an account from before that was asked for", () => {
+  test("takes the token that its owner asked for, once, and begins no session", async () => {
     await using auth = await startAuth();
-    const { tokens } = await auth.as(AuthService).signUp(ada);
-    const mine = auth.as(CredentialService, { caller: personOfToken(tokens?.accessToken ?? "") });
-    const mails = await auth.mails();
-    expect(mails).toMatchObject([{ to: ada.email, subject: verifySubject }]);
-    const token = mails[0]!.token;
+    const { userId, mine } = await unproven(auth);
+    await mine.sendEmailVerification({});
+    const token = await tokenOf(auth, verifySubject);
     const anybody = auth.as(CredentialService);
     expect((await mine.getCredentials({})).credentials?.emailVerifyTime).toBeUndefined();
-    await anybody.verifyEmail({ token });
+    const verified = await anybody.verifyEmail({ token });
+    expect([verified.userId, verified.tokens]).toEqual([userId, undefined]);
     expect((await mine.getCredentials({})).credentials?.emailVerifyTime).toBeDefined();
     expect(await outcomeOf(anybody.verifyEmail({ token }))).toBe(badToken);
     // There is nothing more to verify.
     await mine.sendEmailVerification({});
-    expect(await auth.mails()).toHaveLength(1);
+    expect(await auth.mails()).toHaveLength(2);
   });
 
   test("takes no token that has ended, was made for something else, or was made up", async () => {
     await using auth = await startAuth();
-    await auth.as(AuthService).signUp(ada);
+    const { mine } = await unproven(auth);
+    await mine.sendEmailVerification({});
     const anybody = auth.as(CredentialService);
     await anybody.requestPasswordReset({ email: ada.email });
     const verify = await tokenOf(auth, verifySubject);
@@ -66,48 +82,20 @@ describe("verifying an address", () => {
 
   test("can be asked for again, but does not fill a mailbox", async () => {
     await using auth = await startAuth();
-    const { tokens } = await auth.as(AuthService).signUp(ada);
-    const mine = auth.as(CredentialService, { caller: personOfToken(tokens?.accessToken ?? "") });
+    const { mine } = await unproven(auth);
     for (let time = 0; time < 20; time++) await mine.sendEmailVerification({});
-    expect(await auth.mails()).toHaveLength(5);
+    expect(await auth.mails()).toHaveLength(1 + 5); // Beside that of the sign-up.
     auth.clock.advance(hourMs + 1);
     await mine.sendEmailVerification({});
-    expect(await auth.mails()).toHaveLength(6);
+    expect(await auth.mails()).toHaveLength(1 + 6);
   });
 });
-
-/** Every statement that a call runs, in order, without its values; and what it answers. */
-async function statementsDuring(
-  auth: AuthFixture,
-  call: () => Promise<unknown>,
-): Promise<{ readonly statements: readonly string[]; readonly reply: unknown }> {
-  const statements: string[] = [];
-  const recording = <T extends object>(sql: T): T =>
-    new Proxy(sql, {
-      apply: (target, self, args: [TemplateStringsArray]) => {
-        statements.push(args[0].join("?"));
-        return Reflect.apply<unknown, unknown[], unknown>(target as never, self, args);
-      },
-    });
-  const transaction = auth.database.transaction.bind(auth.database);
-  const { sql } = auth.database;
-  const spy = spyOn(auth.database, "transaction").mockImplementation(
-    (work) => transaction((tx) => work(recording(tx))) as never,
-  );
-  Object.defineProperty(auth.database, "sql", { configurable: true, value: recording(sql) });
-  try {
-    return { reply: await call(), statements };
-  } finally {
-    Object.defineProperty(auth.database, "sql", { configurable: true, value: sql });
-    spy.mockRestore();
-  }
-}
 
 describe("resetting a password", () => {
   test("sets the new one, ends every session, and works once", async () => {
     await using auth = await startAuth();
     const client = auth.as(AuthService);
-    const first = await client.signUp(ada);
+    const first = await auth.signUp(ada);
     const second = await client.signIn(ada);
     const anybody = auth.as(CredentialService);
     await anybody.requestPasswordReset({ email: " ADA@example.org" });
@@ -134,7 +122,7 @@ describe("resetting a password", () => {
 
   test("is done once when many come with one token, and ends after an hour or with a change of the password", async () => {
     await using auth = await startAuth();
-    const { tokens } = await auth.as(AuthService).signUp(ada);
+    const { tokens } = await auth.signUp(ada);
     const anybody = auth.as(CredentialService);
     const ask = async (): Promise<string> => {
       await anybody.requestPasswordReset({ email: ada.email });
@@ -169,7 +157,7 @@ describe("resetting a password", () => {
 
   test("asking for it does and says the same for an address without an account, which gets no mail", async () => {
     await using auth = await startAuth();
-    await auth.as(AuthService).signUp(ada);
+    await auth.signUp(ada);
     await auth.mails();
     const hash = spyOn(Bun.password, "hash");
     const verify = spyOn(Bun.password, "verify");
@@ -180,7 +168,7 @@ describe("resetting a password", () => {
     expect(known.statements.length).toBeGreaterThan(2);
     expect(unknown).toEqual(known);
     expect([hash.mock.calls.length, verify.mock.calls.length]).toEqual([0, 0]);
-    expect((await auth.mails()).map(({ to }) => to)).toEqual([ada.email, ada.email]);
+    expect((await auth.mails()).map(({ subject }) => subject)).toEqual([verifySubject, resetSubject]);
     expect(await auth.database.sql`SELECT 1 FROM outgoing_mails`).toHaveLength(0);
   });
 
@@ -195,7 +183,7 @@ describe("resetting a password", () => {
       [mutant, false],
     ] as const) {
       await using auth = await startAuth({ definition });
-      await auth.as(AuthService).signUp(ada);
+      await auth.signUp(ada);
       const anybody = auth.as(CredentialService);
       const asked = (email: string) => statementsDuring(auth, () => anybody.requestPasswordReset({ email }));
       const [known, unknown] = [await asked(ada.email), await asked("nobody@example.org")];
@@ -205,7 +193,7 @@ describe("resetting a password", () => {
 
   test("takes as long for an address whose account is locked by another call as for one without an account", async () => {
     await using auth = await startAuth();
-    await auth.as(AuthService).signUp(ada);
+    await auth.signUp(ada);
     await using beside = connect(auth.url);
     await beside.transaction(async (tx) => {
       await tx`SELECT 1 FROM accounts FOR UPDATE`;
@@ -231,7 +219,7 @@ describe("resetting a password", () => {
     ],
   ])("mutant: %s", async (_, from, to, wanted) => {
     await using auth = await startAuth({ definition: await mutantOf("account/recovery.ts", from, to) });
-    await auth.as(AuthService).signUp(ada);
+    await auth.signUp(ada);
     await auth.as(CredentialService).requestPasswordReset({ email: ada.email });
     const token = await tokenOf(auth, resetSubject);
     const anybody = auth.as(CredentialService);
@@ -275,6 +263,7 @@ function startQueue(
     database: auth.database,
     store: postgresMailStore,
     accounts: postgresAccountStore,
+    newcomers: postgresNewcomerStore,
     mailer: { destination: "test", send: (id, mail) => answer(mail, id) },
     vault: createVault(auth.config.keyEncryptionSecret, systemRandom),
     clock: auth.clock,
@@ -348,7 +337,7 @@ describe("the queue of mails", () => {
 
   test("holds no mail of a change that was rolled back", async () => {
     await using auth = await startAuth();
-    await auth.database.sql`ALTER TABLE audit_log ADD CONSTRAINT none CHECK (action <> 'SIGN_UP') NOT VALID`;
+    await auth.database.sql`ALTER TABLE audit_log ADD CONSTRAINT none CHECK (action <> 'REQUEST_SIGN_UP') NOT VALID`;
     expect(await outcomeOf(auth.as(AuthService).signUp(ada))).toBe("Internal INTERNAL");
     expect(await auth.database.sql`SELECT 1 FROM outgoing_mails`).toHaveLength(0);
   });
@@ -372,19 +361,21 @@ describe("the queue of mails", () => {
     expect([await left(), sent]).toEqual([0, []]);
   });
 
-  test("is bounded: beyond it asking for a mail is refused, and sign-up goes on without one", async () => {
+  test("is bounded: beyond it whatever asks for a mail is refused", async () => {
     await using auth = await startAuth();
-    const { tokens } = await auth.as(AuthService).signUp(ada);
+    const { mine } = await unproven(auth);
     await auth.database.sql`
       INSERT INTO outgoing_mails SELECT gen_random_uuid(), 'RESET_PASSWORD', NULL, 1, now() + interval '1 day', now()
-      FROM generate_series(1, 9999)`;
-    const mine = auth.as(CredentialService, { caller: personOfToken(tokens?.accessToken ?? "") });
+      FROM generate_series(1, 10000)`;
     const full = "ResourceExhausted MAILS_WAITING";
     expect(await outcomeOf(mine.sendEmailVerification({}))).toBe(full);
     for (const email of [ada.email, "nobody@example.org"]) {
       expect(await outcomeOf(auth.as(CredentialService).requestPasswordReset({ email }))).toBe(full);
     }
-    expect(await outcomeOf(auth.as(AuthService).signUp({ ...ada, email: "bob@example.org" }))).toBe("done");
+    for (const email of [ada.email, "nobody@example.org"]) {
+      expect(await outcomeOf(auth.as(AuthService).signUp({ ...ada, email }))).toBe(full);
+    }
+    expect(await auth.database.sql`SELECT 1 FROM newcomers`).toHaveLength(0);
   });
 
   test("is worked off by one process at a time", async () => {

@@ -1,7 +1,6 @@
 import { isMessage } from "@bufbuild/protobuf";
 import { expect, test } from "bun:test";
 import { AccountService } from "../../../gen/muin/identity/v1/account_service_pb.ts";
-import { AuthService } from "../../../gen/muin/identity/v1/auth_service_pb.ts";
 import { UserCreatedSchema } from "../../../gen/muin/identity/v1/user_events_pb.ts";
 import { outcomeOf, service, startAuth } from "../auth-fixture.ts";
 
@@ -9,7 +8,7 @@ const ada = { email: "ada@example.org", password: "correct horse battery", displ
 
 test("another service has every account announced again, page by page", async () => {
   await using auth = await startAuth();
-  const { userId } = await auth.as(AuthService).signUp(ada);
+  const { userId } = await auth.signUp(ada);
   await auth.database.sql`
     INSERT INTO accounts SELECT gen_random_uuid(), n || '@example.org', '', '', 1, now(), now() FROM generate_series(1, 450) n`;
   const accounts = auth.as(AccountService, { caller: service });

@@ -7,7 +7,9 @@ import { republishAccounts, type RepublishDeps } from "./republish.ts";
 const republishQuery = ["RepublishAccounts"];
 
 /** Serves what other services may know of accounts. */
-export function createRepublishHandlers(deps: RepublishDeps): ServiceImpl<typeof AccountService> {
+export function createRepublishHandlers(
+  deps: RepublishDeps,
+): Pick<ServiceImpl<typeof AccountService>, "republishAccounts"> {
   return {
     republishAccounts: async ({ pageToken }) => {
       const { recorded, last } = await republishAccounts(deps, afterOf(republishQuery, pageToken, isUuid));

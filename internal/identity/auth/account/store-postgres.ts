@@ -6,8 +6,8 @@ export const postgresAccountStore: AccountStore = {
     const now = new Date(createTimeMs);
     const inserted = await tx`
       INSERT INTO accounts
-        (user_id, email, display_name, password_hash, sign_up_roles, version, create_time, update_time)
-      VALUES (${userId}, ${email}, ${displayName}, ${passwordHash}, ${[role]}::text[], 1, ${now}, ${now})
+        (user_id, email, display_name, password_hash, sign_up_roles, version, create_time, update_time, email_verify_time)
+      VALUES (${userId}, ${email}, ${displayName}, ${passwordHash}, ${[role]}::text[], 1, ${now}, ${now}, ${now})
       ON CONFLICT (email) DO NOTHING RETURNING user_id`;
     if (inserted.length === 0) return false;
     await tx`INSERT INTO role_assignments (user_id, role, create_time) VALUES (${userId}, ${role}, ${now})`;

@@ -21,7 +21,7 @@ export interface Account {
   readonly passwordHash: string;
   readonly isSuspended: boolean;
   readonly isEmailVerified: boolean;
-  /** When it was shown that the person reads mail to the address. */
+  /** When it was shown that the person reads mail to the address; `undefined` only for an account from before that was asked for. */
   readonly emailVerifyTimeMs: number | undefined;
   readonly createTimeMs: number;
   /** `aggregate_version` of the account's events. */
@@ -34,7 +34,7 @@ export interface Account {
 
 /** Accounts. The row of an account is the lock of all that belongs to it: sessions, factors, tokens and scopes change under it. */
 export interface AccountStore {
-  /** Adds an account at version 1 with its role; false, without effect, when the address has one. Leaves the row locked. */
+  /** Adds an account, whose address is proven, at version 1 with its role; false, without effect, when the address has one. Leaves the row locked. */
   insert(tx: Transaction, account: AccountRow): Promise<boolean>;
   findByEmail(on: Sql, email: string): Promise<Account | undefined>;
   find(on: Sql, userId: string): Promise<Account | undefined>;

@@ -15,7 +15,7 @@ describe("the audit log", () => {
     await using auth = await startAuth();
     const from = { address: "192.0.2.7", userAgent: "app/1" };
     const anybody = auth.as(AuthService, from);
-    const { userId, tokens } = await anybody.signUp(ada);
+    const { userId, tokens } = await auth.signUp(ada, from);
     await outcomeOf(anybody.signIn({ ...ada, password: "wrong horse" }));
     const second = await anybody.signIn(ada);
     const me = { ...personOfToken(tokens?.accessToken ?? ""), scopes: new Set<string>(scopes) };
@@ -36,6 +36,7 @@ describe("the audit log", () => {
       FROM audit_log ORDER BY audit_id`;
     const person = `person:${userId}`;
     expect(rows.map(({ act }) => act.replace(/(email|signing_key):\S+/, "$1"))).toEqual([
+      "REQUEST_SIGN_UP DONE anonymous email",
       `SIGN_UP DONE ${person} ${person}`,
       "CREATE_SIGNING_KEY DONE service:auth signing_key",
       "SIGN_IN REFUSED anonymous email",
@@ -58,7 +59,7 @@ describe("the audit log", () => {
   test("cannot be rewritten, even by the owner of its table, and keeps its rows for 400 days", async () => {
     await using auth = await startAuth();
     const { sql } = auth.database;
-    await auth.as(AuthService).signUp(ada);
+    await auth.signUp(ada);
     const refusals = await Promise.allSettled([
       sql`UPDATE audit_log SET outcome = 'REFUSED'`,
       sql`DELETE FROM audit_log`,
@@ -83,8 +84,11 @@ describe("the audit log can be asked", () => {
     await using auth = await startAuth();
     const startMs = auth.clock.now();
     const anybody = auth.as(AuthService, { address: "192.0.2.7", userAgent: "app/1" });
-    const { userId, tokens } = await anybody.signUp(ada);
-    const { userId: bob } = await anybody.signUp({ ...ada, email: "bob@example.org" });
+    const { userId, tokens } = await auth.signUp(ada, { address: "192.0.2.7", userAgent: "app/1" });
+    const { userId: bob } = await auth.signUp(
+      { ...ada, email: "bob@example.org" },
+      { address: "192.0.2.7", userAgent: "app/1" },
+    );
     await outcomeOf(anybody.signIn({ ...ada, password: "wrong horse" }));
     auth.clock.advance(60_000);
     const { tokens: later } = await anybody.signIn(ada);
@@ -122,9 +126,8 @@ describe("the audit log can be asked", () => {
 
   test("by a person for what they did themself, and by no key without the scope", async () => {
     await using auth = await startAuth();
-    const anybody = auth.as(AuthService);
-    const { userId, tokens } = await anybody.signUp(ada);
-    const { userId: bob } = await anybody.signUp({ ...ada, email: "bob@example.org" });
+    const { userId, tokens } = await auth.signUp(ada);
+    const { userId: bob } = await auth.signUp({ ...ada, email: "bob@example.org" });
     const mine = auth.as(AuditService, { caller: personOfToken(tokens?.accessToken ?? "") });
     const own = await mine.listAuditEvents({});
     expect(own.auditEvents).toMatchObject([{ action: "SIGN_UP", principal: `person:${userId}` }]);

@@ -3,7 +3,9 @@ import type { ClientInfo } from "./client.ts";
 
 /** Acts that the audit log records. */
 export type Action =
+  | "REQUEST_SIGN_UP"
   | "SIGN_UP"
+  | "INVITE_PERSON"
   | "SIGN_IN"
   | "SIGN_OUT"
   | "REFRESH"

@@ -5,7 +5,6 @@ import {
   FaceVectorCreatedSchema,
   FaceVectorErasedSchema,
 } from "../../../gen/muin/face/v1/enrolment_events_pb.ts";
-import { AuthService } from "../../../gen/muin/identity/v1/auth_service_pb.ts";
 import { BranchCreatedSchema, BranchUpdatedSchema } from "../../../gen/muin/identity/v1/branch_events_pb.ts";
 import { EnrolmentRecordService } from "../../../gen/muin/identity/v1/enrolment_record_service_pb.ts";
 import type { Caller } from "../../../platform/identity/caller.ts";
@@ -20,8 +19,8 @@ const reader: Caller = { kind: "api_key", id: "k", principal: "api_key:k", scope
 describe("enrolments", () => {
   test("are recorded with model and consent, told, and seen by the person and by who may read people", async () => {
     await using auth = await startAuth();
-    const { userId, tokens } = await auth.as(AuthService).signUp({ email: "ada@example.org", password });
-    const { userId: bob } = await auth.as(AuthService).signUp({ email: "bob@example.org", password });
+    const { userId, tokens } = await auth.signUp({ email: "ada@example.org", password });
+    const { userId: bob } = await auth.signUp({ email: "bob@example.org", password });
     const created = {
       enrolmentId: "e1",
       memberId: userId,
@@ -82,7 +81,7 @@ describe("enrolments", () => {
 
   test("come in pages, and an erasure that comes first is kept against the older creation", async () => {
     await using auth = await startAuth();
-    const { userId } = await auth.as(AuthService).signUp({ email: "ada@example.org", password });
+    const { userId } = await auth.signUp({ email: "ada@example.org", password });
     const one = { memberId: userId, aggregateVersion: 1n };
     for (const enrolmentId of ["e3", "e1", "e2"]) await auth.deliver(FaceVectorCreatedSchema, { ...one, enrolmentId });
     await auth.deliver(FaceVectorErasedSchema, { ...one, enrolmentId: "e4", aggregateVersion: 2n });
@@ -115,7 +114,7 @@ test("branches and whose they are come from branch-owner; an older event changes
 /** What is kept when the newer event comes before the older. */
 async function outcome(definition: ServiceInfo): Promise<unknown> {
   await using auth = await startAuth({ definition });
-  const { userId } = await auth.as(AuthService).signUp({ email: "ada@example.org", password });
+  const { userId } = await auth.signUp({ email: "ada@example.org", password });
   for (const [ownerId, aggregateVersion] of [
     ["newer", 2n],
     ["older", 1n],

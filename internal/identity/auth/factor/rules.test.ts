@@ -31,7 +31,7 @@ function createApp(auth: AuthFixture, secret: string): { code: (steps?: number) 
 
 /** An account with a second factor in force, in a step whose code was not used. */
 async function enrol(auth: AuthFixture, from: From = {}) {
-  const { userId, tokens } = await auth.as(AuthService, from).signUp(ada);
+  const { userId, tokens } = await auth.signUp(ada, from);
   const mine = auth.as(CredentialService, { ...from, caller: personOfToken(tokens?.accessToken ?? "") });
   const { secret, uri } = await mine.beginTotp({ currentPassword: ada.password });
   const app = createApp(auth, secret);
@@ -47,7 +47,7 @@ describe("a second factor", () => {
   test("is asked for at sign-in once an app has shown to have it, and no more once it is disabled", async () => {
     await using auth = await startAuth();
     const client = auth.as(AuthService);
-    const { tokens } = await client.signUp(ada);
+    const { tokens } = await auth.signUp(ada);
     const mine = auth.as(CredentialService, { caller: personOfToken(tokens?.accessToken ?? "") });
     expect(await outcomeOf(mine.beginTotp({ currentPassword: "wrong horse" }))).toBe(
       "PermissionDenied PASSWORD_INVALID",
@@ -134,7 +134,7 @@ describe("a second factor", () => {
 
   test("a secret that no app has shown to have is forgotten after 15 minutes", async () => {
     await using auth = await startAuth();
-    const { tokens } = await auth.as(AuthService).signUp(ada);
+    const { tokens } = await auth.signUp(ada);
     const mine = auth.as(CredentialService, { caller: personOfToken(tokens?.accessToken ?? "") });
     const { secret } = await mine.beginTotp({ currentPassword: ada.password });
     auth.clock.advance(15 * 60_000 + 1);
@@ -178,7 +178,7 @@ describe("a code", () => {
 
   test("used to confirm the factor is used up", async () => {
     await using auth = await startAuth();
-    const { tokens } = await auth.as(AuthService).signUp(ada);
+    const { tokens } = await auth.signUp(ada);
     const mine = auth.as(CredentialService, { caller: personOfToken(tokens?.accessToken ?? "") });
     const app = createApp(auth, (await mine.beginTotp({ currentPassword: ada.password })).secret);
     const code = app.code();
@@ -201,6 +201,7 @@ describe("a code", () => {
     const rows = await auth.database.sql<{ act: string }[]>`
       SELECT action || ' ' || outcome || ' ' || detail AS act FROM audit_log ORDER BY audit_id`;
     expect(rows.map(({ act }) => act.trimEnd()).filter((act) => !act.startsWith("CREATE_SIGNING_KEY"))).toEqual([
+      "REQUEST_SIGN_UP DONE",
       "SIGN_UP DONE",
       "BEGIN_TOTP DONE",
       "CONFIRM_TOTP DONE",

@@ -4,13 +4,14 @@ import type { Random } from "../../../platform/clock/random.ts";
 import type { Component } from "../../../platform/lifecycle/component.ts";
 import { createLoop } from "../../../platform/lifecycle/loop.ts";
 import { MailRefusedError, type Mail, type Mailer } from "../../../platform/mail/mailer.ts";
-import type { Database } from "../../../platform/postgres/database.ts";
+import type { Database, Transaction } from "../../../platform/postgres/database.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
 import type { Metrics } from "../../../platform/telemetry/metrics.ts";
 import type { AccountStore } from "../account/store.ts";
+import type { NewcomerStore } from "../newcomer/store.ts";
 import type { Vault } from "../secret/vault.ts";
-import type { MailStore, WaitingMail } from "./store.ts";
-import { textOf } from "./text.ts";
+import type { MailStore, TokenOwner, WaitingMail } from "./store.ts";
+import { textOf, type MailText } from "./text.ts";
 import { hashOfMailToken, mailTokenLifeMs, mailTokenOf } from "./token.ts";
 
 /** Mails that are sent at a time. */
@@ -18,7 +19,7 @@ const sendingMax = 16;
 const everyMs = 1000;
 /** From one attempt to the next: longer than an attempt may take, so that no two processes send one mail at a time. */
 const pause = { minMs: 2 * 60_000, maxMs: 15 * 60_000 } as const;
-/** Mails of one kind that one person gets within an hour. */
+/** Mails of one kind that one person, or one address, gets within an hour. */
 const mailsPerHourMax = 5;
 const hourMs = 60 * 60_000;
 
@@ -29,7 +30,8 @@ export type MailSender = Component & { readonly send: () => Promise<void> };
 interface MailSenderDeps {
   readonly database: Database;
   readonly store: MailStore;
-  readonly accounts: Pick<AccountStore, "lock">;
+  readonly accounts: Pick<AccountStore, "lock" | "findByEmail">;
+  readonly newcomers: Pick<NewcomerStore, "lock" | "countEarlier">;
   readonly mailer: Mailer;
   readonly vault: Vault;
   readonly clock: Clock;
@@ -109,22 +111,53 @@ function takeDue({ database, store, clock, random }: MailSenderDeps): Promise<re
 }
 
 /** The mail as it goes out now, its token good; `undefined` when there is nobody, or nothing, to write to. */
-function write(
-  { database, store, accounts, vault, clock }: MailSenderDeps,
-  { mailId, kind, userId, createTimeMs }: WaitingMail,
-): Promise<Mail | undefined> {
+function write(deps: MailSenderDeps, due: WaitingMail): Promise<Mail | undefined> {
+  const { database, store, vault, clock } = deps;
+  const { mailId, kind, createTimeMs } = due;
   return database.transaction(async (tx) => {
     const nowMs = clock.now();
-    const expireTimeMs = createTimeMs + mailTokenLifeMs[kind];
-    if (userId === undefined || nowMs >= expireTimeMs) return undefined;
-    const account = await accounts.lock(tx, userId);
-    if (account === undefined || (kind === "VERIFY_EMAIL" && account.isEmailVerified)) return undefined;
+    const expireTimeMs = createTimeMs + mailTokenLifeMs(due);
+    if (nowMs >= expireTimeMs) return undefined;
+    const reader = await readerOf(tx, deps, due);
+    if (reader === undefined) return undefined;
+    const { email: to, owner, says } = reader;
+    if (owner === undefined) return { to, ...textOf(says, "") };
     const text = mailTokenOf(vault, mailId);
-    const token = { userId, kind, tokenHash: hashOfMailToken(text) };
+    const token = { owner, kind, tokenHash: hashOfMailToken(text) };
     const recent = await store.recentTokens(tx, token, nowMs - hourMs);
     // One that is known was sent before.
     if (!recent.isKnown && recent.count >= mailsPerHourMax) return undefined;
     if (!recent.isKnown) await store.addToken(tx, token, { nowMs, expireTimeMs });
-    return { to: account.email, ...textOf(kind, text) };
+    return { to, ...textOf(says, text) };
   });
+}
+
+/** Who reads a mail, and what it says to them. */
+interface Reader {
+  readonly email: string;
+  /** Gets the token; `undefined` when there is none to get. */
+  readonly owner: TokenOwner | undefined;
+  readonly says: MailText;
+}
+
+/** Who reads the mail, their row locked; `undefined` when there is nobody, or nothing to say to them. */
+async function readerOf(
+  tx: Transaction,
+  { accounts, newcomers }: MailSenderDeps,
+  { kind, userId, newcomerId }: WaitingMail,
+): Promise<Reader | undefined> {
+  if (userId !== undefined) {
+    const account = await accounts.lock(tx, userId);
+    if (account === undefined || (kind === "VERIFY_EMAIL" && account.isEmailVerified)) return undefined;
+    return { email: account.email, owner: { userId }, says: kind };
+  }
+  const newcomer = newcomerId === undefined ? undefined : await newcomers.lock(tx, newcomerId);
+  if (newcomer === undefined) return undefined;
+  const { email, createTimeMs } = newcomer;
+  const hasAccount = (await accounts.findByEmail(tx, email)) !== undefined;
+  const owner = { newcomerId: newcomer.newcomerId };
+  if (kind === "RESET_PASSWORD") return hasAccount ? undefined : { email, owner, says: kind };
+  if ((await newcomers.countEarlier(tx, newcomer, createTimeMs - hourMs)) >= mailsPerHourMax) return undefined;
+  if (kind === "ACCEPT_INVITATION") return hasAccount ? undefined : { email, owner, says: kind };
+  return hasAccount ? { email, owner: undefined, says: "HAS_ACCOUNT" } : { email, owner, says: "SIGN_UP" };
 }

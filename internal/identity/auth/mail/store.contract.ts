@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { systemRandom } from "../../../platform/clock/random.ts";
 import type { Transaction } from "../../../platform/postgres/database.ts";
 import type { StartedStore, StartStore } from "../store-fixture.ts";
+import { postgresNewcomerStore } from "../newcomer/store-postgres.ts";
 import type { MailKind, MailStore } from "./store.ts";
 
 /** What every store of mails does. */
@@ -36,7 +37,8 @@ export function describeMailStore(name: string, start: StartStore<MailStore>): v
         (tx) => store.lockDue(tx, 5000, 1),
         (tx) => store.lockDue(tx, 5000, 10),
       );
-      expect(result).toEqual([{ mailId: second!, kind: "VERIFY_EMAIL", userId, attempts: 0, createTimeMs: 2000 }]);
+      const mail = { mailId: second!, kind: "VERIFY_EMAIL", userId, newcomerId: undefined } as const;
+      expect(result).toEqual([{ ...mail, attempts: 0, createTimeMs: 2000 }]);
       await started.database.transaction((tx) => store.postpone(tx, second!, 9000));
       expect([await due(8999), await due(9000)]).toEqual([[first!], [first!, second!]]);
       const [, postponed] = await started.database.transaction((tx) => store.lockDue(tx, 9000, 9));
@@ -62,11 +64,11 @@ export function describeMailStore(name: string, start: StartStore<MailStore>): v
     test("finds a token of its kind until it ends, and lets one transaction take it", async () => {
       const { userId } = await started.newAccount();
       const tokenHash = systemRandom.bytes(32);
-      const token = { userId, kind: "RESET_PASSWORD", tokenHash } as const;
+      const token = { owner: { userId }, kind: "RESET_PASSWORD", tokenHash } as const;
       await started.database.transaction((tx) => store.addToken(tx, token, { nowMs: 1000, expireTimeMs: 5000 }));
       await started.database.transaction((tx) => store.addToken(tx, token, { nowMs: 2000, expireTimeMs: 9000 }));
       const { sql } = started.database;
-      expect(await store.findToken(sql, "RESET_PASSWORD", tokenHash, 4999)).toBe(userId);
+      expect(await store.findToken(sql, "RESET_PASSWORD", tokenHash, 4999)).toEqual({ userId });
       expect(await store.findToken(sql, "RESET_PASSWORD", tokenHash, 5000)).toBeUndefined();
       expect(await store.findToken(sql, "VERIFY_EMAIL", tokenHash, 4999)).toBeUndefined();
       const recent = (sinceMs: number, hash: Uint8Array = tokenHash) =>
@@ -78,6 +80,35 @@ export function describeMailStore(name: string, start: StartStore<MailStore>): v
       expect(await started.waits(take, take)).toEqual({ waited: true, result: false });
     });
 
+    test("gives a mail and a token to a newcomer, who may come after it, and to an address that somebody signed up with", async () => {
+      await empty();
+      const newcomerId = systemRandom.uuid();
+      const mail = { mailId: systemRandom.uuid(), kind: "VERIFY_EMAIL", newcomerId, nowMs: 1000 } as const;
+      const { sql } = started.database;
+      expect([await store.addToNewcomer(sql, mail, 1), await store.addToNewcomer(sql, mail, 1)]).toEqual([true, false]);
+      const email = `${newcomerId}@example.org`;
+      const times = { createTimeMs: 1000, expireTimeMs: 9000 };
+      const newcomer = { newcomerId, email, displayName: "", passwordHash: "hash", ...times };
+      await started.database.transaction((tx) => postgresNewcomerStore.insert(tx, newcomer));
+      await add(email, 2000, "RESET_PASSWORD");
+      const waiting = await started.database.transaction((tx) => store.lockDue(tx, 2000, 10));
+      expect(waiting).toMatchObject([
+        { kind: "VERIFY_EMAIL", userId: undefined, newcomerId },
+        { kind: "RESET_PASSWORD", userId: undefined, newcomerId },
+      ]);
+      const token = { owner: { newcomerId }, kind: "VERIFY_EMAIL", tokenHash: systemRandom.bytes(32) } as const;
+      await started.database.transaction((tx) => store.addToken(tx, token, { nowMs: 1000, expireTimeMs: 5000 }));
+      expect(await store.findToken(sql, "VERIFY_EMAIL", token.tokenHash, 4999)).toEqual({ newcomerId });
+      expect(await started.database.transaction((tx) => store.recentTokens(tx, token, 999))).toEqual({
+        count: 1,
+        isKnown: true,
+      });
+      // A token goes with its newcomer.
+      await started.database.transaction((tx) => postgresNewcomerStore.removeByEmail(tx, email));
+      expect(await store.findToken(sql, "VERIFY_EMAIL", token.tokenHash, 4999)).toBeUndefined();
+      await empty();
+    });
+
     test("ends what a person has of one kind, mails and tokens, and removes tokens that ended long ago", async () => {
       await empty();
       const { userId, email } = await started.newAccount();
@@ -86,18 +117,18 @@ export function describeMailStore(name: string, start: StartStore<MailStore>): v
       await add(email, 1, "RESET_PASSWORD");
       const other = await add(email, 1, "VERIFY_EMAIL");
       await started.database.transaction(async (tx) => {
-        await store.addToken(tx, { userId, kind: "RESET_PASSWORD", tokenHash: gone }, times);
-        await store.addToken(tx, { userId, kind: "VERIFY_EMAIL", tokenHash: kept }, times);
+        await store.addToken(tx, { owner: { userId }, kind: "RESET_PASSWORD", tokenHash: gone }, times);
+        await store.addToken(tx, { owner: { userId }, kind: "VERIFY_EMAIL", tokenHash: kept }, times);
         await store.endTokens(tx, "RESET_PASSWORD", userId);
       });
       const { sql } = started.database;
       expect(await store.findToken(sql, "RESET_PASSWORD", gone, 1)).toBeUndefined();
-      expect(await store.findToken(sql, "VERIFY_EMAIL", kept, 1)).toBe(userId);
+      expect(await store.findToken(sql, "VERIFY_EMAIL", kept, 1)).toEqual({ userId });
       expect(await due(1e12)).toEqual([other!]);
       await started.database.transaction((tx) => store.removeOfPerson(tx, userId));
       expect(await due(1e12)).toEqual([]);
       await started.database.transaction((tx) => store.prune(tx, 5000, 100));
-      expect(await store.findToken(sql, "VERIFY_EMAIL", kept, 1)).toBe(userId);
+      expect(await store.findToken(sql, "VERIFY_EMAIL", kept, 1)).toEqual({ userId });
       await started.database.transaction((tx) => store.prune(tx, 5001, 100));
       expect(await store.findToken(sql, "VERIFY_EMAIL", kept, 1)).toBeUndefined();
     });

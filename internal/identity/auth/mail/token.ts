@@ -1,14 +1,26 @@
 import { createHash } from "node:crypto";
+import { assertNever } from "../../../platform/errors/assert-never.ts";
 import type { Vault } from "../secret/vault.ts";
-import type { MailKind } from "./store.ts";
+import type { WaitingMail } from "./store.ts";
 
 const hourMs = 60 * 60_000;
 
+/** Who signed up or was invited has so long to show that they read mail to the address; then nothing of it is kept. */
+export const newcomerLifeMs: number = 7 * 24 * hourMs;
+
 /** How long the token of a mail is good for, from when the mail was asked for. */
-export const mailTokenLifeMs = {
-  VERIFY_EMAIL: 24 * hourMs,
-  RESET_PASSWORD: hourMs,
-} as const satisfies Record<MailKind, number>;
+export function mailTokenLifeMs({ kind, newcomerId }: Pick<WaitingMail, "kind" | "newcomerId">): number {
+  switch (kind) {
+    case "VERIFY_EMAIL":
+      return newcomerId === undefined ? 24 * hourMs : newcomerLifeMs;
+    case "RESET_PASSWORD":
+      return hourMs;
+    case "ACCEPT_INVITATION":
+      return newcomerLifeMs;
+    default:
+      return assertNever(kind);
+  }
+}
 
 /**
  * The token of a mail: the same each time that the mail is sent, so that all its copies work, and nobody who reads the database

@@ -1,7 +1,6 @@
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { expect, test } from "bun:test";
 import { FaceVectorCreatedSchema } from "../../../gen/muin/face/v1/enrolment_events_pb.ts";
-import { AuthService } from "../../../gen/muin/identity/v1/auth_service_pb.ts";
 import { partsOf } from "../../../platform/service/parts.ts";
 import { startAuth } from "../auth-fixture.ts";
 
@@ -9,8 +8,8 @@ const ada = { email: "ada@example.org", password: "correct horse battery", displ
 
 test("another service copies all that is kept of a person, but for secrets and for what is others'", async () => {
   await using auth = await startAuth();
-  const { userId } = await auth.as(AuthService, { userAgent: "door/1" }).signUp(ada);
-  await auth.as(AuthService).signUp({ ...ada, email: "eve@example.org" });
+  const { userId } = await auth.signUp(ada, { userAgent: "door/1" });
+  await auth.signUp({ ...ada, email: "eve@example.org" });
   await auth.deliver(FaceVectorCreatedSchema, {
     enrolmentId: "e1",
     memberId: userId,
@@ -53,7 +52,7 @@ test("another service copies all that is kept of a person, but for secrets and f
 
 test("what was erased is not exported any more, and is erased once", async () => {
   await using auth = await startAuth();
-  const { userId } = await auth.as(AuthService).signUp(ada);
+  const { userId } = await auth.signUp(ada);
   const held = partsOf(auth.parts, "personalData")[0]!;
   for (const id of [userId, userId, crypto.randomUUID()]) {
     await auth.database.transaction((tx) => held.erase(tx, id));

@@ -11,6 +11,7 @@ import { recordOf } from "../enrolment/handlers.ts";
 import type { EnrolmentStore } from "../enrolment/store.ts";
 import type { FactorStore } from "../factor/store.ts";
 import type { MailStore } from "../mail/store.ts";
+import type { NewcomerStore } from "../newcomer/store.ts";
 import type { ScopeStore } from "../scope/store.ts";
 import type { Vault } from "../secret/vault.ts";
 import type { Sessions } from "../session/rules.ts";
@@ -33,9 +34,10 @@ export function createPersonalData(deps: {
   readonly audit: Pick<AuditStore, "listOfPerson" | "blank">;
   readonly enrolments: Pick<EnrolmentStore, "list">;
   readonly mailStore: Pick<MailStore, "removeOfPerson">;
+  readonly newcomers: Pick<NewcomerStore, "removeByEmail">;
   readonly vault: Vault;
 }): PersonalData {
-  const { accounts, sessionStore, sessions, factors, scopes, audit, enrolments, mailStore, vault } = deps;
+  const { accounts, sessionStore, sessions, factors, scopes, audit, enrolments, mailStore, newcomers, vault } = deps;
   return personalData({
     exportOf: async (userId) => {
       const { sql } = deps.database;
@@ -74,6 +76,7 @@ export function createPersonalData(deps: {
       if (account === undefined) return;
       await sessions.endAll(tx, userId);
       await mailStore.removeOfPerson(tx, userId);
+      await newcomers.removeByEmail(tx, account.email); // Who signed up with the address of an account gets none, but stays for days.
       await accounts.remove(tx, userId); // All that refers to it goes with it.
       await audit.blank(tx, userId, emailSubject(vault, account.email));
     },

@@ -88,7 +88,7 @@ const exhausted = "ResourceExhausted QUOTA_EXHAUSTED";
 
 /** What 35 requests for a reset from one network, and then a sign-in from there and a request from elsewhere, are answered. */
 const resets = async (auth: AuthFixture): Promise<readonly (readonly [string, number] | string)[]> => {
-  await auth.as(AuthService, { address: "198.51.100.9" }).signUp(ada);
+  await auth.signUp(ada, { address: "198.51.100.9" });
   const stranger = auth.as(CredentialService);
   const outcomes: Record<string, number> = {};
   for (let time = 0; time < 35; time++) {

@@ -11,6 +11,7 @@ import type { FactorStore } from "../factor/store.ts";
 import { familiarMs } from "../lockout/policy.ts";
 import type { LockoutStore } from "../lockout/store.ts";
 import type { MailStore } from "../mail/store.ts";
+import type { NewcomerStore } from "../newcomer/store.ts";
 import type { QuotaStore } from "../quota/store.ts";
 import type { SessionStore } from "../session/store.ts";
 import type { SigningKeys } from "../token/signing-keys.ts";
@@ -38,13 +39,15 @@ export function createPruning(deps: {
   readonly apiKeys: Pick<ApiKeyStore, "prune">;
   readonly factors: Pick<FactorStore, "prune">;
   readonly mails: Pick<MailStore, "prune">;
+  readonly newcomers: Pick<NewcomerStore, "prune">;
   readonly devices: Pick<DeviceStore, "prune">;
   readonly audit: Pick<AuditStore, "prune">;
   readonly keys: Pick<SigningKeys, "prune">;
   readonly clock: Clock;
   readonly log: Logger;
 }): Component & { /** One turn. */ readonly prune: () => Promise<void> } {
-  const { database, sessions, lockout, quotas, apiKeys, factors, mails, devices, audit, keys, clock, log } = deps;
+  const { database, sessions, lockout, quotas, apiKeys, factors, mails, newcomers, devices, audit, keys, clock, log } =
+    deps;
   const prune = (): Promise<void> =>
     database.transaction(async (tx) => {
       if (!(await tryLock(tx, "muin auth pruning"))) return;
@@ -55,6 +58,7 @@ export function createPruning(deps: {
       await apiKeys.prune(tx, nowMs - endedKeyMs, rowsMax);
       await factors.prune(tx, nowMs, rowsMax);
       await mails.prune(tx, nowMs - endedMailTokenMs, rowsMax);
+      await newcomers.prune(tx, nowMs, rowsMax);
       const ended = { unusedBeforeMs: nowMs - unusedDeviceMs, revokedBeforeMs: nowMs - endedKeyMs };
       await devices.prune(tx, ended, rowsMax);
       await audit.prune(tx, rowsMax);

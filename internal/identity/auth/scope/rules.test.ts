@@ -27,7 +27,7 @@ const scopesNow = async (auth: AuthFixture): Promise<string[]> => {
 /** What comes of somebody giving a scope that they do not hold. */
 async function givenUnheld(definition: ServiceInfo): Promise<string> {
   await using auth = await startAuth({ definition });
-  const { userId } = await auth.as(AuthService).signUp(ada);
+  const { userId } = await auth.signUp(ada);
   const manager = auth.as(ScopeService, { caller: holderOf("scopes.manage") });
   return await outcomeOf(manager.grantScopes({ userId, scopes: ["keys.manage"] }));
 }
@@ -36,7 +36,7 @@ describe("scopes of a person", () => {
   test("are given and taken back, show from the next refresh on, and are recorded", async () => {
     await using auth = await startAuth();
     const client = auth.as(AuthService);
-    const { userId, tokens } = await client.signUp(ada);
+    const { userId, tokens } = await auth.signUp(ada);
     const administration = auth.as(ScopeService, { caller: holderOf(...scopes) });
     const granted = await administration.grantScopes({ userId, scopes: ["users.read", "counts.read"] });
     expect(granted.personScopes).toMatchObject({
@@ -72,7 +72,7 @@ describe("scopes of a person", () => {
 
   test("are given by nobody who does not hold them, and to nobody who is not there", async () => {
     await using auth = await startAuth();
-    const { userId } = await auth.as(AuthService).signUp(ada);
+    const { userId } = await auth.signUp(ada);
     const some = auth.as(ScopeService, { caller: holderOf("scopes.manage", "counts.read") });
     const notHeld = "PermissionDenied SCOPE_MISSING";
     expect(await outcomeOf(some.grantScopes({ userId, scopes: ["counts.read", "counts.write"] }))).toBe(notHeld);
@@ -92,7 +92,7 @@ describe("scopes of a person", () => {
 
   test("go with the person, and one that this version does not know is none", async () => {
     await using auth = await startAuth();
-    const { userId } = await auth.as(AuthService).signUp(ada);
+    const { userId } = await auth.signUp(ada);
     await auth.database
       .sql`INSERT INTO scope_grants VALUES (${userId}, 'counts.read', now()), (${userId}, 'older', now())`;
     expect(await scopesNow(auth)).toEqual(["counts.read"]);

@@ -22,7 +22,7 @@ async function race(definition: ServiceInfo): Promise<{ done: number; successors
   const client = auth.as(AuthService);
   const refresh = async (refreshToken: string): Promise<string> =>
     (await client.refreshToken({ refreshToken })).tokens?.refreshToken ?? "";
-  const first = (await client.signUp(ada)).tokens?.refreshToken ?? "";
+  const first = (await auth.signUp(ada)).tokens?.refreshToken ?? "";
   // Another holds the session's row until the calls stand before it, so that they meet however fast the machine is.
   await using beside = connect(auth.url);
   const { promise: released, resolve: release } = Promise.withResolvers<void>();
@@ -54,7 +54,7 @@ async function theft(definition: ServiceInfo): Promise<{ owner: string; thief: s
   await using auth = await startAuth({ definition });
   const home = auth.as(AuthService);
   const elsewhere = auth.as(AuthService, { address: "203.0.113.9" });
-  const refreshToken = (await home.signUp(ada)).tokens?.refreshToken ?? "";
+  const refreshToken = (await auth.signUp(ada)).tokens?.refreshToken ?? "";
   const stolen = (await elsewhere.refreshToken({ refreshToken })).tokens?.refreshToken ?? "";
   const owner = await outcomeOf(home.refreshToken({ refreshToken }));
   const thief = await outcomeOf(elsewhere.refreshToken({ refreshToken: stolen }));
@@ -92,7 +92,7 @@ describe("refresh", () => {
   test("the same client gets the same successor within 10 seconds, even when that was used, and none later", async () => {
     await using auth = await startAuth();
     const client = auth.as(AuthService);
-    const first = (await client.signUp(ada)).tokens?.refreshToken ?? "";
+    const first = (await auth.signUp(ada)).tokens?.refreshToken ?? "";
     const refresh = async (refreshToken: string): Promise<string> =>
       (await client.refreshToken({ refreshToken })).tokens?.refreshToken ?? "";
     const second = await refresh(first);
@@ -110,7 +110,7 @@ describe("refresh", () => {
   test("no token stands in the database", async () => {
     await using auth = await startAuth();
     const client = auth.as(AuthService);
-    const first = (await client.signUp(ada)).tokens?.refreshToken ?? "";
+    const first = (await auth.signUp(ada)).tokens?.refreshToken ?? "";
     const second = (await client.refreshToken({ refreshToken: first })).tokens?.refreshToken ?? "";
     const [row] = await auth.database.sql<{ text: string }[]>`
       SELECT (SELECT string_agg(s::text, ' ') FROM sessions s) || (SELECT string_agg(g::text, ' ') FROM refresh_graces g) AS text`;
@@ -125,7 +125,7 @@ describe("refresh", () => {
   test("an invented token for a live session changes nothing", async () => {
     await using auth = await startAuth();
     const client = auth.as(AuthService);
-    const good = (await client.signUp(ada)).tokens?.refreshToken ?? "";
+    const good = (await auth.signUp(ada)).tokens?.refreshToken ?? "";
     const bytes = Buffer.from(good, "base64url");
     bytes.set(systemRandom.bytes(48), 16);
     expect(await outcomeOf(client.refreshToken({ refreshToken: bytes.toString("base64url") }))).toBe(badToken);
@@ -139,7 +139,7 @@ describe("refresh", () => {
     const client = auth.as(AuthService);
     const refresh = async (refreshToken: string): Promise<string> =>
       (await client.refreshToken({ refreshToken })).tokens?.refreshToken ?? "";
-    const first = await client.signUp(ada);
+    const first = await auth.signUp(ada);
     auth.clock.advance(1.5 * dayMs);
     const second = await refresh(first.tokens?.refreshToken ?? "");
     auth.clock.advance(1.4 * dayMs);
@@ -152,10 +152,10 @@ describe("refresh", () => {
 describe("sessions", () => {
   test("are listed to their owner with where they began, in pages", async () => {
     await using auth = await startAuth();
-    await auth.as(AuthService, { userAgent: "x".repeat(300) }).signUp(ada);
+    await auth.signUp(ada, { userAgent: "x".repeat(300) });
     const phone = auth.as(AuthService, { address: "2001:db8::1", userAgent: "phone/2" });
     const { tokens } = await phone.signIn(ada);
-    const bob = await auth.as(AuthService).signUp({ ...ada, email: "bob@example.org" });
+    const bob = await auth.signUp({ ...ada, email: "bob@example.org" });
     const me = personOfToken(tokens?.accessToken ?? "");
     const client = auth.as(AuthService, { caller: me });
     const { sessions } = await client.listSessions({});
@@ -179,9 +179,9 @@ describe("sessions", () => {
   test("end by sign-out and by revoking, once, with an event, and nobody ends another's", async () => {
     await using auth = await startAuth();
     const anybody = auth.as(AuthService);
-    const first = await anybody.signUp(ada);
+    const first = await auth.signUp(ada);
     const second = await anybody.signIn(ada);
-    const bob = await anybody.signUp({ ...ada, email: "bob@example.org" });
+    const bob = await auth.signUp({ ...ada, email: "bob@example.org" });
     const [me, other, stranger] = [first, second, bob].map(({ tokens }) => personOfToken(tokens?.accessToken ?? ""));
     const mine = auth.as(AuthService, { caller: me! });
     const bobs = auth.as(AuthService, { caller: stranger! });
@@ -202,7 +202,7 @@ describe("sessions", () => {
   test("are bounded: one more ends the one that was longest unused", async () => {
     await using auth = await startAuth();
     const client = auth.as(AuthService);
-    const oldest = await client.signUp(ada);
+    const oldest = await auth.signUp(ada);
     let newest = "";
     for (let count = 0; count < sessionsPerPersonMax; count++) {
       auth.clock.advance(1);

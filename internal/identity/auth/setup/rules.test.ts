@@ -27,7 +27,7 @@ describe("the first administrator", () => {
 
   test("does not take over somebody's account", async () => {
     await using auth = await startAuth();
-    await auth.as(AuthService).signUp(admin);
+    await auth.signUp(admin);
     expect(await outcomeOf(setupOf(auth).ensureAdministrator(admin))).not.toBe("done");
     const { tokens } = await auth.as(AuthService).signIn(admin);
     expect(personOfToken(tokens?.accessToken ?? "").scopes.size).toBe(0);

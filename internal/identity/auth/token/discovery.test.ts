@@ -9,7 +9,7 @@ test("a verifier that begins with the issuer's address finds keys by which its t
   const issuer = "https://id.example.org";
   await using auth = await startAuth({ config: { issuer } });
   const client = auth.as(AuthService);
-  const { tokens } = await client.signUp(ada);
+  const { tokens } = await auth.signUp(ada);
   const token = tokens?.accessToken ?? "";
   // As OpenID Connect Discovery 1.0, section 4.3 demands: the same issuer asked, told and in the token.
   const document = await client.getOpenIdConfiguration({});

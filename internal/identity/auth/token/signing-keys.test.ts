@@ -93,7 +93,7 @@ describe("the plan of signing keys", () => {
 describe("tokens", () => {
   test("verify against the published keys alone, and carry who, which session and what", async () => {
     await using auth = await startAuth();
-    const { userId, tokens } = await auth.as(AuthService).signUp(ada);
+    const { userId, tokens } = await auth.signUp(ada);
     const token = tokens?.accessToken ?? "";
     expect(Object.keys((await keySetOf(auth)).keys[0] ?? {}).toSorted()).toEqual([
       "alg",
@@ -127,7 +127,7 @@ describe("tokens", () => {
 
   test("are taken by the verifier that every service has", async () => {
     await using auth = await startAuth();
-    const { userId, tokens } = await auth.as(AuthService).signUp(ada);
+    const { userId, tokens } = await auth.signUp(ada);
     const { token } = await auth
       .as(ServiceTokenService, { caller: operator })
       .issueServiceToken({ serviceName: "count-write" });
@@ -150,7 +150,7 @@ describe("tokens", () => {
   test("outlive the rotation of their key, and each key is published before it signs", async () => {
     await using auth = await startAuth({ config: { signingKeyLifeMs: 10 * dayMs, signingKeyAheadMs: dayMs } });
     const client = auth.as(AuthService);
-    await client.signUp(ada);
+    await auth.signUp(ada);
     const kids = new Set<string>();
     let known = await keySetOf(auth);
     let last = "";

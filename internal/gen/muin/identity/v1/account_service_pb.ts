@@ -5,6 +5,9 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
+import { file_google_api_annotations } from "../../../google/api/annotations_pb.ts";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import { file_muin_platform_v1_options } from "../../platform/v1/options_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -12,7 +15,99 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file muin/identity/v1/account_service.proto.
  */
 export const file_muin_identity_v1_account_service: GenFile = /*@__PURE__*/
-  fileDesc("CiZtdWluL2lkZW50aXR5L3YxL2FjY291bnRfc2VydmljZS5wcm90bxIQbXVpbi5pZGVudGl0eS52MSI3ChhSZXB1Ymxpc2hBY2NvdW50c1JlcXVlc3QSGwoKcGFnZV90b2tlbhgBIAEoCUIHukgEcgIYQCJJChlSZXB1Ymxpc2hBY2NvdW50c1Jlc3BvbnNlEhMKC3JlcHVibGlzaGVkGAEgASgFEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTKKAQoOQWNjb3VudFNlcnZpY2USeAoRUmVwdWJsaXNoQWNjb3VudHMSKi5tdWluLmlkZW50aXR5LnYxLlJlcHVibGlzaEFjY291bnRzUmVxdWVzdBorLm11aW4uaWRlbnRpdHkudjEuUmVwdWJsaXNoQWNjb3VudHNSZXNwb25zZSIKkAICirUYAxoBBGIGcHJvdG8z", [file_buf_validate_validate, file_muin_platform_v1_options]);
+  fileDesc("CiZtdWluL2lkZW50aXR5L3YxL2FjY291bnRfc2VydmljZS5wcm90bxIQbXVpbi5pZGVudGl0eS52MSKUAQoKSW52aXRhdGlvbhIVCg1pbnZpdGF0aW9uX2lkGAEgASgJEg0KBWVtYWlsGAIgASgJEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiWgoRSW52aXRlVXNlclJlcXVlc3QSGQoFZW1haWwYASABKAlCCrpIB3IFEAMY/gESKgoKcmVxdWVzdF9pZBgCIAEoCUIWukgT2AEBcg4QCBhAMgheWyEtfl0qJCJGChJJbnZpdGVVc2VyUmVzcG9uc2USMAoKaW52aXRhdGlvbhgBIAEoCzIcLm11aW4uaWRlbnRpdHkudjEuSW52aXRhdGlvbiI3ChhSZXB1Ymxpc2hBY2NvdW50c1JlcXVlc3QSGwoKcGFnZV90b2tlbhgBIAEoCUIHukgEcgIYQCJJChlSZXB1Ymxpc2hBY2NvdW50c1Jlc3BvbnNlEhMKC3JlcHVibGlzaGVkGAEgASgFEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTKdAgoOQWNjb3VudFNlcnZpY2USkAEKCkludml0ZVVzZXISIy5tdWluLmlkZW50aXR5LnYxLkludml0ZVVzZXJSZXF1ZXN0GiQubXVpbi5pZGVudGl0eS52MS5JbnZpdGVVc2VyUmVzcG9uc2UiN5ACAoq1GBISDHVzZXJzLm1hbmFnZRoCAQKC0+STAhg6ASoiEy9hcGkvdjEvaW52aXRhdGlvbnMSeAoRUmVwdWJsaXNoQWNjb3VudHMSKi5tdWluLmlkZW50aXR5LnYxLlJlcHVibGlzaEFjY291bnRzUmVxdWVzdBorLm11aW4uaWRlbnRpdHkudjEuUmVwdWJsaXNoQWNjb3VudHNSZXNwb25zZSIKkAICirUYAxoBBGIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_muin_platform_v1_options]);
+
+/**
+ * An invitation.
+ *
+ * @generated from message muin.identity.v1.Invitation
+ */
+export type Invitation = Message<"muin.identity.v1.Invitation"> & {
+  /**
+   * Names it.
+   *
+   * @generated from field: string invitation_id = 1;
+   */
+  invitationId: string;
+
+  /**
+   * E-mail address.
+   *
+   * @generated from field: string email = 2;
+   */
+  email: string;
+
+  /**
+   * When it was made.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 3;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * When it ends: 7 days later.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 4;
+   */
+  expireTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message muin.identity.v1.Invitation.
+ * Use `create(InvitationSchema)` to create a new message.
+ */
+export const InvitationSchema: GenMessage<Invitation> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_account_service, 0);
+
+/**
+ * Names who is invited.
+ *
+ * @generated from message muin.identity.v1.InviteUserRequest
+ */
+export type InviteUserRequest = Message<"muin.identity.v1.InviteUserRequest"> & {
+  /**
+   * E-mail address; upper and lower case are the same.
+   *
+   * @generated from field: string email = 1;
+   */
+  email: string;
+
+  /**
+   * Makes the invitation safe to repeat: while it is open, the same caller's same request_id returns it and sends no further mail; with
+   * another address it is INVALID_ARGUMENT, reason REQUEST_ID_REUSED.
+   *
+   * @generated from field: string request_id = 2;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message muin.identity.v1.InviteUserRequest.
+ * Use `create(InviteUserRequestSchema)` to create a new message.
+ */
+export const InviteUserRequestSchema: GenMessage<InviteUserRequest> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_account_service, 1);
+
+/**
+ * The invitation.
+ *
+ * @generated from message muin.identity.v1.InviteUserResponse
+ */
+export type InviteUserResponse = Message<"muin.identity.v1.InviteUserResponse"> & {
+  /**
+   * The invitation.
+   *
+   * @generated from field: muin.identity.v1.Invitation invitation = 1;
+   */
+  invitation?: Invitation | undefined;
+};
+
+/**
+ * Describes the message muin.identity.v1.InviteUserResponse.
+ * Use `create(InviteUserResponseSchema)` to create a new message.
+ */
+export const InviteUserResponseSchema: GenMessage<InviteUserResponse> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_account_service, 2);
 
 /**
  * Says where to go on.
@@ -33,7 +128,7 @@ export type RepublishAccountsRequest = Message<"muin.identity.v1.RepublishAccoun
  * Use `create(RepublishAccountsRequestSchema)` to create a new message.
  */
 export const RepublishAccountsRequestSchema: GenMessage<RepublishAccountsRequest> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_account_service, 0);
+  messageDesc(file_muin_identity_v1_account_service, 3);
 
 /**
  * What was published again.
@@ -61,14 +156,26 @@ export type RepublishAccountsResponse = Message<"muin.identity.v1.RepublishAccou
  * Use `create(RepublishAccountsResponseSchema)` to create a new message.
  */
 export const RepublishAccountsResponseSchema: GenMessage<RepublishAccountsResponse> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_account_service, 1);
+  messageDesc(file_muin_identity_v1_account_service, 4);
 
 /**
- * What auth tells other services of accounts.
+ * Who gets an account, and what auth tells other services of accounts.
  *
  * @generated from service muin.identity.v1.AccountService
  */
 export const AccountService: GenService<{
+  /**
+   * Invites somebody: a mail with a token for AuthService.AcceptInvitation goes to the address. ALREADY_EXISTS when it has an account.
+   * At most 5 mails an hour go to one address; a further one is left out. FAILED_PRECONDITION when 10 000 invitations are open, and,
+   * reason SIGN_UP_CLOSED, where nobody gets an account any more.
+   *
+   * @generated from rpc muin.identity.v1.AccountService.InviteUser
+   */
+  inviteUser: {
+    methodKind: "unary";
+    input: typeof InviteUserRequestSchema;
+    output: typeof InviteUserResponseSchema;
+  },
   /**
    * Publishes UserCreated of a page of accounts again, at their versions: harmless for who knows them already. For a service that has
    * missed events and rebuilds what it made of them.

@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file muin/identity/v1/auth_service.proto.
  */
 export const file_muin_identity_v1_auth_service: GenFile = /*@__PURE__*/
-  fileDesc("CiNtdWluL2lkZW50aXR5L3YxL2F1dGhfc2VydmljZS5wcm90bxIQbXVpbi5pZGVudGl0eS52MSJ9Cg1TaWduVXBSZXF1ZXN0EhkKBWVtYWlsGAEgASgJQgq6SAdyBRADGP4BEhwKCHBhc3N3b3JkGAIgASgJQgq6SAdyBRAKGIACEjMKDGRpc3BsYXlfbmFtZRgDIAEoCUIdukgachgYgAEyE15bXlx4MDAtXHgxZlx4N2ZdKiQiTgoOU2lnblVwUmVzcG9uc2USDwoHdXNlcl9pZBgBIAEoCRIrCgZ0b2tlbnMYAiABKAsyGy5tdWluLmlkZW50aXR5LnYxLlRva2VuUGFpciJICg1TaWduSW5SZXF1ZXN0EhkKBWVtYWlsGAEgASgJQgq6SAdyBRADGP4BEhwKCHBhc3N3b3JkGAIgASgJQgq6SAdyBRABGIACIpwBCg5TaWduSW5SZXNwb25zZRIPCgd1c2VyX2lkGAEgASgJEisKBnRva2VucxgCIAEoCzIbLm11aW4uaWRlbnRpdHkudjEuVG9rZW5QYWlyEhEKCWNoYWxsZW5nZRgDIAEoCRI5ChVjaGFsbGVuZ2VfZXhwaXJlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIk4KFUNvbXBsZXRlU2lnbkluUmVxdWVzdBIcCgljaGFsbGVuZ2UYASABKAlCCbpIBnIEEAEYQBIXCgRjb2RlGAIgASgJQgm6SAZyBBABGBAiVgoWQ29tcGxldGVTaWduSW5SZXNwb25zZRIPCgd1c2VyX2lkGAEgASgJEisKBnRva2VucxgCIAEoCzIbLm11aW4uaWRlbnRpdHkudjEuVG9rZW5QYWlyIqkBCglUb2tlblBhaXISFAoMYWNjZXNzX3Rva2VuGAEgASgJEjYKEmFjY2Vzc19leHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNcmVmcmVzaF90b2tlbhgDIAEoCRI3ChNyZWZyZXNoX2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI4ChNSZWZyZXNoVG9rZW5SZXF1ZXN0EiEKDXJlZnJlc2hfdG9rZW4YASABKAlCCrpIB3IFEAEYgAIiQwoUUmVmcmVzaFRva2VuUmVzcG9uc2USKwoGdG9rZW5zGAEgASgLMhsubXVpbi5pZGVudGl0eS52MS5Ub2tlblBhaXIiEAoOU2lnbk91dFJlcXVlc3QiEQoPU2lnbk91dFJlc3BvbnNlIlIKE0xpc3RTZXNzaW9uc1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAEIlwKFExpc3RTZXNzaW9uc1Jlc3BvbnNlEisKCHNlc3Npb25zGAEgAygLMhkubXVpbi5pZGVudGl0eS52MS5TZXNzaW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSLjAQoHU2Vzc2lvbhISCgpzZXNzaW9uX2lkGAEgASgJEi8KC2NyZWF0ZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCgh1c2VfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZXhwaXJlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCnVzZXJfYWdlbnQYBSABKAkSDwoHYWRkcmVzcxgGIAEoCRIPCgdjdXJyZW50GAcgASgIIjUKFFJldm9rZVNlc3Npb25SZXF1ZXN0Eh0KCnNlc3Npb25faWQYASABKAlCCbpIBnIEEAEYQCIXChVSZXZva2VTZXNzaW9uUmVzcG9uc2UiXwoVQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0EiQKEGN1cnJlbnRfcGFzc3dvcmQYASABKAlCCrpIB3IFEAEYgAISIAoMbmV3X3Bhc3N3b3JkGAIgASgJQgq6SAdyBRAKGIACIhgKFkNoYW5nZVBhc3N3b3JkUmVzcG9uc2UiEQoPTGlzdEtleXNSZXF1ZXN0Ij4KEExpc3RLZXlzUmVzcG9uc2USKgoEa2V5cxgBIAMoCzIcLm11aW4uaWRlbnRpdHkudjEuSnNvbldlYktleSJYCgpKc29uV2ViS2V5EgsKA2t0eRgBIAEoCRILCgNjcnYYAiABKAkSCQoBeBgDIAEoCRILCgNraWQYBCABKAkSCwoDYWxnGAUgASgJEgsKA3VzZRgGIAEoCSIfCh1HZXRPcGVuSWRDb25maWd1cmF0aW9uUmVxdWVzdCJMCh5HZXRPcGVuSWRDb25maWd1cmF0aW9uUmVzcG9uc2USDgoGaXNzdWVyGAEgASgJEhoKCGp3a3NfdXJpGAIgASgJUghqd2tzX3VyaTL4CgoLQXV0aFNlcnZpY2USdAoGU2lnblVwEh8ubXVpbi5pZGVudGl0eS52MS5TaWduVXBSZXF1ZXN0GiAubXVpbi5pZGVudGl0eS52MS5TaWduVXBSZXNwb25zZSInkAIAirUYAggBgtPkkwIYOgEqIhMvYXBpL3YxL2F1dGg6c2lnblVwEnQKBlNpZ25JbhIfLm11aW4uaWRlbnRpdHkudjEuU2lnbkluUmVxdWVzdBogLm11aW4uaWRlbnRpdHkudjEuU2lnbkluUmVzcG9uc2UiJ5ACAIq1GAIIAYLT5JMCGDoBKiITL2FwaS92MS9hdXRoOnNpZ25JbhKUAQoOQ29tcGxldGVTaWduSW4SJy5tdWluLmlkZW50aXR5LnYxLkNvbXBsZXRlU2lnbkluUmVxdWVzdBooLm11aW4uaWRlbnRpdHkudjEuQ29tcGxldGVTaWduSW5SZXNwb25zZSIvkAIAirUYAggBgtPkkwIgOgEqIhsvYXBpL3YxL2F1dGg6Y29tcGxldGVTaWduSW4SjAEKDFJlZnJlc2hUb2tlbhIlLm11aW4uaWRlbnRpdHkudjEuUmVmcmVzaFRva2VuUmVxdWVzdBomLm11aW4uaWRlbnRpdHkudjEuUmVmcmVzaFRva2VuUmVzcG9uc2UiLZACAIq1GAIIAYLT5JMCHjoBKiIZL2FwaS92MS9hdXRoOnJlZnJlc2hUb2tlbhJ5CgdTaWduT3V0EiAubXVpbi5pZGVudGl0eS52MS5TaWduT3V0UmVxdWVzdBohLm11aW4uaWRlbnRpdHkudjEuU2lnbk91dFJlc3BvbnNlIimQAgKKtRgDGgEBgtPkkwIZOgEqIhQvYXBpL3YxL2F1dGg6c2lnbk91dBKBAQoMTGlzdFNlc3Npb25zEiUubXVpbi5pZGVudGl0eS52MS5MaXN0U2Vzc2lvbnNSZXF1ZXN0GiYubXVpbi5pZGVudGl0eS52MS5MaXN0U2Vzc2lvbnNSZXNwb25zZSIikAIBirUYAxoBAYLT5JMCEhIQL2FwaS92MS9zZXNzaW9ucxKRAQoNUmV2b2tlU2Vzc2lvbhImLm11aW4uaWRlbnRpdHkudjEuUmV2b2tlU2Vzc2lvblJlcXVlc3QaJy5tdWluLmlkZW50aXR5LnYxLlJldm9rZVNlc3Npb25SZXNwb25zZSIvkAICirUYAxoBAYLT5JMCHyodL2FwaS92MS9zZXNzaW9ucy97c2Vzc2lvbl9pZH0SlQEKDkNoYW5nZVBhc3N3b3JkEicubXVpbi5pZGVudGl0eS52MS5DaGFuZ2VQYXNzd29yZFJlcXVlc3QaKC5tdWluLmlkZW50aXR5LnYxLkNoYW5nZVBhc3N3b3JkUmVzcG9uc2UiMJACAIq1GAMaAQGC0+STAiA6ASoiGy9hcGkvdjEvYXV0aDpjaGFuZ2VQYXNzd29yZBJ6CghMaXN0S2V5cxIhLm11aW4uaWRlbnRpdHkudjEuTGlzdEtleXNSZXF1ZXN0GiIubXVpbi5pZGVudGl0eS52MS5MaXN0S2V5c1Jlc3BvbnNlIieQAgGKtRgCCAGC0+STAhgSFi8ud2VsbC1rbm93bi9qd2tzLmpzb24SrwEKFkdldE9wZW5JZENvbmZpZ3VyYXRpb24SLy5tdWluLmlkZW50aXR5LnYxLkdldE9wZW5JZENvbmZpZ3VyYXRpb25SZXF1ZXN0GjAubXVpbi5pZGVudGl0eS52MS5HZXRPcGVuSWRDb25maWd1cmF0aW9uUmVzcG9uc2UiMpACAYq1GAIIAYLT5JMCIxIhLy53ZWxsLWtub3duL29wZW5pZC1jb25maWd1cmF0aW9uYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_muin_platform_v1_options]);
+  fileDesc("CiNtdWluL2lkZW50aXR5L3YxL2F1dGhfc2VydmljZS5wcm90bxIQbXVpbi5pZGVudGl0eS52MSJ9Cg1TaWduVXBSZXF1ZXN0EhkKBWVtYWlsGAEgASgJQgq6SAdyBRADGP4BEhwKCHBhc3N3b3JkGAIgASgJQgq6SAdyBRAKGIACEjMKDGRpc3BsYXlfbmFtZRgDIAEoCUIdukgachgYgAEyE15bXlx4MDAtXHgxZlx4N2ZdKiQiaAoOU2lnblVwUmVzcG9uc2USEwoHdXNlcl9pZBgBIAEoCUICGAESLwoGdG9rZW5zGAIgASgLMhsubXVpbi5pZGVudGl0eS52MS5Ub2tlblBhaXJCAhgBEhAKCGFjY2VwdGVkGAMgASgIIoYBChdBY2NlcHRJbnZpdGF0aW9uUmVxdWVzdBIYCgV0b2tlbhgBIAEoCUIJukgGcgQQARhAEhwKCHBhc3N3b3JkGAIgASgJQgq6SAdyBRAKGIACEjMKDGRpc3BsYXlfbmFtZRgDIAEoCUIdukgachgYgAEyE15bXlx4MDAtXHgxZlx4N2ZdKiQiWAoYQWNjZXB0SW52aXRhdGlvblJlc3BvbnNlEg8KB3VzZXJfaWQYASABKAkSKwoGdG9rZW5zGAIgASgLMhsubXVpbi5pZGVudGl0eS52MS5Ub2tlblBhaXIiSAoNU2lnbkluUmVxdWVzdBIZCgVlbWFpbBgBIAEoCUIKukgHcgUQAxj+ARIcCghwYXNzd29yZBgCIAEoCUIKukgHcgUQARiAAiKcAQoOU2lnbkluUmVzcG9uc2USDwoHdXNlcl9pZBgBIAEoCRIrCgZ0b2tlbnMYAiABKAsyGy5tdWluLmlkZW50aXR5LnYxLlRva2VuUGFpchIRCgljaGFsbGVuZ2UYAyABKAkSOQoVY2hhbGxlbmdlX2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJOChVDb21wbGV0ZVNpZ25JblJlcXVlc3QSHAoJY2hhbGxlbmdlGAEgASgJQgm6SAZyBBABGEASFwoEY29kZRgCIAEoCUIJukgGcgQQARgQIlYKFkNvbXBsZXRlU2lnbkluUmVzcG9uc2USDwoHdXNlcl9pZBgBIAEoCRIrCgZ0b2tlbnMYAiABKAsyGy5tdWluLmlkZW50aXR5LnYxLlRva2VuUGFpciKpAQoJVG9rZW5QYWlyEhQKDGFjY2Vzc190b2tlbhgBIAEoCRI2ChJhY2Nlc3NfZXhwaXJlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDXJlZnJlc2hfdG9rZW4YAyABKAkSNwoTcmVmcmVzaF9leHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiOAoTUmVmcmVzaFRva2VuUmVxdWVzdBIhCg1yZWZyZXNoX3Rva2VuGAEgASgJQgq6SAdyBRABGIACIkMKFFJlZnJlc2hUb2tlblJlc3BvbnNlEisKBnRva2VucxgBIAEoCzIbLm11aW4uaWRlbnRpdHkudjEuVG9rZW5QYWlyIhAKDlNpZ25PdXRSZXF1ZXN0IhEKD1NpZ25PdXRSZXNwb25zZSJSChNMaXN0U2Vzc2lvbnNSZXF1ZXN0Eh0KCXBhZ2Vfc2l6ZRgBIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxiABCJcChRMaXN0U2Vzc2lvbnNSZXNwb25zZRIrCghzZXNzaW9ucxgBIAMoCzIZLm11aW4uaWRlbnRpdHkudjEuU2Vzc2lvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAki4wEKB1Nlc3Npb24SEgoKc2Vzc2lvbl9pZBgBIAEoCRIvCgtjcmVhdGVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIdXNlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgp1c2VyX2FnZW50GAUgASgJEg8KB2FkZHJlc3MYBiABKAkSDwoHY3VycmVudBgHIAEoCCI1ChRSZXZva2VTZXNzaW9uUmVxdWVzdBIdCgpzZXNzaW9uX2lkGAEgASgJQgm6SAZyBBABGEAiFwoVUmV2b2tlU2Vzc2lvblJlc3BvbnNlIl8KFUNoYW5nZVBhc3N3b3JkUmVxdWVzdBIkChBjdXJyZW50X3Bhc3N3b3JkGAEgASgJQgq6SAdyBRABGIACEiAKDG5ld19wYXNzd29yZBgCIAEoCUIKukgHcgUQChiAAiIYChZDaGFuZ2VQYXNzd29yZFJlc3BvbnNlIhEKD0xpc3RLZXlzUmVxdWVzdCI+ChBMaXN0S2V5c1Jlc3BvbnNlEioKBGtleXMYASADKAsyHC5tdWluLmlkZW50aXR5LnYxLkpzb25XZWJLZXkiWAoKSnNvbldlYktleRILCgNrdHkYASABKAkSCwoDY3J2GAIgASgJEgkKAXgYAyABKAkSCwoDa2lkGAQgASgJEgsKA2FsZxgFIAEoCRILCgN1c2UYBiABKAkiHwodR2V0T3BlbklkQ29uZmlndXJhdGlvblJlcXVlc3QiTAoeR2V0T3BlbklkQ29uZmlndXJhdGlvblJlc3BvbnNlEg4KBmlzc3VlchgBIAEoCRIaCghqd2tzX3VyaRgCIAEoCVIIandrc191cmkylwwKC0F1dGhTZXJ2aWNlEnQKBlNpZ25VcBIfLm11aW4uaWRlbnRpdHkudjEuU2lnblVwUmVxdWVzdBogLm11aW4uaWRlbnRpdHkudjEuU2lnblVwUmVzcG9uc2UiJ5ACAIq1GAIIAYLT5JMCGDoBKiITL2FwaS92MS9hdXRoOnNpZ25VcBKcAQoQQWNjZXB0SW52aXRhdGlvbhIpLm11aW4uaWRlbnRpdHkudjEuQWNjZXB0SW52aXRhdGlvblJlcXVlc3QaKi5tdWluLmlkZW50aXR5LnYxLkFjY2VwdEludml0YXRpb25SZXNwb25zZSIxkAIAirUYAggBgtPkkwIiOgEqIh0vYXBpL3YxL2F1dGg6YWNjZXB0SW52aXRhdGlvbhJ0CgZTaWduSW4SHy5tdWluLmlkZW50aXR5LnYxLlNpZ25JblJlcXVlc3QaIC5tdWluLmlkZW50aXR5LnYxLlNpZ25JblJlc3BvbnNlIieQAgCKtRgCCAGC0+STAhg6ASoiEy9hcGkvdjEvYXV0aDpzaWduSW4SlAEKDkNvbXBsZXRlU2lnbkluEicubXVpbi5pZGVudGl0eS52MS5Db21wbGV0ZVNpZ25JblJlcXVlc3QaKC5tdWluLmlkZW50aXR5LnYxLkNvbXBsZXRlU2lnbkluUmVzcG9uc2UiL5ACAIq1GAIIAYLT5JMCIDoBKiIbL2FwaS92MS9hdXRoOmNvbXBsZXRlU2lnbkluEowBCgxSZWZyZXNoVG9rZW4SJS5tdWluLmlkZW50aXR5LnYxLlJlZnJlc2hUb2tlblJlcXVlc3QaJi5tdWluLmlkZW50aXR5LnYxLlJlZnJlc2hUb2tlblJlc3BvbnNlIi2QAgCKtRgCCAGC0+STAh46ASoiGS9hcGkvdjEvYXV0aDpyZWZyZXNoVG9rZW4SeQoHU2lnbk91dBIgLm11aW4uaWRlbnRpdHkudjEuU2lnbk91dFJlcXVlc3QaIS5tdWluLmlkZW50aXR5LnYxLlNpZ25PdXRSZXNwb25zZSIpkAICirUYAxoBAYLT5JMCGToBKiIUL2FwaS92MS9hdXRoOnNpZ25PdXQSgQEKDExpc3RTZXNzaW9ucxIlLm11aW4uaWRlbnRpdHkudjEuTGlzdFNlc3Npb25zUmVxdWVzdBomLm11aW4uaWRlbnRpdHkudjEuTGlzdFNlc3Npb25zUmVzcG9uc2UiIpACAYq1GAMaAQGC0+STAhISEC9hcGkvdjEvc2Vzc2lvbnMSkQEKDVJldm9rZVNlc3Npb24SJi5tdWluLmlkZW50aXR5LnYxLlJldm9rZVNlc3Npb25SZXF1ZXN0GicubXVpbi5pZGVudGl0eS52MS5SZXZva2VTZXNzaW9uUmVzcG9uc2UiL5ACAoq1GAMaAQGC0+STAh8qHS9hcGkvdjEvc2Vzc2lvbnMve3Nlc3Npb25faWR9EpUBCg5DaGFuZ2VQYXNzd29yZBInLm11aW4uaWRlbnRpdHkudjEuQ2hhbmdlUGFzc3dvcmRSZXF1ZXN0GigubXVpbi5pZGVudGl0eS52MS5DaGFuZ2VQYXNzd29yZFJlc3BvbnNlIjCQAgCKtRgDGgEBgtPkkwIgOgEqIhsvYXBpL3YxL2F1dGg6Y2hhbmdlUGFzc3dvcmQSegoITGlzdEtleXMSIS5tdWluLmlkZW50aXR5LnYxLkxpc3RLZXlzUmVxdWVzdBoiLm11aW4uaWRlbnRpdHkudjEuTGlzdEtleXNSZXNwb25zZSInkAIBirUYAggBgtPkkwIYEhYvLndlbGwta25vd24vandrcy5qc29uEq8BChZHZXRPcGVuSWRDb25maWd1cmF0aW9uEi8ubXVpbi5pZGVudGl0eS52MS5HZXRPcGVuSWRDb25maWd1cmF0aW9uUmVxdWVzdBowLm11aW4uaWRlbnRpdHkudjEuR2V0T3BlbklkQ29uZmlndXJhdGlvblJlc3BvbnNlIjKQAgGKtRgCCAGC0+STAiMSIS8ud2VsbC1rbm93bi9vcGVuaWQtY29uZmlndXJhdGlvbmIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_muin_platform_v1_options]);
 
 /**
  * Describes the account.
@@ -53,11 +53,83 @@ export const SignUpRequestSchema: GenMessage<SignUpRequest> = /*@__PURE__*/
   messageDesc(file_muin_identity_v1_auth_service, 0);
 
 /**
- * The account and its first session.
+ * What is told of a sign-up: the same whether the address has an account or not.
  *
  * @generated from message muin.identity.v1.SignUpResponse
  */
 export type SignUpResponse = Message<"muin.identity.v1.SignUpResponse"> & {
+  /**
+   * Empty: VerifyEmail returns it.
+   *
+   * @generated from field: string user_id = 1 [deprecated = true];
+   * @deprecated
+   */
+  userId: string;
+
+  /**
+   * Absent: VerifyEmail returns them.
+   *
+   * @generated from field: muin.identity.v1.TokenPair tokens = 2 [deprecated = true];
+   * @deprecated
+   */
+  tokens?: TokenPair | undefined;
+
+  /**
+   * True: a mail goes to the address.
+   *
+   * @generated from field: bool accepted = 3;
+   */
+  accepted: boolean;
+};
+
+/**
+ * Describes the message muin.identity.v1.SignUpResponse.
+ * Use `create(SignUpResponseSchema)` to create a new message.
+ */
+export const SignUpResponseSchema: GenMessage<SignUpResponse> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_auth_service, 1);
+
+/**
+ * An invitation's token, and what its account begins with.
+ *
+ * @generated from message muin.identity.v1.AcceptInvitationRequest
+ */
+export type AcceptInvitationRequest = Message<"muin.identity.v1.AcceptInvitationRequest"> & {
+  /**
+   * The token.
+   *
+   * @generated from field: string token = 1;
+   */
+  token: string;
+
+  /**
+   * Password, 10 to 256 characters.
+   *
+   * @generated from field: string password = 2;
+   */
+  password: string;
+
+  /**
+   * Name for people: no control characters.
+   *
+   * @generated from field: string display_name = 3;
+   */
+  displayName: string;
+};
+
+/**
+ * Describes the message muin.identity.v1.AcceptInvitationRequest.
+ * Use `create(AcceptInvitationRequestSchema)` to create a new message.
+ */
+export const AcceptInvitationRequestSchema: GenMessage<AcceptInvitationRequest> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_auth_service, 2);
+
+/**
+ * The account and its first session.
+ *
+ * @generated from message muin.identity.v1.AcceptInvitationResponse
+ */
+export type AcceptInvitationResponse = Message<"muin.identity.v1.AcceptInvitationResponse"> & {
   /**
    * The account's id.
    *
@@ -74,11 +146,11 @@ export type SignUpResponse = Message<"muin.identity.v1.SignUpResponse"> & {
 };
 
 /**
- * Describes the message muin.identity.v1.SignUpResponse.
- * Use `create(SignUpResponseSchema)` to create a new message.
+ * Describes the message muin.identity.v1.AcceptInvitationResponse.
+ * Use `create(AcceptInvitationResponseSchema)` to create a new message.
  */
-export const SignUpResponseSchema: GenMessage<SignUpResponse> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 1);
+export const AcceptInvitationResponseSchema: GenMessage<AcceptInvitationResponse> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_auth_service, 3);
 
 /**
  * Credentials.
@@ -106,7 +178,7 @@ export type SignInRequest = Message<"muin.identity.v1.SignInRequest"> & {
  * Use `create(SignInRequestSchema)` to create a new message.
  */
 export const SignInRequestSchema: GenMessage<SignInRequest> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 2);
+  messageDesc(file_muin_identity_v1_auth_service, 4);
 
 /**
  * The session, or what to begin it with.
@@ -148,7 +220,7 @@ export type SignInResponse = Message<"muin.identity.v1.SignInResponse"> & {
  * Use `create(SignInResponseSchema)` to create a new message.
  */
 export const SignInResponseSchema: GenMessage<SignInResponse> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 3);
+  messageDesc(file_muin_identity_v1_auth_service, 5);
 
 /**
  * The second step.
@@ -176,7 +248,7 @@ export type CompleteSignInRequest = Message<"muin.identity.v1.CompleteSignInRequ
  * Use `create(CompleteSignInRequestSchema)` to create a new message.
  */
 export const CompleteSignInRequestSchema: GenMessage<CompleteSignInRequest> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 4);
+  messageDesc(file_muin_identity_v1_auth_service, 6);
 
 /**
  * The session.
@@ -204,7 +276,7 @@ export type CompleteSignInResponse = Message<"muin.identity.v1.CompleteSignInRes
  * Use `create(CompleteSignInResponseSchema)` to create a new message.
  */
 export const CompleteSignInResponseSchema: GenMessage<CompleteSignInResponse> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 5);
+  messageDesc(file_muin_identity_v1_auth_service, 7);
 
 /**
  * What a session hands out.
@@ -246,7 +318,7 @@ export type TokenPair = Message<"muin.identity.v1.TokenPair"> & {
  * Use `create(TokenPairSchema)` to create a new message.
  */
 export const TokenPairSchema: GenMessage<TokenPair> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 6);
+  messageDesc(file_muin_identity_v1_auth_service, 8);
 
 /**
  * The refresh token to exchange.
@@ -267,7 +339,7 @@ export type RefreshTokenRequest = Message<"muin.identity.v1.RefreshTokenRequest"
  * Use `create(RefreshTokenRequestSchema)` to create a new message.
  */
 export const RefreshTokenRequestSchema: GenMessage<RefreshTokenRequest> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 7);
+  messageDesc(file_muin_identity_v1_auth_service, 9);
 
 /**
  * The next tokens.
@@ -288,7 +360,7 @@ export type RefreshTokenResponse = Message<"muin.identity.v1.RefreshTokenRespons
  * Use `create(RefreshTokenResponseSchema)` to create a new message.
  */
 export const RefreshTokenResponseSchema: GenMessage<RefreshTokenResponse> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 8);
+  messageDesc(file_muin_identity_v1_auth_service, 10);
 
 /**
  * Ends the session that the access token belongs to.
@@ -303,7 +375,7 @@ export type SignOutRequest = Message<"muin.identity.v1.SignOutRequest"> & {
  * Use `create(SignOutRequestSchema)` to create a new message.
  */
 export const SignOutRequestSchema: GenMessage<SignOutRequest> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 9);
+  messageDesc(file_muin_identity_v1_auth_service, 11);
 
 /**
  * The session has ended.
@@ -318,7 +390,7 @@ export type SignOutResponse = Message<"muin.identity.v1.SignOutResponse"> & {
  * Use `create(SignOutResponseSchema)` to create a new message.
  */
 export const SignOutResponseSchema: GenMessage<SignOutResponse> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 10);
+  messageDesc(file_muin_identity_v1_auth_service, 12);
 
 /**
  * Says which sessions to list.
@@ -346,7 +418,7 @@ export type ListSessionsRequest = Message<"muin.identity.v1.ListSessionsRequest"
  * Use `create(ListSessionsRequestSchema)` to create a new message.
  */
 export const ListSessionsRequestSchema: GenMessage<ListSessionsRequest> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 11);
+  messageDesc(file_muin_identity_v1_auth_service, 13);
 
 /**
  * A page of sessions.
@@ -374,7 +446,7 @@ export type ListSessionsResponse = Message<"muin.identity.v1.ListSessionsRespons
  * Use `create(ListSessionsResponseSchema)` to create a new message.
  */
 export const ListSessionsResponseSchema: GenMessage<ListSessionsResponse> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 12);
+  messageDesc(file_muin_identity_v1_auth_service, 14);
 
 /**
  * A session.
@@ -437,7 +509,7 @@ export type Session = Message<"muin.identity.v1.Session"> & {
  * Use `create(SessionSchema)` to create a new message.
  */
 export const SessionSchema: GenMessage<Session> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 13);
+  messageDesc(file_muin_identity_v1_auth_service, 15);
 
 /**
  * Names the session to end.
@@ -458,7 +530,7 @@ export type RevokeSessionRequest = Message<"muin.identity.v1.RevokeSessionReques
  * Use `create(RevokeSessionRequestSchema)` to create a new message.
  */
 export const RevokeSessionRequestSchema: GenMessage<RevokeSessionRequest> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 14);
+  messageDesc(file_muin_identity_v1_auth_service, 16);
 
 /**
  * The session has ended.
@@ -473,7 +545,7 @@ export type RevokeSessionResponse = Message<"muin.identity.v1.RevokeSessionRespo
  * Use `create(RevokeSessionResponseSchema)` to create a new message.
  */
 export const RevokeSessionResponseSchema: GenMessage<RevokeSessionResponse> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 15);
+  messageDesc(file_muin_identity_v1_auth_service, 17);
 
 /**
  * The passwords.
@@ -501,7 +573,7 @@ export type ChangePasswordRequest = Message<"muin.identity.v1.ChangePasswordRequ
  * Use `create(ChangePasswordRequestSchema)` to create a new message.
  */
 export const ChangePasswordRequestSchema: GenMessage<ChangePasswordRequest> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 16);
+  messageDesc(file_muin_identity_v1_auth_service, 18);
 
 /**
  * The password was changed.
@@ -516,7 +588,7 @@ export type ChangePasswordResponse = Message<"muin.identity.v1.ChangePasswordRes
  * Use `create(ChangePasswordResponseSchema)` to create a new message.
  */
 export const ChangePasswordResponseSchema: GenMessage<ChangePasswordResponse> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 17);
+  messageDesc(file_muin_identity_v1_auth_service, 19);
 
 /**
  * Asks for the keys.
@@ -531,7 +603,7 @@ export type ListKeysRequest = Message<"muin.identity.v1.ListKeysRequest"> & {
  * Use `create(ListKeysRequestSchema)` to create a new message.
  */
 export const ListKeysRequestSchema: GenMessage<ListKeysRequest> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 18);
+  messageDesc(file_muin_identity_v1_auth_service, 20);
 
 /**
  * A JSON Web Key Set.
@@ -552,7 +624,7 @@ export type ListKeysResponse = Message<"muin.identity.v1.ListKeysResponse"> & {
  * Use `create(ListKeysResponseSchema)` to create a new message.
  */
 export const ListKeysResponseSchema: GenMessage<ListKeysResponse> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 19);
+  messageDesc(file_muin_identity_v1_auth_service, 21);
 
 /**
  * An Ed25519 public key as a JSON Web Key (RFC 8037).
@@ -608,7 +680,7 @@ export type JsonWebKey = Message<"muin.identity.v1.JsonWebKey"> & {
  * Use `create(JsonWebKeySchema)` to create a new message.
  */
 export const JsonWebKeySchema: GenMessage<JsonWebKey> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 20);
+  messageDesc(file_muin_identity_v1_auth_service, 22);
 
 /**
  * Asks for the discovery document.
@@ -623,7 +695,7 @@ export type GetOpenIdConfigurationRequest = Message<"muin.identity.v1.GetOpenIdC
  * Use `create(GetOpenIdConfigurationRequestSchema)` to create a new message.
  */
 export const GetOpenIdConfigurationRequestSchema: GenMessage<GetOpenIdConfigurationRequest> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 21);
+  messageDesc(file_muin_identity_v1_auth_service, 23);
 
 /**
  * What is true of this issuer, and no more: it has no authorization endpoint and issues no ID tokens.
@@ -651,7 +723,7 @@ export type GetOpenIdConfigurationResponse = Message<"muin.identity.v1.GetOpenId
  * Use `create(GetOpenIdConfigurationResponseSchema)` to create a new message.
  */
 export const GetOpenIdConfigurationResponseSchema: GenMessage<GetOpenIdConfigurationResponse> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_auth_service, 22);
+  messageDesc(file_muin_identity_v1_auth_service, 24);
 
 /**
  * Accounts, sessions and the keys that tokens are verified with.
@@ -660,7 +732,10 @@ export const GetOpenIdConfigurationResponseSchema: GenMessage<GetOpenIdConfigura
  */
 export const AuthService: GenService<{
   /**
-   * Creates an account and its first session. ALREADY_EXISTS when the address has one.
+   * Asks for an account. A mail goes to the address; the account begins when its token comes back by VerifyEmail, and who does not
+   * send it within 7 days has asked for nothing. The answer is the same, in words and time, for an address that has an account; its
+   * owner gets a mail that says so. PERMISSION_DENIED where MUIN_SIGN_UP is not "open": reason INVITATION_REQUIRED where people are
+   * invited, SIGN_UP_CLOSED where nobody is. RESOURCE_EXHAUSTED after too many sign-ups from one network, whatever came of them.
    *
    * @generated from rpc muin.identity.v1.AuthService.SignUp
    */
@@ -668,6 +743,17 @@ export const AuthService: GenService<{
     methodKind: "unary";
     input: typeof SignUpRequestSchema;
     output: typeof SignUpResponseSchema;
+  },
+  /**
+   * Begins the account of a person who was invited (AccountService.InviteUser), and its first session. An invitation works once, for
+   * 7 days. PERMISSION_DENIED, reason SIGN_UP_CLOSED, where nobody gets an account any more.
+   *
+   * @generated from rpc muin.identity.v1.AuthService.AcceptInvitation
+   */
+  acceptInvitation: {
+    methodKind: "unary";
+    input: typeof AcceptInvitationRequestSchema;
+    output: typeof AcceptInvitationResponseSchema;
   },
   /**
    * Begins a session, or the first of two steps of it when the person has a second factor. UNAUTHENTICATED, the same in words and time, for an unknown address and for a wrong password.

@@ -1,0 +1,27 @@
+import { oneOf, type ConfigField } from "../config/fields.ts";
+
+const words = ["invite", "closed", "open"] as const;
+
+/** Who gets an account: `MUIN_SIGN_UP`. A process gives auth what follows from where it listens when nobody said otherwise. */
+export const signUpField: ConfigField<(typeof words)[number]> = {
+  ...oneOf("SIGN_UP", words, {
+    doc: 'Who gets an account: those who are invited, nobody new, or everybody who verifies their address. Default: "open" on a loopback address with neither a proxy nor trusted hops, else "invite".',
+    default: "invite",
+  }),
+  isShared: true,
+};
+
+/** What the setting is where nobody gave it: strangers sign up only where nobody but this machine can call. */
+export function signUpWhere(listens: {
+  readonly host: string;
+  readonly behindProxy: boolean;
+  readonly trustedHops: number;
+}): (typeof words)[number] {
+  const isAlone = isLoopback(listens.host) && !listens.behindProxy && listens.trustedHops === 0;
+  return isAlone ? "open" : "invite";
+}
+
+/** Whether only this machine reaches what listens there. A name but "localhost" may stand for any address. */
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
+}
