@@ -111,6 +111,12 @@ export const authErrors = defineErrors({
   apiKeyNotFound: { reason: "API_KEY_NOT_FOUND", code: "not_found", text: "there is no such API key" },
   /** The secret is nobody's, or its key was revoked or has expired. */
   apiKeyInvalid: { reason: "API_KEY_INVALID", code: "unauthenticated", text: "the API key is not valid" },
+  tooManyFailedKeys: {
+    reason: "TOO_MANY_FAILED_KEYS",
+    code: "resource_exhausted",
+    text: "too many API keys that are nobody's were asked for: try again shortly",
+    retryAfterMs: 1000,
+  },
   tooManyApiKeys: {
     reason: "TOO_MANY_API_KEYS",
     code: "failed_precondition",

@@ -17,7 +17,7 @@ function setUp(create: Create = createApiKeyVerifier) {
     nowMs: 1_000_000,
     heartbeatAgeMs: 0,
     asked: 0,
-    answer: async (): Promise<VerifiedApiKey | undefined> => key,
+    answer: async (_secretHash: Uint8Array): Promise<VerifiedApiKey | undefined> => key,
   };
   const clock: Clock = {
     now: () => state.nowMs,
@@ -25,9 +25,9 @@ function setUp(create: Create = createApiKeyVerifier) {
     sleep: () => Promise.reject(new Error("nothing sleeps here")),
   };
   const deps: ApiKeyVerifierDeps = {
-    verifyApiKey: () => {
+    verifyApiKey: (secretHash) => {
       state.asked++;
-      return state.answer();
+      return state.answer(secretHash);
     },
     heartbeatAgeMs: () => state.heartbeatAgeMs,
     refused: (why) => identityErrors.credentialsInvalid({ message: why }),
@@ -36,9 +36,9 @@ function setUp(create: Create = createApiKeyVerifier) {
   };
   const verifier = create(deps);
   /** "sync" and "asked" when accepted, else the error's code. */
-  const call = async (secret = "muin_secret"): Promise<string> => {
+  const call = async (secret = "muin_secret", address = "192.0.2.1"): Promise<string> => {
     try {
-      const result = verifier.callerOf(secret);
+      const result = verifier.callerOf(secret, { address: () => address });
       expect(await result).toEqual(caller);
       return result instanceof Promise ? "asked" : "sync";
     } catch (error) {
@@ -205,10 +205,78 @@ test("random secrets fill neither memory nor auth", async () => {
   const { state, call } = setUp();
   const answered = Promise.withResolvers<undefined>();
   state.answer = () => answered.promise;
-  const calls = Array.from({ length: 1000 }, (_, index) => call(`muin_${index}`));
-  const refusedAtOnce = await Promise.all(calls.slice(256));
+  const calls = Array.from({ length: 1000 }, (_, index) => call(`muin_${index}`, `192.0.${index >> 8}.${index & 255}`));
+  const refusedAtOnce = await Promise.all(calls.slice(128));
   expect(new Set(refusedAtOnce)).toEqual(new Set(["resource_exhausted"]));
-  expect(state.asked).toBe(256);
+  expect(state.asked).toBe(128);
   answered.resolve(undefined);
   await Promise.all(calls);
+});
+
+/** A flood of random keys from one network: what it costs auth, and what others and good keys are answered meanwhile. */
+async function floodOf(create?: Create) {
+  const { state, call } = setUp(create);
+  const good = new Set(["muin_secret", "muin_new"].map((secret) => Bun.SHA256.hash(secret, "base64")));
+  state.answer = async (hash) => (good.has(Buffer.from(hash).toString("base64")) ? key : undefined);
+  const guess = async (count: number): Promise<number> => {
+    const before = state.asked;
+    for (let time = 0; time < count; time++) await call(`muin_${state.nowMs}_${time}`);
+    return state.asked - before;
+  };
+  await call(); // A good key, from the same network.
+  const [asked, inTheSameSecond] = [await guess(1000), await guess(1000)];
+  const guessed = await call("muin_guess");
+  const cached = await call();
+  const elsewhere = await call("muin_new", "192.0.2.2");
+  state.nowMs += 1000;
+  const reserved = await guess(1000);
+  state.nowMs += 61_000;
+  state.heartbeatAgeMs = 9000; // The good key has to be asked for again.
+  const perMinute = await guess(1000);
+  const confirmedAnew = await call();
+  return { asked, inTheSameSecond, guessed, cached, elsewhere, reserved, perMinute, confirmedAnew };
+}
+
+const flooded = {
+  asked: 30,
+  inTheSameSecond: 0,
+  guessed: "resource_exhausted",
+  cached: "sync",
+  elsewhere: "asked",
+  reserved: 1,
+  perMinute: 30,
+  confirmedAnew: "asked",
+};
+
+test("a flood of random keys from one network costs auth 30 questions a minute, and one a second beyond", async () => {
+  expect(await floodOf()).toEqual(flooded);
+});
+
+test("a good key that was not seen yet gets through beside guesses, and is then counted as none", async () => {
+  const { state, call } = setUp();
+  state.answer = async () => undefined;
+  for (let time = 0; time < 100; time++) await call(`muin_${time}`);
+  state.answer = async () => key;
+  expect(await call()).toBe("resource_exhausted");
+  state.nowMs += 1000;
+  expect([await call(), await call()]).toEqual(["asked", "sync"]);
+});
+
+test("good keys are no failures, nor is auth that cannot be asked", async () => {
+  const { state, call } = setUp();
+  for (let time = 0; time < 100; time++) expect(await call(`muin_${time}`)).toBe("asked");
+  state.answer = () => Promise.reject(new Error("auth is away"));
+  for (let time = 100; time < 200; time++) expect(await call(`muin_${time}`)).toBe("unavailable");
+});
+
+test.each([
+  ["without a bound each key is asked for", "if (!failures.charge(network)) throw", "if (false) throw"],
+  ["one bound for all networks", 'networkOf(peer?.address() ?? "")', '""'],
+  [
+    "a key that was confirmed counts among the strange",
+    "if (known !== undefined || questions.has",
+    "if (questions.has",
+  ],
+])("mutant: %s", async (_, from, to) => {
+  expect(await floodOf(await mutant(from, to))).not.toEqual(flooded);
 });

@@ -4,6 +4,8 @@ import type { Logger } from "../telemetry/logger.ts";
 import { createLruMap } from "../cache/lru-map.ts";
 import type { Caller } from "./caller.ts";
 import { identityErrors } from "./errors.ts";
+import { createFailedLookups } from "./failed-lookups.ts";
+import { networkOf, type Peer } from "./network.ts";
 import { createRevocations } from "./revocations.ts";
 
 /** A key as auth tells it. */
@@ -28,8 +30,11 @@ export interface ApiKeyVerifierDeps {
 
 /** Tells who holds an API key. */
 export interface ApiKeyVerifier {
-  /** The caller, at once when the key was confirmed lately. Throws or rejects with MuinError otherwise. */
-  callerOf(secret: string): Caller | Promise<Caller>;
+  /**
+   * The caller, at once when the key was confirmed lately. Throws or rejects with MuinError otherwise. Keys that were never confirmed
+   * are asked for within bounds: of each network and of all, apart from those that were.
+   */
+  callerOf(secret: string, peer?: Peer): Caller | Promise<Caller>;
   /** From now on the key is not accepted. */
   apiKeyRevoked(apiKeyId: string): void;
 }
@@ -46,8 +51,11 @@ const revokedKeysMax = 1_000_000;
 /** Unknown secrets are remembered, so that repeating one costs auth nothing. */
 const unknownMs = 5000;
 const unknownMax = 10_000;
-/** Questions to auth under way at once. */
+/** Questions to auth under way at once, and those of them for keys that were never confirmed. */
 const questionsMax = 256;
+const strangeQuestionsMax = 128;
+/** Keys that turn out to be nobody's, of one network in a minute; beyond, one a second is asked for. */
+const failedLookups = { failuresMax: 30, windowMs: 60_000, reservedEveryMs: 1000, subjectsMax: 10_000 } as const;
 
 interface Known {
   readonly caller: Extract<Caller, { kind: "api_key" }>;
@@ -64,6 +72,8 @@ export function createApiKeyVerifier(deps: ApiKeyVerifierDeps): ApiKeyVerifier {
   const keys = createLruMap<Known>(keysMax);
   const unknown = createLruMap<number>(unknownMax);
   const revoked = createRevocations(clock, revokedKeysMax);
+  const isUnknown = (hash: string): boolean => (unknown.get(hash) ?? 0) > clock.monotonic();
+  const strange = createStrangeQuestions(clock, isUnknown);
   const questions = new Map<string, Promise<Caller>>();
   /** When the bus was last found silent: what was confirmed before may have been revoked unheard. */
   let silentAtMs = Number.NEGATIVE_INFINITY;
@@ -129,7 +139,7 @@ export function createApiKeyVerifier(deps: ApiKeyVerifierDeps): ApiKeyVerifier {
   };
 
   return {
-    callerOf: (secret) => {
+    callerOf: (secret, peer) => {
       const hash = Bun.SHA256.hash(secret, "base64");
       const known = keys.get(hash);
       if (known !== undefined && isGood(known) && !isDoubtful(known)) {
@@ -138,14 +148,33 @@ export function createApiKeyVerifier(deps: ApiKeyVerifierDeps): ApiKeyVerifier {
         }
         return known.caller;
       }
-      const unknownUntilMs = unknown.get(hash);
-      if (unknownUntilMs !== undefined && unknownUntilMs > clock.monotonic()) throw refused("unknown API key");
+      if (isUnknown(hash)) throw refused("unknown API key");
       if (known !== undefined && revoked.has(known.caller.id)) throw refused("ended API key");
-      if (questions.size >= questionsMax && !questions.has(hash)) {
-        throw identityErrors.overloaded();
-      }
-      return question(secret, hash);
+      if (questions.size >= questionsMax && !questions.has(hash)) throw identityErrors.overloaded();
+      if (known !== undefined || questions.has(hash)) return question(secret, hash);
+      return strange(hash, peer, () => question(secret, hash));
     },
     apiKeyRevoked: (apiKeyId) => revoked.add(apiKeyId),
+  };
+}
+
+/**
+ * Bounds the questions for keys that were never confirmed, of each network and of all: whoever guesses costs auth no more.
+ * `isUnknown` tells of a hash that auth has just called nobody's.
+ */
+function createStrangeQuestions(clock: Clock, isUnknown: (hash: string) => boolean) {
+  const failures = createFailedLookups({ ...failedLookups, clock });
+  let underWay = 0;
+  return async (hash: string, peer: Peer | undefined, question: () => Promise<Caller>): Promise<Caller> => {
+    if (underWay >= strangeQuestionsMax) throw identityErrors.overloaded();
+    const network = networkOf(peer?.address() ?? "");
+    if (!failures.charge(network)) throw identityErrors.tooManyFailedKeys();
+    underWay++;
+    try {
+      return await question();
+    } finally {
+      underWay--;
+      if (!isUnknown(hash)) failures.forgive(network); // It is somebody's, or auth could not be asked.
+    }
   };
 }

@@ -5,6 +5,7 @@ import type { Metrics } from "../telemetry/metrics.ts";
 import { createApiKeyVerifier, type VerifiedApiKey } from "./api-key-verifier.ts";
 import { anonymous, type Caller } from "./caller.ts";
 import { identityErrors } from "./errors.ts";
+import type { Peer } from "./network.ts";
 import { apiKeyPrefix, tokenCharsMax } from "./token-claims.ts";
 import { createTokenVerifier, type TokenKey } from "./token-verifier.ts";
 
@@ -27,9 +28,10 @@ export interface AuthenticatorDeps {
 export interface Authenticator {
   /**
    * The caller, at once when nothing has to be asked; `null` is the anonymous caller. Credentials that prove nobody end with
-   * MuinError `unauthenticated`, one answer whatever was wrong; `unavailable` when it cannot be told now.
+   * MuinError `unauthenticated`, one answer whatever was wrong; `unavailable` when it cannot be told now; `resource_exhausted` when
+   * too many keys that are nobody's come from the network of `peer`. Without a peer they are counted as one network's.
    */
-  authenticate(authorization: string | null): Caller | Promise<Caller>;
+  authenticate(authorization: string | null, peer?: Peer): Caller | Promise<Caller>;
   /** From now on no token of the session is accepted. */
   sessionRevoked(sessionId: string): void;
   /** From now on no token of the device is accepted. */
@@ -68,12 +70,12 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
   const apiKeys = createApiKeyVerifier({ ...deps, refused });
 
   return {
-    authenticate: (authorization) => {
+    authenticate: (authorization, peer) => {
       if (authorization === null) return anonymous;
       if (authorization.length > tokenCharsMax) throw refused("too long");
       const credential = bearerOf(authorization);
       if (credential === undefined) throw refused("not a bearer");
-      return credential.startsWith(apiKeyPrefix) ? apiKeys.callerOf(credential) : tokens.callerOf(credential);
+      return credential.startsWith(apiKeyPrefix) ? apiKeys.callerOf(credential, peer) : tokens.callerOf(credential);
     },
     sessionRevoked: (sessionId) => tokens.sessionRevoked(sessionId),
     deviceRevoked: (deviceId) => tokens.deviceRevoked(deviceId),

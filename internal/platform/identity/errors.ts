@@ -25,6 +25,12 @@ export const identityErrors = defineErrors({
     text: "too many API keys are being verified; try again shortly",
     retryAfterMs: 1000,
   },
+  tooManyFailedKeys: {
+    reason: "TOO_MANY_FAILED_KEYS",
+    code: "resource_exhausted",
+    text: "too many API keys that are nobody's came from your network: try again shortly",
+    retryAfterMs: 1000,
+  },
   personOnly: {
     reason: "CALLER_KIND",
     code: "permission_denied",

@@ -1,5 +1,11 @@
 import { isIPv4, isIPv6 } from "node:net";
 
+/** Where a call comes from. */
+export interface Peer {
+  /** Network address; empty for a call inside the process. Costs something to find. */
+  address(): string;
+}
+
 /** Stands for every peer whose address cannot be told: one network, so that what it does is counted all the same. */
 export const unknownAddress = "unknown";
 

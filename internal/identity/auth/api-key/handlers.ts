@@ -25,7 +25,9 @@ export function createApiKeyHandlers(apiKeys: ApiKeys): ServiceImpl<typeof ApiKe
       orThrow(await apiKeys.revoke(apiKeyId, clientOf(context)));
       return {};
     },
-    verifyApiKey: async ({ secretHash }) => ({ apiKey: messageOf(orThrow(await apiKeys.verify(secretHash))) }),
+    verifyApiKey: async ({ secretHash }, context) => ({
+      apiKey: messageOf(orThrow(await apiKeys.verify(secretHash, callerOf(context).principal))),
+    }),
   };
 }
 

@@ -1,5 +1,7 @@
+import { createLruMap } from "../../../platform/cache/lru-map.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
 import { isUuid, type Random } from "../../../platform/clock/random.ts";
+import { createFailedLookups } from "../../../platform/identity/failed-lookups.ts";
 import type { Component } from "../../../platform/lifecycle/component.ts";
 import { createLoop } from "../../../platform/lifecycle/loop.ts";
 import { takeLock } from "../../../platform/postgres/advisory-lock.ts";
@@ -8,7 +10,7 @@ import { pageOf } from "../../../platform/resource/page-token.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
 import type { ClientInfo } from "../audit/client.ts";
 import type { AuditStore } from "../audit/store.ts";
-import type { Refusal } from "../../../platform/errors/refusal.ts";
+import { isRefusal, type Refusal } from "../../../platform/errors/refusal.ts";
 import { refuseField } from "../../../platform/resource/errors.ts";
 import { refuse } from "../errors.ts";
 import { publishApiKeyRevoked, type AuthPublish } from "../events.ts";
@@ -21,6 +23,10 @@ const liveKeysMax = 10_000;
 /** Last uses are written together, this often. */
 const writeUsesMs = 30_000;
 const minuteMs = 60_000;
+/** Look-ups of a service that find nobody: each of its processes bounds those of a network, this bounds all of them together. */
+const failedLookups = { failuresMax: 3000, windowMs: minuteMs, reservedEveryMs: 100, subjectsMax: 1000 } as const;
+/** Secrets that were found and are looked up without bound; twice the live keys. */
+const foundMax = 20_000;
 
 /** What a key is made of. */
 export interface NewApiKey {
@@ -59,8 +65,11 @@ export interface ApiKeys {
   }): Promise<ApiKeyPage>;
   /** Ends a key; one that was revoked stays so. */
   revoke(apiKeyId: string, client: ClientInfo): Promise<Refusal<"apiKeyNotFound"> | undefined>;
-  /** The live key with this hash of its secret. Marks it as used. */
-  verify(secretHash: Uint8Array): Promise<ApiKey | Refusal<"apiKeyInvalid">>;
+  /**
+   * The live key with this hash of its secret. Marks it as used. Hashes that are nobody's are looked up for each `asker` within a
+   * bound; one that was found before always is.
+   */
+  verify(secretHash: Uint8Array, asker: string): Promise<ApiKey | Refusal<"apiKeyInvalid" | "tooManyFailedKeys">>;
   /** Writes the last uses that `verify` marked. */
   readonly useWriter: Component;
 }
@@ -78,6 +87,7 @@ export function createApiKeys(deps: {
   const { database, store, clock, log } = deps;
   /** When keys were used since the last write, to the minute. At most one entry per live key. */
   let used = new Map<string, number>();
+  const findLive = createLookup(deps);
 
   const writeUses = async (): Promise<void> => {
     const writing = used;
@@ -126,13 +136,10 @@ export function createApiKeys(deps: {
       });
     },
 
-    verify: async (secretHash) => {
-      const key = await store.findBySecretHash(database.sql, secretHash);
-      const nowMs = clock.now();
-      if (key === undefined || key.revokeTimeMs !== undefined || nowMs >= (key.expireTimeMs ?? Infinity)) {
-        return refuse("apiKeyInvalid");
-      }
-      used.set(key.apiKeyId, Math.floor(nowMs / minuteMs) * minuteMs);
+    verify: async (secretHash, asker) => {
+      const key = await findLive(secretHash, asker);
+      if (isRefusal(key)) return key;
+      used.set(key.apiKeyId, Math.floor(clock.now() / minuteMs) * minuteMs);
       return key;
     },
 
@@ -144,6 +151,33 @@ export function createApiKeys(deps: {
       work: writeUses,
       onFailure: (error) => log.warn("last uses of API keys could not be written", { err: error }),
     }),
+  };
+}
+
+/** Finds the live key of a secret. Secrets that are nobody's are looked up for each `asker` within a bound. */
+function createLookup({
+  database,
+  store,
+  clock,
+}: {
+  readonly database: Database;
+  readonly store: Pick<ApiKeyStore, "findBySecretHash">;
+  readonly clock: Clock;
+}): (secretHash: Uint8Array, asker: string) => ReturnType<ApiKeys["verify"]> {
+  const failures = createFailedLookups({ ...failedLookups, clock });
+  /** Hashes of secrets that are somebody's. */
+  const found = createLruMap<true>(foundMax);
+  return async (secretHash, asker) => {
+    const hash = secretHash.toBase64();
+    const isKnown = found.get(hash) !== undefined;
+    if (!isKnown && !failures.charge(asker)) return refuse("tooManyFailedKeys");
+    const key = await store.findBySecretHash(database.sql, secretHash);
+    if (key !== undefined && !isKnown) {
+      failures.forgive(asker);
+      found.set(hash, true);
+    }
+    const isLive = key?.revokeTimeMs === undefined && clock.now() < (key?.expireTimeMs ?? Infinity);
+    return key !== undefined && isLive ? key : refuse("apiKeyInvalid");
   };
 }
 

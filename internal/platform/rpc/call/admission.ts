@@ -54,8 +54,8 @@ export function createAdmission(deps: AdmissionDeps): Admission {
     // With tracing off no closure is made: nearly every caller is known at once.
     const found =
       call.span.traceparent === undefined
-        ? authenticator.authenticate(authorization)
-        : call.span.run(() => authenticator.authenticate(authorization));
+        ? authenticator.authenticate(authorization, call.origin)
+        : call.span.run(() => authenticator.authenticate(authorization, call.origin));
     if (found instanceof Promise) {
       return places.identify(call, found).then((known) => admitCaller(call, known, authorization));
     }
@@ -101,7 +101,7 @@ function createWatch({
     for (;;) {
       await clock.sleep(watchPeriodMs, call.signal);
       try {
-        authorize(call.plan, await authenticator.authenticate(authorization));
+        authorize(call.plan, await authenticator.authenticate(authorization, call.origin));
       } catch (error) {
         if (!(error instanceof MuinError)) throw error;
         // While it cannot be told whether the credentials are good, the stream goes on.

@@ -247,6 +247,24 @@ test("mutant: a text that is no address would make networks at will", async () =
   expect(mutant.callerAddress("127.0.0.1", "unknown", 1)).toBe("unknown");
 });
 
+test("who tells callers is told the address that the trusted hops saw, in every lane", async () => {
+  const told = new Set<string | undefined>();
+  await using server = await startProbeServer({
+    trustedHops: 1,
+    authenticator: {
+      authenticate: (authorization, peer) => {
+        told.add(peer?.address());
+        return probeAuthenticator.authenticate(authorization);
+      },
+    },
+  });
+  const sent = { headers: { ...headers, "x-forwarded-for": "192.0.2.1:4321" } };
+  await overConnect(server).fast({ name: "a" }, sent);
+  await overConnect(server).slow({ name: "a" }, sent);
+  await createClient(ProbeService, overGrpc(server)).slow({ name: "a" }, sent);
+  expect([...told]).toEqual(["192.0.2.1"]);
+});
+
 /** Headers of two requests on each port, of a server that trusts some hops: what it then says. */
 async function forwardingSeen(trustedHops: number, header: string) {
   await using server = await startProbeServer({ trustedHops });
