@@ -105,14 +105,14 @@ const rules = [
   {
     name: "broker-is-opened-by-its-url",
     comment:
-      "Whoever publishes, consumes or holds a lease knows the interface; which server stands behind it is known to its opener alone.",
+      "Whoever publishes, consumes or holds a lease knows the interface; which server stands behind it is known to its opener alone, and to who derives the rights on it.",
     severity: "error",
     from: {
       path: "^internal/",
       pathNot: [
         ...testCode,
         `${platform}(events|lease)/redis/`,
-        `${platform}(events/open-broker|lease/open-leases)\\.ts$`,
+        `${platform}(events/open-broker|lease/open-leases|catalog/bus-rights)\\.ts$`,
       ],
     },
     to: { path: `${platform}(events|lease)/redis/` },

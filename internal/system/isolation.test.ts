@@ -1,12 +1,16 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { join } from "node:path";
 import { Redis } from "ioredis";
 import postgres from "postgres";
 import { catalog } from "../catalog.ts";
 import { keysOf } from "../count/shared/key-schema.ts";
-import { eventsRights } from "../platform/catalog/store-rights.ts";
+import { busUse } from "../platform/catalog/bus-topics.ts";
+import { eventsRights } from "../platform/catalog/bus-rights.ts";
 import { topology } from "../platform/catalog/topology.ts";
+import { connectBus } from "../platform/events/redis/redis-broker-fixture.ts";
+import type { EventRecord } from "../platform/service/event-record.ts";
 import { createMuinFolder, startMuin, type MuinFolder, type TestMuin } from "../platform/testing/muin.ts";
-import { caught } from "../platform/testing/mutant.ts";
+import { caught, importMutant } from "../platform/testing/mutant.ts";
 import { startRedis } from "../platform/testing/redis.ts";
 
 setDefaultTimeout(60_000);
@@ -17,11 +21,56 @@ type Right = "none" | "connects" | "reads" | "writes";
 const plan = topology(catalog);
 
 /**
+ * The topics on which each service publishes, and those that it reads: written out, so that a declaration that adds one is seen. With the
+ * rights of one service nobody can say what another says, nor undo what another has heard.
+ */
+const bus: Readonly<Record<string, { readonly writes: readonly string[]; readonly reads: readonly string[] }>> = {
+  auth: {
+    writes: ["erasure.auth", "identity.enrolment", "identity.session", "identity.user"],
+    reads: ["face.enrolment", "identity.branch", "identity.user"],
+  },
+  user: { writes: ["identity.user"], reads: ["erasure.auth", "erasure.branch-owner", "identity.user"] },
+  "branch-owner": { writes: ["erasure.branch-owner", "identity.branch"], reads: ["identity.user"] },
+  "count-management": { writes: ["count.info"], reads: ["count.value"] },
+  "count-write": { writes: ["count.value"], reads: [] },
+  "count-read": { writes: [], reads: ["count.info"] },
+};
+/** What every process does on the bus beside. */
+const busOfAll = { writes: ["platform.heartbeat"], reads: ["identity.session"] };
+
+/** What an account may do on the events server that runs some services: patterns of keys, the widest right first. */
+function busCells(account: string, services: readonly string[]): Readonly<Record<string, Right>> {
+  const uses = [busOfAll, ...services.map((service) => bus[service] ?? { writes: [], reads: [] })];
+  const ofTopics = (use: "writes" | "reads") =>
+    uses.flatMap((one) => one[use]).flatMap((topic) => [`events:topic:${topic}`, `events:stream:${topic}:*`]);
+  const written = [
+    ...ofTopics("writes"),
+    ...uses.flatMap(({ writes }) => writes).map((topic) => `events:lease:retention:${topic}`),
+    ...services.flatMap((service) => [
+      `events:groups:${service}`,
+      `events:group:${service}:*`,
+      `events:members:${service}:*`,
+      `events:parked:${service}:*`,
+      `events:parked-keys:${service}:*`,
+      `events:redriven:${service}:*`,
+      `events:lease:group:${service}:*`,
+      `coordination:lease:${service}:*`,
+    ]),
+    "coordination:lease:heartbeat",
+  ];
+  const read = ["events:meta", ...ofTopics("reads")].filter((pattern) => !written.includes(pattern));
+  return Object.fromEntries([
+    ...written.map((pattern): [string, Right] => [`${account} ${pattern}`, "writes"]),
+    ...read.map((pattern): [string, Right] => [`${account} ${pattern}`, "reads"]),
+  ]);
+}
+
+/**
  * Who may do what where, as the catalogue declares it: by store, then by account and, for Redis, key pattern. What is not listed is
  * "none".
  */
 const declared: Readonly<Record<string, Readonly<Record<string, Right>>>> = {
-  "redis events": { "muin events:*": "writes" },
+  "redis events": busCells("muin", Object.keys(bus)),
   ...Object.fromEntries(plan.redisServers.map(({ name }) => [`redis ${name}`, redisCells(name)])),
   ...Object.fromEntries(
     plan.databases.map(({ database, schemaRole, dataRole, readers }) => [
@@ -91,7 +140,10 @@ interface Stores {
 const stores: Stores = { port: (store) => ports[store] ?? 0, secret: (account) => secrets[account] };
 
 const redisServers = [...plan.redisServers.map(({ name }) => name), "events"];
-const redisAccounts = [...plan.redisServers.flatMap(({ users }) => users), eventsRights("muin")];
+const redisAccounts = [
+  ...plan.redisServers.flatMap(({ users }) => users),
+  eventsRights("muin", busUse(catalog, catalog)),
+];
 const accounts = [...new Set(redisAccounts.map(({ user }) => user))];
 
 /** A key of every declared pattern, every key of a shard whether declared or not, and one of nobody. */
@@ -181,6 +233,129 @@ describe("Redis", () => {
     await caught(() => checkRedis(server, account, at));
   });
 });
+
+describe("the bus of a mesh, where each service has an account of its own", () => {
+  const names = catalog.map(({ name }) => name);
+  const allKeys = [
+    ...new Set(names.flatMap((name) => Object.keys(busCells(name, [name]))).map((cell) => patternOf(cell))),
+  ].map((pattern) => pattern.replaceAll("*", "isolation-test"));
+
+  /** Of every account and every key what is written out. */
+  async function checkBus(rightsOf: typeof eventsRights): Promise<void> {
+    await using server = await startBus(rightsOf);
+    for (const account of names) {
+      const connection = server.as(account);
+      const cells = Object.entries(busCells(account, [account]));
+      const seen: Record<string, Right> = {};
+      const expected: Record<string, Right> = {};
+      for (const key of [...allKeys, "events:groups", "events:stream:nobodys:0", "nobody:declared:this"]) {
+        seen[key] = await rightOn(connection, key);
+        expected[key] = cells.find(([cell]) => matches(patternOf(cell), key))?.[1] ?? "none";
+      }
+      expect({ account, seen }).toEqual({ account, seen: expected });
+    }
+  }
+
+  test("an account may do what is written out", () => checkBus(eventsRights));
+
+  test("a stolen account of one service forges no event of another, and undoes nothing of it", async () => {
+    await using server = await startBus(eventsRights);
+    const stolen = server.as("branch-owner");
+    const fields = ["id", "1", "source", "/muin/auth", "type", "muin.identity.v1.SessionRevoked", "subject", "s"];
+    await server.admin.xadd("events:stream:identity.session:0", "*", ...fields);
+    await server.admin.hset("events:group:user:erasure.auth", "i0", "1-1");
+    const before = await server.admin.debug("DIGEST");
+    for (const [name, ...args] of [
+      ["XADD", "events:stream:identity.session:0", "*", ...fields],
+      ["XADD", "events:stream:erasure.auth:0", "*", ...fields],
+      ["XADD", "events:stream:count.value:0", "*", ...fields],
+      ["XTRIM", "events:stream:identity.user:0", "MAXLEN", "0"],
+      ["XDEL", "events:stream:identity.session:0", "1-1"],
+      ["DEL", "events:stream:identity.session:0"],
+      ["UNLINK", "events:stream:identity.session:0"],
+      ["RENAME", "events:stream:identity.branch:0", "events:stream:identity.session:0"],
+      ["COPY", "events:stream:identity.branch:0", "events:stream:identity.session:0", "REPLACE"],
+      ["HSET", "events:topic:identity.session", "r0", "9"],
+      ["HSET", "events:group:user:erasure.auth", "i0", "9-9"],
+      ["DEL", "events:parked:user:erasure.auth:0"],
+      ["HSET", "events:lease:group:user:erasure.auth:0", "number", "9"],
+      ["HSET", "events:lease:retention:identity.session", "number", "9"],
+      ["HSET", "coordination:lease:auth:outbox", "number", "9"],
+      ["XRANGE", "events:stream:face.enrolment:0", "-", "+"],
+      ["EVAL", "return redis.call('XADD', KEYS[1], '*', 'a', 'b')", "1", "events:stream:identity.session:0"],
+      ["EVAL", "return redis.call('XADD', ARGV[1], '*', 'a', 'b')", "0", "events:stream:identity.session:0"],
+      ["SCRIPT", "FLUSH"],
+      ["FUNCTION", "FLUSH"],
+    ] as const) {
+      const refused = await stolen.call(name, ...args).catch((error: unknown) => String(error));
+      expect({ name, args, refused }).toEqual({ name, args, refused: expect.stringMatching(/NOPERM|ACL failure/) });
+    }
+    // By the platform's own scripts too.
+    const broker = connectBus(server.urlOf("branch-owner"), {
+      instance: "stolen",
+      topics: [{ name: "identity.session", retentionMs: 1 }],
+    });
+    const forged: EventRecord = {
+      id: "1",
+      source: "/muin/auth",
+      type: "muin.identity.v1.SessionRevoked",
+      subject: "s",
+      topic: "identity.session",
+      timeMs: 0,
+      traceparent: "",
+      data: new Uint8Array(),
+    };
+    const refused = await broker.publish([forged]).catch((error: unknown) => String(error));
+    expect(refused).toContain("the event store lets nobody write it from here");
+    const replayed = await broker.consumerGroups
+      .replay("user", "erasure.auth")
+      .catch((error: unknown) => String(error));
+    expect(replayed).toMatch(/NOPERM|ACL failure/);
+    await broker.stop();
+    await server.admin.del("events:topic:platform.heartbeat"); // All that it was let write.
+    expect(await server.admin.debug("DIGEST")).toBe(before);
+  });
+
+  test.each([
+    [
+      "writes what it reads",
+      "writes.flatMap(keyPatterns.written)",
+      "[...writes, ...reads].flatMap(keyPatterns.written)",
+    ],
+    ["writes what all consumers keep", "services.flatMap(keyPatterns.consumed)", '["*"].flatMap(keyPatterns.consumed)'],
+    ["reads every topic", "reads.flatMap(keyPatterns.read)", '["*"].flatMap(keyPatterns.read)'],
+    ["holds the leases of all", "...services.map(leasePattern)", 'leaseKey("*")'],
+  ])("mutant: it is seen when an account %s", async (_, from, to) => {
+    const path = join(import.meta.dir, "../platform/catalog/bus-rights.ts");
+    const mutant = await importMutant<{ eventsRights: typeof eventsRights }>(path, from, to);
+    await caught(() => checkBus(mutant.eventsRights));
+  });
+});
+
+/** A server with the account of every service, whose rights `rightsOf` says. */
+async function startBus(rightsOf: typeof eventsRights) {
+  const redis = await startRedis();
+  const admin = new Redis(redis.url);
+  for (const info of catalog) {
+    const { rules } = rightsOf(info.name, busUse([info], catalog));
+    await admin.call("ACL", "SETUSER", info.name, "reset", ">secret", ...rules);
+  }
+  const connections = [admin];
+  const urlOf = (account: string): string => `redis://${account}:secret@${redis.host}:${redis.port}`;
+  return {
+    admin,
+    urlOf,
+    as: (account: string): Redis => {
+      const connection = new Redis(urlOf(account), { retryStrategy: () => null });
+      connections.push(connection);
+      return connection;
+    },
+    [Symbol.asyncDispose]: async () => {
+      for (const connection of connections) connection.disconnect();
+      await redis.stop();
+    },
+  };
+}
 
 const { databases } = plan;
 

@@ -10,7 +10,7 @@ import type { Handled } from "../../platform/service/parts.ts";
 import { subscriptionsOf } from "../../platform/runtime/subscriptions.ts";
 import type { TestBus } from "../../platform/events/contract/bus-fixture.ts";
 import { connectBus } from "../../platform/events/redis/redis-broker-fixture.ts";
-import { createRecord, topicsOf } from "../../platform/events/topics.ts";
+import { createRecord, topicOf, topicsOf } from "../../platform/events/topics.ts";
 import { systemRandom } from "../../platform/clock/random.ts";
 import { createTracing } from "../../platform/telemetry/tracing.ts";
 import { eventually } from "../../platform/testing/eventually.ts";
@@ -35,7 +35,8 @@ async function startConsuming(auth: AuthFixture): Promise<AsyncDisposable & { re
   const { log } = auth;
   const tracing = createTracing({ endpoint: "", sampleRatio: 0, service: "auth", version: "0", instance: "1", log });
   const handled = auth.parts.filter((part): part is Handled => part.part === "handled");
-  const consumers = subscriptionsOf(definition, handled, tracing).map((subscription) => bus.subscribe(subscription));
+  const wiring = { tracing, consumedTopics: ({ schema }: { readonly schema: DescMessage }) => [topicOf(schema)] };
+  const consumers = subscriptionsOf(definition, handled, wiring).map((subscription) => bus.subscribe(subscription));
   await bus.start();
   for (const consumer of consumers) await consumer.start();
   return {

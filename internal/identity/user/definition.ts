@@ -93,9 +93,9 @@ export const user: ServiceInfo<"user"> = defineService({
       on(UserDataErasedSchema, (event, delivery) => erasureRules.confirmed(event, delivery)),
       background(erasureRules.sweeper),
       republisher([UserUpdatedSchema, UserStatusChangedSchema], () => rules.republish()),
-      rebuilder([UserCreatedSchema, UserDataErasedSchema], async () => {
-        // Whoever signed up, and whoever may have confirmed an erasure: they say so again, behind what was missed.
-        await erasureRules.reannounce();
+      // Whoever may have confirmed an erasure, and whoever signed up: they say so again, behind what was missed.
+      rebuilder([UserDataErasedSchema], () => erasureRules.reannounce()),
+      rebuilder([UserCreatedSchema], async () => {
         for (let pageToken = ""; ;) {
           pageToken = (await accounts.republishAccounts({ pageToken })).nextPageToken;
           if (pageToken === "") return;

@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { ApiKeyService } from "../../gen/muin/identity/v1/api_key_service_pb.ts";
 import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
 import { ApiKeyRevokedSchema, SessionRevokedSchema } from "../../gen/muin/identity/v1/session_events_pb.ts";
+import { UserDataErasedSchema, UserUpdatedSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
 import { OperationsService } from "../../gen/muin/platform/v1/operations_service_pb.ts";
 import { SealedSchema } from "../../gen/muin/platform/v1/sealed_pb.ts";
 import { checkCatalog } from "./check-catalog.ts";
@@ -35,7 +36,13 @@ const other: ServiceInfo = {
 
 describe("checking a catalogue", () => {
   test("finds nothing wrong with a sound one", () => {
-    expect(checkCatalog([base, { ...other, calls: { keys: rpcs(ApiKeyService, ["verifyApiKey"]) } }])).toEqual([]);
+    const one = { ...base, publishes: [ApiKeyRevokedSchema, UserDataErasedSchema] };
+    const two = {
+      ...other,
+      publishes: [UserDataErasedSchema],
+      calls: { keys: rpcs(ApiKeyService, ["verifyApiKey"]) },
+    };
+    expect(checkCatalog([one, two])).toEqual([]);
   });
 
   test.each<[string, readonly ServiceInfo[], string]>([
@@ -70,6 +77,16 @@ describe("checking a catalogue", () => {
       "an event that is another's only by declaration",
       [base, { ...other, consumes: [group(ApiKeyRevokedSchema, { publishedBy: "elsewhere" })] }],
       "two takes muin.identity.v1.ApiKeyRevoked for elsewhere's, but a service of the catalogue publishes it",
+    ],
+    [
+      "a topic on which two publish",
+      [base, { ...other, publishes: [SessionRevokedSchema] }],
+      "topic identity.session belongs to both one and two",
+    ],
+    [
+      "another writer of a topic that two share",
+      [base, { ...other, publishes: [UserUpdatedSchema] }],
+      "topic identity.user belongs to both auth and user and two",
     ],
     [
       "a message that is no event",

@@ -1,14 +1,19 @@
 import { getOption, hasOption, ScalarType, type DescMessage, type DescMethod } from "@bufbuild/protobuf";
 import { CallerKind, event, policy } from "../../gen/muin/platform/v1/options_pb.ts";
+import { publishedTopics } from "./bus-topics.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
 import { methodsOf } from "../service/rpcs.ts";
 
-/** Topics that the platform itself publishes, beside those of the services. */
+/** Messages that the platform itself publishes, beside those of the services. */
 const platformTypes: ReadonlySet<string> = new Set(["muin.platform.v1.Heartbeat"]);
+
+/** Topics on which several services publish, on purpose; on every other one does, so that none can forge what another says. */
+const sharedTopics: Readonly<Record<string, readonly string[]>> = { "identity.user": ["auth", "user"] };
 
 /**
  * What is wrong with a catalogue, as sentences; empty when nothing is. Checks what types cannot: names that repeat, an RPC
- * service or a database with two owners, a call that nobody answers or no service may make, an event that nobody publishes or that has no topic.
+ * service, a database or a topic with two owners, a call that nobody answers or no service may make, an event that nobody publishes
+ * or that has no topic.
  */
 export function checkCatalog(catalog: readonly ServiceInfo[]): readonly string[] {
   const problems: string[] = [];
@@ -36,7 +41,7 @@ export function checkCatalog(catalog: readonly ServiceInfo[]): readonly string[]
       if (!isEvent(schema)) problems.push(`${info.name} publishes ${schema.typeName}, which has no topic in its proto`);
     }
   }
-  problems.push(...checkRedisServers(catalog), ...checkPersonalData(catalog));
+  problems.push(...checkRedisServers(catalog), ...checkPersonalData(catalog), ...checkTopics(catalog));
   for (const info of catalog) {
     for (const method of info.hot) {
       const what = `${info.name} names ${method.parent.typeName}.${method.name} hot`;
@@ -75,6 +80,21 @@ function checkPersonalData(catalog: readonly ServiceInfo[]): readonly string[] {
   if (collectors.length > 1) return [`personal data is collected by both ${collectors.join(" and ")}`];
   const isHeld = catalog.some(({ personalData }) => personalData === "held");
   return collectors.length === 0 || isHeld ? [] : [`${collectors[0]} collects personal data, which nobody holds`];
+}
+
+/** One service publishes on a topic. */
+function checkTopics(catalog: readonly ServiceInfo[]): readonly string[] {
+  const problems: string[] = [];
+  const writers = new Map<string, string>();
+  for (const { name, publishes } of catalog) {
+    for (const topic of publishedTopics({ name, publishes: publishes.filter(isEvent) })) {
+      if (sharedTopics[topic.name]?.includes(name) === true) continue;
+      const other = writers.get(topic.name) ?? sharedTopics[topic.name]?.join(" and ");
+      if (other !== undefined) problems.push(`topic ${topic.name} belongs to both ${other} and ${name}`);
+      writers.set(topic.name, name);
+    }
+  }
+  return problems;
 }
 
 /** A Redis server is named well and keeps what it holds, or does not, for all who use it. */

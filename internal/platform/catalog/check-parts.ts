@@ -40,7 +40,7 @@ function strayTopics({ name, publishes, consumes }: ServiceInfo, parts: readonly
     if (foreign.length > 0) {
       return [`${what} names ${foreign.map(({ typeName }) => typeName).join(", ")}, which ${name} does not ${how}`];
     }
-    const topics = [...new Set(schemas.map(topicOf))];
+    const topics = [...new Set(schemas.map((schema) => topicOf(schema, "{service}")))];
     return topics.length === 1 ? [] : [`${what} names messages of several topics: ${topics.join(", ")}`];
   };
   return [

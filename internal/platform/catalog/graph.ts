@@ -57,10 +57,12 @@ export function createGraph({ services, topics }: Topology): Graph {
         message,
         topic,
         publishers: services
-          .filter(({ publishes }) => publishes.some((own) => own.message === message))
+          .filter(({ publishes }) => publishes.some((own) => own.message === message && own.topic === topic))
           .map(({ name }) => name),
         consumers: services.flatMap(({ name, consumes }) =>
-          consumes.filter((own) => own.message === message).map(({ kind }) => ({ service: name, kind })),
+          consumes
+            .filter((own) => own.message === message && own.topics.includes(topic))
+            .map(({ kind }) => ({ service: name, kind })),
         ),
       })),
     ),

@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { Redis } from "ioredis";
 import { startRedis, type TestRedis } from "../testing/redis.ts";
 import { defineService, type ServiceInfo } from "../service/define-service.ts";
-import { eventsRights, postgresRights, redisRights } from "./store-rights.ts";
+import { eventsRights } from "./bus-rights.ts";
+import { postgresRights, redisRights } from "./store-rights.ts";
 import { postgres, postgresViews, redis } from "../service/stores.ts";
 
 const writer = service("write-it", {
@@ -71,7 +72,11 @@ describe("rights derived from declarations", () => {
     "SHUTDOWN NOSAVE",
   ])("refuse %s, which would show or touch what belongs to others", async (command) => {
     const [name = "", ...args] = command.split(" ");
-    for (const rights of [...redisRights(writer), ...redisRights(reader), eventsRights("process")]) {
+    for (const rights of [
+      ...redisRights(writer),
+      ...redisRights(reader),
+      eventsRights("process", { services: ["one"], writes: ["w"], reads: ["r"] }),
+    ]) {
       const user = await as(rights.user, rights.rules);
       expect(user.call(name, ...args)).rejects.toThrow("NOPERM");
     }

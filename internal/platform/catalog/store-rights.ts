@@ -27,6 +27,9 @@ export interface PostgresRights {
  */
 const connectionCommands = ["+ping", "+hello", "+auth", "+client|setname", "+client|setinfo", "+client|id", "+info"];
 
+/** ACL rules of a user who may enter, and nothing else. */
+export const bareUser: readonly string[] = ["on", "resetchannels", "-@all", ...connectionCommands];
+
 /** Classes of a store that is written. The commands that leak or touch keys of others stay out. */
 const writerCommands =
   "+@read +@write +@scripting +@transaction +time -@dangerous -scan -randomkey -dbsize -flushall -flushdb -keys";
@@ -43,35 +46,8 @@ export function redisRights(info: ServiceInfo): readonly RedisRights[] {
   return [...byServer].map(([server, stores]) => ({
     server,
     user: info.name,
-    rules: ["on", "resetchannels", "-@all", ...connectionCommands, ...stores.map(selector)],
+    rules: [...bareUser, ...stores.map(selector)],
   }));
-}
-
-/**
- * The user of a process on the events server, which also keeps the leases: topics and consumers are keys that begin with "events:",
- * leases those that begin with "coordination:". One selector for both, since one script call touches both.
- */
-export function eventsRights(process: string): RedisRights {
-  return {
-    server: "events",
-    user: process,
-    rules: [
-      "on",
-      "resetchannels",
-      "-@all",
-      ...connectionCommands,
-      `(~events:* ~coordination:* ${writerCommands} +@blocking)`,
-    ],
-  };
-}
-
-/** The user of a process on a coordination server that keeps leases alone. */
-export function coordinationRights(process: string): RedisRights {
-  return {
-    server: "coordination",
-    user: process,
-    rules: ["on", "resetchannels", "-@all", ...connectionCommands, `(~coordination:* ${writerCommands})`],
-  };
 }
 
 /** The roles of every database in the catalogue. */

@@ -81,6 +81,10 @@ test("says of a service how it is reached and how it ends", () => {
     ],
     publishes: [{ message: "muin.count.v1.CountCreated", topic: "count.info" }],
     consumes: [],
+    bus: {
+      writes: ["count.info", "platform.heartbeat"],
+      reads: ["identity.session", "platform.heartbeat"],
+    },
     settings: [
       {
         variable: "MUIN_INFO_OWNER_PEPPER",
@@ -125,7 +129,7 @@ test("says of a service what it reaches, and as whom", () => {
     },
   ]);
   expect(consumes).toEqual([
-    { message: "muin.count.v1.CountCreated", topic: "count.info", kind: "everyInstance", publishedBy: undefined },
+    { message: "muin.count.v1.CountCreated", topics: ["count.info"], kind: "everyInstance", publishedBy: undefined },
   ]);
 });
 

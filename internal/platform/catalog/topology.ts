@@ -5,11 +5,12 @@ import { CallerKind, policy as policyOption } from "../../gen/muin/platform/v1/o
 import { PersonalDataService } from "../../gen/muin/platform/v1/personal_data_service_pb.ts";
 import type { ConfigField } from "../config/fields.ts";
 import { variableOf } from "../config/read-config.ts";
-import { topicOf, topicsOf } from "../events/topics.ts";
+import { retentionMsOf, topicOf } from "../events/topics.ts";
 import { isInternal } from "../rpc/call/internal.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
 import { methodsOf } from "../service/rpcs.ts";
 import type { StoreDecl } from "../service/stores.ts";
+import { busUse, consumedTopics } from "./bus-topics.ts";
 import { processConfig } from "./process-config.ts";
 import { serviceCallersOf, type ServiceCallers } from "./service-callers.ts";
 import { callSetting, schemaSetting, storeSetting } from "./setting-names.ts";
@@ -48,6 +49,8 @@ export interface ServiceTopology {
   readonly stores: readonly StoreTopology[];
   readonly publishes: readonly { readonly message: string; readonly topic: string }[];
   readonly consumes: readonly ConsumptionTopology[];
+  /** Topics that its process writes and reads, what every process does on the bus included. */
+  readonly bus: { readonly writes: readonly string[]; readonly reads: readonly string[] };
   /** Variables of its own settings. */
   readonly settings: readonly SettingTopology[];
   readonly holdsPersonalData: boolean;
@@ -157,7 +160,8 @@ export interface RedisServerTopology {
 /** A message that a service consumes. */
 export interface ConsumptionTopology {
   readonly message: string;
-  readonly topic: string;
+  /** Several where each service that publishes the message has a topic of its own. */
+  readonly topics: readonly string[];
   readonly kind: "group" | "everyInstance";
   /** Service outside the catalogue that publishes it; `undefined` when one of the catalogue does. */
   readonly publishedBy: string | undefined;
@@ -205,6 +209,7 @@ export function topology(catalog: readonly ServiceInfo[]): Topology {
 const servedEverywhere = [OperationsService, PersonalDataService];
 
 function serviceTopology(info: ServiceInfo, catalog: readonly ServiceInfo[], callers: ServiceCallers): ServiceTopology {
+  const { writes, reads } = busUse([info], catalog);
   return {
     name: info.name,
     summary: info.summary,
@@ -219,13 +224,14 @@ function serviceTopology(info: ServiceInfo, catalog: readonly ServiceInfo[], cal
       variable: variableOf("", callSetting(declared.service.typeName)),
     })),
     stores: Object.entries(info.stores).map(([name, decl]) => storeTopology(info, name, decl)),
-    publishes: info.publishes.map((schema) => ({ message: schema.typeName, topic: topicOf(schema) })),
-    consumes: info.consumes.map(({ schema, kind, publishedBy }) => ({
-      message: schema.typeName,
-      topic: topicOf(schema),
-      kind,
-      publishedBy,
+    publishes: info.publishes.map((schema) => ({ message: schema.typeName, topic: topicOf(schema, info.name) })),
+    consumes: info.consumes.map((consumption) => ({
+      message: consumption.schema.typeName,
+      topics: consumedTopics(consumption, catalog),
+      kind: consumption.kind,
+      publishedBy: consumption.publishedBy,
     })),
+    bus: { writes, reads },
     settings: Object.values(info.config).map((field) => ({
       variable: variableOf(field.isShared === true ? "" : info.name, field.name),
       doc: field.doc,
@@ -346,22 +352,33 @@ function redisServersOf(catalog: readonly ServiceInfo[]): readonly RedisServerTo
 
 function topicsIn(catalog: readonly ServiceInfo[]): readonly TopicTopology[] {
   const { eventPartitions } = processConfig;
-  const schemas = catalog.flatMap((info) => [...info.publishes, ...info.consumes.map(({ schema }) => schema)]);
-  return topicsOf(schemas).map(({ name, retentionMs }) => ({
-    name,
-    partitions: { variable: variableOf("", eventPartitions.name), default: defaultOf(eventPartitions) },
-    retentionMs,
-    messages: sortedSet(schemas.filter((schema) => topicOf(schema) === name).map(({ typeName }) => typeName)),
-    publishers: catalog
-      .filter(({ publishes }) => publishes.some((schema) => topicOf(schema) === name))
-      .map((info) => info.name),
-    consumers: catalog.flatMap((info) =>
-      sortedSet(info.consumes.filter(({ schema }) => topicOf(schema) === name).map(({ kind }) => kind)).map((kind) => ({
-        service: info.name,
-        kind,
-      })),
-    ),
-  }));
+  const publishes = catalog.flatMap((info) =>
+    info.publishes.map((schema) => ({ schema, topic: topicOf(schema, info.name), service: info.name })),
+  );
+  const consumes = catalog.flatMap((info) =>
+    info.consumes.flatMap((consumption) => {
+      const { schema, kind } = consumption;
+      return consumedTopics(consumption, catalog).map((topic) => ({ schema, kind, topic, service: info.name }));
+    }),
+  );
+  const byTopic = Map.groupBy([...publishes, ...consumes], ({ topic }) => topic);
+  return sortedSet([...byTopic.keys()]).map((name) => {
+    const uses = byTopic.get(name) ?? [];
+    const consumers = consumes.filter(({ topic }) => topic === name).map(({ service, kind }) => ({ service, kind }));
+    return {
+      name,
+      partitions: { variable: variableOf("", eventPartitions.name), default: defaultOf(eventPartitions) },
+      retentionMs: Math.max(...uses.map(({ schema }) => retentionMsOf(schema))),
+      messages: sortedSet(uses.map(({ schema }) => schema.typeName)),
+      publishers: [...new Set(publishes.filter(({ topic }) => topic === name).map(({ service }) => service))],
+      consumers: catalog.flatMap((info) =>
+        sortedSet(consumers.filter(({ service }) => service === info.name).map(({ kind }) => kind)).map((kind) => ({
+          service: info.name,
+          kind,
+        })),
+      ),
+    };
+  });
 }
 
 function sortedSet<T extends string>(values: readonly T[]): readonly T[] {

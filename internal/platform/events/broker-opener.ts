@@ -24,8 +24,10 @@ export interface BrokerOptions {
   readonly partitions: number;
   /** Name of this process, for operators; need not be unique. */
   readonly instance: string;
-  /** Every topic that is published here or whose retention this process may look after. */
+  /** Every topic that is published here: no others are accepted. One of the processes that publish on a topic keeps its retention. */
   readonly topics: readonly Topic[];
+  /** Services whose consumer groups and dead letters are looked after here, beside those that subscribe. Default: none. */
+  readonly services?: readonly string[];
   /** Says whether the lease term of a publish is current, and keeps the heartbeat to one process. */
   readonly leases: Leases;
   /** URL of the leases' Redis: a broker on the same server checks a lease term in the step that stores the events. */

@@ -11,7 +11,7 @@ export interface ConsumerGroupState {
 
 /** The consumer groups of a broker, seen from outside. */
 export interface ConsumerGroups {
-  /** Every group that ever consumed, by service and topic. */
+  /** Every group of the broker's services that ever consumed, by service and topic. */
   states(): Promise<readonly ConsumerGroupState[]>;
   /**
    * Starts a new inbox generation for a group and moves it to the oldest retained event. Returns the generation. Rejects with

@@ -25,7 +25,7 @@ export interface DeadLetterPage {
  */
 export interface DeadLetters {
   /**
-   * Dead letters, oldest first: those of one service, or of all when `service` is undefined. `pageToken` is empty for the first page.
+   * Dead letters, oldest first: those of one service, or of all of the broker's when `service` is undefined. `pageToken` is empty for the first page.
    * Rejects with INVALID_ARGUMENT, reason PAGE_TOKEN_INVALID, for a token of another query.
    */
   list(options: {

@@ -14,6 +14,9 @@ const heartbeatMs = 500;
 /** The topic of heartbeats. One says something for seconds; a week of them would be 1.2 million event records. */
 export const heartbeatTopic: Topic = { name: topicOf(HeartbeatSchema), retentionMs: 60_000 };
 
+/** The lease of who sends them, of any service. */
+export const heartbeatLease = "heartbeat";
+
 /** The heartbeat of a broker. */
 export interface Heartbeat extends Component {
   /** As `Broker.heartbeatReceivedAt`. */
@@ -31,7 +34,7 @@ export function createHeartbeat(options: {
   const context = { source: "/muin/platform", clock, random, traceparent: "" };
   let receivedAtMs = Number.NEGATIVE_INFINITY;
 
-  const sender = leases.leaseholder("heartbeat", async (term, signal) => {
+  const sender = leases.leaseholder(heartbeatLease, async (term, signal) => {
     while (!signal.aborted) {
       const sentMs = clock.monotonic();
       const message = create(HeartbeatSchema, { sender: "bus", time: timestampFromMs(clock.now()) });

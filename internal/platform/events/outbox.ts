@@ -130,7 +130,7 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
 
   const parts = createSequence(`outbox of ${service}`, [
     createSampler(options, view),
-    leases.leaseholder(`outbox:${service}`, relay),
+    leases.leaseholder(`${service}:outbox`, relay),
   ]);
   return { ...parts, ...view };
 }

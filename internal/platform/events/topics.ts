@@ -15,7 +15,11 @@ export interface Topic {
   readonly retentionMs: number;
 }
 
+/** Stands in a topic for the name of the service that publishes the event. */
+const servicePlaceholder = "{service}";
+
 interface EventKind {
+  /** Its name may hold the placeholder. */
   readonly topic: Topic;
   /** Name of the message's field, as TypeScript knows it. */
   readonly subjectField: string;
@@ -23,9 +27,33 @@ interface EventKind {
 
 const kinds = new WeakMap<DescMessage, EventKind>(); // Reading an option costs microseconds each time.
 
-/** The topic of an event message. Throws for a message that is no event. */
-export function topicOf(schema: DescMessage): string {
-  return kindOf(schema).topic.name;
+/**
+ * The topic of an event message that `publisher`, a service, publishes. Throws for a message that is no event, and without `publisher`
+ * for one that travels on a topic of each service.
+ */
+export function topicOf(schema: DescMessage, publisher?: string): string {
+  const { name } = kindOf(schema).topic;
+  if (!name.includes(servicePlaceholder)) return name;
+  if (publisher === undefined) throw new Error(`${schema.typeName} has a topic of each service that publishes it`);
+  return name.replace(servicePlaceholder, publisher);
+}
+
+/** The topics on which an event message of any of the `publishers`, services, travels. */
+export function topicsFrom(schema: DescMessage, publishers: readonly string[]): readonly string[] {
+  const { name } = kindOf(schema).topic;
+  return name.includes(servicePlaceholder) ? publishers.map((publisher) => topicOf(schema, publisher)) : [name];
+}
+
+/** Whether a message may travel on `topic`: where each service has one of its own, the message must name that service. */
+export function isOnOwnTopic<M extends DescMessage>(schema: M, message: MessageShape<M>, topic: string): boolean {
+  if (!kindOf(schema).topic.name.includes(servicePlaceholder)) return topicOf(schema) === topic;
+  const { service } = message as unknown as { readonly service?: unknown };
+  return typeof service !== "string" || topicOf(schema, service) === topic;
+}
+
+/** How long the topic of an event message keeps it at least, in milliseconds. */
+export function retentionMsOf(schema: DescMessage): number {
+  return kindOf(schema).topic.retentionMs;
 }
 
 /** The ordering key of an event. Throws for a message that is no event, and when the key is empty. */
@@ -36,11 +64,11 @@ export function subjectOf<M extends DescMessage>(schema: M, message: MessageShap
   return subject;
 }
 
-/** The topics of event messages, each once, by name. Of several retentions the longest counts. */
-export function topicsOf(schemas: readonly DescMessage[]): readonly Topic[] {
+/** The topics of event messages that `publisher` publishes, each once, by name. Of several retentions the longest counts. */
+export function topicsOf(schemas: readonly DescMessage[], publisher?: string): readonly Topic[] {
   const topics = new Map<string, Topic>();
   for (const schema of schemas) {
-    const { topic } = kindOf(schema);
+    const topic = { name: topicOf(schema, publisher), retentionMs: retentionMsOf(schema) };
     const known = topics.get(topic.name);
     if (known === undefined || known.retentionMs < topic.retentionMs) topics.set(topic.name, topic);
   }
@@ -49,7 +77,7 @@ export function topicsOf(schemas: readonly DescMessage[]): readonly Topic[] {
 
 /** What an event gets beside its message. */
 export interface RecordContext {
-  /** CloudEvents source, such as "/muin/auth". */
+  /** CloudEvents source: "/muin/" and the service that publishes, such as "/muin/auth". */
   readonly source: string;
   readonly clock: Clock;
   readonly random: Random;
@@ -68,11 +96,15 @@ export function createRecord<M extends DescMessage>(
     source: context.source,
     type: schema.typeName,
     subject: subjectOf(schema, message),
-    topic: topicOf(schema),
+    topic: topicOf(schema, publisherOf(context.source)),
     timeMs: context.clock.now(),
     traceparent: context.traceparent,
     data: toBinary(schema, message),
   };
+}
+
+function publisherOf(source: string): string | undefined {
+  return /^\/muin\/([a-z][a-z0-9-]*)$/.exec(source)?.[1];
 }
 
 function kindOf(schema: DescMessage): EventKind {

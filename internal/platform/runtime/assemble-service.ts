@@ -50,7 +50,7 @@ export function assembleService(info: ServiceInfo, given: Wiring): AssembledServ
         isUp,
         callsOthers: Object.keys(info.calls).length > 0 || info.personalData === "collected",
       })),
-    subscriptions: subscriptionsOf(info, partsOf(parts, "handled"), wiring.tracing),
+    subscriptions: subscriptionsOf(info, partsOf(parts, "handled"), wiring),
   };
 }
 
@@ -67,7 +67,7 @@ function depsOf(info: ServiceInfo, stores: OpenStores, wiring: Wiring): Paramete
     stores: Object.fromEntries(stores.all.map(({ name, handle }) => [name, handle])) as never, // Typed by the declaration.
     publish: createPublish({ source: `/muin/${info.name}`, clock, random, currentTraceparent }),
     broker: { publish: publishDeclared(info, broker) },
-    leases,
+    leases: { leaseholder: holdOwn(info, leases) },
     ...(info.personalData === "collected" ? { personalData: wiring.personalData(info) } : {}),
     config: wiring.config(info),
     clock,
@@ -79,11 +79,20 @@ function depsOf(info: ServiceInfo, stores: OpenStores, wiring: Wiring): Paramete
 
 /** Publishes event records of the topics that a service declares; rejects for any other. */
 function publishDeclared(info: ServiceInfo, broker: EventPublisher): EventPublisher["publish"] {
-  const topics = new Set(info.publishes.map((schema) => topicOf(schema)));
+  const topics = new Set(info.publishes.map((schema) => topicOf(schema, info.name)));
   return async (records, term) => {
     const foreign = records.find(({ topic }) => !topics.has(topic));
     if (foreign !== undefined) throw new Error(`${info.name} does not declare an event on ${foreign.topic}`);
     await broker.publish(records, term);
+  };
+}
+
+/** Seeks leases whose names begin with that of the service, as its rights have it; throws for any other. */
+function holdOwn({ name }: ServiceInfo, leases: Wiring["leases"]): Wiring["leases"]["leaseholder"] {
+  return (lease, work) => {
+    if (!lease.startsWith(`${name}:`))
+      throw new Error(`${name} cannot hold the lease ${lease}: it must begin with ${name}:`);
+    return leases.leaseholder(lease, work);
   };
 }
 

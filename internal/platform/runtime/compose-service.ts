@@ -1,4 +1,5 @@
 import { MuinError } from "../errors/muin-error.ts";
+import type { Subscription } from "../events/broker.ts";
 import type { Component } from "../lifecycle/component.ts";
 import { retry } from "../lifecycle/retry.ts";
 import type { RunningService } from "../rpc/call/plan.ts";
@@ -17,6 +18,8 @@ export interface ComposedService extends Component {
   /** Its RPC services. Before the service is up, each call is UNAVAILABLE with reason SERVICE_STARTING. */
   readonly served: readonly RunningService[];
   readonly parts: readonly ServicePart[];
+  /** What it consumes, one per topic and kind. */
+  readonly subscriptions: readonly Subscription[];
   readonly stores: readonly OpenStore[];
   /** Outboxes: the database's, or the service's own. */
   readonly outboxes: readonly OutboxView[];
@@ -67,6 +70,7 @@ export function composeService(info: ServiceInfo, wiring: Wiring): ComposedServi
     name: info.name,
     served: assembled.running(() => isUp),
     parts,
+    subscriptions: assembled.subscriptions,
     stores: stores.all,
     outboxes: work.outboxes,
     up: up.promise,

@@ -68,6 +68,7 @@ async function startWithoutEvents({ createMuinProcess }: Module) {
     services: [],
     personalDataHolders: [],
     serviceCallers: () => new Set(),
+    consumedTopics: () => [],
     settings: {
       ...readConfig("", processConfig, {}),
       issuer,

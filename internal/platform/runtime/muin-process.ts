@@ -1,7 +1,7 @@
 import type { DescService } from "@bufbuild/protobuf";
 import type { Transport } from "@connectrpc/connect";
-import { HeartbeatSchema } from "../../gen/muin/platform/v1/heartbeat_events_pb.ts";
 import { PersonalDataService } from "../../gen/muin/platform/v1/personal_data_service_pb.ts";
+import { publishedTopics } from "../catalog/bus-topics.ts";
 import { localOrigins, type ProcessConfig } from "../catalog/process-config.ts";
 import type { ServiceCallers } from "../catalog/service-callers.ts";
 import type { Clock } from "../clock/clock.ts";
@@ -9,10 +9,10 @@ import type { Random } from "../clock/random.ts";
 import { readConfig, variableOf, type Environment } from "../config/read-config.ts";
 import type { Broker, Consumer } from "../events/broker.ts";
 import { openBroker } from "../events/open-broker.ts";
-import { topicOf, topicsOf } from "../events/topics.ts";
+import { topicOf } from "../events/topics.ts";
 import { createAuthClient } from "../identity/auth-client.ts";
 import { createAuthenticator, type Authenticator } from "../identity/authenticator.ts";
-import { createRevocationFeed, revocationSchemas, type RevocationFeed } from "../identity/revocation-feed.ts";
+import { createRevocationFeed, type RevocationFeed } from "../identity/revocation-feed.ts";
 import { signUpField, signUpWhere } from "../identity/sign-up.ts";
 import { createSequence, type Component } from "../lifecycle/component.ts";
 import { createTogether } from "../lifecycle/together.ts";
@@ -36,7 +36,7 @@ import { statusPage } from "./status-page.ts";
 import type { Wiring } from "./wiring.ts";
 
 /** What a process runs and how it reaches the outside. */
-export interface MuinProcessOptions extends Pick<Wiring, "storeUrl" | "schemaUrl" | "grants"> {
+export interface MuinProcessOptions extends Pick<Wiring, "storeUrl" | "schemaUrl" | "grants" | "consumedTopics"> {
   /** Name of the process: the service's, or "muin" for all in one. */
   readonly name: string;
   /** Services that run here. */
@@ -156,7 +156,7 @@ function withSignUp(env: Environment, settings: ProcessConfig): Environment {
   return isGiven ? env : { ...env, [variable]: signUpWhere(settings) };
 }
 
-/** The broker, with every topic that this process may use. */
+/** The broker, with every topic on which this process publishes. */
 function openProcessBroker(
   { services, eventsUrl, coordinationUrl, settings, clock, random, log }: MuinProcessOptions,
   instance: string,
@@ -168,11 +168,8 @@ function openProcessBroker(
     leases,
     partitions: settings.eventPartitions,
     instance,
-    topics: topicsOf([
-      HeartbeatSchema,
-      ...revocationSchemas,
-      ...services.flatMap(({ publishes, consumes }) => [...publishes, ...consumes.map(({ schema }) => schema)]),
-    ]),
+    topics: services.flatMap(publishedTopics),
+    services: services.map(({ name }) => name),
     clock,
     random,
     log,

@@ -2,7 +2,9 @@ import { createRegistry, fromBinary, toJsonString, type Registry } from "@bufbui
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { HeartbeatSchema } from "../../gen/muin/platform/v1/heartbeat_events_pb.ts";
 import { OperationsService } from "../../gen/muin/platform/v1/operations_service_pb.ts";
+import { publishedTopics } from "../catalog/bus-topics.ts";
 import type { DeadLetter } from "../events/dead-letters.ts";
+import { heartbeatTopic } from "../events/heartbeat.ts";
 import { topicOf } from "../events/topics.ts";
 import type { EventRecord } from "../service/event-record.ts";
 import { partsOf, serve, type Served } from "../service/parts.ts";
@@ -17,9 +19,9 @@ const pageSizeDefault = 100;
 /** Serves `OperationsService` for the services of this process. */
 export function createOperations(sources: StatusSources): Served<typeof OperationsService> {
   const { services, broker } = sources;
-  const messages = [HeartbeatSchema, ...services.flatMap(({ info }) => info.publishes)];
-  const registry = createRegistry(...messages);
-  const topics = new Set(messages.map((schema) => topicOf(schema)));
+  const registry = createRegistry(HeartbeatSchema, ...services.flatMap(({ info }) => info.publishes));
+  const published = services.flatMap(({ info }) => publishedTopics(info)).map(({ name }) => name);
+  const topics = new Set([heartbeatTopic.name, ...published]);
   return serve(OperationsService, {
     getStatus: async () => {
       const status = await readStatus(sources);
@@ -50,8 +52,8 @@ export function createOperations(sources: StatusSources): Served<typeof Operatio
     }),
     republishEvents: async ({ topic }) => ({ republished: BigInt(await republish(services, topic)) }),
     replayEvents: async ({ service, topic }) => {
-      const { info } = serviceNamed(services, service);
-      const consumed = info.consumes.filter(({ kind }) => kind === "group").map(({ schema }) => topicOf(schema));
+      const { subscriptions } = serviceNamed(services, service);
+      const consumed = subscriptions.filter(({ kind }) => kind === "group").map((subscription) => subscription.topic);
       if (!consumed.includes(topic)) throw runtimeErrors.topicNotConsumed({ service, topic, known: listed(consumed) });
       return { generation: BigInt(await broker.consumerGroups.replay(service, topic)) };
     },
@@ -64,9 +66,12 @@ export function createOperations(sources: StatusSources): Served<typeof Operatio
 
 /** Has every service of this process that republishes a topic do so. Returns how many events that made. */
 async function republish(services: readonly ComposedService[], topic: string): Promise<number> {
-  const republishers = services
-    .flatMap(({ parts }) => partsOf(parts, "republisher"))
-    .map((part) => ({ topic: topicOf(part.schemas[0]), republish: part.republish }));
+  const republishers = services.flatMap(({ info, parts }) =>
+    partsOf(parts, "republisher").map((part) => ({
+      topic: topicOf(part.schemas[0], info.name),
+      republish: part.republish,
+    })),
+  );
   const ofTopic = republishers.filter((republisher) => republisher.topic === topic);
   if (ofTopic.length === 0) {
     throw runtimeErrors.topicNotRepublished({ topic, known: listed(republishers.map((other) => other.topic)) });

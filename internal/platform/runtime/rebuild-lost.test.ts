@@ -43,6 +43,7 @@ async function rebuildWhileEventsGo({ createLostRebuilder }: typeof real) {
   let ended = 0;
   const component = createLostRebuilder({
     service: "watcher",
+    topic: topicOf(SessionRevokedSchema),
     rebuilder: rebuilder([SessionRevokedSchema], () => {
       known = removed;
       removed += 5;

@@ -1,5 +1,6 @@
 import type { DescService } from "@bufbuild/protobuf";
 import type { Transport } from "@connectrpc/connect";
+import { consumedTopics } from "../catalog/bus-topics.ts";
 import { checkCatalog } from "../catalog/check-catalog.ts";
 import {
   callField,
@@ -55,6 +56,7 @@ async function run(info: ServiceInfo, catalog: readonly ServiceInfo[], env: Envi
     services: [info],
     personalDataHolders: plan.personalDataHolders,
     serviceCallers: serviceCallersOf(catalog),
+    consumedTopics: (consumption) => consumedTopics(consumption, catalog),
     settings,
     env,
     eventsUrl: mesh.eventsUrl,

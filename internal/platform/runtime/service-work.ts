@@ -1,6 +1,7 @@
+import type { DescMessage } from "@bufbuild/protobuf";
 import { createInboxPruner } from "../events/inbox.ts";
 import { createOutboxRelay } from "../events/outbox.ts";
-import { topicsOf } from "../events/topics.ts";
+import { retentionMsOf } from "../events/topics.ts";
 import { createSequence, type Component } from "../lifecycle/component.ts";
 import type { OutboxView } from "../service/outbox-view.ts";
 import { partsOf } from "../service/parts.ts";
@@ -24,29 +25,39 @@ export function createServiceWork(assembled: AssembledService, wiring: Wiring): 
   const { deadLetters, consumerGroups } = broker;
   const common = { service: info.name, leases, clock, log };
   const { database } = stores;
-  const consumed = topicsOf(info.consumes.map(({ schema }) => schema));
   const relays =
     database === undefined || info.publishes.length === 0
       ? []
       : [createOutboxRelay({ ...common, broker, database, random, metrics })];
   const pruners =
-    database === undefined || consumed.length === 0
+    database === undefined || info.consumes.length === 0
       ? []
       : [
           createInboxPruner({
             ...common,
             database,
             deadLetters,
-            retentionMs: Math.max(...consumed.map((topic) => topic.retentionMs)),
+            retentionMs: Math.max(...info.consumes.map(({ schema }) => retentionMsOf(schema))),
           }),
         ];
+  const topicsOfSchemas = (schemas: readonly DescMessage[]): readonly string[] => [
+    ...new Set(
+      info.consumes
+        .filter(({ schema }) => schemas.includes(schema))
+        .flatMap((consumption) => wiring.consumedTopics(consumption)),
+    ),
+  ];
   const consumers = assembled.subscriptions.map((subscription) => broker.subscribe(subscription));
   const sequence = createSequence(`work of ${info.name}`, [
     ...relays,
     ...pruners,
     ...consumers,
     ...partsOf(parts, "background").map(({ component }) => component),
-    ...partsOf(parts, "rebuilder").map((rebuilder) => createLostRebuilder({ ...common, consumerGroups, rebuilder })),
+    ...partsOf(parts, "rebuilder").flatMap((rebuilder) =>
+      topicsOfSchemas(rebuilder.schemas).map((topic) =>
+        createLostRebuilder({ ...common, topic, consumerGroups, rebuilder }),
+      ),
+    ),
   ]);
   return {
     ...sequence,

@@ -1,9 +1,11 @@
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { busUse, consumedTopics } from "../catalog/bus-topics.ts";
 import { checkCatalog } from "../catalog/check-catalog.ts";
 import type { ProcessConfig } from "../catalog/process-config.ts";
+import { eventsRights } from "../catalog/bus-rights.ts";
 import { serviceCallersOf } from "../catalog/service-callers.ts";
-import { eventsRights, type PostgresRights } from "../catalog/store-rights.ts";
+import type { PostgresRights } from "../catalog/store-rights.ts";
 import { topology, type StoreTopology, type Topology } from "../catalog/topology.ts";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
@@ -67,7 +69,12 @@ export function createStandalone(options: StandaloneOptions): Standalone {
   if (problems.length > 0) throw new Error(problems.join("; "));
   const plan = topology(catalog);
   const folder = createDataFolder({ path: options.dataDir, random: options.random });
-  const stores = createLocalStores({ ...options, folder, redis: redisServers(plan), databases: plan.databases });
+  const stores = createLocalStores({
+    ...options,
+    folder,
+    redis: redisServers(plan, catalog),
+    databases: plan.databases,
+  });
   let started: { readonly muin: MuinProcess; shown: readonly SetupLine[] } | undefined;
   let stopping: Promise<void> | undefined;
 
@@ -79,6 +86,7 @@ export function createStandalone(options: StandaloneOptions): Standalone {
     const muin = createMuinProcess({
       ...options,
       ...placesIn(plan, stores),
+      consumedTopics: (consumption) => consumedTopics(consumption, catalog),
       name: processName,
       services: catalog,
       serviceCallers: serviceCallersOf(catalog, processName),
@@ -188,12 +196,15 @@ function rightsOn({ databases }: Topology, name: string): PostgresRights {
 }
 
 /** The declared servers, and the events server. */
-function redisServers({ redisServers: declared }: Topology): readonly RedisServerSpec[] {
+function redisServers(
+  { redisServers: declared }: Topology,
+  catalog: readonly ServiceInfo[],
+): readonly RedisServerSpec[] {
   const servers = declared.map(({ name, durability, users }) => ({
     name,
     durable: durability === "durable",
     users: users.map(({ user, rules }) => ({ name: user, rules })),
   }));
-  const { server, user, rules } = eventsRights(processName);
+  const { server, user, rules } = eventsRights(processName, busUse(catalog, catalog));
   return [...servers, { name: server, durable: true, users: [{ name: user, rules }] }];
 }

@@ -1,13 +1,14 @@
-import { fromBinary, type Message } from "@bufbuild/protobuf";
+import { fromBinary, type DescMessage, type Message } from "@bufbuild/protobuf";
 import type { BusDelivery, Subscription } from "../events/broker.ts";
 import type { EventRecord } from "../service/event-record.ts";
 import { once, onceEach } from "../events/inbox.ts";
-import { topicOf } from "../events/topics.ts";
+import { isOnOwnTopic } from "../events/topics.ts";
 import type { Tracing } from "../telemetry/tracing.ts";
 import type { Consumption } from "../service/consumption.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
 import type { Delivery, ManyDelivery } from "../service/delivery.ts";
 import type { Handled } from "../service/parts.ts";
+import type { Wiring } from "./wiring.ts";
 
 /**
  * What a service subscribes to: its consumed messages of one topic and kind share a subscription, so that their order holds
@@ -16,19 +17,17 @@ import type { Handled } from "../service/parts.ts";
 export function subscriptionsOf(
   info: ServiceInfo,
   handled: readonly Handled[],
-  tracing: Tracing,
+  { consumedTopics, tracing }: Pick<Wiring, "consumedTopics" | "tracing">,
 ): readonly Subscription[] {
   const bySubscription = new Map<string, Subscribed>();
   for (const [index, consumption] of info.consumes.entries()) {
-    const topic = topicOf(consumption.schema);
-    const key = `${topic} ${consumption.kind}`;
     const handler = handled[index];
     if (handler === undefined) continue; // `checkParts` has refused it.
-    const known = bySubscription.get(key);
-    if (known === undefined) {
-      bySubscription.set(key, { consumption, topic, handlers: new Map([[consumption.schema.typeName, handler]]) });
-    } else {
-      known.handlers.set(consumption.schema.typeName, handler);
+    for (const topic of consumedTopics(consumption)) {
+      const key = `${topic} ${consumption.kind}`;
+      const subscribed = bySubscription.get(key) ?? { consumption, topic, handlers: new Map<string, Handled>() };
+      subscribed.handlers.set(consumption.schema.typeName, handler);
+      bySubscription.set(key, subscribed);
     }
   }
   return [...bySubscription.values()].map((subscribed) => subscriptionOf(info, subscribed, tracing));
@@ -60,7 +59,7 @@ function subscriptionOf(
       const handler = handlers.get(record.type);
       if (handler === undefined) return; // Not among `types`.
       await traced(record.traceparent, () =>
-        handler.handle(fromBinary(handler.schema, record.data), deliveryOf(info, topic, record, delivery)),
+        handler.handle(messageOf(handler.schema, topic, record), deliveryOf(info, topic, record, delivery)),
       );
     },
   };
@@ -73,13 +72,20 @@ function subscriptionOf(
     gatherMs: consumption.gatherMs,
     handleTogether: (records, delivery) =>
       traced(undefined, () => {
-        const received = records.map(({ id, data }) => ({ id, event: fromBinary(handler.schema, data) }));
+        const received = records.map((record) => ({ id: record.id, event: messageOf(handler.schema, topic, record) }));
         return handleMany(
           received.map(({ event }) => event),
           manyDeliveryOf(info, topic, received, delivery),
         );
       }),
   };
+}
+
+/** The message of an event. Throws for one that is told in the name of another service than the one whose topic it is. */
+function messageOf(schema: DescMessage, topic: string, { data }: EventRecord): Message {
+  const message = fromBinary(schema, data);
+  if (isOnOwnTopic(schema, message, topic)) return message;
+  throw new Error(`${schema.typeName} on ${topic} says that it is of another service`);
 }
 
 /** Runs work in a span of its own, which ends with the name of the error when it rejects. */

@@ -5,6 +5,7 @@ import type { Random } from "../clock/random.ts";
 import type { OpenBroker } from "../events/broker-opener.ts";
 import type { Leases } from "../lease/leases.ts";
 import type { MigrateOptions } from "../postgres/migrate.ts";
+import type { Consumption } from "../service/consumption.ts";
 import type { PersonalDataHolders, ServiceInfo } from "../service/define-service.ts";
 import type { PostgresDecl } from "../service/stores.ts";
 import type { Logger } from "../telemetry/logger.ts";
@@ -25,6 +26,8 @@ export interface Wiring {
   personalData(info: ServiceInfo): PersonalDataHolders;
   /** Roles that get rights on a database once its schema is current; absent where they are handed out elsewhere. */
   grants(store: PostgresDecl): Pick<MigrateOptions, "dataRole" | "readers">;
+  /** Names of the topics on which a message comes that a service consumes. */
+  consumedTopics(this: void, consumption: Consumption): readonly string[];
   readonly broker: Pick<OpenBroker, "publish" | "subscribe" | "deadLetters" | "consumerGroups">;
   readonly leases: Pick<Leases, "leaseholder">;
   readonly clock: Clock;

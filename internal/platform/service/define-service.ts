@@ -60,7 +60,7 @@ export interface ServiceDeps<
   readonly publish: Publish<P>;
   /** For a service that keeps an outbox of its own: only topics of declared messages are accepted. */
   readonly broker: EventPublisher;
-  /** For work that one process of all may do at a time. */
+  /** For work that one process of all may do at a time. Names of leases begin with the service's and a colon. */
   readonly leases: Pick<Leases, "leaseholder">;
   readonly config: ConfigValues<F>;
   readonly clock: Clock;

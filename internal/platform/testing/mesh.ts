@@ -2,7 +2,9 @@ import { randomBytes } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { busUse } from "../catalog/bus-topics.ts";
 import { serviceSetting } from "../catalog/setting-names.ts";
+import { eventsRights } from "../catalog/bus-rights.ts";
 import { topology, type ServiceTopology, type StoreTopology, type Topology } from "../catalog/topology.ts";
 import { systemRandom } from "../clock/random.ts";
 import { variableOf } from "../config/read-config.ts";
@@ -10,8 +12,8 @@ import { freePort } from "../local/free-port.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
 import { createMuinFolder, type MuinFolder } from "./muin.ts";
 import { startPostgres, type TestPostgres } from "./postgres.ts";
+import { startRedis, type TestRedis, type TestRedisOptions } from "./redis.ts";
 import { roomForSignUps } from "./sign-up.ts";
-import { startRedis, type TestRedis } from "./redis.ts";
 
 /** What the processes of a mesh stand on: servers of every declared store, and for each service the environment of its process. */
 export interface TestMesh extends AsyncDisposable {
@@ -38,8 +40,15 @@ export async function startMesh(catalog: readonly ServiceInfo[]): Promise<TestMe
   const tokens = join(folder.path, "tokens");
   await mkdir(tokens);
   const postgres = await startPostgres();
+  const accounts = eventsAccounts(catalog);
   const names = [...plan.redisServers.map(({ name }) => name), "events"];
-  const redis = new Map(await Promise.all(names.map(async (name) => [name, await startRedis()] as const)));
+  const redis = new Map(
+    await Promise.all(
+      names.map(
+        async (name) => [name, await startRedis(name === "events" ? { users: [...accounts.values()] } : {})] as const,
+      ),
+    ),
+  );
   const databases = new Map<string, string>();
   for (const { database } of plan.databases) databases.set(database, await postgres.createDatabase(database));
   const urls = new Map<string, string>();
@@ -52,7 +61,7 @@ export async function startMesh(catalog: readonly ServiceInfo[]): Promise<TestMe
     MUIN_HTTP_PORT: new URL(urlOf(service.name)).port,
     MUIN_GRPC_PORT: "0",
     MUIN_LOG_LEVEL: "info",
-    MUIN_EVENTS_URL: known(redis, "events").url,
+    MUIN_EVENTS_URL: urlAs(known(redis, "events"), known(accounts, service.name)),
     MUIN_SERVICE_TOKEN_FILE: join(tokens, service.name),
     MUIN_MAIL_URL: pathToFileURL(join(folder.path, "mail")).href,
     ...roomForSignUps,
@@ -83,6 +92,24 @@ export async function startMesh(catalog: readonly ServiceInfo[]): Promise<TestMe
       await folder[Symbol.asyncDispose]();
     },
   };
+}
+
+type RedisUser = NonNullable<TestRedisOptions["users"]>[number];
+
+/** The account of each service's process on the events server, with the rights that it has there, by service. */
+function eventsAccounts(catalog: readonly ServiceInfo[]): ReadonlyMap<string, RedisUser> {
+  return new Map(
+    catalog.map((info) => {
+      const { user, rules } = eventsRights(info.name, busUse([info], catalog));
+      return [info.name, { name: user, password: randomBytes(24).toString("base64url"), rules }];
+    }),
+  );
+}
+
+function urlAs({ url }: TestRedis, { name, password }: RedisUser): string {
+  const own = new URL(url);
+  [own.username, own.password] = [name, password];
+  return own.href;
 }
 
 /** Where each RPC service answers, and each holder of personal data: what a router would know. Every process may be told all of it. */

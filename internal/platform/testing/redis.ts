@@ -15,6 +15,8 @@ export interface TestRedisOptions {
   readonly appendfsync?: "always" | "everysec" | "no";
   /** Further settings, as on redis-server's command line: ["--maxmemory", "10mb"]. They win over the defaults. */
   readonly args?: readonly string[];
+  /** Users beside the default one, whose names are as harmless as their passwords, with ACL rules. Default: none. */
+  readonly users?: readonly { readonly name: string; readonly password: string; readonly rules: readonly string[] }[];
   /** Default: the machine's. */
   readonly clock?: SteppableClock;
 }
@@ -50,6 +52,7 @@ export async function startRedis(options: TestRedisOptions = {}): Promise<TestRe
         'save ""',
         "lazyfree-lazy-expire yes",
         "enable-debug-command local",
+        ...(options.users ?? []).map((user) => `user ${user.name} reset ${user.rules.join(" ")} >${user.password}`),
       ];
       await writeFile(config, `${settings.join("\n")}\n`, { mode: 0o600 });
       return [binary.server, config, ...(options.args ?? [])];

@@ -2,7 +2,7 @@ import { createRegistry, fromBinary, type DescService, type Message } from "@buf
 import { createClient, type Client, type Transport } from "@connectrpc/connect";
 import { systemClock, type Clock } from "../clock/clock.ts";
 import { systemRandom } from "../clock/random.ts";
-import { createRecord, topicOf } from "../events/topics.ts";
+import { createRecord, topicOf, topicsFrom } from "../events/topics.ts";
 import type { Caller } from "../identity/caller.ts";
 import type { OpenDatabase } from "../postgres/open-database.ts";
 import { planMethods } from "../rpc/call/plan.ts";
@@ -101,6 +101,7 @@ function createWiring(info: ServiceInfo, url: string, options: TestServiceOption
       return calls;
     },
     personalData: () => personalData,
+    consumedTopics: ({ schema }) => topicsFrom(schema, personalData.names),
     leases: { leaseholder: (lease) => ({ name: lease, ...idle }) },
     broker: publisher as Wiring["broker"], // Nothing else is asked of it before the service's work begins.
     clock,
@@ -136,10 +137,14 @@ function useService(
     as: (service, caller) => createClient(service, lane(caller)),
     deliver: async (event, eventId = systemRandom.uuid()) => {
       const schema = info.consumes.find((consumption) => consumption.schema.typeName === event.$typeName)?.schema;
-      const subscription = subscriptions.find(({ types }) => types.includes(event.$typeName));
-      if (schema === undefined || subscription === undefined) throw new Error(`${event.$typeName} is not consumed`);
-      const context = { source: "/muin/test", clock, random: systemRandom, traceparent: "" };
+      if (schema === undefined) throw new Error(`${event.$typeName} is not consumed`);
+      const { service: publisher = "test" } = event as { readonly service?: string };
+      const context = { source: `/muin/${publisher}`, clock, random: systemRandom, traceparent: "" };
       const record = { ...createRecord(schema, event, context), id: eventId };
+      const subscription = subscriptions.find(
+        ({ topic, types }) => topic === record.topic && types.includes(record.type),
+      );
+      if (subscription === undefined) throw new Error(`${record.type} of ${publisher} is not consumed`);
       await subscription.handle(record, { generation: 1, attempt: 1, signal: new AbortController().signal });
     },
     events: async () => {
@@ -152,7 +157,7 @@ function useService(
       });
     },
     republish: async (topic) => {
-      const republisher = partsOf(parts, "republisher").find(({ schemas }) => topicOf(schemas[0]) === topic);
+      const republisher = partsOf(parts, "republisher").find(({ schemas }) => topicOf(schemas[0], info.name) === topic);
       if (republisher === undefined) throw new Error(`${info.name} cannot publish ${topic} again`);
       return republisher.republish();
     },

@@ -63,6 +63,7 @@ test("a watch whose events were removed before it saw them begins anew, and says
         throw new Error("count-management calls nobody");
       },
       grants: () => ({}),
+      consumedTopics: () => ["count.value"],
       personalData: () => ({ names: [], exportFrom: () => Promise.resolve(undefined) }),
       metrics: createMetrics(),
       tracing: createTracing({

@@ -79,7 +79,7 @@ if (addApart !== undefined) {
 }
 await reached("begun");
 for (const service of ["auth", "branch-owner"]) {
-  const key = { consumer: "user/identity.user", generation: 1, eventId: `${userId} ${service}` };
+  const key = { consumer: `user/erasure.${service}`, generation: 1, eventId: `${userId} ${service}` };
   const delivery: Delivery = {
     record: undefined as never, // Not looked at.
     attempt: 1,

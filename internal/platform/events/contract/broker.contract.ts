@@ -16,6 +16,9 @@ import type { BrokerUnderTest, ContractTests, TestBus, TestBusServer, WorkerOrde
 
 const workerFile = Bun.fileURLToPath(new URL("contract-worker.ts", import.meta.url));
 
+/** Services of worker processes. */
+const workedFor = ["killed", "paused"];
+
 /** The whole contract, by subject. */
 const subjects = [
   orderTests,
@@ -55,7 +58,7 @@ export function describeBroker(
     });
 
     const newBus: BrokerUnderTest["newBus"] = async (...topics) => {
-      const bus = server.createBus({ instance: newName("instance"), topics });
+      const bus = server.createBus({ instance: newName("instance"), topics, services: workedFor });
       buses.add(bus);
       await bus.start();
       return bus;

@@ -12,6 +12,8 @@ export interface TestBus extends OpenBroker {
 export interface TestBusConfig {
   readonly instance: string;
   readonly topics: readonly Topic[];
+  /** Services that consume elsewhere, and whose consumer groups are looked at here. */
+  readonly services?: readonly string[];
 }
 
 /** A real server of the bus. */

@@ -17,14 +17,17 @@ export interface ConsumerGroup {
 
 /** The consumer groups of the broker: what all may know, and what its other parts need. */
 export interface RedisConsumerGroups extends ConsumerGroups {
-  /** Every consumer group that ever consumed, by service and topic. */
-  list(): Promise<readonly ConsumerGroup[]>;
+  /** Every consumer group that ever consumed, of one service or of all that the broker looks after, by service and topic. */
+  list(service?: string): Promise<readonly ConsumerGroup[]>;
   /** Keeps the metrics of the given consumer groups, which may grow, while it runs. */
   sampler(groups: Iterable<ConsumerGroup>): Component;
 }
 
-/** Creates the view of a broker's consumer groups. */
-export function createConsumerGroups({ client, open, partitions, clock, meters }: BrokerParts): RedisConsumerGroups {
+/** Creates the view of a broker's consumer groups, of the given services, which may grow. */
+export function createConsumerGroups(
+  services: ReadonlySet<string>,
+  { client, open, partitions, clock, meters }: BrokerParts,
+): RedisConsumerGroups {
   const stateOf = async ({ service, topic }: ConsumerGroup): Promise<ConsumerGroupState> => {
     const [position, counts, ...parked] = await Promise.all([
       client.hgetall(keys.group(service, topic)),
@@ -45,12 +48,11 @@ export function createConsumerGroups({ client, open, partitions, clock, meters }
     };
   };
 
-  const list = async (): Promise<readonly ConsumerGroup[]> => {
+  const listOf = async (service: string): Promise<readonly ConsumerGroup[]> =>
+    (await client.smembers(keys.groups(service))).toSorted().map((topic) => ({ service, topic }));
+  const list = async (service?: string): Promise<readonly ConsumerGroup[]> => {
     await open();
-    return (await client.smembers(keys.groups)).toSorted().map((name) => {
-      const [service = "", topic = ""] = name.split(" ");
-      return { service, topic };
-    });
+    return (await Promise.all((service === undefined ? [...services].toSorted() : [service]).map(listOf))).flat();
   };
 
   return {
@@ -63,8 +65,8 @@ export function createConsumerGroups({ client, open, partitions, clock, meters }
         keys.parkedKeys(service, topic, partition),
         keys.redriven(service, topic, partition),
       ]);
-      const keyList = [keys.group(service, topic), keys.topic(topic), ...perPartition];
-      const generation = await replayScript.run(client, keyList, []);
+      const keyList = [keys.group(service, topic), ...perPartition];
+      const generation = await replayScript.run(client, keyList, [keys.topic(topic)]);
       if (generation > 0) return generation;
       throw eventErrors.consumerNotFound({ service, topic });
     },

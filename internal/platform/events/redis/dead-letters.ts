@@ -40,9 +40,9 @@ export function createDeadLetters(
       const query = ["dead letters", service ?? ""];
       const after = placeOf(afterOf(query, pageToken));
       const found = await Promise.all(
-        (await groups.list())
-          .filter((group) => service === undefined || group.service === service)
-          .flatMap((group) => partitions.map((partition) => listStream({ ...group, partition }, after, pageSize))),
+        (await groups.list(service)).flatMap((group) =>
+          partitions.map((partition) => listStream({ ...group, partition }, after, pageSize)),
+        ),
       );
       const page = found
         .flat()
@@ -55,7 +55,7 @@ export function createDeadLetters(
     },
 
     redrive: async (service, subject) => {
-      const own = (await groups.list()).filter((group) => group.service === service);
+      const own = await groups.list(service);
       const which = subject === undefined ? partitions : [partitionOf(subject, partitions.length)];
       const counts = await Promise.all(
         own.flatMap(({ topic }) =>

@@ -41,7 +41,7 @@ export async function openGroupPartition(inHand: PartitionInHand, parts: BrokerP
 
   await ask(open);
   const [generation, startId, startOrdinal] = await ask(() =>
-    positionScript.run(client, [groupKey, keys.topic(topic), keys.groups], [partition, `${service} ${topic}`]),
+    positionScript.run(client, [groupKey, keys.groups(service)], [partition, topic, keys.topic(topic)]),
   );
   let position: Place = { id: startId.toString(), ordinal: startOrdinal };
   const parkedEvents = await openParkedEvents(inHand, generation, parts);
@@ -58,7 +58,7 @@ export async function openGroupPartition(inHand: PartitionInHand, parts: BrokerP
     },
     read: async () => {
       const [removed, entries] = await ask(() =>
-        readScript.run(client, [keys.stream(topic, partition), keys.topic(topic)], [partition, position.id, readMax]),
+        readScript.run(client, [], [keys.stream(topic, partition), keys.topic(topic), partition, position.id, readMax]),
       );
       return { removed, entries };
     },

@@ -48,7 +48,7 @@ export function createInstanceConsumer(subscription: Subscription, parts: Broker
   const run = async (): Promise<void> => {
     const streams = partitions.map((partition) => keys.stream(topic, partition));
     await retryInTurn(open, turn, parts);
-    const [nowMs, ...newest] = await retryInTurn(() => newestScript.run(client, streams, []), turn, parts);
+    const [nowMs, ...newest] = await retryInTurn(() => newestScript.run(client, [], streams), turn, parts);
     const startId = `${Math.max(0, nowMs - backMs)}-0`;
     const behind = new Set(partitions);
     const reach = (partition: number): void => {

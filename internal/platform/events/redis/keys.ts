@@ -3,13 +3,16 @@ const keyPrefix = "events:";
 
 /** Names of the broker's keys. */
 export const keys = {
-  /** Hash: what holds for the whole store. */
+  /** Hash: what earlier versions kept of the whole store. Only read. */
   meta: `${keyPrefix}meta`,
-  /** Set: "service topic" of every consumer group that ever consumed. */
-  groups: `${keyPrefix}groups`,
+  /** Set: topics that a service ever consumed as a group. */
+  groups: (service: string): string => `${keyPrefix}groups:${service}`,
   /** Hash: number, holder and end of a lease of the broker itself, as in the coordination Redis. */
   lease: (name: string): string => `${keyPrefix}lease:${name}`,
-  /** Hash: per partition, event records ever added ("a0") and removed ("r0"). */
+  /**
+   * Hash: per partition, event records ever added ("a0") and removed ("r0"). That of the heartbeats, which every process writes, also holds
+   * the number of partitions of all topics.
+   */
   topic: (topic: string): string => `${keyPrefix}topic:${topic}`,
   /** Stream: a partition's event records. */
   stream: (topic: string, partition: number): string => `${keyPrefix}stream:${topic}:${partition}`,
@@ -30,6 +33,32 @@ export const keys = {
   redriven: (service: string, topic: string, partition: number): string =>
     `${keyPrefix}redriven:${service}:${topic}:${partition}`,
 };
+
+/** Patterns of keys, for ACL rules. */
+export const keyPatterns = {
+  /** What every process reads. */
+  common: [keys.meta],
+  /** Everything of a topic that who publishes on it writes: its event records, and the lease of who removes old ones. */
+  written: (topic: string): readonly string[] => [
+    keys.topic(topic),
+    `${keyPrefix}stream:${topic}:*`,
+    keys.lease(retentionLease(topic)),
+  ],
+  /** What who consumes a topic reads. */
+  read: (topic: string): readonly string[] => [keys.topic(topic), `${keyPrefix}stream:${topic}:*`],
+  /** What the consumer groups of a service write. */
+  consumed: (service: string): readonly string[] => [
+    keys.groups(service),
+    ...["group", "members", "parked", "parked-keys", "redriven", "lease:group"].map(
+      (kind) => `${keyPrefix}${kind}:${service}:*`,
+    ),
+  ],
+};
+
+/** Name of the lease of who removes a topic's old event records. */
+export function retentionLease(topic: string): string {
+  return `retention:${topic}`;
+}
 
 /** Name of the lease of a consumer group's reader of a partition. */
 export function partitionLease(service: string, topic: string, partition: number): string {

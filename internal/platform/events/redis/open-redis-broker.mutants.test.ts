@@ -257,12 +257,12 @@ const mutants: readonly RuleMutant[] = [
   {
     rule: "a replay names one consumer",
     file: inThisFolder("consumer-groups.ts"),
-    from: "const generation = await replayScript.run(client, keyList, []);",
+    from: "const generation = await replayScript.run(client, keyList, [keys.topic(topic)]);",
     to: `for (const other of await list()) {
         if (other.topic !== topic || other.service === service) continue;
-        await replayScript.run(client, [keys.group(other.service, topic), keys.topic(topic), ...perPartition], []);
+        await replayScript.run(client, [keys.group(other.service, topic), ...perPartition], [keys.topic(topic)]);
       }
-      const generation = await replayScript.run(client, keyList, []);`,
+      const generation = await replayScript.run(client, keyList, [keys.topic(topic)]);`,
     caughtBy: "a replay is that of one consumer: another of the topic sees nothing of it",
   },
   {

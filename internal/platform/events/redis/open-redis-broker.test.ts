@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { eventsRights } from "../../catalog/store-rights.ts";
+import { eventsRights } from "../../catalog/bus-rights.ts";
 import { systemClock } from "../../clock/clock.ts";
 import { systemRandom } from "../../clock/random.ts";
 import { openRedis } from "../../redis/open-redis.ts";
@@ -184,7 +184,8 @@ describe("Redis Streams", () => {
     await using server = await startRedis({ appendfsync: "no" });
     const redis = openRedis({ url: server.url, name: "test" });
     await redis.start();
-    await redis.client.acl("SETUSER", "bus", ">secret", ...eventsRights("bus").rules);
+    const use = { services: ["one"], writes: [topic.name, "platform.heartbeat"], reads: ["platform.heartbeat"] };
+    await redis.client.acl("SETUSER", "bus", ">secret", ...eventsRights("bus", use).rules);
     const url = new URL(server.url);
     [url.username, url.password] = ["bus", "secret"];
     const bus = connectBus(url.href, { instance: "acl", topics: [topic] });

@@ -44,7 +44,8 @@ export function openRedisBroker(url: string, options: RedisBrokerOptions): OpenB
   const { clock, random, log, leases, topicBytesMax = topicBytesMaxDefault } = options;
   const parts = openParts(url, options);
   const topics = new Map([...options.topics, heartbeatTopic].map((topic) => [topic.name, topic]));
-  const groups = createConsumerGroups(parts);
+  const services = new Set(options.services);
+  const groups = createConsumerGroups(services, parts);
   const isWithLeases = isSameServer(url, options.coordinationUrl);
   const publish = createPublisher({ ...parts, topics, leases, isWithLeases });
 
@@ -52,6 +53,7 @@ export function openRedisBroker(url: string, options: RedisBrokerOptions): OpenB
   const subscribe: Broker["subscribe"] = (subscription) => {
     if (subscription.kind === "everyInstance") return createInstanceConsumer(subscription, parts);
     subscribed.push(subscription);
+    services.add(subscription.service);
     return createGroupConsumer(subscription, parts);
   };
 
@@ -114,7 +116,7 @@ function openParts(url: string, options: RedisBrokerOptions): BrokerParts {
 /** Records the number of partitions in a new store. Rejects when it has another number. */
 async function checkPartitions(client: Redis, given: number): Promise<void> {
   if (client.status === "wait") await client.connect().catch(() => undefined); // The script below says so.
-  const recorded = await openScript.run(client, [keys.meta], [given]);
+  const recorded = await openScript.run(client, [keys.topic(heartbeatTopic.name)], [given, keys.meta]);
   if (recorded === given) return;
   throw eventErrors.eventsPartitions({ recorded: String(recorded), given: String(given) });
 }

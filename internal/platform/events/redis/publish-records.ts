@@ -84,7 +84,9 @@ function publishArguments(records: readonly EventRecord[], term: LeaseTerm | und
     if (part === undefined) byStream.set(stream, { topic: record.topic, partition, values: [recordValues(record)] });
     else part.values.push(recordValues(record));
   }
-  const keyList = [term === undefined ? keys.meta : leaseKey(term.lease)];
+  const [first] = records;
+  const unseen = keys.topic(first?.topic ?? ""); // A key that the caller may write.
+  const keyList = [term === undefined ? unseen : leaseKey(term.lease)];
   const args: (string | number | Uint8Array)[] = [term?.number ?? ""];
   for (const [stream, { topic, partition, values }] of byStream) {
     keyList.push(keys.topic(topic), stream);

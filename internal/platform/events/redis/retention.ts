@@ -2,7 +2,7 @@ import type { Component } from "../../lifecycle/component.ts";
 import type { Candidacy } from "../../lease/redis/candidacy.ts";
 import type { Topic } from "../topics.ts";
 import type { BrokerParts } from "./broker-parts.ts";
-import { keys } from "./keys.ts";
+import { keys, retentionLease } from "./keys.ts";
 import { trimScript } from "./scripts.ts";
 
 /** Pause between two looks at a topic, in milliseconds. */
@@ -25,7 +25,7 @@ export function createRetention(
     name: `retention of ${name}`,
     start: () => {
       candidacy = keeper.seek({
-        leaseKeys: [keys.lease(`retention:${name}`)],
+        leaseKeys: [keys.lease(retentionLease(name))],
         work: async (_, { signal }) => {
           await open();
           while (!signal.aborted) {

@@ -11,22 +11,31 @@ export const fullReply = -3;
 
 const isMoved = (group: string, generation: string) => `redis.call('HGET', ${group}, 'generation') ~= ${generation}`;
 
+/*
+ * KEYS are what a script writes: a server demands of its caller the right to write each of them. What it only reads, of a topic that
+ * another service writes, is named in ARGV; there the server looks at the right with which the script reads it.
+ */
+
 /** Names and values of an entry's fields, from `first` on in ARGV. */
 const entryFields = (first: string) =>
   recordFields.map((name, index) => `'${name}', ARGV[${first}${index === 0 ? "" : ` + ${index}`}]`).join(", ");
 
-/** Records the number of partitions on first use. Returns the recorded one. KEYS meta; ARGV partitions. */
+/**
+ * Records the number of partitions on first use. Returns the recorded one. KEYS topic of the heartbeats; ARGV partitions, and the key in
+ * which earlier versions recorded it.
+ */
 export const openScript = defineScript<number>({
   name: "events-open",
   keys: 1,
   lua: `
-redis.call('HSETNX', KEYS[1], 'partitions', ARGV[1])
+local known = redis.call('HGET', ARGV[2], 'partitions') or ARGV[1]
+redis.call('HSETNX', KEYS[1], 'partitions', known)
 return tonumber(redis.call('HGET', KEYS[1], 'partitions'))`,
 });
 
 /**
  * Appends event records: all of them, or none when the lease term is over. KEYS lease, then topic and stream of each partition; ARGV
- * number of the term or "" without one, then of each partition its number, how many records, and their values. Returns 1 or fencedReply.
+ * number of the term or "", which leaves the first key unseen, then of each partition its number, how many records, and their values. Returns 1 or fencedReply.
  */
 export const publishScript = defineScript<number>({
   name: "events-publish",
@@ -47,17 +56,17 @@ return 1`,
 });
 
 /**
- * A consumer group's position in a partition; a new one stands before the oldest event record. KEYS group, topic, groups; ARGV partition,
- * "service topic". Returns generation, stream id, ordinal.
+ * A consumer group's position in a partition; a new one stands before the oldest event record. KEYS group, groups; ARGV partition,
+ * topic, its key. Returns generation, stream id, ordinal.
  */
 export const positionScript = defineScript<[generation: number, id: Buffer, ordinal: number]>({
   name: "events-position",
-  keys: 3,
+  keys: 2,
   lua: `
-redis.call('SADD', KEYS[3], ARGV[2])
+redis.call('SADD', KEYS[2], ARGV[2])
 redis.call('HSETNX', KEYS[1], 'generation', 1)
 if redis.call('HEXISTS', KEYS[1], 'i' .. ARGV[1]) == 0 then
-  local removed = redis.call('HGET', KEYS[2], 'r' .. ARGV[1]) or '0'
+  local removed = redis.call('HGET', ARGV[3], 'r' .. ARGV[1]) or '0'
   redis.call('HSET', KEYS[1], 'i' .. ARGV[1], '0-0', 'o' .. ARGV[1], removed)
 end
 local position = redis.call('HMGET', KEYS[1], 'generation', 'i' .. ARGV[1], 'o' .. ARGV[1])
@@ -80,25 +89,25 @@ return 1`,
 });
 
 /**
- * Reads a partition together with the number of event records removed from it. KEYS stream, topic; ARGV partition, id after which to
- * read, how many. Returns the number removed and the entries.
+ * Reads a partition together with the number of event records removed from it. ARGV keys of stream and topic, partition, id after which
+ * to read, how many. Returns the number removed and the entries.
  */
 export const readScript = defineScript<[removed: number, entries: RawEntry[]]>({
   name: "events-read",
-  keys: 2,
+  keys: 0,
   lua: `
-local removed = tonumber(redis.call('HGET', KEYS[2], 'r' .. ARGV[1]) or '0')
-return { removed, redis.call('XRANGE', KEYS[1], '(' .. ARGV[2], '+', 'COUNT', ARGV[3]) }`,
+local removed = tonumber(redis.call('HGET', ARGV[2], 'r' .. ARGV[3]) or '0')
+return { removed, redis.call('XRANGE', ARGV[1], '(' .. ARGV[4], '+', 'COUNT', ARGV[5]) }`,
 });
 
-/** The server's time in milliseconds, and of each stream the newest entry's id or "0-0". KEYS streams. */
+/** The server's time in milliseconds, and of each stream the newest entry's id or "0-0". ARGV keys of the streams. */
 export const newestScript = defineScript<[timeMs: number, ...ids: Buffer[]]>({
   name: "events-newest",
-  keys: "any",
+  keys: 0,
   lua: `
 local time = redis.call('TIME')
 local reply = { time[1] * 1000 + math.floor(time[2] / 1000) }
-for i, stream in ipairs(KEYS) do
+for i, stream in ipairs(ARGV) do
   local newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)
   reply[i + 1] = newest[1] and newest[1][1] or '0-0'
 end
@@ -202,17 +211,17 @@ return left`,
 
 /**
  * Moves a consumer group to the oldest event records as a new generation. Dead letters that are still in the stream come again from there, in
- * order, and are removed; older ones stay and keep their subjects waiting. KEYS group, topic, then of each partition parked, parked
- * keys, redriven. Returns the generation, 0 when the group never consumed.
+ * order, and are removed; older ones stay and keep their subjects waiting. KEYS group, then of each partition parked, parked
+ * keys, redriven; ARGV key of the topic. Returns the generation, 0 when the group never consumed.
  */
 export const replayScript = defineScript<number>({
   name: "events-replay",
   keys: "any",
   lua: `
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-for key = 3, #KEYS, 3 do
-  local partition = (key - 3) / 3
-  local removed = tonumber(redis.call('HGET', KEYS[2], 'r' .. partition) or '0')
+for key = 2, #KEYS, 3 do
+  local partition = (key - 2) / 3
+  local removed = tonumber(redis.call('HGET', ARGV[1], 'r' .. partition) or '0')
   redis.call('HSET', KEYS[1], 'i' .. partition, '0-0', 'o' .. partition, removed)
   redis.call('HDEL', KEYS[1], 'l' .. partition)
   for _, entry in ipairs(redis.call('XRANGE', KEYS[key], '-', '+')) do

@@ -17,7 +17,7 @@ export async function* tailTopic(
 ): AsyncGenerator<EventRecord> {
   await open();
   const streams = partitions.map((partition) => keys.stream(topic, partition));
-  const [, ...newest] = await newestScript.run(client, streams, []);
+  const [, ...newest] = await newestScript.run(client, [], streams);
   const reader = createStreamReader({ connection: openReader("tail"), topic, group: undefined, clock, random, log });
   const ended = new AbortController();
   const stop = AbortSignal.any([signal, ended.signal]);

@@ -2,3 +2,8 @@
 export function leaseKey(lease: string): string {
   return `coordination:lease:${lease}`;
 }
+
+/** Pattern of a service's leases, whose names begin with its own and a colon, for ACL rules. */
+export function leasePattern(service: string): string {
+  return leaseKey(`${service}:*`);
+}

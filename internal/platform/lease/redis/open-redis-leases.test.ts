@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { coordinationRights } from "../../catalog/store-rights.ts";
+import { coordinationRights } from "../../catalog/bus-rights.ts";
 import { systemClock } from "../../clock/clock.ts";
 import { openRedis } from "../../redis/open-redis.ts";
 import type { Skip } from "../../testing/contract.ts";
@@ -34,8 +34,8 @@ test("Redis skips no test of the contract", () => {
 });
 
 /** Notes the number of each term. */
-const hold = (leases: OpenLeases, numbers: number[]) =>
-  leases.leaseholder("one", ({ number }, signal) => {
+const hold = (leases: OpenLeases, numbers: number[], lease = "one") =>
+  leases.leaseholder(lease, ({ number }, signal) => {
     numbers.push(number);
     return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
   });
@@ -120,17 +120,26 @@ describe("a Redis of leases", () => {
     await using server = await startRedis({ appendfsync: "no" });
     const redis = openRedis({ url: server.url, name: "test" });
     await redis.start();
-    await redis.client.acl("SETUSER", "leases", ">secret", ...coordinationRights("leases").rules);
+    await redis.client.acl(
+      "SETUSER",
+      "leases",
+      ">secret",
+      ...coordinationRights("leases", { services: ["one"] }).rules,
+    );
     const url = new URL(server.url);
     [url.username, url.password] = ["leases", "secret"];
     const leases = connectLeases(url.href, "acl");
     await leases.start();
     const numbers: number[] = [];
-    const one = hold(leases, numbers);
+    const one = hold(leases, numbers, "one:task");
     await one.start();
     await eventually(() => expect(numbers).toEqual([1]));
-    await leases.verify({ lease: "one", number: 1 });
-    expect(await redis.client.keys("*")).toEqual(["coordination:lease:one"]);
+    await leases.verify({ lease: "one:task", number: 1 });
+    expect(await redis.client.keys("*")).toEqual(["coordination:lease:one:task"]);
+    await leases.verify({ lease: "two:task", number: 1 }).then(
+      () => expect.unreachable("it may look at another service's"),
+      (error: unknown) => expect(String(error)).toContain("NOPERM"),
+    );
     await one.stop();
     await leases.stop();
     await redis.stop();

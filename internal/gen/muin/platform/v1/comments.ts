@@ -28,7 +28,7 @@ export const comments: Readonly<Record<string, string>> = {
   "muin.platform.v1.Event": "How an event travels.",
   "muin.platform.v1.Event.retention_hours": "How long the topic keeps its events, in hours; 0 means 168, a week. The largest of a topic's messages counts.",
   "muin.platform.v1.Event.subject": "Name of the string field that holds the aggregate's id: the CloudEvents subject and the ordering key.",
-  "muin.platform.v1.Event.topic": "Topic, such as \"identity.user\".",
+  "muin.platform.v1.Event.topic": "Topic, such as \"identity.user\". \"{service}\" in it stands for the name of the service that publishes the event, such as \"erasure.{service}\": each has a topic of its own, and its field service, if it has one, must say the same name.",
   "muin.platform.v1.ExportPersonalDataRequest": "Names the service and the person.",
   "muin.platform.v1.ExportPersonalDataRequest.service": "Name of the service in the catalogue, such as \"auth\".",
   "muin.platform.v1.ExportPersonalDataRequest.user_id": "Id of the person.",

@@ -81,7 +81,8 @@ export const PolicySchema: GenMessage<Policy> = /*@__PURE__*/
  */
 export type Event = Message<"muin.platform.v1.Event"> & {
   /**
-   * Topic, such as "identity.user".
+   * Topic, such as "identity.user". "{service}" in it stands for the name of the service that publishes the event, such as
+   * "erasure.{service}": each has a topic of its own, and its field service, if it has one, must say the same name.
    *
    * @generated from field: string topic = 1;
    */

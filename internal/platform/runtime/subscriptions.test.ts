@@ -1,0 +1,60 @@
+import { expect, test } from "bun:test";
+import { join } from "node:path";
+import { create } from "@bufbuild/protobuf";
+import { UserDataErasedSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
+import { systemClock } from "../clock/clock.ts";
+import { systemRandom } from "../clock/random.ts";
+import { createRecord, topicsFrom } from "../events/topics.ts";
+import { silentLog } from "../events/redis/redis-broker-fixture.ts";
+import { group } from "../service/consumption.ts";
+import { defineService } from "../service/define-service.ts";
+import { on } from "../service/parts.ts";
+import { createTracing } from "../telemetry/tracing.ts";
+import { importMutant } from "../testing/mutant.ts";
+import * as real from "./subscriptions.ts";
+
+const common = { service: "asker", version: "test", instance: "test", log: silentLog };
+const tracing = createTracing({ endpoint: undefined, sampleRatio: 0, ...common });
+const context = { clock: systemClock, random: systemRandom, traceparent: "" };
+
+/** What a consumer of the erasures of `one` and `two` hears when `one` publishes an event in the name of a service. */
+async function heardOf({ subscriptionsOf }: typeof real, service: string): Promise<readonly string[]> {
+  const info = defineService({
+    name: "asker",
+    summary: "A service of the test.",
+    serves: [],
+    calls: {},
+    stores: {},
+    publishes: [],
+    consumes: [group(UserDataErasedSchema)],
+    config: {},
+    errors: {},
+    personalData: "none",
+    create: () => [on(UserDataErasedSchema, () => Promise.resolve())],
+  });
+  const heard: string[] = [];
+  const handled = [on(UserDataErasedSchema, async (event) => void heard.push(event.service))];
+  const subscriptions = subscriptionsOf(info, handled, {
+    tracing,
+    consumedTopics: ({ schema }) => topicsFrom(schema, ["one", "two"]),
+  });
+  expect(subscriptions.map(({ topic }) => topic)).toEqual(["erasure.one", "erasure.two"]);
+  const message = create(UserDataErasedSchema, { userId: "u", service });
+  const record = createRecord(UserDataErasedSchema, message, { ...context, source: "/muin/one" });
+  const delivery = { generation: 1, attempt: 1, signal: new AbortController().signal };
+  await subscriptions[0]?.handle(record, delivery).catch((error: Error) => heard.push(error.message));
+  return heard;
+}
+
+test("what each service tells on a topic of its own is heard from all of them, and in nobody else's name", async () => {
+  expect(await heardOf(real, "one")).toEqual(["one"]);
+  expect(await heardOf(real, "two")).toEqual([
+    "muin.identity.v1.UserDataErased on erasure.one says that it is of another service",
+  ]);
+});
+
+test("mutant: a consumer that takes the name in an event for true hears a service in another's name", async () => {
+  const path = join(import.meta.dir, "subscriptions.ts");
+  const broken = await importMutant<typeof real>(path, "if (isOnOwnTopic(schema, message, topic)) return", "return");
+  expect(await heardOf(broken, "two")).toEqual(["two"]);
+});
