@@ -25,6 +25,7 @@ function printStatus(status: GetStatusResponse, url: string, output: Output): vo
   const { paint } = output;
   const good = (is: boolean, yes: string, no: string): string => (is ? paint("green", yes) : paint("red", no));
   output.print(`Muin ${status.version} at ${url} is ${good(status.ready, "ready", "not ready")}`);
+  for (const reason of status.degraded) output.print(paint("red", `degraded: ${reason}`));
   for (const notice of status.notices) output.print(paint("red", `to set right: ${notice}`));
   const section = (header: readonly string[], rows: readonly (readonly string[])[]): void => {
     if (rows.length === 0) return;

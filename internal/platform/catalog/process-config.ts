@@ -52,6 +52,12 @@ export const processConfig = {
     min: 1,
     max: 64,
   }),
+  outboxAgeMsMax: int("OUTBOX_AGE_MS_MAX", {
+    doc: "How long an event may wait to be published before the process says that it is degraded, in milliseconds.",
+    default: 30_000,
+    min: 1000,
+    max: 86_400_000,
+  }),
   traceSamplePercent: int("TRACE_SAMPLE_PERCENT", {
     doc: "Share of the traces that begin here, while OTEL_EXPORTER_OTLP_ENDPOINT names a collector.",
     default: 10,

@@ -29,6 +29,7 @@ import { runtimeErrors } from "./errors.ts";
 import { createOperations } from "./operations.ts";
 import { createPersonalDataHolders, createPersonalDataService } from "./personal-data.ts";
 import { createProcessCalls } from "./process-calls.ts";
+import { createDegradation } from "./degradation.ts";
 import { createProcessReadiness } from "./process-readiness.ts";
 import { readStatus, type StatusSources } from "./process-status.ts";
 import { createProcessTelemetry, type ProcessTelemetry } from "./process-telemetry.ts";
@@ -100,18 +101,19 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
       leases,
     }),
   );
+  const degradation = createDegradation({ ...options, ...telemetry, ...settings, services });
   const status: StatusSources = {
     services,
     broker,
+    degraded: () => degradation.reasons(),
     localStores: options.localStores,
     notices: () => rpc.notices(),
     clock,
   };
   const served = services.flatMap((service) => service.served);
-  const { table: errors } = runtimeErrors;
   const own = [
-    { ...createOperations(status), errors },
-    { ...createPersonalDataService(services), errors },
+    { ...createOperations(status), errors: runtimeErrors.table },
+    { ...createPersonalDataService(services), errors: runtimeErrors.table },
   ];
   planMethods([...served, ...own], { plans, serviceCallers: options.serviceCallers });
 
@@ -138,6 +140,7 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
     telemetry,
     revocations,
     createTogether("services", services),
+    degradation,
     rpc,
     readiness,
   ]);
@@ -242,6 +245,7 @@ function createServer(
     drainMs,
     shutdownGraceMs,
     readiness: parts.readiness,
+    degraded: parts.status.degraded,
     extraRoutes: {
       "/": async () => statusPage({ status: await readStatus(parts.status), ...rpc.addresses() }),
       "/metrics": async () => new Response(await metrics.render(), { headers: { "content-type": metricsContentType } }),

@@ -31,6 +31,7 @@ export function createOperations(sources: StatusSources): Served<typeof Operatio
         stores: [...status.stores],
         outboxes: [...status.outboxes],
         consumers: [...status.consumers],
+        degraded: [...status.degraded],
         notices: [...status.notices],
       };
     },

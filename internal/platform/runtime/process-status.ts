@@ -28,6 +28,8 @@ export interface ProcessStatus {
     readonly deadLetters: bigint;
     readonly lost: boolean;
   }[];
+  /** What is wrong though it serves. */
+  readonly degraded: readonly string[];
   /** What whoever runs it should set right. */
   readonly notices: readonly string[];
 }
@@ -45,13 +47,14 @@ export interface StatusSources {
   readonly broker: Pick<OpenBroker, "tail" | "deadLetters" | "consumerGroups">;
   /** The servers that this process started; absent when it started none. */
   readonly localStores: (() => Promise<LocalStoresStatus>) | undefined;
+  readonly degraded: () => readonly string[];
   readonly notices: () => readonly string[];
   readonly clock: Pick<Clock, "sleep">;
 }
 
 /** Gathers the state of the process. What does not answer within a second is left out. */
 export async function readStatus(sources: StatusSources): Promise<ProcessStatus> {
-  const { services, broker, localStores, notices, clock } = sources;
+  const { services, broker, localStores, degraded, notices, clock } = sources;
   const local = await localStores?.();
   const [readiness, stores, outboxes, consumers] = await Promise.all([
     Promise.all(services.map((service) => service.readiness())),
@@ -81,6 +84,7 @@ export async function readStatus(sources: StatusSources): Promise<ProcessStatus>
       deadLetters: BigInt(consumer.deadLetters),
       lost: consumer.lost,
     })),
+    degraded: degraded(),
     notices: notices(),
   };
 }

@@ -27,9 +27,9 @@ export function statusPage({ status, http, grpc }: StatusPageOptions): Response 
 <main>
 <header>
 <h1>Muin <small>무인</small></h1>
-<p class="state ${status.ready ? "good" : "bad"}">${status.ready ? "Everything is ready" : `${ready} of ${status.services.length} services are ready`}</p>
+<p class="state ${status.ready ? "good" : "bad"}">${status.ready ? readyText(status) : `${ready} of ${status.services.length} services are ready`}</p>
 </header>
-${notices(status.notices)}<section>
+${notices("Degraded", status.degraded)}${notices("To set right", status.notices)}<section>
 <h2>Services</h2>
 ${table(
   ["Service", "State", ""],
@@ -110,10 +110,14 @@ function mark(good: boolean, yes: string, no: string): Cell {
   return { html: `<span class="${good ? "good" : "bad"}">${escape(good ? yes : no)}</span>` };
 }
 
-function notices(texts: readonly string[]): string {
+function readyText({ degraded }: ProcessStatus): string {
+  return degraded.length === 0 ? "Everything is ready" : "Everything is ready, and degraded";
+}
+
+function notices(title: string, texts: readonly string[]): string {
   if (texts.length === 0) return "";
   const items = texts.map((text) => `<p class="bad">${escape(text)}</p>`).join("");
-  return `<section>\n<h2>To set right</h2>\n${items}\n</section>\n`;
+  return `<section>\n<h2>${escape(title)}</h2>\n${items}\n</section>\n`;
 }
 
 function table(head: readonly string[], rows: readonly (readonly Cell[])[]): string {

@@ -41,6 +41,11 @@ async function outbox(): Promise<unknown> {
   return status?.outboxes.find(({ service }) => service === "count-management");
 }
 
+async function readyz(): Promise<readonly [number, string]> {
+  const response = await fetch(`${muin.http}/readyz`);
+  return [response.status, await response.text()];
+}
+
 test("an event that cannot be published is listed, others go on, and it is redriven by the command line", async () => {
   const tail = muin.begin(["events", "tail", "count.info", "--from-start", "--json"]);
   // An event of a topic that nobody knows, and a later one of its key, as a faulty release would have recorded them.
@@ -76,6 +81,12 @@ test("an event that cannot be published is listed, others go on, and it is redri
   const metric = /^muin_outbox_parked\{.*service="count-management".*\} 2$/m;
   await eventually(async () => expect(await (await fetch(`${muin.http}/metrics`)).text()).toMatch(metric));
 
+  const degraded = "count-management: 2 events are parked, see muin outbox list";
+  await eventually(async () => expect(await readyz()).toEqual([200, `ok\ndegraded: ${degraded}\n`]));
+  expect(await rows("status")).toMatchObject([{ ready: true, degraded: [degraded] }]);
+  expect(await muin.run("status")).toMatchObject({ code: 0, stdout: expect.stringContaining(`degraded: ${degraded}`) });
+  expect(await (await fetch(muin.http)).text()).toContain("Everything is ready, and degraded");
+
   await sql`UPDATE platform.outbox SET topic = 'count.info'`;
   expect(await rows("outbox", "redrive", "count-management", "--subject", "nowhere")).toEqual([
     { redriven: expect.any(Number) as number },
@@ -85,6 +96,7 @@ test("an event that cannot be published is listed, others go on, and it is redri
   const { stdout } = await tail.ended;
   expect([...stdout.matchAll(/"lost-\d"/g)].map(([id]) => id)).toEqual(['"lost-1"', '"lost-2"']);
   await eventually(async () => expect(await outbox()).toMatchObject({ depth: 0, parked: 0 }));
+  await eventually(async () => expect(await readyz()).toEqual([200, "ok\n"]));
   expect(await muin.run("outbox", "list")).toMatchObject({ code: 0, stdout: "" });
   expect(await rows("outbox", "redrive", "count-management")).toEqual([{ redriven: 0 }]);
 });

@@ -50,13 +50,17 @@ export function createFetchHandler(options: FetchOptions): FetchHandler {
 }
 
 /** The pages of every process. */
-function platformPages({ readiness }: PortDeps, routes: readonly RestRoute[]): Readonly<Record<string, Page>> {
+function platformPages(
+  { readiness, degraded }: PortDeps,
+  routes: readonly RestRoute[],
+): Readonly<Record<string, Page>> {
   return {
     "/openapi.json": openApiPage(routes),
     "/healthz": () => text(200, "ok"),
     "/readyz": () => {
       const reason = readiness();
-      return reason === undefined ? text(200, "ok") : text(503, reason);
+      if (reason !== undefined) return text(503, reason);
+      return text(200, ["ok", ...degraded().map((problem) => `degraded: ${problem}`)].join("\n"));
     },
   };
 }

@@ -49,6 +49,8 @@ export interface RpcServerOptions {
   readonly extraRoutes?: Readonly<Record<string, Page>>;
   /** Why the process cannot serve, or `undefined` when it can: the answer of /readyz and grpc.health.v1. Default: it can. */
   readonly readiness?: () => string | undefined;
+  /** What is wrong though the process serves, for people: told by /readyz. Default: nothing. */
+  readonly degraded?: () => readonly string[];
   /** How many proxies stand before the server and append to X-Forwarded-For. Default 0. */
   readonly trustedHops?: number;
   /** How long a stop keeps serving while health already fails, so that routers turn away first, in milliseconds. Default 0. */
@@ -104,6 +106,7 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
     registry: createJsonRegistry(servicesOf(plans)),
     clock,
     readiness,
+    degraded: options.degraded ?? (() => []),
     log: options.log,
     tls: options.tls,
     trustedHops,

@@ -37,6 +37,7 @@ export const comments: Readonly<Record<string, string>> = {
   "muin.platform.v1.GetStatusRequest": "Asks for the status.",
   "muin.platform.v1.GetStatusResponse": "The status of one process.",
   "muin.platform.v1.GetStatusResponse.consumers": "Consumers in the order of service and topic.",
+  "muin.platform.v1.GetStatusResponse.degraded": "What is wrong though the process serves, for people: events that wait for too long, or are parked.",
   "muin.platform.v1.GetStatusResponse.notices": "What whoever runs the process should set right, for people, such as a proxy in front that it was not told of.",
   "muin.platform.v1.GetStatusResponse.outboxes": "Outboxes in the order of their names.",
   "muin.platform.v1.GetStatusResponse.ready": "True when every service is ready.",
