@@ -11,11 +11,14 @@ import {
   type DescMethod,
   type DescMethodStreaming,
   type DescMethodUnary,
+  type MessageInitShape,
 } from "@bufbuild/protobuf";
-import { Code, ConnectError, type Transport } from "@connectrpc/connect";
+import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
 import { catalog } from "../catalog.ts";
 import { http as httpOption } from "../gen/google/api/annotations_pb.ts";
+import { ServerReflection, type ServerReflectionRequestSchema } from "../gen/grpc/reflection/v1/reflection_pb.ts";
 import { ErrorInfoSchema } from "../gen/google/rpc/error_details_pb.ts";
 import { CountManagementService } from "../gen/muin/count/v1/count_management_service_pb.ts";
 import { CountWriteService, IncrementRequestSchema } from "../gen/muin/count/v1/count_write_service_pb.ts";
@@ -51,10 +54,21 @@ interface Credentials {
 }
 let credentials: Credentials;
 
-const methods = [...catalog.flatMap(({ serves }) => serves), OperationsService, PersonalDataService].flatMap(
+function nameOf(method: DescMethod): string {
+  return `${method.parent.name}.${method.name}`;
+}
+const declaredMethods = [...catalog.flatMap(({ serves }) => serves), OperationsService, PersonalDataService].flatMap(
   ({ methods }) => methods,
 );
-const nameOf = (method: DescMethod): string => `${method.parent.name}.${method.name}`;
+/** RPCs for services alone: in one process with all services, nobody outside can tell that there are any. */
+const internalMethods = [
+  "AccountService.RepublishAccounts",
+  "ApiKeyService.VerifyApiKey",
+  "PersonKeyService.DestroyPersonKey",
+  "PersonKeyService.GetPersonKeys",
+  "PersonalDataService.ExportPersonalData",
+];
+const methods = declaredMethods.filter((method) => !internalMethods.includes(nameOf(method)));
 const policyOf = (method: DescMethod) => getOption(method, policyOption);
 /** Whoever may be called by everybody stands here: an RPC is not opened by the way. */
 const publicMethods = [
@@ -179,6 +193,59 @@ describe("every RPC says who may call it, and keeps to it", () => {
     expect(closed.filter((method) => policyOf(method).callers.length === 0).map(nameOf)).toEqual([]);
   });
 
+  test.each(lanes.slice(0, 3))(
+    "RPCs for services alone answer as those that there are not, over %s",
+    async (_, lane) => {
+      const internal = declaredMethods.filter((method) => internalMethods.includes(nameOf(method)));
+      expect(internal.map(nameOf).toSorted()).toEqual(internalMethods);
+      for (const key of [undefined, muin.operatorKey, credentials.services.get("user")]) {
+        for (const method of internal) {
+          const absent = { ...method, name: "GetNothing" };
+          expect([nameOf(method), await lane(method, key)]).toEqual([nameOf(method), await lane(absent, key)]);
+        }
+      }
+    },
+  );
+
+  test("RPCs for services alone answer on both ports with the very words of those that there are not", async () => {
+    const internal = declaredMethods.filter((method) => internalMethods.includes(nameOf(method)));
+    const key = credentials.services.get("user");
+    for (const method of internal) {
+      for (const ask of [postTo, getFrom, overGrpc]) {
+        const [answer, absent] = [await ask(method.name, method, key), await ask("GetNothing", method, key)];
+        expect([nameOf(method), answer]).toEqual([nameOf(method), absent.replaceAll("GetNothing", method.name)]);
+      }
+    }
+  });
+
+  test("neither reflection nor OpenAPI tells of RPCs for services alone", async () => {
+    const openApi = await (await fetch(`${muin.http}/openapi.json`)).text();
+    const reflection = createClient(ServerReflection, createGrpcTransport({ baseUrl: `http://${muin.grpc}` }));
+    const ask = async (
+      messageRequest: MessageInitShape<typeof ServerReflectionRequestSchema>["messageRequest"] & {},
+    ) => {
+      const request = (async function* () {
+        yield { messageRequest };
+      })();
+      const [reply] = await Array.fromAsync(reflection.serverReflectionInfo(request));
+      return reply!.messageResponse;
+    };
+    const listed = await ask({ case: "listServices", value: "" });
+    const names = listed.case === "listServicesResponse" ? listed.value.service.map(({ name }) => name) : [];
+    expect(names).toContain("muin.identity.v1.ApiKeyService");
+    const hidden = ["PersonKeyService", "PersonalDataService"];
+    expect(names.filter((name) => hidden.some((service) => name.endsWith(`.${service}`)))).toEqual([]);
+    for (const method of declaredMethods.filter((each) => internalMethods.includes(nameOf(each)))) {
+      expect(openApi).not.toContain(method.name);
+      const symbol = `${method.parent.typeName}.${method.name}`;
+      expect(await ask({ case: "fileContainingSymbol", value: symbol })).toMatchObject({ case: "errorResponse" });
+    }
+    const keys = await ask({ case: "fileContainingSymbol", value: "muin.identity.v1.ApiKeyService" });
+    const [file] = keys.case === "fileDescriptorResponse" ? keys.value.fileDescriptorProto : [];
+    const described = fromBinary(FileDescriptorProtoSchema, file!).service[0]?.method.map(({ name }) => name);
+    expect(described).toEqual(["CreateApiKey", "ListApiKeys", "RevokeApiKey"]);
+  });
+
   test.each(lanes)("nobody gets in without credentials, over %s", async (_, lane) => {
     const answers = await all(closed, (method) => lane(method, undefined));
     expect(Object.keys(answers).length).toBeGreaterThan(20);
@@ -252,6 +319,12 @@ describe("every RPC says who may call it, and keeps to it", () => {
 
   test("the topology names the services of each method, as they are written out here", () => {
     const { services, everywhere } = topology(catalog);
+    const internal = [...everywhere, ...services.flatMap(({ rpcServices }) => rpcServices)].flatMap((service) =>
+      service.methods
+        .filter(({ isInternal }) => isInternal)
+        .map(({ name }) => `${service.name.split(".").at(-1)}.${name}`),
+    );
+    expect(internal.toSorted()).toEqual(internalMethods);
     const served = [...everywhere, ...services.flatMap(({ rpcServices }) => rpcServices)].flatMap((service) =>
       service.methods.map((method) => [`${service.name.split(".").at(-1)}.${method.name}`, method.services] as const),
     );
@@ -267,6 +340,50 @@ describe("every RPC says who may call it, and keeps to it", () => {
     expect(answers).toEqual(expected(answers, "InvalidArgument REQUEST_MALFORMED"));
   });
 });
+
+/** Asks for a method of this name beside `method` by POST over Connect; everything that came back. */
+async function postTo(name: string, { parent }: DescMethod, key: string | undefined): Promise<string> {
+  const headers = { "content-type": "application/json", ...headersOf(key) };
+  return shownOf(await fetch(`${muin.http}/${parent.typeName}/${name}`, { method: "POST", headers, body: "{}" }));
+}
+
+/** The same by GET. */
+async function getFrom(name: string, { parent }: DescMethod, key: string | undefined): Promise<string> {
+  const query = "?connect=v1&encoding=json&message=%7B%7D";
+  return shownOf(await fetch(`${muin.http}/${parent.typeName}/${name}${query}`, { headers: headersOf(key) }));
+}
+
+async function shownOf(response: Response): Promise<string> {
+  const headers = Object.fromEntries(
+    [...response.headers].filter(([name]) => !["date", "content-length"].includes(name)),
+  );
+  return JSON.stringify([response.status, headers, await response.text()]);
+}
+
+/** The same over gRPC. */
+async function overGrpc(name: string, { parent }: DescMethod, key: string | undefined): Promise<string> {
+  const session = connectHttp2(`http://${muin.grpc}`);
+  try {
+    return await new Promise((resolve, reject) => {
+      const stream = session.request({
+        ":method": "POST",
+        ":path": `/${parent.typeName}/${name}`,
+        "content-type": "application/grpc",
+        te: "trailers",
+        ...headersOf(key),
+      });
+      const seen: unknown[] = [];
+      const see = (headers: Record<string, unknown>): unknown => seen.push({ ...headers, date: undefined });
+      stream.on("response", see).on("trailers", see);
+      stream.on("data", (data: Buffer) => seen.push(data.toString()));
+      stream.on("close", () => resolve(JSON.stringify(seen)));
+      stream.on("error", reject);
+      stream.end(Buffer.alloc(5));
+    });
+  } finally {
+    session.close();
+  }
+}
 
 async function all(
   of: readonly DescMethod[],
@@ -290,7 +407,7 @@ interface TableCaller {
 function cellOf(method: DescMethod, caller: TableCaller): string {
   const policy = policyOf(method);
   const mayGoOn = `InvalidArgument ${method.methodKind === "unary" ? "REQUEST_MALFORMED" : "FIELD_INVALID"}`;
-  if (caller.kind === CallerKind.SERVICE && (policy.public || policy.callers.includes(caller.kind))) {
+  if (caller.kind === CallerKind.SERVICE && policy.public) {
     const isDeclared = servicesByMethod[nameOf(method)]?.includes(caller.name) === true;
     return isDeclared ? mayGoOn : "PermissionDenied CALL_NOT_DECLARED";
   }

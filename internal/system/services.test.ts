@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import { writeFile } from "node:fs/promises";
-import type { DescService } from "@bufbuild/protobuf";
+import { fromBinary, type DescService } from "@bufbuild/protobuf";
 import { Code, ConnectError, type Client } from "@connectrpc/connect";
 import { CountCheckState, CountManagementService } from "../gen/muin/count/v1/count_management_service_pb.ts";
 import { catalog } from "../catalog.ts";
@@ -30,6 +30,8 @@ import { eventually } from "../platform/testing/eventually.ts";
 import { binaryOf, connectClient, runProgram, type TestProgram } from "../platform/testing/muin.ts";
 import { startMesh, type TestMesh } from "../platform/testing/mesh.ts";
 import { openMailbox, signUp, type SignedUp } from "../platform/testing/sign-up.ts";
+import { ErrorInfoSchema } from "../gen/google/rpc/error_details_pb.ts";
+import { servicesByMethod } from "./service-calls-fixture.ts";
 import { packagesOf } from "../platform/rpc/rest/comments.ts";
 import type { TestPostgres } from "../platform/testing/postgres.ts";
 import type { TestRedis } from "../platform/testing/redis.ts";
@@ -203,6 +205,32 @@ describe("a process for each service", () => {
     expect(
       await codeOf(connectClient(CountWriteService, mesh.url("count-read"), operatorKey).increment({ countId: "far" })),
     ).toBe(Code.Unimplemented);
+  });
+
+  test("a service is let in where its declaration says so, and nowhere else", async () => {
+    const tokens = client("auth", ServiceTokenService);
+    for (const caller of names) {
+      const { token } = await tokens.issueServiceToken({ serviceName: caller });
+      const cells: string[] = [];
+      for (const [of, service] of catalog.flatMap(({ name, serves }) => serves.map((each) => [name, each] as const))) {
+        for (const method of service.methods) {
+          const response = await fetch(`${mesh.url(of)}/${service.typeName}/${method.name}`, {
+            method: "POST",
+            headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+            body: "{", // Whoever may call learns that this is no JSON.
+          });
+          const { details } = (await response.json()) as { details: { type: string; value: string }[] };
+          const info = details.find(({ type }) => type === ErrorInfoSchema.typeName)?.value ?? "";
+          const { reason } = fromBinary(ErrorInfoSchema, Buffer.from(info, "base64"));
+          if (reason === "REQUEST_MALFORMED") cells.push(`${service.name}.${method.name}`);
+          else expect(["CALL_NOT_DECLARED", "CALLER_KIND"]).toContain(reason);
+        }
+      }
+      const declared = Object.entries(servicesByMethod).filter(([name, callers]) => {
+        return callers.includes(caller) && !name.startsWith("PersonalDataService.");
+      });
+      expect([caller, cells.toSorted()]).toEqual([caller, declared.map(([name]) => name).toSorted()]);
+    }
   });
 
   test("a revoked key is refused in every process within a second", async () => {

@@ -69,6 +69,7 @@ async function startWithoutEvents({ createMuinProcess }: Module) {
     personalDataHolders: [],
     serviceCallers: () => new Set(),
     consumedTopics: () => [],
+    hasPeers: true,
     settings: {
       ...readConfig("", processConfig, {}),
       issuer,

@@ -19,6 +19,7 @@ import { createTogether } from "../lifecycle/together.ts";
 import type { Leases } from "../lease/leases.ts";
 import { openLeases } from "../lease/open-leases.ts";
 import type { LocalStoresStatus } from "../local/local-stores.ts";
+import { isInternal } from "../rpc/call/internal.ts";
 import { planMethods, type MethodPlan, type MethodPlans } from "../rpc/call/plan.ts";
 import { createRpcServer, type RpcAddresses, type RpcServer } from "../rpc/server/server.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
@@ -46,6 +47,8 @@ export interface MuinProcessOptions extends Pick<Wiring, "storeUrl" | "schemaUrl
   readonly personalDataHolders: readonly string[];
   /** Which services of the installation may call what. */
   readonly serviceCallers: ServiceCallers;
+  /** Whether services call from other processes. Otherwise RPCs for services alone do not exist on the ports. */
+  readonly hasPeers: boolean;
   readonly settings: ProcessConfig;
   readonly env: Environment;
   /** Events store, such as "redis://…". */
@@ -219,7 +222,7 @@ function lookAt(
 
 /** Both ports, and the pages for people and for the metrics' collector. */
 function createServer(
-  { settings, clock, log }: MuinProcessOptions,
+  { settings, hasPeers, clock, log }: MuinProcessOptions,
   parts: {
     readonly plans: MethodPlans;
     readonly authenticator: Authenticator;
@@ -232,6 +235,7 @@ function createServer(
   const { host, httpPort, grpcPort, corsOrigins, trustedHops, drainMs, shutdownGraceMs } = settings;
   const rpc: RpcServer = createRpcServer({
     plans: parts.plans,
+    ...(hasPeers ? {} : { hides: isInternal }),
     authenticator: parts.authenticator,
     observer: serverObserver,
     log,

@@ -57,6 +57,7 @@ async function run(info: ServiceInfo, catalog: readonly ServiceInfo[], env: Envi
     personalDataHolders: plan.personalDataHolders,
     serviceCallers: serviceCallersOf(catalog),
     consumedTopics: (consumption) => consumedTopics(consumption, catalog),
+    hasPeers: true,
     settings,
     env,
     eventsUrl: mesh.eventsUrl,

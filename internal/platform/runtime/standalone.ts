@@ -90,6 +90,7 @@ export function createStandalone(options: StandaloneOptions): Standalone {
       name: processName,
       services: catalog,
       serviceCallers: serviceCallersOf(catalog, processName),
+      hasPeers: false,
       env,
     });
     started = { muin, shown: [] };

@@ -85,9 +85,9 @@ function addressOf({ socket, headers }: Http2ServerRequest, trustedHops: number)
 }
 
 /** Health and reflection, for everybody: they tell nothing that the published protos do not. */
-function planAids({ plans, readiness, clock }: PortDeps): MethodPlans {
+function planAids({ plans, hides, readiness, clock }: PortDeps): MethodPlans {
   const services = servicesOf(plans);
-  const reflection = createReflection([...services, Health, ServerReflection, ServerReflectionAlpha]);
+  const reflection = createReflection([...services, Health, ServerReflection, ServerReflectionAlpha], hides);
   const aids = [
     serve(Health, createHealth({ services: services.map(({ typeName }) => typeName), readiness, clock })),
     serve(ServerReflection, reflection),

@@ -1,4 +1,4 @@
-import type { Registry } from "@bufbuild/protobuf";
+import type { DescMethod, Registry } from "@bufbuild/protobuf";
 import type { Clock } from "../../clock/clock.ts";
 import type { Logger } from "../../telemetry/logger.ts";
 import type { CallLife } from "../call/life.ts";
@@ -9,6 +9,8 @@ import type { UnreadForwarding } from "./unread-forwarding.ts";
 /** What both ports share. */
 export interface PortDeps {
   readonly plans: MethodPlans;
+  /** Methods of which nothing is told; `plans` lacks them. */
+  readonly hides: (method: DescMethod) => boolean;
   readonly life: CallLife;
   readonly limits: RpcLimits;
   readonly registry: Registry;

@@ -1,5 +1,12 @@
-import { toBinary, type DescFile, type DescService, type MessageInitShape } from "@bufbuild/protobuf";
-import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import {
+  clone,
+  toBinary,
+  type DescFile,
+  type DescMethod,
+  type DescService,
+  type MessageInitShape,
+} from "@bufbuild/protobuf";
+import { FileDescriptorProtoSchema, type FileDescriptorProto } from "@bufbuild/protobuf/wkt";
 import { nestedTypes } from "@bufbuild/protobuf/reflect";
 import { Code, type ServiceImpl } from "@connectrpc/connect";
 import {
@@ -12,9 +19,13 @@ type Reply = NonNullable<MessageInitShape<typeof ServerReflectionResponseSchema>
 
 /**
  * Implements gRPC server reflection over the descriptors of `services`: their files and all that those import. Versions v1 and
- * v1alpha are the same but for their package, so one implementation serves both.
+ * v1alpha are the same but for their package, so one implementation serves both. Nothing is told of methods that `hides` names, nor
+ * of an RPC service that has no others.
  */
-export function createReflection(services: readonly DescService[]): ServiceImpl<typeof ServerReflection> {
+export function createReflection(
+  services: readonly DescService[],
+  hides: (method: DescMethod) => boolean,
+): ServiceImpl<typeof ServerReflection> {
   const files = new Map<string, DescFile>();
   const symbols = new Map<string, DescFile>();
   const extensions = new Map<string, Map<number, DescFile>>();
@@ -22,9 +33,11 @@ export function createReflection(services: readonly DescService[]): ServiceImpl<
     if (files.has(file.proto.name)) return;
     files.set(file.proto.name, file);
     for (const type of nestedTypes(file)) {
+      if (type.kind === "service" && type.methods.every(hides)) continue;
       symbols.set(type.typeName, file);
       if (type.kind === "service") {
-        for (const method of type.methods) symbols.set(`${type.typeName}.${method.name}`, file);
+        for (const method of type.methods.filter((each) => !hides(each)))
+          symbols.set(`${type.typeName}.${method.name}`, file);
       } else if (type.kind === "message") {
         for (const field of type.fields) symbols.set(`${type.typeName}.${field.name}`, file);
       } else if (type.kind === "extension") {
@@ -44,13 +57,13 @@ export function createReflection(services: readonly DescService[]): ServiceImpl<
           value: { service: services.map(({ typeName }) => ({ name: typeName })) },
         };
       case "fileByFilename":
-        return describe(files.get(messageRequest.value), messageRequest.value);
+        return describe(files.get(messageRequest.value), messageRequest.value, hides);
       case "fileContainingSymbol":
-        return describe(symbols.get(messageRequest.value), messageRequest.value);
+        return describe(symbols.get(messageRequest.value), messageRequest.value, hides);
       case "fileContainingExtension": {
         const { containingType, extensionNumber } = messageRequest.value;
         const file = extensions.get(containingType)?.get(extensionNumber);
-        return describe(file, `extension ${extensionNumber} of ${containingType}`);
+        return describe(file, `extension ${extensionNumber} of ${containingType}`, hides);
       }
       case "allExtensionNumbersOfType": {
         const baseTypeName = messageRequest.value;
@@ -78,7 +91,7 @@ function missing(what: string): Reply {
   return { case: "errorResponse", value: { errorCode: Code.NotFound, errorMessage: `${what} is unknown` } };
 }
 
-function describe(file: DescFile | undefined, what: string): Reply {
+function describe(file: DescFile | undefined, what: string, hides: (method: DescMethod) => boolean): Reply {
   if (file === undefined) return missing(what);
   const needed = new Set<DescFile>();
   const collect = (each: DescFile): void => {
@@ -89,6 +102,18 @@ function describe(file: DescFile | undefined, what: string): Reply {
   collect(file);
   return {
     case: "fileDescriptorResponse",
-    value: { fileDescriptorProto: [...needed].map((each) => toBinary(FileDescriptorProtoSchema, each.proto)) },
+    value: { fileDescriptorProto: [...needed].map((each) => toBinary(FileDescriptorProtoSchema, shown(each, hides))) },
   };
+}
+
+/** The file without the methods that are hidden. */
+function shown(file: DescFile, hides: (method: DescMethod) => boolean): FileDescriptorProto {
+  if (!file.services.some(({ methods }) => methods.some(hides))) return file.proto;
+  const proto = clone(FileDescriptorProtoSchema, file.proto);
+  for (const [index, { methods }] of file.services.entries()) {
+    const service = proto.service[index]!;
+    service.method = service.method.filter((_, nth) => !hides(methods[nth]!));
+  }
+  proto.service = proto.service.filter(({ method }) => method.length > 0);
+  return proto;
 }

@@ -1,3 +1,4 @@
+import type { DescMethod } from "@bufbuild/protobuf";
 import type { Component } from "../../lifecycle/component.ts";
 import { systemClock, type Clock } from "../../clock/clock.ts";
 import type { Authenticator } from "../../identity/authenticator.ts";
@@ -32,6 +33,8 @@ export interface TlsOptions {
 export interface RpcServerOptions {
   /** The methods, planned once for the process. */
   readonly plans: MethodPlans;
+  /** Methods that do not exist for whoever comes by the ports: neither served nor described. Default: none. */
+  readonly hides?: (method: DescMethod) => boolean;
   readonly authenticator: Pick<Authenticator, "authenticate">;
   readonly observer: CallObserver;
   readonly log: Logger;
@@ -96,11 +99,13 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
     clock,
     log: options.log,
   });
-  const { plans } = options;
+  const hides = options.hides ?? (() => false);
+  const plans: MethodPlans = new Map([...options.plans].filter(([, { method }]) => !hides(method)));
   const trustedHops = options.trustedHops ?? 0;
   const unreadForwarding = createUnreadForwarding({ trustedHops, clock, log: options.log });
   const shared = {
     plans,
+    hides,
     life,
     limits,
     registry: createJsonRegistry(servicesOf(plans)),
