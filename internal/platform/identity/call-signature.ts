@@ -9,9 +9,16 @@ import { signedText, type DeviceKey, type SignedCall } from "./signed-call.ts";
 export interface CallSignature {
   /**
    * Throws MuinError unless the key made it and no call of the key had its nonce before: `unauthenticated`, or `resource_exhausted`
-   * for a key that calls too often. The same key may be asked for again.
+   * for a key that calls too often. The same key may be asked for again. A key that is no registered device's, which anybody can
+   * make as many of as they like, counts for the network that it comes from, and is remembered apart.
    */
-  prove(key: DeviceKey): void;
+  prove(key: DeviceKey, stranger?: Stranger): void;
+}
+
+/** Who signs with a key that nobody knows yet. */
+export interface Stranger {
+  /** As `networkOf` gives it. */
+  readonly network: string;
 }
 
 /** Reads signatures, and remembers which were proven. */
@@ -22,10 +29,19 @@ export interface SignatureReader {
 
 /** How far a signature's time may be from the server's clock, either way. */
 const signatureSkewMs = 30_000;
-/** Signed calls of one key that are remembered, and so taken in a minute. */
-const callsPerKeyMax = 3000;
-/** Signed calls of all keys that are remembered. */
-const callsMax = 500_000;
+/** Signed calls that are remembered, and so taken in a minute. */
+export interface RememberedCalls {
+  /** Of one key, or of the strangers of one network. */
+  readonly perSignerMax: number;
+  /** Of all. */
+  readonly max: number;
+}
+
+/** The calls of devices, and apart from them those of strangers. */
+const rememberedOf = {
+  devices: { perSignerMax: 3000, max: 500_000 },
+  strangers: { perSignerMax: 100, max: 20_000 },
+} as const satisfies Record<string, RememberedCalls>;
 const headerPattern = /^v1,t=([1-9]\d{12}),n=([A-Za-z0-9_-]{16,64}),s=([A-Za-z0-9_-]{86})$/;
 const headerCharsMax = 256;
 
@@ -53,8 +69,12 @@ export function notSignable(part: string): MuinError {
 }
 
 /** A reader that has seen no call. What it remembers of calls is lost with it. */
-export function createSignatureReader(clock: Pick<Clock, "now">): SignatureReader {
-  const seen = createProvenCalls();
+export function createSignatureReader(
+  clock: Pick<Clock, "now">,
+  remembered: Readonly<Record<keyof typeof rememberedOf, RememberedCalls>> = rememberedOf,
+): SignatureReader {
+  const devices = createProvenCalls(remembered.devices);
+  const strangers = createProvenCalls(remembered.strangers);
   return {
     read: (header, method, body) => {
       if (header === null) throw signatureMissing();
@@ -69,10 +89,11 @@ export function createSignatureReader(clock: Pick<Clock, "now">): SignatureReade
       const signature = Buffer.from(text, "base64url");
       let provenBy: string | undefined;
       return {
-        prove: ({ x, key }) => {
+        prove: ({ x, key }, stranger) => {
           if (provenBy === x) return;
           if (!verify(null, signedText(call), key, signature)) throw identityErrors.signatureInvalid();
-          seen.add(x, call, clock.now());
+          if (stranger === undefined) devices.add(x, x, call, clock.now());
+          else strangers.add(stranger.network, x, call, clock.now());
           provenBy = x;
         },
       };
@@ -81,33 +102,36 @@ export function createSignatureReader(clock: Pick<Clock, "now">): SignatureReade
 }
 
 /** Calls that were proven, for as long as their time would be taken again. */
-function createProvenCalls(): { add(x: string, call: SignedCall, nowMs: number): void } {
+function createProvenCalls({ perSignerMax, max }: RememberedCalls): {
+  /** `signer` is whom the call counts for, `x` the key that made it. */
+  add(signer: string, x: string, call: SignedCall, nowMs: number): void;
+} {
   /** When each call was made, by key and nonce, in the order in which they came. */
-  const calls = new Map<string, { readonly x: string; readonly timeMs: number }>();
+  const calls = new Map<string, { readonly signer: string; readonly timeMs: number }>();
   const callsOf = new Map<string, number>();
   /** The latest call that was forgotten: none as old is taken, even when the clock is set back. */
   let forgottenMs = 0;
   const forgetPassed = (nowMs: number): void => {
-    for (const [id, { x, timeMs }] of calls) {
+    for (const [id, { signer, timeMs }] of calls) {
       if (timeMs + signatureSkewMs >= nowMs) return; // One made ahead of time holds those behind it for a minute at most.
       calls.delete(id);
-      const left = (callsOf.get(x) ?? 1) - 1;
-      if (left === 0) callsOf.delete(x);
-      else callsOf.set(x, left);
+      const left = (callsOf.get(signer) ?? 1) - 1;
+      if (left === 0) callsOf.delete(signer);
+      else callsOf.set(signer, left);
       forgottenMs = Math.max(forgottenMs, timeMs);
     }
   };
   return {
-    add: (x, { nonce, timeMs }, nowMs) => {
+    add: (signer, x, { nonce, timeMs }, nowMs) => {
       forgetPassed(nowMs);
       const id = `${x} ${nonce}`;
       if (calls.has(id) || timeMs <= forgottenMs) throw identityErrors.signatureReplayed();
-      const known = callsOf.get(x) ?? 0;
-      if (known >= callsPerKeyMax || calls.size >= callsMax) {
+      const known = callsOf.get(signer) ?? 0;
+      if (known >= perSignerMax || calls.size >= max) {
         throw identityErrors.tooManySignedCalls();
       }
-      calls.set(id, { x, timeMs });
-      callsOf.set(x, known + 1);
+      calls.set(id, { signer, timeMs });
+      callsOf.set(signer, known + 1);
     },
   };
 }

@@ -46,9 +46,10 @@ export function createActivation(deps: {
   const { database, store, audit, vault, lockout, tokens, clock } = deps;
   return {
     activate: async (code, publicKey, signature, client) => {
-      signature.prove(deviceKeyOf(Buffer.from(publicKey).toString("base64url")));
+      const network = networkOf(client.address);
+      signature.prove(deviceKeyOf(Buffer.from(publicKey).toString("base64url")), { network });
       // Counted as wrong before it is looked at, so that many guesses at once are no more than many in a row.
-      const charged = await lockout.charge({ email: "", network: networkOf(client.address) });
+      const charged = await lockout.charge({ email: "", network });
       if (isRefusal(charged)) return charged;
       const outcome = await database.transaction(async (tx) => {
         const nowMs = clock.now();

@@ -319,6 +319,15 @@ describe("a broken rule is noticed", () => {
       const { activationCode } = await register(auth, ["b1"]);
       return outcomeOf(activate(auth, activationCode, makePair(), { signature: signatureBy(auth, makePair()) }));
     },
+    asDevice: async (auth: AuthFixture) => {
+      const counted: (string | undefined)[] = [];
+      const { activationCode } = await register(auth, ["b1"]);
+      const signature: CallSignature = { prove: (_key, stranger) => void counted.push(stranger?.network) };
+      const { device } = await activate(auth, activationCode, makePair(), { signature });
+      const issuing = auth.as(DeviceService, { signature }).issueDeviceToken({ deviceId: device?.deviceId ?? "" });
+      expect(await outcomeOf(issuing)).toBe("done");
+      return counted[0] === "192.0.2.1" && counted[1] === undefined ? "apart" : "done";
+    },
     foreignToken: async (auth: AuthFixture) => {
       const { device } = await makeDevice(auth);
       return outcomeOf(issue(auth, device.deviceId, makePair()));
@@ -349,9 +358,16 @@ describe("a broken rule is noticed", () => {
     [
       "the key signs its activation",
       "device/activation.ts",
-      'signature.prove(deviceKeyOf(Buffer.from(publicKey).toString("base64url")));',
+      'signature.prove(deviceKeyOf(Buffer.from(publicKey).toString("base64url")), { network });',
       "",
       "unproven",
+    ],
+    [
+      "a key that nobody knows counts as a stranger's",
+      "device/activation.ts",
+      'toString("base64url")), { network });',
+      'toString("base64url")));',
+      "asDevice",
     ],
     [
       "the key signs for its token",
@@ -364,7 +380,7 @@ describe("a broken rule is noticed", () => {
     [
       "guesses are counted",
       "device/activation.ts",
-      'const charged = await lockout.charge({ email: "", network: networkOf(client.address) });',
+      'const charged = await lockout.charge({ email: "", network });',
       "void networkOf; const charged = { charged: [], locks: false };",
       "guesses",
     ],
