@@ -4,6 +4,7 @@ import { codeToString } from "@connectrpc/connect/protocol-connect";
 import { afterEach, describe, expect, test } from "bun:test";
 import { connect as connectHttp2 } from "node:http2";
 import { connect, type Socket } from "node:net";
+import { join } from "node:path";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "../../../gen/grpc/health/v1/health_pb.ts";
 import { ServerReflection } from "../../../gen/grpc/reflection/v1/reflection_pb.ts";
 import { eventually } from "../../testing/eventually.ts";
@@ -21,9 +22,9 @@ const known = { authorization: "Bearer good" };
 /** Addresses of peers, as the one trusted hop tells them. */
 const fromPeer = (peer: string): Record<string, string> => ({ "x-forwarded-for": peer });
 
-const through = [`${import.meta.dir}/../testdata/start-probe-server.ts`];
+const through = [join(import.meta.dir, "../testdata/start-probe-server.ts")];
 const mutate = (file: string, from: string, to: string): Promise<Start> =>
-  importMutant<Start>(`${import.meta.dir}/${file}`, from, to, through);
+  importMutant<Start>(join(import.meta.dir, file), from, to, through);
 
 /** A server behind one hop whose `Look`, which anybody may call, answers once `open` was called. */
 async function start({ startProbeServer }: Start, options: ProbeServerOptions) {
@@ -254,11 +255,10 @@ const chunk = `1000\r\n${" ".repeat(0x1000)}\r\n`;
  * A body that is awaited counts for 4 KiB, and for what has come of it. With room for 14 000 bytes of a peer: what becomes of a
  * second body of 4 KiB of its, of one of another peer, and of a known caller's; and of its own once the first is gone.
  */
-async function besideUnfinished(from: Start): Promise<string[]> {
+async function besideUnfinished(from: Start, url: string): Promise<string[]> {
   await using started = await start(from, { limits: { anonymousBodyBytesPerPeerMax: 14_000 } });
   const { server } = started;
   started.open();
-  const url = `${path}/Look`;
   const peer = fromPeer("192.0.2.1");
   const { socket } = begin(server, url, { ...peer, ...chunked }, chunk);
   await started.begun(1);
@@ -283,7 +283,9 @@ async function besideAwaited(from: Start, limits: ProbeServerOptions["limits"], 
 
 describe("what is held of unfinished bodies is bounded", () => {
   test("per peer, by what has come of it", async () => {
-    expect(await besideUnfinished(real)).toEqual(["429", "200", "200"]);
+    for (const url of [`${path}/Look`, "/api/v1/looks:whole"]) {
+      expect(await besideUnfinished(real, url)).toEqual(["429", "200", "200"]);
+    }
   });
 
   test("per peer and in all, apart for known callers, though nothing has come of them", async () => {
@@ -311,12 +313,12 @@ describe("what is held of unfinished bodies is bounded", () => {
   });
 
   test("mutants that count no chunk, or give nothing back, are noticed", async () => {
-    const blind = await mutate(
-      "read-bytes.ts",
-      "if (result.done !== true) call.hold?.(call, result.value.byteLength);",
-      "",
-    );
-    expect((await besideUnfinished(blind))[0]).toBe("none");
+    for (const [url, file, from] of [
+      [`${path}/Look`, "../universal/read-request.ts", "onValue: (chunk) => call.hold?.(call, chunk.byteLength),"],
+      ["/api/v1/looks:whole", "read-bytes.ts", "call.hold?.(call, chunk.byteLength);"],
+    ] as const) {
+      expect((await besideUnfinished(await mutate(file, from, ""), url))[0]).toBe("none");
+    }
     const greedy = await mutate("awaited-bodies.ts", "anonymous.give(call, call.heldBytes)", "undefined");
     await using started = await start(greedy, { limits: { anonymousBodyBytesPerPeerMax: 5000 } });
     started.open();

@@ -20,11 +20,13 @@ export function race<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
 }
 
 /** How an iterable is read that may be cut short. */
-export interface RaceOptions {
+export interface RaceOptions<V = unknown> {
   /** Whether the source's `return` runs when it is cut short and when its reader leaves. */
   readonly release: boolean;
   /** Runs each `next`: the body of a generator runs in whatever asks for its next value. */
   readonly within?: <T>(work: () => T) => T;
+  /** Sees each value before its reader does. */
+  readonly onValue?: (value: V) => void;
   /** What the reader gets of an error. */
   readonly mapError?: (error: unknown) => unknown;
 }
@@ -36,7 +38,7 @@ export interface RaceOptions {
 export function raceIterable<T>(
   source: AsyncIterable<T>,
   signal: AbortSignal,
-  { release: isReleased, within = directly, mapError }: RaceOptions,
+  { release: isReleased, within = directly, onValue, mapError }: RaceOptions<T>,
 ): AsyncIterable<T> {
   return {
     [Symbol.asyncIterator]: () => {
@@ -54,6 +56,7 @@ export function raceIterable<T>(
               signal,
             );
             if (result.done === true) signal.removeEventListener("abort", release);
+            else onValue?.(result.value);
             return result;
           } catch (error) {
             release();

@@ -14,18 +14,9 @@ export function readBytes(call: Call, request: Request, bytesMax: number): Promi
 }
 
 /** The chunks of a body, each counted among what is held of it. */
-export function holdEach(call: Call, chunks: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
-  return {
-    [Symbol.asyncIterator]: () => {
-      const inner = chunks[Symbol.asyncIterator]();
-      return {
-        next: async () => {
-          const result = await inner.next();
-          if (result.done !== true) call.hold?.(call, result.value.byteLength);
-          return result;
-        },
-        return: async () => (await inner.return?.()) ?? { done: true, value: undefined },
-      };
-    },
-  };
+async function* holdEach(call: Call, chunks: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+  for await (const chunk of chunks) {
+    call.hold?.(call, chunk.byteLength);
+    yield chunk;
+  }
 }

@@ -5,7 +5,6 @@ import { parseTimeout as parseGrpcTimeout } from "@connectrpc/connect/protocol-g
 import { notSignable } from "../../identity/call-signature.ts";
 import type { Call, NamedTimeout } from "../call/call.ts";
 import { raceIterable } from "../call/race.ts";
-import { holdEach } from "../call/read-bytes.ts";
 import { single } from "../call/single.ts";
 
 /** A protocol of the library, told by its content type. */
@@ -41,8 +40,10 @@ export const bodyKey: ReturnType<typeof createContextKey<ReplayableBody | undefi
  * end the HTTP/2 stream before the reply.
  */
 export function replayableBody(request: UniversalServerRequest, call: Call): ReplayableBody {
-  const chunks = holdEach(call, request.body as AsyncIterable<Uint8Array>);
-  const source = raceIterable(chunks, call.signal, { release: false });
+  const source = raceIterable(request.body as AsyncIterable<Uint8Array>, call.signal, {
+    release: false,
+    onValue: (chunk) => call.hold?.(call, chunk.byteLength),
+  });
   let read: Uint8Array | undefined;
   return {
     whole: async (bytesMax) => (read = await readAllBytes(source, bytesMax)),
