@@ -39,7 +39,7 @@ type Call = () => Promise<unknown>;
 export async function createKnownCallers(muin: TestMuin): Promise<KnownCallers> {
   await muin.client(CountManagementService).createCount({ countId, countInfo: {} });
   const person = { email: "known@example.com", password: "a long enough secret" };
-  await muin.client(AuthService).signUp({ ...person, displayName: "Known" });
+  await muin.signUp({ ...person, displayName: "Known" });
   const management = muin.client(CountManagementService, muin.apiKey);
   const write = muin.client(CountWriteService, muin.apiKey);
   const anybody = muin.client(AuthService, undefined);

@@ -8,6 +8,8 @@ import { takeLock } from "../../../platform/postgres/advisory-lock.ts";
 import type { Database, Transaction } from "../../../platform/postgres/database.ts";
 import { pageOf } from "../../../platform/resource/page-token.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
+import { unprovenRefusal } from "../account/proven.ts";
+import type { AccountStore } from "../account/store.ts";
 import type { ClientInfo } from "../audit/client.ts";
 import type { AuditStore } from "../audit/store.ts";
 import { isRefusal, type Refusal } from "../../../platform/errors/refusal.ts";
@@ -56,7 +58,7 @@ export interface ApiKeys {
     key: NewApiKey,
     held: ReadonlySet<string>,
     client: ClientInfo,
-  ): Promise<MadeApiKey | Refusal<"fieldInvalid" | "scopeMissing" | "tooManyApiKeys">>;
+  ): Promise<MadeApiKey | Refusal<"fieldInvalid" | "scopeMissing" | "emailNotVerified" | "tooManyApiKeys">>;
   /** Live keys; with `showEnded` all. */
   list(request: {
     readonly pageSize: number;
@@ -78,13 +80,14 @@ export interface ApiKeys {
 export function createApiKeys(deps: {
   readonly database: Database;
   readonly store: ApiKeyStore;
+  readonly accounts: Pick<AccountStore, "find">;
   readonly audit: Pick<AuditStore, "append">;
   readonly publish: AuthPublish;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
 }): ApiKeys {
-  const { database, store, clock, log } = deps;
+  const { database, store, accounts, clock, log } = deps;
   /** When keys were used since the last write, to the minute. At most one entry per live key. */
   let used = new Map<string, number>();
   const findLive = createLookup(deps);
@@ -103,7 +106,7 @@ export function createApiKeys(deps: {
 
   return {
     create: async (key, held, client) => {
-      const refusal = refusalToGive(key.scopes, held);
+      const refusal = refusalToGive(key.scopes, held) ?? (await unprovenRefusal(accounts, database.sql, client));
       if (refusal !== undefined) return refusal;
       if (key.expireTimeMs !== undefined && key.expireTimeMs <= clock.now()) {
         return refuseField("expire_time", "must be in the future");

@@ -5,6 +5,8 @@ import { takeLock } from "../../../platform/postgres/advisory-lock.ts";
 import type { Database, Transaction } from "../../../platform/postgres/database.ts";
 import { hasScope } from "../../../platform/resource/caller-scopes.ts";
 import { pageOf } from "../../../platform/resource/page-token.ts";
+import { unprovenRefusal } from "../account/proven.ts";
+import type { AccountStore } from "../account/store.ts";
 import type { ClientInfo } from "../audit/client.ts";
 import type { AuditStore } from "../audit/store.ts";
 import { isRefusal, type Refusal } from "../../../platform/errors/refusal.ts";
@@ -47,7 +49,7 @@ export interface Devices {
     device: { readonly displayName: string; readonly branchIds: readonly string[] },
     caller: Caller,
     client: ClientInfo,
-  ): Promise<RegisteredDevice | Forbidden | Refusal<"branchNotFound" | "tooManyDevices">>;
+  ): Promise<RegisteredDevice | Forbidden | Refusal<"emailNotVerified" | "branchNotFound" | "tooManyDevices">>;
   /** Devices that the caller manages, revoked ones only with `showRevoked`; of one branch where `branchId` is not empty. */
   list(
     caller: Caller,
@@ -70,6 +72,7 @@ export interface Devices {
 export function createDevices(deps: {
   readonly database: Database;
   readonly store: DeviceStore;
+  readonly accounts: Pick<AccountStore, "find">;
   readonly audit: Pick<AuditStore, "append">;
   readonly publish: AuthPublish;
   readonly vault: Vault;
@@ -94,7 +97,8 @@ export function createDevices(deps: {
       const manager = managerOf(caller);
       if (isRefusal(manager)) return manager;
       return database.transaction(async (tx) => {
-        const refusal = await refusalFor(tx, branchIds, manager);
+        const refusal =
+          (await unprovenRefusal(deps.accounts, tx, client)) ?? (await refusalFor(tx, branchIds, manager));
         if (refusal !== undefined) return refusal;
         await takeLock(tx, "muin auth devices");
         if ((await store.countLive(tx)) >= liveDevicesMax) {

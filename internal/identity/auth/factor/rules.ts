@@ -20,7 +20,11 @@ export interface Factors {
     proof: PasswordProof,
     client: ClientInfo,
     signal: AbortSignal,
-  ): Promise<{ readonly secret: Uint8Array; readonly email: string } | ProofRefusal | Refusal<"secondFactorSet">>;
+  ): Promise<
+    | { readonly secret: Uint8Array; readonly email: string }
+    | ProofRefusal
+    | Refusal<"emailNotVerified" | "secondFactorSet">
+  >;
   /** Puts the second factor into force, given a code of it. Returns the recovery codes. */
   confirm(
     userId: string,
@@ -28,7 +32,14 @@ export interface Factors {
     client: ClientInfo,
   ): Promise<
     | readonly string[]
-    | Refusal<"credentialsInvalid" | "signInLocked" | "secondFactorSet" | "noSecondFactor" | "factorCodeInvalid">
+    | Refusal<
+        | "credentialsInvalid"
+        | "signInLocked"
+        | "emailNotVerified"
+        | "secondFactorSet"
+        | "noSecondFactor"
+        | "factorCodeInvalid"
+      >
   >;
   /** Removes the second factor, given a code of it. */
   disable(
@@ -61,7 +72,8 @@ export function createFactors(deps: {
         {
           action: "BEGIN_TOTP",
           prepare: () => Promise.resolve(),
-          effect: async (tx, _, { email }) => {
+          effect: async (tx, _, { email, isEmailVerified }) => {
+            if (!isEmailVerified) return refuse("emailNotVerified");
             const begun = await secondFactors.begin(tx, proof.userId);
             return isRefusal(begun) ? begun : { ...begun, email };
           },
@@ -76,7 +88,8 @@ export function createFactors(deps: {
       const charged = await lockout.charge({ email: account.email, network: networkOf(client.address) });
       if (isRefusal(charged)) return charged;
       const outcome = await database.transaction(async (tx) => {
-        await accounts.lock(tx, userId);
+        const locked = await accounts.lock(tx, userId);
+        if (locked?.isEmailVerified === false) return refuse("emailNotVerified");
         const codes = await secondFactors.confirm(tx, userId, code);
         if (isRefusal(codes)) return codes;
         await lockout.forgive(tx, charged, "step");
