@@ -27,7 +27,7 @@ const longFunctionsKnown: Readonly<Record<string, number>> = {
   createBatchesInFlight: 131,
   createBranchRules: 106,
   createCountChanges: 85,
-  createCountImports: 85,
+  createCountImports: 83,
   createCountReader: 130,
   createCountWriter: 102,
   createErasureRules: 84,

@@ -8,7 +8,7 @@
  * | `count:{N}:states` | hash | per Count: state, value, revision, update time, bounds, info revision (`count-state.ts`) |
  * | `count:{N}:meta` | string | the shard's clock, outbox bytes and request-id buckets (`shard-meta.ts`) |
  * | `count:{N}:outbox` | stream | one entry per applied batch (`internal/count/write/write/store-redis.ts`) |
- * | `count:{N}:requests:1` to `:5` | hash | per request id: the first reply, in buckets of a quarter window |
+ * | `count:{N}:requests:1` to `:5` | hash | per request id: the first reply, and per caller how many are theirs, in buckets of a quarter window |
  * | `count:{N}:writer:<id>` | hash | a writer's last sequences and replies; of an import, for ever |
  * | `count:{N}:heartbeat` | string | Redis TIME of the primary in milliseconds, decimal |
  * | `count:{N}:import:<key>` and `count:{N}:imports:<key>` | hash, list | imports (`internal/count/write/import/store-redis.ts`) |

@@ -47,6 +47,18 @@ export const countWriteConfig = {
     min: 1000,
     max: 1_000_000_000,
   }),
+  requestIdsPerCallerPercent: int("REQUEST_IDS_PER_CALLER_PERCENT", {
+    doc: "Most of the request ids remembered per shard that are one caller's (an API key's or a person's), in percent; more are refused with RESOURCE_EXHAUSTED.",
+    default: 25,
+    min: 1,
+    max: 100,
+  }),
+  importsPerCallerMax: int("IMPORTS_PER_CALLER_MAX", {
+    doc: "Batches of imports of one caller that an instance works on at once; it works on 8 in all.",
+    default: 4,
+    min: 1,
+    max: 8,
+  }),
   outboxBytesMax: outboxBytesMaxField,
   writerMemoryMs: int("WRITER_MEMORY_MS", {
     doc: "How long the store remembers the last batches of an instance after its last write at least, in milliseconds.",

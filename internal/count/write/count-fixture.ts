@@ -25,6 +25,7 @@ export const limits: CountWriterLimits = {
   queueBytesMax: 8 * 1024 * 1024,
   requestWindowMs: 600_000,
   requestIdsMax: 1_000_000,
+  requestIdsPerCallerPercent: 25,
   outboxBytesMax: 256 * 1024 * 1024,
   writerMemoryMs: 3_600_000,
 };

@@ -46,6 +46,7 @@ export const countWrite: ServiceInfo<"count-write"> = defineService({
         return layout;
       },
       outboxBytesMax: config.outboxBytesMax,
+      importsPerCallerMax: config.importsPerCallerMax,
       clock,
       random,
     });

@@ -44,6 +44,13 @@ export const countWriteErrors = defineErrors({
     text: "as many request ids are remembered as may be; try again later",
     retryAfterMs: 1000,
   },
+  /** The caller's share of the request ids that the shard remembers is used up; older ones are forgotten meanwhile. */
+  requestIdsOfCallerFull: {
+    reason: "REQUEST_IDS_OF_CALLER_FULL",
+    code: "resource_exhausted",
+    text: "as many of your request ids are remembered as one caller may have; try again later",
+    retryAfterMs: 1000,
+  },
   countsNotFound: {
     reason: "COUNT_NOT_FOUND",
     code: "not_found",
@@ -90,6 +97,17 @@ export const countWriteErrors = defineErrors({
     code: "resource_exhausted",
     text: "the import has as many different values as it may have",
   },
+  importsOfCallerBusy: {
+    reason: "IMPORTS_OF_CALLER_BUSY",
+    code: "resource_exhausted",
+    text: "as many of your imports are worked on as one caller's may be at once: try again shortly",
+    retryAfterMs: 250,
+  },
+  importsOfCallerFull: {
+    reason: "IMPORTS_OF_CALLER_FULL",
+    code: "resource_exhausted",
+    text: "you have as many imports as one caller may have, and each is kept for ever: use another API key",
+  },
   importsFull: {
     reason: "IMPORTS_FULL",
     code: "resource_exhausted",
@@ -104,6 +122,7 @@ const refusedRows = {
   out_of_range: "valueOutOfRange",
   request_id_reused: "requestIdReused",
   request_ids_full: "requestIdsFull",
+  request_ids_of_caller_full: "requestIdsOfCallerFull",
 } as const satisfies Record<RefusedWrite["outcome"], keyof typeof countWriteErrors.table>;
 
 /** The reason of a refused write, without the cost of an error. */
@@ -132,6 +151,8 @@ export function refusedWrite(countId: string, refused: RefusedWrite): MuinError 
       });
     case "request_ids_full":
       return countWriteErrors.requestIdsFull({ metadata });
+    case "request_ids_of_caller_full":
+      return countWriteErrors.requestIdsOfCallerFull({ metadata });
     default:
       return assertNever(refused);
   }

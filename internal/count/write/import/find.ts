@@ -20,6 +20,8 @@ export interface ImportedFile {
  */
 export function createImportFinder(deps: {
   readonly imports: () => Pick<ImportStore, "find" | "enter">;
+  /** Enters an import among all of its caller; rejects when those are as many as may be. */
+  readonly enterOfCaller: (principal: string, importId: string, deadlineMs: number) => Promise<void>;
   /** Brings a batch that was begun to its end. */
   readonly finish: (key: string, deadlineMs: number) => Promise<unknown>;
   readonly persist: Persist;
@@ -42,6 +44,7 @@ export function createImportFinder(deps: {
     const [longest] = matching;
     if (longest !== undefined && !restart) return longest.importId;
     for (const { importId } of matching) await deps.finish(keyOf(principal, importId), deadlineMs);
+    await deps.enterOfCaller(principal, fresh, deadlineMs); // First: who may have no more leaves nothing behind.
     const id = await deps.persist(deadlineMs, () =>
       deps.imports().enter(
         index,

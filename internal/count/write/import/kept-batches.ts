@@ -78,6 +78,7 @@ export function createKeptBatches(deps: {
           memoryMs: 0,
           requestWindowMs: 0,
           requestIdsMax: 0,
+          requestIdsPerCallerMax: 0,
           outboxBytesMax: deps.outboxBytesMax,
         },
         encodeWrites(writes),

@@ -10,6 +10,11 @@ export function keyOf(principal: string, importId: string): string {
   return hashOf(Buffer.from(`${principal}\0${importId}`)).toString("hex", 0, 16);
 }
 
+/** Names the index of all imports of a caller. */
+export function callerIndexOf(principal: string): string {
+  return hashOf(Buffer.from(`${principal}\0`)).toString("hex", 0, 16);
+}
+
 /** The beginning of a file, as imports are found by it. */
 export function beginningOf(prefix: Uint8Array): ImportPrefix {
   return { bytes: prefix.length, hash: hashOf(prefix) };

@@ -8,7 +8,9 @@ import { caught, importMutant } from "../../../platform/testing/mutant.ts";
 import { startRedis, type TestRedis } from "../../../platform/testing/redis.ts";
 import { type CountFixture, createActive, openCounts } from "../count-fixture.ts";
 import { type CountImports, createCountImports } from "./rules.ts";
+import { callerIndexOf } from "./name.ts";
 import type { ImportIntent } from "./store.ts";
+import type { MuinError } from "../../../platform/errors/muin-error.ts";
 import { batchWritesMax } from "../write/batch.ts";
 
 let redis: TestRedis;
@@ -60,6 +62,7 @@ async function open(options: { readonly url?: string; readonly create?: CreateIm
       store: counts.store,
       layout: () => layout,
       outboxBytesMax,
+      importsPerCallerMax: 4,
       clock: systemClock,
       random: systemRandom,
     });
@@ -222,6 +225,7 @@ async function checkForEver(create?: CreateImports): Promise<void> {
   await one.counts.seed(...own);
   const { client } = one.counts.store;
   const before = new Set(await client.keys("count:*import*"));
+  const ofCaller = `count:{${one.counts.writer.shardOf(callerIndexOf(me))}}:imports:${callerIndexOf(me)}`;
   const { importId } = await one.start();
   await apply(one.imports, importId, batchOf(1, own));
   expect(new Set(await valuesOf(one.counts, own))).toEqual(new Set([1]));
@@ -229,22 +233,43 @@ async function checkForEver(create?: CreateImports): Promise<void> {
     code: "invalid_argument",
     reason: "IMPORT_OFFSET",
   });
-  // Its place in the index, its home, its values, and its memory as a writer.
+  // Its places among those of its options and among all of its caller, its home, its values, and its memory as a writer.
   const keys = (await client.keys("count:*import*")).filter((key) => !before.has(key));
-  expect(keys.length).toBe(4);
+  expect(keys.length).toBe(5 - Number(before.has(ofCaller)));
   for (const key of keys) expect(await client.pttl(key)).toBe(-1);
 }
 
 /** An instance works on so many batches at once, and goes on when they are done. */
 async function checkLimit(create?: CreateImports): Promise<void> {
   await using one = await open(create === undefined ? {} : { create });
-  const starts = await Promise.allSettled(Array.from({ length: 10 }, () => one.start()));
-  const refused = starts.filter(({ status }) => status === "rejected") as PromiseRejectedResult[];
-  expect(refused.map(({ reason }) => (reason as { readonly reason: string }).reason)).toEqual([
-    "OVERLOADED",
-    "OVERLOADED",
-  ]);
+  const callers = [...Array<string>(6).fill("api_key:greedy"), "api_key:two", "api_key:two", "api_key:three", me, me];
+  const starts = await Promise.allSettled(callers.map((principal) => one.start({}, principal)));
+  const refused = starts.map((start) => (start.status === "rejected" ? (start.reason as MuinError).reason : ""));
+  const busy = "IMPORTS_OF_CALLER_BUSY";
+  expect(refused).toEqual(["", "", "", "", busy, busy, "", "", "", "", "OVERLOADED"]);
   expect(one.start()).resolves.toMatchObject({ sequence: 0 });
+}
+
+/** A caller has so many imports and no more, whatever their options; those that there are go on, and so do others'. */
+async function checkCallersImports(create?: CreateImports): Promise<void> {
+  await using one = await open(create === undefined ? {} : { create });
+  const principal = `api_key:${crypto.randomUUID()}`;
+  await one.start({ importId: "first" }, principal);
+  const index = callerIndexOf(principal);
+  const others = Object.fromEntries(Array.from({ length: 9999 }, (_, place) => [`0:${place}`, "other"]));
+  await one.counts.store.client.hset(`count:{${one.counts.writer.shardOf(index)}}:imports:${index}`, others);
+  const outcomeOf = (principal: string, importId: string): Promise<string> =>
+    one.start({ importId }, principal).then(
+      () => "begun",
+      (error: unknown) => (error as MuinError).reason,
+    );
+  expect(await outcomeOf(principal, "second")).toBe("IMPORTS_OF_CALLER_FULL");
+  const { client } = one.counts.store;
+  const before = (await client.keys("count:*import*")).length;
+  expect(await outcomeOf(principal, "")).toBe("IMPORTS_OF_CALLER_FULL");
+  expect((await client.keys("count:*import*")).length).toBe(before);
+  expect(await outcomeOf(principal, "first")).toBe("begun");
+  expect(await outcomeOf(`${principal}-other`, "second")).toBe("begun");
 }
 
 /** A restart lets go of what the import before it had kept, without holding up the server. */
@@ -328,6 +353,27 @@ describe("an import", () => {
     ["its memory", checkForEver, "kept-batches.ts", "memoryMs: 0,", "memoryMs: 3_600_000,"],
     ["the way back", checkForEver, "rules.ts", "batch.offsetEnd < record.offset", "false"],
     ["its limit", checkLimit, "rules.ts", "if (working >= batchesMax) throw countWriteErrors.overloaded();", ""],
+    [
+      "each caller's limit",
+      checkLimit,
+      "rules.ts",
+      "if (own >= perCallerMax) throw countWriteErrors.importsOfCallerBusy();",
+      "",
+    ],
+    [
+      "the bound of a caller's imports",
+      checkCallersImports,
+      "rules.ts",
+      "if (record === undefined) await enterOfCaller(principal, importId, deadlineMs);",
+      "",
+    ],
+    [
+      "what a refused import leaves behind",
+      checkCallersImports,
+      "find.ts",
+      "await deps.enterOfCaller(principal, fresh, deadlineMs);",
+      "",
+    ],
     ["its limit's end", checkLimit, "rules.ts", "working -= 1;", ""],
     ["large keys", checkRemoval, "store-redis.ts", "'UNLINK'", "'DEL'"],
     ["what it had kept", checkRemoval, "store-redis.ts", "redis.call('UNLINK', KEYS[2])", ""],

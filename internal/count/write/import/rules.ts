@@ -8,7 +8,7 @@ import { countWriteErrors } from "../errors.ts";
 import { isPassing } from "../write/store-redis.ts";
 import { createImportFinder } from "./find.ts";
 import { createKeptBatches, type Persist } from "./kept-batches.ts";
-import { beginningOf, hashOf, keyOf } from "./name.ts";
+import { beginningOf, callerIndexOf, hashOf, keyOf } from "./name.ts";
 import { createImportStore, packIntent } from "./store-redis.ts";
 import type { ImportIntent, ImportRecord, ImportRefusal, ImportStore } from "./store.ts";
 
@@ -64,6 +64,8 @@ export interface CountImportsOptions {
   /** The store's layout; throws while it is not known. */
   readonly layout: () => CountStoreLayout;
   readonly outboxBytesMax: number;
+  /** Batches of one caller that this instance works on at once. */
+  readonly importsPerCallerMax: number;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -77,7 +79,7 @@ export interface CountImportsOptions {
  */
 export function createCountImports(options: CountImportsOptions): CountImports {
   const { store, clock, random } = options;
-  let working = 0;
+  const limited = createImportLimit(options.importsPerCallerMax);
   let opened: ImportStore | undefined;
   const imports = (): ImportStore => (opened ??= createImportStore(store, options.layout().shards));
 
@@ -96,25 +98,23 @@ export function createCountImports(options: CountImportsOptions): CountImports {
     return persist(deadlineMs, () => imports().read(key));
   };
 
-  const find = createImportFinder({ imports, finish, persist, random });
-
-  const limited = async <T>(work: () => Promise<T>): Promise<T> => {
-    if (working >= batchesMax) throw countWriteErrors.overloaded();
-    working += 1;
-    try {
-      return await work();
-    } finally {
-      working -= 1;
-    }
+  /** Enters an import among all of its caller, who may have so many and no more: each is kept for ever. */
+  const enterOfCaller = async (principal: string, importId: string, deadlineMs: number): Promise<void> => {
+    const name = { bytes: 0, hash: hashOf(Buffer.from(importId)) };
+    const id = await persist(deadlineMs, () => imports().enter(callerIndexOf(principal), name, importId, []));
+    if (id === undefined) throw countWriteErrors.importsOfCallerFull();
   };
+
+  const find = createImportFinder({ imports, enterOfCaller, finish, persist, random });
 
   return {
     start: (principal, { optionsHash, prefix, importId: named, restart }, deadlineMs) =>
-      limited(async () => {
+      limited(principal, async () => {
         const importId = named === "" ? await find({ principal, optionsHash, prefix, restart }, deadlineMs) : named;
         const key = keyOf(principal, importId);
         let record = await finish(key, deadlineMs);
         const anew = restart && named !== "";
+        if (record === undefined) await enterOfCaller(principal, importId, deadlineMs);
         if (record === undefined || anew) {
           await persist(deadlineMs, () => imports().open(key, optionsHash, beginningOf(prefix), anew));
           record = (await persist(deadlineMs, () => imports().read(key))) as ImportRecord;
@@ -129,7 +129,7 @@ export function createCountImports(options: CountImportsOptions): CountImports {
         return progressOf(importId, record);
       }),
     apply: (principal, importId, batch, deadlineMs) =>
-      limited(async () => {
+      limited(principal, async () => {
         const key = keyOf(principal, importId);
         const hash = hashOf(packIntent(batch));
         const record = await finish(key, deadlineMs);
@@ -158,6 +158,27 @@ export function createCountImports(options: CountImportsOptions): CountImports {
         assignments: await imports().assignments(key, from, count),
       };
     },
+  };
+}
+
+/** Bounds how many batches are worked on at once, of all callers and of each: one leaves room for the others. */
+function createImportLimit(perCallerMax: number): <T>(principal: string, work: () => Promise<T>) => Promise<T> {
+  const workingOf = new Map<string, number>();
+  let working = 0;
+  return async (principal, work) => {
+    const own = workingOf.get(principal) ?? 0;
+    if (own >= perCallerMax) throw countWriteErrors.importsOfCallerBusy();
+    if (working >= batchesMax) throw countWriteErrors.overloaded();
+    working += 1;
+    workingOf.set(principal, own + 1);
+    try {
+      return await work();
+    } finally {
+      working -= 1;
+      const left = (workingOf.get(principal) ?? 1) - 1;
+      if (left === 0) workingOf.delete(principal);
+      else workingOf.set(principal, left);
+    }
   };
 }
 

@@ -4,7 +4,7 @@ import { defineScript } from "../../../platform/redis/script.ts";
 import { shardOf } from "../../shared/key-schema.ts";
 import type { ImportIntent, ImportPrefix, ImportRefusal, ImportStore } from "./store.ts";
 
-/** Most imports that one caller may have with the same options. */
+/** Most imports that one caller may have with the same options, and in all. */
 const importsMax = 10_000;
 /** Most assignments that an import may have. */
 const assignmentsMax = 1_000_000;

@@ -47,7 +47,7 @@ export interface ImportStore {
   /** The imports of a caller with these options: their ids by the beginnings they are found by. */
   find(index: string): Promise<readonly { readonly prefix: ImportPrefix; readonly importId: string }[]>;
   /**
-   * Enters an import under the beginning of its file, instead of those of `replaced`. Returns the id that stands there: another
+   * Enters an import into an index, under the beginning of its file or, of all that a caller has, its id, instead of those of `replaced`. Returns the id that stands there: another
    * one when two began at once, `undefined` when there are too many imports.
    */
   enter(

@@ -248,7 +248,7 @@ async function checkRequestId(createWriter?: CreateWriter): Promise<void> {
   expect(await counts.write([add("a", 5, "request-1")])).toMatchObject([{ outcome: "applied", value: 20 }]);
   const kept = await counts.store.client.keys("count:{0}:requests:*");
   const ids = await Promise.all(kept.map((key) => counts.store.client.hlen(key)));
-  expect(ids).toEqual([1]);
+  expect(ids).toEqual([2]); // And how many are its caller's.
 }
 
 /** Repeats young writes while buckets are opened and dropped. */
@@ -268,7 +268,7 @@ async function holdWindow(createWriter?: CreateWriter): Promise<void> {
 
 async function checkRequestIdsMax(createWriter?: CreateWriter): Promise<void> {
   await using counts = await fresh({
-    limits: { shards: 1, requestIdsMax: 3 },
+    limits: { shards: 1, requestIdsMax: 3, requestIdsPerCallerPercent: 100 },
     createWriter,
   });
   await counts.seed("a");
@@ -280,6 +280,43 @@ async function checkRequestIdsMax(createWriter?: CreateWriter): Promise<void> {
     { outcome: "applied", value: 4 },
     { outcome: "replayed", value: 1 },
     { outcome: "request_ids_full" },
+  ]);
+}
+
+function by(principal: string, ...requests: readonly string[]): readonly CountWrite[] {
+  return requests.map((request) => add("a", 1, request, principal));
+}
+
+async function checkRequestIdsOfCaller(createWriter?: CreateWriter): Promise<void> {
+  await using counts = await fresh({ limits: { shards: 1, requestIdsMax: 12 }, createWriter });
+  await counts.seed("a");
+  const outcomesOf = async (...writes: readonly CountWrite[]): Promise<readonly string[]> =>
+    (await counts.write(writes)).map(({ outcome }) => outcome);
+  const full = "request_ids_of_caller_full";
+  // Three of the twelve are one caller's, in one batch or in several, however many callers a batch has.
+  expect(await outcomesOf(...by("one", "r1", "r2"))).toEqual(["applied", "applied"]);
+  expect(await outcomesOf(...by("two", "r1"), ...by("one", "r3", "r4"), ...by("two", "r2"))).toEqual([
+    "applied",
+    "applied",
+    full,
+    "applied",
+  ]);
+  expect(await outcomesOf(...by("one", "r5"))).toEqual([full]);
+  // What was remembered is answered all the same, and what needs no memory is done.
+  expect(await outcomesOf(...by("one", "r1"), add("a", 1))).toEqual(["replayed", "applied"]);
+  expect(await outcomesOf(...by("two", "r3", "r4"), ...by("three", "r1"))).toEqual(["applied", full, "applied"]);
+  // In another bucket they still count, and no more once the window has passed.
+  await stepClock(counts, 200_000);
+  expect(await outcomesOf(...by("one", "r6"), ...by("three", "r2"))).toEqual([full, "applied"]);
+  await stepClock(counts, 200_000);
+  expect(await outcomesOf(...by("three", "r3", "r4"))).toEqual(["applied", full]);
+  await stepClock(counts, 250_000);
+  expect(await outcomesOf(...by("one", "r6", "r7", "r8", "r9"), ...by("three", "r4"))).toEqual([
+    "applied",
+    "applied",
+    "applied",
+    full,
+    "applied",
   ]);
 }
 
@@ -315,10 +352,37 @@ describe("a request id", () => {
     );
     await caught(async () => checkRequestIdsMax(await brokenWriter("remembered = remembered + 1", "")));
   });
+
+  test("is refused to a caller who has a quarter of all, and to nobody else", async () => {
+    await checkRequestIdsOfCaller();
+  });
+
+  test.each([
+    ["without the bound", "held[caller] >= caller_max", "false"],
+    ["that forgets earlier batches", "held[place] = held[place] + own", ""],
+    [
+      "that forgets earlier writes of the batch",
+      "held[caller], held_now[caller] = held[caller] + 1, held_now[caller] + 1",
+      "held_now[caller] = held_now[caller] + 1",
+    ],
+    ["that counts all of a batch for its first caller", "caller_of and caller_of[next_digest] or 1", "1"],
+    ["that counts the present bucket anew", "held_now[place] = own", "held_now[place] = 0"],
+    ["that writes no counts", "requests[request_count + 2] = held_now[caller]", "requests[request_count + 2] = 0"],
+  ])("would be miscounted by a script %s", async (_, rule, instead) => {
+    const broken = await brokenWriter(rule, instead);
+    await caught(() => checkRequestIdsOfCaller(broken));
+  });
 });
 
 describe("a writer's memory", () => {
-  const base = { slots: 2, memoryMs: 3_600_000, requestWindowMs: 600_000, requestIdsMax: 100, outboxBytesMax: 1e9 };
+  const base = {
+    slots: 2,
+    memoryMs: 3_600_000,
+    requestWindowMs: 600_000,
+    requestIdsMax: 100,
+    requestIdsPerCallerMax: 25,
+    outboxBytesMax: 1e9,
+  };
   const send = async (
     counts: CountFixture,
     run: typeof runBatch,

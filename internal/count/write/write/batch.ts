@@ -1,3 +1,4 @@
+import { createLruMap } from "../../../platform/cache/lru-map.ts";
 import { keysOf } from "../../shared/key-schema.ts";
 import { packAsked, packedWritesMax, unpackAsked, unpackReply } from "../../shared/packed-writes.ts";
 
@@ -6,6 +7,9 @@ export const batchWritesMax: number = packedWritesMax;
 
 /** Bytes of the digest that stands for a request id with its caller and its Count. */
 export const digestBytes = 16;
+
+/** Bytes of the field that counts the request ids of a caller in a bucket: shorter than a digest, so that it is none. */
+export const callerFieldBytes = 9;
 
 /** A write as the script takes it. */
 export interface CountWrite {
@@ -31,7 +35,10 @@ export interface AppliedWrite {
 
 /** A write that was refused and changed nothing. */
 export type RefusedWrite =
-  | { readonly outcome: "not_found" | "deleted" | "request_id_reused" | "request_ids_full" }
+  | {
+      readonly outcome:
+        "not_found" | "deleted" | "request_id_reused" | "request_ids_full" | "request_ids_of_caller_full";
+    }
   /** `value` is the present one, `bound` what it would have passed. */
   | { readonly outcome: "out_of_range"; readonly value: number; readonly bound: number };
 
@@ -67,6 +74,8 @@ export interface BatchHeader {
   readonly requestWindowMs: number;
   /** Most request ids remembered on the shard. */
   readonly requestIdsMax: number;
+  /** Most of them that are one caller's. */
+  readonly requestIdsPerCallerMax: number;
   /** Most bytes in the outbox of the shard. */
   readonly outboxBytesMax: number;
 }
@@ -90,6 +99,8 @@ export interface EncodedWrites {
   readonly writes: Buffer;
   /** The digests of the writes that have a request id, one after the other. */
   readonly digests: Buffer;
+  /** Whose they are: how many callers, the field of each and, of several, the place of each digest's caller. Empty without digests. */
+  readonly callers: Buffer;
   /** The request ids of all writes, only for the outbox; empty when none has one. */
   readonly requestIds: Buffer;
 }
@@ -101,6 +112,8 @@ const hash = new Uint8Array(32);
 const hashHead = new Uint32Array(hash.buffer, 0, digestBytes / 4);
 const digestWords = new Uint32Array(batchWritesMax * hashHead.length);
 const digestBuffer = Buffer.from(digestWords.buffer);
+const callerPlaces = new Uint16Array(batchWritesMax);
+const callerFields = createLruMap<Buffer>(10_000);
 
 /** Packs the writes of a batch: at least one, at most `batchWritesMax`, all of one shard. */
 export function encodeWrites(writes: readonly CountWrite[]): EncodedWrites {
@@ -110,6 +123,7 @@ export function encodeWrites(writes: readonly CountWrite[]): EncodedWrites {
   let kinds = "";
   let requestIds = "";
   let digests = 0;
+  const callers = new Map<string, number>();
   for (const { countId, kind, operand, requestId, principal } of writes) {
     let place = places.get(countId);
     if (place === undefined) places.set(countId, (place = places.size + 1));
@@ -123,6 +137,9 @@ export function encodeWrites(writes: readonly CountWrite[]): EncodedWrites {
       // short in the store. None of the three texts contains a zero byte.
       Bun.SHA256.hash(`${principal}\0${countId}\0${requestId}`, hash);
       digestWords.set(hashHead, digests * hashHead.length);
+      let caller = callers.get(principal);
+      if (caller === undefined) callers.set(principal, (caller = callers.size + 1));
+      callerPlaces[digests] = caller;
       digests += 1;
     }
     requestIds += requestId;
@@ -131,8 +148,31 @@ export function encodeWrites(writes: readonly CountWrite[]): EncodedWrites {
   return {
     writes: packAsked({ countIds: [...places.keys()], places: writePlaces, kinds, operands }),
     digests: Buffer.from(digestBuffer.subarray(0, digests * digestBytes)),
+    callers: digests === 0 ? nothing : packCallers([...callers.keys()], callerPlaces.subarray(0, digests)),
     requestIds: digests === 0 ? nothing : Buffer.from(requestIds, "latin1"),
   };
+}
+
+function packCallers(principals: readonly string[], places: Uint16Array): Buffer {
+  const isOne = principals.length === 1;
+  const packed = Buffer.allocUnsafe(2 + principals.length * callerFieldBytes + (isOne ? 0 : 2 * places.length));
+  let end = packed.writeUInt16LE(principals.length, 0);
+  for (const principal of principals) {
+    packed.set(callerField(principal), end);
+    end += callerFieldBytes;
+  }
+  if (!isOne) for (const place of places) end = packed.writeUInt16LE(place, end);
+  return packed;
+}
+
+function callerField(principal: string): Buffer {
+  let field = callerFields.get(principal);
+  if (field === undefined) {
+    Bun.SHA256.hash(principal, hash);
+    field = Buffer.concat([Buffer.from("p"), hash.subarray(0, callerFieldBytes - 1)]);
+    callerFields.set(principal, field);
+  }
+  return field;
 }
 
 /** Names the keys of a writer on a shard. */
@@ -146,26 +186,27 @@ export function batchKeys(shard: number, writerId: string): BatchKeys {
 export function encodeBatch(
   keys: BatchKeys,
   header: BatchHeader,
-  { writes, digests, requestIds }: EncodedWrites,
+  { writes, digests, requestIds, callers }: EncodedWrites,
 ): EncodedBatch {
   return {
     keys,
-    args: [packHeader(header), writes, digests, requestIds],
+    args: [packHeader(header), writes, digests, requestIds, callers],
   };
 }
 
 /** `struct` format of a header. */
-export const headerFormat = "<dBBdddd";
+export const headerFormat = "<dBBddddd";
 
 function packHeader(header: BatchHeader): Buffer {
-  const packed = Buffer.allocUnsafe(42);
+  const packed = Buffer.allocUnsafe(50);
   packed.writeDoubleLE(header.sequence, 0);
   packed[8] = header.begin ? 1 : 0;
   packed[9] = header.slots;
   packed.writeDoubleLE(header.memoryMs, 10);
   packed.writeDoubleLE(header.requestWindowMs, 18);
   packed.writeDoubleLE(header.requestIdsMax, 26);
-  packed.writeDoubleLE(header.outboxBytesMax, 34);
+  packed.writeDoubleLE(header.requestIdsPerCallerMax, 34);
+  packed.writeDoubleLE(header.outboxBytesMax, 42);
   return packed;
 }
 
@@ -207,6 +248,9 @@ export function decodeReply(reply: Buffer, count: number): BatchReply {
         break;
       case "6":
         outcomes.push({ outcome: "request_ids_full" });
+        break;
+      case "7":
+        outcomes.push({ outcome: "request_ids_of_caller_full" });
         break;
       default:
         throw new Error(`a reply of the counts store has the code ${codes[place]}`);

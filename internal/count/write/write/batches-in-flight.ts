@@ -23,6 +23,8 @@ export interface BatchLimits {
   readonly requestWindowMs: number;
   /** Most request ids remembered per shard. */
   readonly requestIdsMax: number;
+  /** Most of them that are one caller's, in percent. */
+  readonly requestIdsPerCallerPercent: number;
   /** Most bytes in the outbox of a shard. */
   readonly outboxBytesMax: number;
   /** How long the store remembers a writer after its last use at least, in milliseconds. */
@@ -85,6 +87,7 @@ interface Batch {
 /** Creates the batches of a shard, none of them sent. */
 export function createBatchesInFlight(options: BatchesInFlightOptions): BatchesInFlight {
   const { shard, client, limits, clock, random, log, metrics } = options;
+  const requestBounds = requestBoundsOf(limits);
   /** A name that no store has heard of, with no batch sent under it. */
   const freshWriter = () => {
     const id = random.bytes(16).toHex();
@@ -182,8 +185,7 @@ export function createBatchesInFlight(options: BatchesInFlightOptions): BatchesI
         begin: !writer.isKnown,
         slots: limits.batchesInFlightMax,
         memoryMs: limits.writerMemoryMs,
-        requestWindowMs: limits.requestWindowMs,
-        requestIdsMax: limits.requestIdsMax,
+        ...requestBounds,
         outboxBytesMax: limits.outboxBytesMax,
       };
       const writes = calls.length === 1 ? (calls[0] as WriteCall).writes : calls.flatMap((call) => call.writes);
@@ -213,4 +215,10 @@ export function createBatchesInFlight(options: BatchesInFlightOptions): BatchesI
       for (const batch of batches) if (batch.isCutOff) sendCopy(batch);
     },
   };
+}
+
+/** What the store is told of request ids with each batch. */
+function requestBoundsOf({ requestWindowMs, requestIdsMax, requestIdsPerCallerPercent }: BatchLimits) {
+  const requestIdsPerCallerMax = Math.floor((requestIdsMax * requestIdsPerCallerPercent) / 100);
+  return { requestWindowMs, requestIdsMax, requestIdsPerCallerMax };
 }

@@ -7,7 +7,7 @@ import { stateFormat } from "../../shared/count-state.ts";
 import { requestBuckets } from "../../shared/key-schema.ts";
 import { replyFormat } from "../../shared/packed-writes.ts";
 import { metaPlace, outboxEntryOverheadBytes, shardMetaLua } from "../../shared/shard-meta.ts";
-import { type EncodedBatch, headerFormat, digestBytes } from "./batch.ts";
+import { callerFieldBytes, type EncodedBatch, headerFormat, digestBytes } from "./batch.ts";
 
 /**
  * Runs the script on a batch and returns its packed reply. Rejects as `mapRedisError` says; after that the script may have run.
@@ -62,7 +62,7 @@ function frameOf({ keys, args }: EncodedBatch): Buffer {
 const requestFormat = "<Bdddd";
 
 /**
- * The script. KEYS: states, outbox, meta, writer's memory, request buckets. ARGV: header, writes, digests, request ids, as
+ * The script. KEYS: states, outbox, meta, writer's memory, request buckets. ARGV: header, writes, digests, request ids, callers, as
  * `batch.ts` packs them.
  *
  * It first reads all it needs, from every key that it will write, and computes every result: what fails, fails before the
@@ -70,6 +70,8 @@ const requestFormat = "<Bdddd";
  *
  * An outbox entry holds what was asked ("w"), the request ids ("i"), the reply ("r") and the outbox bytes written up to its end ("p",
  * float64).
+ *
+ * A bucket of request ids also counts, per caller, how many of its ids are theirs, in a field shorter than a digest.
  *
  * The writer's memory is a hash: "m" holds float64 numbers: the highest sequence evicted, when its life was last extended and the
  * sequence in each slot; the fields "1", "2" ... hold the replies.
@@ -80,7 +82,7 @@ const requestFormat = "<Bdddd";
 const lua = `
 local call, unpack_struct, pack_struct, rep, byte = redis.call, struct.unpack, struct.pack, string.rep, string.byte
 local META = KEYS[3]
-local sequence, begin, slots, memory_ms, window, requests_max, outbox_max = unpack_struct('${headerFormat}', ARGV[1])
+local sequence, begin, slots, memory_ms, window, requests_max, caller_max, outbox_max = unpack_struct('${headerFormat}', ARGV[1])
 ${shardMetaLua}
 -- The writer's memory: a batch that was done is answered, one that is too late is refused.
 local memory = call('HGET', KEYS[4], 'm')
@@ -141,13 +143,29 @@ if now >= meta[${metaPlace.opened}] + window / 4 then
 end
 local digest_count = #ARGV[3] / ${digestBytes}
 local digests, found
+-- The callers of the request ids: how many ids each has in all buckets and in the present one, and whose each digest is.
+local caller_count, held, held_now, caller_of = 0, {}, {}, nil
 if digest_count > 0 then
+  caller_count = unpack_struct('<H', ARGV[5])
   digests, found = {unpack_struct(rep('c${digestBytes}', digest_count), ARGV[3])}, {}
+  local fields = {unpack_struct(rep('c${callerFieldBytes}', caller_count), ARGV[5], 3)}
+  if caller_count > 1 then
+    caller_of = {unpack_struct('<' .. rep('H', digest_count), ARGV[5], 3 + ${callerFieldBytes} * caller_count)}
+  end
+  for place = 1, caller_count do
+    digests[digest_count + place] = fields[place]
+    held[place], held_now[place] = 0, 0
+  end
   for bucket = 1, ${requestBuckets} do
     if meta[${metaPlace.buckets} + 2 * bucket - 1] > 0 then
-      local replies = call('HMGET', KEYS[4 + bucket], unpack(digests, 1, digest_count))
+      local replies = call('HMGET', KEYS[4 + bucket], unpack(digests, 1, digest_count + caller_count))
       for place = 1, digest_count do
         if replies[place] then found[digests[place]] = replies[place] end
+      end
+      for place = 1, caller_count do
+        local own = tonumber(replies[digest_count + place] or 0)
+        held[place] = held[place] + own
+        if bucket == meta[${metaPlace.bucket}] then held_now[place] = own end
       end
     end
   end
@@ -161,11 +179,12 @@ local stored_count, request_count, next_digest = 0, 0, 0
 for write = 1, count do
   local place = places and places[write] or write
   local kind, operand = byte(asked, 4 + write), operands[write]
-  local digest, first
+  local digest, first, caller
   if kind < 97 then
     kind = kind + 32
     next_digest = next_digest + 1
     digest = digests[next_digest]
+    caller = caller_of and caller_of[next_digest] or 1
     first = found[digest]
   end
   local code, value, revision = 0, 0, 0
@@ -190,6 +209,8 @@ for write = 1, count do
       code, value, revision = 4, before, after < low and low or high
     elseif digest and remembered >= requests_max then
       code = 6
+    elseif digest and held[caller] >= caller_max then
+      code = 7
     else
       value, revision = after, last + 1
       record = pack_struct('${stateFormat}', 1, value, revision, now, low, high, info)
@@ -213,6 +234,7 @@ for write = 1, count do
         requests[request_count + 2] = reply
         request_count = request_count + 2
         remembered = remembered + 1
+        held[caller], held_now[caller] = held[caller] + 1, held_now[caller] + 1
       end
     end
   end
@@ -246,6 +268,11 @@ if request_count > 0 then
   if meta[place + 1] == 0 then call('HLEN', KEYS[4 + bucket]) end
   meta[place] = now
   meta[place + 1] = meta[place + 1] + request_count / 2
+  for caller = 1, caller_count do
+    requests[request_count + 1] = digests[digest_count + caller]
+    requests[request_count + 2] = held_now[caller]
+    request_count = request_count + 2
+  end
 end
 
 -- From here on: writes only.
