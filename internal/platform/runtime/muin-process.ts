@@ -21,6 +21,7 @@ import { openLeases } from "../lease/open-leases.ts";
 import type { LocalStoresStatus } from "../local/local-stores.ts";
 import { isInternal } from "../rpc/call/internal.ts";
 import { planMethods, type MethodPlan, type MethodPlans } from "../rpc/call/plan.ts";
+import { createSharedPage } from "../rpc/server/shared-page.ts";
 import { createRpcServer, type RpcAddresses, type RpcServer } from "../rpc/server/server.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
 import { metricsContentType } from "../telemetry/create-metrics.ts";
@@ -251,7 +252,10 @@ function createServer(
     readiness: parts.readiness,
     degraded: parts.status.degraded,
     extraRoutes: {
-      "/": async () => statusPage({ status: await readStatus(parts.status), ...rpc.addresses() }),
+      "/": createSharedPage(
+        async () => statusPage({ status: await readStatus(parts.status), ...rpc.addresses() }),
+        clock,
+      ),
       "/metrics": async () => new Response(await metrics.render(), { headers: { "content-type": metricsContentType } }),
     },
   });

@@ -77,7 +77,7 @@ test("an event that cannot be published is listed, others go on, and it is redri
   );
   await eventually(async () => expect(await outbox()).toMatchObject({ depth: 0, parked: 2 }));
   expect((await muin.run("status")).stdout).toMatch(/^count-management .*2, see muin outbox list$/m);
-  expect(await (await fetch(muin.http)).text()).toContain("2: see muin outbox list");
+  await eventually(async () => expect(await (await fetch(muin.http)).text()).toContain("2: see muin outbox list"));
   const metric = /^muin_outbox_parked\{.*service="count-management".*\} 2$/m;
   await eventually(async () => expect(await (await fetch(`${muin.http}/metrics`)).text()).toMatch(metric));
 
@@ -85,7 +85,9 @@ test("an event that cannot be published is listed, others go on, and it is redri
   await eventually(async () => expect(await readyz()).toEqual([200, `ok\ndegraded: ${degraded}\n`]));
   expect(await rows("status")).toMatchObject([{ ready: true, degraded: [degraded] }]);
   expect(await muin.run("status")).toMatchObject({ code: 0, stdout: expect.stringContaining(`degraded: ${degraded}`) });
-  expect(await (await fetch(muin.http)).text()).toContain("Everything is ready, and degraded");
+  await eventually(async () =>
+    expect(await (await fetch(muin.http)).text()).toContain("Everything is ready, and degraded"),
+  );
 
   await sql`UPDATE platform.outbox SET topic = 'count.info'`;
   expect(await rows("outbox", "redrive", "count-management", "--subject", "nowhere")).toEqual([

@@ -1,6 +1,7 @@
 import type { Message } from "@bufbuild/protobuf";
 import type { ConnectError, HandlerContext } from "@connectrpc/connect";
 import { codeToString } from "@connectrpc/connect/protocol-connect";
+import type { MuinError } from "../../errors/muin-error.ts";
 import type { CallObserver } from "../../telemetry/call-observer.ts";
 import type { Logger } from "../../telemetry/logger.ts";
 import { accept, acceptEach } from "./accept-request.ts";
@@ -41,7 +42,7 @@ export interface CallLife extends Admission {
   /** Maps what was thrown to what the caller sees, logs what the caller is not told, and remembers the outcome. */
   fail(call: Call, thrown: unknown): ConnectError;
   /** Gives an error outside of any call its reason. */
-  describe(error: ConnectError): ConnectError;
+  describe(error: ConnectError | MuinError): ConnectError;
   /** Ends the call. Idempotent. */
   end(call: Call): void;
   /** Counted calls under way. */

@@ -1,5 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { version } from "../../config/version.ts";
+import type { MuinError } from "../../errors/muin-error.ts";
+import { callErrors } from "../call/errors.ts";
 import { createConnectLane } from "../connect/lane.ts";
 import { loadComments } from "../rest/comments.ts";
 import { createRestLane } from "../rest/lane.ts";
@@ -8,6 +10,7 @@ import { planRoutes, type RestRoute } from "../rest/route.ts";
 import { errorToRest } from "../rest/write-reply.ts";
 import { callerAddress } from "./address.ts";
 import { createCors, type CorsOptions } from "./cors.ts";
+import { createPageQuota } from "./page-quota.ts";
 import { createPages, type Page } from "./pages.ts";
 import type { PortDeps } from "./port.ts";
 
@@ -30,7 +33,17 @@ export function createFetchHandler(options: FetchOptions): FetchHandler {
   const restRoutes = planRoutes(options.plans, registry);
   const rest = createRestLane(restRoutes, options);
   const cors = createCors(options.cors);
-  const pages = createPages({ ...options.extraRoutes, ...platformPages(options, restRoutes) });
+  const pages = createPages({ ...options.extraRoutes, "/openapi.json": openApiPage(restRoutes) });
+  const probes = createPages(probePages(options));
+  const quota = createPageQuota(options.clock);
+
+  const refuse = (error: ConnectError | MuinError, status: number, headers?: Record<string, string>): Response =>
+    Response.json(errorToRest(life.describe(error), registry, status), { status, ...(headers && { headers }) });
+  const show = (request: Request, path: string, address: () => string): Promise<Response> | Response | undefined => {
+    const page = pages.at(path);
+    if (page === undefined || quota.take(address())) return page?.(request);
+    return refuse(callErrors.peerOverloaded(), 429, { "retry-after": "1" });
+  };
 
   const serve = (request: Request, peer: () => string): Promise<Response> | Response => {
     const path = pathOf(request.url);
@@ -39,23 +52,18 @@ export function createFetchHandler(options: FetchOptions): FetchHandler {
       callerAddress(peer(), trustedHops === 0 ? null : request.headers.get("x-forwarded-for"), trustedHops);
     const answer =
       connect(request, path, address) ??
-      pages.at(path)?.(request) ??
+      probes.at(path)?.(request) ??
+      show(request, path, address) ??
       rest(request, path, address) ??
       pages.below(path)?.(request);
-    if (answer !== undefined) return answer;
-    const error = life.describe(new ConnectError(`there is nothing at ${path}`, Code.NotFound));
-    return Response.json(errorToRest(error, registry, 404), { status: 404 });
+    return answer ?? refuse(new ConnectError(`there is nothing at ${path}`, Code.NotFound), 404);
   };
   return async (request, peer) => cors.preflight(request) ?? cors.allow(request, await serve(request, peer));
 }
 
-/** The pages of every process. */
-function platformPages(
-  { readiness, degraded }: PortDeps,
-  routes: readonly RestRoute[],
-): Readonly<Record<string, Page>> {
+/** What those ask who watch over the process: it costs nothing, and is never refused. */
+function probePages({ readiness, degraded }: PortDeps): Readonly<Record<string, Page>> {
   return {
-    "/openapi.json": openApiPage(routes),
     "/healthz": () => text(200, "ok"),
     "/readyz": () => {
       const reason = readiness();
