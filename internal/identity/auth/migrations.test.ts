@@ -28,3 +28,23 @@ test("what waits in the outbox for a topic of before goes to that of now", async
   expect(rows.map(({ type, topic }) => [type, topic])).toEqual(moved.map(([type, , topic]) => [type, topic]));
   await database.stop();
 });
+
+test("accounts of before stay as they are, and whoever runs the installation counts as proven", async () => {
+  const url = await (await sharedPostgres()).createDatabase();
+  const before = migrations.findIndex(({ name }) => name === "0011_newcomers");
+  await migrate({ url, migrations: migrations.slice(0, before), log: silentLog });
+  const database = openDatabase({ url, applicationName: "test" });
+  for (const role of ["administrator", "member"]) {
+    const [account] = await database.sql<{ user_id: string }[]>`
+      INSERT INTO accounts SELECT gen_random_uuid(), ${`${role}@example.org`}, '', 'hash', 1, now(), now() RETURNING user_id`;
+    await database.sql`INSERT INTO role_assignments VALUES (${account?.user_id ?? ""}, ${role}, now())`;
+  }
+  await migrate({ url, migrations, log: silentLog });
+  const rows = await database.sql<{ email: string; proven: boolean }[]>`
+    SELECT email, email_verify_time IS NOT NULL AS proven FROM accounts ORDER BY email`;
+  expect(rows.map(({ email, proven }) => [email, proven])).toEqual([
+    ["administrator@example.org", true],
+    ["member@example.org", false],
+  ]);
+  await database.stop();
+});

@@ -2,7 +2,12 @@ import { afterEach, describe, expect, jest, spyOn, test } from "bun:test";
 import { AccountService } from "../../../gen/muin/identity/v1/account_service_pb.ts";
 import { AuthService } from "../../../gen/muin/identity/v1/auth_service_pb.ts";
 import { CredentialService } from "../../../gen/muin/identity/v1/credential_service_pb.ts";
-import { UserProfileSchema, type UserCreated } from "../../../gen/muin/identity/v1/user_events_pb.ts";
+import {
+  UserProfileSchema,
+  UserStatusChangedSchema,
+  type UserCreated,
+} from "../../../gen/muin/identity/v1/user_events_pb.ts";
+import { UserStatus } from "../../../gen/muin/identity/v1/user_pb.ts";
 import type { Caller } from "../../../platform/identity/caller.ts";
 import type { ServiceInfo } from "../../../platform/service/define-service.ts";
 import { openPersonal } from "../../../shared/person/person-seal.ts";
@@ -96,6 +101,26 @@ describe("who signs up", () => {
     expect(await outcomeOf(auth.as(CredentialService).verifyEmail({ token: mail?.token ?? "" }))).toBe(badToken);
     await auth.prune();
     expect(await rowsOf(auth)).toEqual({ accounts: 0, keys: 0, sessions: 0, newcomers: 0, tokens: 0, events: 0 });
+  });
+
+  test("mutants: what is not pruned stays, and who is erased stays as who signed up once more", async () => {
+    const kept = await mutantOf("retention/rules.ts", "await newcomers.prune(tx, nowMs, rowsMax);", "");
+    await using auth = await startAuth({ definition: kept });
+    await auth.as(AuthService).signUp(ada);
+    auth.clock.advance(8 * dayMs);
+    await auth.prune();
+    expect(await rowsOf(auth)).toMatchObject({ newcomers: 1 });
+    const line = "await newcomers.removeByEmail(tx, account.email);";
+    for (const [definition, left] of [
+      [real, 0],
+      [await mutantOf("personal-data/rules.ts", line, ""), 1],
+    ] as const) {
+      await using other = await startAuth({ definition });
+      const { userId } = await other.signUp(ada);
+      await other.as(AuthService).signUp(ada);
+      await other.deliver(UserStatusChangedSchema, { userId, status: UserStatus.DELETED, aggregateVersion: 1n });
+      expect(await rowsOf(other)).toMatchObject({ accounts: 0, newcomers: left });
+    }
   });
 
   test("can verify to the last of the 7 days", async () => {

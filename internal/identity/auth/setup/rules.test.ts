@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { ApiKeyService } from "../../../gen/muin/identity/v1/api_key_service_pb.ts";
 import { AuthService } from "../../../gen/muin/identity/v1/auth_service_pb.ts";
+import { CredentialService } from "../../../gen/muin/identity/v1/credential_service_pb.ts";
 import { systemRandom } from "../../../platform/clock/random.ts";
 import { secretHashOf } from "../api-key/secret.ts";
 import { outcomeOf, personOfToken, service, startAuth, type AuthFixture } from "../auth-fixture.ts";
@@ -23,6 +24,8 @@ describe("the first administrator", () => {
     const { tokens } = await auth.as(AuthService).signIn(admin);
     expect([...personOfToken(tokens?.accessToken ?? "").scopes]).toEqual([...operatorScopes]);
     expect(await auth.events()).toMatchObject([{ roles: ["administrator"] }]);
+    const mine = auth.as(CredentialService, { caller: personOfToken(tokens?.accessToken ?? "") });
+    expect((await mine.getCredentials({})).credentials?.emailVerifyTime).toBeDefined();
   });
 
   test("does not take over somebody's account", async () => {
