@@ -26,11 +26,17 @@ const plan = topology(catalog);
  */
 const bus: Readonly<Record<string, { readonly writes: readonly string[]; readonly reads: readonly string[] }>> = {
   auth: {
-    writes: ["erasure.auth", "identity.enrolment", "identity.session", "identity.user"],
-    reads: ["face.enrolment", "identity.branch", "identity.user"],
+    writes: ["erasure.auth", "identity.enrolment", "identity.session", "identity.user", "republish.auth"],
+    reads: ["face.enrolment", "identity.branch", "identity.user", "republish.branch-owner", "republish.user"],
   },
-  user: { writes: ["identity.user"], reads: ["erasure.auth", "erasure.branch-owner", "identity.user"] },
-  "branch-owner": { writes: ["erasure.branch-owner", "identity.branch"], reads: ["identity.user"] },
+  user: {
+    writes: ["identity.user", "republish.user"],
+    reads: ["erasure.auth", "erasure.branch-owner", "identity.user", "republish.auth", "republish.branch-owner"],
+  },
+  "branch-owner": {
+    writes: ["erasure.branch-owner", "identity.branch", "republish.branch-owner"],
+    reads: ["identity.user", "republish.auth"],
+  },
   "count-management": { writes: ["count.info"], reads: ["count.value"] },
   "count-write": { writes: ["count.value"], reads: [] },
   "count-read": { writes: [], reads: ["count.info"] },

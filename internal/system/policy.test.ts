@@ -62,7 +62,6 @@ const declaredMethods = [...catalog.flatMap(({ serves }) => serves), OperationsS
 );
 /** RPCs for services alone: in one process with all services, nobody outside can tell that there are any. */
 const internalMethods = [
-  "AccountService.RepublishAccounts",
   "ApiKeyService.VerifyApiKey",
   "PersonKeyService.DestroyPersonKey",
   "PersonKeyService.GetPersonKeys",

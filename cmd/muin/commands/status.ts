@@ -1,3 +1,4 @@
+import { timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
 import {
   GetStatusResponseSchema,
   type GetStatusResponse,
@@ -56,12 +57,19 @@ function printStatus(status: GetStatusResponse, url: string, output: Output): vo
   );
   section(
     ["CONSUMER", "TOPIC", "LAG", "DEAD LETTERS", ""],
-    status.consumers.map(({ service, topic, lag, deadLetters, lost }) => [
+    status.consumers.map(({ service, topic, lag, deadLetters, lost, lostSince }) => [
       service,
       topic,
       String(lag),
       String(deadLetters),
-      lost ? paint("red", "LOST: must be rebuilt, see muin events republish") : "",
+      lossOf(lost, lostSince, paint),
     ]),
   );
+}
+
+/** What is said of a consumer that misses events, or that did. */
+function lossOf(lost: boolean, since: Timestamp | undefined, paint: Output["paint"]): string {
+  const time = since === undefined ? "" : ` ${timestampDate(since).toISOString()}`;
+  if (lost) return paint("red", `LOST since${time}: is being rebuilt`);
+  return since === undefined ? "" : `missed events since${time}, rebuilt`;
 }

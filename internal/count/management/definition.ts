@@ -42,6 +42,7 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
     counts: redis("counts", "read-write", { keys: ["count:*"] }),
   },
   publishes: [CountCreatedSchema, CountUpdatedSchema, CountDeletedSchema],
+  republishes: [CountUpdatedSchema, CountDeletedSchema],
   consumes: [group(CountsChangedSchema, { onFailure: "parkKey", gatherMs: watchGatherMs })],
   config: countManagementConfig,
   errors: countManagementErrors.table,

@@ -26,7 +26,6 @@ import { createPasswordQueue } from "./account/password.ts";
 import { createPeople } from "./account/person.ts";
 import { createPasswordProofs } from "./account/proof.ts";
 import { createRecovery } from "./account/recovery.ts";
-import { createRepublishHandlers } from "./account/republish-handlers.ts";
 import { republishAccounts } from "./account/republish.ts";
 import { createAccounts } from "./account/rules.ts";
 import { createSignIns } from "./account/sign-in.ts";
@@ -113,6 +112,7 @@ export const auth: ServiceInfo<"auth"> = defineService({
   calls: {},
   stores: { database: postgres({ database: "auth", migrations }) },
   publishes: published,
+  republishes: [UserCreatedSchema],
   consumes: [
     group(UserUpdatedSchema),
     group(UserStatusChangedSchema),
@@ -170,7 +170,7 @@ export const auth: ServiceInfo<"auth"> = defineService({
       serve(PersonKeyService, createPersonKeyHandlers(personKeys)),
       serve(EnrolmentRecordService, createEnrolmentRecordHandlers(enrolments)),
       serve(CredentialService, { ...createRecoveryHandlers(recovery), ...createFactorHandlers(factors) }),
-      serve(AccountService, { ...createInvitationHandlers(newcomers), ...createRepublishHandlers(republished) }),
+      serve(AccountService, createInvitationHandlers(newcomers)),
       serve(ScopeService, createScopeHandlers(createScopes({ ...base, store: postgresScopeStore }))),
       serve(AuditService, createAuditHandlers(createAuditLog({ ...base, store: postgresAuditStore }))),
       serve(DeviceService, createDeviceHandlers({ devices, activation })),

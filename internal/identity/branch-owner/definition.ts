@@ -42,6 +42,7 @@ export const branchOwner: ServiceInfo<"branch-owner"> = defineService({
   calls: { personKeys: rpcs(PersonKeyService, ["getPersonKeys"]) },
   stores: { database: postgres({ database: "branch_owner", migrations }) },
   publishes: published,
+  republishes: [BranchUpdatedSchema],
   consumes: [group(UserCreatedSchema), group(UserUpdatedSchema), group(UserStatusChangedSchema)],
   config: branchOwnerConfig,
   errors: branchOwnerErrors.table,

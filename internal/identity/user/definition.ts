@@ -1,4 +1,3 @@
-import { AccountService } from "../../gen/muin/identity/v1/account_service_pb.ts";
 import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
 import {
   UserCreatedSchema,
@@ -38,19 +37,17 @@ export const user: ServiceInfo<"user"> = defineService({
   name: "user",
   summary: "Knows people: profile, roles, preferences, membership, status; runs the deletion of their data.",
   serves: [UserService],
-  calls: {
-    personKeys: rpcs(PersonKeyService, ["getPersonKeys", "destroyPersonKey"]),
-    accounts: rpcs(AccountService, ["republishAccounts"]),
-  },
+  calls: { personKeys: rpcs(PersonKeyService, ["getPersonKeys", "destroyPersonKey"]) },
   stores: { database: postgres({ database: "users", migrations }) },
   publishes: published,
+  republishes: [UserUpdatedSchema, UserStatusChangedSchema],
   consumes: [group(UserCreatedSchema), group(UserDataErasedSchema)],
   config: userConfig,
   errors: userErrors.table,
   personalData: "collected",
   create: ({ stores, calls, personalData, publish, config, clock, random, log }) => {
     const { database } = stores;
-    const { personKeys, accounts } = calls;
+    const { personKeys } = calls;
     const people = postgresPersonStore;
     const preferences = postgresPreferenceStore;
     const erasures = postgresErasureStore;
@@ -93,14 +90,8 @@ export const user: ServiceInfo<"user"> = defineService({
       on(UserDataErasedSchema, (event, delivery) => erasureRules.confirmed(event, delivery)),
       background(erasureRules.sweeper),
       republisher([UserUpdatedSchema, UserStatusChangedSchema], () => rules.republish()),
-      // Whoever may have confirmed an erasure, and whoever signed up: they say so again, behind what was missed.
+      // Whoever may have confirmed an erasure says so again.
       rebuilder([UserDataErasedSchema], () => erasureRules.reannounce()),
-      rebuilder([UserCreatedSchema], async () => {
-        for (let pageToken = ""; ;) {
-          pageToken = (await accounts.republishAccounts({ pageToken })).nextPageToken;
-          if (pageToken === "") return;
-        }
-      }),
     ];
   },
 });

@@ -3,7 +3,6 @@ import { create, isMessage } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createRouterTransport, type Client, type Transport } from "@connectrpc/connect";
 import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
-import { AccountService } from "../../gen/muin/identity/v1/account_service_pb.ts";
 import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
 import {
   UserCreatedSchema,
@@ -55,8 +54,6 @@ export interface HeldAuth {
   away: boolean;
   /** Ids of people whose key was destroyed, as often as it was asked for. */
   readonly destroyed: string[];
-  /** Page tokens of RepublishAccounts, of which there are two pages. */
-  readonly republished: string[];
   /** Somebody who has a key from now on. */
   newcomer(): PersonKey;
   /** UserCreated of somebody who has a key. */
@@ -144,7 +141,6 @@ function holdAuth(): HeldAuth {
     keys,
     away: false,
     destroyed: [],
-    republished: [],
     newcomer: () => {
       const person = { personId: systemRandom.uuid(), key: systemRandom.bytes(32) };
       keys.set(person.personId, person.key);
@@ -183,12 +179,6 @@ function transportOf(auth: HeldAuth): Transport {
         auth.keys.set(personId, undefined);
         auth.destroyed.push(personId);
         return {};
-      },
-    });
-    service(AccountService, {
-      republishAccounts: ({ pageToken }) => {
-        auth.republished.push(pageToken);
-        return { republished: 1, nextPageToken: pageToken === "" ? "second" : "" };
       },
     });
   });

@@ -1,6 +1,7 @@
 import type { DescMessage } from "@bufbuild/protobuf";
+import { RepublishRequestedSchema } from "../../gen/muin/platform/v1/republish_events_pb.ts";
 import { heartbeatTopic } from "../events/heartbeat.ts";
-import { topicOf, topicsFrom, topicsOf, type Topic } from "../events/topics.ts";
+import { isState, topicOf, topicsFrom, topicsOf, type Topic } from "../events/topics.ts";
 import { revocationSchemas } from "../identity/revocation-feed.ts";
 import type { Consumption } from "../service/consumption.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
@@ -22,13 +23,31 @@ export function busUse(services: readonly ServiceInfo[], catalog: readonly Servi
     heartbeatTopic.name,
     ...revocationSchemas.map((schema) => topicOf(schema)),
     ...services.flatMap(({ consumes }) => consumes.flatMap((consumption) => consumedTopics(consumption, catalog))),
+    ...services.flatMap((info) => topicsFrom(RepublishRequestedSchema, askersOf(info, catalog))),
   ];
   return { services: services.map(({ name }) => name), writes: sorted(writes), reads: sorted(reads) };
 }
 
-/** The topics on which a service publishes, each once, by name. */
-export function publishedTopics({ name, publishes }: Pick<ServiceInfo, "name" | "publishes">): readonly Topic[] {
-  return topicsOf(publishes, name);
+/** The topics on which a service publishes, its requests for the state of others included, each once, by name. */
+export function publishedTopics(info: ServiceInfo): readonly Topic[] {
+  return topicsOf(publishedBy(info), info.name);
+}
+
+/** The messages that a service publishes: those that it declares, and its requests for the state of others. */
+export function publishedBy({ publishes, consumes }: ServiceInfo): readonly DescMessage[] {
+  const asks = consumes.some(({ schema, kind }) => kind === "group" && isState(schema));
+  return asks ? [...publishes, RepublishRequestedSchema] : publishes;
+}
+
+/** Names of the services of a catalogue that ask `owner` for its state again, since they consume it as a group; in its order. */
+export function askersOf({ publishes, republishes }: ServiceInfo, catalog: readonly ServiceInfo[]): readonly string[] {
+  if (republishes.length === 0) return [];
+  const types = new Set(publishes.map(({ typeName }) => typeName));
+  return catalog
+    .filter(({ consumes }) =>
+      consumes.some(({ schema, kind }) => kind === "group" && isState(schema) && types.has(schema.typeName)),
+    )
+    .map(({ name }) => name);
 }
 
 /** Names of the topics on which a consumed message comes. */

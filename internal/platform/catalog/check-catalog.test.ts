@@ -1,4 +1,14 @@
 import { describe, expect, test } from "bun:test";
+import { create, createFileRegistry, setExtension, type DescMessage } from "@bufbuild/protobuf";
+import {
+  FieldDescriptorProto_Label,
+  FieldDescriptorProto_Type,
+  FileDescriptorProtoSchema,
+  MessageOptionsSchema,
+} from "@bufbuild/protobuf/wkt";
+import { BranchCreatedSchema, BranchUpdatedSchema } from "../../gen/muin/identity/v1/branch_events_pb.ts";
+import { event, EventSchema } from "../../gen/muin/platform/v1/options_pb.ts";
+import { topicOf } from "../events/topics.ts";
 import { ApiKeyService } from "../../gen/muin/identity/v1/api_key_service_pb.ts";
 import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
 import { ApiKeyRevokedSchema, SessionRevokedSchema } from "../../gen/muin/identity/v1/session_events_pb.ts";
@@ -19,6 +29,7 @@ const base: ServiceInfo = {
   calls: {},
   stores: { own: postgres({ database: "one", migrations: [] }) },
   publishes: [ApiKeyRevokedSchema],
+  republishes: [],
   consumes: [group(ApiKeyRevokedSchema)],
   config: {},
   errors: {},
@@ -89,9 +100,22 @@ describe("checking a catalogue", () => {
       "topic identity.user belongs to both auth and user and two",
     ],
     [
+      "a state that is not told again",
+      [
+        { ...base, publishes: [ApiKeyRevokedSchema, BranchCreatedSchema] },
+        { ...other, consumes: [group(BranchCreatedSchema)] },
+      ],
+      "two consumes muin.identity.v1.BranchCreated, a state that one does not tell again: it republishes nothing on identity.branch",
+    ],
+    [
+      "an event that says neither state nor fact",
+      [{ ...base, publishes: [ApiKeyRevokedSchema, undecided()] }],
+      "one publishes test.Undecided, which has no topic, key and nature in its proto",
+    ],
+    [
       "a message that is no event",
       [{ ...base, publishes: [ApiKeyRevokedSchema, SealedSchema] }],
-      "one publishes muin.platform.v1.Sealed, which has no topic in its proto",
+      "one publishes muin.platform.v1.Sealed, which has no topic, key and nature in its proto",
     ],
     [
       "views of a database nobody owns",
@@ -143,3 +167,45 @@ test("an event may come from a service outside the catalogue when its consumer n
   const outside = { ...other, consumes: [group(SessionRevokedSchema, { publishedBy: "elsewhere" })] };
   expect(checkCatalog([base, outside])).toEqual([]);
 });
+
+test("a state is told again by any message of its topic", () => {
+  const one = {
+    ...base,
+    publishes: [ApiKeyRevokedSchema, BranchCreatedSchema, BranchUpdatedSchema],
+    republishes: [BranchUpdatedSchema],
+  };
+  expect(checkCatalog([one, { ...other, consumes: [group(BranchCreatedSchema)] }])).toEqual([]);
+});
+
+test("an event that says neither state nor fact has no topic", () => {
+  expect(() => topicOf(undecided())).toThrow("test.Undecided says neither state nor fact");
+});
+
+/** An event whose proto leaves out whether it is state or fact. */
+function undecided(): DescMessage {
+  const options = create(MessageOptionsSchema);
+  setExtension(options, event, create(EventSchema, { topic: "test.topic", subject: "id" }));
+  const file = create(FileDescriptorProtoSchema, {
+    name: "test.proto",
+    package: "test",
+    syntax: "proto3",
+    messageType: [
+      {
+        name: "Undecided",
+        options,
+        field: [
+          {
+            name: "id",
+            jsonName: "id",
+            number: 1,
+            type: FieldDescriptorProto_Type.STRING,
+            label: FieldDescriptorProto_Label.OPTIONAL,
+          },
+        ],
+      },
+    ],
+  });
+  const message = createFileRegistry(file, () => undefined).getMessage("test.Undecided");
+  if (message === undefined) throw new Error("the test's own proto cannot be read");
+  return message;
+}

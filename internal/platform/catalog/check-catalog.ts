@@ -1,6 +1,6 @@
 import { getOption, hasOption, ScalarType, type DescMessage, type DescMethod } from "@bufbuild/protobuf";
-import { CallerKind, event, policy } from "../../gen/muin/platform/v1/options_pb.ts";
-import { publishedTopics } from "./bus-topics.ts";
+import { CallerKind, event, EventNature, policy } from "../../gen/muin/platform/v1/options_pb.ts";
+import { isState, topicOf, topicsOf } from "../events/topics.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
 import { methodsOf } from "../service/rpcs.ts";
 
@@ -38,10 +38,16 @@ export function checkCatalog(catalog: readonly ServiceInfo[]): readonly string[]
     }
     for (const schema of info.publishes) {
       published.add(schema.typeName);
-      if (!isEvent(schema)) problems.push(`${info.name} publishes ${schema.typeName}, which has no topic in its proto`);
+      if (!isEvent(schema))
+        problems.push(`${info.name} publishes ${schema.typeName}, which has no topic, key and nature in its proto`);
     }
   }
-  problems.push(...checkRedisServers(catalog), ...checkPersonalData(catalog), ...checkTopics(catalog));
+  problems.push(
+    ...checkRedisServers(catalog),
+    ...checkPersonalData(catalog),
+    ...checkTopics(catalog),
+    ...checkStates(catalog),
+  );
   for (const info of catalog) {
     for (const method of info.hot) {
       const what = `${info.name} names ${method.parent.typeName}.${method.name} hot`;
@@ -82,12 +88,32 @@ function checkPersonalData(catalog: readonly ServiceInfo[]): readonly string[] {
   return collectors.length === 0 || isHeld ? [] : [`${collectors[0]} collects personal data, which nobody holds`];
 }
 
+/** What is consumed as state can be told again by each service that publishes it. */
+function checkStates(catalog: readonly ServiceInfo[]): readonly string[] {
+  const problems: string[] = [];
+  for (const { name, consumes } of catalog) {
+    for (const { schema } of consumes) {
+      if (!isEvent(schema) || !isState(schema)) continue;
+      const owners = catalog.filter(({ publishes }) => publishes.some(({ typeName }) => typeName === schema.typeName));
+      for (const owner of owners) {
+        const topic = topicOf(schema, owner.name);
+        if (owner.republishes.some((again) => topicOf(again, owner.name) === topic)) continue;
+        problems.push(
+          `${name} consumes ${schema.typeName}, a state that ${owner.name} does not tell again: it republishes nothing on ${topic}`,
+        );
+      }
+    }
+  }
+  return problems;
+}
+
 /** One service publishes on a topic. */
 function checkTopics(catalog: readonly ServiceInfo[]): readonly string[] {
   const problems: string[] = [];
   const writers = new Map<string, string>();
-  for (const { name, publishes } of catalog) {
-    for (const topic of publishedTopics({ name, publishes: publishes.filter(isEvent) })) {
+  for (const info of catalog) {
+    const { name } = info;
+    for (const topic of topicsOf(info.publishes.filter(isEvent), name)) {
       if (sharedTopics[topic.name]?.includes(name) === true) continue;
       const other = writers.get(topic.name) ?? sharedTopics[topic.name]?.join(" and ");
       if (other !== undefined) problems.push(`topic ${topic.name} belongs to both ${other} and ${name}`);
@@ -126,7 +152,12 @@ function admitsServices(method: DescMethod): boolean {
 
 function isEvent(schema: DescMessage): boolean {
   if (!hasOption(schema, event)) return false;
-  const { topic, subject } = getOption(schema, event);
+  const { topic, subject, nature } = getOption(schema, event);
   const field = schema.fields.find(({ name }) => name === subject);
-  return topic !== "" && field?.fieldKind === "scalar" && field.scalar === ScalarType.STRING;
+  return (
+    topic !== "" &&
+    nature !== EventNature.UNSPECIFIED &&
+    field?.fieldKind === "scalar" &&
+    field.scalar === ScalarType.STRING
+  );
 }

@@ -20,6 +20,7 @@ const info: ServiceInfo = {
   calls: {},
   stores: {},
   publishes: [ApiKeyRevokedSchema, BranchCreatedSchema],
+  republishes: [],
   consumes: [group(ApiKeyRevokedSchema), everyInstance(DeviceRevokedSchema)],
   config: {},
   errors: {},
@@ -39,9 +40,15 @@ const firstSteps = setup({}, () => Promise.resolve({ keep: {}, show: [] }));
 describe("checking the parts of a service", () => {
   test("finds nothing wrong with what was declared", () => {
     const more = [republisher([ApiKeyRevokedSchema], again), rebuilder([ApiKeyRevokedSchema], rebuild)];
-    expect(checkParts(info, [...due, ...more])).toEqual([]);
+    expect(checkParts({ ...info, republishes: [ApiKeyRevokedSchema] }, [...due, ...more])).toEqual([]);
     const all = { ...info, setup: {}, personalData: "held" } as const;
     expect(checkParts(all, [...due, held, firstSteps])).toEqual([]);
+  });
+
+  test("finds a republisher that is declared and missing", () => {
+    expect(checkParts({ ...info, republishes: [ApiKeyRevokedSchema] }, due)).toEqual([
+      "one: republisher([muin.identity.v1.ApiKeyRevoked]) is missing",
+    ]);
   });
 
   test.each<[string, readonly ServicePart[], readonly string[]]>([
@@ -57,10 +64,15 @@ describe("checking the parts of a service", () => {
       ["one: on(muin.identity.v1.SessionRevoked) is not declared"],
     ],
     [
+      "a republisher that is not declared",
+      [...due, republisher([ApiKeyRevokedSchema], again)],
+      ["one: republisher([muin.identity.v1.ApiKeyRevoked]) is given, but the declaration does not say republishes"],
+    ],
+    [
       "a republisher of what is not published",
-      [...due, republisher([ApiKeyRevokedSchema, SessionRevokedSchema], again)],
+      [...due, republisher([SessionRevokedSchema], again)],
       [
-        "one: republisher([muin.identity.v1.ApiKeyRevoked, muin.identity.v1.SessionRevoked]) names muin.identity.v1.SessionRevoked, which one does not publish",
+        "one: republisher([muin.identity.v1.SessionRevoked]) names muin.identity.v1.SessionRevoked, which one does not publish",
       ],
     ],
     [
@@ -68,6 +80,8 @@ describe("checking the parts of a service", () => {
       [...due, republisher([ApiKeyRevokedSchema, BranchCreatedSchema], again)],
       [
         "one: republisher([muin.identity.v1.ApiKeyRevoked, muin.identity.v1.BranchCreated]) names messages of several topics: identity.session, identity.branch",
+        "one: republisher([muin.identity.v1.ApiKeyRevoked]) is given, but the declaration does not say republishes",
+        "one: republisher([muin.identity.v1.BranchCreated]) is given, but the declaration does not say republishes",
       ],
     ],
     [

@@ -8,7 +8,12 @@ import { partsOf, type OfOneTopic, type ServicePart } from "../service/parts.ts"
  * they let two RPC services of the same shape be swapped, and do not count.
  */
 export function checkParts(info: ServiceInfo, parts: readonly ServicePart[]): readonly string[] {
-  return [...misplaced(info, parts), ...strayTopics(info, parts), ...miscounted(info, parts)];
+  return [
+    ...misplaced(info, parts),
+    ...strayTopics(info, parts),
+    ...notRepublished(info, parts),
+    ...miscounted(info, parts),
+  ];
 }
 
 /** RPC services and consumers come in the order of the declaration, each once. */
@@ -46,6 +51,21 @@ function strayTopics({ name, publishes, consumes }: ServiceInfo, parts: readonly
   return [
     ...partsOf(parts, "republisher").flatMap(({ schemas }) => stray("republisher", schemas, publishes, "publish")),
     ...partsOf(parts, "rebuilder").flatMap(({ schemas }) => stray("rebuilder", schemas, grouped, "consume as a group")),
+  ];
+}
+
+/** What a service declares that it tells again it does, and nothing else. */
+function notRepublished(
+  { name, publishes, republishes }: ServiceInfo,
+  parts: readonly ServicePart[],
+): readonly string[] {
+  const given = partsOf(parts, "republisher").flatMap(({ schemas }) => schemas.map(({ typeName }) => typeName));
+  const declared = republishes.map(({ typeName }) => typeName);
+  return [
+    ...declared.filter((type) => !given.includes(type)).map((type) => `${name}: republisher([${type}]) is missing`),
+    ...given
+      .filter((type) => !declared.includes(type) && publishes.some(({ typeName }) => typeName === type))
+      .map((type) => `${name}: republisher([${type}]) is given, but the declaration does not say republishes`),
   ];
 }
 

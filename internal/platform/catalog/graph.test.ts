@@ -16,6 +16,7 @@ const bare: Omit<ServiceInfo, "name"> = {
   calls: {},
   stores: {},
   publishes: [],
+  republishes: [],
   consumes: [],
   config: {},
   errors: {},

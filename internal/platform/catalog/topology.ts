@@ -2,6 +2,7 @@ import { getOption, hasOption, type DescMethod, type DescService } from "@bufbui
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { OperationsService } from "../../gen/muin/platform/v1/operations_service_pb.ts";
 import { CallerKind, policy as policyOption } from "../../gen/muin/platform/v1/options_pb.ts";
+import { RepublishRequestedSchema } from "../../gen/muin/platform/v1/republish_events_pb.ts";
 import { PersonalDataService } from "../../gen/muin/platform/v1/personal_data_service_pb.ts";
 import type { ConfigField } from "../config/fields.ts";
 import { variableOf } from "../config/read-config.ts";
@@ -10,7 +11,7 @@ import { isInternal } from "../rpc/call/internal.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
 import { methodsOf } from "../service/rpcs.ts";
 import type { StoreDecl } from "../service/stores.ts";
-import { busUse, consumedTopics } from "./bus-topics.ts";
+import { askersOf, busUse, consumedTopics, publishedBy } from "./bus-topics.ts";
 import { processConfig } from "./process-config.ts";
 import { serviceCallersOf, type ServiceCallers } from "./service-callers.ts";
 import { callSetting, schemaSetting, storeSetting } from "./setting-names.ts";
@@ -353,14 +354,20 @@ function redisServersOf(catalog: readonly ServiceInfo[]): readonly RedisServerTo
 function topicsIn(catalog: readonly ServiceInfo[]): readonly TopicTopology[] {
   const { eventPartitions } = processConfig;
   const publishes = catalog.flatMap((info) =>
-    info.publishes.map((schema) => ({ schema, topic: topicOf(schema, info.name), service: info.name })),
+    publishedBy(info).map((schema) => ({ schema, topic: topicOf(schema, info.name), service: info.name })),
   );
-  const consumes = catalog.flatMap((info) =>
-    info.consumes.flatMap((consumption) => {
+  const consumes = catalog.flatMap((info) => [
+    ...info.consumes.flatMap((consumption) => {
       const { schema, kind } = consumption;
       return consumedTopics(consumption, catalog).map((topic) => ({ schema, kind, topic, service: info.name }));
     }),
-  );
+    ...askersOf(info, catalog).map((asker) => ({
+      schema: RepublishRequestedSchema,
+      kind: "group" as const,
+      topic: topicOf(RepublishRequestedSchema, asker),
+      service: info.name,
+    })),
+  ]);
   const byTopic = Map.groupBy([...publishes, ...consumes], ({ topic }) => topic);
   return sortedSet([...byTopic.keys()]).map((name) => {
     const uses = byTopic.get(name) ?? [];

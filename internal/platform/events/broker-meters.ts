@@ -15,6 +15,11 @@ export function createBrokerMeters(metrics: Metrics) {
     lost: metrics.counter({ name: "events_lost_total", help: "Events removed before they were handled.", labels }),
     lag: metrics.gauge({ name: "events_lag", help: "Events stored and not yet handled.", labels }),
     deadLetters: metrics.gauge({ name: "events_dead_letters", help: "Events waiting to be redriven.", labels }),
+    lostSince: metrics.gauge({
+      name: "events_consumer_lost_since_seconds",
+      help: "Unix time since which the consumer missed events in its present or last loss; 0 without one.",
+      labels,
+    }),
     isLost: metrics.gauge({ name: "events_consumer_lost", help: "1 when the consumer must be rebuilt.", labels }),
   };
 }

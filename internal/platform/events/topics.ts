@@ -1,5 +1,5 @@
 import { type DescMessage, getOption, hasOption, type MessageShape, toBinary } from "@bufbuild/protobuf";
-import { event as eventOption } from "../../gen/muin/platform/v1/options_pb.ts";
+import { event as eventOption, EventNature } from "../../gen/muin/platform/v1/options_pb.ts";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
 import type { EventRecord } from "../service/event-record.ts";
@@ -21,6 +21,7 @@ const servicePlaceholder = "{service}";
 interface EventKind {
   /** Its name may hold the placeholder. */
   readonly topic: Topic;
+  readonly isState: boolean;
   /** Name of the message's field, as TypeScript knows it. */
   readonly subjectField: string;
 }
@@ -49,6 +50,11 @@ export function isOnOwnTopic<M extends DescMessage>(schema: M, message: MessageS
   if (!kindOf(schema).topic.name.includes(servicePlaceholder)) return topicOf(schema) === topic;
   const { service } = message as unknown as { readonly service?: unknown };
   return typeof service !== "string" || topicOf(schema, service) === topic;
+}
+
+/** Whether an event tells what something is now, which its owner can tell again. */
+export function isState(schema: DescMessage): boolean {
+  return kindOf(schema).isState;
 }
 
 /** How long the topic of an event message keeps it at least, in milliseconds. */
@@ -114,8 +120,13 @@ function kindOf(schema: DescMessage): EventKind {
   const option = getOption(schema, eventOption);
   const field = schema.fields.find(({ name }) => name === option.subject);
   if (option.topic === "" || field === undefined) throw new Error(`${schema.typeName}: topic or subject is missing`);
+  if (option.nature === EventNature.UNSPECIFIED) throw new Error(`${schema.typeName} says neither state nor fact`);
   const hours = option.retentionHours === 0 ? retentionHoursDefault : option.retentionHours;
-  const kind = { topic: { name: option.topic, retentionMs: hours * hourMs }, subjectField: field.localName };
+  const kind = {
+    topic: { name: option.topic, retentionMs: hours * hourMs },
+    isState: option.nature === EventNature.STATE,
+    subjectField: field.localName,
+  };
   kinds.set(schema, kind);
   return kind;
 }

@@ -23,6 +23,8 @@ export interface ComposedService extends Component {
   readonly stores: readonly OpenStore[];
   /** Outboxes: the database's, or the service's own. */
   readonly outboxes: readonly OutboxView[];
+  /** As of its work, see `ServiceWork`. */
+  rebuild(topic: string): Promise<number | undefined>;
   /** Resolves once its schema is current and its consumers and background work run. Rejects when it was stopped before. */
   readonly up: Promise<void>;
   /** True from the moment at which `up` resolves. */
@@ -73,6 +75,7 @@ export function composeService(info: ServiceInfo, wiring: Wiring): ComposedServi
     subscriptions: assembled.subscriptions,
     stores: stores.all,
     outboxes: work.outboxes,
+    rebuild: (topic) => work.rebuild(topic),
     up: up.promise,
     isUp: () => isUp,
     readiness: async () => (isUp ? readinessOf(assembled, clock) : "starting"),

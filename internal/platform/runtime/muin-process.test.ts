@@ -70,6 +70,7 @@ async function startWithoutEvents({ createMuinProcess }: Module) {
     serviceCallers: () => new Set(),
     consumedTopics: () => [],
     hasPeers: true,
+    askers: () => [],
     settings: {
       ...readConfig("", processConfig, {}),
       issuer,

@@ -53,10 +53,15 @@ export function createOperations(sources: StatusSources): Served<typeof Operatio
     }),
     republishEvents: async ({ topic }) => ({ republished: BigInt(await republish(services, topic)) }),
     replayEvents: async ({ service, topic }) => {
-      const { subscriptions } = serviceNamed(services, service);
-      const consumed = subscriptions.filter(({ kind }) => kind === "group").map((subscription) => subscription.topic);
+      const consumed = groupTopics(serviceNamed(services, service));
       if (!consumed.includes(topic)) throw runtimeErrors.topicNotConsumed({ service, topic, known: listed(consumed) });
       return { generation: BigInt(await broker.consumerGroups.replay(service, topic)) };
+    },
+    rebuildConsumer: async ({ service, topic }) => {
+      const composed = serviceNamed(services, service);
+      const generation = await composed.rebuild(topic);
+      if (generation !== undefined) return { generation: BigInt(generation) };
+      throw runtimeErrors.topicNotConsumed({ service, topic, known: listed(groupTopics(composed)) });
     },
     tailEvents: async function* ({ topic, fromStart }, { signal }) {
       if (!topics.has(topic)) throw runtimeErrors.topicNotFound({ topic, known: listed([...topics]) });
@@ -80,6 +85,11 @@ async function republish(services: readonly ComposedService[], topic: string): P
   let republished = 0;
   for (const republisher of ofTopic) republished += await republisher.republish();
   return republished;
+}
+
+/** The topics that a service consumes as a group. */
+function groupTopics({ subscriptions }: ComposedService): readonly string[] {
+  return subscriptions.filter(({ kind }) => kind === "group").map(({ topic }) => topic);
 }
 
 function deadLetter({ deadLetterId, service, record, reason, attempts, parkTimeMs }: DeadLetter) {

@@ -1,6 +1,8 @@
+import { timestampFromMs, type Timestamp } from "@bufbuild/protobuf/wkt";
 import { version } from "../config/version.ts";
 import type { Clock } from "../clock/clock.ts";
 import type { OpenBroker } from "../events/broker-opener.ts";
+import type { ConsumerGroupState } from "../events/consumer-groups.ts";
 import { timeout } from "../lifecycle/timeout.ts";
 import type { LocalStoresStatus } from "../local/local-stores.ts";
 import type { ComposedService } from "./compose-service.ts";
@@ -27,6 +29,7 @@ export interface ProcessStatus {
     readonly lag: bigint;
     readonly deadLetters: bigint;
     readonly lost: boolean;
+    readonly lostSince?: Timestamp;
   }[];
   /** What is wrong though it serves. */
   readonly degraded: readonly string[];
@@ -77,16 +80,15 @@ export async function readStatus(sources: StatusSources): Promise<ProcessStatus>
     })),
     stores: [...stores, events].toSorted((a, b) => (a.name < b.name ? -1 : 1)),
     outboxes: outboxes.flat(),
-    consumers: (consumers ?? []).map((consumer) => ({
-      service: consumer.service,
-      topic: consumer.topic,
-      lag: BigInt(consumer.lag),
-      deadLetters: BigInt(consumer.deadLetters),
-      lost: consumer.lost,
-    })),
+    consumers: (consumers ?? []).map(consumerStatus),
     degraded: degraded(),
     notices: notices(),
   };
+}
+
+function consumerStatus({ service, topic, lag, deadLetters, lost, lostSinceMs }: ConsumerGroupState) {
+  const status = { service, topic, lag: BigInt(lag), deadLetters: BigInt(deadLetters), lost };
+  return lostSinceMs === undefined ? status : { ...status, lostSince: timestampFromMs(lostSinceMs) };
 }
 
 /** What the outboxes of a service say; one whose store is away says nothing, which `stores` tells. */

@@ -1,6 +1,6 @@
 import type { DescService } from "@bufbuild/protobuf";
 import type { Transport } from "@connectrpc/connect";
-import { consumedTopics } from "../catalog/bus-topics.ts";
+import { askersOf, consumedTopics } from "../catalog/bus-topics.ts";
 import { checkCatalog } from "../catalog/check-catalog.ts";
 import {
   callField,
@@ -58,6 +58,7 @@ async function run(info: ServiceInfo, catalog: readonly ServiceInfo[], env: Envi
     serviceCallers: serviceCallersOf(catalog),
     consumedTopics: (consumption) => consumedTopics(consumption, catalog),
     hasPeers: true,
+    askers: (of) => askersOf(of, catalog),
     settings,
     env,
     eventsUrl: mesh.eventsUrl,

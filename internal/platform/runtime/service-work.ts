@@ -1,12 +1,15 @@
-import type { DescMessage } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { RepublishRequestedSchema } from "../../gen/muin/platform/v1/republish_events_pb.ts";
 import { createInboxPruner } from "../events/inbox.ts";
 import { createOutboxRelay } from "../events/outbox.ts";
-import { retentionMsOf } from "../events/topics.ts";
+import { createRecord, isState, retentionMsOf, topicOf } from "../events/topics.ts";
 import { createSequence, type Component } from "../lifecycle/component.ts";
 import type { OutboxView } from "../service/outbox-view.ts";
 import { partsOf } from "../service/parts.ts";
 import type { AssembledService } from "./assemble-service.ts";
-import { createLostRebuilder } from "./rebuild-lost.ts";
+import { createLostRebuilder, type RebuiltTopic } from "./rebuild-lost.ts";
+import { republishSubscriptions } from "./republish-requests.ts";
 import type { Wiring } from "./wiring.ts";
 
 /** What a service does beside its calls, while its stores are there. */
@@ -15,6 +18,8 @@ export interface ServiceWork extends Component {
   caughtUp(): Promise<void>;
   /** Outboxes: the database's, and the service's own. */
   readonly outboxes: readonly OutboxView[];
+  /** Rebuilds what it made of a topic that it consumes as a group, LOST or not. Returns the new inbox generation; `undefined` for any other. */
+  rebuild(topic: string): Promise<number | undefined>;
 }
 
 /** Makes the work of a service: first what moves its events, then its consumers, its background work, and rebuilding. */
@@ -40,28 +45,64 @@ export function createServiceWork(assembled: AssembledService, wiring: Wiring): 
             retentionMs: Math.max(...info.consumes.map(({ schema }) => retentionMsOf(schema))),
           }),
         ];
-  const topicsOfSchemas = (schemas: readonly DescMessage[]): readonly string[] => [
-    ...new Set(
-      info.consumes
-        .filter(({ schema }) => schemas.includes(schema))
-        .flatMap((consumption) => wiring.consumedTopics(consumption)),
-    ),
-  ];
-  const consumers = assembled.subscriptions.map((subscription) => broker.subscribe(subscription));
+  const requests = republishSubscriptions({
+    ...common,
+    askers: wiring.askers(info),
+    republishers: partsOf(parts, "republisher").map(({ schemas, republish }) => ({
+      topic: topicOf(schemas[0], info.name),
+      republish,
+    })),
+  });
+  const consumers = [...assembled.subscriptions, ...requests].map((subscription) => broker.subscribe(subscription));
+  const rebuilt = rebuiltTopics(assembled, wiring);
+  const rebuilder = createLostRebuilder({ ...common, topics: rebuilt, ask: askFor(info.name, wiring), consumerGroups });
   const sequence = createSequence(`work of ${info.name}`, [
     ...relays,
     ...pruners,
     ...consumers,
     ...partsOf(parts, "background").map(({ component }) => component),
-    ...partsOf(parts, "rebuilder").flatMap((rebuilder) =>
-      topicsOfSchemas(rebuilder.schemas).map((topic) =>
-        createLostRebuilder({ ...common, topic, consumerGroups, rebuilder }),
-      ),
-    ),
+    ...(rebuilt.length === 0 ? [] : [rebuilder]),
   ]);
   return {
     ...sequence,
     caughtUp: async () => void (await Promise.all(consumers.map(({ caughtUp }) => caughtUp))),
     outboxes: [...relays, ...partsOf(parts, "outbox")],
+    rebuild: async (topic) => {
+      const found = rebuilt.find((one) => one.topic === topic);
+      return found === undefined ? undefined : rebuilder.rebuild(found);
+    },
+  };
+}
+
+/** The topics that a service consumes as a group, and how it makes good what it missed of each. */
+function rebuiltTopics({ info, parts }: AssembledService, { consumedTopics }: Wiring): readonly RebuiltTopic[] {
+  const topics = new Map<string, RebuiltTopic>();
+  for (const consumption of info.consumes) {
+    if (consumption.kind !== "group") continue;
+    const { schema } = consumption;
+    const own = partsOf(parts, "rebuilder").find(({ schemas }) => schemas.includes(schema));
+    for (const topic of consumedTopics(consumption)) {
+      const known = topics.get(topic);
+      topics.set(topic, {
+        topic,
+        isState: isState(schema) || known?.isState === true,
+        rebuild: own?.rebuild ?? known?.rebuild,
+      });
+    }
+  }
+  return [...topics.values()];
+}
+
+/** Asks, in the name of a service, for the state of a topic again. */
+function askFor(service: string, { broker, clock, random }: Wiring) {
+  const context = { source: `/muin/${service}`, clock, random, traceparent: "" };
+  return async (topic: string, sinceMs: number | undefined): Promise<void> => {
+    const message = create(RepublishRequestedSchema, {
+      service,
+      topic,
+      time: timestampFromMs(clock.now()),
+      ...(sinceMs === undefined ? {} : { since: timestampFromMs(sinceMs) }),
+    });
+    await broker.publish([createRecord(RepublishRequestedSchema, message, context)]);
   };
 }

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { busUse, consumedTopics } from "../catalog/bus-topics.ts";
+import { askersOf, busUse, consumedTopics } from "../catalog/bus-topics.ts";
 import { checkCatalog } from "../catalog/check-catalog.ts";
 import type { ProcessConfig } from "../catalog/process-config.ts";
 import { eventsRights } from "../catalog/bus-rights.ts";
@@ -87,6 +87,7 @@ export function createStandalone(options: StandaloneOptions): Standalone {
       ...options,
       ...placesIn(plan, stores),
       consumedTopics: (consumption) => consumedTopics(consumption, catalog),
+      askers: (of) => askersOf(of, catalog),
       name: processName,
       services: catalog,
       serviceCallers: serviceCallersOf(catalog, processName),

@@ -96,7 +96,7 @@ ${table(
   status.consumers.map((consumer) => [
     consumer.service,
     consumer.topic,
-    consumer.lost ? mark(false, "", "lost: rebuild it") : consumer.lag.toString(),
+    consumer.lost ? mark(false, "", "lost: is being rebuilt") : consumer.lag.toString(),
     consumer.deadLetters.toString(),
   ]),
 )}

@@ -28,6 +28,8 @@ export interface Wiring {
   grants(store: PostgresDecl): Pick<MigrateOptions, "dataRole" | "readers">;
   /** Names of the topics on which a message comes that a service consumes. */
   consumedTopics(this: void, consumption: Consumption): readonly string[];
+  /** Names of the services that ask a service for its state again. */
+  askers(this: void, info: ServiceInfo): readonly string[];
   readonly broker: Pick<OpenBroker, "publish" | "subscribe" | "deadLetters" | "consumerGroups">;
   readonly leases: Pick<Leases, "leaseholder">;
   readonly clock: Clock;

@@ -112,6 +112,8 @@ export interface ServiceInfo<N extends string = string> {
   readonly calls: Readonly<Record<string, Rpcs>>;
   readonly stores: Readonly<Record<string, StoreDecl>>;
   readonly publishes: readonly DescMessage[];
+  /** Published messages with which it tells its present state again when it is asked. */
+  readonly republishes: readonly DescMessage[];
   readonly consumes: readonly Consumption[];
   readonly config: ConfigFields;
   /** Errors that its callers may see. */
@@ -147,6 +149,11 @@ export function defineService<
   readonly calls: C;
   readonly stores: St;
   readonly publishes: P;
+  /**
+   * Published messages with which it tells its present state again when it is asked: it returns a `republisher()` for them. Without it, nobody
+   * can consume what it publishes as state. Default: none.
+   */
+  readonly republishes?: readonly P[number][];
   readonly consumes: E;
   readonly config: F;
   /** Errors that its callers may see, beside those of the platform. */
@@ -163,5 +170,5 @@ export function defineService<
   ) => NoInfer<readonly [...ServedAll<S>, ...HandledAll<E>, ...Further<P, E, D, U>[]]>;
 }): ServiceInfo<N> {
   // Erases the parameters that `create` was checked with.
-  return { hot: [], ...spec, create: spec.create as ServiceInfo["create"] };
+  return { hot: [], republishes: [], ...spec, create: spec.create as ServiceInfo["create"] };
 }

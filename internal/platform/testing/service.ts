@@ -101,6 +101,7 @@ function createWiring(info: ServiceInfo, url: string, options: TestServiceOption
       return calls;
     },
     personalData: () => personalData,
+    askers: () => [],
     consumedTopics: ({ schema }) => topicsFrom(schema, personalData.names),
     leases: { leaseholder: (lease) => ({ name: lease, ...idle }) },
     broker: publisher as Wiring["broker"], // Nothing else is asked of it before the service's work begins.

@@ -64,6 +64,7 @@ test("a watch whose events were removed before it saw them begins anew, and says
       },
       grants: () => ({}),
       consumedTopics: () => ["count.value"],
+      askers: () => [],
       personalData: () => ({ names: [], exportFrom: () => Promise.resolve(undefined) }),
       metrics: createMetrics(),
       tracing: createTracing({

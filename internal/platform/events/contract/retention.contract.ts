@@ -38,6 +38,8 @@ export const retentionTests: ContractTests = {
     await consumer.start();
     await consumer.caughtUp;
     let published = 0;
+    await bus.publish([event(topic, "k", published++)]);
+    const startMs = systemClock.now();
     // Retention removes whole pieces of what is stored: go on until the first records are gone.
     await eventually(
       async () => {
@@ -54,6 +56,10 @@ export const retentionTests: ContractTests = {
       expect(await stateOf(bus, behind)).toMatchObject({ lost: true });
       expect(seen.at(-1)?.number).toBeGreaterThan(1000);
     });
+    const { lostSinceMs = Number.NaN } = await stateOf(bus, behind);
+    expect(Math.abs(lostSinceMs - startMs)).toBeLessThan(60_000);
+    await bus.consumerGroups.settle(behind.service, topic.name);
+    expect(await stateOf(bus, behind)).toMatchObject({ lost: false, lostSinceMs });
     const handled = seen.map(({ number }) => number);
     expect(handled).toEqual(handled.toSorted((a, b) => a - b));
     await consumer.stop();

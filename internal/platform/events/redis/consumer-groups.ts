@@ -4,7 +4,7 @@ import type { ConsumerGroups, ConsumerGroupState } from "../consumer-groups.ts";
 import { eventErrors } from "../errors.ts";
 import type { BrokerParts } from "./broker-parts.ts";
 import { keys } from "./keys.ts";
-import { replayScript } from "./scripts.ts";
+import { replayScript, settleScript } from "./scripts.ts";
 
 /** Metrics of consumer groups are measured so often. */
 const sampleEveryMs = 5000;
@@ -44,7 +44,7 @@ export function createConsumerGroups(
       topic,
       lag,
       deadLetters: parked.reduce((sum, count) => sum + count, 0),
-      lost: partitions.some((partition) => position[`l${partition}`] !== undefined),
+      ...lossOf(position, partitions),
     };
   };
 
@@ -57,7 +57,7 @@ export function createConsumerGroups(
 
   return {
     list,
-    states: async () => Promise.all((await list()).map(stateOf)),
+    states: async (service) => Promise.all((await list(service)).map(stateOf)),
     replay: async (service, topic) => {
       await open();
       const perPartition = partitions.flatMap((partition) => [
@@ -70,6 +70,10 @@ export function createConsumerGroups(
       if (generation > 0) return generation;
       throw eventErrors.consumerNotFound({ service, topic });
     },
+    settle: async (service, topic) => {
+      await open();
+      await settleScript.run(client, [keys.group(service, topic)], partitions);
+    },
     sampler: (groups) =>
       createLoop({
         name: "consumer sampler",
@@ -77,14 +81,22 @@ export function createConsumerGroups(
         everyMs: sampleEveryMs,
         work: async () => {
           for (const group of groups) {
-            const { lag, deadLetters, lost } = await stateOf(group);
+            const { lag, deadLetters, lost, lostSinceMs = 0 } = await stateOf(group);
             const { service, topic } = group;
             meters.lag.set(lag, { service, topic });
             meters.deadLetters.set(deadLetters, { service, topic });
             meters.isLost.set(lost ? 1 : 0, { service, topic });
+            meters.lostSince.set(lostSinceMs / 1000, { service, topic });
           }
         },
         onFailure: () => undefined, // The store is away; its probe says so.
       }),
   };
+}
+
+/** What a group's hash says of its loss. */
+function lossOf(group: Readonly<Record<string, string>>, partitions: readonly number[]) {
+  const marks = partitions.map((partition) => group[`l${partition}`]).filter((mark) => mark !== undefined);
+  const since = marks.length > 0 ? Math.min(...marks.map(Number)) : group["since"];
+  return { lost: marks.length > 0, ...(since === undefined ? {} : { lostSinceMs: Number(since) }) };
 }

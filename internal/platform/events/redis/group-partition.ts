@@ -52,7 +52,8 @@ export async function openGroupPartition(inHand: PartitionInHand, parts: BrokerP
     position: () => position,
     moveTo: async ({ id, ordinal }, { isLost } = { isLost: false }) => {
       if (ordinal === position.ordinal) return;
-      const args = [held.number, partition, generation, id, ordinal, isLost ? 1 : 0];
+      const [storedMs = "0"] = position.id.split("-"); // Of the last event that was handled.
+      const args = [held.number, partition, generation, id, ordinal, isLost ? storedMs : ""];
       await changeInTurn(() => commitScript.run(client, [leaseKey, groupKey], args), held, parts);
       position = { id, ordinal };
     },

@@ -17,8 +17,8 @@ export const keys = {
   /** Stream: a partition's event records. */
   stream: (topic: string, partition: number): string => `${keyPrefix}stream:${topic}:${partition}`,
   /**
-   * Hash of a consumer group: generation, and per partition position ("i0" stream id, "o0" ordinal), lost ("l0") and a number that
-   * grows with each redrive ("d0").
+   * Hash of a consumer group: generation, and per partition position ("i0" stream id, "o0" ordinal), since when it is lost, in
+   * milliseconds ("l0"), and a number that grows with each redrive ("d0"); since when it was lost the last time ("since").
    */
   group: (service: string, topic: string): string => `${keyPrefix}group:${service}:${topic}`,
   /** Sorted set: live instances of a consumer group. */

@@ -207,9 +207,16 @@ const mutants: readonly RuleMutant[] = [
   {
     rule: "a lost consumer is marked",
     file: inThisFolder("scripts.ts"),
-    from: "if ARGV[6] == '1' then",
+    from: "if ARGV[6] ~= '' then",
     to: "if false then",
     caughtBy: "a consumer behind the bytes of its topic is lost, and its metric says so",
+  },
+  {
+    rule: "a settled loss is over",
+    file: inThisFolder("scripts.ts"),
+    from: `redis.call('HDEL', \${group}, 'l' .. \${partition})`,
+    to: "",
+    caughtBy: "a consumer behind retention is marked lost and goes on with the oldest record",
   },
   {
     rule: "what is away does not count as a failure",

@@ -75,7 +75,7 @@ return { tonumber(position[1]), position[2], tonumber(position[3]) }`,
 
 /**
  * Moves a consumer group's position behind what it has handled. KEYS lease, group; ARGV term's number, partition, generation, stream id,
- * ordinal, "1" when event records were removed unseen. Returns 1, fencedReply or movedReply.
+ * ordinal, since when event records were removed unseen, in milliseconds, or "". Returns 1, fencedReply or movedReply.
  */
 export const commitScript = defineScript<number>({
   name: "events-commit",
@@ -84,7 +84,7 @@ export const commitScript = defineScript<number>({
 if ${isFenced("KEYS[1]", "ARGV[1]")} then return ${fencedReply} end
 if ${isMoved("KEYS[2]", "ARGV[3]")} then return ${movedReply} end
 redis.call('HSET', KEYS[2], 'i' .. ARGV[2], ARGV[4], 'o' .. ARGV[2], ARGV[5])
-if ARGV[6] == '1' then redis.call('HSET', KEYS[2], 'l' .. ARGV[2], 1) end
+if ARGV[6] ~= '' then redis.call('HSETNX', KEYS[2], 'l' .. ARGV[2], ARGV[6]) end
 return 1`,
 });
 
@@ -209,6 +209,25 @@ end
 return left`,
 });
 
+/** Lua: ends the loss of a partition of a group, expressions both, and keeps since when it was. */
+const settle = (group: string, partition: string) => `
+local since = redis.call('HGET', ${group}, 'l' .. ${partition})
+if since then
+  redis.call('HDEL', ${group}, 'l' .. ${partition})
+  redis.call('HSET', ${group}, 'since', since)
+end`;
+
+/** Ends the loss of a consumer group, which stays where it is. KEYS group; ARGV partitions. Returns 1. */
+export const settleScript = defineScript<number>({
+  name: "events-settle",
+  keys: 1,
+  lua: `
+for _, partition in ipairs(ARGV) do
+  ${settle("KEYS[1]", "partition")}
+end
+return 1`,
+});
+
 /**
  * Moves a consumer group to the oldest event records as a new generation. Dead letters that are still in the stream come again from there, in
  * order, and are removed; older ones stay and keep their subjects waiting. KEYS group, then of each partition parked, parked
@@ -223,7 +242,7 @@ for key = 2, #KEYS, 3 do
   local partition = (key - 2) / 3
   local removed = tonumber(redis.call('HGET', ARGV[1], 'r' .. partition) or '0')
   redis.call('HSET', KEYS[1], 'i' .. partition, '0-0', 'o' .. partition, removed)
-  redis.call('HDEL', KEYS[1], 'l' .. partition)
+  ${settle("KEYS[1]", "partition")}
   for _, entry in ipairs(redis.call('XRANGE', KEYS[key], '-', '+')) do
     local fields = {}
     for i = 1, #entry[2], 2 do fields[entry[2][i]] = entry[2][i + 1] end

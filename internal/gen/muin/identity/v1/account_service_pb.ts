@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file muin/identity/v1/account_service.proto.
  */
 export const file_muin_identity_v1_account_service: GenFile = /*@__PURE__*/
-  fileDesc("CiZtdWluL2lkZW50aXR5L3YxL2FjY291bnRfc2VydmljZS5wcm90bxIQbXVpbi5pZGVudGl0eS52MSKUAQoKSW52aXRhdGlvbhIVCg1pbnZpdGF0aW9uX2lkGAEgASgJEg0KBWVtYWlsGAIgASgJEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiWgoRSW52aXRlVXNlclJlcXVlc3QSGQoFZW1haWwYASABKAlCCrpIB3IFEAMY/gESKgoKcmVxdWVzdF9pZBgCIAEoCUIWukgT2AEBcg4QCBhAMgheWyEtfl0qJCJGChJJbnZpdGVVc2VyUmVzcG9uc2USMAoKaW52aXRhdGlvbhgBIAEoCzIcLm11aW4uaWRlbnRpdHkudjEuSW52aXRhdGlvbiI3ChhSZXB1Ymxpc2hBY2NvdW50c1JlcXVlc3QSGwoKcGFnZV90b2tlbhgBIAEoCUIHukgEcgIYQCJJChlSZXB1Ymxpc2hBY2NvdW50c1Jlc3BvbnNlEhMKC3JlcHVibGlzaGVkGAEgASgFEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTKdAgoOQWNjb3VudFNlcnZpY2USkAEKCkludml0ZVVzZXISIy5tdWluLmlkZW50aXR5LnYxLkludml0ZVVzZXJSZXF1ZXN0GiQubXVpbi5pZGVudGl0eS52MS5JbnZpdGVVc2VyUmVzcG9uc2UiN5ACAoq1GBISDHVzZXJzLm1hbmFnZRoCAQKC0+STAhg6ASoiEy9hcGkvdjEvaW52aXRhdGlvbnMSeAoRUmVwdWJsaXNoQWNjb3VudHMSKi5tdWluLmlkZW50aXR5LnYxLlJlcHVibGlzaEFjY291bnRzUmVxdWVzdBorLm11aW4uaWRlbnRpdHkudjEuUmVwdWJsaXNoQWNjb3VudHNSZXNwb25zZSIKkAICirUYAxoBBGIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_muin_platform_v1_options]);
+  fileDesc("CiZtdWluL2lkZW50aXR5L3YxL2FjY291bnRfc2VydmljZS5wcm90bxIQbXVpbi5pZGVudGl0eS52MSKUAQoKSW52aXRhdGlvbhIVCg1pbnZpdGF0aW9uX2lkGAEgASgJEg0KBWVtYWlsGAIgASgJEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiWgoRSW52aXRlVXNlclJlcXVlc3QSGQoFZW1haWwYASABKAlCCrpIB3IFEAMY/gESKgoKcmVxdWVzdF9pZBgCIAEoCUIWukgT2AEBcg4QCBhAMgheWyEtfl0qJCJGChJJbnZpdGVVc2VyUmVzcG9uc2USMAoKaW52aXRhdGlvbhgBIAEoCzIcLm11aW4uaWRlbnRpdHkudjEuSW52aXRhdGlvbjKjAQoOQWNjb3VudFNlcnZpY2USkAEKCkludml0ZVVzZXISIy5tdWluLmlkZW50aXR5LnYxLkludml0ZVVzZXJSZXF1ZXN0GiQubXVpbi5pZGVudGl0eS52MS5JbnZpdGVVc2VyUmVzcG9uc2UiN5ACAoq1GBISDHVzZXJzLm1hbmFnZRoCAQKC0+STAhg6ASoiEy9hcGkvdjEvaW52aXRhdGlvbnNiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_muin_platform_v1_options]);
 
 /**
  * An invitation.
@@ -110,56 +110,7 @@ export const InviteUserResponseSchema: GenMessage<InviteUserResponse> = /*@__PUR
   messageDesc(file_muin_identity_v1_account_service, 2);
 
 /**
- * Says where to go on.
- *
- * @generated from message muin.identity.v1.RepublishAccountsRequest
- */
-export type RepublishAccountsRequest = Message<"muin.identity.v1.RepublishAccountsRequest"> & {
-  /**
-   * From the previous page; empty for the first.
-   *
-   * @generated from field: string page_token = 1;
-   */
-  pageToken: string;
-};
-
-/**
- * Describes the message muin.identity.v1.RepublishAccountsRequest.
- * Use `create(RepublishAccountsRequestSchema)` to create a new message.
- */
-export const RepublishAccountsRequestSchema: GenMessage<RepublishAccountsRequest> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_account_service, 3);
-
-/**
- * What was published again.
- *
- * @generated from message muin.identity.v1.RepublishAccountsResponse
- */
-export type RepublishAccountsResponse = Message<"muin.identity.v1.RepublishAccountsResponse"> & {
-  /**
-   * How many accounts.
-   *
-   * @generated from field: int32 republished = 1;
-   */
-  republished: number;
-
-  /**
-   * Empty on the last page.
-   *
-   * @generated from field: string next_page_token = 2;
-   */
-  nextPageToken: string;
-};
-
-/**
- * Describes the message muin.identity.v1.RepublishAccountsResponse.
- * Use `create(RepublishAccountsResponseSchema)` to create a new message.
- */
-export const RepublishAccountsResponseSchema: GenMessage<RepublishAccountsResponse> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_account_service, 4);
-
-/**
- * Who gets an account, and what auth tells other services of accounts.
+ * Who gets an account.
  *
  * @generated from service muin.identity.v1.AccountService
  */
@@ -175,17 +126,6 @@ export const AccountService: GenService<{
     methodKind: "unary";
     input: typeof InviteUserRequestSchema;
     output: typeof InviteUserResponseSchema;
-  },
-  /**
-   * Publishes UserCreated of a page of accounts again, at their versions: harmless for who knows them already. For a service that has
-   * missed events and rebuilds what it made of them.
-   *
-   * @generated from rpc muin.identity.v1.AccountService.RepublishAccounts
-   */
-  republishAccounts: {
-    methodKind: "unary";
-    input: typeof RepublishAccountsRequestSchema;
-    output: typeof RepublishAccountsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_muin_identity_v1_account_service, 0);

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file muin/platform/v1/heartbeat_events.proto.
  */
 export const file_muin_platform_v1_heartbeat_events: GenFile = /*@__PURE__*/
-  fileDesc("CidtdWluL3BsYXRmb3JtL3YxL2hlYXJ0YmVhdF9ldmVudHMucHJvdG8SEG11aW4ucGxhdGZvcm0udjEiZwoJSGVhcnRiZWF0Eg4KBnNlbmRlchgBIAEoCRIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcDogkrUYHAoScGxhdGZvcm0uaGVhcnRiZWF0EgZzZW5kZXJiBnByb3RvMw", [file_google_protobuf_timestamp, file_muin_platform_v1_options]);
+  fileDesc("CidtdWluL3BsYXRmb3JtL3YxL2hlYXJ0YmVhdF9ldmVudHMucHJvdG8SEG11aW4ucGxhdGZvcm0udjEiaQoJSGVhcnRiZWF0Eg4KBnNlbmRlchgBIAEoCRIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcDoikrUYHgoScGxhdGZvcm0uaGVhcnRiZWF0EgZzZW5kZXIgAmIGcHJvdG8z", [file_google_protobuf_timestamp, file_muin_platform_v1_options]);
 
 /**
  * Sent on every bus each 500 ms by whichever relay holds its lease: silence means that the bus is not delivering.

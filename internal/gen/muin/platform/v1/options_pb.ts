@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file muin/platform/v1/options.proto.
  */
 export const file_muin_platform_v1_options: GenFile = /*@__PURE__*/
-  fileDesc("Ch5tdWluL3BsYXRmb3JtL3YxL29wdGlvbnMucHJvdG8SEG11aW4ucGxhdGZvcm0udjEimAEKBlBvbGljeRIOCgZwdWJsaWMYASABKAgSDgoGc2NvcGVzGAIgAygJEhQKDHdpZGVyX3Njb3BlcxgFIAMoCRItCgdjYWxsZXJzGAMgAygOMhwubXVpbi5wbGF0Zm9ybS52MS5DYWxsZXJLaW5kEg4KBnNpZ25lZBgEIAEoCBIZChFyZXF1ZXN0X2J5dGVzX21heBgGIAEoDSJACgVFdmVudBINCgV0b3BpYxgBIAEoCRIPCgdzdWJqZWN0GAIgASgJEhcKD3JldGVudGlvbl9ob3VycxgDIAEoBSqLAQoKQ2FsbGVyS2luZBIbChdDQUxMRVJfS0lORF9VTlNQRUNJRklFRBAAEhYKEkNBTExFUl9LSU5EX1BFUlNPThABEhcKE0NBTExFUl9LSU5EX0FQSV9LRVkQAhIWChJDQUxMRVJfS0lORF9ERVZJQ0UQAxIXChNDQUxMRVJfS0lORF9TRVJWSUNFEAQ6UgoGcG9saWN5Eh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMY0YYDIAEoCzIYLm11aW4ucGxhdGZvcm0udjEuUG9saWN5UgZwb2xpY3k6UAoFZXZlbnQSHy5nb29nbGUucHJvdG9idWYuTWVzc2FnZU9wdGlvbnMY0oYDIAEoCzIXLm11aW4ucGxhdGZvcm0udjEuRXZlbnRSBWV2ZW50YgZwcm90bzM", [file_google_protobuf_descriptor]);
+  fileDesc("Ch5tdWluL3BsYXRmb3JtL3YxL29wdGlvbnMucHJvdG8SEG11aW4ucGxhdGZvcm0udjEimAEKBlBvbGljeRIOCgZwdWJsaWMYASABKAgSDgoGc2NvcGVzGAIgAygJEhQKDHdpZGVyX3Njb3BlcxgFIAMoCRItCgdjYWxsZXJzGAMgAygOMhwubXVpbi5wbGF0Zm9ybS52MS5DYWxsZXJLaW5kEg4KBnNpZ25lZBgEIAEoCBIZChFyZXF1ZXN0X2J5dGVzX21heBgGIAEoDSJvCgVFdmVudBINCgV0b3BpYxgBIAEoCRIPCgdzdWJqZWN0GAIgASgJEhcKD3JldGVudGlvbl9ob3VycxgDIAEoBRItCgZuYXR1cmUYBCABKA4yHS5tdWluLnBsYXRmb3JtLnYxLkV2ZW50TmF0dXJlKosBCgpDYWxsZXJLaW5kEhsKF0NBTExFUl9LSU5EX1VOU1BFQ0lGSUVEEAASFgoSQ0FMTEVSX0tJTkRfUEVSU09OEAESFwoTQ0FMTEVSX0tJTkRfQVBJX0tFWRACEhYKEkNBTExFUl9LSU5EX0RFVklDRRADEhcKE0NBTExFUl9LSU5EX1NFUlZJQ0UQBCpaCgtFdmVudE5hdHVyZRIcChhFVkVOVF9OQVRVUkVfVU5TUEVDSUZJRUQQABIWChJFVkVOVF9OQVRVUkVfU1RBVEUQARIVChFFVkVOVF9OQVRVUkVfRkFDVBACOlIKBnBvbGljeRIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGNGGAyABKAsyGC5tdWluLnBsYXRmb3JtLnYxLlBvbGljeVIGcG9saWN5OlAKBWV2ZW50Eh8uZ29vZ2xlLnByb3RvYnVmLk1lc3NhZ2VPcHRpb25zGNKGAyABKAsyFy5tdWluLnBsYXRmb3JtLnYxLkV2ZW50UgVldmVudGIGcHJvdG8z", [file_google_protobuf_descriptor]);
 
 /**
  * Who may call a method. Either public, or limited to the listed kinds of caller, who must hold every listed scope.
@@ -101,6 +101,13 @@ export type Event = Message<"muin.platform.v1.Event"> & {
    * @generated from field: int32 retention_hours = 3;
    */
   retentionHours: number;
+
+  /**
+   * Whether the event can be told again. Every event must say it.
+   *
+   * @generated from field: muin.platform.v1.EventNature nature = 4;
+   */
+  nature: EventNature;
 };
 
 /**
@@ -164,6 +171,47 @@ export type CallerKind = (typeof CallerKind)[keyof typeof CallerKind] | UnknownE
  */
 export const CallerKindSchema: GenEnum<CallerKind> = /*@__PURE__*/
   enumDesc(file_muin_platform_v1_options, 0);
+
+/**
+ * What an event tells.
+ *
+ * @generated from enum muin.platform.v1.EventNature
+ */
+export const EventNature = {
+  /**
+   * Not a nature: an event must say what it is.
+   *
+   * @generated from enum value: EVENT_NATURE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * What something is now: its owner tells it again whenever it is asked, and who missed events loses nothing for good.
+   *
+   * @generated from enum value: EVENT_NATURE_STATE = 1;
+   */
+  STATE: 1,
+
+  /**
+   * That something happened: it is told once, and who missed it has lost it.
+   *
+   * @generated from enum value: EVENT_NATURE_FACT = 2;
+   */
+  FACT: 2,
+} as const;
+
+/**
+ * What an event tells.
+ *
+ * @generated from enum muin.platform.v1.EventNature
+ */
+export type EventNature = (typeof EventNature)[keyof typeof EventNature] | UnknownEnum;
+
+/**
+ * Describes the enum muin.platform.v1.EventNature.
+ */
+export const EventNatureSchema: GenEnum<EventNature> = /*@__PURE__*/
+  enumDesc(file_muin_platform_v1_options, 1);
 
 /**
  * Who may call the method. A method without it is refused to everybody.
