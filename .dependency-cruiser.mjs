@@ -8,6 +8,7 @@ const floors = [
   ["clock", "errors", "config", "cache"],
   ["telemetry"],
   ["lifecycle"],
+  ["tls"],
   ["postgres", "redis", "mail"],
   ["lease"],
   ["identity"],

@@ -3,7 +3,7 @@ import { processConfig, type ProcessConfig } from "../../../internal/platform/ca
 import { runUntilSignal } from "../../../internal/platform/lifecycle/run-until-signal.ts";
 import { createStandalone, type Standalone } from "../../../internal/platform/runtime/standalone.ts";
 import { version } from "../../../internal/platform/config/version.ts";
-import { readConfig } from "../../../internal/platform/config/read-config.ts";
+import { ConfigError, readConfig } from "../../../internal/platform/config/read-config.ts";
 import { defaultDataPath } from "../../../internal/platform/local/data-folder.ts";
 import { PortTakenError } from "../../../internal/platform/rpc/server/port-taken-error.ts";
 import { createLogger } from "../../../internal/platform/telemetry/create-logger.ts";
@@ -27,7 +27,10 @@ const upOptions = {
     help: "port of native gRPC; 0 takes any free one (MUIN_GRPC_PORT; 9090)",
     parse: parsePort,
   },
-  behindProxy: { help: "say that a proxy passes calls of others on: then people are invited (MUIN_BEHIND_PROXY=1)" },
+  behindProxy: {
+    help: "say that a proxy speaks TLS and passes calls of others on: then people are invited (MUIN_BEHIND_PROXY=1)",
+  },
+  insecure: { help: "say that passwords and keys may cross the network in plain text (MUIN_INSECURE=1)" },
   json: { help: "print the table as one JSON object on one line" },
 } as const;
 
@@ -38,7 +41,9 @@ export const up = localCommand({
   options: upOptions,
   examples: ["muin up", "muin up --data-dir ./data --http-port 0 --grpc-port 0 --json"],
   run: async (given, cli) => {
-    const code = await runUp(given, cli);
+    const code = await runUp(given, cli).catch((error: unknown) => {
+      throw error instanceof ConfigError ? new Failure("misconfigured", error.problems.join("\n")) : error;
+    });
     if (code === 0) return;
     cli.output.note("muin: Muin did not stop cleanly: the log says what was left");
     process.exit(code); // What is left would keep the process alive.
@@ -54,6 +59,7 @@ async function runUp(options: Given<unknown, typeof upOptions>, cli: Cli): Promi
     httpPort: options.httpPort ?? read.httpPort,
     grpcPort: options.grpcPort ?? read.grpcPort,
     behindProxy: options.behindProxy ?? read.behindProxy,
+    insecure: options.insecure ?? read.insecure,
     // On a terminal, routine lines would bury the table.
     logLevel: output.terminal && env["MUIN_LOG_LEVEL"] === undefined ? "warn" : read.logLevel,
   };

@@ -12,6 +12,7 @@ export const exitCodes = {
     meaning: "it cannot be told whether the write was applied: repeat it with its request id",
   },
   overloaded: { code: 8, meaning: "Muin has too much to do: try again later" },
+  misconfigured: { code: 78, meaning: "Muin cannot start with its settings: the message names the one to change" },
   interrupted: { code: 130, meaning: "interrupted by a signal" },
 } as const;
 

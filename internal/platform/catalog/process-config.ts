@@ -1,5 +1,7 @@
 import { flag, int, oneOf, text, type ConfigValues } from "../config/fields.ts";
 import { issuerField } from "../identity/issuer.ts";
+import { insecureField } from "../tls/exposure.ts";
+import { tlsConfig } from "../tls/tls-config.ts";
 
 /** Stands for the pages of this machine, whatever their port. */
 export const localOrigins = "localhost";
@@ -27,15 +29,12 @@ export const processConfig = {
     default: 0,
     max: 8,
   }),
-  behindProxy: {
-    ...flag("BEHIND_PROXY", {
-      doc: "Says that a proxy passes calls of others on, so that a loopback address is no sign that only this machine calls.",
-      default: false,
-    }),
-    accepts: "1 | 0 | true | false",
-    parse: (value: string) =>
-      ["1", "true"].includes(value) ? true : ["0", "false"].includes(value) ? false : undefined,
-  },
+  behindProxy: flag("BEHIND_PROXY", {
+    doc: "Says that a proxy passes calls of others on and speaks TLS to them, so that a loopback address is no sign that only this machine calls.",
+    default: false,
+  }),
+  insecure: insecureField,
+  ...tlsConfig,
   drainMs: int("DRAIN_MS", {
     doc: "How long a stopping process stays reachable while not ready, so that the router notices; in milliseconds.",
     default: 0,

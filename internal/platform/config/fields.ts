@@ -120,14 +120,14 @@ export function oneOf<const T extends string>(
   };
 }
 
-/** "true" or "false". */
+/** "1" or "true", "0" or "false". */
 export function flag(name: string, options: FieldOptions<boolean>): ConfigField<boolean> {
   return {
     name,
-    accepts: "true | false",
+    accepts: "1 | 0 | true | false",
     doc: options.doc,
     default: options.default,
-    parse: (value) => (value === "true" ? true : value === "false" ? false : undefined),
+    parse: (value) => ["1", "true"].includes(value) || (["0", "false"].includes(value) ? false : undefined),
     redact: asIs,
   };
 }

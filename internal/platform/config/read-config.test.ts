@@ -69,7 +69,7 @@ describe("readConfig", () => {
       `MUIN_LEVEL got "loud", accepts info | debug`,
       `MUIN_PEPPER got "[redacted]", accepts secret text`,
       `MUIN_STORE_URL got "http://[redacted]@host", accepts redis://… | rediss://…`,
-      `MUIN_STRICT got "yes", accepts true | false`,
+      `MUIN_STRICT got "yes", accepts 1 | 0 | true | false`,
     ]);
     expect(problemsOf(() => readConfig("", { store: fields.store }, { MUIN_STORE_URL: "user:hunter2@host" }))).toEqual([
       `MUIN_STORE_URL got "[redacted]@host", accepts redis://… | rediss://…`,

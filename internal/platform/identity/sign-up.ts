@@ -1,4 +1,5 @@
 import { oneOf, type ConfigField } from "../config/fields.ts";
+import { isLoopback } from "../tls/exposure.ts";
 
 const words = ["invite", "closed", "open"] as const;
 
@@ -19,9 +20,4 @@ export function signUpWhere(listens: {
 }): (typeof words)[number] {
   const isAlone = isLoopback(listens.host) && !listens.behindProxy && listens.trustedHops === 0;
   return isAlone ? "open" : "invite";
-}
-
-/** Whether only this machine reaches what listens there. A name but "localhost" may stand for any address. */
-function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
 }

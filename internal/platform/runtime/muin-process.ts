@@ -26,6 +26,9 @@ import { createRpcServer, type RpcAddresses, type RpcServer } from "../rpc/serve
 import type { ServiceInfo } from "../service/define-service.ts";
 import { metricsContentType } from "../telemetry/create-metrics.ts";
 import type { Logger } from "../telemetry/logger.ts";
+import type { Certificate } from "../tls/certificate.ts";
+import { openCertificates, type Certificates } from "../tls/certificates.ts";
+import { checkListener } from "../tls/exposure.ts";
 import { composeService, type ComposedService } from "./compose-service.ts";
 import { runtimeErrors } from "./errors.ts";
 import { createOperations } from "./operations.ts";
@@ -114,7 +117,7 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
     broker,
     degraded: () => degradation.reasons(),
     localStores: options.localStores,
-    notices: () => rpc.notices(),
+    notices: () => [...rpc.notices(), ...(certificates?.notices() ?? [])],
     clock,
   };
   const served = services.flatMap((service) => service.served);
@@ -134,7 +137,9 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
   });
   const revocations = follow(broker, name, createRevocationFeed({ authenticator, clock }));
   const readiness = createProcessReadiness({ name, look: lookAt(services, authenticator, revocations), clock, log });
+  const certificates = openProcessCertificates(options, telemetry, (certificate) => rpc.useTls(certificate));
   const rpc: RpcServer = createServer(options, {
+    tls: certificates?.first,
     plans,
     authenticator,
     telemetry,
@@ -149,6 +154,7 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
     createTogether("services", services),
     degradation,
     rpc,
+    ...(certificates === undefined ? [] : [certificates]),
     readiness,
   ]);
   return {
@@ -157,6 +163,18 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
     addresses: () => rpc.addresses(),
     up: Promise.all([...services.map(({ up }) => up), readiness.firstReady]).then(() => undefined),
   };
+}
+
+/** The certificate of both ports, if there is one. Throws `ConfigError` where there must be one, or where it cannot be used. */
+function openProcessCertificates(
+  { name, services, settings, clock, log }: MuinProcessOptions,
+  { metrics }: ProcessTelemetry,
+  use: (certificate: Certificate) => void,
+): Certificates | undefined {
+  const names = [...new Set([name, ...services.map((service) => service.name)])];
+  const certificates = openCertificates({ config: settings, services: names, use, clock, log, metrics });
+  checkListener({ ...settings, hasTls: certificates !== undefined });
+  return certificates;
 }
 
 /** The environment with who may sign up, where nobody said it: that follows from where the process listens. */
@@ -228,6 +246,7 @@ function lookAt(
 function createServer(
   { settings, hasPeers, clock, log }: MuinProcessOptions,
   parts: {
+    readonly tls: Certificate | undefined;
     readonly plans: MethodPlans;
     readonly authenticator: Authenticator;
     readonly telemetry: ProcessTelemetry;
@@ -246,6 +265,7 @@ function createServer(
     clock,
     http: { host, port: httpPort },
     grpc: { host, port: grpcPort },
+    ...(parts.tls === undefined ? {} : { tls: parts.tls }),
     ...(corsOrigins === localOrigins
       ? {}
       : { cors: { origins: corsOrigins.split(",").map((origin) => origin.trim()) } }),

@@ -20,6 +20,8 @@ import type { RpcAddresses } from "../rpc/server/server.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
 import type { SetupLine } from "../service/parts.ts";
 import type { Logger } from "../telemetry/logger.ts";
+import { readCertificate } from "../tls/certificate.ts";
+import { checkListener } from "../tls/exposure.ts";
 import { createMuinProcess, type MuinProcess, type MuinProcessOptions } from "./muin-process.ts";
 import { setUp } from "./set-up.ts";
 
@@ -67,6 +69,7 @@ export function createStandalone(options: StandaloneOptions): Standalone {
   const { catalog, clock } = options;
   const problems = checkCatalog(catalog);
   if (problems.length > 0) throw new Error(problems.join("; "));
+  checkServing(options);
   const plan = topology(catalog);
   const folder = createDataFolder({ path: options.dataDir, random: options.random });
   const stores = createLocalStores({
@@ -128,6 +131,13 @@ export function createStandalone(options: StandaloneOptions): Standalone {
 }
 
 function nothing(): void {}
+
+/** Throws `ConfigError` for settings with which both ports could not serve, before any server of the stores is started. */
+function checkServing({ catalog, settings, clock }: StandaloneOptions): void {
+  const services = [processName, ...catalog.map(({ name }) => name)];
+  const certificate = readCertificate(settings, { nowMs: clock.now(), services });
+  checkListener({ ...settings, hasTls: certificate !== undefined });
+}
 
 /** The environment with what an installation gives its services where nobody said otherwise: secrets, and a place for mails. */
 async function completeEnvironment(given: Environment, plan: Topology, folder: DataFolder): Promise<Environment> {

@@ -13,12 +13,16 @@ import { createCors, type CorsOptions } from "./cors.ts";
 import { createPageQuota } from "./page-quota.ts";
 import { createPages, type Page } from "./pages.ts";
 import type { PortDeps } from "./port.ts";
+import { refuseHead } from "./request-head.ts";
 
 /** What the HTTP port serves: calls, and pages beside them. */
 export interface FetchOptions extends PortDeps {
   readonly cors: CorsOptions | undefined;
   readonly extraRoutes: Readonly<Record<string, Page>>;
 }
+
+/** A year, the least that counts as lasting. */
+const strictTransport = "max-age=31536000";
 
 /** Answers a request. `peer` is the address of the connection's other end. */
 export type FetchHandler = (request: Request, peer: () => string) => Promise<Response>;
@@ -46,6 +50,8 @@ export function createFetchHandler(options: FetchOptions): FetchHandler {
   };
 
   const serve = (request: Request, peer: () => string): Promise<Response> | Response => {
+    const refused = refuseHead(request.method, request.headers.get("host"));
+    if (refused !== undefined) return refuse(new ConnectError(refused.message, Code.InvalidArgument), refused.status);
     const path = pathOf(request.url);
     unreadForwarding.look((name) => request.headers.get(name));
     const address = (): string =>
@@ -58,7 +64,15 @@ export function createFetchHandler(options: FetchOptions): FetchHandler {
       pages.below(path)?.(request);
     return answer ?? refuse(new ConnectError(`there is nothing at ${path}`, Code.NotFound), 404);
   };
-  return async (request, peer) => cors.preflight(request) ?? cors.allow(request, await serve(request, peer));
+  return async (request, peer) =>
+    mark(cors.preflight(request) ?? cors.allow(request, await serve(request, peer)), options.tls !== undefined);
+}
+
+/** Tells browsers to take a reply for what it says it is, and, over TLS, to come without TLS no more. */
+function mark(response: Response, isSecure: boolean): Response {
+  response.headers.set("x-content-type-options", "nosniff");
+  if (isSecure) response.headers.set("strict-transport-security", strictTransport);
+  return response;
 }
 
 /** What those ask who watch over the process: it costs nothing, and is never refused. */

@@ -2,6 +2,7 @@ import {
   createServer,
   createSecureServer,
   constants,
+  type Http2SecureServer,
   type Http2ServerRequest,
   type Http2ServerResponse,
   type ServerHttp2Session,
@@ -15,11 +16,12 @@ import { PolicySchema } from "../../../gen/muin/platform/v1/options_pb.ts";
 import { serve } from "../../service/parts.ts";
 import { callerAddress } from "./address.ts";
 import { createGrpcLane } from "../grpc/lane.ts";
-import { hostOf, tlsOf, type Port, type PortDeps } from "./port.ts";
+import { hostOf, tlsOf, tlsVersionMin, type Port, type PortDeps } from "./port.ts";
 import { createHealth } from "./health.ts";
 import { planMethods, servicesOf, type MethodPlans } from "../call/plan.ts";
 import { PortTakenError } from "./port-taken-error.ts";
 import { createReflection } from "./reflection.ts";
+import { refuseHead } from "./request-head.ts";
 
 /** Creates the port for native gRPC, with health and reflection. */
 export function createGrpcPort(options: PortDeps): Port {
@@ -28,6 +30,11 @@ export function createGrpcPort(options: PortDeps): Port {
 
   const onRequest = (request: Http2ServerRequest, response: Http2ServerResponse): void => {
     options.unreadForwarding.look((name) => request.headers[name]);
+    const refusal = refuseHead(request.method, hostsOf(request));
+    if (refusal !== undefined) {
+      response.writeHead(refusal.status).end();
+      return;
+    }
     lane(request, response, addressOf(request, options.trustedHops)).catch((error: unknown) => {
       if (response.stream.destroyed) return;
       options.log.debug("gRPC reply not delivered", { err: error });
@@ -38,7 +45,7 @@ export function createGrpcPort(options: PortDeps): Port {
   const server =
     options.tls === undefined
       ? createServer({ settings: settingsOf(options) })
-      : createSecureServer({ ...tlsOf(options.tls), settings: settingsOf(options) });
+      : createSecureServer({ ...tlsOf(options.tls), settings: settingsOf(options), minVersion: tlsVersionMin });
   server.on("request", onRequest);
   server.on("session", (session) => {
     sessions.add(session);
@@ -75,6 +82,9 @@ export function createGrpcPort(options: PortDeps): Port {
       if (address === null || typeof address === "string") throw new Error("the gRPC port has not started");
       return `${hostOf(options.host)}:${address.port}`;
     },
+    useTls: (tls) => {
+      (server as Http2SecureServer).setSecureContext({ ...tlsOf(tls), minVersion: tlsVersionMin });
+    },
   };
 }
 
@@ -82,6 +92,14 @@ function addressOf({ socket, headers }: Http2ServerRequest, trustedHops: number)
   const forwardedFor = headers["x-forwarded-for"];
   const isTrusted = trustedHops > 0 && forwardedFor !== undefined;
   return callerAddress(socket.remoteAddress ?? "", isTrusted ? String(forwardedFor) : null, trustedHops);
+}
+
+/** The host that a request names, or several, joined by commas: one by HTTP/2's own field, another by a header. */
+function hostsOf({ headers }: Http2ServerRequest): string | undefined {
+  const { host, ":authority": authority } = headers;
+  return host === undefined || authority === undefined || host === authority
+    ? (authority ?? host)
+    : `${authority},${host}`;
 }
 
 /** Health and reflection, for everybody: they tell nothing that the published protos do not. */

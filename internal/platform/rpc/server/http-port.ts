@@ -1,35 +1,64 @@
 import type { Server } from "bun";
 import { createFetchHandler, type FetchOptions } from "./fetch-handler.ts";
 import { PortTakenError } from "./port-taken-error.ts";
-import { hostOf, tlsOf, type Port } from "./port.ts";
+import { hostOf, tlsOf, type Port, type PortDeps } from "./port.ts";
+
+/**
+ * How long a server that another took the place of goes on, in milliseconds. It asks its callers to come by a new connection: whoever
+ * calls now and then has done so by the end, when quiet connections are closed.
+ */
+const retireMs = 1000;
+/** Servers that wait for their last streams. Beyond, those of the oldest are cut off. */
+const retiringMax = 4;
 
 /** Creates the port for Connect, gRPC-Web, REST and pages, over HTTP/1.1 and HTTP/2. */
 export function createHttpPort(options: FetchOptions): Port {
+  const { tls, clock, log } = options;
   const answer = createFetchHandler(options);
+  const retiring = new Set<Server<undefined>>();
+  const stopped = new AbortController();
   let server: Server<undefined> | undefined;
+
+  const listen = (port: number, certificate: PortDeps["tls"]): Server<undefined> =>
+    Bun.serve({
+      hostname: options.host,
+      port,
+      http2: true,
+      // Neither a quiet stream nor an idle connection is cut off. A connection that sends no whole request head at first is
+      // closed by Bun after 10 to 12 s all the same, whatever stands here.
+      idleTimeout: 0,
+      development: false,
+      // Outside development Bun shares ports by default: a taken one would go unnoticed and take half of the calls. With TLS the
+      // port is shared on purpose, by the servers of the old and the new certificate: `reload` would keep the old one silently.
+      reusePort: certificate !== undefined,
+      ...(certificate === undefined ? {} : { tls: tlsOf(certificate) }),
+      fetch: async (request, listening) => {
+        const response = await answer(request, () => listening.requestIP(request)?.address ?? "");
+        if (retiring.has(listening)) response.headers.set("connection", "close");
+        return response;
+      },
+      error: (error) => {
+        log.error("request failed", { err: error });
+        return Response.json({ error: { code: 500, status: "INTERNAL", message: "internal error" } }, { status: 500 });
+      },
+    });
+  const listening = (): Server<undefined> => {
+    if (server === undefined) throw new Error("the HTTP port has not started");
+    return server;
+  };
+  const retire = async (old: Server<undefined>): Promise<void> => {
+    retiring.add(old);
+    const [oldest] = retiring;
+    if (retiring.size > retiringMax) await oldest?.stop(true);
+    await clock.sleep(retireMs, stopped.signal).catch(() => undefined); // The whole port stops: so does this one.
+    await old.stop(false);
+    retiring.delete(old);
+  };
   return {
     start: async () => {
       try {
-        server = Bun.serve({
-          hostname: options.host,
-          port: options.port,
-          http2: true,
-          // Neither a quiet stream nor an idle connection is cut off. A connection that sends no whole request head at first is
-          // closed by Bun after 10 to 12 s all the same, whatever stands here.
-          idleTimeout: 0,
-          development: false,
-          // Outside development Bun shares ports by default: a taken one would go unnoticed and take half of the calls.
-          reusePort: false,
-          ...(options.tls === undefined ? {} : { tls: tlsOf(options.tls) }),
-          fetch: (request, listening) => answer(request, () => listening.requestIP(request)?.address ?? ""),
-          error: (error) => {
-            options.log.error("request failed", { err: error });
-            return Response.json(
-              { error: { code: 500, status: "INTERNAL", message: "internal error" } },
-              { status: 500 },
-            );
-          },
-        });
+        if (tls !== undefined && options.port !== 0) await refuseTaken(options);
+        server = listen(options.port, tls);
       } catch (error) {
         throw (error as { code?: string }).code === "EADDRINUSE"
           ? new PortTakenError("http", options.port, error)
@@ -37,14 +66,25 @@ export function createHttpPort(options: FetchOptions): Port {
       }
     },
     stopAccepting: () => {
+      stopped.abort();
       void server?.stop(false); // Resolves when idle connections have closed, which the caller does not wait for.
     },
     stop: async () => {
-      await server?.stop(true);
+      stopped.abort();
+      await Promise.all([...(server === undefined ? [] : [server]), ...retiring].map((one) => one.stop(true)));
     },
-    address: () => {
-      if (server === undefined) throw new Error("the HTTP port has not started");
-      return `${options.tls === undefined ? "http" : "https"}://${hostOf(options.host)}:${server.port}`;
+    address: () => `${tls === undefined ? "http" : "https"}://${hostOf(options.host)}:${listening().port}`,
+    useTls: (certificate) => {
+      const old = listening();
+      server = listen(old.port ?? options.port, certificate);
+      retire(old).catch((error: unknown) =>
+        log.error("the server of the old certificate did not stop", { err: error }),
+      );
     },
   };
+}
+
+/** Throws EADDRINUSE when somebody listens there already: a port that is to be shared would be shared with them too. */
+async function refuseTaken({ host, port }: FetchOptions): Promise<void> {
+  await Bun.serve({ hostname: host, port, reusePort: false, fetch: () => new Response() }).stop(true);
 }

@@ -32,9 +32,14 @@ export interface Port {
   stopAccepting(): void;
   /** Closes what is left. Idempotent. */
   stop(): Promise<void>;
+  /** Shows new connections this certificate from now on; throws when it cannot, and shows the old one. After `start`, with TLS. */
+  useTls(tls: NonNullable<PortDeps["tls"]>): void;
   /** Where it listens. Throws before `start`. */
   address(): string;
 }
+
+/** The least version of TLS that is spoken; Bun's own server takes no older one either. */
+export const tlsVersionMin = "TLSv1.2";
 
 /** A host as it stands in a URL. */
 export function hostOf(host: string): string {

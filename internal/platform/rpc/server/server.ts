@@ -76,6 +76,11 @@ export interface RpcServer extends Component {
   addresses(): RpcAddresses;
   /** What whoever runs it should set right, for people; none when all is well. */
   notices(): readonly string[];
+  /**
+   * Shows new connections of both ports this certificate from now on, and fails no call for it. Throws when it cannot be used: the old
+   * one stays. After `start`, of a server with `tls`.
+   */
+  useTls(tls: TlsOptions): void;
 }
 
 /** How often a stopping server looks whether its calls have ended, in milliseconds. */
@@ -159,5 +164,9 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
     stop: () => (stopping ??= stop()),
     addresses: () => ({ http: http.address(), grpc: grpc.address() }),
     notices: () => [unreadForwarding.notice()].filter((notice) => notice !== undefined),
+    useTls: (tls) => {
+      http.useTls(tls);
+      grpc.useTls(tls);
+    },
   };
 }

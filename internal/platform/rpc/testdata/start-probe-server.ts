@@ -22,6 +22,7 @@ export interface ProbeServer extends AsyncDisposable {
   /** The way to it from within its process. */
   inProcess(caller: Caller): Transport;
   notices(): readonly string[];
+  readonly useTls: RpcServer["useTls"];
   stop(): Promise<void>;
 }
 
@@ -64,6 +65,7 @@ export async function startProbeServer(options: ProbeServerOptions = {}): Promis
       ...(options.limits === undefined ? {} : { limits: options.limits }),
     }),
     notices: () => server.notices(),
+    useTls: (tls) => server.useTls(tls),
     stop: () => server.stop(),
     [Symbol.asyncDispose]: () => server.stop(),
   };

@@ -1,0 +1,31 @@
+import { flag } from "../config/fields.ts";
+import { ConfigError, variableOf } from "../config/read-config.ts";
+
+/** Says that passwords, keys and data may cross networks in plain text: `MUIN_INSECURE`. */
+export const insecureField = flag("INSECURE", {
+  doc: "Says that calls and data may cross networks without TLS, or with one that verifies nobody.",
+  default: false,
+});
+
+/** Where a process listens, and what was said about it. */
+export interface Listens {
+  readonly host: string;
+  readonly behindProxy: boolean;
+  readonly insecure: boolean;
+  readonly hasTls: boolean;
+}
+
+/** Whether only this machine reaches what listens there. A name but "localhost" may stand for any address. */
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || host === "[::1]" || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+/** Throws `ConfigError` where others than this machine could call without TLS and nobody said that this is meant. */
+export function checkListener({ host, behindProxy, insecure, hasTls }: Listens): void {
+  if (hasTls || behindProxy || insecure || isLoopback(host)) return;
+  throw new ConfigError([
+    `${variableOf("", "HOST")} got "${host}", which others reach, and there is no TLS: give MUIN_TLS_CERT_FILE and MUIN_TLS_KEY_FILE, ` +
+      "or say that a proxy in front speaks TLS (--behind-proxy, MUIN_BEHIND_PROXY=1), " +
+      "or that passwords and keys may cross the network in plain text (--insecure, MUIN_INSECURE=1)",
+  ]);
+}

@@ -1,0 +1,114 @@
+import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { once } from "node:events";
+import { join, resolve } from "node:path";
+import { connect } from "node:tls";
+import { createTestIssuer } from "../platform/testing/certificates.ts";
+import { eventually } from "../platform/testing/eventually.ts";
+import { createMuinFolder, muinCommand, runProgram, type MuinFolder } from "../platform/testing/muin.ts";
+
+const root = resolve(import.meta.dir, "../..");
+setDefaultTimeout(120_000);
+
+const issuer = await createTestIssuer();
+afterAll(() => issuer[Symbol.dispose]());
+
+const ports = ["--http-port", "0", "--grpc-port", "0"];
+
+async function beginUp(folder: MuinFolder, args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+  const command = [...(await muinCommand("sources")), "up", "--json", "--data-dir", folder.dataDir, ...ports, ...args];
+  return runProgram(command, { cwd: folder.path, env });
+}
+
+/** The serial number of the certificate that a port shows to who trusts the issuer. */
+async function serialOf(port: number): Promise<string> {
+  const socket = connect({ port, host: "127.0.0.1", ca: issuer.ca, ALPNProtocols: ["h2"] });
+  try {
+    await once(socket, "secureConnect");
+    return socket.getPeerCertificate().serialNumber;
+  } finally {
+    socket.destroy();
+  }
+}
+
+describe("a process refuses to start", () => {
+  const refusals: readonly (readonly [
+    string,
+    readonly string[],
+    Readonly<Record<string, string>>,
+    readonly string[],
+  ])[] = [
+    [
+      "where others reach it without TLS",
+      ["--host", "0.0.0.0"],
+      {},
+      [
+        'MUIN_HOST got "0.0.0.0"',
+        "MUIN_TLS_CERT_FILE",
+        "--behind-proxy",
+        "MUIN_BEHIND_PROXY=1",
+        "--insecure",
+        "MUIN_INSECURE=1",
+      ],
+    ],
+    ["without a key to its certificate", [], { MUIN_TLS_CERT_FILE: issuer.caFile }, ["MUIN_TLS_KEY_FILE is missing"]],
+    [
+      "with a certificate that is not there",
+      ["--host", "0.0.0.0"],
+      { MUIN_TLS_CERT_FILE: "/nowhere/cert.pem", MUIN_TLS_KEY_FILE: "/nowhere/key.pem" },
+      ["MUIN_TLS_CERT_FILE names /nowhere/cert.pem, which cannot be read (ENOENT)"],
+    ],
+  ];
+
+  test.each(refusals)("%s: muin up", async (_, args, env, words) => {
+    await using folder = await createMuinFolder();
+    await using program = await beginUp(folder, args, env);
+    const { code, stderr } = await program.ended;
+    for (const word of words) expect(stderr).toContain(word);
+    expect(code).toBe(78);
+    expect(await folder.processes()).toEqual([]);
+  });
+
+  test.each(refusals)("%s: a service", async (_, [, host], env, words) => {
+    await using folder = await createMuinFolder();
+    await using program = runProgram([process.execPath, "--no-env-file", join(root, "cmd/count-read/main.ts")], {
+      cwd: folder.path,
+      env: {
+        ...env,
+        ...(host === undefined ? {} : { MUIN_HOST: host }),
+        MUIN_EVENTS_URL: "redis://127.0.0.1:1",
+        MUIN_STORE_PRIMARY_URL: "redis://127.0.0.1:1",
+        MUIN_STORE_CACHE_URL: "redis://127.0.0.1:1",
+        MUIN_STORE_INFO_URL: "postgres://127.0.0.1:1/info",
+      },
+    });
+    const { code, stderr } = await program.ended;
+    for (const word of words) expect(stderr).toContain(word);
+    expect(code).toBe(78);
+  });
+});
+
+test("muin up serves with the certificate that is given, for whoever reaches it, and with the next one once it is there", async () => {
+  await using folder = await createMuinFolder();
+  const put = async (): Promise<string> => {
+    const { cert, key } = await issuer.issue();
+    issuer.write("key.pem", key);
+    return issuer.write("cert.pem", cert);
+  };
+  const certFile = await put();
+  const env = { MUIN_TLS_CERT_FILE: certFile, MUIN_TLS_KEY_FILE: join(issuer.folder, "key.pem") };
+  await using program = await beginUp(folder, ["--host", "0.0.0.0"], env);
+  const facts = await eventually(() => JSON.parse(program.stdout()) as { http: string; grpc: string }, {
+    timeoutMs: 60_000,
+  });
+  expect(facts.http).toStartWith("https://");
+  const httpPort = Number(new URL(facts.http).port);
+  const grpcPort = Number(facts.grpc.split(":").at(-1));
+  const ready = await fetch(`https://localhost:${httpPort}/readyz`, { tls: { ca: issuer.ca } });
+  expect([ready.status, ready.headers.get("strict-transport-security")]).toEqual([200, "max-age=31536000"]);
+  const before = [await serialOf(httpPort), await serialOf(grpcPort)];
+  await put();
+  await eventually(async () => {
+    expect(await serialOf(grpcPort)).not.toBe(before[1] ?? "");
+    expect(await serialOf(httpPort)).toBe(await serialOf(grpcPort));
+  });
+});
