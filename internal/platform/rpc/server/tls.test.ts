@@ -126,26 +126,72 @@ async function expectSwap(start: typeof startProbeServer): Promise<void> {
   expect(calls.failures).toEqual([]);
 }
 
+/** A call whose body comes in two halves, before and after the change, is answered, and its caller told to connect anew. */
+async function expectEnd(start: typeof startProbeServer): Promise<void> {
+  await using server = await start({ tls: first });
+  const [port] = ports(server);
+  const underWay = await open(port);
+  const quiet = await open(port);
+  const head =
+    "POST /api/v1/slow-probes/a HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer good\r\nContent-Type: application/json";
+  const post = (body: string): string => `${head}\r\nContent-Length: 2\r\n\r\n${body}`;
+  underWay.send(post("{"));
+  quiet.send(post("{}"));
+  await eventually(() => expect(quiet.answer()).toContain("200 OK"));
+  server.useTls(second);
+  quiet.send(post("{}")); // Sent before it can know.
+  await eventually(() => expect(quiet.answer()).toMatch(/200 OK[^]*200 OK[^]*connection: close/i));
+  await eventually(async () => {
+    const all = await Promise.all(Array.from({ length: 16 }, () => shown(port)));
+    expect([...new Set(all)]).toEqual([second.cert]);
+  });
+  await eventually(() => expect(quiet.isClosed()).toBe(true)); // The old server has stopped.
+  expect(underWay.isClosed()).toBe(false);
+  underWay.send("}");
+  await eventually(() => expect(underWay.answer()).toContain("200 OK"), { timeoutMs: 3000 });
+}
+
+/** A connection over which a test sends what it wants. */
+async function open(port: number) {
+  const socket = connectTls({ port, host: "127.0.0.1", ca: issuer.ca });
+  let answer = "";
+  let isClosed = false;
+  socket.on("data", (chunk) => (answer += String(chunk)));
+  socket.on("error", () => undefined);
+  socket.on("close", () => (isClosed = true));
+  await once(socket, "secureConnect");
+  return { send: (text: string) => void socket.write(text), answer: () => answer, isClosed: () => isClosed };
+}
+
 const probeServer = join(import.meta.dir, "../testdata/start-probe-server.ts");
 const httpPort = join(import.meta.dir, "http-port.ts");
 
 describe("a new certificate", () => {
   test("is shown by both ports, and no call fails meanwhile", () => expectSwap(startProbeServer), 30_000);
 
+  test("lets a call under way end, on the server that it came to", () => expectEnd(startProbeServer), 30_000);
+
   test.each([
     [
       "is left to reload",
+      expectSwap,
       "server = listen(old.port ?? options.port, certificate);",
       "server = old; old.reload({ tls: tlsOf(certificate) } as never);",
     ],
-    ["cuts off the calls under way", "await clock.sleep(retireMs, stopped.signal)", "await old.stop(true)"],
+    ["cuts calls off", expectEnd, "await old.stop(false);", "await old.stop(true);"],
+    [
+      "closes quiet connections at once",
+      expectEnd,
+      "await clock.sleep(retireMs, stopped.signal)",
+      "await Promise.resolve()",
+    ],
   ])(
     "the test notices when it %s",
-    async (_, from, to) => {
+    async (_, check, from, to) => {
       const mutant = await importMutant<{ startProbeServer: typeof startProbeServer }>(httpPort, from, to, [
         probeServer,
       ]);
-      await caught(() => expectSwap(mutant.startProbeServer));
+      await caught(() => check(mutant.startProbeServer));
     },
     30_000,
   );
