@@ -33,7 +33,7 @@ import { composeService, type ComposedService } from "./compose-service.ts";
 import { runtimeErrors } from "./errors.ts";
 import { createOperations } from "./operations.ts";
 import { createPersonalDataHolders, createPersonalDataService } from "./personal-data.ts";
-import { createProcessCalls } from "./process-calls.ts";
+import { createProcessCalls, type ProcessCalls } from "./process-calls.ts";
 import { createDegradation } from "./degradation.ts";
 import { createProcessReadiness } from "./process-readiness.ts";
 import { readStatus, type StatusSources } from "./process-status.ts";
@@ -127,14 +127,7 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
   ];
   planMethods([...served, ...own], { plans, serviceCallers: options.serviceCallers });
 
-  const authenticator = createAuthenticator({
-    ...createAuthClient((target) => calls.to(name, target)),
-    issuer: settings.issuer,
-    heartbeatAgeMs: () => clock.monotonic() - broker.heartbeatReceivedAt(),
-    clock,
-    log,
-    metrics: telemetry.metrics,
-  });
+  const authenticator = createProcessAuthenticator(options, { calls, broker, telemetry });
   const revocations = follow(broker, name, createRevocationFeed({ authenticator, clock }));
   const readiness = createProcessReadiness({ name, look: lookAt(services, authenticator, revocations), clock, log });
   const certificates = openProcessCertificates(options, telemetry, (certificate) => rpc.useTls(certificate));
@@ -163,6 +156,25 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
     addresses: () => rpc.addresses(),
     up: Promise.all([...services.map(({ up }) => up), readiness.firstReady]).then(() => undefined),
   };
+}
+
+/** Tells who calls, by the keys that auth gives it. */
+function createProcessAuthenticator(
+  { name, settings, clock, log }: MuinProcessOptions,
+  parts: {
+    readonly calls: ProcessCalls;
+    readonly broker: Pick<Broker, "heartbeatReceivedAt">;
+    readonly telemetry: ProcessTelemetry;
+  },
+): Authenticator {
+  return createAuthenticator({
+    ...createAuthClient((target) => parts.calls.to(name, target)),
+    issuer: settings.issuer,
+    heartbeatAgeMs: () => clock.monotonic() - parts.broker.heartbeatReceivedAt(),
+    clock,
+    log,
+    metrics: parts.telemetry.metrics,
+  });
 }
 
 /** The certificate of both ports, if there is one. Throws `ConfigError` where there must be one, or where it cannot be used. */
