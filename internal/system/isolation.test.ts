@@ -308,6 +308,7 @@ describe("the bus of a mesh, where each service has an account of its own", () =
       subject: "s",
       topic: "identity.session",
       timeMs: 0,
+      epoch: 0,
       traceparent: "",
       data: new Uint8Array(),
     };

@@ -63,9 +63,9 @@ export const countRead: ServiceInfo<"count-read"> = defineService({
     const caches = { infos, reader };
     return [
       serve(CountReadService, createHandlers({ reader })),
-      on(CountCreatedSchema, (event) => onInfoEvent(caches, event)),
-      on(CountUpdatedSchema, (event) => onInfoEvent(caches, event)),
-      on(CountDeletedSchema, (event) => onInfoEvent(caches, event)),
+      on(CountCreatedSchema, (event, delivery) => onInfoEvent(caches, event, delivery)),
+      on(CountUpdatedSchema, (event, delivery) => onInfoEvent(caches, event, delivery)),
+      on(CountDeletedSchema, (event, delivery) => onInfoEvent(caches, event, delivery)),
       background(createClockSampler(readPrimary, clock)),
     ];
   },

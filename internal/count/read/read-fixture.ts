@@ -1,3 +1,5 @@
+import { join } from "node:path";
+import type { Migration } from "../../platform/postgres/database.ts";
 import { createClient, type Client } from "@connectrpc/connect";
 import type { CountInfo } from "../../gen/muin/count/v1/count_pb.ts";
 import { CountCreatedSchema } from "../../gen/muin/count/v1/count_info_events_pb.ts";
@@ -47,7 +49,7 @@ export interface ReadFixture extends AsyncDisposable {
     readonly info: ReadOnlyDatabase;
   };
   /** Hands an event to the service. */
-  deliver(info: CountInfo, version: number): Promise<void>;
+  deliver(info: CountInfo, version: number, epoch?: number): Promise<void>;
   /** Writes the primary's heartbeat as count-write does, or did `ageMs` ago; resolves with its time once the replica has it. */
   beat(ageMs?: number): Promise<number>;
   /** A Count in both stores. */
@@ -57,6 +59,18 @@ export interface ReadFixture extends AsyncDisposable {
 }
 
 const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => silent };
+/** The schema of CountInfoDB, whose owner's code is not for other services. */
+async function countInfoMigrations(): Promise<readonly Migration[]> {
+  const folder = Bun.fileURLToPath(new URL("../management/migrations", import.meta.url));
+  const files = (await Array.fromAsync(new Bun.Glob("*.sql").scan(folder))).toSorted();
+  return Promise.all(
+    files.map(async (file) => ({
+      name: file.replace(/\.sql$/, ""),
+      sql: await Bun.file(join(folder, file)).text(),
+    })),
+  );
+}
+
 const configDefault = { infoLifeMs: 60_000, cachedCountsMax: 1000, sideStoreTimeoutMs: 300 };
 
 /** Starts it, the primary by `clock` where one is given. Nothing writes heartbeats but `beat`. */
@@ -78,8 +92,7 @@ export async function startReading(
     args: ["--replicaof", `${primary.host} ${primary.port}`, "--masterauth", primary.password],
   });
   const url = await postgres.createDatabase("count_info");
-  const text = await Bun.file(new URL("../management/migrations/0001_count_info.sql", import.meta.url)).text();
-  await migrate({ url, migrations: [{ name: "0001_count_info", sql: text }], log: silent });
+  await migrate({ url, migrations: await countInfoMigrations(), log: silent });
   const counts = openRedis({ url: primary.url, name: "writer" });
   const info = openDatabase({ url, applicationName: "owner" });
   const stores = {
@@ -123,13 +136,13 @@ export async function startReading(
         log: silent,
       })({ kind: "api_key", id: "t", principal: "api_key:t", scopes: new Set(["counts.read"]) }),
     ),
-    deliver: async (countInfo, version) => {
+    deliver: async (countInfo, version, epoch = 0) => {
       const event = create(CountCreatedSchema, {
         countId: countInfo.countId,
         countInfo,
         aggregateVersion: BigInt(version),
       });
-      await consumer?.handle(event, undefined as never); // Not looked at.
+      await consumer?.handle(event, { record: { epoch } } as never); // Nothing else is looked at.
     },
     beat: async (ageMs = 0) => {
       const [seconds, micros] = await counts.client.time();

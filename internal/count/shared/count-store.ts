@@ -3,12 +3,14 @@ import { storeErrors } from "../../platform/errors/store-errors.ts";
 import type { RedisReader, RedisStore } from "../../platform/redis/redis-store.ts";
 import { shardsMax, storeKey } from "./key-schema.ts";
 
-/** What a counts store is, for ever. */
+/** What a counts store is: for ever, but for its generation. */
 export interface CountStoreLayout {
   /** UUID, made when the store was first used. */
   readonly storeId: string;
   /** A power of two, 1 to 64. */
   readonly shards: number;
+  /** The epoch of its events: 0 until the store is restored from a copy. Revisions are compared within one generation only. */
+  readonly generation: number;
 }
 
 /**
@@ -34,7 +36,7 @@ export async function recordLayout(
 
 /** Reads the layout. Throws UNAVAILABLE, reason STORE_UNAVAILABLE, while no writer has recorded it yet. */
 export async function readLayout(store: RedisReader | RedisStore): Promise<CountStoreLayout> {
-  const [storeId, shards] = await store.client.hmget(storeKey, "id", "shards");
+  const [storeId, shards, generation] = await store.client.hmget(storeKey, "id", "shards", "generation");
   if (typeof storeId !== "string" || typeof shards !== "string") throw storeErrors.unavailable();
-  return { storeId, shards: Number(shards) };
+  return { storeId, shards: Number(shards), generation: Number(generation ?? 0) };
 }

@@ -2,6 +2,7 @@ import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { CountsChangedSchema } from "../../gen/muin/count/v1/count_value_events_pb.ts";
 import type { EventRecord } from "../../platform/service/event-record.ts";
 import { topicOf } from "../../platform/events/topics.ts";
+import type { CountStoreLayout } from "../shared/count-store.ts";
 import type { OutboxEntry } from "./outbox/store-redis.ts";
 import { decodeOutboxEntry, type OutboxChange } from "./write/batch.ts";
 
@@ -10,7 +11,10 @@ const source = "/muin/count-write";
 const topic = topicOf(CountsChangedSchema);
 
 /** The event of an entry: the same entry makes the same event, with the same id, whenever and by whomever it is made. */
-export function recordOf(storeId: string, entry: OutboxEntry): EventRecord {
+export function recordOf(
+  { storeId, generation }: Pick<CountStoreLayout, "storeId" | "generation">,
+  entry: OutboxEntry,
+): EventRecord {
   const { timeMs, changes } = decodeOutboxEntry(entry.asked, entry.requested, entry.reply);
   const shard = entry.shard.toString();
   return {
@@ -20,6 +24,7 @@ export function recordOf(storeId: string, entry: OutboxEntry): EventRecord {
     subject: shard,
     topic,
     timeMs,
+    epoch: generation,
     traceparent: "",
     data: encodeCountsChanged(shard, timeMs, changes),
   };

@@ -87,6 +87,8 @@ export interface AuthFixture extends AsyncDisposable {
   signUp(account: SignUpAccount, from?: From): Promise<SignedUp>;
   /** Hands an event to its consumer, as the bus does: an id that came before has no effect. Returns the id. */
   deliver<M extends DescMessage>(schema: M, event: MessageInitShape<M>, id?: string): Promise<string>;
+  /** The same for an event of an epoch. */
+  deliverIn(epoch: number, event: Message): Promise<void>;
   /** Events in the order in which they were recorded. */
   events(): Promise<Message[]>;
   /** One turn of the sending of mails; all that were sent so far, in the order in which they were asked for. */
@@ -168,6 +170,7 @@ export async function startAuth(
       await service.deliver(createMessage(schema, event), id);
       return id;
     },
+    deliverIn: (epoch, event) => service.deliver(event, undefined, epoch),
     events: async () => [...(await service.events())],
     mails,
     prune: () => (background("auth pruning") as ReturnType<typeof createPruning>).prune(),

@@ -10,6 +10,7 @@ import scopeGrants from "./migrations/0008_scope_grants.sql" with { type: "text"
 import devices from "./migrations/0009_devices.sql" with { type: "text" };
 import networkQuotas from "./migrations/0010_network_quotas.sql" with { type: "text" };
 import newcomers from "./migrations/0011_newcomers.sql" with { type: "text" };
+import epochs from "./migrations/0013_epochs.sql" with { type: "text" };
 import ownTopics from "./migrations/0012_own_topics.sql" with { type: "text" };
 
 /** Auth's schema, in the order in which it is applied. */
@@ -26,4 +27,5 @@ export const migrations: readonly Migration[] = [
   { name: "0010_network_quotas", sql: networkQuotas },
   { name: "0011_newcomers", sql: newcomers },
   { name: "0012_own_topics", sql: ownTopics },
+  { name: "0013_epochs", sql: epochs },
 ];

@@ -114,7 +114,7 @@ describe("an event that is not newer", () => {
   test("mutant: a consumer that takes it is noticed", async () => {
     const mutant = await importMutant<{ user: ServiceInfo }>(
       file("person/store-postgres.ts"),
-      " AND account_version < ${accountVersion.toString()}",
+      " AND (account_epoch, account_version) < (${epoch}, ${version.toString()})",
       "",
       [file("definition.ts")],
     );

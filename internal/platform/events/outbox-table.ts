@@ -37,7 +37,7 @@ export interface RefusedRow {
 /** Reads the page of rows that wait with the lowest places; empty when none waits. */
 export async function readPage({ sql }: Database): Promise<readonly OutboxRow[]> {
   const rows = await sql<StoredRow[]>`
-    SELECT sequence, event_id, source, type, subject, topic, time_ms, traceparent, data, EXISTS (
+    SELECT sequence, event_id, source, type, subject, topic, time_ms, epoch, traceparent, data, EXISTS (
       SELECT FROM platform.outbox AS head WHERE head.parked_ms IS NOT NULL AND head.topic = summed.topic
         AND head.subject = summed.subject AND head.sequence < summed.sequence) AS is_behind
     FROM (
@@ -155,6 +155,7 @@ interface StoredRow {
   readonly subject: string;
   readonly topic: string;
   readonly time_ms: string;
+  readonly epoch: string;
   readonly traceparent: string;
   readonly data: Uint8Array<ArrayBuffer>;
   readonly is_behind: boolean;
@@ -168,6 +169,7 @@ function toRecord(row: StoredRow): EventRecord {
     subject: row.subject,
     topic: row.topic,
     timeMs: Number(row.time_ms),
+    epoch: Number(row.epoch),
     traceparent: row.traceparent,
     data: row.data,
   };

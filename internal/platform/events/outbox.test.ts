@@ -87,6 +87,19 @@ describe("outbox", () => {
     await database.stop();
   });
 
+  test("an event carries the epoch that its database had when it was recorded", async () => {
+    const [database, watched] = [await newDatabase(), await target.watch("epoch")];
+    await database.transaction((tx) => publish(tx, schema, { apiKeyId: "epoch-1" }));
+    await database.sql`UPDATE platform.epoch SET epoch = 2`;
+    await database.transaction((tx) => publish(tx, schema, { apiKeyId: "epoch-2" }));
+    const relay = target.newRelay(database, "epoch");
+    await relay.start();
+    await eventually(() => expect(watched.seen).toMatchObject([{ epoch: 0 }, { epoch: 2 }]));
+    await relay.stop();
+    await watched.stop();
+    await database.stop();
+  });
+
   test("a row of which the relay was not told is found within a second", async () => {
     const [database, watched] = [await newDatabase(), await target.watch("untold")];
     await database.sql`ALTER TABLE platform.outbox DISABLE TRIGGER USER`;

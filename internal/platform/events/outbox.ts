@@ -43,9 +43,9 @@ export async function recordEvent<M extends DescMessage>(
     throw eventErrors.eventTooLarge({ bytes_max: String(eventBytesMax) });
   }
   await tx`
-    INSERT INTO platform.outbox (event_id, source, type, subject, topic, time_ms, traceparent, data)
+    INSERT INTO platform.outbox (event_id, source, type, subject, topic, time_ms, epoch, traceparent, data)
     VALUES (${event.id}, ${event.source}, ${event.type}, ${event.subject}, ${event.topic}, ${event.timeMs},
-      ${event.traceparent}, ${event.data})`;
+      (SELECT epoch FROM platform.epoch), ${event.traceparent}, ${event.data})`;
 }
 
 /** Creates what a service publishes with; `currentTraceparent` gives the trace of the call under way, or "". */

@@ -104,6 +104,7 @@ export function createRecord<M extends DescMessage>(
     subject: subjectOf(schema, message),
     topic: topicOf(schema, publisherOf(context.source)),
     timeMs: context.clock.now(),
+    epoch: 0, // An outbox gives it that of its database.
     traceparent: context.traceparent,
     data: toBinary(schema, message),
   };

@@ -5,6 +5,7 @@ import type { Migration } from "./database.ts";
 import { mapPostgresError } from "./map-error.ts";
 import platform0001 from "./migrations/0001_events.sql" with { type: "text" };
 import platform0002 from "./migrations/0002_parked_events.sql" with { type: "text" };
+import platform0003 from "./migrations/0003_epoch.sql" with { type: "text" };
 import { driverOptions } from "./open-database.ts";
 
 /** One migrator at a time in a database; "muin" in ASCII. */
@@ -15,6 +16,7 @@ const migrationName = /^\d{4}_[a-z0-9_]+$/;
 const platformMigrations: readonly Migration[] = [
   { name: "0001_events", sql: platform0001 },
   { name: "0002_parked_events", sql: platform0002 },
+  { name: "0003_epoch", sql: platform0003 },
 ];
 
 /** A database whose history does not fit this binary's migrations: nothing was changed by the step that threw. */
@@ -110,7 +112,7 @@ async function grantRows(sql: Sql, role: string): Promise<void> {
     await sql`GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ${sql(schema)} TO ${sql(role)}`;
     await sql`GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA ${sql(schema)} TO ${sql(role)}`;
   }
-  await sql`REVOKE INSERT, UPDATE, DELETE ON platform.migrations FROM ${sql(role)}`;
+  await sql`REVOKE INSERT, UPDATE, DELETE ON platform.migrations, platform.epoch FROM ${sql(role)}`;
 }
 
 async function grantViews(sql: Sql, role: string, views: readonly string[]): Promise<void> {

@@ -38,6 +38,7 @@ async function startWithoutEvents({ createMuinProcess }: Module) {
       subject: "gone",
       topic: "identity.session",
       timeMs: systemClock.now(),
+      epoch: 0,
       traceparent: "",
       data: toBinary(
         SessionRevokedSchema,

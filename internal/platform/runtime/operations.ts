@@ -108,10 +108,10 @@ function deadLetter({ deadLetterId, service, record, reason, attempts, parkTimeM
 }
 
 /** An event with its message as JSON; that of a newer version's message is empty, its id and type still tell. */
-function event({ id, source, type, subject, timeMs, data }: EventRecord, registry: Registry) {
+function event({ id, source, type, subject, timeMs, epoch, data }: EventRecord, registry: Registry) {
   const schema = registry.getMessage(type);
   const dataJson = schema === undefined ? "{}" : toJsonString(schema, fromBinary(schema, data), { registry });
-  return { id, source, type, subject, time: timestampFromMs(timeMs), dataJson };
+  return { id, source, type, subject, time: timestampFromMs(timeMs), epoch: BigInt(epoch), dataJson };
 }
 
 function serviceNamed(services: readonly ComposedService[], name: string): ComposedService {

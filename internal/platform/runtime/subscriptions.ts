@@ -72,7 +72,11 @@ function subscriptionOf(
     gatherMs: consumption.gatherMs,
     handleTogether: (records, delivery) =>
       traced(undefined, () => {
-        const received = records.map((record) => ({ id: record.id, event: messageOf(handler.schema, topic, record) }));
+        const received = records.map((record) => ({
+          id: record.id,
+          epoch: record.epoch,
+          event: messageOf(handler.schema, topic, record),
+        }));
         return handleMany(
           received.map(({ event }) => event),
           manyDeliveryOf(info, topic, received, delivery),
@@ -111,12 +115,14 @@ function deliveryOf(info: ServiceInfo, topic: string, record: EventRecord, deliv
 function manyDeliveryOf(
   info: ServiceInfo,
   topic: string,
-  received: readonly { readonly id: string; readonly event: Message }[],
+  received: readonly { readonly id: string; readonly epoch: number; readonly event: Message }[],
   { generation, signal }: BusDelivery,
 ): ManyDelivery {
   const key = { consumer: `${info.name}/${topic}`, generation, eventIds: received.map(({ id }) => id) };
+  const epochs = new Map(received.map(({ event, epoch }) => [event, epoch]));
   return {
     signal,
+    epochOf: (event) => epochs.get(event) ?? 0,
     once: (database, effect) =>
       onceEach(database, key, (tx, fresh) => {
         const left = new Set(fresh); // An event that came twice counts once.

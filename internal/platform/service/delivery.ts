@@ -28,6 +28,8 @@ export interface Delivery {
 export interface ManyDelivery<M extends DescMessage = DescMessage> {
   /** Aborted when the consumer stops or loses its partition. */
   readonly signal: AbortSignal;
+  /** The epoch of one of the events, as its record has it. */
+  epochOf(event: MessageShape<M>): number;
   /**
    * Runs `effect` in a transaction of `database` together with an inbox row for each event. It gets those events that had not been
    * handled before, in order, and is not run when there are none.

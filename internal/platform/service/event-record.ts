@@ -14,6 +14,8 @@ export interface EventRecord {
   readonly topic: string;
   /** CloudEvents time: milliseconds since the Unix epoch. */
   readonly timeMs: number;
+  /** Epoch of the store that it comes from, compared before the version that it tells of: 0 until a restore raises it. */
+  readonly epoch: number;
   /** W3C trace context of the change that made it; empty without one. */
   readonly traceparent: string;
   /** The message. */

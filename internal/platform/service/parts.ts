@@ -140,6 +140,7 @@ export function onMany<M extends DescMessage>(
     handle: (event, delivery) =>
       handleMany([event], {
         signal: delivery.signal,
+        epochOf: () => delivery.record.epoch,
         once: async (database, effect) => {
           await delivery.once(database, (tx) => effect(tx, [event]));
         },

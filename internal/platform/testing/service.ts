@@ -26,8 +26,8 @@ export interface TestService extends AsyncDisposable {
   readonly parts: readonly ServicePart[];
   /** Calls as somebody: policy, validation and errors as over the network. */
   as<S extends DescService>(service: S, caller: Caller): Client<S>;
-  /** Hands an event to its handler, as the bus does; `eventId` is new unless given. */
-  deliver(event: Message, eventId?: string): Promise<void>;
+  /** Hands an event to its handler, as the bus does; `eventId` is new unless given, and the epoch 0. */
+  deliver(event: Message, eventId?: string, epoch?: number): Promise<void>;
   /** Events in the order in which they were recorded. */
   events(): Promise<readonly Message[]>;
   /** Records the state of a topic again; returns how many. */
@@ -136,12 +136,12 @@ function useService(
     database,
     parts,
     as: (service, caller) => createClient(service, lane(caller)),
-    deliver: async (event, eventId = systemRandom.uuid()) => {
+    deliver: async (event, eventId = systemRandom.uuid(), epoch = 0) => {
       const schema = info.consumes.find((consumption) => consumption.schema.typeName === event.$typeName)?.schema;
       if (schema === undefined) throw new Error(`${event.$typeName} is not consumed`);
       const { service: publisher = "test" } = event as { readonly service?: string };
       const context = { source: `/muin/${publisher}`, clock, random: systemRandom, traceparent: "" };
-      const record = { ...createRecord(schema, event, context), id: eventId };
+      const record = { ...createRecord(schema, event, context), id: eventId, epoch };
       const subscription = subscriptions.find(
         ({ topic, types }) => topic === record.topic && types.includes(record.type),
       );

@@ -25,8 +25,9 @@ export const tail = remoteCommand({
   },
 });
 
-function jsonOf({ id, source, type, subject, time, dataJson }: TailEventsResponse): unknown {
-  return { id, source, type, subject, time: instantText(time), data: JSON.parse(dataJson) as unknown };
+function jsonOf({ id, source, type, subject, time, epoch, dataJson }: TailEventsResponse): unknown {
+  const data = JSON.parse(dataJson) as unknown;
+  return { id, source, type, subject, time: instantText(time), epoch: Number(epoch), data };
 }
 
 function lineOf({ type, subject, time, dataJson }: TailEventsResponse): string {

@@ -94,8 +94,14 @@ test("an event that cannot be published is listed, others go on, and it is redri
     { redriven: expect.any(Number) as number },
   ]);
   await tail.shows('"lost-2"');
+  // As a restore does it.
+  await sql`UPDATE platform.epoch SET epoch = 2`;
+  expect(await muin.run("counts", "create", "restored")).toMatchObject({ code: 0 });
+  await tail.shows('"restored"');
   tail.signal("SIGINT");
   const { stdout } = await tail.ended;
+  expect(stdout).toMatch(/"subject":"visits",.*"epoch":0,/);
+  expect(stdout).toMatch(/"subject":"restored",.*"epoch":2,/);
   expect([...stdout.matchAll(/"lost-\d"/g)].map(([id]) => id)).toEqual(['"lost-1"', '"lost-2"']);
   await eventually(async () => expect(await outbox()).toMatchObject({ depth: 0, parked: 0 }));
   await eventually(async () => expect(await readyz()).toEqual([200, "ok\n"]));

@@ -22,7 +22,10 @@ export function createWatchHandler(deps: {
   return async (delivery) => {
     let found: readonly WatchFailure[] = [];
     await delivery.once(database, async (tx, events) => {
-      found = await watch.advance(tx, runsOf(events.flatMap(({ changes }) => changes)));
+      found = await watch.advance(
+        tx,
+        runsOf(events.map((event) => ({ epoch: delivery.epochOf(event), changes: event.changes }))),
+      );
     });
     for (const { countId, kind, revision } of found) {
       failures.add(1, { kind });

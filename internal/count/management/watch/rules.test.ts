@@ -8,6 +8,7 @@ import type { Handled } from "../../../platform/service/parts.ts";
 import { once } from "../../../platform/events/inbox.ts";
 import { importMutant } from "../../../platform/testing/mutant.ts";
 import { keysOf, shardOf } from "../../shared/key-schema.ts";
+import type { EventRecord } from "../../../platform/service/event-record.ts";
 import { runsOf } from "./rules.ts";
 import { fixtureShards, startManagement, type ManagementFixture } from "../management-fixture.ts";
 import { createPostgresWatchStore } from "./store-postgres.ts";
@@ -40,7 +41,8 @@ function message(...changes: readonly (readonly [string, number, number, number]
 /** Hands a message to the service's consumer, as the event `eventId`. */
 async function deliver(changed: CountsChanged, eventId: string = crypto.randomUUID()): Promise<void> {
   const consumer = service.parts.find((part): part is Handled => part.part === "handled");
-  const delivery: Pick<Delivery, "once"> = {
+  const delivery: Pick<Delivery, "record" | "once"> = {
+    record: { epoch: 0 } as EventRecord,
     once: (database, effect) => once(database, { consumer: "test", generation: 1, eventId }, effect),
   };
   await consumer?.handle(changed, delivery as Delivery);
@@ -171,8 +173,9 @@ describe("the sum of a Count's changes", () => {
 
 test("runs keep the first gap of a message and what leads to it", () => {
   const changed = message(["a", 1, 1, 1], ["a", 1, 2, 2], ["a", 1, 4, 4], ["a", 1, 5, 5]);
-  expect(runsOf(changed.changes)).toEqual([
+  expect(runsOf([{ epoch: 0, changes: changed.changes }])).toEqual([
     {
+      epoch: 0,
       countId: "a",
       firstRevision: 1n,
       lastRevision: 2n,
@@ -189,7 +192,7 @@ const sumAfter = async (mutant: WatchStore, ...messages: readonly CountsChanged[
   const countId = messages[0]?.changes[0]?.countId ?? "";
   for (const changed of messages) {
     await service.info.transaction(async (tx) => {
-      await mutant.advance(tx, runsOf(changed.changes));
+      await mutant.advance(tx, runsOf([{ epoch: 0, changes: changed.changes }]));
     });
   }
   return checkOf(countId);

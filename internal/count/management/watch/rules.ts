@@ -3,6 +3,8 @@ import type { CountChanged } from "../../../gen/muin/count/v1/count_value_events
 /** The changes of one Count in one message, as far as their revisions follow one another. */
 export interface WatchRun {
   readonly countId: string;
+  /** Generation of the counts store that the revisions belong to. */
+  readonly epoch: number;
   readonly firstRevision: bigint;
   readonly lastRevision: bigint;
   /** In the order of the revisions. */
@@ -49,14 +51,26 @@ export interface StoredValue {
 /** How a Count's value compares with the sum of its changes. */
 export type WatchVerdict = "EQUAL" | "BEHIND" | "DIFFERENT" | "GAP";
 
-/** Gathers changes by Count. Those of one Count come in the order of their revisions; repeats are passed over. */
-export function runsOf(changes: readonly CountChanged[]): readonly WatchRun[] {
+/** Changes that one event told of. */
+export interface ToldChanges {
+  /** The event's epoch: the generation of the counts store. */
+  readonly epoch: number;
+  readonly changes: readonly CountChanged[];
+}
+
+/**
+ * Gathers changes by Count. Those of one Count come in the order of their revisions; repeats are passed over, and so is what is of an
+ * earlier generation than another change of its Count.
+ */
+export function runsOf(told: readonly ToldChanges[]): readonly WatchRun[] {
   const runs = new Map<string, { -readonly [K in keyof WatchRun]: WatchRun[K] } & { deltas: bigint[] }>();
-  for (const { countId, delta, value, revision } of changes) {
+  for (const { epoch, change } of eachOf(told)) {
+    const { countId, delta, value, revision } = change;
     const run = runs.get(countId);
-    if (run === undefined) {
+    if (run === undefined || run.epoch < epoch) {
       runs.set(countId, {
         countId,
+        epoch,
         firstRevision: revision,
         lastRevision: revision,
         deltas: [delta],
@@ -65,6 +79,8 @@ export function runsOf(changes: readonly CountChanged[]): readonly WatchRun[] {
         consistent: true,
         gapRevision: 0n,
       });
+    } else if (run.epoch > epoch) {
+      continue;
     } else if (run.gapRevision === 0n && revision === run.lastRevision + 1n) {
       run.consistent &&= run.value + delta === value;
       run.lastRevision = revision;
@@ -76,6 +92,10 @@ export function runsOf(changes: readonly CountChanged[]): readonly WatchRun[] {
     }
   }
   return [...runs.values()];
+}
+
+function* eachOf(told: readonly ToldChanges[]): Generator<{ readonly epoch: number; readonly change: CountChanged }> {
+  for (const { epoch, changes } of told) for (const change of changes) yield { epoch, change };
 }
 
 /**

@@ -25,10 +25,20 @@ export function createPostgresWatchStore({ sql }: Pick<Database, "sql">): WatchS
             ${runs.map((run) => run.countId)}::text[], ${runs.map((run) => run.firstRevision.toString())}::bigint[],
             ${runs.map((run) => run.lastRevision.toString())}::bigint[], ${runs.map((run) => run.delta.toString())}::bigint[],
             ${runs.map((run) => run.value.toString())}::bigint[], ${runs.map((run) => `${run.consistent}`)}::text[]::boolean[],
-            ${runs.map((run) => run.gapRevision.toString())}::bigint[],
+            ${runs.map((run) => run.gapRevision.toString())}::bigint[], ${runs.map((run) => run.epoch.toString())}::bigint[],
             ${runs.map((run) => `{${run.deltas.join()}}`)}::text[]
-          ) AS run (count_id, first, last, delta, value, consistent, gap, deltas)
+          ) AS run (count_id, first, last, delta, value, consistent, gap, epoch, deltas)
           ON w.count_id = run.count_id
+          WHEN MATCHED AND run.epoch < w.epoch THEN DO NOTHING
+          -- The store was restored: revisions begin again where the copy ended.
+          WHEN MATCHED AND run.epoch > w.epoch THEN UPDATE SET
+            epoch = run.epoch,
+            sum = run.value,
+            sum_revision = run.last,
+            since_revision = run.last,
+            gap_revision = run.gap,
+            differ_revision = CASE WHEN run.consistent THEN 0 ELSE run.last END,
+            watch_time = now()
           WHEN MATCHED AND run.first = w.sum_revision + 1 THEN UPDATE SET
             sum = w.sum + run.delta,
             sum_revision = run.last,
@@ -48,12 +58,12 @@ export function createPostgresWatchStore({ sql }: Pick<Database, "sql">): WatchS
               THEN run.last ELSE w.differ_revision END,
             watch_time = now()
           WHEN NOT MATCHED AND run.first = 1 THEN
-            INSERT (count_id, sum, sum_revision, since_revision, gap_revision, differ_revision, watch_time)
-            VALUES (run.count_id, run.delta, run.last, 0, run.gap,
+            INSERT (count_id, epoch, sum, sum_revision, since_revision, gap_revision, differ_revision, watch_time)
+            VALUES (run.count_id, run.epoch, run.delta, run.last, 0, run.gap,
               CASE WHEN run.consistent AND run.delta = run.value THEN 0 ELSE run.last END, now())
           WHEN NOT MATCHED THEN
-            INSERT (count_id, sum, sum_revision, since_revision, gap_revision, differ_revision, watch_time)
-            VALUES (run.count_id, 0, 0, 0, run.first, 0, now())
+            INSERT (count_id, epoch, sum, sum_revision, since_revision, gap_revision, differ_revision, watch_time)
+            VALUES (run.count_id, run.epoch, 0, 0, 0, run.first, 0, now())
           RETURNING w.count_id, w.sum_revision, w.gap_revision, w.differ_revision, run.last)
         SELECT count_id, 'difference' AS kind, differ_revision AS revision FROM merged
           WHERE differ_revision = last

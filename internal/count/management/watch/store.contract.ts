@@ -19,6 +19,7 @@ const runOf = (countId: string, first: number, last: number, more: Partial<Watch
   const deltas = Array.from({ length: last - first + 1 }, () => 1n);
   return {
     countId,
+    epoch: 0,
     firstRevision: BigInt(first),
     lastRevision: BigInt(last),
     deltas,
@@ -78,6 +79,22 @@ export function describeWatchStore(name: string, start: () => Promise<StartedWat
       expect(await advance(runOf(countId, 1, 2, { consistent: false }))).toEqual([difference]);
       expect(await advance(runOf(countId, 3, 3, { value: 9n }))).toEqual([]);
       expect(await sumOf(countId)).toMatchObject({ sumRevision: 3n, differRevision: 2n });
+    });
+
+    test("begins anew with a later generation of the counts store, and passes over an earlier one", async () => {
+      const countId = await newCount();
+      await advance(runOf(countId, 1, 9));
+      expect(await advance(runOf(countId, 4, 5, { epoch: 1, value: 30n }))).toEqual([]);
+      const anew = { ...fresh, sum: 30n, sumRevision: 5n, sinceRevision: 5n };
+      expect(await sumOf(countId)).toEqual(anew);
+      expect(await advance(runOf(countId, 6, 12))).toEqual([]);
+      expect(await sumOf(countId)).toEqual(anew);
+      await advance(runOf(countId, 6, 7, { epoch: 1, value: 32n }));
+      expect(await sumOf(countId)).toEqual({ ...anew, sum: 32n, sumRevision: 7n });
+      const young = await newCount();
+      await advance(runOf(young, 1, 2, { epoch: 2 }));
+      await advance(runOf(young, 3, 3, { epoch: 1 }));
+      expect(await sumOf(young)).toEqual({ ...fresh, sum: 2n, sumRevision: 2n });
     });
 
     test("nothing of a transaction that failed is kept", async () => {

@@ -26,6 +26,7 @@ let ids = 0;
 const newId = (): string => `i${(ids += 1)}`;
 const infoOf = (countId: string, version: number, state: CountState = CountState.ACTIVE): VersionedInfo => ({
   info: create(CountInfoSchema, { countId, displayName: `v${version}`, state }),
+  epoch: 0,
   version,
 });
 const anyAge = { infoRevision: 0, absentAfter: Number.NEGATIVE_INFINITY };
@@ -110,8 +111,8 @@ describe("a cache fill that began before an invalidation", () => {
       createRedisInfoCache: typeof createRedisInfoCache;
     }>(
       join(import.meta.dir, "store-redis.ts"),
-      `struct.unpack('<d', known) < struct.unpack('<d', ARGV[i + 1])`,
-      "true",
+      "if known_epoch < epoch or known_epoch == epoch and known_version < version then",
+      "if true then",
     );
     const countId = newId();
     const keep = async (make: typeof createRedisInfoCache): Promise<number | undefined> => {

@@ -1,5 +1,6 @@
 import { createLruMap } from "../../../platform/cache/lru-map.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
+import { type EventVersion, isNewer } from "../../../platform/service/event-version.ts";
 import { countReadErrors } from "../errors.ts";
 import { gather } from "../gather.ts";
 import { impatient } from "../impatient.ts";
@@ -93,7 +94,7 @@ export function createInfoCache(deps: InfoCacheDeps): InfoCache {
   const settle = (countId: string, read: VersionedInfo | undefined, readAt: number, fill: Fill): CachedInfo => {
     const known = newest(fill.get(countId), read);
     const before = memory.get(countId);
-    const isOutdated = versionOf(before?.known) > versionOf(known);
+    const isOutdated = isNewer(versionOf(before?.known), versionOf(known));
     const kept: CachedInfo =
       before !== undefined && isOutdated ? before : { known, readAt, askedRevision: before?.askedRevision ?? 0 };
     memory.set(countId, kept);
@@ -201,7 +202,7 @@ export function createInfoCache(deps: InfoCacheDeps): InfoCache {
       const { countId } = announced.info;
       for (const fill of fills) fill.set(countId, newest(fill.get(countId), announced) ?? announced);
       const before = memory.get(countId);
-      if (versionOf(before?.known) < announced.version) {
+      if (isNewer(announced, versionOf(before?.known))) {
         memory.set(countId, {
           known: announced,
           readAt: clock.monotonic(),
@@ -213,10 +214,10 @@ export function createInfoCache(deps: InfoCacheDeps): InfoCache {
   };
 }
 
-function versionOf(info: VersionedInfo | undefined): number {
-  return info?.version ?? 0;
+function versionOf(info: VersionedInfo | undefined): EventVersion<number> {
+  return info ?? { epoch: -1, version: 0 };
 }
 
 function newest(a: VersionedInfo | undefined, b: VersionedInfo | undefined): VersionedInfo | undefined {
-  return versionOf(a) > versionOf(b) ? a : b;
+  return isNewer(versionOf(a), versionOf(b)) ? a : b;
 }

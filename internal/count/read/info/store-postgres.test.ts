@@ -7,6 +7,7 @@ describeInfoView("PostgreSQL", async () => {
   const reading = await startReading();
   return {
     view: createPostgresInfoView(reading.stores.info),
+    setEpoch: async (epoch) => void (await reading.info.sql`UPDATE platform.epoch SET epoch = ${epoch}`),
     addCount: async ({ info, version }, isPending = false) => {
       const { countId, displayName, labels, minValue, createTime, updateTime } = info;
       await reading.info.sql`

@@ -11,6 +11,7 @@ interface ViewRow {
   readonly min_value: string | null;
   readonly max_value: string | null;
   readonly state: "ACTIVE" | "DELETING" | "DELETED";
+  readonly epoch: string;
   readonly version: string;
   readonly etag: string;
   readonly create_time: Date;
@@ -22,7 +23,8 @@ export function createPostgresInfoView({ sql }: ReadOnlyDatabase): InfoView {
   return {
     read: async (countIds) => {
       const rows = await sql<ViewRow[]>`
-        SELECT count_id, display_name, labels, min_value, max_value, state, version, etag, create_time, update_time
+        SELECT count_id, display_name, labels, min_value, max_value, state, epoch, version, etag, create_time,
+          update_time
         FROM count_info_v1 WHERE count_id = ANY(${countIds as string[]})`;
       const found = new Map(rows.map((row) => [row.count_id, toInfo(row)]));
       return countIds.map((countId) => found.get(countId));
@@ -42,5 +44,5 @@ function toInfo(row: ViewRow): VersionedInfo {
     createTime: timestampFromDate(row.create_time),
     updateTime: timestampFromDate(row.update_time),
   });
-  return { info, version: Number(row.version) };
+  return { info, epoch: Number(row.epoch), version: Number(row.version) };
 }

@@ -5,13 +5,13 @@ import { defineScript } from "../../../platform/redis/script.ts";
 import type { InfoCacheStore, VersionedInfo } from "./store.ts";
 
 /** Pattern of the keys that it uses. */
-export const cacheKeys = "count-read:info:1:*";
+export const cacheKeys = "count-read:info:2:*";
 
-/** Bytes of the version before the metadata: a float64, little-endian. */
-const versionBytes = 8;
+/** Bytes of epoch and version before the metadata: two float64, little-endian. */
+const versionBytes = 16;
 
 /**
- * A cached value is its version as a little-endian float64, then the metadata in protobuf binary. The comparison and the write
+ * A cached value is its epoch and its version as little-endian float64, then the metadata in protobuf binary. The comparison and the write
  * are one step: what an event brought is never overwritten by what was read before it.
  */
 const keepNewestScript = defineScript<null>({
@@ -20,7 +20,10 @@ const keepNewestScript = defineScript<null>({
   lua: `
 for i, key in ipairs(KEYS) do
   local known = redis.call('GETRANGE', key, 0, ${versionBytes - 1})
-  if #known < ${versionBytes} or struct.unpack('<d', known) < struct.unpack('<d', ARGV[i + 1]) then
+  local epoch, version = struct.unpack('<dd', ARGV[i + 1])
+  local known_epoch, known_version = -1, 0
+  if #known == ${versionBytes} then known_epoch, known_version = struct.unpack('<dd', known) end
+  if known_epoch < epoch or known_epoch == epoch and known_version < version then
     redis.call('SET', key, ARGV[i + 1], 'PX', ARGV[1])
   end
 end
@@ -45,15 +48,20 @@ export function createRedisInfoCache(store: RedisStore): InfoCacheStore {
 }
 
 function keyOf(countId: string): string {
-  return `count-read:info:1:${countId}`;
+  return `count-read:info:2:${countId}`;
 }
 
-function encode({ info, version }: VersionedInfo): Buffer {
+function encode({ info, epoch, version }: VersionedInfo): Buffer {
   const head = Buffer.alloc(versionBytes);
-  head.writeDoubleLE(version);
+  head.writeDoubleLE(epoch, 0);
+  head.writeDoubleLE(version, 8);
   return Buffer.concat([head, toBinary(CountInfoSchema, info)]);
 }
 
 function decode(value: Buffer): VersionedInfo {
-  return { version: value.readDoubleLE(0), info: fromBinary(CountInfoSchema, value.subarray(versionBytes)) };
+  return {
+    epoch: value.readDoubleLE(0),
+    version: value.readDoubleLE(8),
+    info: fromBinary(CountInfoSchema, value.subarray(versionBytes)),
+  };
 }

@@ -8,6 +8,8 @@ import type { InfoCacheStore, InfoView, VersionedInfo } from "./store.ts";
 /** A view of metadata to be tried. */
 export interface StartedInfoView extends AsyncDisposable {
   readonly view: InfoView;
+  /** Sets the epoch of the owner's database. */
+  setEpoch(epoch: number): Promise<void>;
   /** Makes a Count as its owner does; `isPending`: one that does not exist for others yet. */
   addCount(info: VersionedInfo, isPending?: boolean): Promise<void>;
 }
@@ -30,7 +32,7 @@ function newInfo(version: number, countId = `i${(ids += 1)}`): VersionedInfo {
     createTime: timestampFromMs(1_700_000_000_123),
     updateTime: timestampFromMs(1_700_000_001_456),
   });
-  return { info, version };
+  return { info, epoch: 0, version };
 }
 
 /** What every view of metadata does. */
@@ -49,6 +51,14 @@ export function describeInfoView(name: string, start: () => Promise<StartedInfoV
       await started.addCount(pending, true);
       const asked = [second, first, pending].map(({ info }) => info.countId);
       expect(await started.view.read([...asked, "absent"])).toEqual([second, first, undefined, undefined]);
+    });
+
+    test("has the epoch of the owner's database", async () => {
+      const info = newInfo(3);
+      await started.addCount(info);
+      await started.setEpoch(2);
+      expect(await started.view.read([info.info.countId])).toEqual([{ ...info, epoch: 2 }]);
+      await started.setEpoch(0);
     });
   });
 }
@@ -74,6 +84,14 @@ export function describeInfoCacheStore(name: string, start: () => Promise<Starte
       await started.cache.keepNewest([newest], 60_000);
       await started.cache.keepNewest([newInfo(2, newest.info.countId)], 60_000);
       expect(await started.cache.read([newest.info.countId])).toEqual([newest]);
+    });
+
+    test("keeps a lower version of a later epoch, and no higher one of an earlier", async () => {
+      const before = newInfo(9);
+      const after = { ...newInfo(1, before.info.countId), epoch: 1 };
+      for (const info of [before, after, { ...after, version: 0 }, before])
+        await started.cache.keepNewest([info], 60_000);
+      expect(await started.cache.read([before.info.countId])).toEqual([after]);
     });
 
     test("keeps nothing for longer than it was asked to", async () => {

@@ -1,10 +1,9 @@
 import type { CountInfo } from "../../../gen/muin/count/v1/count_pb.ts";
+import type { EventVersion } from "../../../platform/service/event-version.ts";
 
 /** A Count's metadata at one of its versions. */
-export interface VersionedInfo {
+export interface VersionedInfo extends EventVersion<number> {
   readonly info: CountInfo;
-  /** Grows with every change of the metadata. */
-  readonly version: number;
 }
 
 /** CountInfoDB, as far as its owner shows it. */

@@ -97,6 +97,7 @@ async function published(bus: TestBus, prefix: string): Promise<readonly EventRe
     subject,
     topic: "count.value",
     timeMs: 1,
+    epoch: 0,
     traceparent: "",
     data,
   }));
@@ -161,7 +162,7 @@ describe("the relay", () => {
       reply.writeDoubleLE(5, 14);
       reply.writeDoubleLE(2, 22);
       const entry = { shard: 0, id: "1-1", asked, requested: Buffer.alloc(0), reply, position: 1 };
-      const { data } = recordOf(crypto.randomUUID(), entry);
+      const { data } = recordOf({ storeId: crypto.randomUUID(), generation: 3 }, entry);
       const message = fromBinary(CountsChangedSchema, data);
       expect(message.changes.map(({ time }) => time && timestampMs(time))).toEqual([timeMs]);
       expect(Buffer.from(data)).toEqual(Buffer.from(toBinary(CountsChangedSchema, message)));

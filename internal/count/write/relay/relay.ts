@@ -115,7 +115,7 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
         }
         if (entries.length === 0) continue;
         // While one part is being published the next is read and made.
-        const records = entries.map((entry) => recordOf(layout.storeId, entry));
+        const records = entries.map((entry) => recordOf(layout, entry));
         for (const entry of entries) after[entry.shard] = entry.id;
         await delivering;
         delivering = deliver(entries, records, term, signal);

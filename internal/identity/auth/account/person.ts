@@ -4,6 +4,7 @@ import type { Clock } from "../../../platform/clock/clock.ts";
 import { isUuid } from "../../../platform/clock/random.ts";
 import type { Database, Transaction } from "../../../platform/postgres/database.ts";
 import type { Delivery } from "../../../platform/service/delivery.ts";
+import { eventVersion, isNewer } from "../../../platform/service/event-version.ts";
 import type { PersonalData } from "../../../platform/service/parts.ts";
 import { authItself } from "../audit/client.ts";
 import type { Action, AuditStore } from "../audit/store.ts";
@@ -44,7 +45,7 @@ export function createPeople(deps: PeopleDeps): People {
       if (!isUuid(userId)) return;
       await delivery.once(database, async (tx) => {
         // Known already, or the person is erased.
-        if (!(await accounts.raiseRolesVersion(tx, userId, aggregateVersion))) return;
+        if (!(await accounts.raiseRolesVersion(tx, userId, eventVersion(delivery, aggregateVersion)))) return;
         const roles = roleAssignments.flatMap(({ role, branchId }) => {
           const name = roleOf(role);
           return name === undefined ? [] : [{ role: name, branchId }];
@@ -60,9 +61,9 @@ export function createPeople(deps: PeopleDeps): People {
         const account = await accounts.lock(tx, userId);
         switch (status) {
           case UserStatus.ACTIVE:
-            return takeStatus(tx, deps, account, false, event);
+            return takeStatus(tx, deps, account, false, event, delivery);
           case UserStatus.SUSPENDED:
-            return takeStatus(tx, deps, account, true, event);
+            return takeStatus(tx, deps, account, true, event, delivery);
           case UserStatus.DELETED:
             return erase(tx, deps, account, event); // Nothing follows it, so it is never outdated.
           case UserStatus.UNSPECIFIED:
@@ -80,10 +81,11 @@ async function takeStatus(
   account: Account | undefined,
   isSuspended: boolean,
   { userId, aggregateVersion, principal }: UserStatusChanged,
+  delivery: Delivery,
 ): Promise<void> {
-  const isNewer = account !== undefined && account.statusVersion < aggregateVersion;
-  if (!isNewer) return;
-  await deps.accounts.setStatus(tx, userId, isSuspended, aggregateVersion);
+  const version = eventVersion(delivery, aggregateVersion);
+  if (account === undefined || !isNewer(version, account.statusVersion)) return;
+  await deps.accounts.setStatus(tx, userId, isSuspended, version);
   if (isSuspended) await deps.sessions.endAll(tx, userId);
   await record(tx, deps, isSuspended ? "SUSPEND_PERSON" : "ADMIT_PERSON", userId, principal);
 }

@@ -49,14 +49,15 @@ export const postgresAccountStore: AccountStore = {
 
   setStatus: async (tx, userId, isSuspended, version) => {
     await tx`
-      UPDATE accounts SET status = ${isSuspended ? "SUSPENDED" : "ACTIVE"}, status_version = ${version.toString()}
+      UPDATE accounts SET status = ${isSuspended ? "SUSPENDED" : "ACTIVE"}, status_epoch = ${version.epoch},
+        status_version = ${version.version.toString()}
       WHERE user_id = ${userId}`;
   },
 
-  raiseRolesVersion: async (tx, userId, version) => {
+  raiseRolesVersion: async (tx, userId, { epoch, version }) => {
     const rows = await tx`
-      UPDATE accounts SET roles_version = ${version.toString()}
-      WHERE user_id = ${userId} AND roles_version < ${version.toString()} RETURNING user_id`;
+      UPDATE accounts SET roles_epoch = ${epoch}, roles_version = ${version.toString()}
+      WHERE user_id = ${userId} AND (roles_epoch, roles_version) < (${epoch}, ${version.toString()}) RETURNING user_id`;
     return rows.length > 0;
   },
 
@@ -83,6 +84,7 @@ interface Row {
   readonly display_name: string;
   readonly password_hash: string;
   readonly status: "ACTIVE" | "SUSPENDED";
+  readonly status_epoch: string;
   readonly status_version: string;
   readonly email_verify_time: Date | null;
   readonly create_time: Date;
@@ -102,6 +104,6 @@ function accountOf(row: Row): Account {
     createTimeMs: row.create_time.getTime(),
     version: BigInt(row.version),
     signUpRoles: row.sign_up_roles,
-    statusVersion: BigInt(row.status_version),
+    statusVersion: { epoch: Number(row.status_epoch), version: BigInt(row.status_version) },
   };
 }

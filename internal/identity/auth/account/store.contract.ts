@@ -35,7 +35,7 @@ export function describeAccountStore(name: string, start: StartStore<AccountStor
         emailVerifyTimeMs: 1000,
         version: 1n,
         signUpRoles: [role],
-        statusVersion: 0n,
+        statusVersion: { epoch: 0, version: 0n },
       };
       expect(await store.find(database.sql, row.userId)).toEqual(account);
       expect(await store.findByEmail(database.sql, row.email)).toEqual(account);
@@ -75,24 +75,29 @@ export function describeAccountStore(name: string, start: StartStore<AccountStor
         await store.setPasswordHash(tx, userId, "renewed");
         await store.verifyEmail(tx, userId, 5000);
         await store.verifyEmail(tx, userId, 6000);
-        await store.setStatus(tx, userId, true, 3n);
+        await store.setStatus(tx, userId, true, { epoch: 1, version: 3n });
       });
       expect(await store.find(database.sql, userId)).toMatchObject({
         passwordHash: "renewed",
         isEmailVerified: true,
         emailVerifyTimeMs: 5000,
         isSuspended: true,
-        statusVersion: 3n,
+        statusVersion: { epoch: 1, version: 3n },
       });
-      const raised = (version: bigint, id = userId): Promise<boolean> =>
-        database.transaction((tx) => store.raiseRolesVersion(tx, id, version));
+      const raised = (version: bigint, { id = userId, epoch = 0 } = {}): Promise<boolean> =>
+        database.transaction((tx) => store.raiseRolesVersion(tx, id, { epoch, version }));
       expect([await raised(2n), await raised(2n), await raised(1n), await raised(3n)]).toEqual([
         true,
         false,
         false,
         true,
       ]);
-      expect(await raised(9n, nobody)).toBe(false);
+      expect([await raised(1n, { epoch: 1 }), await raised(9n), await raised(1n, { epoch: 1 })]).toEqual([
+        true,
+        false,
+        false,
+      ]);
+      expect(await raised(9n, { id: nobody })).toBe(false);
     });
 
     test("pages through ids in their order, and locks those that are there", async () => {

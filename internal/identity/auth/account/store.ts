@@ -1,3 +1,4 @@
+import type { EventVersion } from "../../../platform/service/event-version.ts";
 import type { Sql, Transaction } from "../../../platform/postgres/database.ts";
 
 /** An account as it is added. */
@@ -28,8 +29,8 @@ export interface Account {
   readonly version: bigint;
   /** Roles that UserCreated told. */
   readonly signUpRoles: readonly string[];
-  /** `aggregate_version` of the event that the status comes from; 0 before the first. */
-  readonly statusVersion: bigint;
+  /** Epoch and `aggregate_version` of the event that the status comes from; 0 before the first. */
+  readonly statusVersion: EventVersion;
 }
 
 /** Accounts. The row of an account is the lock of all that belongs to it: sessions, factors, tokens and scopes change under it. */
@@ -47,9 +48,9 @@ export interface AccountStore {
   /** Marks the address as verified; a mark that is there stays as it is. */
   verifyEmail(tx: Transaction, userId: string, nowMs: number): Promise<void>;
   /** Takes a status over with its version, newer or not. */
-  setStatus(tx: Transaction, userId: string, isSuspended: boolean, version: bigint): Promise<void>;
+  setStatus(tx: Transaction, userId: string, isSuspended: boolean, version: EventVersion): Promise<void>;
   /** Raises the version of the roles; false, without effect, when it is no newer or the account is gone. Leaves the row locked. */
-  raiseRolesVersion(tx: Transaction, userId: string, version: bigint): Promise<boolean>;
+  raiseRolesVersion(tx: Transaction, userId: string, version: EventVersion): Promise<boolean>;
   /** Removes an account and all that refers to it, which is everything of the person but mails, key and audit records. */
   remove(tx: Transaction, userId: string): Promise<void>;
   /** Ids after the id `after` (empty: from the first) in their order. */

@@ -1,6 +1,7 @@
 import type { Branch } from "../../../gen/muin/identity/v1/branch_pb.ts";
 import type { Database } from "../../../platform/postgres/database.ts";
 import type { Delivery } from "../../../platform/service/delivery.ts";
+import { eventVersion } from "../../../platform/service/event-version.ts";
 import type { DeviceStore } from "./store.ts";
 
 /** What BranchCreated and BranchUpdated both tell. */
@@ -17,6 +18,10 @@ export async function copyBranch(
   delivery: Delivery,
 ): Promise<void> {
   await delivery.once(deps.database, (tx) =>
-    deps.store.putBranch(tx, { branchId, ownerId: branch?.ownerId ?? "", version: aggregateVersion }),
+    deps.store.putBranch(tx, {
+      branchId,
+      ownerId: branch?.ownerId ?? "",
+      version: eventVersion(delivery, aggregateVersion),
+    }),
   );
 }

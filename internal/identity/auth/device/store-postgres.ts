@@ -82,10 +82,11 @@ export const postgresDeviceStore: DeviceStore = {
 
   putBranch: async (tx, { branchId, ownerId, version }) => {
     await tx`
-      INSERT INTO branches AS b (branch_id, owner_id, version)
-      VALUES (${branchId}, ${ownerId}, ${version.toString()})
-      ON CONFLICT (branch_id) DO UPDATE SET owner_id = excluded.owner_id, version = excluded.version
-      WHERE b.version < excluded.version`;
+      INSERT INTO branches AS b (branch_id, owner_id, epoch, version)
+      VALUES (${branchId}, ${ownerId}, ${version.epoch}, ${version.version.toString()})
+      ON CONFLICT (branch_id) DO UPDATE
+        SET owner_id = excluded.owner_id, epoch = excluded.epoch, version = excluded.version
+      WHERE (b.epoch, b.version) < (excluded.epoch, excluded.version)`;
   },
 
   ownersOf: async (tx, branchIds) => {

@@ -95,8 +95,8 @@ export function describeDeviceStore(name: string, start: StartStore<DeviceStore>
     });
 
     test("keeps whose a branch is by version, and lists devices all of whose branches are one owner's", async () => {
-      const put = (branchId: string, ownerId: string, version: bigint): Promise<void> =>
-        started.database.transaction((tx) => store.putBranch(tx, { branchId, ownerId, version }));
+      const put = (branchId: string, ownerId: string, version: bigint, epoch = 0): Promise<void> =>
+        started.database.transaction((tx) => store.putBranch(tx, { branchId, ownerId, version: { epoch, version } }));
       await put("x1", "ann", 2n);
       await put("x1", "older", 1n);
       await put("x2", "ann", 1n);

@@ -1,3 +1,4 @@
+import type { EventVersion } from "../../../platform/service/event-version.ts";
 import type { Sql, Transaction } from "../../../platform/postgres/database.ts";
 
 /** A device, without its code. Times in milliseconds since 1970. */
@@ -68,7 +69,7 @@ export interface DeviceStore {
   /** Keeps whose a branch is; what is not newer than the copy changes nothing. */
   putBranch(
     tx: Transaction,
-    branch: { readonly branchId: string; readonly ownerId: string; readonly version: bigint },
+    branch: { readonly branchId: string; readonly ownerId: string; readonly version: EventVersion },
   ): Promise<void>;
   /** Whose these branches are; one that is not known is left out. */
   ownersOf(tx: Transaction, branchIds: readonly string[]): Promise<ReadonlyMap<string, string>>;

@@ -129,11 +129,15 @@ async function outcome(definition: ServiceInfo): Promise<unknown> {
 }
 
 test("mutant: without its version an older event of a branch, or of an enrolment, wins", async () => {
-  const branches = await mutantOf("device/store-postgres.ts", "WHERE b.version < excluded.version", "");
+  const branches = await mutantOf(
+    "device/store-postgres.ts",
+    "WHERE (b.epoch, b.version) < (excluded.epoch, excluded.version)",
+    "",
+  );
   const enrolled = await mutantOf(
     "enrolment/store-postgres.ts",
-    "erase_time = NULL,\n        version = excluded.version\n      WHERE e.version < excluded.version",
-    "erase_time = NULL,\n        version = excluded.version",
+    "erase_time = NULL,\n        epoch = excluded.epoch, version = excluded.version\n      WHERE (e.epoch, e.version) < (excluded.epoch, excluded.version)",
+    "erase_time = NULL,\n        epoch = excluded.epoch, version = excluded.version",
   );
   expect(await outcome(real)).toEqual({ owner: "newer", model: "newer" });
   expect(await outcome(branches)).toEqual({ owner: "older", model: "newer" });

@@ -1,3 +1,4 @@
+import { eventVersion } from "../../../platform/service/event-version.ts";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { FaceVectorCreated, FaceVectorErased } from "../../../gen/muin/face/v1/enrolment_events_pb.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
@@ -59,7 +60,7 @@ export function createEnrolments(deps: {
       if (!isUuid(userId) || !(await accounts.hold(tx, userId))) return;
       const changed = await put(tx);
       if (changed === undefined) return; // Known already.
-      await publishFaceEnrolmentRecorded(tx, publish, changed, changed.version, clock.now());
+      await publishFaceEnrolmentRecorded(tx, publish, changed, changed.version.version, clock.now());
     });
   };
 
@@ -74,14 +75,19 @@ export function createEnrolments(deps: {
           consentTextVersion: consent?.textVersion ?? "",
           consentTimeMs: consent?.time && timestampMs(consent.time),
           enrolTimeMs: time && timestampMs(time),
-          version: aggregateVersion,
+          version: eventVersion(delivery, aggregateVersion),
         }),
       ),
 
     erased: ({ enrolmentId, memberId: userId, aggregateVersion, time }, delivery) =>
       record(userId, delivery, (tx) => {
         const eraseTimeMs = time === undefined ? clock.now() : timestampMs(time);
-        return store.putErased(tx, { enrolmentId, userId, eraseTimeMs, version: aggregateVersion });
+        return store.putErased(tx, {
+          enrolmentId,
+          userId,
+          eraseTimeMs,
+          version: eventVersion(delivery, aggregateVersion),
+        });
       }),
 
     list: async (caller, { userId: asked, ...page }) => {

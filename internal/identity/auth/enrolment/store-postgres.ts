@@ -7,24 +7,25 @@ export const postgresEnrolmentStore: EnrolmentStore = {
       enrolment;
     const [row] = await tx<Row[]>`
       INSERT INTO enrolments AS e
-        (enrolment_id, user_id, branch_ids, model_id, consent_text_version, consent_time, enrol_time, version)
+        (enrolment_id, user_id, branch_ids, model_id, consent_text_version, consent_time, enrol_time, epoch, version)
       VALUES (${enrolmentId}, ${userId}, ${[...branchIds]}::text[], ${modelId}, ${consentTextVersion},
-        ${dateOrNull(consentTimeMs)}, ${dateOrNull(enrolTimeMs)}, ${version.toString()})
+        ${dateOrNull(consentTimeMs)}, ${dateOrNull(enrolTimeMs)}, ${version.epoch}, ${version.version.toString()})
       ON CONFLICT (enrolment_id) DO UPDATE SET user_id = excluded.user_id, branch_ids = excluded.branch_ids,
         model_id = excluded.model_id, consent_text_version = excluded.consent_text_version,
         consent_time = excluded.consent_time, enrol_time = excluded.enrol_time, erase_time = NULL,
-        version = excluded.version
-      WHERE e.version < excluded.version RETURNING *`;
+        epoch = excluded.epoch, version = excluded.version
+      WHERE (e.epoch, e.version) < (excluded.epoch, excluded.version) RETURNING *`;
     return row && enrolmentOf(row);
   },
 
   putErased: async (tx, { enrolmentId, userId, eraseTimeMs, version }) => {
     const [row] = await tx<Row[]>`
       INSERT INTO enrolments AS e
-        (enrolment_id, user_id, branch_ids, model_id, consent_text_version, erase_time, version)
-      VALUES (${enrolmentId}, ${userId}, '{}', '', '', ${new Date(eraseTimeMs)}, ${version.toString()})
-      ON CONFLICT (enrolment_id) DO UPDATE SET erase_time = excluded.erase_time, version = excluded.version
-      WHERE e.version < excluded.version RETURNING *`;
+        (enrolment_id, user_id, branch_ids, model_id, consent_text_version, erase_time, epoch, version)
+      VALUES (${enrolmentId}, ${userId}, '{}', '', '', ${new Date(eraseTimeMs)}, ${version.epoch}, ${version.version.toString()})
+      ON CONFLICT (enrolment_id) DO UPDATE
+        SET erase_time = excluded.erase_time, epoch = excluded.epoch, version = excluded.version
+      WHERE (e.epoch, e.version) < (excluded.epoch, excluded.version) RETURNING *`;
     return row && enrolmentOf(row);
   },
 
@@ -45,6 +46,7 @@ interface Row {
   readonly consent_time: Date | null;
   readonly enrol_time: Date | null;
   readonly erase_time: Date | null;
+  readonly epoch: string;
   readonly version: string;
 }
 
@@ -58,7 +60,7 @@ function enrolmentOf(row: Row): Enrolment {
     consentTimeMs: row.consent_time?.getTime(),
     enrolTimeMs: row.enrol_time?.getTime(),
     eraseTimeMs: row.erase_time?.getTime(),
-    version: BigInt(row.version),
+    version: { epoch: Number(row.epoch), version: BigInt(row.version) },
   };
 }
 

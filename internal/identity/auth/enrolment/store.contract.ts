@@ -22,24 +22,26 @@ export function describeEnrolmentStore(name: string, start: StartStore<Enrolment
       consentTextVersion: "3",
       consentTimeMs: 1000,
       enrolTimeMs: 2000,
-      version: 2n,
+      version: { epoch: 0, version: 2n },
     });
     const put = (enrolment: Omit<Enrolment, "eraseTimeMs">) =>
       started.database.transaction((tx) => store.putEnrolled(tx, enrolment));
-    const erase = (enrolmentId: string, userId: string, version: bigint) =>
-      started.database.transaction((tx) => store.putErased(tx, { enrolmentId, userId, eraseTimeMs: 5000, version }));
+    const erase = (enrolmentId: string, userId: string, version: bigint, epoch = 0) =>
+      started.database.transaction((tx) =>
+        store.putErased(tx, { enrolmentId, userId, eraseTimeMs: 5000, version: { epoch, version } }),
+      );
 
     test("takes what is newer, and nothing that is not", async () => {
       const { userId } = await started.newAccount();
       const enrolment = enrolmentOf(userId);
       expect(await put(enrolment)).toEqual({ ...enrolment, eraseTimeMs: undefined });
       expect(await put({ ...enrolment, modelId: "same" })).toBeUndefined();
-      expect(await put({ ...enrolment, modelId: "older", version: 1n })).toBeUndefined();
+      expect(await put({ ...enrolment, modelId: "older", version: { epoch: 0, version: 1n } })).toBeUndefined();
       expect(await erase(enrolment.enrolmentId, userId, 2n)).toBeUndefined();
-      const erased = { ...enrolment, eraseTimeMs: 5000, version: 3n };
+      const erased = { ...enrolment, eraseTimeMs: 5000, version: { epoch: 0, version: 3n } };
       expect(await erase(enrolment.enrolmentId, userId, 3n)).toEqual(erased);
-      expect(await put({ ...enrolment, version: 2n })).toBeUndefined();
-      const again = { ...enrolment, modelId: "arc-2", version: 4n };
+      expect(await put({ ...enrolment, version: { epoch: 0, version: 2n } })).toBeUndefined();
+      const again = { ...enrolment, modelId: "arc-2", version: { epoch: 0, version: 4n } };
       expect(await put(again)).toEqual({ ...again, eraseTimeMs: undefined });
       expect(await store.list(started.database.sql, userId, "", 10)).toEqual([{ ...again, eraseTimeMs: undefined }]);
     });

@@ -1,3 +1,4 @@
+import type { EventVersion } from "../../../platform/service/event-version.ts";
 import type { Sql, Transaction } from "../../../platform/postgres/database.ts";
 import type { RecordedEnrolment } from "../events.ts";
 
@@ -5,8 +6,8 @@ import type { RecordedEnrolment } from "../events.ts";
 export interface Enrolment extends RecordedEnrolment {
   readonly branchIds: readonly string[];
   readonly enrolTimeMs: number | undefined;
-  /** `aggregate_version` of the event that the record comes from. */
-  readonly version: bigint;
+  /** Epoch and `aggregate_version` of the event that the record comes from. */
+  readonly version: EventVersion;
 }
 
 /** Records of enrolments. An erased one stays, so that an older event is known as such. */
@@ -20,7 +21,7 @@ export interface EnrolmentStore {
       readonly enrolmentId: string;
       readonly userId: string;
       readonly eraseTimeMs: number;
-      readonly version: bigint;
+      readonly version: EventVersion;
     },
   ): Promise<Enrolment | undefined>;
   /** A person's enrolments after the id `after` (empty: from the first), erased ones included, in the order of their ids. */

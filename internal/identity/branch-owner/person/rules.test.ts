@@ -233,8 +233,16 @@ async function mutantOf(name: string, from: string, to: string): Promise<BranchO
 
 describe("a mutant is caught", () => {
   test.each([
-    ["that takes an older profile", "p.profile_version < excluded.profile_version AND", ""],
-    ["that takes an older status", "p.status_version < excluded.status_version AND", ""],
+    [
+      "that takes an older profile",
+      "(p.profile_epoch, p.profile_version) < (excluded.profile_epoch, excluded.profile_version) AND",
+      "",
+    ],
+    [
+      "that takes an older status",
+      "(p.status_epoch, p.status_version) < (excluded.status_epoch, excluded.status_version) AND",
+      "",
+    ],
     ["that takes a sign-up for newer than a change", "p.profile_version = 0 AND ", ""],
   ])("%s", async (_, from, to) => {
     await using mutant = await mutantOf("store-postgres.ts", from, to);

@@ -1,3 +1,4 @@
+import { eventVersion } from "../../../platform/service/event-version.ts";
 import {
   UserContactSchema,
   UserProfileSchema,
@@ -44,18 +45,20 @@ export function createPersonRules(deps: {
     },
 
     updated: async ({ userId, contact, aggregateVersion }, delivery) => {
+      const version = eventVersion(delivery, aggregateVersion);
       const opened = contact && (await keys.open(UserContactSchema, contact));
       if (opened === undefined) return; // The person was erased.
-      await delivery.once(database, (tx) => people.renamed(tx, userId, opened.displayName, aggregateVersion));
+      await delivery.once(database, (tx) => people.renamed(tx, userId, opened.displayName, version));
     },
 
     statusChanged: async ({ userId, status, aggregateVersion }, delivery) => {
+      const version = eventVersion(delivery, aggregateVersion);
       await delivery.once(database, async (tx) => {
         switch (status) {
           case UserStatus.ACTIVE:
-            return people.changedStatus(tx, userId, "ACTIVE", aggregateVersion);
+            return people.changedStatus(tx, userId, "ACTIVE", version);
           case UserStatus.SUSPENDED:
-            return people.changedStatus(tx, userId, "SUSPENDED", aggregateVersion);
+            return people.changedStatus(tx, userId, "SUSPENDED", version);
           case UserStatus.DELETED:
             // Nothing follows it, so it is never outdated. Whoever asks again is told again.
             await personalData.erase(tx, userId);

@@ -26,21 +26,22 @@ export const postgresPersonStore: PersonStore = {
       WHERE p.profile_version = 0 AND p.status <> 'DELETED'`;
   },
 
-  renamed: async (tx, userId, displayName, profileVersion) => {
+  renamed: async (tx, userId, displayName, { epoch, version }) => {
     await tx`
-      INSERT INTO people AS p (user_id, display_name, status, profile_version)
-      VALUES (${userId}, ${displayName}, 'ACTIVE', ${profileVersion.toString()})
-      ON CONFLICT (user_id) DO UPDATE
-        SET display_name = excluded.display_name, profile_version = excluded.profile_version
-      WHERE p.profile_version < excluded.profile_version AND p.status <> 'DELETED'`;
+      INSERT INTO people AS p (user_id, display_name, status, profile_epoch, profile_version)
+      VALUES (${userId}, ${displayName}, 'ACTIVE', ${epoch}, ${version.toString()})
+      ON CONFLICT (user_id) DO UPDATE SET display_name = excluded.display_name,
+        profile_epoch = excluded.profile_epoch, profile_version = excluded.profile_version
+      WHERE (p.profile_epoch, p.profile_version) < (excluded.profile_epoch, excluded.profile_version) AND p.status <> 'DELETED'`;
   },
 
-  changedStatus: async (tx, userId, status, statusVersion) => {
+  changedStatus: async (tx, userId, status, { epoch, version }) => {
     await tx`
-      INSERT INTO people AS p (user_id, display_name, status, status_version)
-      VALUES (${userId}, '', ${status}, ${statusVersion.toString()})
-      ON CONFLICT (user_id) DO UPDATE SET status = excluded.status, status_version = excluded.status_version
-      WHERE p.status_version < excluded.status_version AND p.status <> 'DELETED'`;
+      INSERT INTO people AS p (user_id, display_name, status, status_epoch, status_version)
+      VALUES (${userId}, '', ${status}, ${epoch}, ${version.toString()})
+      ON CONFLICT (user_id) DO UPDATE SET status = excluded.status,
+        status_epoch = excluded.status_epoch, status_version = excluded.status_version
+      WHERE (p.status_epoch, p.status_version) < (excluded.status_epoch, excluded.status_version) AND p.status <> 'DELETED'`;
   },
 
   erase: async (tx, userId) => {

@@ -27,23 +27,23 @@ export function describePersonStore(name: string, start: () => Promise<StartedSt
     });
 
     test("takes the newest name, whatever the order, and a first name for the oldest", async () => {
-      await within((tx) => people.renamed(tx, "ada", "third", 3n));
-      await within((tx) => people.renamed(tx, "ada", "second", 2n));
-      await within((tx) => people.renamed(tx, "ada", "third again", 3n));
+      await within((tx) => people.renamed(tx, "ada", "third", { epoch: 0, version: 3n }));
+      await within((tx) => people.renamed(tx, "ada", "second", { epoch: 0, version: 2n }));
+      await within((tx) => people.renamed(tx, "ada", "third again", { epoch: 0, version: 3n }));
       await within((tx) => people.signedUp(tx, "ada", "first"));
       expect(await seen("ada")).toBe("ACTIVE third");
       await within((tx) => people.signedUp(tx, "bob", "first"));
-      await within((tx) => people.renamed(tx, "bob", "second", 1n));
+      await within((tx) => people.renamed(tx, "bob", "second", { epoch: 0, version: 1n }));
       expect(await seen("bob")).toBe("ACTIVE second");
     });
 
     test("takes the newest status, counted apart from names", async () => {
-      await within((tx) => people.changedStatus(tx, "eve", "SUSPENDED", 2n));
-      await within((tx) => people.changedStatus(tx, "eve", "ACTIVE", 1n));
+      await within((tx) => people.changedStatus(tx, "eve", "SUSPENDED", { epoch: 0, version: 2n }));
+      await within((tx) => people.changedStatus(tx, "eve", "ACTIVE", { epoch: 0, version: 1n }));
       expect(await seen("eve")).toBe("SUSPENDED ");
       await within((tx) => people.signedUp(tx, "eve", "Eve"));
       expect(await seen("eve")).toBe("SUSPENDED Eve");
-      await within((tx) => people.changedStatus(tx, "eve", "ACTIVE", 3n));
+      await within((tx) => people.changedStatus(tx, "eve", "ACTIVE", { epoch: 0, version: 3n }));
       expect(await seen("eve")).toBe("ACTIVE Eve");
     });
 
@@ -51,8 +51,8 @@ export function describePersonStore(name: string, start: () => Promise<StartedSt
       if (which === "known") await within((tx) => people.signedUp(tx, which, "Kim"));
       await within((tx) => people.erase(tx, which));
       await within((tx) => people.signedUp(tx, which, "Kim"));
-      await within((tx) => people.renamed(tx, which, "Kim", 9n));
-      await within((tx) => people.changedStatus(tx, which, "ACTIVE", 9n));
+      await within((tx) => people.renamed(tx, which, "Kim", { epoch: 0, version: 9n }));
+      await within((tx) => people.changedStatus(tx, which, "ACTIVE", { epoch: 0, version: 9n }));
       expect(await seen(which)).toBe("DELETED undefined");
     });
 

@@ -1,4 +1,5 @@
 import type { Sql, Transaction } from "../../../platform/postgres/database.ts";
+import type { EventVersion } from "../../../platform/service/event-version.ts";
 
 /** The status of a person in the words of the database. */
 export type PersonStatus = "ACTIVE" | "SUSPENDED" | "DELETED";
@@ -17,13 +18,13 @@ export interface PersonStore {
   /** Notes who has signed up. Their first name is older than any change of it. */
   signedUp(tx: Transaction, userId: string, displayName: string): Promise<void>;
   /** Notes a name, as the version of the profile says. */
-  renamed(tx: Transaction, userId: string, displayName: string, profileVersion: bigint): Promise<void>;
+  renamed(tx: Transaction, userId: string, displayName: string, profileVersion: EventVersion): Promise<void>;
   /** Notes a status, as its version says. */
   changedStatus(
     tx: Transaction,
     userId: string,
     status: Exclude<PersonStatus, "DELETED">,
-    statusVersion: bigint,
+    statusVersion: EventVersion,
   ): Promise<void>;
   /** Leaves nothing of a person but the id, and that they are deleted. */
   erase(tx: Transaction, userId: string): Promise<void>;

@@ -58,7 +58,7 @@ export function describeStaffStore(name: string, start: () => Promise<StartedSto
     test("tells a person's standing with a branch, known or not", async () => {
       const { sql } = started.database;
       await within((tx) => staff.save(tx, "b2", "eve", "MANAGER"));
-      await within((tx) => started.people.changedStatus(tx, "eve", "SUSPENDED", 1n));
+      await within((tx) => started.people.changedStatus(tx, "eve", "SUSPENDED", { epoch: 0, version: 1n }));
       expect(await staff.standingOf(sql, "b2", "eve")).toEqual({ status: "SUSPENDED", staffRole: "MANAGER" });
       expect(await staff.standingOf(sql, "b2", "ada")).toEqual({ status: "ACTIVE", staffRole: undefined });
       expect(await staff.standingOf(sql, "none", "")).toEqual({ status: undefined, staffRole: undefined });

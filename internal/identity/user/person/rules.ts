@@ -1,3 +1,4 @@
+import { eventVersion } from "../../../platform/service/event-version.ts";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { UserProfileSchema, type UserCreated } from "../../../gen/muin/identity/v1/user_events_pb.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
@@ -50,11 +51,12 @@ export function createPersonRules(deps: {
       if (account === undefined || key === undefined) return; // Erased.
       const { email, displayName } = account;
       const first = newcomer({ userId, email, displayName }, roles, time === undefined ? 0 : timestampMs(time));
+      const version = eventVersion(delivery, aggregateVersion);
       await delivery.once(database, async (tx) => {
-        if (await people.add(tx, first, aggregateVersion)) return publishUserUpdated(tx, publish, random, key, first);
+        if (await people.add(tx, first, version)) return publishUserUpdated(tx, publish, random, key, first);
         const before = await people.lock(tx, userId);
         if (before === undefined || before.status === "DELETED") return;
-        if (!(await people.advanceAccount(tx, userId, aggregateVersion))) return;
+        if (!(await people.advanceAccount(tx, userId, version))) return;
         // Of who is here already only the address is auth's to say.
         const after = revised(before, { ...before, email }, clock.now());
         if (after === before) return;

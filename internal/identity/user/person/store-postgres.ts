@@ -80,19 +80,19 @@ export const postgresPersonStore: PersonStore = {
     const created = new Date(newcomer.createTimeMs);
     const { count } = await tx`
       INSERT INTO users (user_id, email, display_name, status, version, version_time, status_version, status_time,
-        account_version, create_time, update_time)
+        account_epoch, account_version, create_time, update_time)
       VALUES (${userId}, ${email}, ${displayName}, ${status}, ${version}, ${created}, ${statusVersion}, ${created},
-        ${accountVersion.toString()}, ${created}, ${created})
+        ${accountVersion.epoch}, ${accountVersion.version.toString()}, ${created}, ${created})
       ON CONFLICT (user_id) DO NOTHING`;
     if (count === 0) return false;
     await saveRoles(tx, newcomer);
     return true;
   },
 
-  advanceAccount: async (tx, userId, accountVersion) => {
+  advanceAccount: async (tx, userId, { epoch, version }) => {
     const { count } = await tx`
-      UPDATE users SET account_version = ${accountVersion.toString()}
-      WHERE user_id = ${userId} AND account_version < ${accountVersion.toString()}`;
+      UPDATE users SET account_epoch = ${epoch}, account_version = ${version.toString()}
+      WHERE user_id = ${userId} AND (account_epoch, account_version) < (${epoch}, ${version.toString()})`;
     return count > 0;
   },
 

@@ -30,7 +30,7 @@ export function describePersonStore(name: string, start: () => Promise<StartedPe
       const userId = idOf(++last);
       const { email = `p${last}@example.org`, roles = ["member"] } = account;
       const person = newcomer({ userId, email, displayName: `Person ${last}` }, roles, createTimeMs);
-      await started.database.transaction((tx) => people.add(tx, person, 1n));
+      await started.database.transaction((tx) => people.add(tx, person, { epoch: 0, version: 1n }));
       return person;
     };
     const change = (person: Person, after: Partial<Person>): Promise<Person> =>
@@ -82,10 +82,10 @@ export function describePersonStore(name: string, start: () => Promise<StartedPe
     test("adds nobody twice, and notes each version of an account once", async () => {
       const person = await add();
       const again = { ...person, email: "again@example.org" };
-      expect(await started.database.transaction((tx) => people.add(tx, again, 9n))).toBe(false);
+      expect(await started.database.transaction((tx) => people.add(tx, again, { epoch: 0, version: 9n }))).toBe(false);
       expect(await people.get(started.database.sql, person.userId)).toEqual(person);
-      const advance = (version: bigint): Promise<boolean> =>
-        started.database.transaction((tx) => people.advanceAccount(tx, person.userId, version));
+      const advance = (version: bigint, epoch = 0): Promise<boolean> =>
+        started.database.transaction((tx) => people.advanceAccount(tx, person.userId, { epoch, version }));
       expect([await advance(1n), await advance(3n), await advance(3n), await advance(2n)]).toEqual([
         false,
         true,

@@ -1,3 +1,4 @@
+import type { EventVersion } from "../../../platform/service/event-version.ts";
 import type { Sql, Transaction } from "../../../platform/postgres/database.ts";
 import type { Person, RoleName, StatusName } from "./person.ts";
 
@@ -32,9 +33,9 @@ export interface PersonStore {
   /** The same for several, in the order of their ids. */
   lockAll(tx: Transaction, userIds: readonly string[]): Promise<readonly Person[]>;
   /** Adds a person, as the account's version says; false when they are there already. */
-  add(tx: Transaction, newcomer: Person, accountVersion: bigint): Promise<boolean>;
+  add(tx: Transaction, newcomer: Person, accountVersion: EventVersion): Promise<boolean>;
   /** Notes the account's version of a person; false when one as new was noted before. */
-  advanceAccount(tx: Transaction, userId: string, accountVersion: bigint): Promise<boolean>;
+  advanceAccount(tx: Transaction, userId: string, accountVersion: EventVersion): Promise<boolean>;
   /** Saves a locked person. */
   save(tx: Transaction, person: Person): Promise<void>;
 }

@@ -61,6 +61,7 @@ export function event(topic: Topic, subject: string, number: number, type = happ
     subject,
     topic: topic.name,
     timeMs: 1,
+    epoch: 0,
     traceparent: "",
     data: new TextEncoder().encode(String(number)),
   };

@@ -43,6 +43,7 @@ function relay() {
         subject: "from-relay",
         topic: order.topic,
         timeMs: 1,
+        epoch: 0,
         traceparent: "",
         data: new TextEncoder().encode(String(number)),
       };

@@ -28,6 +28,7 @@ export const orderTests: ContractTests = {
       subject: "방문자 1",
       topic: topic.name,
       timeMs: 1_700_000_000_123,
+      epoch: 3,
       traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
       data: new Uint8Array([0, 13, 10, 255, 128, 36]),
     };

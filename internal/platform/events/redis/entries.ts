@@ -3,11 +3,12 @@ import type { StreamId } from "./stream-id.ts";
 
 /** Values of a record's fields in a stream entry, in the order of `recordFields`: CloudEvents attributes and the message. */
 export function recordValues(record: EventRecord): (string | number | Uint8Array)[] {
-  return [record.id, record.source, record.type, record.subject, record.timeMs, record.traceparent, record.data];
+  const { id, source, type, subject, timeMs, epoch, traceparent, data } = record;
+  return [id, source, type, subject, timeMs, epoch, traceparent, data];
 }
 
 /** Field names of a stream entry. */
-export const recordFields = ["id", "source", "type", "subject", "time", "traceparent", "data"] as const;
+export const recordFields = ["id", "source", "type", "subject", "time", "epoch", "traceparent", "data"] as const;
 
 /** A stream entry as the server sends it: id, then names and values by turns. */
 export type RawEntry = readonly [id: Buffer, fields: readonly Buffer[]];
@@ -31,6 +32,7 @@ export function toRecord(topic: string, fields: ReadonlyMap<string, Buffer>): Ev
     type: text("type"),
     subject: text("subject"),
     timeMs: Number(text("time")),
+    epoch: Number(text("epoch")), // An entry of an older version has none: 0.
     traceparent: text("traceparent"),
     // A copy: the driver's buffer is a piece of a much larger one, which it would keep alive.
     data: new Uint8Array(fields.get("data") ?? new ArrayBuffer()),

@@ -374,6 +374,7 @@ function record(subject: string, data = new Uint8Array(10)): EventRecord {
     subject,
     topic: "test.topic",
     timeMs: Date.now(),
+    epoch: 0,
     traceparent: "",
     data,
   };

@@ -147,6 +147,7 @@ export const comments: Readonly<Record<string, string>> = {
   "muin.platform.v1.TailEventsRequest.topic": "Topic.",
   "muin.platform.v1.TailEventsResponse": "One event.",
   "muin.platform.v1.TailEventsResponse.data_json": "The message as protobuf JSON. Personal fields stay encrypted.",
+  "muin.platform.v1.TailEventsResponse.epoch": "Epoch of the store that it comes from: 0 until a restore raises it. Compared before the message's aggregate_version.",
   "muin.platform.v1.TailEventsResponse.id": "CloudEvents id.",
   "muin.platform.v1.TailEventsResponse.source": "CloudEvents source.",
   "muin.platform.v1.TailEventsResponse.subject": "CloudEvents subject.",
