@@ -2,33 +2,25 @@ import { expect, test } from "bun:test";
 import { faultsOf, printAttack, runAttack } from "./attack.ts";
 import { rows } from "./rows.ts";
 
-/** Attacks whose bound is not built yet. */
-const open: ReadonlySet<string> = new Set([
-  "grpc-silent",
-  "grpc-rapid-reset",
-  "http-rapid-reset",
-  "sign-up-flood",
-  "sign-in-flood",
-]);
 /** What a round in the tests takes at the most of an attack that would go on. */
 const lastingMs = 15_000;
 
 test("every call of known callers is answered while hostile peers play their attacks", async () => {
   const result = await runAttack({
-    wanted: ({ id }) => !open.has(id),
+    wanted: () => true,
     whole: false,
     lastingMs,
     quietMs: 500,
     together: true,
     report: () => {},
   });
-  expect(result.rows.flatMap(({ faults }) => faults)).toEqual([]);
+  expect(result.rows.filter(({ faults }) => faults.length > 0).map(({ row, faults }) => [row, faults])).toEqual([]);
   const played = result.rows.filter(({ outcome }) => outcome !== undefined);
-  const ids = rows.map(({ id }) => id).filter((id) => !open.has(id));
+  const ids = rows.map(({ id }) => id);
   expect(played.map(({ row }) => row).toSorted()).toEqual(ids.toSorted());
   for (const { outcome } of played) expect(outcome?.sent).toBeGreaterThan(0);
   for (const { known } of played) {
-    expect(Object.keys(known)).toEqual(["increment", "list", "increment over gRPC"]);
+    expect(Object.keys(known)).toContain("increment over gRPC");
     for (const { answered } of Object.values(known)) expect(answered).toBeGreaterThan(0);
   }
   expect(printAttack(result)).toContain("all answered");

@@ -40,13 +40,20 @@ export interface AttackResult {
   readonly rows: readonly AttackRow[];
 }
 
+/** What holds where nobody says otherwise; tests have more room. */
+const defaults = {
+  MUIN_AUTH_SIGN_UPS_PER_NETWORK_MAX: "30",
+  MUIN_AUTH_MAILS_PER_NETWORK_MAX: "30",
+  MUIN_AUTH_MAILS_MAX: "2000",
+};
+
 type Attackers = Child<Play, readonly Outcome[]>;
 
 /** Plays hostile peers against a Muin of its own, while known callers call at a steady rate. */
 export async function runAttack(options: AttackOptions): Promise<AttackResult> {
   const machine = describeMachine();
   await using cleanUp = new AsyncDisposableStack();
-  const muin = cleanUp.use(await startMuin());
+  const muin = cleanUp.use(await startMuin({ env: defaults }));
   const known = await createKnownCallers(muin);
   cleanUp.defer(() => known.close());
   const attackers: Attackers = await startChild(join(import.meta.dir, "attackers.ts"), {

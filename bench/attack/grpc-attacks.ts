@@ -10,7 +10,15 @@ import {
   type Target,
   untilClosed,
 } from "./attack-kit.ts";
-import { codes, envelope, flags, frame, frameKinds, headerBlock } from "./frames.ts";
+import {
+  callHeaders,
+  codes,
+  envelope,
+  flags,
+  frame,
+  frameKinds,
+  headerBlock,
+} from "../../internal/platform/testing/http2-frames.ts";
 import type { Peer } from "./peer.ts";
 
 /** What anybody may call, and what asks for credentials. */
@@ -34,7 +42,7 @@ const bombBytes = 12 << 20;
 /** Nine connections, each with a thousand calls of which only the headers come. */
 export async function emptyCalls(target: Target, size: Size): Promise<Outcome> {
   const peers = await openGrpc(target, 9);
-  const sent = await flood(peers, size.whole ? 1000 : 200, size, (place) =>
+  const sent = await flood(peers, size.whole ? 1000 : 60, size, (place) =>
     callHead(place, place % 2 === 0 ? guardedPath : publicPath),
   );
   await untilClosed(peers, size.untilMs);
@@ -44,7 +52,7 @@ export async function emptyCalls(target: Target, size: Size): Promise<Outcome> {
 /** Watches of health, each a call that never ends. */
 export async function watchFlood(target: Target, size: Size): Promise<Outcome> {
   const peers = await openGrpc(target, 9);
-  const sent = await flood(peers, size.whole ? 1000 : 200, size, (place) => call(place, watchPath, noMessage));
+  const sent = await flood(peers, size.whole ? 1000 : 60, size, (place) => call(place, watchPath, noMessage));
   await untilClosed(peers, size.untilMs);
   return summarize(peers, sent);
 }
@@ -59,7 +67,7 @@ export async function reflectionFlood(target: Target, size: Size): Promise<Outco
 
 /** Streams that are opened and reset at once, more than any limit on open ones would ever see. */
 export async function rapidReset(target: Target, size: Size): Promise<Outcome> {
-  const peers = await openGrpc(target, 4);
+  const peers = await openGrpc(target, size.whole ? 4 : 2);
   const sent = await flood(peers, size.whole ? 20_000 : 1500, size, (place) =>
     Buffer.concat([callHead(place, publicPath), frame(frameKinds.reset, 0, streamOf(place), cancelled)]),
   );
@@ -149,22 +157,12 @@ function streamOf(place: number): number {
   return 2 * place + 1;
 }
 
-function callHeaders(path: string, more: readonly (readonly [string, string])[] = []): Buffer {
-  return headerBlock([
-    [":method", "POST"],
-    [":scheme", "http"],
-    [":path", path],
-    [":authority", "muin"],
-    ["content-type", "application/grpc"],
-    ["te", "trailers"],
-    ["grpc-timeout", "24H"],
-    ...more,
-  ]);
-}
+/** A deadline far beyond what anybody may name. */
+const late = ["grpc-timeout", "24H"] as const;
 
 /** A call of which only the headers come. */
 function callHead(place: number, path: string): Buffer {
-  return frame(frameKinds.headers, flags.endHeaders, streamOf(place), callHeaders(path));
+  return frame(frameKinds.headers, flags.endHeaders, streamOf(place), callHeaders(path, [late]));
 }
 
 /** A whole call. */
@@ -175,7 +173,7 @@ function call(
   more: readonly (readonly [string, string])[] = [],
 ): Buffer {
   return Buffer.concat([
-    frame(frameKinds.headers, flags.endHeaders, streamOf(place), callHeaders(path, more)),
+    frame(frameKinds.headers, flags.endHeaders, streamOf(place), callHeaders(path, [late, ...more])),
     frame(frameKinds.data, flags.endStream, streamOf(place), body),
   ]);
 }

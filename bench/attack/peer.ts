@@ -1,5 +1,5 @@
 import { connect } from "node:net";
-import { createFrameReader, frameKinds, hello } from "./frames.ts";
+import { createFrameReader, frameKinds, hello } from "../../internal/platform/testing/http2-frames.ts";
 
 /** A connection of an attacker, and what it saw. */
 export interface Peer {

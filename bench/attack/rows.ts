@@ -68,6 +68,10 @@ export const rows: readonly Row[] = [
   row("http-idle", "connections that made one request", idleHttp, { lasts: true }),
   row("http-key-flood", "API keys, guessed", keyFlood),
   row("sign-up-flood", "10 000 sign-ups over 80 connections", signUpFlood, { signsIn: true }),
+  row("sign-up-flood-spread", "the same, each connection from another address", signUpFlood, {
+    spread: "many",
+    signsIn: true,
+  }),
   row("sign-in-flood", "4000 wrong passwords over 80 connections", signInFlood, { signsIn: true }),
 ];
 

@@ -64,6 +64,7 @@ export function createAdmission(deps: AdmissionDeps): Admission {
   const admitCaller = (call: Call, caller: Caller, authorization?: string): void => {
     const { method } = call.plan;
     call.caller = caller;
+    if (caller.kind !== "anonymous") call.origin.onKnown?.(call);
     authorize(call.plan, caller);
     places.look(call);
     if (method.methodKind !== "unary") {

@@ -21,7 +21,12 @@ export interface CallOrigin {
   address(): string;
   /** Who calls, where that is known without credentials; what the header Authorization says then means nothing. */
   readonly caller?: Caller;
+  /** Told once good credentials have shown who calls: the connection is then no stranger's any more. */
+  readonly onKnown?: OnKnown | undefined;
 }
+
+/** Told of a call whose caller showed good credentials. */
+export type OnKnown = (call: Call) => void;
 
 /** The deadline that a caller named, or what is wrong with it. */
 export interface NamedTimeout {

@@ -3,6 +3,7 @@ import { createMethodSerializationLookup } from "@connectrpc/connect/protocol";
 import { parseTimeout } from "@connectrpc/connect/protocol-connect";
 import { answer } from "../call/answer.ts";
 import { CallContext } from "../call/call-context.ts";
+import type { OnKnown } from "../call/call.ts";
 import type { CallLife } from "../call/life.ts";
 import { readBytesMaxOf, type RpcLimits } from "../call/limits.ts";
 import type { MethodPlan, MethodPlans } from "../call/plan.ts";
@@ -11,7 +12,7 @@ import { codecOf, readMessage } from "./read-request.ts";
 import { respond, respondError } from "./write-reply.ts";
 
 /** Serves a request, or answers `undefined` when it is unusual and the library must. */
-export type FastPath = (request: Request, address: () => string) => Promise<Response> | undefined;
+export type FastPath = (request: Request, address: () => string, onKnown: OnKnown) => Promise<Response> | undefined;
 
 /** The life and the limits of its calls, and how errors become JSON. */
 export interface FastPathOptions {
@@ -37,7 +38,7 @@ function createFastPath(plan: MethodPlan, { life, limits, registry }: FastPathOp
     readMaxBytes: readBytesMax,
     writeMaxBytes: limits.writeBytesMax,
   });
-  return (request, address) => {
+  return (request, address, onKnown) => {
     const codec = codecOf(request);
     if (codec === undefined) return undefined;
     const input = serialization.getI(codec === "binary");
@@ -54,6 +55,7 @@ function createFastPath(plan: MethodPlan, { life, limits, registry }: FastPathOp
           return request.signal;
         },
         address,
+        onKnown,
       },
       parseTimeout(header.get("connect-timeout-ms"), limits.timeoutMsMax),
       true,

@@ -1,11 +1,17 @@
 import { universalServerRequestFromFetch } from "@connectrpc/connect/protocol";
+import type { OnKnown } from "../call/call.ts";
 import type { MethodPlans } from "../call/plan.ts";
 import { createUniversalLane, type UniversalHandler, type UniversalLaneOptions } from "../universal/lane.ts";
 import { createFastPaths } from "./fast-path.ts";
 import { toFetch } from "./write-reply.ts";
 
-/** Serves a request at `path` from `address`; `undefined` when no method has that path. */
-export type ConnectLane = (request: Request, path: string, address: () => string) => Promise<Response> | undefined;
+/** Serves a request at `path` from `address`; `undefined` when no method has that path. `onKnown` is told once it is known who calls. */
+export type ConnectLane = (
+  request: Request,
+  path: string,
+  address: () => string,
+  onKnown: OnKnown,
+) => Promise<Response> | undefined;
 
 /** Serves Connect and gRPC-Web over fetch: plain calls to hot methods on the fast path, all else by the library's handlers. */
 export function createConnectLane(
@@ -14,14 +20,19 @@ export function createConnectLane(
 ): ConnectLane {
   const fast = createFastPaths(plans, options);
   const universal = createUniversalLane(plans, { ...options, protocols: "connect-and-grpc-web", counted: true });
-  return (request, path, address) => {
-    const answer = fast.get(path)?.(request, address);
+  return (request, path, address, onKnown) => {
+    const answer = fast.get(path)?.(request, address, onKnown);
     if (answer !== undefined) return answer;
     const handler = universal.get(path);
-    return handler === undefined ? undefined : serve(handler, request, address());
+    return handler === undefined ? undefined : serve(handler, request, address(), onKnown);
   };
 }
 
-async function serve(handler: UniversalHandler, request: Request, address: string): Promise<Response> {
-  return toFetch(await handler(universalServerRequestFromFetch(request, {}), address));
+async function serve(
+  handler: UniversalHandler,
+  request: Request,
+  address: string,
+  onKnown: OnKnown,
+): Promise<Response> {
+  return toFetch(await handler(universalServerRequestFromFetch(request, {}), address, onKnown));
 }

@@ -14,7 +14,11 @@ export function writeReply(reply: UniversalServerResponse, response: Http2Server
 
 /** Answers a request at a path that no method has: UNIMPLEMENTED, as gRPC wants it. */
 export function writeUnknown(path: string, response: Http2ServerResponse): Promise<void> {
-  const error = new ConnectError(`there is no method ${path}`, Code.Unimplemented);
+  return writeError(new ConnectError(`there is no method ${path}`, Code.Unimplemented), response);
+}
+
+/** Answers a request with an error alone. */
+export function writeError(error: ConnectError, response: Http2ServerResponse): Promise<void> {
   const trailer = setTrailerStatus(new Headers(), error);
   return writeReply({ status: 200, header: new Headers({ "content-type": "application/grpc" }), trailer }, response);
 }

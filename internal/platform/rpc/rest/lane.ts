@@ -3,6 +3,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { codeToHttpStatus, parseTimeout } from "@connectrpc/connect/protocol-connect";
 import { answer } from "../call/answer.ts";
 import { CallContext } from "../call/call-context.ts";
+import type { OnKnown } from "../call/call.ts";
 import type { CallLife } from "../call/life.ts";
 import { readBytesMaxOf, type RpcLimits } from "../call/limits.ts";
 import { readRequest } from "./read-request.ts";
@@ -10,11 +11,12 @@ import type { RestRoute } from "./route.ts";
 import { createRestRouter, type RestRouter } from "./router.ts";
 import { errorToRest, replyToRest, respond, setRetryAfter } from "./write-reply.ts";
 
-/** Serves a request at `path`; `undefined` when no route leads there. */
+/** Serves a request at `path`; `undefined` when no route leads there. `onKnown` is told once it is known who calls. */
 export type RestLane = (
   request: Request,
   path: string,
   address: () => string,
+  onKnown: OnKnown,
 ) => Promise<Response> | Response | undefined;
 
 /** The life and the limits of its calls, and how replies become JSON. */
@@ -33,7 +35,7 @@ export function createRestLane(routes: readonly RestRoute[], options: RestLaneOp
   const refuse = (status: number, error: ConnectError, headers?: Record<string, string>): Response =>
     Response.json(errorToRest(life.describe(error), registry, status), { status, ...(headers && { headers }) });
 
-  return (request, path, address) => {
+  return (request, path, address, onKnown) => {
     const found = router.find(request.method, path);
     switch (found.kind) {
       case "none":
@@ -46,7 +48,7 @@ export function createRestLane(routes: readonly RestRoute[], options: RestLaneOp
         return refuse(405, error, { allow });
       }
       case "match":
-        return serve(found.target, found.values, request, address, options);
+        return serve(found.target, found.values, request, { address, onKnown }, options);
     }
   };
 }
@@ -55,7 +57,7 @@ function serve(
   route: RestRoute,
   values: readonly string[],
   request: Request,
-  address: () => string,
+  { address, onKnown }: { readonly address: () => string; readonly onKnown: OnKnown },
   { life, limits, registry }: RestLaneOptions,
 ): Promise<Response> {
   const { headers: header, method, url } = request;
@@ -68,6 +70,7 @@ function serve(
       return request.signal;
     },
     address,
+    onKnown,
   };
   const named = parseTimeout(header.get("connect-timeout-ms"), limits.timeoutMsMax);
   const call = life.begin(route.plan, origin, named, true);

@@ -2,6 +2,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { version } from "../../config/version.ts";
 import type { MuinError } from "../../errors/muin-error.ts";
 import { callErrors } from "../call/errors.ts";
+import type { OnKnown } from "../call/call.ts";
 import { createConnectLane } from "../connect/lane.ts";
 import { loadComments } from "../rest/comments.ts";
 import { createRestLane } from "../rest/lane.ts";
@@ -24,8 +25,8 @@ export interface FetchOptions extends PortDeps {
 /** A year, the least that counts as lasting. */
 const strictTransport = "max-age=31536000";
 
-/** Answers a request. `peer` is the address of the connection's other end. */
-export type FetchHandler = (request: Request, peer: () => string) => Promise<Response>;
+/** Answers a request. `peer` is the address of the connection's other end; `onKnown` is told once it is known who calls. */
+export type FetchHandler = (request: Request, peer: () => string, onKnown: OnKnown) => Promise<Response>;
 
 /**
  * Answers whatever comes to the HTTP port: a method of Connect or gRPC-Web by its path, then a page, then a route of REST, then a page
@@ -49,7 +50,7 @@ export function createFetchHandler(options: FetchOptions): FetchHandler {
     return refuse(callErrors.peerOverloaded(), 429, { "retry-after": "1" });
   };
 
-  const serve = (request: Request, peer: () => string): Promise<Response> | Response => {
+  const serve = (request: Request, peer: () => string, onKnown: OnKnown): Promise<Response> | Response => {
     const refused = refuseHead(request.method, request.headers.get("host"));
     if (refused !== undefined) return refuse(new ConnectError(refused.message, Code.InvalidArgument), refused.status);
     const path = pathOf(request.url);
@@ -57,15 +58,18 @@ export function createFetchHandler(options: FetchOptions): FetchHandler {
     const address = (): string =>
       callerAddress(peer(), trustedHops === 0 ? null : request.headers.get("x-forwarded-for"), trustedHops);
     const answer =
-      connect(request, path, address) ??
+      connect(request, path, address, onKnown) ??
       probes.at(path)?.(request) ??
       show(request, path, address) ??
-      rest(request, path, address) ??
+      rest(request, path, address, onKnown) ??
       pages.below(path)?.(request);
     return answer ?? refuse(new ConnectError(`there is nothing at ${path}`, Code.NotFound), 404);
   };
-  return async (request, peer) =>
-    mark(cors.preflight(request) ?? cors.allow(request, await serve(request, peer)), options.tls !== undefined);
+  return async (request, peer, onKnown) =>
+    mark(
+      cors.preflight(request) ?? cors.allow(request, await serve(request, peer, onKnown)),
+      options.tls !== undefined,
+    );
 }
 
 /** Tells browsers to take a reply for what it says it is, and, over TLS, to come without TLS no more. */

@@ -6,6 +6,7 @@ import {
   type Http2ServerRequest,
   type Http2ServerResponse,
   type ServerHttp2Session,
+  type ServerOptions,
 } from "node:http2";
 import { create } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
@@ -15,7 +16,11 @@ import { ServerReflection as ServerReflectionAlpha } from "../../../gen/grpc/ref
 import { PolicySchema } from "../../../gen/muin/platform/v1/options_pb.ts";
 import { serve } from "../../service/parts.ts";
 import { callerAddress } from "./address.ts";
+import { systemRandom } from "../../clock/random.ts";
+import { createGrpcConnections } from "./grpc-connections.ts";
+import { callErrors, connectError } from "../call/errors.ts";
 import { createGrpcLane } from "../grpc/lane.ts";
+import { closeUnread, writeError } from "../grpc/write-reply.ts";
 import { hostOf, tlsOf, tlsVersionMin, type Port, type PortDeps } from "./port.ts";
 import { createHealth } from "./health.ts";
 import { planMethods, servicesOf, type MethodPlans } from "../call/plan.ts";
@@ -26,8 +31,19 @@ import { refuseHead } from "./request-head.ts";
 /** Creates the port for native gRPC, with health and reflection. */
 export function createGrpcPort(options: PortDeps): Port {
   const lane = createGrpcLane({ plans: options.plans, aids: planAids(options) }, options);
-  const sessions = new Set<ServerHttp2Session>();
+  const connections = createGrpcConnections({
+    limits: options.connectionLimits,
+    clock: options.clock,
+    random: systemRandom,
+    log: options.log,
+    behindProxy: options.trustedHops > 0,
+  });
 
+  // REFUSED_STREAM would be right, but Bun sends it after an empty DATA, or not at all.
+  const refuse = (request: Http2ServerRequest, response: Http2ServerResponse): Promise<void> => {
+    response.stream.once("finish", () => closeUnread(request, response));
+    return writeError(options.life.describe(connectError(callErrors.table.overloaded)), response);
+  };
   const onRequest = (request: Http2ServerRequest, response: Http2ServerResponse): void => {
     options.unreadForwarding.look((name) => request.headers[name]);
     const refusal = refuseHead(request.method, hostsOf(request));
@@ -35,23 +51,25 @@ export function createGrpcPort(options: PortDeps): Port {
       response.writeHead(refusal.status).end();
       return;
     }
-    lane(request, response, addressOf(request, options.trustedHops)).catch((error: unknown) => {
-      if (response.stream.destroyed) return;
+    const { stream } = response;
+    const connection = stream.session === undefined ? undefined : connections.of(stream.session as ServerHttp2Session);
+    if (connection === undefined) return; // It is over already.
+    const answered = connection.take(stream)
+      ? lane(request, response, addressOf(request, options.trustedHops), () => connection.know())
+      : refuse(request, response);
+    answered.catch((error: unknown) => {
+      if (stream.destroyed) return;
       options.log.debug("gRPC reply not delivered", { err: error });
-      response.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+      stream.close(constants.NGHTTP2_INTERNAL_ERROR);
     });
   };
 
   const server =
     options.tls === undefined
-      ? createServer({ settings: settingsOf(options) })
-      : createSecureServer({ ...tlsOf(options.tls), settings: settingsOf(options), minVersion: tlsVersionMin });
+      ? createServer(http2Of(options))
+      : createSecureServer({ ...tlsOf(options.tls), ...http2Of(options), minVersion: tlsVersionMin });
   server.on("request", onRequest);
-  server.on("session", (session) => {
-    sessions.add(session);
-    session.once("close", () => sessions.delete(session));
-    session.on("error", (error) => options.log.debug("gRPC connection failed", { err: error }));
-  });
+  server.on("session", (session) => connections.add(session));
   let listening = false;
 
   return {
@@ -64,16 +82,17 @@ export function createGrpcPort(options: PortDeps): Port {
           listening = true;
           server.removeAllListeners("error");
           server.on("error", (error) => options.log.error("gRPC port failed", { err: error }));
-          resolve();
+          resolve(connections.start());
         });
       }),
     stopAccepting: () => {
       if (!listening) return;
       server.close();
-      for (const session of sessions) session.close();
+      connections.closeAll();
     },
     stop: async () => {
-      for (const session of sessions) session.destroy();
+      connections.destroyAll();
+      await connections.stop();
       if (listening) server.close();
       listening = false;
     },
@@ -114,6 +133,12 @@ function planAids({ plans, hides, readiness, clock }: PortDeps): MethodPlans {
   return planMethods(aids, { policy: create(PolicySchema, { public: true }) });
 }
 
-function settingsOf({ limits }: PortDeps): { maxConcurrentStreams: number; maxHeaderListSize: number } {
-  return { maxConcurrentStreams: limits.streamsPerConnectionMax, maxHeaderListSize: limits.headerBytesMax };
+/** What the protocol library bounds by itself. Resets beyond its limits end a connection at once, a known caller's too. */
+function http2Of({ limits, connectionLimits }: PortDeps): ServerOptions {
+  return {
+    settings: { maxConcurrentStreams: limits.streamsPerConnectionMax, maxHeaderListSize: limits.headerBytesMax },
+    maxHeaderListPairs: connectionLimits.headersMax,
+    streamResetBurst: connectionLimits.knownResetsMax,
+    streamResetRate: connectionLimits.knownResetsPerS,
+  };
 }

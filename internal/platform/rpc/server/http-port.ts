@@ -1,4 +1,5 @@
 import type { Server } from "bun";
+import type { Call } from "../call/call.ts";
 import { createFetchHandler, type FetchOptions } from "./fetch-handler.ts";
 import { PortTakenError } from "./port-taken-error.ts";
 import { hostOf, tlsOf, type Port, type PortDeps } from "./port.ts";
@@ -13,7 +14,7 @@ const retiringMax = 4;
 
 /** Creates the port for Connect, gRPC-Web, REST and pages, over HTTP/1.1 and HTTP/2. */
 export function createHttpPort(options: FetchOptions): Port {
-  const { tls, clock, log } = options;
+  const { tls, clock, log, connectionLimits } = options;
   const answer = createFetchHandler(options);
   const retiring = new Set<Server<undefined>>();
   const stopped = new AbortController();
@@ -24,16 +25,22 @@ export function createHttpPort(options: FetchOptions): Port {
       hostname: options.host,
       port,
       http2: true,
-      // Neither a quiet stream nor an idle connection is cut off. A connection that sends no whole request head at first is
-      // closed by Bun after 10 to 12 s all the same, whatever stands here.
-      idleTimeout: 0,
+      // Bun closes a connection on which nothing moves for so long, or a body comes by the byte. One that sends no whole request
+      // head at first is closed after 10 to 12 s, whatever stands here.
+      idleTimeout: connectionLimits.httpIdleSMax,
       development: false,
       // Outside development Bun shares ports by default: a taken one would go unnoticed and take half of the calls. With TLS the
       // port is shared on purpose, by the servers of the old and the new certificate: `reload` would keep the old one silently.
       reusePort: certificate !== undefined,
       ...(certificate === undefined ? {} : { tls: tlsOf(certificate) }),
       fetch: async (request, listening) => {
-        const response = await answer(request, () => listening.requestIP(request)?.address ?? "");
+        const response = await answer(
+          request,
+          () => listening.requestIP(request)?.address ?? "",
+          (call) => {
+            if (mayBeQuiet(call, connectionLimits.httpIdleSMax)) listening.timeout(request, 0); // For this request alone.
+          },
+        );
         if (retiring.has(listening)) response.headers.set("connection", "close");
         return response;
       },
@@ -87,4 +94,10 @@ export function createHttpPort(options: FetchOptions): Port {
 /** Throws EADDRINUSE when somebody listens there already: a port that is to be shared would be shared with them too. */
 async function refuseTaken({ host, port }: FetchOptions): Promise<void> {
   await Bun.serve({ hostname: host, port, reusePort: false, fetch: () => new Response() }).stop(true);
+}
+
+/** Whether a call may go on for longer than its connection may be silent. */
+function mayBeQuiet({ plan, deadline }: Call, idleSMax: number): boolean {
+  if (plan.method.methodKind !== "unary") return true;
+  return deadline !== undefined && deadline.remainingMs() >= (idleSMax / 2) * 1000; // Bun looks every few seconds.
 }

@@ -4,6 +4,7 @@ import type { Logger } from "../../telemetry/logger.ts";
 import type { CallLife } from "../call/life.ts";
 import type { RpcLimits } from "../call/limits.ts";
 import type { MethodPlans } from "../call/plan.ts";
+import type { ConnectionLimits } from "./connection-limits.ts";
 import type { UnreadForwarding } from "./unread-forwarding.ts";
 
 /** What both ports share. */
@@ -13,6 +14,7 @@ export interface PortDeps {
   readonly hides: (method: DescMethod) => boolean;
   readonly life: CallLife;
   readonly limits: RpcLimits;
+  readonly connectionLimits: ConnectionLimits;
   readonly registry: Registry;
   readonly clock: Clock;
   readonly log: Logger;

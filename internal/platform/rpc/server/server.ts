@@ -4,6 +4,7 @@ import { systemClock, type Clock } from "../../clock/clock.ts";
 import type { Authenticator } from "../../identity/authenticator.ts";
 import type { CallObserver } from "../../telemetry/call-observer.ts";
 import type { Logger } from "../../telemetry/logger.ts";
+import { defaultConnectionLimits, type ConnectionLimits } from "./connection-limits.ts";
 import type { CorsOptions } from "./cors.ts";
 import { createGrpcPort } from "./grpc-port.ts";
 import { createHttpPort } from "./http-port.ts";
@@ -44,6 +45,8 @@ export interface RpcServerOptions {
   readonly clock?: Clock;
   /** What differs from `defaultRpcLimits`. */
   readonly limits?: Partial<RpcLimits>;
+  /** What differs from `defaultConnectionLimits`. */
+  readonly connectionLimits?: Partial<ConnectionLimits>;
   /** Default: plain text. */
   readonly tls?: TlsOptions;
   /** Default: pages of this machine's own addresses only. */
@@ -113,6 +116,7 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
     hides,
     life,
     limits,
+    connectionLimits: { ...defaultConnectionLimits, ...options.connectionLimits },
     registry: createJsonRegistry(servicesOf(plans)),
     clock,
     readiness,

@@ -14,7 +14,7 @@ import type {
 } from "@connectrpc/connect/protocol";
 import { mustBeSigned } from "../call/admission.ts";
 import { callKey, CallValues } from "../call/call-context.ts";
-import type { Call } from "../call/call.ts";
+import type { Call, OnKnown } from "../call/call.ts";
 import { compressionsOf } from "../call/compressions.ts";
 import type { CallLife } from "../call/life.ts";
 import { readBytesMaxOf, type RpcLimits } from "../call/limits.ts";
@@ -23,8 +23,12 @@ import { jsonText, percentText } from "../call/wire-text.ts";
 import { bodyKey, protocolOf, readTimeout, replayableBody, signedMessage, withoutTimeout } from "./read-request.ts";
 import { reviseResponse } from "./write-reply.ts";
 
-/** Serves one method over the library's protocols. `address` is the caller's network address. */
-export type UniversalHandler = (request: UniversalServerRequest, address: string) => Promise<UniversalServerResponse>;
+/** Serves one method over the library's protocols. `address` is the caller's network address; `onKnown` is told once it is known who calls. */
+export type UniversalHandler = (
+  request: UniversalServerRequest,
+  address: string,
+  onKnown: OnKnown | undefined,
+) => Promise<UniversalServerResponse>;
 
 /** How methods are served: which protocols a port speaks, within which limits. */
 export interface UniversalLaneOptions {
@@ -81,11 +85,11 @@ function createRouter({ life, limits, registry, protocols }: UniversalLaneOption
 /** The library's handler within the life of a call. */
 function serve(plan: MethodPlan, handler: LibraryHandler, options: UniversalLaneOptions): UniversalHandler {
   const { life, limits, counted } = options;
-  return async (request, address) => {
+  return async (request, address, onKnown) => {
     const { header, method, url, signal } = request;
     const protocol = protocolOf(header);
     const named = readTimeout(protocol, header, limits.timeoutMsMax);
-    const origin = { protocol, method, url, header, signal, address: () => address };
+    const origin = { protocol, method, url, header, signal, address: () => address, onKnown };
     const call = life.begin(plan, origin, named, counted);
     try {
       const body = replayableBody(request, call);

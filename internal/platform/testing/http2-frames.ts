@@ -61,10 +61,24 @@ export function envelope(message: Uint8Array, { compressed = false, length = mes
   return Buffer.concat([head, message]);
 }
 
+/** The headers of a call of gRPC. */
+export function callHeaders(path: string, more: readonly (readonly [name: string, value: string])[] = []): Buffer {
+  return headerBlock([
+    [":method", "POST"],
+    [":scheme", "http"],
+    [":path", path],
+    [":authority", "muin"],
+    ["content-type", "application/grpc"],
+    ["te", "trailers"],
+    ...more,
+  ]);
+}
+
 /** A frame that was received. */
 export interface Frame {
   readonly kind: number;
   readonly flag: number;
+  readonly stream: number;
   readonly payload: Buffer;
 }
 
@@ -76,7 +90,12 @@ export function createFrameReader(onFrame: (frame: Frame) => void): (chunk: Buff
     while (rest.length >= headBytes) {
       const end = headBytes + rest.readUIntBE(0, 3);
       if (rest.length < end) return;
-      onFrame({ kind: rest[3] as number, flag: rest[4] as number, payload: rest.subarray(headBytes, end) });
+      onFrame({
+        kind: rest[3] as number,
+        flag: rest[4] as number,
+        stream: rest.readUInt32BE(5),
+        payload: rest.subarray(headBytes, end),
+      });
       rest = rest.subarray(end);
     }
   };
