@@ -11,6 +11,14 @@ export const postgresAuditStore: AuditStore = {
         ${client.address}, ${client.userAgent}, ${(detail ?? "").slice(0, detailCharsMax)})`;
   },
 
+  appendEach: async (on, { action, outcome, client, principal, detail }, subjects, nowMs) => {
+    await on`
+      INSERT INTO audit_log (create_time, action, outcome, principal, subject, address, user_agent, detail)
+      SELECT ${new Date(nowMs)}::timestamptz, ${action}, ${outcome}, ${principal ?? client.principal}, subject,
+        ${client.address}, ${client.userAgent}, ${(detail ?? "").slice(0, detailCharsMax)}
+      FROM unnest(${[...subjects]}::text[]) AS subject`;
+  },
+
   list: async (on, { principal, subject, action, outcome, fromMs, untilMs }, beforeId, limit) => {
     const rows = await on<Row[]>`
       SELECT * FROM audit_log WHERE TRUE

@@ -49,6 +49,20 @@ export function describeAuditStore(name: string, start: StartStore<AuditStore>):
       ]);
     });
 
+    test("takes one act for many subjects, each a record of its own", async () => {
+      const principal = `service:${systemRandom.uuid()}`;
+      const { subject: _, ...given } = act(principal, { action: "HAND_OUT_PERSON_KEY", detail: "d" });
+      await store.appendEach(started.database.sql, given, ["person:1", "person:2"], 5000);
+      await store.appendEach(started.database.sql, given, [], 6000);
+      const found = await store.list(started.database.sql, { principal }, "", 10);
+      const { address, userAgent } = given.client;
+      const record = { createTimeMs: 5000, action: given.action, outcome: "DONE", address, userAgent, detail: "d" };
+      expect(found).toMatchObject([
+        { ...record, principal, subject: "person:2" },
+        { ...record, principal, subject: "person:1" },
+      ]);
+    });
+
     test("lists what fits all conditions, newest first, in pages", async () => {
       const principal = `person:${systemRandom.uuid()}`;
       await append(act(principal, { detail: "a" }), 1000);

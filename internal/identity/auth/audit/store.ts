@@ -20,6 +20,7 @@ export type Action =
   | "ISSUE_SERVICE_TOKEN"
   | "CREATE_SIGNING_KEY"
   | "ASSIGN_ROLE"
+  | "HAND_OUT_PERSON_KEY"
   | "DESTROY_PERSON_KEY"
   | "GRANT_SCOPES"
   | "REVOKE_SCOPES"
@@ -77,6 +78,8 @@ export interface AuditFilter {
 export interface AuditStore {
   /** Adds an act: with a transaction if and only if that commits. A refusal is added outside the transaction that it undid. */
   append(on: Sql, act: Act, nowMs: number): Promise<void>;
+  /** Adds the same act done to each of `subjects`, at once. */
+  appendEach(on: Sql, act: Omit<Act, "subject">, subjects: readonly string[], nowMs: number): Promise<void>;
   /** Records that fit, newest first; only those older than `beforeId`, unless that is empty. */
   list(on: Sql, filter: AuditFilter, beforeId: string, limit: number): Promise<readonly AuditRecord[]>;
   /** What a person did and what was done to them, newest first. Where somebody else acted from is left out. */

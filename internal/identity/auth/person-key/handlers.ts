@@ -8,12 +8,14 @@ import type { PersonKeys } from "./rules.ts";
 /** Serves people's keys. */
 export function createPersonKeyHandlers(personKeys: PersonKeys): ServiceImpl<typeof PersonKeyService> {
   return {
-    getPersonKeys: async (request) => ({
-      personKeys: (await personKeys.find(request.personIds)).map(({ personId, key, destroyed }) => ({
-        personId,
-        key: key ?? new Uint8Array(),
-        destroyed,
-      })),
+    getPersonKeys: async (request, context) => ({
+      personKeys: (await personKeys.handOut(request.personIds, clientOf(context))).map(
+        ({ personId, key, destroyed }) => ({
+          personId,
+          key: key ?? new Uint8Array(),
+          destroyed,
+        }),
+      ),
     }),
     destroyPersonKey: async ({ personId }, context) => {
       const { destroyTimeMs } = orThrow(await personKeys.destroy(personId, clientOf(context)));

@@ -25,6 +25,8 @@ export interface PersonKeys {
   create(tx: Transaction, personId: string): Promise<PersonKey>;
   /** Finds keys: one result for each id, in that order. */
   find(personIds: readonly string[]): Promise<readonly FoundPersonKey[]>;
+  /** Finds them for somebody else: for each person whose key that is, the audit log says who got it. Without a record, no key. */
+  handOut(personIds: readonly string[], client: ClientInfo): Promise<readonly FoundPersonKey[]>;
   /**
    * Destroys the key of a person whose account is gone, once; returns when it was destroyed, in milliseconds since 1970. Refused while
    * the account is there, and when there never was a key.
@@ -40,12 +42,21 @@ export function createPersonKeys(deps: {
   readonly database: Database;
   readonly store: PersonKeyStore;
   readonly accounts: Pick<AccountStore, "find">;
-  readonly audit: Pick<AuditStore, "append">;
+  readonly audit: Pick<AuditStore, "append" | "appendEach">;
   readonly vault: Vault;
   readonly clock: Clock;
   readonly random: Random;
 }): PersonKeys {
   const { database, store, accounts, audit, vault, clock, random } = deps;
+  const find: PersonKeys["find"] = async (personIds) => {
+    const ids = personIds.filter((id) => isUuid(id)); // Other texts are nobody's id.
+    const kept = new Map((await store.find(database.sql, ids)).map((found) => [found.personId, found]));
+    return personIds.map((personId) => {
+      const found = kept.get(personId);
+      const key = found?.keySealed && vault.open("person-key", personId, found.keySealed);
+      return { personId, key, destroyed: found !== undefined && key === undefined };
+    });
+  };
   return {
     create: async (tx, personId) => {
       const key = random.bytes(keyBytes);
@@ -53,14 +64,18 @@ export function createPersonKeys(deps: {
       return { personId, key };
     },
 
-    find: async (personIds) => {
-      const ids = personIds.filter((id) => isUuid(id)); // Other texts are nobody's id.
-      const kept = new Map((await store.find(database.sql, ids)).map((found) => [found.personId, found]));
-      return personIds.map((personId) => {
-        const found = kept.get(personId);
-        const key = found?.keySealed && vault.open("person-key", personId, found.keySealed);
-        return { personId, key, destroyed: found !== undefined && key === undefined };
-      });
+    find,
+
+    handOut: async (personIds, client) => {
+      const found = await find(personIds);
+      const subjects = new Set(
+        found.filter(({ key }) => key !== undefined).map(({ personId }) => `person:${personId}`),
+      );
+      if (subjects.size > 0) {
+        const act = { action: "HAND_OUT_PERSON_KEY", outcome: "DONE", client } as const;
+        await audit.appendEach(database.sql, act, [...subjects], clock.now());
+      }
+      return found;
     },
 
     destroy: async (personId, client) => {
