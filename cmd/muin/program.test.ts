@@ -37,7 +37,8 @@ describe("help", () => {
   test("names every command that there must be", () => {
     const names = commands.map(([path]) => path.slice("muin ".length));
     const counts = ["create", "inc", "dec", "set", "get", "list", "import", "verify"].map((name) => `counts ${name}`);
-    const keys = ["create", "list", "revoke", "service"].map((name) => `keys ${name}`);
+    const keys = ["create", "list", "revoke"].map((name) => `keys ${name}`);
+    const services = ["secret", "list", "withdraw", "token"].map((name) => `services ${name}`);
     const devices = ["register", "activate", "token", "list", "revoke"].map((name) => `devices ${name}`);
     const events = ["tail", "republish", "replay"].map((name) => `events ${name}`);
     const others = [
@@ -54,7 +55,7 @@ describe("help", () => {
       "call",
       "completion",
     ];
-    expect(names).toEqual(expect.arrayContaining([...counts, ...keys, ...devices, ...events, ...others]));
+    expect(names).toEqual(expect.arrayContaining([...counts, ...keys, ...services, ...devices, ...events, ...others]));
   });
 
   test.each(commands)("%s shows an example of itself", (path, command) => {

@@ -11,6 +11,7 @@ import { devices } from "./commands/devices.ts";
 import { events } from "./commands/events.ts";
 import { graph } from "./commands/graph.ts";
 import { keys } from "./commands/keys.ts";
+import { services } from "./commands/services.ts";
 import { outbox } from "./commands/outbox.ts";
 import { status } from "./commands/status.ts";
 import { users } from "./commands/users.ts";
@@ -51,6 +52,7 @@ export async function createProgram(cli: Cli, options: { readonly up: boolean })
     branches,
     users,
     keys,
+    services,
     audit,
     devices,
     events,

@@ -83,6 +83,7 @@ const publicMethods = [
   "CredentialService.VerifyEmail",
   "DeviceService.ActivateDevice",
   "DeviceService.IssueDeviceToken",
+  "ServiceTokenService.RenewServiceToken",
   "UserService.GetErasure",
 ];
 const closed = methods.filter((method) => !publicMethods.includes(nameOf(method)));

@@ -13,6 +13,7 @@ import { ApiKeyService } from "../gen/muin/identity/v1/api_key_service_pb.ts";
 import { commentsOf } from "../gen/package-comments.ts";
 import { OperationsService } from "../gen/muin/platform/v1/operations_service_pb.ts";
 import { AuthService } from "../gen/muin/identity/v1/auth_service_pb.ts";
+import { PersonKeyService } from "../gen/muin/identity/v1/person_key_service_pb.ts";
 import { CredentialService } from "../gen/muin/identity/v1/credential_service_pb.ts";
 import { Role } from "../gen/muin/identity/v1/user_pb.ts";
 import { ErasureState, UserService } from "../gen/muin/identity/v1/user_service_pb.ts";
@@ -50,14 +51,14 @@ const running = new Map<string, TestProgram>();
 beforeAll(async () => {
   const [started] = await Promise.all([startMesh(catalog), ...names.map((name) => binaryOf(name))]);
   mesh = started;
-  // The first key is made on auth's database; with it come the tokens by which the services know each other.
+  // The first key is made on auth's database; with it come the secrets by which the services get their tokens.
   await start("auth");
   await isReady("auth");
   operatorKey = await makeOperatorKey(mesh.storeUrl("auth", "database"));
   const tokens = client("auth", ServiceTokenService);
   for (const name of names) {
-    const { token } = await tokens.issueServiceToken({ serviceName: name });
-    await writeFile(mesh.tokenFile(name), token);
+    const { secret } = await tokens.issueBootstrapSecret({ serviceName: name });
+    await writeFile(mesh.secretFile(name), secret);
   }
   await stop("auth");
 });
@@ -231,6 +232,33 @@ describe("a process for each service", () => {
       });
       expect([caller, cells.toSorted()]).toEqual([caller, declared.map(([name]) => name).toSorted()]);
     }
+  });
+
+  test("a withdrawn service is refused within a second and begins anew by a new secret", async () => {
+    const tokens = client("auth", ServiceTokenService);
+    const { secret } = await tokens.issueBootstrapSecret({ serviceName: "user" });
+    const { token } = await connectClient(ServiceTokenService, mesh.url("auth"), undefined).renewServiceToken({
+      secret,
+    });
+    const keys = connectClient(PersonKeyService, mesh.url("auth"), token);
+    await keys.getPersonKeys({ personIds: ["nobody"] });
+    await tokens.withdrawService({ serviceName: "user" });
+    const withdrawnAt = performance.now();
+    for (;;) {
+      const beganAt = performance.now();
+      const code = await codeOf(keys.getPersonKeys({ personIds: ["nobody"] }));
+      if (code === Code.Unauthenticated) break;
+      expect(code).toBeUndefined();
+      expect(beganAt - withdrawnAt).toBeLessThan(1000); // The promise, by when the calls that were let in began.
+    }
+    expect(
+      await codeOf(connectClient(ServiceTokenService, mesh.url("auth"), undefined).renewServiceToken({ secret })),
+    ).toBe(Code.Unauthenticated);
+    // The process goes on by the secret that it finds in its file, once it starts again or renews.
+    await writeFile(mesh.secretFile("user"), (await tokens.issueBootstrapSecret({ serviceName: "user" })).secret);
+    await stop("user");
+    await start("user");
+    await isReady("user");
   });
 
   test("a revoked key is refused in every process within a second", async () => {

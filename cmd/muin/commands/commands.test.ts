@@ -36,7 +36,7 @@ describe("commands", () => {
     await eventually(async () => expect(await (await fetch(muin.http)).text()).toContain(named)); // It is shared for a second.
   });
 
-  test("keys are created, used, listed and revoked; a service gets its token", async () => {
+  test("keys are created, used, listed and revoked", async () => {
     const created = (await json("keys", "create", "Shop", "--scope", "counts.read", "--expires", "1d")) as {
       secret: string;
       api_key: { api_key_id: string; scopes: string[] };
@@ -51,8 +51,15 @@ describe("commands", () => {
     await eventually(async () =>
       expect(await muin.begin(["counts", "get", "keyed"], { env }).ended).toMatchObject({ code: 5 }),
     );
-    const token = (await muin.run("keys", "service", "count-write", "--ttl", "1h")).stdout;
+  });
+
+  test("a service gets its secret and its token, and is withdrawn", async () => {
+    const token = (await muin.run("services", "token", "count-write", "--ttl", "5m")).stdout;
     expect(token).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+\n$/);
+    expect((await muin.run("services", "secret", "count-write")).stdout).toMatch(/^muin-service_[\w-]{43}\n$/);
+    expect((await muin.run("services", "withdraw", "count-write")).code).toBe(0);
+    expect((await muin.run("services", "list")).stdout).toMatch(/^count-write +\S+ \S+Z +never +\S+ \S+Z/m);
+    expect((await muin.run("services", "withdraw", "nobody")).code).not.toBe(0);
   });
 
   test("events are shown as they are published, until interrupted", async () => {

@@ -2,12 +2,6 @@ import { noun } from "../terminal/command.ts";
 import { create } from "./keys/create.ts";
 import { list } from "./keys/list.ts";
 import { revoke } from "./keys/revoke.ts";
-import { service } from "./keys/service.ts";
 
 /** `muin keys`. */
-export const keys = noun("keys", "create, list and revoke API keys; issue tokens for services", [
-  create,
-  list,
-  revoke,
-  service,
-]);
+export const keys = noun("keys", "create, list and revoke API keys", [create, list, revoke]);

@@ -12,7 +12,7 @@ const dayMs = 86_400_000;
 const owaspMemoryKib = 19_456;
 const owaspPasses = 2;
 
-/** With this, keys of service tokens that live a year are at most 54: a verifier takes 64. */
+/** With this, the keys that are published at a time are a few: a verifier takes 64. */
 const signingKeyLifeMsMin = 7 * dayMs;
 
 /** A key-encryption secret shorter than this could be guessed. */

@@ -36,6 +36,9 @@ import { postgresApiKeyStore } from "./api-key/store-postgres.ts";
 import { createAuditHandlers } from "./audit/handlers.ts";
 import { createAuditLog } from "./audit/rules.ts";
 import { postgresAuditStore } from "./audit/store-postgres.ts";
+import { createBootstrapHandlers } from "./bootstrap/handlers.ts";
+import { createBootstrapSecrets } from "./bootstrap/rules.ts";
+import { postgresBootstrapStore } from "./bootstrap/store-postgres.ts";
 import { authConfig } from "./config.ts";
 import { createActivation } from "./device/activation.ts";
 import { copyBranch } from "./device/branch.ts";
@@ -166,7 +169,10 @@ export const auth: ServiceInfo<"auth"> = defineService({
         ...createKeyHandlers({ keys, issuer: config.issuer }),
       }),
       serve(ApiKeyService, createApiKeyHandlers(apiKeys)),
-      serve(ServiceTokenService, createServiceTokenHandlers(createServiceTokens({ ...base, tokens }))),
+      serve(ServiceTokenService, {
+        ...createServiceTokenHandlers(createServiceTokens({ ...base, tokens })),
+        ...createBootstrapHandlers(createBootstrapSecrets({ ...base, store: postgresBootstrapStore, tokens })),
+      }),
       serve(PersonKeyService, createPersonKeyHandlers(personKeys)),
       serve(EnrolmentRecordService, createEnrolmentRecordHandlers(enrolments)),
       serve(CredentialService, { ...createRecoveryHandlers(recovery), ...createFactorHandlers(factors) }),

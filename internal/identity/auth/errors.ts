@@ -80,6 +80,22 @@ export const authErrors = defineErrors({
     code: "unauthenticated",
     text: "the token is not valid: ask for a new mail",
   },
+  bootstrapSecretInvalid: {
+    reason: "BOOTSTRAP_SECRET_INVALID",
+    code: "unauthenticated",
+    text: "this bootstrap secret is not valid: issue one with muin services secret",
+  },
+  tooManyFailedSecrets: {
+    reason: "TOO_MANY_FAILED_SECRETS",
+    code: "resource_exhausted",
+    text: "too many bootstrap secrets that are nobody's came from this network",
+    retryAfterMs: 1000,
+  },
+  serviceUnknown: {
+    reason: "SERVICE_NOT_FOUND",
+    code: "not_found",
+    text: "{service} never had a bootstrap secret",
+  },
   /** Whether it is this network's part or all of it that is used up, it does not tell. */
   quotaExhausted: {
     reason: "QUOTA_EXHAUSTED",

@@ -3,6 +3,7 @@ import { FaceEnrolmentRecordedSchema } from "../../gen/muin/face/v1/enrolment_ev
 import {
   ApiKeyRevokedSchema,
   DeviceRevokedSchema,
+  ServiceWithdrawnSchema,
   SessionRevokedSchema,
 } from "../../gen/muin/identity/v1/session_events_pb.ts";
 import {
@@ -22,6 +23,7 @@ export const published = [
   SessionRevokedSchema,
   ApiKeyRevokedSchema,
   DeviceRevokedSchema,
+  ServiceWithdrawnSchema,
   FaceEnrolmentRecordedSchema,
 ] as const;
 
@@ -86,6 +88,17 @@ export async function publishDeviceRevoked(
   nowMs: number,
 ): Promise<void> {
   await publish(tx, DeviceRevokedSchema, { deviceId, aggregateVersion: version, time: timestampFromMs(nowMs) });
+}
+
+/** Records ServiceWithdrawn. The secret's row must be locked by `tx`. */
+export async function publishServiceWithdrawn(
+  tx: Transaction,
+  publish: AuthPublish,
+  serviceName: string,
+  version: bigint,
+  nowMs: number,
+): Promise<void> {
+  await publish(tx, ServiceWithdrawnSchema, { serviceName, aggregateVersion: version, time: timestampFromMs(nowMs) });
 }
 
 /** Records that auth has erased what it held of a person. `version` is that of the event that asked for it. */

@@ -12,6 +12,7 @@ import networkQuotas from "./migrations/0010_network_quotas.sql" with { type: "t
 import newcomers from "./migrations/0011_newcomers.sql" with { type: "text" };
 import epochs from "./migrations/0013_epochs.sql" with { type: "text" };
 import ownTopics from "./migrations/0012_own_topics.sql" with { type: "text" };
+import bootstrapSecrets from "./migrations/0014_bootstrap_secrets.sql" with { type: "text" };
 
 /** Auth's schema, in the order in which it is applied. */
 export const migrations: readonly Migration[] = [
@@ -28,4 +29,5 @@ export const migrations: readonly Migration[] = [
   { name: "0011_newcomers", sql: newcomers },
   { name: "0012_own_topics", sql: ownTopics },
   { name: "0013_epochs", sql: epochs },
+  { name: "0014_bootstrap_secrets", sql: bootstrapSecrets },
 ];

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { ConfigError } from "../config/read-config.ts";
 import { coordinationUrlOf } from "./mesh-config.ts";
 
-const common = { callsUrl: "", serviceTokenFile: "" };
+const common = { callsUrl: "", bootstrapSecretFile: "" };
 
 test.each([
   ["where the events are, when nothing else is said", "redis://events", "", "redis://events"],

@@ -27,9 +27,9 @@ export const meshConfig = {
     default: "http://127.0.0.1:8080",
     schemes: ["http", "https"],
   }),
-  serviceTokenFile: text("SERVICE_TOKEN_FILE", {
-    doc: "File with this service's token, as `muin keys service` issues it. Read again when it changes.",
-    default: "/run/secrets/muin-service-token",
+  bootstrapSecretFile: text("BOOTSTRAP_SECRET_FILE", {
+    doc: "File with the secret by which this service gets its tokens, as `muin services secret` issues it. Read at each renewal.",
+    default: "/run/secrets/muin-bootstrap-secret",
   }),
 } as const;
 

@@ -3,7 +3,9 @@ import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
 import { ApiKeyService } from "../../gen/muin/identity/v1/api_key_service_pb.ts";
 import { AuthService } from "../../gen/muin/identity/v1/auth_service_pb.ts";
+import { ServiceTokenService } from "../../gen/muin/identity/v1/service_token_service_pb.ts";
 import type { AuthenticatorDeps } from "./authenticator.ts";
+import type { RenewedToken } from "./service-token.ts";
 
 /** All that is asked of auth in the name of every service. */
 export const authCalls: readonly DescMethod[] = [AuthService.method.listKeys, ApiKeyService.method.verifyApiKey];
@@ -30,5 +32,22 @@ export function createAuthClient(
         throw error;
       }
     },
+  };
+}
+
+/** How long a renewal may take, in milliseconds. */
+const renewTimeoutMs = 5000;
+
+/** The RPC service that renews tokens of services: whoever serves it needs none. */
+export const renewingService: DescService = ServiceTokenService;
+
+/** Exchanges bootstrap secrets for tokens over a transport that shows no credentials. */
+export function createTokenRenewal(transport: Transport): (secret: string) => Promise<RenewedToken> {
+  const client = createClient(ServiceTokenService, transport);
+  return async (secret) => {
+    const { token, issueTime, expireTime } = await client.renewServiceToken({ secret }, { timeoutMs: renewTimeoutMs });
+    if (issueTime === undefined || expireTime === undefined)
+      throw new Error("auth does not say how long the token lives");
+    return { token, lifeMs: timestampMs(expireTime) - timestampMs(issueTime) };
   };
 }

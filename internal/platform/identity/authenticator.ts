@@ -7,7 +7,8 @@ import { anonymous, type Caller } from "./caller.ts";
 import { identityErrors } from "./errors.ts";
 import type { Peer } from "./network.ts";
 import { apiKeyPrefix, tokenCharsMax } from "./token-claims.ts";
-import { createTokenVerifier, type TokenKey } from "./token-verifier.ts";
+import type { TokenKey } from "./key-set.ts";
+import { createTokenVerifier } from "./token-verifier.ts";
 
 /** Whom tokens must name as issuer, how auth is asked, and how fresh what the bus tells of revocations is. */
 export interface AuthenticatorDeps {
@@ -36,11 +37,20 @@ export interface Authenticator {
   sessionRevoked(sessionId: string): void;
   /** From now on no token of the device is accepted. */
   deviceRevoked(deviceId: string): void;
+  /** From now on no token of the service is accepted that was issued until then, in milliseconds since 1970. */
+  serviceWithdrawn(service: string, untilMs: number): void;
   /** From now on the API key is not accepted. */
   apiKeyRevoked(apiKeyId: string): void;
   /** Why no token can be verified, or `undefined`. Fetches the keys when there are none yet. */
   readiness(): Promise<string | undefined>;
+  /** What whoever runs the process should know: that services call by tokens that have ended, because auth is away. */
+  notice(): string | undefined;
 }
+
+/** For so long after a call by a token that had ended, there is a notice of it. */
+const lateNoticeMs = 60_000;
+/** Services of which such calls are remembered. */
+const lateServicesMax = 100;
 
 /** At most one line a second says why credentials were refused: whoever guesses does not fill the log. */
 const refusalLogIntervalMs = 1000;
@@ -66,7 +76,17 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
     }
     return identityErrors.credentialsInvalid();
   };
-  const tokens = createTokenVerifier({ ...deps, refused });
+  const lateCalls = metrics.counter({
+    name: "identity_late_service_tokens_total",
+    help: "Calls of services by a token that had ended, taken because auth is away, by service.",
+    labels: ["service"],
+  });
+  const lateAtMs = new Map<string, number>();
+  const tookLate = (service: string): void => {
+    lateCalls.add(1, { service });
+    if (lateAtMs.size < lateServicesMax || lateAtMs.has(service)) lateAtMs.set(service, clock.monotonic());
+  };
+  const tokens = createTokenVerifier({ ...deps, refused, tookLate });
   const apiKeys = createApiKeyVerifier({ ...deps, refused });
 
   return {
@@ -79,8 +99,17 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
     },
     sessionRevoked: (sessionId) => tokens.sessionRevoked(sessionId),
     deviceRevoked: (deviceId) => tokens.deviceRevoked(deviceId),
+    serviceWithdrawn: (service, untilMs) => tokens.serviceWithdrawn(service, untilMs),
     apiKeyRevoked: (apiKeyId) => apiKeys.apiKeyRevoked(apiKeyId),
     readiness: () => tokens.readiness(),
+    notice: () => {
+      for (const [service, atMs] of lateAtMs) {
+        if (clock.monotonic() - atMs >= lateNoticeMs) lateAtMs.delete(service);
+      }
+      if (lateAtMs.size === 0) return undefined;
+      const services = [...lateAtMs.keys()].join(", ");
+      return `auth is away: tokens of services that have ended are taken until an hour after their issue (${services})`;
+    },
   };
 }
 

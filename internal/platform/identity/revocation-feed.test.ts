@@ -5,6 +5,7 @@ import { join } from "node:path";
 import {
   ApiKeyRevokedSchema,
   DeviceRevokedSchema,
+  ServiceWithdrawnSchema,
   SessionRevokedSchema,
 } from "../../gen/muin/identity/v1/session_events_pb.ts";
 import { topicsOf } from "../events/topics.ts";
@@ -23,6 +24,7 @@ function setUp({ createRevocationFeed }: Pick<typeof real, "createRevocationFeed
     authenticator: {
       sessionRevoked: (id) => void told.push(`session ${id}`),
       apiKeyRevoked: (id) => void told.push(`key ${id}`),
+      serviceWithdrawn: (name, untilMs) => void told.push(`service ${name} ${untilMs - nowMs}`),
       deviceRevoked: (id) => void told.push(`device ${id}`),
     },
   });
@@ -34,7 +36,12 @@ function setUp({ createRevocationFeed }: Pick<typeof real, "createRevocationFeed
 test("reads back a day and an hour, which the topic keeps, and wants every kind of revocation", () => {
   const { feed } = setUp(real);
   expect(feed.backMs).toBe(25 * hourMs);
-  expect(feed.schemas).toEqual([SessionRevokedSchema, ApiKeyRevokedSchema, DeviceRevokedSchema]);
+  expect(feed.schemas).toEqual([
+    SessionRevokedSchema,
+    ApiKeyRevokedSchema,
+    DeviceRevokedSchema,
+    ServiceWithdrawnSchema,
+  ]);
   const [topic, ...others] = topicsOf(feed.schemas);
   expect(others).toEqual([]);
   expect(topic?.name).toBe("identity.session");
@@ -48,10 +55,11 @@ async function tellsAll(feed: Pick<typeof real, "createRevocationFeed">): Promis
   await deliver(ApiKeyRevokedSchema, { apiKeyId: "k", time });
   await deliver(SessionRevokedSchema, { sessionId: "old", time });
   await deliver(SessionRevokedSchema, { sessionId: "new", time: timestampFromMs(nowMs - 15 * minuteMs) });
-  expect(told).toEqual(["device d", "key k", "session new"]);
+  await deliver(ServiceWithdrawnSchema, { serviceName: "user", time: timestampFromMs(nowMs - minuteMs) });
+  expect(told).toEqual(["device d", "key k", "session new", `service user ${-minuteMs}`]);
 }
 
-test("tells of every device and key, and of sessions whose tokens may still live", () => tellsAll(real));
+test("tells of every device, key and service, and of sessions whose tokens may still live", () => tellsAll(real));
 
 test.each([
   ["devices are not told of", "authenticator.deviceRevoked(", "String("],

@@ -3,6 +3,7 @@ import { timestampMs } from "@bufbuild/protobuf/wkt";
 import {
   ApiKeyRevokedSchema,
   DeviceRevokedSchema,
+  ServiceWithdrawnSchema,
   SessionRevokedSchema,
 } from "../../gen/muin/identity/v1/session_events_pb.ts";
 import type { Clock } from "../clock/clock.ts";
@@ -10,7 +11,7 @@ import type { Authenticator } from "./authenticator.ts";
 import { revocationLifeMs } from "./revocations.ts";
 import { deviceRevocationLifeMs } from "./token-verifier.ts";
 
-/** How an authenticator is told of every session, API key and device that ends before its time. */
+/** How an authenticator is told of every session, API key, device and service that ends before its time. */
 export interface RevocationFeed {
   /** The events to read, all of one topic. */
   readonly schemas: readonly [DescMessage, ...DescMessage[]];
@@ -21,11 +22,19 @@ export interface RevocationFeed {
 }
 
 /** The events that end credentials. */
-export const revocationSchemas = [SessionRevokedSchema, ApiKeyRevokedSchema, DeviceRevokedSchema] as const;
+export const revocationSchemas = [
+  SessionRevokedSchema,
+  ApiKeyRevokedSchema,
+  DeviceRevokedSchema,
+  ServiceWithdrawnSchema,
+] as const;
 
 /** Makes the feed of an authenticator. */
 export function createRevocationFeed(options: {
-  readonly authenticator: Pick<Authenticator, "sessionRevoked" | "apiKeyRevoked" | "deviceRevoked">;
+  readonly authenticator: Pick<
+    Authenticator,
+    "sessionRevoked" | "apiKeyRevoked" | "deviceRevoked" | "serviceWithdrawn"
+  >;
   readonly clock: Pick<Clock, "now">;
 }): RevocationFeed {
   const { authenticator, clock } = options;
@@ -40,6 +49,9 @@ export function createRevocationFeed(options: {
         if (!isPast) authenticator.sessionRevoked(sessionId);
       } else if (type === DeviceRevokedSchema.typeName) {
         authenticator.deviceRevoked(fromBinary(DeviceRevokedSchema, data).deviceId);
+      } else if (type === ServiceWithdrawnSchema.typeName) {
+        const { serviceName, time } = fromBinary(ServiceWithdrawnSchema, data);
+        authenticator.serviceWithdrawn(serviceName, time === undefined ? clock.now() : timestampMs(time));
       } else {
         authenticator.apiKeyRevoked(fromBinary(ApiKeyRevokedSchema, data).apiKeyId);
       }

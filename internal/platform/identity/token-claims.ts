@@ -2,7 +2,7 @@
 export interface TokenClaims {
   /** The installation's issuer, the same for all of its services. */
   readonly iss: string;
-  /** `tokenAudience`, in a device's token `deviceTokenAudience`. */
+  /** `tokenAudience`, in a device's token `deviceTokenAudience`, in a service's `serviceTokenAudience`. */
   readonly aud: string;
   /** A person's user id, `service:<name>` for one of Muin's own services, `device:<id>` for a device. */
   readonly sub: string;
@@ -16,7 +16,7 @@ export interface TokenClaims {
   readonly scope?: string;
 }
 
-/** The audience of tokens of people and services. */
+/** The audience of people's tokens. */
 export const tokenAudience = "muin";
 
 /** The one algorithm that tokens are signed with. */
@@ -34,6 +34,19 @@ export const deviceTokenType = "muin-device+jwt";
 
 /** How long a device's token is good for, at the longest. Revoked devices are remembered an hour longer. */
 export const deviceTokenLifeMsMax: number = 24 * 60 * 60_000;
+
+/** The audience of a service's token, and the type in its header (RFC 8725): no other token has them. */
+export const serviceTokenAudience = "muin-service";
+export const serviceTokenType = "muin-service+jwt";
+
+/** How long a service's token is good for, at the longest. */
+export const serviceTokenLifeMsMax: number = 15 * 60_000;
+
+/** How long after its issue a service's token may be taken while auth, which would renew it, is away. */
+export const serviceTokenGraceMs: number = 60 * 60_000;
+
+/** What a service's bootstrap secret begins with; 43 characters of base64url, 32 bytes, follow. */
+export const bootstrapSecretPrefix = "muin-service_";
 
 /** What an API key's secret begins with: tells it from a token. */
 export const apiKeyPrefix = "muin_";

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import type { Clock } from "../clock/clock.ts";
 import type { MuinError } from "../errors/muin-error.ts";
 import { importMutant } from "../testing/mutant.ts";
-import { createTokenVerifier, type TokenKey } from "./token-verifier.ts";
+import type { TokenKey } from "./key-set.ts";
+import { createTokenVerifier } from "./token-verifier.ts";
 import { identityErrors } from "./errors.ts";
 
 type Create = typeof createTokenVerifier;
@@ -45,7 +46,17 @@ const { sid: _sid, ...sessionless } = good;
 const { scope: _scope, ...scopeless } = good;
 const { exp: _exp, ...endless } = good;
 
+const serviceHeader = { typ: "muin-service+jwt" };
+const ofService: JWTPayload = {
+  iss: issuer,
+  aud: "muin-service",
+  sub: "service:count-read",
+  iat: startSeconds,
+  exp: startSeconds + 900,
+};
+
 function setUp(create: Create = createTokenVerifier) {
+  const late: string[] = [];
   const state = { nowMs: startMs, fetched: 0, why: "", keys: async (): Promise<TokenKey[]> => [one.publicPart] };
   const clock: Clock = {
     now: () => state.nowMs,
@@ -63,6 +74,7 @@ function setUp(create: Create = createTokenVerifier) {
       state.why = why;
       return identityErrors.credentialsInvalid();
     },
+    tookLate: (service) => late.push(service),
     clock,
     log: silent,
   });
@@ -77,7 +89,7 @@ function setUp(create: Create = createTokenVerifier) {
       return code === "unauthenticated" ? state.why : code;
     }
   };
-  return { state, verifier, call };
+  return { state, verifier, call, late };
 }
 
 const source = join(import.meta.dir, "token-verifier.ts");
@@ -97,14 +109,7 @@ test("a person's token names them, and is verified once", async () => {
 
 test("a service's token names the service", async () => {
   const { verifier } = setUp();
-  const claims = {
-    iss: issuer,
-    aud: "muin",
-    sub: "service:count-read",
-    iat: startSeconds,
-    exp: startSeconds + 31_536_000,
-  };
-  expect(await verifier.callerOf(await one.sign(claims))).toEqual({
+  expect(await verifier.callerOf(await one.sign(ofService, serviceHeader))).toEqual({
     kind: "service",
     id: "count-read",
     principal: "service:count-read",
@@ -132,14 +137,14 @@ describe("refuses", () => {
       "an expired token",
       () => one.sign({ ...good, iat: startSeconds - 900, exp: startSeconds - 6 }),
       "expired",
-      ["clockTolerance: clockSkewMs / 1000", "clockTolerance: 1e6"],
+      ["clockTolerance: lateMs / 1000", "clockTolerance: 1e6"],
     ],
     ["a token without end", () => one.sign(endless), "wrong claim exp"],
     [
       "a token not valid yet",
       () => one.sign({ ...good, nbf: startSeconds + 60 }),
       "wrong claim nbf",
-      ["clockTolerance: clockSkewMs / 1000", "clockTolerance: 1e6"],
+      ["clockTolerance: lateMs / 1000", "clockTolerance: 1e6"],
     ],
     [
       "a token from the future",
@@ -151,7 +156,7 @@ describe("refuses", () => {
       "another audience",
       () => one.sign({ ...good, aud: "other" }),
       "wrong claim aud",
-      ["const otherTokens = { audience: tokenAudience };", "const otherTokens = {} as { audience: string };"],
+      ["person: { audience: tokenAudience, lateMs: clockSkewMs }", "person: { lateMs: clockSkewMs }"],
     ],
     [
       "another issuer",
@@ -161,12 +166,27 @@ describe("refuses", () => {
     ],
     ["no subject", () => one.sign({ ...good, sub: "" }), "wrong claim sub", ['sub === "" ||', ""]],
     [
-      "a service with a session",
+      "a person's token that names a service",
       () => one.sign({ ...good, sub: "service:auth" }),
       "wrong claim sub",
-      [" || sid !== undefined", ""],
+      [" || sub.startsWith(serviceSubjectPrefix)", ""],
     ],
-    ["a service without a name", () => one.sign({ ...sessionless, sub: "service:" }), "wrong claim sub"],
+    ["a service's token as a person's", () => one.sign(ofService), "wrong claim aud"],
+    ["a person's token as a service's", () => one.sign(good, serviceHeader), "wrong claim aud"],
+    [
+      "a service's token for people's audience",
+      () => one.sign({ ...ofService, aud: "muin" }, serviceHeader),
+      "wrong claim aud",
+      ["    audience: serviceTokenAudience,", "    audience: tokenAudience,"],
+    ],
+    [
+      "a service's token of an hour",
+      () => one.sign({ ...ofService, exp: startSeconds + 3600 }, serviceHeader),
+      "lives too long",
+      ["if ((exp! - iat!) * 1000 > serviceTokenLifeMsMax) throw", "if (exp! < 0) throw"],
+    ],
+    ["a service without a name", () => one.sign({ ...ofService, sub: "service:" }, serviceHeader), "wrong claim sub"],
+    ["a service's token of a person", () => one.sign({ ...ofService, sub: "u1" }, serviceHeader), "wrong claim sub"],
     ["a person without a session", () => one.sign(sessionless), "wrong claim sid"],
     ["a person without scopes", () => one.sign(scopeless), "wrong claim scope"],
     [
@@ -179,7 +199,7 @@ describe("refuses", () => {
       "a token bound to a key",
       () => one.sign({ ...good, cnf: { jwk: {} } }),
       "bound to a key",
-      ['claims["cnf"] !== undefined', "false"],
+      ['kind !== "device" && claims["cnf"] !== undefined', "false"],
     ],
   ];
   test.each(cases.map((row) => ({ name: row[0], row })))("$name", async ({ row: [, make, why, change] }) => {
@@ -217,9 +237,110 @@ test("no token of a revoked session is accepted, and those of others are", async
   const forgetful = await mutant("revoked.has(caller.sessionId)", "false");
   expect(await revokeSession(forgetful)).toEqual(["sync", "verified", "verified", "sync", "verified"]);
   // Mutant: only tokens that come again are looked at, not those that were being verified.
-  const hasty = await mutant("return admit(caller);", "return caller;");
+  const hasty = await mutant("isLate ? admitLate(verified) : admit(verified)", "caller");
   expect(await revokeSession(hasty)).toContain("verified");
   expect((await revokeSession(hasty))[2]).toBe("verified");
+});
+
+/** Resolves once the keys that are fetched beside a call have come. */
+const turn = (): Promise<void> => new Promise((resolve) => void setTimeout(resolve));
+
+/** A person and a service call again and again; auth withdraws their key. */
+async function callsAfterWithdrawal(create?: Create): Promise<readonly string[]> {
+  const { state, call } = setUp(create);
+  const tokens = [await one.sign(good), await one.sign(ofService, serviceHeader)] as const;
+  for (const token of tokens) await call(token);
+  state.keys = async () => [two.publicPart];
+  state.nowMs += 20_001;
+  // The keys are fetched beside the first call.
+  const outcomes = await Promise.all([call(tokens[0]), call(tokens[1])]);
+  await turn();
+  state.nowMs += 3000;
+  return [...outcomes, await call(tokens[0]), await call(tokens[1])];
+}
+
+const minuteMs = 60_000;
+
+/** What a service's token and a person's bring that have ended, seen before or not, with auth away and then back. */
+async function callsAfterTheEnd(create?: Create): Promise<Readonly<Record<string, string>>> {
+  const { state, call, late } = setUp(create);
+  const service = await one.sign(ofService, serviceHeader);
+  const person = await one.sign(good);
+  await call(service);
+  await call(person);
+  state.nowMs = startMs + 15 * minuteMs + 5001;
+  const outcomes: Record<string, string> = { "auth there": await call(service) };
+  state.keys = () => Promise.reject(new Error("away"));
+  state.nowMs += 5000;
+  outcomes["away"] = await call(service);
+  outcomes["a person"] = await call(person);
+  outcomes["unseen"] = await call(await one.sign({ ...ofService, jti: "2" }, serviceHeader));
+  outcomes["unknown key"] = await call(await two.sign(ofService, serviceHeader));
+  state.nowMs = startMs + 60 * minuteMs - 1;
+  outcomes["just before the hour"] = await call(service);
+  state.nowMs = startMs + 60 * minuteMs;
+  outcomes["the hour"] = await call(service);
+  outcomes["late"] = late.join(" ");
+  state.nowMs = startMs + 30 * minuteMs;
+  state.keys = async () => [one.publicPart];
+  state.nowMs += 500;
+  outcomes["auth back"] = await call(service);
+  return outcomes;
+}
+
+describe("a service's token that has ended", () => {
+  const outcomes = {
+    "auth there": "expired",
+    away: "verified",
+    "a person": "expired",
+    unseen: "verified",
+    "unknown key": "unavailable",
+    "just before the hour": "verified",
+    "the hour": "expired",
+    late: "count-read count-read count-read",
+  };
+  test("is taken for an hour after its issue while auth is away, by who knows its key; a person's never", async () => {
+    expect(await callsAfterTheEnd()).toMatchObject(outcomes);
+  });
+
+  test.each([
+    ["auth is there", "!isAway || ", "", { "auth there": "verified", late: expect.any(String) }],
+    [
+      "an hour has passed",
+      " || clock.now() >= token.issueMs + serviceTokenGraceMs",
+      "",
+      { "the hour": "verified", late: expect.any(String) },
+    ],
+    ["it is not told", "deps.tookLate?.(caller.id)", "undefined", { late: "" }],
+  ])("mutant: is noticed where %s", async (_, from, to, seen) => {
+    expect(await callsAfterTheEnd(await mutant(from, to))).toMatchObject({ ...outcomes, ...seen });
+  });
+});
+
+const tokenAt = (seconds: number, jti: string, sub = "service:count-read"): Promise<string> =>
+  one.sign({ ...ofService, sub, iat: startSeconds + seconds, exp: startSeconds + seconds + 900, jti }, serviceHeader);
+
+/** What tokens bring that a service got before, within and after the second in which it was withdrawn, seen before or not. */
+async function callsOfWithdrawn(create?: Create): Promise<readonly string[]> {
+  const { state, verifier, call } = setUp(create);
+  const seen = await tokenAt(0, "1");
+  await call(seen);
+  state.nowMs += 2500;
+  verifier.serviceWithdrawn("count-read", state.nowMs);
+  verifier.serviceWithdrawn("count-read", state.nowMs - 2000); // An older one, told again.
+  return Promise.all([
+    call(seen),
+    call(await tokenAt(2, "2")),
+    call(await tokenAt(3, "3")),
+    call(await tokenAt(0, "4", "service:user")),
+  ]);
+}
+
+test("no token is accepted that a service got until it was withdrawn; those from then on are, and others'", async () => {
+  const withdrawn = "service withdrawn";
+  expect(await callsOfWithdrawn()).toEqual([withdrawn, withdrawn, "verified", "verified"]);
+  const forgetful = await mutant("issueMs <= (withdrawn.get(caller.id) ?? -1)", "false");
+  expect(await callsOfWithdrawn(forgetful)).toEqual(["sync", "verified", "verified", "verified"]);
 });
 
 describe("keys", () => {
@@ -252,13 +373,23 @@ describe("keys", () => {
     expect(await call(await two.sign(later))).toBe("unavailable");
   });
 
-  test("that auth withdrew are forgotten", async () => {
-    const { state, call } = setUp();
-    expect(await call(await one.sign(good))).toBe("verified");
+  test("that auth withdrew are forgotten within 20 seconds, with the tokens of whatever kind that were verified by them", async () => {
+    expect(await callsAfterWithdrawal()).toEqual(["sync", "sync", "unknown key id", "unknown key id"]);
+    const forgetful = await mutant("keys.has(known.keyId) && ", "");
+    expect(await callsAfterWithdrawal(forgetful)).toEqual(Array(4).fill("sync"));
+    const lazy = await mutant("      keys.keepFresh();\n", "");
+    expect(await callsAfterWithdrawal(lazy)).toEqual(Array(4).fill("sync"));
+  });
+
+  test("are fetched anew while the process only looks at whether it is ready", async () => {
+    const { state, verifier, call } = setUp();
+    const token = await one.sign(good);
+    expect(await call(token)).toBe("verified");
     state.keys = async () => [two.publicPart];
-    state.nowMs += 300_001;
-    expect(await call(await one.sign({ ...good, jti: "2" }))).toBe("verified"); // The keys are fetched beside this call.
-    expect(await call(await one.sign({ ...good, jti: "3" }))).toBe("unknown key id");
+    state.nowMs += 20_001;
+    await verifier.readiness();
+    await turn();
+    expect(await call(token)).toBe("unknown key id");
   });
 
   test("of other kinds are not used", async () => {

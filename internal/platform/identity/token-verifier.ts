@@ -5,7 +5,7 @@ import type { Logger } from "../telemetry/logger.ts";
 import { createLruMap } from "../cache/lru-map.ts";
 import type { Caller } from "./caller.ts";
 import { deviceIn } from "./device-token.ts";
-import { identityErrors } from "./errors.ts";
+import { createKeySet, type TokenKey } from "./key-set.ts";
 import { createRevocations } from "./revocations.ts";
 import {
   accessTokenLifeMsMax,
@@ -14,17 +14,13 @@ import {
   deviceTokenLifeMsMax,
   deviceTokenType,
   serviceSubjectPrefix,
+  serviceTokenAudience,
+  serviceTokenGraceMs,
+  serviceTokenLifeMsMax,
+  serviceTokenType,
   tokenAlgorithm,
   tokenAudience,
 } from "./token-claims.ts";
-
-/** An Ed25519 public key as a JSON Web Key (RFC 8037). */
-export interface TokenKey {
-  readonly kty: string;
-  readonly crv: string;
-  readonly x: string;
-  readonly kid: string;
-}
 
 /** Whom tokens must name as issuer, where keys come from, and who is told of refusals. */
 export interface TokenVerifierDeps {
@@ -33,6 +29,8 @@ export interface TokenVerifierDeps {
   readonly fetchKeys: () => Promise<readonly TokenKey[]>;
   /** The one error of bad credentials; tells the log and the metrics why. */
   readonly refused: (why: string) => MuinError;
+  /** Told of each call that a service made by a token that had ended, because auth is away. Default: nobody. */
+  readonly tookLate?: (service: string) => void;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -45,6 +43,8 @@ export interface TokenVerifier {
   sessionRevoked(sessionId: string): void;
   /** From now on no token of the device is accepted. */
   deviceRevoked(deviceId: string): void;
+  /** From now on no token of the service is accepted that was issued until then, in milliseconds since 1970. */
+  serviceWithdrawn(service: string, untilMs: number): void;
   /** Why no token can be verified, or `undefined`. Fetches the keys when there are none yet. */
   readiness(): Promise<string | undefined>;
 }
@@ -56,40 +56,60 @@ const revokedSessionsMax = 1_000_000;
 /** Revoked devices that are remembered, and for how long: an hour longer than a token of theirs lives. */
 const revokedDevicesMax = 1_000_000;
 export const deviceRevocationLifeMs: number = deviceTokenLifeMsMax + 60 * 60_000;
-/** Keys are fetched again no sooner than this, whatever tokens come; sooner when auth did not answer. */
-const keysAskIntervalMs = 3000;
-const keysRetryMs = 500;
-/** Keys older than this are fetched anew beside the call that uses them, so that a withdrawn key goes. */
-const keysFreshMs = 5 * 60_000;
-/** Keys that are taken from one answer. */
-const keysMax = 64;
 /** How far clocks may differ. */
 const clockSkewMs = 5000;
+/** Withdrawn services that are remembered. */
+const withdrawnServicesMax = 10_000;
 const idCharsMax = 128;
 const scopesMax = 64;
+
+/** A token that was verified: good until its end, as long as auth names its key. */
+interface Verified {
+  readonly caller: Caller;
+  readonly keyId: string;
+  readonly issueMs: number;
+  readonly endMs: number;
+}
 
 /** A verifier without keys: the first token fetches them. */
 export function createTokenVerifier(deps: TokenVerifierDeps): TokenVerifier {
   const { refused, clock } = deps;
   const keys = createKeySet(deps);
-  const seen = createLruMap<{ readonly caller: Caller; readonly endMs: number }>(tokensMax);
+  const seen = createLruMap<Verified>(tokensMax);
   const revoked = createRevocations(clock, revokedSessionsMax);
   const revokedDevices = createRevocations(clock, revokedDevicesMax, deviceRevocationLifeMs);
+  const withdrawn = createLruMap<number>(withdrawnServicesMax);
 
-  const admit = (caller: Caller): Caller => {
+  const admit = ({ caller, issueMs }: Verified): Caller => {
     if (caller.kind === "person" && revoked.has(caller.sessionId)) throw refused("session revoked");
     if (caller.kind === "device" && revokedDevices.has(caller.id)) throw refused("device revoked");
+    if (caller.kind === "service" && issueMs <= (withdrawn.get(caller.id) ?? -1)) throw refused("service withdrawn");
     return caller;
   };
 
+  /** A service that cannot renew its token because auth is away goes on with its last one, for a while. */
+  const admitLate = (token: Verified): Caller | Promise<Caller> => {
+    const take = (isAway: boolean): Caller => {
+      if (!isAway || clock.now() >= token.issueMs + serviceTokenGraceMs) throw refused("expired");
+      const caller = admit(token);
+      if (caller.kind === "service") deps.tookLate?.(caller.id);
+      return caller;
+    };
+    const isAway = keys.isAway();
+    return isAway instanceof Promise ? isAway.then(take) : take(isAway);
+  };
+
   const verify = async (token: string, hash: string): Promise<Caller> => {
-    const { keyId, isDevice } = headerOf(token, refused);
-    const key = await keys.get(keyId);
-    const claims = await verifiedClaims(token, key, isDevice ? deviceTokens : otherTokens, deps);
+    const { keyId, kind } = headerOf(token, refused);
+    const claims = await verifiedClaims(token, await keys.get(keyId), kinds[kind], deps);
     if (claims.iat! * 1000 > clock.now() + clockSkewMs) throw refused("issued in the future");
-    const caller = isDevice ? deviceIn(claims, refused) : callerIn(claims, refused);
-    seen.set(hash, { caller, endMs: claims.exp! * 1000 });
-    return admit(caller);
+    // Bound to a key that its holder must prove to have: such a token alone proves nothing.
+    if (kind !== "device" && claims["cnf"] !== undefined) throw refused("bound to a key");
+    const caller = callersIn[kind](claims, refused);
+    const verified = { caller, keyId, issueMs: claims.iat! * 1000, endMs: claims.exp! * 1000 };
+    seen.set(hash, verified);
+    const isLate = caller.kind === "service" && clock.now() > verified.endMs + clockSkewMs;
+    return isLate ? admitLate(verified) : admit(verified);
   };
 
   return {
@@ -97,25 +117,45 @@ export function createTokenVerifier(deps: TokenVerifierDeps): TokenVerifier {
       const hash = Bun.SHA256.hash(token, "base64");
       const known = seen.get(hash);
       if (known === undefined) return verify(token, hash);
-      if (known.endMs > clock.now()) return admit(known.caller);
+      keys.keepFresh();
+      if (keys.has(known.keyId) && known.endMs > clock.now()) return admit(known);
       seen.delete(hash);
       return verify(token, hash);
     },
     sessionRevoked: (sessionId) => revoked.add(sessionId),
     deviceRevoked: (deviceId) => revokedDevices.add(deviceId),
+    serviceWithdrawn: (service, untilMs) =>
+      withdrawn.set(service, Math.max(untilMs, withdrawn.get(service) ?? Number.NEGATIVE_INFINITY)),
     readiness: () => keys.readiness(),
   };
 }
 
-/** What the header of a device's token must say, and what it says it is for; a token of another kind is no device's. */
-const deviceTokens = { audience: deviceTokenAudience, typ: deviceTokenType };
-const otherTokens = { audience: tokenAudience };
+/**
+ * What the header of a device's or a service's token must say, what each says it is for, and how long after its end its signature
+ * is still looked at: a token of one kind is none of another.
+ */
+const kinds = {
+  device: { audience: deviceTokenAudience, typ: deviceTokenType, lateMs: clockSkewMs },
+  service: {
+    audience: serviceTokenAudience,
+    typ: serviceTokenType,
+    lateMs: serviceTokenGraceMs - serviceTokenLifeMsMax + clockSkewMs,
+  },
+  person: { audience: tokenAudience, lateMs: clockSkewMs },
+} as const;
+type Kind = keyof typeof kinds;
+
+const callersIn: Readonly<Record<Kind, (claims: JWTPayload, refused: TokenVerifierDeps["refused"]) => Caller>> = {
+  device: deviceIn,
+  service: serviceIn,
+  person: personIn,
+};
 
 /** The token's key id and kind, after everything that can be refused without a key. */
 function headerOf(
   token: string,
   refused: TokenVerifierDeps["refused"],
-): { readonly keyId: string; readonly isDevice: boolean } {
+): { readonly keyId: string; readonly kind: Kind } {
   let header: ReturnType<typeof decodeProtectedHeader>;
   try {
     header = decodeProtectedHeader(token);
@@ -124,13 +164,14 @@ function headerOf(
   }
   if (header.alg !== tokenAlgorithm) throw refused("wrong algorithm");
   if (typeof header.kid !== "string" || header.kid.length > idCharsMax) throw refused("no key id");
-  return { keyId: header.kid, isDevice: header.typ === deviceTokenType };
+  const kind = header.typ === deviceTokenType ? "device" : header.typ === serviceTokenType ? "service" : "person";
+  return { keyId: header.kid, kind };
 }
 
 async function verifiedClaims(
   token: string,
   key: CryptoKey,
-  kind: { readonly audience: string; readonly typ?: string },
+  { lateMs, ...kind }: { readonly audience: string; readonly typ?: string; readonly lateMs: number },
   deps: TokenVerifierDeps,
 ): Promise<JWTPayload> {
   try {
@@ -139,7 +180,7 @@ async function verifiedClaims(
       issuer: deps.issuer,
       ...kind,
       requiredClaims: ["sub", "iat", "exp"],
-      clockTolerance: clockSkewMs / 1000,
+      clockTolerance: lateMs / 1000,
       currentDate: new Date(deps.clock.now()),
     });
     return payload;
@@ -152,18 +193,18 @@ async function verifiedClaims(
   }
 }
 
-function callerIn(claims: JWTPayload, refused: TokenVerifierDeps["refused"]): Caller {
-  const { sub, iat, exp, sid, scope } = claims as JWTPayload & { sid?: unknown; scope?: unknown };
-  if (sub === undefined || sub === "" || sub.startsWith(deviceSubjectPrefix) || sub.length > idCharsMax)
-    throw refused("wrong claim sub");
-  // Bound to a key that its holder must prove to have: such a token alone proves nothing.
-  if (claims["cnf"] !== undefined) throw refused("bound to a key");
+function serviceIn(claims: JWTPayload, refused: TokenVerifierDeps["refused"]): Caller {
+  const { sub = "", iat, exp } = claims;
+  const id = sub.startsWith(serviceSubjectPrefix) ? sub.slice(serviceSubjectPrefix.length) : "";
+  if (sub.length > idCharsMax || !/^[a-z][a-z0-9-]*$/.test(id)) throw refused("wrong claim sub");
+  if ((exp! - iat!) * 1000 > serviceTokenLifeMsMax) throw refused("lives too long");
+  return { kind: "service", id, principal: sub };
+}
 
-  if (sub.startsWith(serviceSubjectPrefix)) {
-    const id = sub.slice(serviceSubjectPrefix.length);
-    if (!/^[a-z][a-z0-9-]*$/.test(id) || sid !== undefined) throw refused("wrong claim sub");
-    return { kind: "service", id, principal: sub };
-  }
+function personIn(claims: JWTPayload, refused: TokenVerifierDeps["refused"]): Caller {
+  const { sub = "", iat, exp, sid, scope } = claims as JWTPayload & { sid?: unknown; scope?: unknown };
+  const isOther = sub.startsWith(deviceSubjectPrefix) || sub.startsWith(serviceSubjectPrefix);
+  if (sub === "" || isOther || sub.length > idCharsMax) throw refused("wrong claim sub");
   if (typeof sid !== "string" || sid === "" || sid.length > idCharsMax) throw refused("wrong claim sid");
   if (typeof scope !== "string") throw refused("wrong claim scope");
   const scopes = scope === "" ? [] : scope.split(" ");
@@ -171,61 +212,4 @@ function callerIn(claims: JWTPayload, refused: TokenVerifierDeps["refused"]): Ca
   // A longer life would outlive the memory of revoked sessions.
   if ((exp! - iat!) * 1000 > accessTokenLifeMsMax) throw refused("lives too long");
   return { kind: "person", id: sub, principal: `person:${sub}`, scopes: new Set(scopes), sessionId: sid };
-}
-
-interface KeySet {
-  get(keyId: string): Promise<CryptoKey>;
-  readiness(): Promise<string | undefined>;
-}
-
-/** The keys of auth: fetched when one is missing, kept while auth is away. */
-function createKeySet({ fetchKeys, refused, clock, log }: TokenVerifierDeps): KeySet {
-  let keys: ReadonlyMap<string, CryptoKey> = new Map();
-  let askedAtMs = Number.NEGATIVE_INFINITY;
-  let failure: unknown;
-  let asking: Promise<void> | undefined;
-
-  const fetchAll = async (): Promise<void> => {
-    try {
-      const fetched = new Map<string, CryptoKey>();
-      for (const { kty, crv, x, kid } of (await fetchKeys()).slice(0, keysMax)) {
-        if (kty !== "OKP" || crv !== "Ed25519" || kid === "") continue;
-        fetched.set(kid, await crypto.subtle.importKey("jwk", { kty, crv, x }, "Ed25519", false, ["verify"]));
-      }
-      if (fetched.size === 0) throw new Error("auth named no key that verifies tokens");
-      keys = fetched;
-      failure = undefined;
-    } catch (error) {
-      failure = error;
-      log.warn("the keys that verify tokens could not be fetched", { err: error, kept: keys.size });
-    }
-  };
-  /** Never rejects; at most one at a time, and none too soon after another. */
-  const refresh = (): Promise<void> | undefined => {
-    const intervalMs = failure === undefined ? keysAskIntervalMs : keysRetryMs;
-    if (asking === undefined && clock.monotonic() - askedAtMs >= intervalMs) {
-      askedAtMs = clock.monotonic();
-      asking = fetchAll().finally(() => (asking = undefined));
-    }
-    return asking;
-  };
-
-  return {
-    get: async (keyId) => {
-      const known = keys.get(keyId);
-      if (known !== undefined) {
-        if (clock.monotonic() - askedAtMs > keysFreshMs) void refresh();
-        return known;
-      }
-      await refresh();
-      const fetched = keys.get(keyId);
-      if (fetched !== undefined) return fetched;
-      if (failure === undefined) throw refused("unknown key id");
-      throw identityErrors.tokensUnavailable({ cause: failure });
-    },
-    readiness: async () => {
-      if (keys.size === 0) await refresh();
-      return keys.size === 0 ? "the keys that verify tokens could not be fetched from auth" : undefined;
-    },
-  };
 }

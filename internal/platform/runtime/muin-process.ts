@@ -62,6 +62,8 @@ export interface MuinProcessOptions extends Pick<
   readonly eventsUrl: string;
   /** Redis of the leases; may be that of the events. */
   readonly coordinationUrl: string;
+  /** The token by which its services call others, where they call any in other processes. */
+  readonly serviceToken?: Component | undefined;
   /** Carries calls to a service that does not run here: to who serves `target`, or to the process of the service `holder`. */
   remote(target: DescService, holder?: string): Transport;
   /** The servers that this process started; absent when it started none. */
@@ -117,7 +119,10 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
     broker,
     degraded: () => degradation.reasons(),
     localStores: options.localStores,
-    notices: () => [...rpc.notices(), ...(certificates?.notices() ?? [])],
+    notices: () =>
+      [...rpc.notices(), ...(certificates?.notices() ?? []), authenticator.notice()].filter(
+        (notice) => notice !== undefined,
+      ),
     clock,
   };
   const served = services.flatMap((service) => service.served);
@@ -143,6 +148,7 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
     leases,
     broker,
     telemetry,
+    ...(options.serviceToken === undefined ? [] : [options.serviceToken]),
     revocations,
     createTogether("services", services),
     degradation,

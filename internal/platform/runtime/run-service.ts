@@ -16,6 +16,8 @@ import { serviceCallersOf } from "../catalog/service-callers.ts";
 import { topology, type ServiceTopology, type Topology } from "../catalog/topology.ts";
 import { systemClock } from "../clock/clock.ts";
 import { systemRandom } from "../clock/random.ts";
+import { createTokenRenewal, renewingService } from "../identity/auth-client.ts";
+import { createServiceToken } from "../identity/service-token.ts";
 import { ConfigError, processEnvironment, readConfig, type Environment } from "../config/read-config.ts";
 import { runUntilSignal } from "../lifecycle/run-until-signal.ts";
 import { createHttpTransport } from "../rpc/client/create-http-transport.ts";
@@ -50,6 +52,13 @@ async function run(info: ServiceInfo, catalog: readonly ServiceInfo[], env: Envi
   const plan = topology(catalog);
   const service = plan.services.find(({ name }) => name === info.name);
   if (service === undefined) throw new Error(`the catalogue does not list ${info.name}`);
+  const { renewUrl } = readConfig("", { renewUrl: callField(renewingService.typeName) }, env);
+  const token = createServiceToken({
+    secretFile: mesh.bootstrapSecretFile,
+    renew: createTokenRenewal(createHttpTransport({ url: renewUrl || mesh.callsUrl, token: noToken })),
+    clock: systemClock,
+    log,
+  });
   const muin = createMuinProcess({
     ...storesFrom(info, service, env),
     name: info.name,
@@ -63,7 +72,8 @@ async function run(info: ServiceInfo, catalog: readonly ServiceInfo[], env: Envi
     env,
     eventsUrl: mesh.eventsUrl,
     coordinationUrl: coordinationUrlOf(mesh),
-    remote: remoteFrom(plan, service, mesh, env),
+    serviceToken: info.serves.includes(renewingService) ? undefined : token,
+    remote: remoteFrom(plan, service, { callsUrl: mesh.callsUrl, token: () => token.current() }, env),
     clock: systemClock,
     random: systemRandom,
     log,
@@ -104,21 +114,25 @@ function storesFrom(
   };
 }
 
+function noToken(): Promise<string> {
+  return Promise.reject(new Error("a token is renewed without one"));
+}
+
 /** How other services are reached: through the router, unless a setting names another address. */
 function remoteFrom(
   plan: Topology,
   service: ServiceTopology,
-  mesh: { readonly callsUrl: string; readonly serviceTokenFile: string },
+  mesh: { readonly callsUrl: string; readonly token: () => Promise<string> },
   env: Environment,
 ): (target: DescService, holder?: string) => Transport {
   const holderUrls = readConfig("", holderFields(service, plan), env);
-  const common = { tokenFile: mesh.serviceTokenFile, clock: systemClock };
+  const { token } = mesh;
   return (target, holder) => {
     if (holder !== undefined) {
       const url = holderUrls[holder] || mesh.callsUrl;
-      return createHttpTransport({ ...common, url, headers: { [serviceHeader]: holder } });
+      return createHttpTransport({ token, url, headers: { [serviceHeader]: holder } });
     }
     const { call } = readConfig("", { call: callField(target.typeName) }, env);
-    return createHttpTransport({ ...common, url: call || mesh.callsUrl });
+    return createHttpTransport({ token, url: call || mesh.callsUrl });
   };
 }

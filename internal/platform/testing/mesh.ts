@@ -27,8 +27,8 @@ export interface TestMesh extends AsyncDisposable {
   url(service: string): string;
   /** Environment of a service's process: its ports, stores, calls and secrets. */
   environment(service: string): Readonly<Record<string, string>>;
-  /** File that the process of a service reads its token from. */
-  tokenFile(service: string): string;
+  /** File that the process of a service reads its bootstrap secret from; auth, once it runs, makes the secret. */
+  secretFile(service: string): string;
   /** URL of a service's declared store. */
   storeUrl(service: string, store: string): string;
 }
@@ -37,8 +37,8 @@ export interface TestMesh extends AsyncDisposable {
 export async function startMesh(catalog: readonly ServiceInfo[]): Promise<TestMesh> {
   const plan = topology(catalog);
   const folder = await createMuinFolder();
-  const tokens = join(folder.path, "tokens");
-  await mkdir(tokens);
+  const secrets = join(folder.path, "secrets");
+  await mkdir(secrets);
   const postgres = await startPostgres();
   const accounts = eventsAccounts(catalog);
   const names = [...plan.redisServers.map(({ name }) => name), "events"];
@@ -62,7 +62,7 @@ export async function startMesh(catalog: readonly ServiceInfo[]): Promise<TestMe
     MUIN_GRPC_PORT: "0",
     MUIN_LOG_LEVEL: "info",
     MUIN_EVENTS_URL: urlAs(known(redis, "events"), known(accounts, service.name)),
-    MUIN_SERVICE_TOKEN_FILE: join(tokens, service.name),
+    MUIN_BOOTSTRAP_SECRET_FILE: join(secrets, service.name),
     MUIN_MAIL_URL: pathToFileURL(join(folder.path, "mail")).href,
     ...roomForSignUps,
     ...routes(plan, urlOf),
@@ -81,7 +81,7 @@ export async function startMesh(catalog: readonly ServiceInfo[]): Promise<TestMe
     redis,
     url: urlOf,
     environment: (service) => known(environments, service),
-    tokenFile: (service) => join(tokens, service),
+    secretFile: (service) => join(secrets, service),
     storeUrl: (service, store) => {
       const found = plan.services.find(({ name }) => name === service)?.stores.find(({ name }) => name === store);
       if (found === undefined) throw new Error(`${service} declares no store "${store}"`);

@@ -30,8 +30,10 @@ export function createKeyHandlers(deps: {
   };
 }
 
-/** Serves services' tokens. */
-export function createServiceTokenHandlers(tokens: ServiceTokens): ServiceImpl<typeof ServiceTokenService> {
+/** Serves services' tokens to who operates Muin. */
+export function createServiceTokenHandlers(
+  tokens: ServiceTokens,
+): Pick<ServiceImpl<typeof ServiceTokenService>, "issueServiceToken"> {
   return {
     issueServiceToken: async ({ serviceName, ttl }, context) => {
       const request = { serviceName, lifeMs: ttl && durationMs(ttl) };

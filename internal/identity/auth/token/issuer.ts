@@ -8,6 +8,8 @@ import {
   deviceTokenLifeMsMax,
   deviceTokenType,
   serviceSubjectPrefix,
+  serviceTokenAudience,
+  serviceTokenType,
   tokenAlgorithm,
   tokenAudience,
   type TokenClaims,
@@ -18,6 +20,7 @@ import type { SigningKeys } from "./signing-keys.ts";
 /** A signed token and its end. */
 export interface IssuedToken {
   readonly token: string;
+  readonly issueTimeMs: number;
   readonly expireTimeMs: number;
 }
 
@@ -29,8 +32,8 @@ export interface TokenIssuer {
     readonly sessionId: string;
     readonly scopes: readonly string[];
   }): Promise<IssuedToken>;
-  /** A service's token. Its key stays published until it ends. */
-  issueService(serviceName: string, lifeMs: number): Promise<IssuedToken>;
+  /** A service's token, issued at `issueMs` (default: now). */
+  issueService(serviceName: string, lifeMs: number, issueMs?: number): Promise<IssuedToken>;
   /** A device's token, of a day, bound to the device's key. Its signing key stays published until it ends. */
   issueDevice(device: {
     readonly deviceId: string;
@@ -48,8 +51,8 @@ export function createTokenIssuer(deps: {
   readonly config: Pick<AuthConfig, "issuer" | "accessTokenLifeMs">;
 }): TokenIssuer {
   const { keys, clock, random, config } = deps;
-  const claimsFor = (sub: string, lifeMs: number): TokenClaims & { readonly jti: string } => {
-    const iat = Math.floor(clock.now() / 1000);
+  const claimsFor = (sub: string, lifeMs: number, issueMs = clock.now()): TokenClaims & { readonly jti: string } => {
+    const iat = Math.floor(issueMs / 1000);
     return {
       iss: config.issuer,
       aud: tokenAudience,
@@ -65,11 +68,9 @@ export function createTokenIssuer(deps: {
         { ...claimsFor(userId, config.accessTokenLifeMs), sid: sessionId, scope: scopes.join(" ") },
         await keys.active(),
       ),
-    issueService: async (serviceName, lifeMs) => {
-      const claims = claimsFor(`${serviceSubjectPrefix}${serviceName}`, lifeMs);
-      const key = await keys.active();
-      if (!(await keys.keepUntil(key.kid, claims.exp * 1000))) throw new Error("the signing key is gone");
-      return sign(claims, key);
+    issueService: async (serviceName, lifeMs, issueMs) => {
+      const claims = claimsFor(`${serviceSubjectPrefix}${serviceName}`, lifeMs, issueMs);
+      return sign({ ...claims, aud: serviceTokenAudience }, await keys.active(), serviceTokenType);
     },
     issueDevice: async ({ deviceId, x, branchIds }) => {
       const claims: TokenClaims & DeviceClaims = {
@@ -92,5 +93,5 @@ async function sign(
 ): Promise<IssuedToken> {
   const header = { alg: tokenAlgorithm, kid: key.kid, typ };
   const token = await new SignJWT({ ...claims }).setProtectedHeader(header).sign(key.privateKey);
-  return { token, expireTimeMs: claims.exp * 1000 };
+  return { token, issueTimeMs: claims.iat * 1000, expireTimeMs: claims.exp * 1000 };
 }

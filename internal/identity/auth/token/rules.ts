@@ -1,5 +1,6 @@
 import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Database } from "../../../platform/postgres/database.ts";
+import { serviceTokenLifeMsMax } from "../../../platform/identity/token-claims.ts";
 import type { ClientInfo } from "../audit/client.ts";
 import type { AuditStore } from "../audit/store.ts";
 import type { Refusal } from "../../../platform/errors/refusal.ts";
@@ -7,13 +8,11 @@ import { refuse } from "../errors.ts";
 import { scopes } from "../../../gen/scopes.ts";
 import type { IssuedToken, TokenIssuer } from "./issuer.ts";
 
-const serviceTokenLifeMs = 30 * 86_400_000;
-
-/** Tokens by which Muin's own services call each other. */
+/** Tokens of Muin's own services for who looks at what a service may call. Processes get theirs by their bootstrap secret. */
 export interface ServiceTokens {
   /**
-   * Issues a token of `lifeMs` (default: 30 days). Only to who holds every scope, since a service may do everything; `held` are the
-   * caller's.
+   * Issues a token of `lifeMs` (default: 15 minutes). Only to who holds every scope, since they are given what the service may do;
+   * `held` are the caller's.
    */
   issue(
     request: { readonly serviceName: string; readonly lifeMs: number | undefined },
@@ -31,7 +30,7 @@ export function createServiceTokens(deps: {
 }): ServiceTokens {
   const { database, audit, tokens, clock } = deps;
   return {
-    issue: async ({ serviceName, lifeMs = serviceTokenLifeMs }, held, client) => {
+    issue: async ({ serviceName, lifeMs = serviceTokenLifeMsMax }, held, client) => {
       const missing = scopes.find((scope) => !held.has(scope));
       if (missing !== undefined) return refuse("scopeMissing", { scope: missing });
       const issued = await tokens.issueService(serviceName, lifeMs);

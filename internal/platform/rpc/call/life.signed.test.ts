@@ -12,7 +12,7 @@ import type * as authenticators from "../../identity/authenticator.ts";
 import { signatureOf } from "../../identity/call-signature.ts";
 import { callerOf, type Caller } from "../../identity/caller.ts";
 import { deviceKeyOf, signCall } from "../../identity/signed-call.ts";
-import type { TokenKey } from "../../identity/token-verifier.ts";
+import type { TokenKey } from "../../identity/key-set.ts";
 import { createMetrics } from "../../telemetry/create-metrics.ts";
 import { caught, importMutant } from "../../testing/mutant.ts";
 import * as local from "../local/lane.ts";

@@ -3,10 +3,8 @@ import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createClient, createConnectRouter, type HandlerContext } from "@connectrpc/connect";
 import { compressionGzip } from "@connectrpc/connect-node";
 import { createFetchHandler } from "@connectrpc/connect/protocol";
-import { afterAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { describe, expect, test } from "bun:test";
 import { connect, createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ErrorInfoSchema, RetryInfoSchema } from "../../../gen/google/rpc/error_details_pb.ts";
 import { ApiKeyService } from "../../../gen/muin/identity/v1/api_key_service_pb.ts";
@@ -22,13 +20,10 @@ import { createHttpTransport } from "./create-http-transport.ts";
 
 type Create = typeof createCallTransport;
 
-const folder = mkdtempSync(join(tmpdir(), "muin-calls-"));
-const tokenFile = join(folder, "token");
-writeFileSync(tokenFile, "first\n");
-afterAll(() => rmSync(folder, { recursive: true }));
-
 /** A server on the network whose every method does what `answer` says, and a guarded client of it. */
-function setUp(options: { policy?: Partial<CallPolicy>; create?: Create; url?: string; tokenFile?: string } = {}) {
+function setUp(
+  options: { policy?: Partial<CallPolicy>; create?: Create; url?: string; token?: () => Promise<string> } = {},
+) {
   const state = {
     calls: [] as { method: string; header: Headers }[],
     answer: async (_context: HandlerContext): Promise<void> => {},
@@ -71,8 +66,7 @@ function setUp(options: { policy?: Partial<CallPolicy>; create?: Create; url?: s
     target: "auth",
     transport: createHttpTransport({
       url: options.url ?? server.url.href,
-      tokenFile: options.tokenFile ?? tokenFile,
-      clock,
+      token: options.token ?? (() => Promise.resolve("first")),
     }),
     observer: {
       begin: (call) => ({
@@ -176,7 +170,9 @@ describe("an attempt", () => {
   });
 
   test("is unavailable without a token", async () => {
-    await using it = setUp({ tokenFile: join(folder, "none") });
+    await using it = setUp({
+      token: () => Promise.reject(new ConnectError("no token", Code.Unavailable)),
+    });
     expect(await codeOf(it.keys.createApiKey({}))).toBe("Unavailable");
     expect(it.state.calls).toEqual([]);
   });

@@ -1,28 +1,28 @@
 import { Code, ConnectError, type Interceptor, type Transport } from "@connectrpc/connect";
 import { createFetchClient, type UniversalClientFn } from "@connectrpc/connect/protocol";
 import { createTransport } from "@connectrpc/connect/protocol-connect";
-import type { Clock } from "../../clock/clock.ts";
-import { createServiceToken } from "../../identity/service-token.ts";
+import { getOption, hasOption } from "@bufbuild/protobuf";
+import { policy } from "../../../gen/muin/platform/v1/options_pb.ts";
 
 /** Largest reply, and largest request, in bytes. */
 const readBytesMax = 64 * 1024 * 1024;
 const writeBytesMax = 4 * 1024 * 1024;
 
 /**
- * Makes a transport to services behind `url` that speaks Connect over fetch and says who calls with the token in `tokenFile`. A
- * connection that fails or breaks off is `unavailable`.
+ * Makes a transport to services behind `url` that speaks Connect over fetch and says who calls by a token, but where anybody
+ * may call: what tells who calls, and renews the token, needs none. A connection that fails or breaks off is `unavailable`.
  */
 export function createHttpTransport(options: {
   readonly url: string;
-  readonly tokenFile: string;
-  readonly clock: Pick<Clock, "monotonic">;
+  /** The token of the service that calls. Rejects with ConnectError. */
+  readonly token: () => Promise<string>;
   /** Further headers of every call. Default: none. */
   readonly headers?: Readonly<Record<string, string>>;
 }): Transport {
-  const token = createServiceToken({ path: options.tokenFile, clock: options.clock });
   const identify: Interceptor = (next) => async (request) => {
     for (const [name, value] of Object.entries(options.headers ?? {})) request.header.set(name, value);
-    request.header.set("authorization", `Bearer ${await token()}`);
+    const isPublic = hasOption(request.method, policy) && getOption(request.method, policy).public;
+    if (!isPublic) request.header.set("authorization", `Bearer ${await options.token()}`);
     // Otherwise fetch asks for compression and undoes it by itself, and the library, told of it by the header, refuses the reply.
     request.header.set("accept-encoding", "identity");
     return next(request);

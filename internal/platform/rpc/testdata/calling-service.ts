@@ -7,9 +7,6 @@ import {
   type Transport,
 } from "@connectrpc/connect";
 import { codeToString } from "@connectrpc/connect/protocol-connect";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { systemClock } from "../../clock/clock.ts";
 import { systemRandom } from "../../clock/random.ts";
 import type { Caller } from "../../identity/caller.ts";
@@ -107,9 +104,6 @@ export async function startCallingService(carrier: Carrier): Promise<CallingServ
     chat: noReplies,
   });
   const calleeServer = await startProbeServer({ served: [callee], authenticator: { authenticate: () => caller } });
-  const folder = mkdtempSync(join(tmpdir(), "muin-calling-"));
-  const tokenFile = join(folder, "token");
-  writeFileSync(tokenFile, "token");
 
   let left = Promise.resolve("none was left");
   const failed = Promise.withResolvers<void>();
@@ -120,7 +114,7 @@ export async function startCallingService(carrier: Carrier): Promise<CallingServ
       transport:
         carrier === "in process"
           ? createLocalLane(planMethods([callee], { serviceCallers: probeCallers }), { observer, log })(caller)
-          : createHttpTransport({ url: calleeServer.addresses.http, tokenFile, clock }),
+          : createHttpTransport({ url: calleeServer.addresses.http, token: () => Promise.resolve("token") }),
       observer,
       clock,
       random,
@@ -187,7 +181,6 @@ export async function startCallingService(carrier: Carrier): Promise<CallingServ
     [Symbol.asyncDispose]: async () => {
       await server.stop();
       await calleeServer.stop();
-      rmSync(folder, { recursive: true });
     },
   };
 }

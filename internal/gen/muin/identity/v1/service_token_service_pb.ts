@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file muin/identity/v1/service_token_service.proto.
  */
 export const file_muin_identity_v1_service_token_service: GenFile = /*@__PURE__*/
-  fileDesc("CixtdWluL2lkZW50aXR5L3YxL3NlcnZpY2VfdG9rZW5fc2VydmljZS5wcm90bxIQbXVpbi5pZGVudGl0eS52MSKHAQoYSXNzdWVTZXJ2aWNlVG9rZW5SZXF1ZXN0EjAKDHNlcnZpY2VfbmFtZRgBIAEoCUIaukgXchUYPzIRXlthLXpdW2EtejAtOS1dKiQSOQoDdHRsGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhG6SA6qAQsiBQiAiooPMgIIPCJbChlJc3N1ZVNlcnZpY2VUb2tlblJlc3BvbnNlEg0KBXRva2VuGAEgASgJEi8KC2V4cGlyZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcDLFAQoTU2VydmljZVRva2VuU2VydmljZRKtAQoRSXNzdWVTZXJ2aWNlVG9rZW4SKi5tdWluLmlkZW50aXR5LnYxLklzc3VlU2VydmljZVRva2VuUmVxdWVzdBorLm11aW4uaWRlbnRpdHkudjEuSXNzdWVTZXJ2aWNlVG9rZW5SZXNwb25zZSI/kAIAirUYERILa2V5cy5tYW5hZ2UaAgECgtPkkwIhOgEqIhwvYXBpL3YxL3NlcnZpY2UtdG9rZW5zOmlzc3VlYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_duration, file_google_protobuf_timestamp, file_muin_platform_v1_options]);
+  fileDesc("CixtdWluL2lkZW50aXR5L3YxL3NlcnZpY2VfdG9rZW5fc2VydmljZS5wcm90bxIQbXVpbi5pZGVudGl0eS52MSKFAQoYSXNzdWVTZXJ2aWNlVG9rZW5SZXF1ZXN0EjAKDHNlcnZpY2VfbmFtZRgBIAEoCUIaukgXchUYPzIRXlthLXpdW2EtejAtOS1dKiQSNwoDdHRsGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQg+6SAyqAQkiAwiEBzICCDwiWwoZSXNzdWVTZXJ2aWNlVG9rZW5SZXNwb25zZRINCgV0b2tlbhgBIAEoCRIvCgtleHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiTwobSXNzdWVCb290c3RyYXBTZWNyZXRSZXF1ZXN0EjAKDHNlcnZpY2VfbmFtZRgBIAEoCUIaukgXchUYPzIRXlthLXpdW2EtejAtOS1dKiQiLgocSXNzdWVCb290c3RyYXBTZWNyZXRSZXNwb25zZRIOCgZzZWNyZXQYASABKAkiHQobTGlzdEJvb3RzdHJhcFNlY3JldHNSZXF1ZXN0IlwKHExpc3RCb290c3RyYXBTZWNyZXRzUmVzcG9uc2USPAoRYm9vdHN0cmFwX3NlY3JldHMYASADKAsyIS5tdWluLmlkZW50aXR5LnYxLkJvb3RzdHJhcFNlY3JldCK6AQoPQm9vdHN0cmFwU2VjcmV0EhQKDHNlcnZpY2VfbmFtZRgBIAEoCRIuCgppc3N1ZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpyZW5ld190aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCg13aXRoZHJhd190aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJKChZXaXRoZHJhd1NlcnZpY2VSZXF1ZXN0EjAKDHNlcnZpY2VfbmFtZRgBIAEoCUIaukgXchUYPzIRXlthLXpdW2EtejAtOS1dKiQiGQoXV2l0aGRyYXdTZXJ2aWNlUmVzcG9uc2UiNAoYUmVuZXdTZXJ2aWNlVG9rZW5SZXF1ZXN0EhgKBnNlY3JldBgBIAEoCUIIukgFcgOYATgiiwEKGVJlbmV3U2VydmljZVRva2VuUmVzcG9uc2USDQoFdG9rZW4YASABKAkSLgoKaXNzdWVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZXhwaXJlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wMpQHChNTZXJ2aWNlVG9rZW5TZXJ2aWNlEq0BChFJc3N1ZVNlcnZpY2VUb2tlbhIqLm11aW4uaWRlbnRpdHkudjEuSXNzdWVTZXJ2aWNlVG9rZW5SZXF1ZXN0GisubXVpbi5pZGVudGl0eS52MS5Jc3N1ZVNlcnZpY2VUb2tlblJlc3BvbnNlIj+QAgCKtRgREgtrZXlzLm1hbmFnZRoCAQKC0+STAiE6ASoiHC9hcGkvdjEvc2VydmljZS10b2tlbnM6aXNzdWUSuQEKFElzc3VlQm9vdHN0cmFwU2VjcmV0Ei0ubXVpbi5pZGVudGl0eS52MS5Jc3N1ZUJvb3RzdHJhcFNlY3JldFJlcXVlc3QaLi5tdWluLmlkZW50aXR5LnYxLklzc3VlQm9vdHN0cmFwU2VjcmV0UmVzcG9uc2UiQpACAIq1GBESC2tleXMubWFuYWdlGgIBAoLT5JMCJDoBKiIfL2FwaS92MS9ib290c3RyYXAtc2VjcmV0czppc3N1ZRKwAQoUTGlzdEJvb3RzdHJhcFNlY3JldHMSLS5tdWluLmlkZW50aXR5LnYxLkxpc3RCb290c3RyYXBTZWNyZXRzUmVxdWVzdBouLm11aW4uaWRlbnRpdHkudjEuTGlzdEJvb3RzdHJhcFNlY3JldHNSZXNwb25zZSI5kAIBirUYERILa2V5cy5tYW5hZ2UaAgECgtPkkwIbEhkvYXBpL3YxL2Jvb3RzdHJhcC1zZWNyZXRzErwBCg9XaXRoZHJhd1NlcnZpY2USKC5tdWluLmlkZW50aXR5LnYxLldpdGhkcmF3U2VydmljZVJlcXVlc3QaKS5tdWluLmlkZW50aXR5LnYxLldpdGhkcmF3U2VydmljZVJlc3BvbnNlIlSQAgKKtRgREgtrZXlzLm1hbmFnZRoCAQKC0+STAjY6ASoiMS9hcGkvdjEvYm9vdHN0cmFwLXNlY3JldHMve3NlcnZpY2VfbmFtZX06d2l0aGRyYXcSngEKEVJlbmV3U2VydmljZVRva2VuEioubXVpbi5pZGVudGl0eS52MS5SZW5ld1NlcnZpY2VUb2tlblJlcXVlc3QaKy5tdWluLmlkZW50aXR5LnYxLlJlbmV3U2VydmljZVRva2VuUmVzcG9uc2UiMJACAoq1GAIIAYLT5JMCIToBKiIcL2FwaS92MS9zZXJ2aWNlLXRva2VuczpyZW5ld2IGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_duration, file_google_protobuf_timestamp, file_muin_platform_v1_options]);
 
 /**
  * Describes the token.
@@ -31,7 +31,7 @@ export type IssueServiceTokenRequest = Message<"muin.identity.v1.IssueServiceTok
   serviceName: string;
 
   /**
-   * How long it lives: 1 minute to 366 days; absent means 30 days.
+   * How long it lives: 1 to 15 minutes; absent means 15 minutes.
    *
    * @generated from field: google.protobuf.Duration ttl = 2;
    */
@@ -74,14 +74,226 @@ export const IssueServiceTokenResponseSchema: GenMessage<IssueServiceTokenRespon
   messageDesc(file_muin_identity_v1_service_token_service, 1);
 
 /**
+ * Names the service.
+ *
+ * @generated from message muin.identity.v1.IssueBootstrapSecretRequest
+ */
+export type IssueBootstrapSecretRequest = Message<"muin.identity.v1.IssueBootstrapSecretRequest"> & {
+  /**
+   * Name of the service in the catalogue, such as "count-write".
+   *
+   * @generated from field: string service_name = 1;
+   */
+  serviceName: string;
+};
+
+/**
+ * Describes the message muin.identity.v1.IssueBootstrapSecretRequest.
+ * Use `create(IssueBootstrapSecretRequestSchema)` to create a new message.
+ */
+export const IssueBootstrapSecretRequestSchema: GenMessage<IssueBootstrapSecretRequest> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_service_token_service, 2);
+
+/**
+ * The secret, which is told once.
+ *
+ * @generated from message muin.identity.v1.IssueBootstrapSecretResponse
+ */
+export type IssueBootstrapSecretResponse = Message<"muin.identity.v1.IssueBootstrapSecretResponse"> & {
+  /**
+   * "muin-service_" and 43 characters: the content of the file that MUIN_BOOTSTRAP_SECRET_FILE names. Auth keeps only its hash.
+   *
+   * @generated from field: string secret = 1;
+   */
+  secret: string;
+};
+
+/**
+ * Describes the message muin.identity.v1.IssueBootstrapSecretResponse.
+ * Use `create(IssueBootstrapSecretResponseSchema)` to create a new message.
+ */
+export const IssueBootstrapSecretResponseSchema: GenMessage<IssueBootstrapSecretResponse> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_service_token_service, 3);
+
+/**
+ * Asks for all.
+ *
+ * @generated from message muin.identity.v1.ListBootstrapSecretsRequest
+ */
+export type ListBootstrapSecretsRequest = Message<"muin.identity.v1.ListBootstrapSecretsRequest"> & {
+};
+
+/**
+ * Describes the message muin.identity.v1.ListBootstrapSecretsRequest.
+ * Use `create(ListBootstrapSecretsRequestSchema)` to create a new message.
+ */
+export const ListBootstrapSecretsRequestSchema: GenMessage<ListBootstrapSecretsRequest> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_service_token_service, 4);
+
+/**
+ * All services that have or had a secret.
+ *
+ * @generated from message muin.identity.v1.ListBootstrapSecretsResponse
+ */
+export type ListBootstrapSecretsResponse = Message<"muin.identity.v1.ListBootstrapSecretsResponse"> & {
+  /**
+   * By the name of the service.
+   *
+   * @generated from field: repeated muin.identity.v1.BootstrapSecret bootstrap_secrets = 1;
+   */
+  bootstrapSecrets: BootstrapSecret[];
+};
+
+/**
+ * Describes the message muin.identity.v1.ListBootstrapSecretsResponse.
+ * Use `create(ListBootstrapSecretsResponseSchema)` to create a new message.
+ */
+export const ListBootstrapSecretsResponseSchema: GenMessage<ListBootstrapSecretsResponse> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_service_token_service, 5);
+
+/**
+ * What is known of a service's bootstrap secret.
+ *
+ * @generated from message muin.identity.v1.BootstrapSecret
+ */
+export type BootstrapSecret = Message<"muin.identity.v1.BootstrapSecret"> & {
+  /**
+   * The service.
+   *
+   * @generated from field: string service_name = 1;
+   */
+  serviceName: string;
+
+  /**
+   * When it was issued.
+   *
+   * @generated from field: google.protobuf.Timestamp issue_time = 2;
+   */
+  issueTime?: Timestamp | undefined;
+
+  /**
+   * When it last got a token; absent before the first.
+   *
+   * @generated from field: google.protobuf.Timestamp renew_time = 3;
+   */
+  renewTime?: Timestamp | undefined;
+
+  /**
+   * When the service was withdrawn; absent while the secret is good.
+   *
+   * @generated from field: google.protobuf.Timestamp withdraw_time = 4;
+   */
+  withdrawTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message muin.identity.v1.BootstrapSecret.
+ * Use `create(BootstrapSecretSchema)` to create a new message.
+ */
+export const BootstrapSecretSchema: GenMessage<BootstrapSecret> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_service_token_service, 6);
+
+/**
+ * Names the service.
+ *
+ * @generated from message muin.identity.v1.WithdrawServiceRequest
+ */
+export type WithdrawServiceRequest = Message<"muin.identity.v1.WithdrawServiceRequest"> & {
+  /**
+   * Name of the service in the catalogue.
+   *
+   * @generated from field: string service_name = 1;
+   */
+  serviceName: string;
+};
+
+/**
+ * Describes the message muin.identity.v1.WithdrawServiceRequest.
+ * Use `create(WithdrawServiceRequestSchema)` to create a new message.
+ */
+export const WithdrawServiceRequestSchema: GenMessage<WithdrawServiceRequest> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_service_token_service, 7);
+
+/**
+ * The service is withdrawn.
+ *
+ * @generated from message muin.identity.v1.WithdrawServiceResponse
+ */
+export type WithdrawServiceResponse = Message<"muin.identity.v1.WithdrawServiceResponse"> & {
+};
+
+/**
+ * Describes the message muin.identity.v1.WithdrawServiceResponse.
+ * Use `create(WithdrawServiceResponseSchema)` to create a new message.
+ */
+export const WithdrawServiceResponseSchema: GenMessage<WithdrawServiceResponse> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_service_token_service, 8);
+
+/**
+ * Proves who asks.
+ *
+ * @generated from message muin.identity.v1.RenewServiceTokenRequest
+ */
+export type RenewServiceTokenRequest = Message<"muin.identity.v1.RenewServiceTokenRequest"> & {
+  /**
+   * The bootstrap secret.
+   *
+   * @generated from field: string secret = 1;
+   */
+  secret: string;
+};
+
+/**
+ * Describes the message muin.identity.v1.RenewServiceTokenRequest.
+ * Use `create(RenewServiceTokenRequestSchema)` to create a new message.
+ */
+export const RenewServiceTokenRequestSchema: GenMessage<RenewServiceTokenRequest> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_service_token_service, 9);
+
+/**
+ * The token.
+ *
+ * @generated from message muin.identity.v1.RenewServiceTokenResponse
+ */
+export type RenewServiceTokenResponse = Message<"muin.identity.v1.RenewServiceTokenResponse"> & {
+  /**
+   * EdDSA JWT with the subject "service:<name>" and the audience "muin-service", to be sent as "Authorization: Bearer".
+   *
+   * @generated from field: string token = 1;
+   */
+  token: string;
+
+  /**
+   * When it was issued, and when it ends. Half of its life is left when it is to be renewed.
+   *
+   * @generated from field: google.protobuf.Timestamp issue_time = 2;
+   */
+  issueTime?: Timestamp | undefined;
+
+  /**
+   * When it ends.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 3;
+   */
+  expireTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message muin.identity.v1.RenewServiceTokenResponse.
+ * Use `create(RenewServiceTokenResponseSchema)` to create a new message.
+ */
+export const RenewServiceTokenResponseSchema: GenMessage<RenewServiceTokenResponse> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_service_token_service, 10);
+
+/**
  * Tokens by which Muin's own services know each other.
  *
  * @generated from service muin.identity.v1.ServiceTokenService
  */
 export const ServiceTokenService: GenService<{
   /**
-   * Issues a token for one of Muin's services. A service is admitted by its kind, so the caller must hold every scope there is.
-   * A token cannot be taken back before it ends: give it a short life and renew it.
+   * Issues a token for one of Muin's services, to look at what it may call. The caller must hold every scope there is. A process
+   * gets its tokens by RenewServiceToken.
    *
    * @generated from rpc muin.identity.v1.ServiceTokenService.IssueServiceToken
    */
@@ -89,6 +301,49 @@ export const ServiceTokenService: GenService<{
     methodKind: "unary";
     input: typeof IssueServiceTokenRequestSchema;
     output: typeof IssueServiceTokenResponseSchema;
+  },
+  /**
+   * Issues the bootstrap secret by which a service's processes get their tokens. The secret before it renews none from then on;
+   * tokens that it got live on to their end. The caller must hold every scope there is.
+   *
+   * @generated from rpc muin.identity.v1.ServiceTokenService.IssueBootstrapSecret
+   */
+  issueBootstrapSecret: {
+    methodKind: "unary";
+    input: typeof IssueBootstrapSecretRequestSchema;
+    output: typeof IssueBootstrapSecretResponseSchema;
+  },
+  /**
+   * Lists the services that have or had a bootstrap secret, by name.
+   *
+   * @generated from rpc muin.identity.v1.ServiceTokenService.ListBootstrapSecrets
+   */
+  listBootstrapSecrets: {
+    methodKind: "unary";
+    input: typeof ListBootstrapSecretsRequestSchema;
+    output: typeof ListBootstrapSecretsResponseSchema;
+  },
+  /**
+   * Withdraws a service: its bootstrap secret renews no token, and all of its tokens are refused everywhere within a second. NOT_FOUND
+   * for a service that never had a secret.
+   *
+   * @generated from rpc muin.identity.v1.ServiceTokenService.WithdrawService
+   */
+  withdrawService: {
+    methodKind: "unary";
+    input: typeof WithdrawServiceRequestSchema;
+    output: typeof WithdrawServiceResponseSchema;
+  },
+  /**
+   * Exchanges a bootstrap secret for a token of 15 minutes. UNAUTHENTICATED, the same in words, for every secret that is nobody's or was
+   * withdrawn; RESOURCE_EXHAUSTED for a network that tried too many of them.
+   *
+   * @generated from rpc muin.identity.v1.ServiceTokenService.RenewServiceToken
+   */
+  renewServiceToken: {
+    methodKind: "unary";
+    input: typeof RenewServiceTokenRequestSchema;
+    output: typeof RenewServiceTokenResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_muin_identity_v1_service_token_service, 0);

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file muin/identity/v1/session_events.proto.
  */
 export const file_muin_identity_v1_session_events: GenFile = /*@__PURE__*/
-  fileDesc("CiVtdWluL2lkZW50aXR5L3YxL3Nlc3Npb25fZXZlbnRzLnByb3RvEhBtdWluLmlkZW50aXR5LnYxIo8BCg5TZXNzaW9uUmV2b2tlZBISCgpzZXNzaW9uX2lkGAEgASgJEhkKEWFnZ3JlZ2F0ZV92ZXJzaW9uGAIgASgDEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wOiSStRggChBpZGVudGl0eS5zZXNzaW9uEgpzZXNzaW9uX2lkIAIijgEKDUFwaUtleVJldm9rZWQSEgoKYXBpX2tleV9pZBgBIAEoCRIZChFhZ2dyZWdhdGVfdmVyc2lvbhgCIAEoAxIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcDokkrUYIAoQaWRlbnRpdHkuc2Vzc2lvbhIKYXBpX2tleV9pZCACIo8BCg1EZXZpY2VSZXZva2VkEhEKCWRldmljZV9pZBgBIAEoCRIZChFhZ2dyZWdhdGVfdmVyc2lvbhgCIAEoAxIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcDomkrUYIgoQaWRlbnRpdHkuc2Vzc2lvbhIJZGV2aWNlX2lkGKgBIAJiBnByb3RvMw", [file_google_protobuf_timestamp, file_muin_platform_v1_options]);
+  fileDesc("CiVtdWluL2lkZW50aXR5L3YxL3Nlc3Npb25fZXZlbnRzLnByb3RvEhBtdWluLmlkZW50aXR5LnYxIo8BCg5TZXNzaW9uUmV2b2tlZBISCgpzZXNzaW9uX2lkGAEgASgJEhkKEWFnZ3JlZ2F0ZV92ZXJzaW9uGAIgASgDEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wOiSStRggChBpZGVudGl0eS5zZXNzaW9uEgpzZXNzaW9uX2lkIAIijgEKDUFwaUtleVJldm9rZWQSEgoKYXBpX2tleV9pZBgBIAEoCRIZChFhZ2dyZWdhdGVfdmVyc2lvbhgCIAEoAxIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcDokkrUYIAoQaWRlbnRpdHkuc2Vzc2lvbhIKYXBpX2tleV9pZCACIpUBChBTZXJ2aWNlV2l0aGRyYXduEhQKDHNlcnZpY2VfbmFtZRgBIAEoCRIZChFhZ2dyZWdhdGVfdmVyc2lvbhgCIAEoAxIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcDomkrUYIgoQaWRlbnRpdHkuc2Vzc2lvbhIMc2VydmljZV9uYW1lIAIijwEKDURldmljZVJldm9rZWQSEQoJZGV2aWNlX2lkGAEgASgJEhkKEWFnZ3JlZ2F0ZV92ZXJzaW9uGAIgASgDEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wOiaStRgiChBpZGVudGl0eS5zZXNzaW9uEglkZXZpY2VfaWQYqAEgAmIGcHJvdG8z", [file_google_protobuf_timestamp, file_muin_platform_v1_options]);
 
 /**
  * A session ended before its time.
@@ -86,6 +86,41 @@ export const ApiKeyRevokedSchema: GenMessage<ApiKeyRevoked> = /*@__PURE__*/
   messageDesc(file_muin_identity_v1_session_events, 1);
 
 /**
+ * A service may no longer call: none of its tokens that were issued until then is good, and its bootstrap secret renews none.
+ *
+ * @generated from message muin.identity.v1.ServiceWithdrawn
+ */
+export type ServiceWithdrawn = Message<"muin.identity.v1.ServiceWithdrawn"> & {
+  /**
+   * Which one, by its name in the catalogue.
+   *
+   * @generated from field: string service_name = 1;
+   */
+  serviceName: string;
+
+  /**
+   * Grows by one with every change of its bootstrap secret.
+   *
+   * @generated from field: int64 aggregate_version = 2;
+   */
+  aggregateVersion: bigint;
+
+  /**
+   * When it was withdrawn. What is issued from then on, by a new secret, is good.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 3;
+   */
+  time?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message muin.identity.v1.ServiceWithdrawn.
+ * Use `create(ServiceWithdrawnSchema)` to create a new message.
+ */
+export const ServiceWithdrawnSchema: GenMessage<ServiceWithdrawn> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_session_events, 2);
+
+/**
  * A device may no longer call.
  *
  * @generated from message muin.identity.v1.DeviceRevoked
@@ -118,5 +153,5 @@ export type DeviceRevoked = Message<"muin.identity.v1.DeviceRevoked"> & {
  * Use `create(DeviceRevokedSchema)` to create a new message.
  */
 export const DeviceRevokedSchema: GenMessage<DeviceRevoked> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_session_events, 2);
+  messageDesc(file_muin_identity_v1_session_events, 3);
 

@@ -1,0 +1,119 @@
+import { createHash } from "node:crypto";
+import { scopes } from "../../../gen/scopes.ts";
+import type { Clock } from "../../../platform/clock/clock.ts";
+import type { Random } from "../../../platform/clock/random.ts";
+import type { Refusal } from "../../../platform/errors/refusal.ts";
+import { createFailedLookups } from "../../../platform/identity/failed-lookups.ts";
+import { networkOf } from "../../../platform/identity/network.ts";
+import { bootstrapSecretPrefix, serviceTokenLifeMsMax } from "../../../platform/identity/token-claims.ts";
+import type { Database } from "../../../platform/postgres/database.ts";
+import type { ClientInfo } from "../audit/client.ts";
+import type { AuditStore } from "../audit/store.ts";
+import { refuse } from "../errors.ts";
+import { publishServiceWithdrawn, type AuthPublish } from "../events.ts";
+import type { IssuedToken, TokenIssuer } from "../token/issuer.ts";
+import type { BootstrapSecret, BootstrapStore } from "./store.ts";
+
+const secretBytes = 32;
+const secretForm = new RegExp(`^${bootstrapSecretPrefix}[A-Za-z0-9_-]{43}$`);
+
+/** Of one network, so many secrets that are nobody's are looked for in a minute; beyond, one each second. */
+const failuresMax = 60;
+const failureWindowMs = 60_000;
+const reservedEveryMs = 1000;
+const networksMax = 10_000;
+
+/** The secrets by which the processes of services get their tokens. */
+export interface BootstrapSecrets {
+  /**
+   * Makes a service's secret, instead of the one before. Only for who holds every scope, since they are given what the service may
+   * do; `held` are the caller's.
+   */
+  issue(serviceName: string, held: ReadonlySet<string>, client: ClientInfo): Promise<string | Refusal<"scopeMissing">>;
+  /** All, by the name of the service. */
+  list(): Promise<readonly BootstrapSecret[]>;
+  /** Takes a service's secret away and ends its tokens; one that was withdrawn stays so. */
+  withdraw(serviceName: string, client: ClientInfo): Promise<Refusal<"serviceUnknown"> | undefined>;
+  /** A token for the service whose secret this is. */
+  renew(
+    secret: string,
+    client: ClientInfo,
+  ): Promise<IssuedToken | Refusal<"bootstrapSecretInvalid" | "tooManyFailedSecrets">>;
+}
+
+/** The secrets of a database, which keeps hashes of them. Failed look-ups are counted in this process. */
+export function createBootstrapSecrets(deps: {
+  readonly database: Database;
+  readonly store: BootstrapStore;
+  readonly audit: Pick<AuditStore, "append">;
+  readonly tokens: Pick<TokenIssuer, "issueService">;
+  readonly publish: AuthPublish;
+  readonly clock: Clock;
+  readonly random: Random;
+}): BootstrapSecrets {
+  const { database, store, audit, tokens, publish, clock, random } = deps;
+  const failed = createFailedLookups({
+    failuresMax,
+    windowMs: failureWindowMs,
+    reservedEveryMs,
+    subjectsMax: networksMax,
+    clock,
+  });
+
+  return {
+    issue: async (serviceName, held, client) => {
+      const missing = scopes.find((scope) => !held.has(scope));
+      if (missing !== undefined) return refuse("scopeMissing", { scope: missing });
+      const secret = `${bootstrapSecretPrefix}${Buffer.from(random.bytes(secretBytes)).toString("base64url")}`;
+      const nowMs = clock.now();
+      await database.transaction(async (tx) => {
+        await store.put(tx, serviceName, hashOf(secret), nowMs);
+        const act = { action: "ISSUE_BOOTSTRAP_SECRET", outcome: "DONE", client } as const;
+        await audit.append(tx, { ...act, subject: `service:${serviceName}` }, nowMs);
+      });
+      return secret;
+    },
+
+    list: () => store.list(database.sql),
+
+    withdraw: (serviceName, client) =>
+      database.transaction(async (tx) => {
+        const known = await store.lock(tx, serviceName);
+        if (known === undefined) return refuse("serviceUnknown", { service: serviceName });
+        if (known.secretHash === undefined) return undefined;
+        // Another process, whose clock is ahead, may have issued the last token.
+        const nowMs = Math.max(clock.now(), known.renewTimeMs ?? 0);
+        const version = await store.withdraw(tx, serviceName, nowMs);
+        await publishServiceWithdrawn(tx, publish, serviceName, version, nowMs);
+        const act = { action: "WITHDRAW_SERVICE", outcome: "DONE", client } as const;
+        await audit.append(tx, { ...act, subject: `service:${serviceName}` }, nowMs);
+        return undefined;
+      }),
+
+    renew: async (secret, client) => {
+      if (!secretForm.test(secret)) return refuse("bootstrapSecretInvalid");
+      const network = networkOf(client.address);
+      if (!failed.charge(network)) return refuse("tooManyFailedSecrets");
+      // What is compared is a hash of 256 random bits: how long that takes tells nothing of a secret.
+      const found = await database.transaction(async (tx) => {
+        const known = await store.lockByHash(tx, hashOf(secret));
+        if (known === undefined) return undefined;
+        const issueMs = Math.max(clock.now(), afterSecondOf(known.withdrawTimeMs));
+        await store.markRenewed(tx, known.serviceName, issueMs);
+        return { serviceName: known.serviceName, issueMs };
+      });
+      if (found === undefined) return refuse("bootstrapSecretInvalid");
+      failed.forgive(network);
+      return tokens.issueService(found.serviceName, serviceTokenLifeMsMax, found.issueMs);
+    },
+  };
+}
+
+/** Tokens tell whole seconds: one that is issued within the second of a withdrawal would count as one from before it. */
+function afterSecondOf(withdrawTimeMs: number | undefined): number {
+  return withdrawTimeMs === undefined ? 0 : (Math.floor(withdrawTimeMs / 1000) + 1) * 1000;
+}
+
+function hashOf(secret: string): Uint8Array {
+  return new Uint8Array(createHash("sha256").update(secret).digest());
+}
