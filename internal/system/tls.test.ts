@@ -1,10 +1,12 @@
 import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { connect } from "node:tls";
 import { createTestIssuer } from "../platform/testing/certificates.ts";
 import { eventually } from "../platform/testing/eventually.ts";
-import { createMuinFolder, muinCommand, runProgram, type MuinFolder } from "../platform/testing/muin.ts";
+import { createMuinFolder, muinCommand, runProgram, startMuin, type MuinFolder } from "../platform/testing/muin.ts";
 
 const root = resolve(import.meta.dir, "../..");
 setDefaultTimeout(120_000);
@@ -112,3 +114,38 @@ test("muin up serves with the certificate that is given, for whoever reaches it,
     expect(await serialOf(httpPort)).toBe(await serialOf(grpcPort));
   });
 });
+
+test.each(["sources", "binary"] as const)(
+  "muin up --tls makes a certificate, keeps it, and is believed by the command line (%s)",
+  async (from) => {
+    await using folder = await createMuinFolder();
+    const begin = async () => startMuin({ from, folder, args: ["--tls", "--host", "0.0.0.0"] });
+    const caFile = join(folder.dataDir, "tls/ca.pem");
+    let ca: string;
+    {
+      await using muin = await begin();
+      expect(muin.facts).toMatchObject({
+        http: expect.stringMatching(/^https:\/\/127\.0\.0\.1:\d+$/),
+        ca_file: caFile,
+      });
+      ca = await readFile(caFile, "utf8");
+      const port = Number(new URL(muin.http).port);
+      for (const host of ["localhost", "127.0.0.1", hostname()]) {
+        expect((await fetch(`https://${host}:${port}/readyz`, { tls: { ca } })).status).toBe(200);
+      }
+      const refused = await fetch(`${muin.http}/readyz`).catch((error: NodeJS.ErrnoException) => error.code);
+      expect(String(refused)).toMatch(/CERT|SIGNATURE/);
+      expect(await muin.run("counts", "create", "visits")).toMatchObject({ code: 0 });
+      expect(await muin.run("counts", "inc", "visits", "--url", muin.http)).toMatchObject({
+        code: 3,
+        stderr: expect.stringContaining("name the file of its issuer with MUIN_CA_FILE"),
+      });
+      const env = { MUIN_CA_FILE: caFile, MUIN_API_KEY: muin.apiKey };
+      const counted = muin.begin(["counts", "inc", "visits", "--url", muin.http], { env });
+      expect(await counted.ended).toMatchObject({ code: 0 });
+    }
+    await using again = await begin();
+    expect(await readFile(caFile, "utf8")).toBe(ca);
+    expect(await again.run("status")).toMatchObject({ code: 0 });
+  },
+);

@@ -27,6 +27,7 @@ const upOptions = {
     help: "port of native gRPC; 0 takes any free one (MUIN_GRPC_PORT; 9090)",
     parse: parsePort,
   },
+  tls: { help: "make a certificate for this machine, kept and renewed in the data folder, and serve with TLS" },
   behindProxy: {
     help: "say that a proxy speaks TLS and passes calls of others on: then people are invited (MUIN_BEHIND_PROXY=1)",
   },
@@ -39,7 +40,7 @@ export const up = localCommand({
   name: "up",
   description: "run all of Muin on this machine, on PostgreSQL and Redis servers of its own, until interrupted",
   options: upOptions,
-  examples: ["muin up", "muin up --data-dir ./data --http-port 0 --grpc-port 0 --json"],
+  examples: ["muin up", "muin up --tls --host 0.0.0.0", "muin up --data-dir ./data --http-port 0 --grpc-port 0 --json"],
   run: async (given, cli) => {
     const code = await runUp(given, cli).catch((error: unknown) => {
       throw error instanceof ConfigError ? new Failure("misconfigured", error.problems.join("\n")) : error;
@@ -68,6 +69,7 @@ async function runUp(options: Given<unknown, typeof upOptions>, cli: Cli): Promi
     catalog,
     dataDir: options.dataDir ?? env["MUIN_DATA_DIR"] ?? defaultDataPath(env),
     settings,
+    makesCertificate: options.tls === true,
     env,
     report: (line) => output.note(line),
     clock,
@@ -93,9 +95,11 @@ async function runUp(options: Given<unknown, typeof upOptions>, cli: Cli): Promi
 async function print(muin: Standalone, asJson: boolean, { env, output }: Cli): Promise<void> {
   const { http, grpc } = muin.addresses();
   const { path } = muin.folder;
+  const { caFile } = muin;
   const shown = muin.firstSteps();
   if (asJson) {
-    output.json({ http, grpc, data_dir: path, ...Object.assign({}, ...shown.map(({ json }) => json)) });
+    const ca = caFile === undefined ? {} : { ca_file: caFile };
+    output.json({ http, grpc, ...ca, data_dir: path, ...Object.assign({}, ...shown.map(({ json }) => json)) });
     return;
   }
   const row = (name: string, value: string): void => output.print(`  ${output.paint("dim", name.padEnd(9))}${value}`);
@@ -103,6 +107,7 @@ async function print(muin: Standalone, asJson: boolean, { env, output }: Cli): P
   output.print("");
   row("HTTP", `${http}  Connect, gRPC-Web, REST, status page`);
   row("gRPC", `${grpc}  with health and reflection`);
+  if (caFile !== undefined) row("CA", `${caFile}  for callers to trust`);
   row("data", path);
   for (const { title, text } of shown) row(title, text);
   output.print("");
@@ -111,7 +116,8 @@ async function print(muin: Standalone, asJson: boolean, { env, output }: Cli): P
   output.print(`  npm run muin -- counts create visits${elsewhere}`);
   output.print(`  npm run muin -- counts inc visits${elsewhere}`);
   const key = (await muin.folder.readCredentials())?.["api_key"] ?? "";
-  output.print(`  curl -H 'Authorization: Bearer ${key}' ${http}/api/v1/counts/visits`);
+  const trust = caFile === undefined ? "" : ` --cacert ${caFile}`;
+  output.print(`  curl${trust} -H 'Authorization: Bearer ${key}' ${http}/api/v1/counts/visits`);
   output.print("");
   output.print("Ctrl-C stops it.");
 }

@@ -10,6 +10,10 @@ export const cliConfig = {
     doc: "Key to talk to it with. Default: the operator key in the local data folder, for the Muin that runs there.",
     default: new Secret(""),
   }),
+  caFile: text("CA_FILE", {
+    doc: "Certificates in PEM of who signed Muin's. Default: the system's, and the one that the Muin on the local data folder made.",
+    default: "",
+  }),
   dataDir: text("DATA_DIR", {
     doc: "Data folder. Default: muin in XDG_DATA_HOME or ~/.local/share; for root /var/lib/muin.",
     default: "",

@@ -1,4 +1,5 @@
 import type { KeyObject } from "node:crypto";
+import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { DescService } from "@bufbuild/protobuf";
 import { type Client, Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
@@ -53,9 +54,9 @@ export function createConnection(
       ),
     deviceClient: (service, privateKey) => {
       const open = async (): Promise<Transport> => {
-        const { url } = await found();
-        const send = createSigningFetch({ privateKey, clock, random, send: reachingFetch(url) });
-        return transportOf({ url, key: undefined }, send);
+        const place = await found();
+        const send = createSigningFetch({ privateKey, clock, random, send: reachingFetch(place) });
+        return transportOf({ ...place, key: undefined }, send);
       };
       return createClient(service, lateTransport(open, signal));
     },
@@ -76,13 +77,16 @@ function lateTransport(open: () => Promise<Transport>, signal: AbortSignal): Tra
 interface Located {
   readonly url: string;
   readonly key: string | undefined;
+  /** Certificates in PEM of who may have signed Muin's; `undefined`: whom the system trusts. */
+  readonly ca: string | undefined;
 }
 
 async function locate(options: ConnectionOptions, env: Environment): Promise<Located> {
   const settings = readConfig("", cliConfig, env);
   const given = settings.apiKey.reveal() === "" ? undefined : settings.apiKey.reveal().trim();
   const url = options.url ?? (options.dataDir === undefined && settings.url !== "" ? settings.url : undefined);
-  if (url !== undefined) return { url: baseUrl(url), key: given };
+  const ca = settings.caFile === "" ? undefined : await readIssuer(settings.caFile);
+  if (url !== undefined) return { url: baseUrl(url), key: given, ca };
 
   const folder = resolve(options.dataDir ?? (settings.dataDir === "" ? defaultDataPath(env) : settings.dataDir));
   const local = await ownerOnly(folder, readRunRecord);
@@ -94,7 +98,19 @@ async function locate(options: ConnectionOptions, env: Environment): Promise<Loc
         : `the Muin on the data folder ${folder} is still starting; try again in a moment`,
     );
   }
-  return { url: local.http, key: given ?? (await ownerOnly(folder, readCredentials))?.["operator_key"] };
+  return {
+    url: local.http,
+    key: given ?? (await ownerOnly(folder, readCredentials))?.["operator_key"],
+    ca: ca ?? (local.caFile === undefined ? undefined : await readIssuer(local.caFile)),
+  };
+}
+
+async function readIssuer(path: string): Promise<string> {
+  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+    throw new Failure("usage", `the certificate ${path} cannot be read (${error.code ?? "unknown"})`);
+  });
+  if (text.includes("BEGIN CERTIFICATE")) return text;
+  throw new Failure("usage", `${path} holds no certificate in PEM`);
 }
 
 /** Reads what only the folder's owner may. */
@@ -122,7 +138,8 @@ function baseUrl(text: string): string {
 
 type Send = (request: Request) => Promise<Response>;
 
-function transportOf({ url, key }: Located, send: Send = reachingFetch(url)): Transport {
+function transportOf(located: Located, send: Send = reachingFetch(located)): Transport {
+  const { url, key } = located;
   return createTransport({
     baseUrl: url,
     httpClient: createFetchClient(send as typeof globalThis.fetch),
@@ -153,16 +170,20 @@ export class ConnectionRefused extends Error {
 }
 
 /** A fetch whose failures say where Muin was looked for, and whether anything can have reached it. */
-function reachingFetch(url: string): Send {
+function reachingFetch({ url, ca }: Located): Send {
   return async (request) => {
     let response: Response;
     try {
-      response = await fetch(request);
+      response = await fetch(request, ca === undefined ? {} : { tls: { ca } });
     } catch (error) {
       if (request.signal.aborted) throw error;
       const code = error instanceof Error && "code" in error ? error.code : undefined;
       if (code === "ECONNREFUSED" || code === "ENOTFOUND") {
         const text = `no Muin answers at ${url}; start it with "muin up", or name another with --url`;
+        throw new ConnectError(text, Code.Unavailable, undefined, undefined, new ConnectionRefused(text));
+      }
+      if (typeof code === "string" && /CERT|SIGNATURE/.test(code)) {
+        const text = `the certificate that ${url} shows is not trusted (${code}): name the file of its issuer with MUIN_CA_FILE`;
         throw new ConnectError(text, Code.Unavailable, undefined, undefined, new ConnectionRefused(text));
       }
       throw new ConnectError(`the connection to ${url} broke`, Code.Unavailable, undefined, undefined, error);

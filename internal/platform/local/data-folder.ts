@@ -22,6 +22,8 @@ export interface RunRecord {
   /** Base URLs, such as "http://127.0.0.1:8080"; absent until it serves. */
   readonly http?: string;
   readonly grpc?: string;
+  /** Who signed the certificate that it serves with, when it made that itself: a file in PEM. */
+  readonly caFile?: string;
 }
 
 /**
@@ -39,6 +41,7 @@ export type Credentials = Readonly<Record<string, string>>;
  *       credentials.json   keys for people and for the command line
  *       secrets.json       generated passwords and keys, by name
  *       ports.json         ports of the stores, by name
+ *       tls/               issuer and certificate that Muin made itself: ca.pem, ca-key.pem, cert.pem, key.pem
  *       redis/<server>/    data, redis.conf, users.acl and server.log of one Redis server
  *       postgres/          data/ and server.log of the PostgreSQL cluster
  *
@@ -54,7 +57,7 @@ export interface DataFolder extends Component {
   port(name: string): number | undefined;
   setPort(name: string, port: number): Promise<void>;
   /** Tells others where this Muin serves. */
-  announce(addresses: { readonly http: string; readonly grpc: string }): Promise<void>;
+  announce(addresses: Pick<RunRecord, "caFile"> & { readonly http: string; readonly grpc: string }): Promise<void>;
   /** Keeps the keys, durably. */
   saveCredentials(credentials: Credentials): Promise<void>;
   readCredentials(): Promise<Credentials | undefined>;

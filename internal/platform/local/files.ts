@@ -22,16 +22,20 @@ export async function replaceFile(path: string, content: string, options: { read
   }
 }
 
-/** The value in a JSON file; `undefined` when there is no such file. */
-export async function readJson<T>(path: string): Promise<T | undefined> {
-  let text: string;
+/** The text of a file; `undefined` when there is no such file. */
+export async function readText(path: string): Promise<string | undefined> {
   try {
-    text = await readFile(path, "utf8");
+    return await readFile(path, "utf8");
   } catch (error) {
     if (isMissing(error)) return undefined;
     throw error;
   }
-  return JSON.parse(text) as T;
+}
+
+/** The value in a JSON file; `undefined` when there is no such file. */
+export async function readJson<T>(path: string): Promise<T | undefined> {
+  const text = await readText(path);
+  return text === undefined ? undefined : (JSON.parse(text) as T);
 }
 
 /** Makes a folder with exactly this mode, and belonging to `owner` if one is given. */

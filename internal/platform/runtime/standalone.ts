@@ -13,6 +13,7 @@ import { variableOf, type Environment } from "../config/read-config.ts";
 import type { Component } from "../lifecycle/component.ts";
 import { timeout } from "../lifecycle/timeout.ts";
 import { createDataFolder, type DataFolder } from "../local/data-folder.ts";
+import { createLocalCertificate, type LocalCertificate } from "../local/local-certificate.ts";
 import { createLocalStores, type LocalStores } from "../local/local-stores.ts";
 import type { RedisServerSpec } from "../local/redis-server.ts";
 import { mailUrlField } from "../mail/mail-config.ts";
@@ -30,6 +31,8 @@ export interface StandaloneOptions {
   readonly catalog: readonly ServiceInfo[];
   readonly dataDir: string;
   readonly settings: ProcessConfig;
+  /** Whether it makes issuer and certificate itself where `settings` name none. Default false. */
+  readonly makesCertificate?: boolean;
   readonly env: Environment;
   /** Gets a line for a person whenever something takes long. */
   report(line: string): void;
@@ -41,8 +44,10 @@ export interface StandaloneOptions {
 /** All services in one process, on servers that it starts itself. `start` resolves once every service is up and set up. */
 export interface Standalone extends Component {
   readonly folder: DataFolder;
-  /** Where it serves. After `start`. */
+  /** Where it serves, for this machine. After `start`. */
   addresses(): RpcAddresses;
+  /** Who signed the certificate that it made itself: a file in PEM; `undefined` when it made none. */
+  readonly caFile: string | undefined;
   /** What the setups of the services have to show to whoever started it. After `start`. */
   firstSteps(): readonly SetupLine[];
 }
@@ -81,13 +86,21 @@ export function createStandalone(options: StandaloneOptions): Standalone {
   let started: { readonly muin: MuinProcess; shown: readonly SetupLine[] } | undefined;
   let stopping: Promise<void> | undefined;
 
+  const { host, tlsCertFile } = options.settings;
+  const certificate =
+    options.makesCertificate === true && tlsCertFile === ""
+      ? createLocalCertificate({ path: folder.path, host, clock, log: options.log })
+      : undefined;
+
   const start = async (): Promise<void> => {
     await folder.start();
+    await certificate?.start();
     await stores.start();
     const env = await completeEnvironment(options.env, plan, folder);
     if (stopping !== undefined) throw new Error("Muin was stopped while it started");
     const muin = createMuinProcess({
       ...options,
+      settings: withCertificate(options.settings, certificate),
       ...placesIn(plan, stores),
       consumedTopics: (consumption) => consumedTopics(consumption, catalog),
       askers: (of) => askersOf(of, catalog),
@@ -101,7 +114,7 @@ export function createStandalone(options: StandaloneOptions): Standalone {
     await muin.start();
     await muin.up;
     started.shown = await setUp(muin.services, { env, folder });
-    await folder.announce(muin.addresses());
+    await folder.announce({ ...addresses(), ...(certificate && { caFile: certificate.caFile }) });
   };
   const stopAll = async (): Promise<void> => {
     const services = started?.muin.stop() ?? Promise.resolve();
@@ -112,6 +125,7 @@ export function createStandalone(options: StandaloneOptions): Standalone {
       () => true,
       () => false,
     );
+    await certificate?.stop();
     await folder.stop();
     if (!inTime) throw new Error("the services did not stop in time");
     await services;
@@ -120,12 +134,17 @@ export function createStandalone(options: StandaloneOptions): Standalone {
     if (started === undefined) throw new Error("Muin has not started");
     return started;
   };
+  const addresses = (): RpcAddresses => {
+    const { http, grpc } = whenStarted().muin.addresses();
+    return { http: fromHere(http), grpc: fromHere(grpc) };
+  };
   return {
     name: processName,
     folder,
     start,
     stop: () => (stopping ??= stopAll()),
-    addresses: () => whenStarted().muin.addresses(),
+    addresses,
+    caFile: certificate?.caFile,
     firstSteps: () => whenStarted().shown,
   };
 }
@@ -133,10 +152,20 @@ export function createStandalone(options: StandaloneOptions): Standalone {
 function nothing(): void {}
 
 /** Throws `ConfigError` for settings with which both ports could not serve, before any server of the stores is started. */
-function checkServing({ catalog, settings, clock }: StandaloneOptions): void {
+function checkServing({ catalog, settings, makesCertificate = false, clock }: StandaloneOptions): void {
   const services = [processName, ...catalog.map(({ name }) => name)];
   const certificate = readCertificate(settings, { nowMs: clock.now(), services });
-  checkListener({ ...settings, hasTls: certificate !== undefined });
+  checkListener({ ...settings, hasTls: makesCertificate || certificate !== undefined });
+}
+
+function withCertificate(settings: ProcessConfig, certificate: LocalCertificate | undefined): ProcessConfig {
+  if (certificate === undefined) return settings;
+  return { ...settings, tlsCertFile: certificate.certFile, tlsKeyFile: certificate.keyFile };
+}
+
+/** An address as this machine reaches it: one that stands for all addresses is named by no certificate. */
+function fromHere(address: string): string {
+  return address.replace(/(^|\/)0\.0\.0\.0:/, "$1127.0.0.1:").replace(/(^|\/)\[::\]:/, "$1[::1]:");
 }
 
 /** The environment with what an installation gives its services where nobody said otherwise: secrets, and a place for mails. */
