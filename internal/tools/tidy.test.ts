@@ -23,7 +23,7 @@ const functionLinesMax = 80;
 
 /** Functions that were longer when the bound was set, by name, with their lines. It only shrinks: who shortens one lowers it here. */
 const longFunctionsKnown: Readonly<Record<string, number>> = {
-  createApiKeyVerifier: 90,
+  createApiKeyVerifier: 86,
   createBatchesInFlight: 131,
   createBranchRules: 106,
   createCountChanges: 85,
@@ -31,7 +31,7 @@ const longFunctionsKnown: Readonly<Record<string, number>> = {
   createCountReader: 130,
   createCountWriter: 102,
   createErasureRules: 84,
-  createInfoCache: 152,
+  createInfoCache: 145,
   createOutboxRelay: 97,
   createPostgresServer: 81,
   createSigningKeys: 81,

@@ -6,7 +6,7 @@ import {
 import { CountReadService } from "../../gen/muin/count/v1/count_read_service_pb.ts";
 import { everyInstance } from "../../platform/service/consumption.ts";
 import { defineService, type ServiceInfo } from "../../platform/service/define-service.ts";
-import { background, on, serve } from "../../platform/service/parts.ts";
+import { background, on, rebuilder, serve } from "../../platform/service/parts.ts";
 import { postgresViews, redis } from "../../platform/service/stores.ts";
 import { createClockSampler } from "./value/clock-sampler.ts";
 import { countReadConfig } from "./config.ts";
@@ -66,6 +66,10 @@ export const countRead: ServiceInfo<"count-read"> = defineService({
       on(CountCreatedSchema, (event, delivery) => onInfoEvent(caches, event, delivery)),
       on(CountUpdatedSchema, (event, delivery) => onInfoEvent(caches, event, delivery)),
       on(CountDeletedSchema, (event, delivery) => onInfoEvent(caches, event, delivery)),
+      rebuilder([CountCreatedSchema, CountUpdatedSchema, CountDeletedSchema], async () => {
+        infos.forgetAll();
+        reader.forget(undefined);
+      }),
       background(createClockSampler(readPrimary, clock)),
     ];
   },

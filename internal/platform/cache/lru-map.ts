@@ -4,6 +4,7 @@ export interface LruMap<V> {
   get(key: string): V | undefined;
   set(key: string, value: V): void;
   delete(key: string): void;
+  clear(): void;
 }
 
 /** Makes an empty map of at most `entriesMax` entries. */
@@ -26,5 +27,6 @@ export function createLruMap<V>(entriesMax: number): LruMap<V> {
       entries.set(key, value);
     },
     delete: (key) => void entries.delete(key),
+    clear: () => entries.clear(),
   };
 }

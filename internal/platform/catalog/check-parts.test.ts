@@ -85,10 +85,10 @@ describe("checking the parts of a service", () => {
       ],
     ],
     [
-      "a rebuilder of what is not consumed as a group",
-      [...due, rebuilder([DeviceRevokedSchema], rebuild)],
+      "a rebuilder of what is not consumed",
+      [...due, rebuilder([SessionRevokedSchema], rebuild)],
       [
-        "one: rebuilder([muin.identity.v1.DeviceRevoked]) names muin.identity.v1.DeviceRevoked, which one does not consume as a group",
+        "one: rebuilder([muin.identity.v1.SessionRevoked]) names muin.identity.v1.SessionRevoked, which one does not consume",
       ],
     ],
     [

@@ -36,9 +36,9 @@ function misplaced(info: ServiceInfo, parts: readonly ServicePart[]): readonly s
   ];
 }
 
-/** Republishers and rebuilders name messages of one topic, which the service publishes or consumes as a group. */
+/** Republishers and rebuilders name messages of one topic, which the service publishes or consumes. */
 function strayTopics({ name, publishes, consumes }: ServiceInfo, parts: readonly ServicePart[]): readonly string[] {
-  const grouped = consumes.filter(({ kind }) => kind === "group").map(({ schema }) => schema);
+  const consumed = consumes.map(({ schema }) => schema);
   const stray = (helper: string, schemas: OfOneTopic<DescMessage>, declared: readonly DescMessage[], how: string) => {
     const what = `${name}: ${helper}([${schemas.map(({ typeName }) => typeName).join(", ")}])`;
     const foreign = schemas.filter(({ typeName }) => !declared.some((schema) => schema.typeName === typeName));
@@ -50,7 +50,7 @@ function strayTopics({ name, publishes, consumes }: ServiceInfo, parts: readonly
   };
   return [
     ...partsOf(parts, "republisher").flatMap(({ schemas }) => stray("republisher", schemas, publishes, "publish")),
-    ...partsOf(parts, "rebuilder").flatMap(({ schemas }) => stray("rebuilder", schemas, grouped, "consume as a group")),
+    ...partsOf(parts, "rebuilder").flatMap(({ schemas }) => stray("rebuilder", schemas, consumed, "consume")),
   ];
 }
 

@@ -25,6 +25,11 @@ export interface Subscription {
    */
   handle(record: EventRecord, delivery: BusDelivery): Promise<void>;
   /**
+   * everyInstance: events may have been removed before this instance had handled them. Called before it handles what follows, again until it
+   * resolves: what was made of earlier events is to be dropped and read anew. Default: nothing.
+   */
+  onTrimmed?(): Promise<void>;
+  /**
    * Handles several events, of several keys, in the order in which they are stored: for effects that cost less together. Only for
    * groups. Rejecting means that none was handled; each is then given to `handle`. Absent: `handle` gets all of them.
    */

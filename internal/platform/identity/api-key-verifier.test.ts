@@ -172,6 +172,29 @@ async function lifeWithoutAuth(create?: Create): Promise<number> {
   return Number.POSITIVE_INFINITY;
 }
 
+/** What becomes of a key that auth had confirmed when revocations were missed: before, at once, and after its question. */
+async function afterMissing(create?: Create): Promise<readonly string[]> {
+  const { state, verifier, call } = setUp(create);
+  await call();
+  state.nowMs += 1000;
+  const before = await call();
+  verifier.revocationsMissed();
+  state.answer = async () => undefined;
+  return [before, await call()];
+}
+
+test("when revocations were missed, every key is asked for again", async () => {
+  expect(await afterMissing()).toEqual(["sync", "unauthenticated"]);
+});
+
+test("mutant: keys that are kept although revocations were missed are found out", async () => {
+  const broken = await mutant(
+    "revocationsMissed: () => void (silentAtMs = clock.monotonic()),",
+    "revocationsMissed: () => undefined,",
+  );
+  expect(await afterMissing(broken)).toEqual(["sync", "sync"]);
+});
+
 test("with auth away too, a key stays valid for 60 seconds from its last confirmation", async () => {
   expect(await lifeWithoutAuth()).toBe(60);
   // Mutant: a failed question counts as a confirmation.

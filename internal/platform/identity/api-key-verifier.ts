@@ -37,6 +37,8 @@ export interface ApiKeyVerifier {
   callerOf(secret: string, peer?: Peer): Caller | Promise<Caller>;
   /** From now on the key is not accepted. */
   apiKeyRevoked(apiKeyId: string): void;
+  /** Keys may have been revoked unheard: each is asked for again. */
+  revocationsMissed(): void;
 }
 
 /** A key is good for this long after auth confirmed it, even when auth is away. */
@@ -112,12 +114,7 @@ export function createApiKeyVerifier(deps: ApiKeyVerifierDeps): ApiKeyVerifier {
       throw refused("unknown API key");
     }
     const known: Known = {
-      caller: {
-        kind: "api_key",
-        id: answer.id,
-        principal: `api_key:${answer.id}`,
-        scopes: new Set(answer.scopes),
-      },
+      caller: { kind: "api_key", id: answer.id, principal: `api_key:${answer.id}`, scopes: new Set(answer.scopes) },
       expireTimeMs: answer.expireTimeMs ?? Number.POSITIVE_INFINITY,
       confirmedAtMs: askedAtMs,
       askedAtMs,
@@ -154,6 +151,7 @@ export function createApiKeyVerifier(deps: ApiKeyVerifierDeps): ApiKeyVerifier {
       if (known !== undefined || questions.has(hash)) return question(secret, hash);
       return strange(hash, peer, () => question(secret, hash));
     },
+    revocationsMissed: () => void (silentAtMs = clock.monotonic()),
     apiKeyRevoked: (apiKeyId) => revoked.add(apiKeyId),
   };
 }

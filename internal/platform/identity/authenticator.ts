@@ -41,6 +41,8 @@ export interface Authenticator {
   serviceWithdrawn(service: string, untilMs: number): void;
   /** From now on the API key is not accepted. */
   apiKeyRevoked(apiKeyId: string): void;
+  /** Revocations may not have been heard: API keys are asked for again. */
+  revocationsMissed(): void;
   /** Why no token can be verified, or `undefined`. Fetches the keys when there are none yet. */
   readiness(): Promise<string | undefined>;
   /** What whoever runs the process should know: that services call by tokens that have ended, because auth is away. */
@@ -100,6 +102,7 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
     sessionRevoked: (sessionId) => tokens.sessionRevoked(sessionId),
     deviceRevoked: (deviceId) => tokens.deviceRevoked(deviceId),
     serviceWithdrawn: (service, untilMs) => tokens.serviceWithdrawn(service, untilMs),
+    revocationsMissed: () => apiKeys.revocationsMissed(),
     apiKeyRevoked: (apiKeyId) => apiKeys.apiKeyRevoked(apiKeyId),
     readiness: () => tokens.readiness(),
     notice: () => {

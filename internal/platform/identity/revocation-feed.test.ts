@@ -25,6 +25,7 @@ function setUp({ createRevocationFeed }: Pick<typeof real, "createRevocationFeed
       sessionRevoked: (id) => void told.push(`session ${id}`),
       apiKeyRevoked: (id) => void told.push(`key ${id}`),
       serviceWithdrawn: (name, untilMs) => void told.push(`service ${name} ${untilMs - nowMs}`),
+      revocationsMissed: () => void told.push("missed"),
       deviceRevoked: (id) => void told.push(`device ${id}`),
     },
   });
@@ -60,6 +61,12 @@ async function tellsAll(feed: Pick<typeof real, "createRevocationFeed">): Promis
 }
 
 test("tells of every device, key and service, and of sessions whose tokens may still live", () => tellsAll(real));
+
+test("tells that revocations were missed", () => {
+  const { told, feed } = setUp(real);
+  feed.missed();
+  expect(told).toEqual(["missed"]);
+});
 
 test.each([
   ["devices are not told of", "authenticator.deviceRevoked(", "String("],

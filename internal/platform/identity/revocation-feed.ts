@@ -17,6 +17,8 @@ export interface RevocationFeed {
   readonly schemas: readonly [DescMessage, ...DescMessage[]];
   /** How far to read back, in milliseconds: further than any token lives, so that every revocation that still matters is known. */
   readonly backMs: number;
+  /** Events were removed before they were handled. */
+  missed(): void;
   /** Takes an event of `schemas`: the full name of its message, and the message. */
   handle(event: { readonly type: string; readonly data: Uint8Array }): Promise<void>;
 }
@@ -33,7 +35,7 @@ export const revocationSchemas = [
 export function createRevocationFeed(options: {
   readonly authenticator: Pick<
     Authenticator,
-    "sessionRevoked" | "apiKeyRevoked" | "deviceRevoked" | "serviceWithdrawn"
+    "sessionRevoked" | "apiKeyRevoked" | "deviceRevoked" | "serviceWithdrawn" | "revocationsMissed"
   >;
   readonly clock: Pick<Clock, "now">;
 }): RevocationFeed {
@@ -41,6 +43,7 @@ export function createRevocationFeed(options: {
   return {
     schemas: revocationSchemas,
     backMs: deviceRevocationLifeMs,
+    missed: () => authenticator.revocationsMissed(),
     handle: async ({ type, data }) => {
       if (type === SessionRevokedSchema.typeName) {
         const { sessionId, time } = fromBinary(SessionRevokedSchema, data);

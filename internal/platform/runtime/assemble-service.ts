@@ -50,7 +50,7 @@ export function assembleService(info: ServiceInfo, given: Wiring): AssembledServ
         isUp,
         callsOthers: Object.keys(info.calls).length > 0 || info.personalData === "collected",
       })),
-    subscriptions: subscriptionsOf(info, partsOf(parts, "handled"), wiring),
+    subscriptions: subscriptionsOf(info, partsOf(parts, "handled"), wiring, partsOf(parts, "rebuilder")),
   };
 }
 

@@ -234,6 +234,7 @@ function follow(broker: Pick<Broker, "subscribe">, service: string, feed: Revoca
     backMs: feed.backMs,
     attemptsMax: 1,
     handle: (record) => feed.handle(record),
+    onTrimmed: async () => feed.missed(),
   });
 }
 

@@ -1,14 +1,15 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
+import { ApiKeyRevokedSchema } from "../../gen/muin/identity/v1/session_events_pb.ts";
 import { UserDataErasedSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
 import { systemClock } from "../clock/clock.ts";
 import { systemRandom } from "../clock/random.ts";
 import { createRecord, topicsFrom } from "../events/topics.ts";
 import { silentLog } from "../events/redis/redis-broker-fixture.ts";
-import { group } from "../service/consumption.ts";
-import { defineService } from "../service/define-service.ts";
-import { on } from "../service/parts.ts";
+import { everyInstance, group, type Consumption } from "../service/consumption.ts";
+import { defineService, type ServiceInfo } from "../service/define-service.ts";
+import { on, rebuilder } from "../service/parts.ts";
 import { createTracing } from "../telemetry/tracing.ts";
 import { importMutant } from "../testing/mutant.ts";
 import * as real from "./subscriptions.ts";
@@ -17,21 +18,23 @@ const common = { service: "asker", version: "test", instance: "test", log: silen
 const tracing = createTracing({ endpoint: undefined, sampleRatio: 0, ...common });
 const context = { clock: systemClock, random: systemRandom, traceparent: "" };
 
+const bare: ServiceInfo = defineService({
+  name: "asker",
+  summary: "A service of the test.",
+  serves: [],
+  calls: {},
+  stores: {},
+  publishes: [],
+  consumes: [],
+  config: {},
+  errors: {},
+  personalData: "none",
+  create: () => [],
+});
+
 /** What a consumer of the erasures of `one` and `two` hears when `one` publishes an event in the name of a service. */
 async function heardOf({ subscriptionsOf }: typeof real, service: string): Promise<readonly string[]> {
-  const info = defineService({
-    name: "asker",
-    summary: "A service of the test.",
-    serves: [],
-    calls: {},
-    stores: {},
-    publishes: [],
-    consumes: [group(UserDataErasedSchema)],
-    config: {},
-    errors: {},
-    personalData: "none",
-    create: () => [on(UserDataErasedSchema, () => Promise.resolve())],
-  });
+  const info = { ...bare, consumes: [group(UserDataErasedSchema)] };
   const heard: string[] = [];
   const handled = [on(UserDataErasedSchema, async (event) => void heard.push(event.service))];
   const subscriptions = subscriptionsOf(info, handled, {
@@ -57,4 +60,20 @@ test("mutant: a consumer that takes the name in an event for true hears a servic
   const path = join(import.meta.dir, "subscriptions.ts");
   const broken = await importMutant<typeof real>(path, "if (isOnOwnTopic(schema, message, topic)) return", "return");
   expect(await heardOf(broken, "two")).toEqual(["two"]);
+});
+
+test("what a service does where events are removed unseen runs in each instance of a consumer that is one's own, not in a group", async () => {
+  let dropped = 0;
+  const own = rebuilder([ApiKeyRevokedSchema], async () => void dropped++);
+  const wiring = { tracing, consumedTopics: () => ["identity.session"] };
+  const of = (consumption: Consumption) =>
+    real.subscriptionsOf(
+      { ...bare, consumes: [consumption] },
+      [on(ApiKeyRevokedSchema, () => Promise.resolve())],
+      wiring,
+      [own],
+    )[0];
+  await of(everyInstance(ApiKeyRevokedSchema))?.onTrimmed?.();
+  expect(dropped).toBe(1);
+  expect(of(group(ApiKeyRevokedSchema))).not.toHaveProperty("onTrimmed");
 });

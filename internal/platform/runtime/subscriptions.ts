@@ -7,7 +7,7 @@ import type { Tracing } from "../telemetry/tracing.ts";
 import type { Consumption } from "../service/consumption.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
 import type { Delivery, ManyDelivery } from "../service/delivery.ts";
-import type { Handled } from "../service/parts.ts";
+import type { Handled, Rebuilder } from "../service/parts.ts";
 import type { Wiring } from "./wiring.ts";
 
 /**
@@ -18,6 +18,7 @@ export function subscriptionsOf(
   info: ServiceInfo,
   handled: readonly Handled[],
   { consumedTopics, tracing }: Pick<Wiring, "consumedTopics" | "tracing">,
+  rebuilders: readonly Rebuilder[] = [],
 ): readonly Subscription[] {
   const bySubscription = new Map<string, Subscribed>();
   for (const [index, consumption] of info.consumes.entries()) {
@@ -30,7 +31,7 @@ export function subscriptionsOf(
       bySubscription.set(key, subscribed);
     }
   }
-  return [...bySubscription.values()].map((subscribed) => subscriptionOf(info, subscribed, tracing));
+  return [...bySubscription.values()].map((subscribed) => subscriptionOf(info, subscribed, { tracing, rebuilders }));
 }
 
 /** Consumed messages of one topic and kind. */
@@ -44,8 +45,9 @@ interface Subscribed {
 function subscriptionOf(
   info: ServiceInfo,
   { consumption, topic, handlers }: Subscribed,
-  tracing: Tracing,
+  { tracing, rebuilders }: { readonly tracing: Tracing; readonly rebuilders: readonly Rebuilder[] },
 ): Subscription {
+  const own = rebuilders.find(({ schemas }) => schemas.some(({ typeName }) => handlers.has(typeName)));
   const traced = tracedBy(tracing, `${topic} process`);
   const subscription: Subscription = {
     service: info.name,
@@ -55,6 +57,7 @@ function subscriptionOf(
     onFailure: consumption.onFailure,
     backMs: consumption.backMs,
     attemptsMax: consumption.attemptsMax,
+    ...(consumption.kind === "group" || own === undefined ? {} : { onTrimmed: () => own.rebuild() }),
     handle: async (record, delivery) => {
       const handler = handlers.get(record.type);
       if (handler === undefined) return; // Not among `types`.

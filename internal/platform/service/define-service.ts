@@ -78,9 +78,9 @@ type ServedAll<S extends readonly DescService[]> = { readonly [K in keyof S]: Se
 type HandledAll<E extends readonly Consumption[]> = {
   readonly [K in keyof E]: E[K] extends Consumption<infer M> ? Handled<M> : never;
 };
-/** Messages that are consumed as a group. */
-type GroupOf<E extends readonly Consumption[]> = E[number] extends infer One
-  ? One extends Consumption<infer M, "group">
+/** Messages that are consumed. */
+type ConsumedOf<E extends readonly Consumption[]> = E[number] extends infer One
+  ? One extends Consumption<infer M>
     ? M
     : never
   : never;
@@ -96,7 +96,7 @@ type Further<
   | Readiness
   | Outbox
   | ([P[number]] extends [never] ? never : Republisher<P[number]>)
-  | ([GroupOf<E>] extends [never] ? never : Rebuilder<GroupOf<E>>)
+  | ([ConsumedOf<E>] extends [never] ? never : Rebuilder<ConsumedOf<E>>)
   | (U extends ConfigFields ? Setup<U> : never)
   | (D extends "held" ? PersonalData : never);
 

@@ -102,7 +102,6 @@ describe("a service's declaration", () => {
     defineService({ ...grouped, name: "e", create: () => [...parts, republisher([ApiKeyRevokedSchema], again)] });
     // @ts-expect-error it does not consume this
     defineService({ ...grouped, name: "f", create: () => [...parts, rebuilder([SessionRevokedSchema], rebuild)] });
-    // @ts-expect-error it does not consume this as a group
     defineService({ ...base, name: "g", create: () => [...parts, rebuilder([ApiKeyRevokedSchema], rebuild)] });
     expect(parts).toHaveLength(2);
   });

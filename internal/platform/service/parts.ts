@@ -173,9 +173,9 @@ export function republisher<const T extends OfOneTopic<DescMessage>>(
 }
 
 /**
- * Rebuilds what the service made of the events of a topic, from their source: run when retention removed events before its group
- * had handled them. After it the group reads on from the oldest retained event. `schemas` are messages of that topic that the
- * service consumes as a group.
+ * Makes good by itself what the service missed of a topic, when retention removed events before they were handled. `schemas` are messages of
+ * that topic. Of a group it rebuilds what was made of them, from their source; after it the group reads on from the oldest retained event. Where every
+ * instance consumes them, it runs in that instance before it reads on, and drops what is kept in memory.
  */
 export function rebuilder<const T extends OfOneTopic<DescMessage>>(
   schemas: T,

@@ -169,3 +169,35 @@ describe("the cache", () => {
     expect((await cache.read(countId, now)).known?.version).toBe(1);
   });
 });
+
+/** What memory has of a Count after it was emptied while a fill was on its way, and after a fill that began later. */
+async function forgetWhileFilling(make = createInfoCache): Promise<readonly string[]> {
+  const countId = newId();
+  const held = slowView(new Map([[countId, infoOf(countId, 1)]]));
+  const cache = cacheOn(held.view, { make });
+  const reading = cache.read(countId, anyAge);
+  await held.asked;
+  cache.forgetAll();
+  held.release();
+  await reading;
+  const during = show(cache.peek(countId, anyAge)?.known);
+  await cache.read(countId, anyAge);
+  const after = show(cache.peek(countId, anyAge)?.known);
+  cache.forgetAll();
+  return [during, after, show(cache.peek(countId, anyAge)?.known)];
+}
+
+describe("a memory that was emptied", () => {
+  test("has nothing from before, and nothing of a fill that began before", async () => {
+    expect(await forgetWhileFilling()).toEqual(["undefined active", "v1 active", "undefined active"]);
+  });
+
+  test("mutant: a fill that began before is found out", async () => {
+    const { createInfoCache: make } = await importMutant<{ createInfoCache: typeof createInfoCache }>(
+      join(import.meta.dir, "cache.ts"),
+      "if (readAt > forgottenAt) entries.set",
+      "entries.set",
+    );
+    expect((await forgetWhileFilling(make))[0]).toBe("v1 active");
+  });
+});

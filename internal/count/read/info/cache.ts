@@ -42,6 +42,8 @@ export interface InfoCache {
   readAll(countIds: readonly string[], demand: (countId: string) => InfoDemand): Promise<readonly CachedInfo[]>;
   /** An event brought this. What was read before it is discarded, also when it arrives later. */
   announce(announced: VersionedInfo): Promise<void>;
+  /** Empties the memory of the process. What the cache Redis has goes on being held to what readers demand. */
+  forgetAll(): void;
 }
 
 /** Where metadata comes from, and bounds of time and memory. */
@@ -60,10 +62,33 @@ export interface InfoCacheDeps {
 /** Counts on their way into the cache, with what events have brought meanwhile. */
 type Fill = Map<string, VersionedInfo>;
 
+/** Whether what is cached is new enough. */
+function meets(cached: CachedInfo, demand: InfoDemand): boolean {
+  return cached.known === undefined
+    ? cached.readAt >= demand.absentAfter
+    : Math.max(cached.known.version, cached.askedRevision) >= demand.infoRevision;
+}
+
+/** What the process remembers. What began to be read before it was emptied is not kept. */
+function createMemory(cachedMax: number, clock: Pick<Clock, "monotonic">) {
+  const entries = createLruMap<CachedInfo>(cachedMax);
+  let forgottenAt = Number.NEGATIVE_INFINITY;
+  return {
+    ...entries,
+    keepRead: (countId: string, kept: CachedInfo, readAt: number): void => {
+      if (readAt > forgottenAt) entries.set(countId, kept);
+    },
+    forgetAll: (): void => {
+      forgottenAt = clock.monotonic();
+      entries.clear();
+    },
+  };
+}
+
 /** An empty cache. */
 export function createInfoCache(deps: InfoCacheDeps): InfoCache {
   const { clock, lifeMs } = deps;
-  const memory = createLruMap<CachedInfo>(deps.cachedMax);
+  const memory = createMemory(deps.cachedMax, clock);
   const fills = new Set<Fill>();
   const readView = impatient((countIds: readonly string[]) => deps.view.read(countIds), {
     clock,
@@ -77,11 +102,6 @@ export function createInfoCache(deps: InfoCacheDeps): InfoCache {
     (infos: readonly VersionedInfo[], forMs: number) => deps.store.keepNewest(infos, forMs),
     { clock, timeoutMs: deps.storeTimeoutMs },
   );
-
-  const meets = (cached: CachedInfo, demand: InfoDemand): boolean =>
-    cached.known === undefined
-      ? cached.readAt >= demand.absentAfter
-      : Math.max(cached.known.version, cached.askedRevision) >= demand.infoRevision;
 
   const peek = (countId: string, demand: InfoDemand): CachedInfo | undefined => {
     const cached = memory.get(countId);
@@ -97,7 +117,7 @@ export function createInfoCache(deps: InfoCacheDeps): InfoCache {
     const isOutdated = isNewer(versionOf(before?.known), versionOf(known));
     const kept: CachedInfo =
       before !== undefined && isOutdated ? before : { known, readAt, askedRevision: before?.askedRevision ?? 0 };
-    memory.set(countId, kept);
+    memory.keepRead(countId, kept, readAt);
     return kept;
   };
 
@@ -198,16 +218,14 @@ export function createInfoCache(deps: InfoCacheDeps): InfoCache {
         return cached;
       });
     },
+    forgetAll: memory.forgetAll,
     announce: async (announced) => {
       const { countId } = announced.info;
       for (const fill of fills) fill.set(countId, newest(fill.get(countId), announced) ?? announced);
       const before = memory.get(countId);
       if (isNewer(announced, versionOf(before?.known))) {
-        memory.set(countId, {
-          known: announced,
-          readAt: clock.monotonic(),
-          askedRevision: before?.askedRevision ?? 0,
-        });
+        const askedRevision = before?.askedRevision ?? 0;
+        memory.set(countId, { known: announced, readAt: clock.monotonic(), askedRevision });
       }
       await keepNewest([announced], announcedLives * lifeMs).catch(() => undefined); // Its short life heals it.
     },

@@ -28,8 +28,8 @@ export interface CountReader {
   read(countId: string, maxStalenessMs: number): Count | Promise<Count>;
   /** Reads many in one round trip per store, in the order of the ids; `undefined` for those that do not exist or were deleted. */
   readAll(countIds: readonly string[], maxStalenessMs: number): Promise<readonly (Count | undefined)[]>;
-  /** The Count was created or deleted: what is remembered of its value says otherwise. */
-  forget(countId: string): void;
+  /** The Count, or any when it is undefined, was created or deleted: what is remembered of its value says otherwise. */
+  forget(countId: string | undefined): void;
 }
 
 /** Where values and metadata come from, and bounds of time and memory. */
@@ -178,7 +178,7 @@ export function createCountReader(deps: CountReaderDeps): CountReader {
       });
     },
 
-    forget: (countId) => memory.delete(countId),
+    forget: (countId) => (countId === undefined ? memory.clear() : memory.delete(countId)),
   };
 }
 

@@ -13,6 +13,8 @@ import {
   stateOf,
   expectFirstInOrder,
   hourMs,
+  numberOf,
+  take,
 } from "./contract-fixture.ts";
 import type { ContractTests, Seen } from "./bus-fixture.ts";
 
@@ -163,4 +165,63 @@ export const consumerTests: ContractTests = {
     expect(attempts).toEqual([1, 2, 3, 4, 5]);
     await consumer.stop();
   },
+
+  "an instance hears that events were removed before it had handled them, then goes on; one that kept up hears nothing":
+    async ({ newBus }) => {
+      const topic = newTopic(1);
+      const bus = await newBus(topic);
+      const gate = Promise.withResolvers<void>();
+      const told: string[] = [];
+      const handled: number[] = [];
+      const kept: number[] = [];
+      const drops = { kept: 0 };
+      const every = (handle: Subscription["handle"], onTrimmed: () => Promise<void>): Subscription => ({
+        ...subscription(topic, handle),
+        kind: "everyInstance",
+        backMs: 60_000,
+        onTrimmed,
+      });
+      let hasFailed = false;
+      const behind = every(
+        async (record) => {
+          await gate.promise;
+          handled.push(numberOf(record));
+        },
+        async () => {
+          told.push(`after ${handled.length > 0 ? "some" : "none"}`);
+          if (hasFailed) return;
+          hasFailed = true;
+          throw new Error("not yet");
+        },
+      );
+      const keepsUp = every(
+        async (record) => void kept.push(numberOf(record)),
+        async () => void drops.kept++,
+      );
+      const consumers = [bus.subscribe(behind), bus.subscribe(keepsUp)];
+      await bus.publish([event(topic, "k", 0)]);
+      for (const consumer of consumers) await consumer.start();
+      await consumers[1]?.caughtUp;
+      let published = 1;
+      await eventually(
+        async () => {
+          await bus.publish(numbers(published, published + 500).map((number) => event(topic, "k", number)));
+          published += 500;
+          const [oldest] = await take(bus.tail(topic.name, { fromStart: true, signal: AbortSignal.timeout(5000) }), 1);
+          expect(oldest).toBeGreaterThan(1500);
+        },
+        { timeoutMs: 20_000 },
+      );
+      expect(told).toEqual([]);
+      gate.resolve();
+      await eventually(() => expect(told).toHaveLength(2)); // The first time it could not.
+      await eventually(async () => {
+        await bus.publish([event(topic, "k", published++)]);
+        expect(handled.at(-1)).toBeGreaterThan(published - 10);
+      });
+      expect(handled).toEqual(handled.toSorted((a, b) => a - b));
+      const missedNone = kept.every((number, index) => number === index);
+      expect({ missedNone, drops: drops.kept > 0 }).not.toEqual({ missedNone: true, drops: true });
+      await Promise.all(consumers.map((consumer) => consumer.stop()));
+    },
 };

@@ -1,13 +1,17 @@
 import type { Consumer, Subscription } from "../broker.ts";
 import { handleEvent } from "../handle-event.ts";
 import { handleInOrder } from "../handle-in-order.ts";
-import { retryInTurn, type Turn, TurnOverError } from "../turn.ts";
+import { retryInTurn, type Turn, turnBackoff, TurnOverError } from "../turn.ts";
+import { retry } from "../../lifecycle/retry.ts";
 import type { BrokerParts } from "./broker-parts.ts";
-import { placeEntries } from "./entries.ts";
+import { placeEntries, type PlacedEvent } from "./entries.ts";
 import { keys } from "./keys.ts";
-import { newestScript } from "./scripts.ts";
-import { compareStreamIds, streamIdBefore } from "./stream-id.ts";
-import { createStreamReader, type Cursor } from "./stream-reader.ts";
+import { readScript, startScript } from "./scripts.ts";
+import { compareStreamIds, type StreamId, streamIdBefore } from "./stream-id.ts";
+import { createStreamReader, type StreamReader } from "./stream-reader.ts";
+
+/** Entries that are read at once after a removal. */
+const readMax = 256;
 
 /**
  * Each instance reads every partition, from a point in time on, and keeps its position in memory. An event whose handler keeps
@@ -15,7 +19,7 @@ import { createStreamReader, type Cursor } from "./stream-reader.ts";
  */
 export function createInstanceConsumer(subscription: Subscription, parts: BrokerParts): Consumer {
   const { service, topic, backMs } = subscription;
-  const { client, clock, open, partitions } = parts;
+  const { client, open, partitions } = parts;
   const log = parts.log.child({ service, topic });
   const types = new Set(subscription.types);
   const stopping = new AbortController();
@@ -25,30 +29,16 @@ export function createInstanceConsumer(subscription: Subscription, parts: Broker
   const reader = createStreamReader({ ...parts, connection, topic, group: undefined, log });
   const caughtUp = Promise.withResolvers<void>();
 
-  /** Handles what comes, until the signal; `told` hears up to where, piece by piece. */
-  const follow = async (cursor: Cursor, told: (id: string) => void): Promise<void> => {
-    for (;;) {
-      const { entries } = await cursor.take(signal);
-      const events = placeEntries(topic, entries, 1);
-      await handleInOrder(events, {
-        isWanted: ({ record }) => types.has(record.type),
-        handle: async ({ record }) => {
-          const failure = await handleEvent(subscription, record, { generation: 0, turn }, { ...parts, log });
-          if (failure === undefined) return;
-          log.error("an event was skipped: its handler failed", { event: record.id, reason: failure.reason });
-        },
-        progress: () => Promise.resolve(),
-        clock,
-      });
-      const last = events.at(-1);
-      if (last !== undefined) told(last.id);
-    }
-  };
+  const follow = createFollowing(subscription, { reader, turn, types }, { ...parts, log });
 
   const run = async (): Promise<void> => {
-    const streams = partitions.map((partition) => keys.stream(topic, partition));
+    const args = partitions.flatMap((partition) => [partition, keys.stream(topic, partition)]);
     await retryInTurn(open, turn, parts);
-    const [nowMs, ...newest] = await retryInTurn(() => newestScript.run(client, [], streams), turn, parts);
+    const [nowMs, ...starts] = await retryInTurn(
+      () => startScript.run(client, [], [keys.topic(topic), ...args]),
+      turn,
+      parts,
+    );
     const startId = `${Math.max(0, nowMs - backMs)}-0`;
     const behind = new Set(partitions);
     const reach = (partition: number): void => {
@@ -57,11 +47,13 @@ export function createInstanceConsumer(subscription: Subscription, parts: Broker
     };
     await Promise.all(
       partitions.map((partition) => {
-        const target = newest[partition]?.toString() ?? "0-0";
+        const [newest, added, removed] = starts[partition] ?? [Buffer.from("0-0"), 0, 0];
+        const target = newest.toString();
         // Nothing stored now is younger than the start: begin right behind it, also when the server's clock stepped back.
         const isOlder = compareStreamIds(target, startId) < 0;
         if (isOlder) reach(partition);
-        return follow(reader.open(partition, isOlder ? target : streamIdBefore(startId)), (id) => {
+        const begin = { id: isOlder ? target : streamIdBefore(startId), target, added, removed };
+        return follow(partition, begin, (id) => {
           if (compareStreamIds(id, target) >= 0) reach(partition);
         });
       }),
@@ -86,5 +78,109 @@ export function createInstanceConsumer(subscription: Subscription, parts: Broker
       return Promise.resolve();
     },
     stop: () => (stopped ??= stop()),
+  };
+}
+
+/** Handles what comes of a partition, until the turn is over. */
+function createFollowing(
+  subscription: Subscription,
+  { reader, turn, types }: { readonly reader: StreamReader; readonly turn: Turn; readonly types: ReadonlySet<string> },
+  parts: BrokerParts,
+) {
+  const { service, topic } = subscription;
+  const { client, clock, log } = parts;
+  const { signal } = turn;
+  const handleAll = (events: readonly PlacedEvent[]): Promise<void> =>
+    handleInOrder(events, {
+      isWanted: ({ record }) => types.has(record.type),
+      handle: async ({ record }) => {
+        const failure = await handleEvent(subscription, record, { generation: 0, turn }, parts);
+        if (failure === undefined) return;
+        log.error("an event was skipped: its handler failed", { event: record.id, reason: failure.reason });
+      },
+      progress: () => Promise.resolve(),
+      clock,
+    });
+
+  /** `told` hears up to where it came, piece by piece. */
+  const follow = async (partition: number, begin: Begin, told: (id: string) => void): Promise<void> => {
+    const cursor = reader.open(partition, begin.id);
+    const place = createPlace(begin);
+    for (;;) {
+      let { entries, removed } = await cursor.take(signal);
+      if (place.mayHaveMissed(removed)) {
+        // They may also have been removed after the chunk was read, and then were not missed: a read in one step tells.
+        const keyList = [keys.stream(topic, partition), keys.topic(topic)];
+        [removed, entries] = await retryInTurn(
+          () => readScript.run(client, [], [...keyList, partition, place.id(), readMax]),
+          turn,
+          parts,
+        );
+        const missed = place.pass(removed);
+        if (missed > 0) await dropAll(partition, missed);
+        cursor.seek(entries.at(-1)?.[0].toString() ?? place.id());
+      }
+      const events = placeEntries(topic, entries, 1);
+      await handleAll(events);
+      place.move(events.map(({ id }) => id));
+      const last = events.at(-1);
+      if (last !== undefined) told(last.id);
+    }
+  };
+
+  /** Has the subscriber drop what it made of events, since some were removed unseen. */
+  const dropAll = async (partition: number, missed: number): Promise<void> => {
+    parts.meters.lost.add(missed, { service, topic });
+    log.warn("events were removed before this instance had handled them: it drops what it made of earlier ones", {
+      partition,
+    });
+    await retry(async () => subscription.onTrimmed?.(), {
+      clock,
+      random: parts.random,
+      ...turnBackoff,
+      isRetryable: () => true,
+      onPause: (error) => log.warn("what was made of earlier events could not be dropped yet", { err: error }),
+      signal,
+    });
+  };
+  return follow;
+}
+
+/** Where an instance begins in a partition, and what is known of it. */
+interface Begin {
+  /** It reads what follows this id. */
+  readonly id: StreamId;
+  /** The newest entry, and how many were ever added until then and removed. */
+  readonly target: StreamId;
+  readonly added: number;
+  readonly removed: number;
+}
+
+/**
+ * How far an instance came in a partition: behind so many event records ever added, once it has passed the one that was the newest when it
+ * began; before that any removal may have been of what it had not handled.
+ */
+function createPlace(begin: Begin) {
+  let { id, removed: known } = begin;
+  let ordinal = begin.id === begin.target ? begin.added : undefined;
+  return {
+    id: () => id,
+    mayHaveMissed: (removed: number): boolean => removed > (ordinal ?? known),
+    /** Passes what was removed until now; returns how many of them it may have missed. */
+    pass: (removed: number): number => {
+      const missed = removed - (ordinal ?? known);
+      if (missed <= 0) return 0;
+      if (ordinal !== undefined) ordinal = removed;
+      known = removed;
+      return missed;
+    },
+    /** Moves behind entries that were handled, by their ids. */
+    move: (ids: readonly StreamId[]): void => {
+      id = ids.at(-1) ?? id;
+      if (ordinal !== undefined) ordinal += ids.length;
+      else if (compareStreamIds(id, begin.target) >= 0) {
+        ordinal = begin.added + ids.filter((one) => compareStreamIds(one, begin.target) > 0).length;
+      }
+    },
   };
 }

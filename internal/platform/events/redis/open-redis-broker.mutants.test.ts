@@ -219,6 +219,22 @@ const mutants: readonly RuleMutant[] = [
     caughtBy: "a consumer behind retention is marked lost and goes on with the oldest record",
   },
   {
+    rule: "an instance notices what was removed below it",
+    file: inThisFolder("instance-consumer.ts"),
+    from: "removed > (ordinal ?? known),",
+    to: "removed > Infinity,",
+    caughtBy:
+      "an instance hears that events were removed before it had handled them, then goes on; one that kept up hears nothing",
+  },
+  {
+    rule: "an instance is told until it has dropped what it made",
+    file: inThisFolder("instance-consumer.ts"),
+    from: "if (missed > 0) await dropAll(partition, missed);",
+    to: "if (missed > 0) await subscription.onTrimmed?.().catch(() => undefined);",
+    caughtBy:
+      "an instance hears that events were removed before it had handled them, then goes on; one that kept up hears nothing",
+  },
+  {
     rule: "what is away does not count as a failure",
     file: inThisFolder("../handle-event.ts"),
     from: "if (!isAway(error)) failures++;",

@@ -115,6 +115,27 @@ return reply`,
 });
 
 /**
+ * Where instances begin: the server's time in milliseconds, then of each partition the newest entry's id or "0-0", and event records ever
+ * added and removed. ARGV key of the topic, then of each partition its number and the stream's key.
+ */
+export const startScript = defineScript<[timeMs: number, ...(readonly [id: Buffer, added: number, removed: number])[]]>(
+  {
+    name: "events-start",
+    keys: 0,
+    lua: `
+local time = redis.call('TIME')
+local reply = { time[1] * 1000 + math.floor(time[2] / 1000) }
+for arg = 2, #ARGV, 2 do
+  local counts = redis.call('HMGET', ARGV[1], 'a' .. ARGV[arg], 'r' .. ARGV[arg])
+  local newest = redis.call('XREVRANGE', ARGV[arg + 1], '+', '-', 'COUNT', 1)
+  local id = newest[1] and newest[1][1] or '0-0'
+  reply[#reply + 1] = { id, tonumber(counts[1] or '0'), tonumber(counts[2] or '0') }
+end
+return reply`,
+  },
+);
+
+/**
  * Removes event records older than a number of milliseconds, by the server's clock, then the oldest until the stream fits its bytes, and
  * counts them. Whole nodes of the stream only: a little more may stay. KEYS stream, topic; ARGV partition, milliseconds, bytes.
  * Returns how many were removed.
