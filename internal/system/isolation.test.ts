@@ -61,6 +61,7 @@ function busCells(account: string, services: readonly string[]): Readonly<Record
       `events:redriven:${service}:*`,
       `events:lease:group:${service}:*`,
       `coordination:lease:${service}:*`,
+      `coordination:nonce:${service}:*`,
     ]),
     "coordination:lease:heartbeat",
   ];
@@ -331,7 +332,8 @@ describe("the bus of a mesh, where each service has an account of its own", () =
     ],
     ["writes what all consumers keep", "services.flatMap(keyPatterns.consumed)", '["*"].flatMap(keyPatterns.consumed)'],
     ["reads every topic", "reads.flatMap(keyPatterns.read)", '["*"].flatMap(keyPatterns.read)'],
-    ["holds the leases of all", "...services.map(leasePattern)", 'leaseKey("*")'],
+    ["holds the leases of all", "leasePattern(service),", 'leaseKey("*"),'],
+    ["forgets the signed calls of all", "noncePattern(service)", 'noncePattern("*")'],
   ])("mutant: it is seen when an account %s", async (_, from, to) => {
     const path = join(import.meta.dir, "../platform/catalog/bus-rights.ts");
     const mutant = await importMutant<{ eventsRights: typeof eventsRights }>(path, from, to);

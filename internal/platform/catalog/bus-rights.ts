@@ -1,5 +1,6 @@
 import { heartbeatLease } from "../events/heartbeat.ts";
 import { keyPatterns } from "../events/redis/keys.ts";
+import { noncePattern } from "../identity/nonces.ts";
 import { leaseKey, leasePattern } from "../lease/redis/lease-key.ts";
 import type { BusUse } from "./bus-topics.ts";
 import { bareUser, type RedisRights } from "./store-rights.ts";
@@ -16,7 +17,7 @@ const busCommands =
 export function eventsRights(user: string, { services, writes, reads }: BusUse): RedisRights {
   const written = [...writes.flatMap(keyPatterns.written), ...services.flatMap(keyPatterns.consumed)];
   const read = [...keyPatterns.common, ...reads.flatMap(keyPatterns.read)];
-  const keys = [...written, ...leasesOf(services)].map((pattern) => `~${pattern}`);
+  const keys = [...written, ...coordinatedBy(services)].map((pattern) => `~${pattern}`);
   return {
     server: "events",
     user,
@@ -24,13 +25,13 @@ export function eventsRights(user: string, { services, writes, reads }: BusUse):
   };
 }
 
-/** The user of a process on a coordination server that keeps leases alone. */
+/** The user of a process on a coordination server that keeps no events. */
 export function coordinationRights(user: string, { services }: Pick<BusUse, "services">): RedisRights {
-  const keys = leasesOf(services).map((pattern) => `~${pattern}`);
+  const keys = coordinatedBy(services).map((pattern) => `~${pattern}`);
   return { server: "coordination", user, rules: [...bareUser, `(${keys.join(" ")} ${busCommands})`] };
 }
 
-/** Leases of the services, and the one of the heartbeat, which any process may hold. */
-function leasesOf(services: readonly string[]): readonly string[] {
-  return [leaseKey(heartbeatLease), ...services.map(leasePattern)];
+/** Leases of the services and nonces of the calls to them, and the lease of the heartbeat, which any process may hold. */
+function coordinatedBy(services: readonly string[]): readonly string[] {
+  return [leaseKey(heartbeatLease), ...services.flatMap((service) => [leasePattern(service), noncePattern(service)])];
 }

@@ -18,7 +18,7 @@ const notGiven = "";
 export const meshConfig = {
   eventsUrl: url("EVENTS_URL", { doc: "Events store, with user and password.", schemes: brokerSchemes }),
   coordinationUrl: url("COORDINATION_URL", {
-    doc: "Redis that keeps leases, with user and password. Default: the events store, where that is a Redis.",
+    doc: "Redis that keeps leases and the nonces of signed calls, with user and password. Default: the events store, where that is a Redis.",
     default: notGiven,
     schemes: leaseSchemes,
   }),

@@ -2,17 +2,29 @@ import { verify } from "node:crypto";
 import { createContextKey, type ContextKey, type HandlerContext } from "@connectrpc/connect";
 import type { Clock } from "../clock/clock.ts";
 import type { MuinError } from "../errors/muin-error.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
 import { identityErrors } from "./errors.ts";
-import { signedText, type DeviceKey, type SignedCall } from "./signed-call.ts";
+import type { Nonces } from "./nonces.ts";
+import { createProvenCalls, type RememberedCalls } from "./proven-calls.ts";
+import { signatureSkewMs, signedText, type DeviceKey, type SignedCall } from "./signed-call.ts";
+
+/**
+ * Where it was looked whether a signed call came before: in the memory that all processes share, or, while that is away, in this
+ * process alone. What was recorded of a call says so.
+ */
+export type ReplayCheck = "SHARED" | "LOCAL";
 
 /** The signature of a call under way. */
 export interface CallSignature {
   /**
-   * Throws MuinError unless the key made it and no call of the key had its nonce before: `unauthenticated`, or `resource_exhausted`
-   * for a key that calls too often. The same key may be asked for again. A key that is no registered device's, which anybody can
-   * make as many of as they like, counts for the network that it comes from, and is remembered apart.
+   * Rejects with MuinError unless the key made it and no call of the key had its nonce before: `unauthenticated`, or
+   * `resource_exhausted` for a key that calls too often. The same key may be asked for again. A key that is no registered device's,
+   * which anybody can make as many of as they like, counts for the network that it comes from, and is remembered apart.
    */
-  prove(key: DeviceKey, stranger?: Stranger): void;
+  prove(key: DeviceKey, stranger?: Stranger): Promise<void>;
+  /** Where it was looked whether the call came before; `undefined` until it was proven. */
+  readonly replayCheck: ReplayCheck | undefined;
 }
 
 /** Who signs with a key that nobody knows yet. */
@@ -23,18 +35,23 @@ export interface Stranger {
 
 /** Reads signatures, and remembers which were proven. */
 export interface SignatureReader {
-  /** Throws MuinError `unauthenticated` when the header is absent, malformed or not of now. Proves nothing yet. */
-  read(header: string | null, method: string, body: Uint8Array): CallSignature;
+  /**
+   * Throws MuinError `unauthenticated` when the header is absent, malformed or not of now. Proves nothing yet. `service` is the one
+   * that is called: its processes remember the call.
+   */
+  read(header: string | null, method: string, body: Uint8Array, service: string): CallSignature;
 }
 
-/** How far a signature's time may be from the server's clock, either way. */
-const signatureSkewMs = 30_000;
-/** Signed calls that are remembered, and so taken in a minute. */
-export interface RememberedCalls {
-  /** Of one key, or of the strangers of one network. */
-  readonly perSignerMax: number;
-  /** Of all. */
-  readonly max: number;
+/** What a reader stands on. */
+export interface SignatureReaderDeps {
+  readonly clock: Pick<Clock, "now">;
+  /** What all processes know together. Default: this one judges alone. */
+  readonly nonces?: Nonces;
+  /** Told when the nonces go away and when they come back. */
+  readonly log?: Pick<Logger, "warn" | "info">;
+  readonly metrics?: Metrics;
+  /** Default: 3000 calls a device and 500 000 in all, 100 of a network's strangers and 20 000 in all. */
+  readonly remembered?: Readonly<Record<keyof typeof rememberedOf, RememberedCalls>>;
 }
 
 /** The calls of devices, and apart from them those of strangers. */
@@ -68,70 +85,83 @@ export function notSignable(part: string): MuinError {
   return identityErrors.notSignable({ part });
 }
 
-/** A reader that has seen no call. What it remembers of calls is lost with it. */
-export function createSignatureReader(
-  clock: Pick<Clock, "now">,
-  remembered: Readonly<Record<keyof typeof rememberedOf, RememberedCalls>> = rememberedOf,
-): SignatureReader {
+/**
+ * A reader that has seen no call. A call is looked for in its own memory first, which bounds how many are taken, then among the
+ * nonces. While those are away, what was signed before it was created is refused: it cannot know what came then.
+ */
+export function createSignatureReader(deps: SignatureReaderDeps): SignatureReader {
+  const { clock, remembered = rememberedOf } = deps;
   const devices = createProvenCalls(remembered.devices);
   const strangers = createProvenCalls(remembered.strangers);
+  const check = createReplayCheck(deps);
   return {
-    read: (header, method, body) => {
-      if (header === null) throw signatureMissing();
-      const match = header.length > headerCharsMax ? null : headerPattern.exec(header);
-      if (match === null) throw identityErrors.signatureMalformed();
-      const [, time = "", nonce = "", text = ""] = match;
-      const call: SignedCall = { method, body, timeMs: Number(time), nonce };
-      const nowMs = clock.now();
-      if (Math.abs(call.timeMs - nowMs) > signatureSkewMs) {
-        throw identityErrors.signatureTime({ metadata: { server_time_ms: String(nowMs) } });
-      }
-      const signature = Buffer.from(text, "base64url");
-      let provenBy: string | undefined;
+    read: (header, method, body, service) => {
+      const { signature, ...call } = parse(header, method, body, clock.now());
+      let proof: { readonly x: string; readonly done: Promise<void> } | undefined;
+      let replayCheck: ReplayCheck | undefined;
+      const take = async (x: string): Promise<void> => {
+        replayCheck = await check(call, x, service);
+      };
       return {
-        prove: ({ x, key }, stranger) => {
-          if (provenBy === x) return;
+        get replayCheck() {
+          return replayCheck;
+        },
+        prove: async ({ x, key }, stranger) => {
+          if (proof?.x === x) return proof.done;
           if (!verify(null, signedText(call), key, signature)) throw identityErrors.signatureInvalid();
           if (stranger === undefined) devices.add(x, x, call, clock.now());
           else strangers.add(stranger.network, x, call, clock.now());
-          provenBy = x;
+          proof = { x, done: take(x) };
+          return proof.done;
         },
       };
     },
   };
 }
 
-/** Calls that were proven, for as long as their time would be taken again. */
-function createProvenCalls({ perSignerMax, max }: RememberedCalls): {
-  /** `signer` is whom the call counts for, `x` the key that made it. */
-  add(signer: string, x: string, call: SignedCall, nowMs: number): void;
-} {
-  /** When each call was made, by key and nonce, in the order in which they came. */
-  const calls = new Map<string, { readonly signer: string; readonly timeMs: number }>();
-  const callsOf = new Map<string, number>();
-  /** The latest call that was forgotten: none as old is taken, even when the clock is set back. */
-  let forgottenMs = 0;
-  const forgetPassed = (nowMs: number): void => {
-    for (const [id, { signer, timeMs }] of calls) {
-      if (timeMs + signatureSkewMs >= nowMs) return; // One made ahead of time holds those behind it for a minute at most.
-      calls.delete(id);
-      const left = (callsOf.get(signer) ?? 1) - 1;
-      if (left === 0) callsOf.delete(signer);
-      else callsOf.set(signer, left);
-      forgottenMs = Math.max(forgottenMs, timeMs);
+function parse(header: string | null, method: string, body: Uint8Array, nowMs: number) {
+  if (header === null) throw signatureMissing();
+  const match = header.length > headerCharsMax ? null : headerPattern.exec(header);
+  if (match === null) throw identityErrors.signatureMalformed();
+  const [, time = "", nonce = "", text = ""] = match;
+  const timeMs = Number(time);
+  if (Math.abs(timeMs - nowMs) > signatureSkewMs) {
+    throw identityErrors.signatureTime({ metadata: { server_time_ms: String(nowMs) } });
+  }
+  return { method, body, timeMs, nonce, signature: Buffer.from(text, "base64url") };
+}
+
+/** Says whether other processes, or this one before it started, took a call. Rejects with MuinError when it came before. */
+function createReplayCheck({
+  clock,
+  nonces,
+  log,
+  metrics,
+}: SignatureReaderDeps): (call: SignedCall, x: string, service: string) => Promise<ReplayCheck> {
+  const startMs = clock.now();
+  const proven = metrics?.counter({
+    name: "signed_calls_total",
+    help: "Signed calls that were proven, by where it was looked whether they came before.",
+    labels: ["replay_check"],
+  });
+  let isAway = false;
+  const look = async (call: SignedCall, x: string, service: string): Promise<ReplayCheck> => {
+    let isNew: boolean | undefined;
+    try {
+      isNew = await nonces?.take({ service, x, nonce: call.nonce });
+      if (isAway) log?.info("signed calls are compared with those of other processes again");
+      isAway = false;
+    } catch (error) {
+      // Once per outage. Whatever it is, doors must go on.
+      if (!isAway) log?.warn("signed calls are compared with those of this process alone", { err: error });
+      isAway = true;
     }
+    if (isNew === false || (isNew === undefined && call.timeMs < startMs)) throw identityErrors.signatureReplayed();
+    return isNew === undefined ? "LOCAL" : "SHARED";
   };
-  return {
-    add: (signer, x, { nonce, timeMs }, nowMs) => {
-      forgetPassed(nowMs);
-      const id = `${x} ${nonce}`;
-      if (calls.has(id) || timeMs <= forgottenMs) throw identityErrors.signatureReplayed();
-      const known = callsOf.get(signer) ?? 0;
-      if (known >= perSignerMax || calls.size >= max) {
-        throw identityErrors.tooManySignedCalls();
-      }
-      calls.set(id, { signer, timeMs });
-      callsOf.set(signer, known + 1);
-    },
+  return async (call, x, service) => {
+    const outcome = await look(call, x, service);
+    proven?.add(1, { replay_check: outcome });
+    return outcome;
   };
 }

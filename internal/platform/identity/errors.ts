@@ -59,7 +59,7 @@ export const identityErrors = defineErrors({
   signatureReplayed: {
     reason: "SIGNATURE_REPLAYED",
     code: "unauthenticated",
-    text: "this signed call came before",
+    text: "this signed call came before, or may have: sign each call anew",
   },
   tooManySignedCalls: {
     reason: "TOO_MANY_SIGNED_CALLS",

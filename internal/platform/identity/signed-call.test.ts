@@ -42,12 +42,12 @@ test("the helper signs what it sends, also behind a base URL with a path, each t
     const init = { method: "POST", headers: { "x-kept": "1" }, body: call.body };
     expect(await (await send(new Request(`https://muin.example/behind/a/path${call.method}`, init))).text()).toBe("ok");
   }
-  const reader = createSignatureReader({ now: () => call.timeMs });
+  const reader = createSignatureReader({ clock: { now: () => call.timeMs } });
   for (const request of sent) {
     expect(request.headers.get("x-kept")).toBe("1");
     const body = await request.bytes();
     expect(body).toEqual(call.body);
-    reader.read(request.headers.get(signatureHeader), call.method, body).prove(deviceKeyOf(x));
+    await reader.read(request.headers.get(signatureHeader), call.method, body, "auth").prove(deviceKeyOf(x));
   }
   expect(sent).toHaveLength(2);
 });

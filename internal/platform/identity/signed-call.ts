@@ -22,6 +22,9 @@ import { createHash, createPrivateKey, createPublicKey, sign, type KeyObject } f
  */
 export const signatureHeader = "muin-signature";
 
+/** How far a signature's time may be from the server's clock, either way. */
+export const signatureSkewMs = 30_000;
+
 /** A public key that signs calls. */
 export interface DeviceKey {
   /** The key's 32 bytes, base64url without padding: the `x` of its JSON Web Key (RFC 8037). */

@@ -12,6 +12,8 @@ import { openBroker } from "../events/open-broker.ts";
 import { topicOf } from "../events/topics.ts";
 import { createAuthClient } from "../identity/auth-client.ts";
 import { createAuthenticator, type Authenticator } from "../identity/authenticator.ts";
+import { createSignatureReader, type SignatureReader } from "../identity/call-signature.ts";
+import { openNonces } from "../identity/nonces.ts";
 import { createRevocationFeed, type RevocationFeed } from "../identity/revocation-feed.ts";
 import { signUpField, signUpWhere } from "../identity/sign-up.ts";
 import { createSequence, type Component } from "../lifecycle/component.ts";
@@ -60,7 +62,7 @@ export interface MuinProcessOptions extends Pick<
   readonly env: Environment;
   /** Events store, such as "redis://…". */
   readonly eventsUrl: string;
-  /** Redis of the leases; may be that of the events. */
+  /** Redis of the leases and of the nonces of signed calls; may be that of the events. */
   readonly coordinationUrl: string;
   /** The token by which its services call others, where they call any in other processes. */
   readonly serviceToken?: Component | undefined;
@@ -84,8 +86,7 @@ export interface MuinProcess extends Component {
 
 /** Puts a process together: its services, leases and broker, identity, both ports and the pages. Does no I/O. */
 export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
-  const { name, services: infos, settings, env, clock, random, log } = options;
-  const told = withSignUp(env, settings);
+  const { name, settings, env, clock, random, log } = options;
   const instance = random.uuid();
   const telemetry = createProcessTelemetry({
     service: name,
@@ -99,20 +100,7 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
   const broker = openProcessBroker(options, instance, leases, telemetry);
   const plans = new Map<string, MethodPlan>();
   const calls = createProcessCalls({ ...options, plans, telemetry });
-  const services = infos.map((info) =>
-    composeService(info, {
-      ...options,
-      ...telemetry,
-      config: (of) => readConfig(of.name, of.config, told),
-      transport: (of, target) => calls.to(of.name, target),
-      personalData: (of) =>
-        createPersonalDataHolders(options.personalDataHolders, (holder) =>
-          calls.toProcessOf(of.name, PersonalDataService, holder),
-        ),
-      broker,
-      leases,
-    }),
-  );
+  const services = composeServices(options, { calls, broker, leases, telemetry });
   const degradation = createDegradation({ ...options, ...telemetry, ...settings, services });
   const status: StatusSources = {
     services,
@@ -136,10 +124,12 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
   const revocations = follow(broker, name, createRevocationFeed({ authenticator, clock }));
   const readiness = createProcessReadiness({ name, look: lookAt(services, authenticator, revocations), clock, log });
   const certificates = openProcessCertificates(options, telemetry, (certificate) => rpc.useTls(certificate));
+  const nonces = openNonces(options.coordinationUrl, { instance, clock, random, log });
   const rpc: RpcServer = createServer(options, {
     tls: certificates?.first,
     plans,
     authenticator,
+    signatures: createSignatureReader({ clock, nonces, log, metrics: telemetry.metrics }),
     telemetry,
     status,
     readiness: () => readiness.problem(),
@@ -152,6 +142,7 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
     revocations,
     createTogether("services", services),
     degradation,
+    nonces,
     rpc,
     ...(certificates === undefined ? [] : [certificates]),
     readiness,
@@ -162,6 +153,29 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
     addresses: () => rpc.addresses(),
     up: Promise.all([...services.map(({ up }) => up), readiness.firstReady]).then(() => undefined),
   };
+}
+
+/** The services of the process, in the order in which they were given. */
+function composeServices(
+  options: MuinProcessOptions,
+  parts: Pick<Wiring, "broker" | "leases"> & { readonly calls: ProcessCalls; readonly telemetry: ProcessTelemetry },
+): readonly ComposedService[] {
+  const { calls, broker, leases, telemetry } = parts;
+  const told = withSignUp(options.env, options.settings);
+  return options.services.map((info) =>
+    composeService(info, {
+      ...options,
+      ...telemetry,
+      config: (of) => readConfig(of.name, of.config, told),
+      transport: (of, target) => calls.to(of.name, target),
+      personalData: (of) =>
+        createPersonalDataHolders(options.personalDataHolders, (holder) =>
+          calls.toProcessOf(of.name, PersonalDataService, holder),
+        ),
+      broker,
+      leases,
+    }),
+  );
 }
 
 /** Tells who calls, by the keys that auth gives it. */
@@ -268,6 +282,7 @@ function createServer(
     readonly tls: Certificate | undefined;
     readonly plans: MethodPlans;
     readonly authenticator: Authenticator;
+    readonly signatures: SignatureReader;
     readonly telemetry: ProcessTelemetry;
     readonly status: StatusSources;
     readonly readiness: () => string | undefined;
@@ -279,6 +294,7 @@ function createServer(
     plans: parts.plans,
     ...(hasPeers ? {} : { hides: isInternal }),
     authenticator: parts.authenticator,
+    signatures: parts.signatures,
     observer: serverObserver,
     log,
     clock,

@@ -47,7 +47,7 @@ export function createActivation(deps: {
   return {
     activate: async (code, publicKey, signature, client) => {
       const network = networkOf(client.address);
-      signature.prove(deviceKeyOf(Buffer.from(publicKey).toString("base64url")), { network });
+      await signature.prove(deviceKeyOf(Buffer.from(publicKey).toString("base64url")), { network });
       // Counted as wrong before it is looked at, so that many guesses at once are no more than many in a row.
       const charged = await lockout.charge({ email: "", network });
       if (isRefusal(charged)) return charged;
@@ -79,7 +79,7 @@ export function createActivation(deps: {
       if (device?.publicKey === undefined) return refuse("deviceInvalid");
       const { publicKey, branchIds } = device;
       const x = Buffer.from(publicKey).toString("base64url");
-      if (!isProvenBy(x, signature)) return refuse("deviceInvalid");
+      if (!(await isProvenBy(x, signature))) return refuse("deviceInvalid");
       const issued = await tokens.issueDevice({ deviceId, x, branchIds });
       return database.transaction(async (tx) => {
         // Whoever revokes the device after this revokes the token too; after one who came before, nobody gets it.
@@ -95,9 +95,9 @@ export function createActivation(deps: {
 }
 
 /** Another key's signature is answered as no device at all; a call that is not signed as it must be throws. */
-function isProvenBy(x: string, signature: CallSignature): boolean {
+async function isProvenBy(x: string, signature: CallSignature): Promise<boolean> {
   try {
-    signature.prove(deviceKeyOf(x));
+    await signature.prove(deviceKeyOf(x));
     return true;
   } catch (error) {
     if (error instanceof MuinError && error.reason === "SIGNATURE_INVALID") return false;

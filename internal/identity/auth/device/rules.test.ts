@@ -52,8 +52,9 @@ function makePair(): Pair {
 let nonces = 0;
 /** The signature of a call, as a lane hands it on. */
 function signatureBy(auth: AuthFixture, { privateKey }: Pair): CallSignature {
+  const reader = createSignatureReader(auth);
   const call = { method: "/m", body: new Uint8Array(), timeMs: auth.clock.now(), nonce: `nonce-${1e15 + ++nonces}` };
-  return createSignatureReader(auth.clock).read(signCall(privateKey, call), call.method, call.body);
+  return reader.read(signCall(privateKey, call), call.method, call.body, "auth");
 }
 
 /** Auth that knows branches b1 and b2 of "ann" and b3 of "ben". */
@@ -322,7 +323,10 @@ describe("a broken rule is noticed", () => {
     asDevice: async (auth: AuthFixture) => {
       const counted: (string | undefined)[] = [];
       const { activationCode } = await register(auth, ["b1"]);
-      const signature: CallSignature = { prove: (_key, stranger) => void counted.push(stranger?.network) };
+      const signature: CallSignature = {
+        prove: async (_key, stranger) => void counted.push(stranger?.network),
+        replayCheck: "SHARED",
+      };
       const { device } = await activate(auth, activationCode, makePair(), { signature });
       const issuing = auth.as(DeviceService, { signature }).issueDeviceToken({ deviceId: device?.deviceId ?? "" });
       expect(await outcomeOf(issuing)).toBe("done");
@@ -358,7 +362,7 @@ describe("a broken rule is noticed", () => {
     [
       "the key signs its activation",
       "device/activation.ts",
-      'signature.prove(deviceKeyOf(Buffer.from(publicKey).toString("base64url")), { network });',
+      'await signature.prove(deviceKeyOf(Buffer.from(publicKey).toString("base64url")), { network });',
       "",
       "unproven",
     ],
@@ -372,7 +376,7 @@ describe("a broken rule is noticed", () => {
     [
       "the key signs for its token",
       "device/activation.ts",
-      'if (!isProvenBy(x, signature)) return refuse("deviceInvalid");',
+      'if (!(await isProvenBy(x, signature))) return refuse("deviceInvalid");',
       "",
       "foreignToken",
     ],

@@ -1,7 +1,7 @@
 import type { Clock } from "../../clock/clock.ts";
 import { MuinError } from "../../errors/muin-error.ts";
 import type { Authenticator } from "../../identity/authenticator.ts";
-import { createSignatureReader, notSignable } from "../../identity/call-signature.ts";
+import { createSignatureReader, notSignable, type SignatureReader } from "../../identity/call-signature.ts";
 import { anonymous, type Caller } from "../../identity/caller.ts";
 import { signatureHeader } from "../../identity/signed-call.ts";
 import type { Logger } from "../../telemetry/logger.ts";
@@ -21,9 +21,9 @@ export interface Admission {
   admit(call: Call): void | Promise<void>;
   /**
    * Reads the signature of a call that must be signed, and proves it where the caller is known: a device. `body` is the request
-   * message as it was sent. After `admit`.
+   * message as it was sent. After `admit`. Rejects as `CallSignature.prove` does.
    */
-  prove(call: Call, body: Uint8Array): void;
+  prove(call: Call, body: Uint8Array): Promise<void>;
 }
 
 /** Who tells callers, where there is room, and how their errors are mapped. */
@@ -34,15 +34,17 @@ export interface AdmissionDeps {
   readonly log: Logger;
   readonly places: Pick<Places, "look" | "enter" | "identify">;
   readonly bodies: Pick<AwaitedBodies, "expect">;
+  /** Default: one that remembers the calls of this process alone. */
+  readonly signatures?: SignatureReader | undefined;
 }
 
 /** How often the caller of a stream is judged again, in milliseconds: a revocation ends a stream within a second. */
 const watchPeriodMs = 250;
 
-/** Creates the admission of a process's calls. It remembers the signatures that it has seen. */
+/** Creates the admission of a process's calls. */
 export function createAdmission(deps: AdmissionDeps): Admission {
   const { authenticator, places, bodies } = deps;
-  const signatures = createSignatureReader(deps.clock);
+  const signatures = deps.signatures ?? createSignatureReader(deps);
   const watch = createWatch(deps);
 
   const admit: Admission["admit"] = (call) => {
@@ -75,11 +77,11 @@ export function createAdmission(deps: AdmissionDeps): Admission {
     if (method.methodKind === "unary" || method.methodKind === "server_streaming") bodies.expect(call);
     else places.enter(call);
   };
-  const prove: Admission["prove"] = (call, body) => {
+  const prove: Admission["prove"] = async (call, body) => {
     const { header } = call.origin;
     if (header.has("idempotency-key")) throw notSignable("the header Idempotency-Key");
-    const signature = signatures.read(header.get(signatureHeader), call.plan.path, body);
-    if (call.caller.kind === "device") signature.prove(call.caller.key);
+    const signature = signatures.read(header.get(signatureHeader), call.plan.path, body, call.plan.owner);
+    if (call.caller.kind === "device") await signature.prove(call.caller.key);
     call.signature = signature;
   };
 

@@ -13,7 +13,7 @@ export interface Exchange<R> {
    * Reads and parses the request. `prove` is given for a call that must be signed: it takes the message as it was sent, before
    * parsing. A ConnectError that is thrown is the protocol's, a MuinError is not.
    */
-  read(prove: ((body: Uint8Array) => void) | undefined): Promise<Message> | Message;
+  read(prove: ((body: Uint8Array) => Promise<void>) | undefined): Promise<Message> | Message;
   /** The answer to a reply; what it throws is the handler's fault. */
   write(reply: Message): R;
   /** The answer to an error that was mapped. */

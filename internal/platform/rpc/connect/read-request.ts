@@ -23,9 +23,9 @@ export async function readMessage(
   request: Request,
   bytesMax: number,
   serialization: Pick<Serialization<Message>, "parse">,
-  prove: ((body: Uint8Array) => void) | undefined,
+  prove: ((body: Uint8Array) => Promise<void>) | undefined,
 ): Promise<Message> {
   const body = await readBytes(call, request, bytesMax);
-  prove?.(body);
+  if (prove !== undefined) await prove(body);
   return serialization.parse(body);
 }

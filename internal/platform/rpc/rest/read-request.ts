@@ -34,7 +34,7 @@ export async function readRequest(
   values: readonly string[],
   request: Request,
   bytesMax: number,
-  prove: ((body: Uint8Array) => void) | undefined,
+  prove: ((body: Uint8Array) => Promise<void>) | undefined,
 ): Promise<Message> {
   const { headers, url } = request;
   const queryStart = url.indexOf("?");
@@ -62,7 +62,7 @@ async function readBody(
   request: Request,
   compressions: readonly Compression[],
   bytesMax: number,
-  prove: ((body: Uint8Array) => void) | undefined,
+  prove: ((body: Uint8Array) => Promise<void>) | undefined,
 ): Promise<string> {
   const { headers } = request;
   const type = headers.get("content-type");
@@ -74,7 +74,7 @@ async function readBody(
     );
   }
   const bytes = await readBytes(call, request, bytesMax);
-  prove?.(bytes);
+  await prove?.(bytes);
   if (!isEncoded(headers)) return decode(bytes);
   const compression = compressions.find((each) => each.name === encoding);
   if (compression === undefined) {

@@ -2,6 +2,7 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import type { Component } from "../../lifecycle/component.ts";
 import { systemClock, type Clock } from "../../clock/clock.ts";
 import type { Authenticator } from "../../identity/authenticator.ts";
+import type { SignatureReader } from "../../identity/call-signature.ts";
 import type { CallObserver } from "../../telemetry/call-observer.ts";
 import type { Logger } from "../../telemetry/logger.ts";
 import { defaultConnectionLimits, type ConnectionLimits } from "./connection-limits.ts";
@@ -37,6 +38,8 @@ export interface RpcServerOptions {
   /** Methods that do not exist for whoever comes by the ports: neither served nor described. Default: none. */
   readonly hides?: (method: DescMethod) => boolean;
   readonly authenticator: Pick<Authenticator, "authenticate">;
+  /** Default: one that remembers the calls of this process alone. */
+  readonly signatures?: SignatureReader;
   readonly observer: CallObserver;
   readonly log: Logger;
   readonly http: PortOptions;
@@ -100,12 +103,10 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
   let draining = false;
   const readiness = (): string | undefined => (draining ? "stopping" : options.readiness?.());
   const life = createCallLife({
-    authenticator: options.authenticator,
-    observer: options.observer,
+    ...options,
     errors: createErrorMapper(options.errorInfoDomain === null ? undefined : (options.errorInfoDomain ?? errorDomain)),
     limits,
     clock,
-    log: options.log,
   });
   const hides = options.hides ?? (() => false);
   const plans: MethodPlans = new Map([...options.plans].filter(([, { method }]) => !hides(method)));

@@ -68,7 +68,7 @@ function createRouter({ life, limits, registry, protocols }: UniversalLaneOption
     if (admitted !== undefined) await admitted;
     const body = context.values.get(bodyKey);
     if (body !== undefined && mustBeSigned(call)) {
-      life.prove(call, await signedMessage(body, call, readBytesMaxOf(call.plan.policy, limits)));
+      await life.prove(call, await signedMessage(body, call, readBytesMaxOf(call.plan.policy, limits)));
     }
   };
   const jsonOptions = { registry, textDecoder: jsonText };
