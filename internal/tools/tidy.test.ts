@@ -32,7 +32,6 @@ const longFunctionsKnown: Readonly<Record<string, number>> = {
   createCountWriter: 102,
   createErasureRules: 84,
   createInfoCache: 145,
-  createOutboxRelay: 97,
   createPostgresServer: 81,
   createSigningKeys: 81,
   createSupervisedProcess: 153,

@@ -8,6 +8,7 @@
  * | `count:{N}:states` | hash | per Count: state, value, revision, update time, bounds, info revision (`count-state.ts`) |
  * | `count:{N}:meta` | string | the shard's clock, outbox bytes and request-id buckets (`shard-meta.ts`) |
  * | `count:{N}:outbox` | stream | one entry per applied batch (`internal/count/write/write/store-redis.ts`) |
+ * | `count:{N}:parked` | hash | which entry of the outbox the bus refuses, and why (`internal/count/write/outbox/parked-shards.ts`) |
  * | `count:{N}:requests:1` to `:5` | hash | per request id: the first reply, and per caller how many are theirs, in buckets of a quarter window |
  * | `count:{N}:writer:<id>` | hash | a writer's last sequences and replies; of an import, for ever |
  * | `count:{N}:heartbeat` | string | Redis TIME of the primary in milliseconds, decimal |
@@ -32,6 +33,7 @@ export interface ShardKeys {
   readonly states: string;
   readonly meta: string;
   readonly outbox: string;
+  readonly parked: string;
   readonly requests: readonly string[];
   readonly heartbeat: string;
   /** The memory of a writer. */
@@ -45,6 +47,7 @@ export function keysOf(shard: number): ShardKeys {
     states: `${prefix}states`,
     meta: `${prefix}meta`,
     outbox: `${prefix}outbox`,
+    parked: `${prefix}parked`,
     requests: Array.from({ length: requestBuckets }, (_, index) => `${prefix}requests:${index + 1}`),
     heartbeat: `${prefix}heartbeat`,
     writer: (id) => `${prefix}writer:${id}`,

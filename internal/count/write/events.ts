@@ -8,7 +8,8 @@ import { decodeOutboxEntry, type OutboxChange } from "./write/batch.ts";
 
 /** CloudEvents source of every change of a value. */
 const source = "/muin/count-write";
-const topic = topicOf(CountsChangedSchema);
+/** Topic of the changes. */
+export const topic: string = topicOf(CountsChangedSchema);
 
 /** The event of an entry: the same entry makes the same event, with the same id, whenever and by whomever it is made. */
 export function recordOf(
@@ -30,8 +31,11 @@ export function recordOf(
   };
 }
 
-/** UUIDv8 (RFC 9562): SHA-256 of store, shard and entry, each ended by a zero byte, with version and variant put in. */
-function eventId(storeId: string, shard: string, entryId: string): string {
+/**
+ * Id of the event of an entry: UUIDv8 (RFC 9562): SHA-256 of store, shard and entry, each ended by a zero byte, with version and
+ * variant put in.
+ */
+export function eventId(storeId: string, shard: string, entryId: string): string {
   const hash = new Uint8Array(Bun.SHA256.hash(`${storeId}\0${shard}\0${entryId}\0`).buffer, 0, 16);
   hash[6] = ((hash[6] as number) & 0x0f) | 0x80;
   hash[8] = ((hash[8] as number) & 0x3f) | 0x80;

@@ -14,17 +14,19 @@ export interface OutboxEntry {
   readonly requested: Buffer;
   /** The reply, packed. */
   readonly reply: Buffer;
-  /** Outbox bytes written up to the end of this entry. */
+  /** Outbox bytes written up to the end of this entry; NaN in an entry that nobody can read. */
   readonly position: number;
 }
 
 /** What waits in the outbox, over all shards. */
 export interface OutboxState {
-  /** Entries. */
+  /** Entries, but for those of parked shards. */
   readonly depth: number;
-  /** Age of the oldest entry in milliseconds, by the store's clock; 0 when there is none. */
+  /** Age of the oldest of them in milliseconds, by the store's clock; 0 when there is none. */
   readonly ageMs: number;
-  /** Bytes, as the bound counts them. */
+  /** Entries of parked shards. */
+  readonly parked: number;
+  /** Bytes of all, as the bound counts them. */
   readonly bytes: number;
 }
 
@@ -32,6 +34,8 @@ export interface OutboxState {
 export interface ReadEntriesOptions {
   /** The outbox of each shard. */
   readonly keys: readonly string[];
+  /** Whether to read nothing of a shard; not all at once. */
+  readonly isSkipped: (shard: number) => boolean;
   /** Per shard, the id of the entry after which to begin; "0" for the first. */
   readonly after: readonly string[];
   /** Most entries per shard. */
@@ -40,24 +44,29 @@ export interface ReadEntriesOptions {
   readonly blockMs: number;
 }
 
+const nothing = Buffer.alloc(0);
+
 /** Reads entries over a connection of its own, in order per shard; none when none came in time. */
 export async function readEntries(
   connection: RedisClient,
-  { keys, after, countMax, blockMs }: ReadEntriesOptions,
+  { keys, isSkipped, after, countMax, blockMs }: ReadEntriesOptions,
 ): Promise<readonly OutboxEntry[]> {
-  const command = ["COUNT", countMax, "BLOCK", blockMs, "STREAMS", ...keys, ...after] as const;
+  const isRead = (_: string, shard: number): boolean => !isSkipped(shard);
+  const streams = [...keys.filter(isRead), ...after.filter(isRead)];
+  const command = ["COUNT", countMax, "BLOCK", blockMs, "STREAMS", ...streams] as const;
   const reply = await connection.callBuffer("xread", ...command);
   const entries: OutboxEntry[] = [];
   for (const [key, list] of (reply ?? []) as [Buffer, [Buffer, Buffer[]][]][]) {
     const shard = keys.indexOf(key.toString());
     for (const [id, [, asked, , requested, , packed, , position]] of list) {
+      // What is no entry of ours is found unreadable later, with its shard.
       entries.push({
         shard,
         id: id.toString(),
-        asked: asked as Buffer,
-        requested: requested as Buffer,
-        reply: packed as Buffer,
-        position: (position as Buffer).readDoubleLE(0),
+        asked: asked ?? nothing,
+        requested: requested ?? nothing,
+        reply: packed ?? nothing,
+        position: position?.length === 8 ? position.readDoubleLE(0) : Number.NaN,
       });
     }
   }
@@ -87,17 +96,23 @@ export async function readOutboxState(store: RedisStore, shards: number): Promis
     pipeline.xlen(keys.outbox);
     pipeline.xrange(keys.outbox, "-", "+", "COUNT", 1);
     pipeline.getBuffer(keys.meta);
+    pipeline.exists(keys.parked);
   }
   const replies = ((await pipeline.exec()) ?? []).map(([error, reply]) => {
     if (error !== null) throw error;
     return reply;
   });
   const [seconds] = replies[0] as [string | number];
-  const total = { depth: 0, ageMs: 0, bytes: 0 };
-  for (let place = 1; place < replies.length; place += 3) {
+  const total = { depth: 0, ageMs: 0, parked: 0, bytes: 0 };
+  for (let place = 1; place < replies.length; place += 4) {
     const [oldest] = replies[place + 1] as [string, string[]][];
-    total.depth += replies[place] as number;
     total.bytes += outboxBytes(replies[place + 2] as Buffer | null);
+    const entries = replies[place] as number;
+    if (replies[place + 3] === 1) {
+      total.parked += entries;
+      continue;
+    }
+    total.depth += entries;
     if (oldest !== undefined) {
       total.ageMs = Math.max(total.ageMs, Number(seconds) * 1000 - Number(oldest[0].split("-")[0]));
     }

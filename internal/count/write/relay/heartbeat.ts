@@ -25,6 +25,10 @@ export function createHeartbeat(deps: {
   const { store, clock, log, metrics } = deps;
   const depth = metrics.gauge({ name: "count_write_outbox_entries", help: "Outbox entries that wait." });
   const bytes = metrics.gauge({ name: "count_write_outbox_bytes", help: "Bytes of the outbox that wait." });
+  const parked = metrics.gauge({
+    name: "count_write_outbox_parked",
+    help: "Outbox entries of shards of which the bus refuses the first.",
+  });
   const age = metrics.gauge({ name: "count_write_outbox_age_seconds", help: "Age of the oldest outbox entry." });
 
   return async ({ shards }, signal) => {
@@ -37,6 +41,7 @@ export function createHeartbeat(deps: {
           const waiting = await readOutboxState(store, shards);
           depth.set(waiting.depth);
           bytes.set(waiting.bytes);
+          parked.set(waiting.parked);
           age.set(waiting.ageMs / 1000);
         }
       } catch (error) {

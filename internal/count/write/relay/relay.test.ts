@@ -268,17 +268,19 @@ async function checkTrim(create?: CreateRelay): Promise<void> {
 describe("trimming", () => {
   test("waits for the bus's acknowledgement", async () => {
     await checkTrim();
-    const publish = "await persist(() => broker.publish(records, term), refusal, signal);";
-    const eager = await brokenRelay(publish, `await trimEntries(store, entries); ${publish}`);
+    const publish = "await persist(publish, refusal, signal);";
+    const all = "entries.map(({ entry }) => entry)";
+    const eager = await brokenRelay(publish, `await trimEntries(store, ${all}); ${publish}`, "deliver.ts");
     await caught(() => checkTrim(eager));
-    const hopeful = await brokenRelay(publish, "await broker.publish(records, term).catch(() => undefined);");
+    const hope = `outcome = { published: ${all}, refused: [] }; await publish().catch(() => undefined);`;
+    const hopeful = await brokenRelay(publish, hope, "deliver.ts");
     await caught(() => checkTrim(hopeful));
   });
 
   test("is done again when it failed, though nothing else is written", async () => {
     await checkTrimAgain();
-    const step = 'await persist(() => trimEntries(store, entries), "the outbox was not trimmed", signal);';
-    const once = await brokenRelay(step, "await trimEntries(store, entries).catch(() => undefined);");
+    const step = 'await persist(() => trimEntries(store, done), "the outbox was not trimmed", signal);';
+    const once = await brokenRelay(step, "await trimEntries(store, done).catch(() => undefined);", "deliver.ts");
     await caught(() => checkTrimAgain(once, 2000));
   });
 
@@ -447,7 +449,7 @@ async function checkBacklog(create?: CreateRelay): Promise<void> {
 
 describe("the relay's rounds", () => {
   const pause = "if (entries.length < countMax) await clock.sleep(roundPauseMs, signal).catch(() => undefined);";
-  const delivering = "delivering = deliver(entries, records, term, signal);";
+  const delivering = "delivering = deliver(next, parking, term, signal);";
 
   test("gather what comes within ten milliseconds, and let a lone event wait for nothing", async () => {
     await checkGathering();

@@ -1,9 +1,8 @@
 import type { Random } from "../../../platform/clock/random.ts";
 import type { Component } from "../../../platform/lifecycle/component.ts";
-import { retry } from "../../../platform/lifecycle/retry.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
-import { FencedError, type Leases, type LeaseTerm } from "../../../platform/lease/leases.ts";
-import type { EventPublisher, EventRecord } from "../../../platform/service/event-record.ts";
+import type { Leases, LeaseTerm } from "../../../platform/lease/leases.ts";
+import type { EventPublisher } from "../../../platform/service/event-record.ts";
 import type { OutboxView } from "../../../platform/service/outbox-view.ts";
 import { cutOff } from "../../../platform/redis/open-redis.ts";
 import type { RedisClient, RedisStore } from "../../../platform/redis/redis-store.ts";
@@ -11,15 +10,12 @@ import type { Logger } from "../../../platform/telemetry/logger.ts";
 import type { Metrics } from "../../../platform/telemetry/metrics.ts";
 import type { CountStoreLayout } from "../../shared/count-store.ts";
 import { keysOf } from "../../shared/key-schema.ts";
-import { recordOf } from "../events.ts";
-import {
-  type OutboxEntry,
-  type OutboxState,
-  readEntries,
-  readOutboxState,
-  trimEntries,
-} from "../outbox/store-redis.ts";
+import { createParkedView } from "../outbox/parked-shards.ts";
+import { type OutboxEntry, type OutboxState, readEntries, readOutboxState } from "../outbox/store-redis.ts";
+import { createDelivery } from "./deliver.ts";
 import { createHeartbeat } from "./heartbeat.ts";
+import { createParking } from "./parking.ts";
+import { makeEntry } from "./publish-entries.ts";
 
 /** The lease of the one relay that publishes. */
 const lease = "count-write:outbox";
@@ -31,9 +27,6 @@ const blockMs = 1000;
 const roundPauseMs = 10;
 /** Pause after a failure, before the next attempt. */
 const retryMs = 200;
-/** The same where one failure follows another. */
-const retryPause = { minMs: retryMs, maxMs: 1000 };
-
 /** The store with its outbox, and the bus that the outbox is emptied into. */
 export interface OutboxRelayOptions {
   readonly store: RedisStore;
@@ -49,46 +42,20 @@ export interface OutboxRelayOptions {
 
 /**
  * Publishes every entry of the outbox in order per shard, in the one process that holds the lease, and trims it behind the
- * bus's acknowledgement. What was published and not yet trimmed is published again after a crash, with the same id. Beside
- * that it writes the heartbeat of the counts primary.
+ * bus's acknowledgement. What was published and not yet trimmed is published again after a crash, with the same id. An entry that
+ * the bus refuses for itself, or that nobody can read, parks its shard: see `createParking`. Beside that it writes the heartbeat of
+ * the counts primary.
  */
 export interface OutboxRelay extends Component, OutboxView {
   /** Reads what waits; nothing while the layout is not known. */
-  read(): Promise<Awaited<ReturnType<OutboxView["read"]>> & OutboxState>;
+  read(): Promise<OutboxState>;
 }
 
 /** A relay that holds no lease yet. */
 export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
-  const { store, broker, leases, clock, random, log } = options;
-  const published = options.metrics.counter({
-    name: "count_write_outbox_published_total",
-    help: "Outbox entries that the bus acknowledged.",
-  });
+  const { store, leases, clock, log } = options;
+  const deliver = createDelivery(options);
   const keepBeating = createHeartbeat(options);
-
-  /** Repeats a step that is safe to repeat until it is done. Throws only when fenced or stopped. */
-  const persist = (step: () => Promise<void>, failure: string, signal: AbortSignal): Promise<void> =>
-    retry(step, {
-      ...retryPause,
-      clock,
-      random,
-      signal,
-      isRetryable: (error) => !(error instanceof FencedError),
-      onPause: (error) => log.warn(failure, { err: error }),
-    });
-
-  /** Publishes until the bus has acknowledged, then trims. Throws only when fenced or stopped. */
-  const deliver = async (
-    entries: readonly OutboxEntry[],
-    records: EventRecord[],
-    term: LeaseTerm,
-    signal: AbortSignal,
-  ) => {
-    const refusal = "the event bus does not take changes of Counts; they wait";
-    await persist(() => broker.publish(records, term), refusal, signal);
-    published.add(entries.length);
-    await persist(() => trimEntries(store, entries), "the outbox was not trimmed", signal);
-  };
 
   const relay = async (layout: CountStoreLayout, term: LeaseTerm, signal: AbortSignal): Promise<void> => {
     const connection = store.dedicated();
@@ -96,6 +63,7 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
     signal.addEventListener("abort", end, { once: true });
     const keys = Array.from({ length: layout.shards }, (_, shard) => keysOf(shard).outbox);
     const countMax = Math.max(1, Math.floor(readEntriesMax / layout.shards));
+    const parking = createParking({ store, shards: layout.shards, clock, log });
     let after = keys.map(() => "0");
     let delivering: Promise<void> = Promise.resolve();
     try {
@@ -103,7 +71,12 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
         let entries: readonly OutboxEntry[];
         try {
           await untilReady(connection, signal);
-          entries = await readEntries(connection, { keys, after, countMax, blockMs });
+          for (const shard of await parking.due()) after[shard] = "0";
+          if (keys.every((_, shard) => parking.isParked(shard))) {
+            await clock.sleep(blockMs, signal);
+            continue;
+          }
+          entries = await readEntries(connection, { keys, isSkipped: parking.isParked, after, countMax, blockMs });
         } catch (error) {
           if (signal.aborted) break;
           log.warn("the outbox cannot be read", { err: error });
@@ -115,10 +88,13 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
         }
         if (entries.length === 0) continue;
         // While one part is being published the next is read and made.
-        const records = entries.map((entry) => recordOf(layout, entry));
+        const made = entries.map((entry) => makeEntry(layout, entry));
         for (const entry of entries) after[entry.shard] = entry.id;
         await delivering;
-        delivering = deliver(entries, records, term, signal);
+        // A shard that was parked meanwhile is read anew when it is due.
+        const next = made.filter(({ entry }) => !parking.isParked(entry.shard));
+        if (next.length === 0) continue;
+        delivering = deliver(next, parking, term, signal);
         delivering.catch(() => undefined); // Heard at the next await of it.
         if (entries.length < countMax) await clock.sleep(roundPauseMs, signal).catch(() => undefined); // Ends the loop.
       }
@@ -151,14 +127,12 @@ export function createOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
     start: () => holder.start(),
     stop: () => holder.stop(),
     read: () => readState(store, options.layout()),
-    parked: () => Promise.resolve([]),
-    redrive: () => Promise.resolve(0),
+    ...createParkedView(store, options.layout),
   };
 }
 
-async function readState(store: RedisStore, layout: CountStoreLayout | undefined) {
-  const waiting = layout === undefined ? { depth: 0, ageMs: 0, bytes: 0 } : await readOutboxState(store, layout.shards);
-  return { ...waiting, parked: 0 };
+async function readState(store: RedisStore, layout: CountStoreLayout | undefined): Promise<OutboxState> {
+  return layout === undefined ? { depth: 0, ageMs: 0, parked: 0, bytes: 0 } : readOutboxState(store, layout.shards);
 }
 
 /** Resolves once the connection can be used, or `signal` is aborted. */
