@@ -140,6 +140,7 @@ async function makeOperatorKey(url: string): Promise<string> {
       clock: systemClock,
       random: systemRandom,
     });
+    await setup.ensureAdministrator({ email: "admin@localhost", password: "correct horse battery" });
     return (await setup.ensureApiKey({ name: "operator", scopes: operatorScopes, kept: undefined })).secret;
   } finally {
     await database.stop();

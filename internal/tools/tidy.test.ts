@@ -23,7 +23,7 @@ const functionLinesMax = 80;
 
 /** Functions that were longer when the bound was set, by name, with their lines. It only shrinks: who shortens one lowers it here. */
 const longFunctionsKnown: Readonly<Record<string, number>> = {
-  createApiKeyVerifier: 86,
+  createApiKeyVerifier: 85,
   createBatchesInFlight: 131,
   createBranchRules: 106,
   createCountChanges: 85,

@@ -39,14 +39,20 @@ describe("commands", () => {
   test("keys are created, used, listed and revoked", async () => {
     const created = (await json("keys", "create", "Shop", "--scope", "counts.read", "--expires", "1d")) as {
       secret: string;
-      api_key: { api_key_id: string; scopes: string[] };
+      api_key: { api_key_id: string; owner_id: string; scopes: string[] };
     };
     expect(created.api_key.scopes).toEqual(["counts.read"]);
+    expect((await muin.run("keys", "create", "x", "--scope", "counts.read", "--days", "1", "--no-end")).code).toBe(2);
+    const endless = await muin.run("keys", "create", "Endless", "--scope", "counts.read", "--no-end");
+    expect(endless.stderr).toContain("has no end");
     const env = { MUIN_API_KEY: created.secret };
     await muin.run("counts", "create", "keyed");
     expect(await muin.begin(["counts", "get", "keyed"], { env }).ended).toMatchObject({ code: 0 });
     expect(await muin.begin(["counts", "inc", "keyed"], { env }).ended).toMatchObject({ code: 5 });
-    expect((await muin.run("keys", "list")).stdout).toContain(created.api_key.api_key_id);
+    const { stdout: listed } = await muin.run("keys", "list");
+    expect(listed).toContain(created.api_key.api_key_id);
+    expect(listed).toContain(created.api_key.owner_id);
+    expect(listed).toMatch(/Endless .* no end$/m);
     expect((await muin.run("keys", "revoke", created.api_key.api_key_id)).code).toBe(0);
     await eventually(async () =>
       expect(await muin.begin(["counts", "get", "keyed"], { env }).ended).toMatchObject({ code: 5 }),

@@ -22,6 +22,9 @@ import {
 import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { AuthService, type SignUpRequestSchema } from "../../gen/muin/identity/v1/auth_service_pb.ts";
 import { CredentialService } from "../../gen/muin/identity/v1/credential_service_pb.ts";
+import { Role } from "../../gen/muin/identity/v1/user_pb.ts";
+import { UserUpdatedSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
+import { scopes } from "../../gen/scopes.ts";
 import { systemClock, type Clock } from "../../platform/clock/clock.ts";
 import { systemRandom } from "../../platform/clock/random.ts";
 import { Secret } from "../../platform/config/fields.ts";
@@ -238,6 +241,17 @@ export function personOfToken(accessToken: string): Extract<Caller, { kind: "per
     scopes: new Set(claims.scope.split(" ").filter((scope) => scope !== "")),
     sessionId: claims.sid,
   };
+}
+
+/** An administrator, who holds every scope. */
+export async function newAdministrator(
+  auth: Pick<AuthFixture, "signUp" | "deliver">,
+  email = "admin@example.org",
+): Promise<Extract<Caller, { kind: "person" }>> {
+  const { userId, tokens } = await auth.signUp({ email, password: "correct horse battery" });
+  const roleAssignments = [{ role: Role.ADMINISTRATOR }];
+  await auth.deliver(UserUpdatedSchema, { userId, roleAssignments, aggregateVersion: 2n });
+  return { ...personOfToken(tokens.accessToken), scopes: new Set<string>(scopes) };
 }
 
 /** One of Muin's own services. */

@@ -89,6 +89,7 @@ import { postgresSigningKeyStore } from "./token/store-postgres.ts";
 /** Where each noun keeps its rows, under the names by which the rules of other nouns ask for it. */
 const stores = {
   accounts: postgresAccountStore,
+  apiKeys: postgresApiKeyStore,
   audit: postgresAuditStore,
   factors: postgresFactorStore,
   mailStore: postgresMailStore,
@@ -194,7 +195,6 @@ export const auth: ServiceInfo<"auth"> = defineService({
           sessions: postgresSessionStore,
           lockout: postgresLockoutStore,
           quotas: postgresQuotaStore,
-          apiKeys: postgresApiKeyStore,
           mails: postgresMailStore,
           devices: postgresDeviceStore,
           keys,

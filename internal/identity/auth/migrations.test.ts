@@ -48,3 +48,49 @@ test("accounts of before stay as they are, and whoever runs the installation cou
   ]);
   await database.stop();
 });
+
+test("keys of before get who made them as owner, else the first administrator, and stay without an end", async () => {
+  const url = await (await sharedPostgres()).createDatabase();
+  const before = migrations.findIndex(({ name }) => name === "0015_key_owners");
+  await migrate({ url, migrations: migrations.slice(0, before), log: silentLog });
+  const database = openDatabase({ url, applicationName: "test" });
+  const { sql } = database;
+  const ids = { late: "", first: "", ada: "" };
+  for (const [minute, name] of (["late", "first", "ada"] as const).entries()) {
+    const [account] = await sql<{ user_id: string }[]>`
+      INSERT INTO accounts (user_id, email, display_name, password_hash, version, create_time, update_time)
+      VALUES (gen_random_uuid(), ${`${name}@example.org`}, '', 'hash', 1, to_timestamp(${name === "first" ? 0 : minute + 1}), now())
+      RETURNING user_id`;
+    ids[name] = account?.user_id ?? "";
+    const role = name === "ada" ? "member" : "administrator";
+    await sql`INSERT INTO role_assignments (user_id, role, create_time) VALUES (${ids[name]}, ${role}, now())`;
+  }
+  const made: Record<string, string> = {};
+  for (const [name, by] of [
+    ["hers", `person:${ids.ada}`],
+    ["its", "hers"],
+    ["nobody's", "service:auth"],
+    ["lost", ""],
+  ] as const) {
+    const [key] = await sql<{ api_key_id: string }[]>`
+      INSERT INTO api_keys (api_key_id, display_name, scopes, secret_hash, version, create_time)
+      VALUES (gen_random_uuid(), ${name}, ARRAY['counts.read'], ${crypto.getRandomValues(new Uint8Array(32))}, 1, now())
+      RETURNING api_key_id`;
+    made[name] = key?.api_key_id ?? "";
+    if (by === "") continue;
+    const principal = by === "hers" ? `api_key:${made[by]}` : by;
+    await sql`
+      INSERT INTO audit_log (create_time, action, outcome, principal, subject, address, user_agent, detail)
+      VALUES (now(), 'CREATE_API_KEY', 'DONE', ${principal}, ${`api_key:${made[name]}`}, '', '', '')`;
+  }
+  await migrate({ url, migrations, log: silentLog });
+  const rows = await sql<{ display_name: string; owner_id: string; endless: boolean }[]>`
+    SELECT display_name, owner_id, expire_time IS NULL AS endless FROM api_keys`;
+  expect(Object.fromEntries(rows.map((row) => [row.display_name, [row.owner_id, row.endless]]))).toEqual({
+    hers: [ids.ada, true],
+    its: [ids.ada, true],
+    "nobody's": [ids.first, true],
+    lost: [ids.first, true],
+  });
+  await database.stop();
+});

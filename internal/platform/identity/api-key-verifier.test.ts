@@ -55,6 +55,18 @@ const source = join(import.meta.dir, "api-key-verifier.ts");
 const mutant = async (from: string, to: string): Promise<Create> =>
   (await importMutant<{ createApiKeyVerifier: Create }>(source, from, to)).createApiKeyVerifier;
 
+/** Calls until the last millisecond of a key, and from then on with auth away; and how often auth was asked. */
+async function pastEnd(create?: Create) {
+  const { state, call } = setUp(create);
+  state.answer = async () => ({ ...key, expireTimeMs: 1_000_010 });
+  const first = await call();
+  state.nowMs = 1_000_009;
+  const last = await call();
+  state.nowMs = 1_000_010;
+  state.answer = () => Promise.reject(new Error("auth is away"));
+  return [first, last, await call(), state.asked];
+}
+
 describe("a key that auth confirmed", () => {
   test("is accepted at once for 60 seconds, then asked for again", async () => {
     const { state, call } = setUp();
@@ -78,13 +90,10 @@ describe("a key that auth confirmed", () => {
     expect(await call()).toBe("unauthenticated");
   });
 
-  test("is not accepted after its end", async () => {
-    const { state, call } = setUp();
-    state.answer = async () => ({ ...key, expireTimeMs: state.nowMs + 10 });
-    expect(await call()).toBe("asked");
-    state.nowMs += 10;
-    state.answer = async () => undefined;
-    expect(await call()).toBe("unauthenticated");
+  test("is refused at its end, by the clock, without a question", async () => {
+    expect(await pastEnd()).toEqual(["asked", "sync", "unauthenticated", 1]);
+    const endless = await mutant("clock.now() >= known.expireTimeMs || ", "");
+    expect(await pastEnd(endless)).toEqual(["asked", "sync", "sync", 1]);
   });
 
   test("is not accepted once its revocation is heard", async () => {

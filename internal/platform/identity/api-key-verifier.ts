@@ -80,10 +80,9 @@ export function createApiKeyVerifier(deps: ApiKeyVerifierDeps): ApiKeyVerifier {
   /** When the bus was last found silent: what was confirmed before may have been revoked unheard. */
   let silentAtMs = Number.NEGATIVE_INFINITY;
 
-  const isGood = (known: Known): boolean =>
-    clock.monotonic() - known.confirmedAtMs < confirmedMsMax &&
-    clock.now() < known.expireTimeMs &&
-    !revoked.has(known.caller.id);
+  const isOver = (known: Known): boolean => clock.now() >= known.expireTimeMs || revoked.has(known.caller.id);
+
+  const isGood = (known: Known): boolean => clock.monotonic() - known.confirmedAtMs < confirmedMsMax && !isOver(known);
 
   const isDoubtful = (known: Known): boolean => {
     const now = clock.monotonic();
@@ -146,7 +145,7 @@ export function createApiKeyVerifier(deps: ApiKeyVerifierDeps): ApiKeyVerifier {
         return known.caller;
       }
       if (isUnknown(hash)) throw refused("unknown API key");
-      if (known !== undefined && revoked.has(known.caller.id)) throw refused("ended API key");
+      if (known !== undefined && isOver(known)) throw refused("ended API key");
       if (questions.size >= questionsMax && !questions.has(hash)) throw identityErrors.overloaded();
       if (known !== undefined || questions.has(hash)) return question(secret, hash);
       return strange(hash, peer, () => question(secret, hash));

@@ -17,11 +17,12 @@ export const list = remoteCommand({
   columns: {
     KEY: ({ apiKeyId }) => apiKeyId,
     NAME: ({ displayName }) => displayName,
+    OWNER: ({ ownerId }) => ownerId,
     SCOPES: ({ scopes }) => scopes.join(" "),
     CREATED: ({ createTime }) => minuteText(createTime),
     "LAST USED": ({ useTime }) => minuteText(useTime, "never"),
     ENDS: ({ revokeTime, expireTime }) =>
-      revokeTime === undefined ? minuteText(expireTime, "never") : `revoked ${minuteText(revokeTime)}`,
+      revokeTime === undefined ? minuteText(expireTime, "no end") : `revoked ${minuteText(revokeTime)}`,
   },
   none: "there are no keys",
 });

@@ -11,6 +11,8 @@ import type { Action, AuditStore } from "../audit/store.ts";
 import { publishUserDataErased, type AuthPublish } from "../events.ts";
 import { roleOf } from "../scope/role.ts";
 import type { ScopeStore } from "../scope/store.ts";
+import { endApiKeysOf } from "../api-key/rules.ts";
+import type { ApiKeyStore } from "../api-key/store.ts";
 import type { Sessions } from "../session/rules.ts";
 import type { Account, AccountStore } from "./store.ts";
 
@@ -19,7 +21,7 @@ export interface People {
   /** Takes over the roles, all of them. Tokens carry what they give from the next refresh on. */
   rolesChanged(event: UserUpdated, delivery: Delivery): Promise<void>;
   /**
-   * Suspended: every session ends and none begins. Active again: sign-in works. Deleted: all that auth holds of the person goes,
+   * Suspended: every session ends and none begins, and their API keys end for good. Active again: sign-in works. Deleted: all that auth holds of the person goes,
    * but the key of their data, which user has destroyed in the end, and ids in the audit log; then UserDataErased.
    */
   statusChanged(event: UserStatusChanged, delivery: Delivery): Promise<void>;
@@ -31,6 +33,7 @@ interface PeopleDeps {
   readonly accounts: Pick<AccountStore, "lock" | "setStatus" | "raiseRolesVersion">;
   readonly scopes: Pick<ScopeStore, "setRoles">;
   readonly audit: Pick<AuditStore, "append">;
+  readonly apiKeys: Pick<ApiKeyStore, "lockOfOwner" | "revoke">;
   readonly personalData: Pick<PersonalData, "erase">;
   readonly publish: AuthPublish;
   readonly sessions: Pick<Sessions, "endAll">;
@@ -87,6 +90,10 @@ async function takeStatus(
   if (account === undefined || !isNewer(version, account.statusVersion)) return;
   await deps.accounts.setStatus(tx, userId, isSuspended, version);
   if (isSuspended) await deps.sessions.endAll(tx, userId);
+  // A key that lived on, since it is from before keys had owners, does not come back with its owner either.
+  if (isSuspended || account.isSuspended) {
+    await endApiKeysOf(tx, { ...deps, store: deps.apiKeys }, userId, { ...authItself, principal: actorOf(principal) });
+  }
   await record(tx, deps, isSuspended ? "SUSPEND_PERSON" : "ADMIT_PERSON", userId, principal);
 }
 
@@ -102,9 +109,18 @@ async function erase(
   await publishUserDataErased(tx, deps.publish, userId, aggregateVersion, deps.clock.now());
 }
 
-/** `by` is who had user do it; empty when nobody asked for it. */
+/** Who had user do it; auth itself when nobody asked for it. */
+function actorOf(by: string): string {
+  return by === "" ? authItself.principal : by;
+}
+
 async function record(tx: Transaction, deps: PeopleDeps, action: Action, userId: string, by: string): Promise<void> {
-  const principal = by === "" ? authItself.principal : by;
-  const act = { action, outcome: "DONE", client: authItself, principal, subject: `person:${userId}` } as const;
+  const act = {
+    action,
+    outcome: "DONE",
+    client: authItself,
+    principal: actorOf(by),
+    subject: `person:${userId}`,
+  } as const;
   await deps.audit.append(tx, act, deps.clock.now());
 }

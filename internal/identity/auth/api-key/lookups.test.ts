@@ -9,6 +9,7 @@ import type { ApiKey } from "./store.ts";
 
 const key: ApiKey = {
   apiKeyId: "k1",
+  ownerId: "p1",
   displayName: "Web shop",
   scopes: [],
   createTimeMs: 1,
@@ -29,7 +30,11 @@ async function lookedUp(create: typeof createApiKeys) {
       return secretHash.toBase64() === good ? key : undefined;
     },
   };
-  const keys = create({ database: {}, store, clock } as unknown as Parameters<typeof createApiKeys>[0]);
+  const accounts = { find: async () => ({ isSuspended: false }) };
+  const scopes = { find: async () => ({ roles: [], granted: [] }) };
+  const keys = create({ database: {}, store, accounts, scopes, clock } as unknown as Parameters<
+    typeof createApiKeys
+  >[0]);
   const verify = async (secret: string, asker = "service:count-read"): Promise<string> => {
     const outcome = await keys.verify(secretHashOf(secret), asker);
     return isRefusal(outcome) ? outcome.refused : "found";

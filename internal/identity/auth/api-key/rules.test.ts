@@ -4,10 +4,8 @@ import { ApiKeyService } from "../../../gen/muin/identity/v1/api_key_service_pb.
 import type { ApiKeyRevoked } from "../../../gen/muin/identity/v1/session_events_pb.ts";
 import type { Caller } from "../../../platform/identity/caller.ts";
 import { secretHashOf } from "./secret.ts";
-import { outcomeOf, service, startAuth } from "../auth-fixture.ts";
-import { scopes } from "../../../gen/scopes.ts";
+import { newAdministrator, outcomeOf, service, startAuth } from "../auth-fixture.ts";
 
-const operator: Caller = { kind: "api_key", id: "k", principal: "api_key:k", scopes: new Set<string>(scopes) };
 const shop = { displayName: "Web shop", scopes: ["counts.read", "counts.write"] };
 const badKey = "Unauthenticated API_KEY_INVALID";
 const minuteMs = 60_000;
@@ -15,7 +13,7 @@ const minuteMs = 60_000;
 describe("API keys", () => {
   test("show their secret once and keep a hash of it", async () => {
     await using auth = await startAuth();
-    const client = auth.as(ApiKeyService, { caller: operator });
+    const client = auth.as(ApiKeyService, { caller: await newAdministrator(auth) });
     const { apiKey, secret } = await client.createApiKey(shop);
     expect(secret).toMatch(/^muin_[A-Za-z0-9_-]{43}$/);
     expect(apiKey).toMatchObject(shop);
@@ -34,10 +32,14 @@ describe("API keys", () => {
     ["a scope that there is not", { ...shop, scopes: ["counts.all"] }, "InvalidArgument FIELD_INVALID"],
     ["no scope", { ...shop, scopes: [] }, "InvalidArgument FIELD_INVALID"],
     ["an end in the past", { ...shop, expireTime: timestampFromMs(1) }, "InvalidArgument FIELD_INVALID"],
+    ["an end and none", { ...shop, expireTime: timestampFromMs(9e12), noEnd: true }, "InvalidArgument FIELD_INVALID"],
     ["a line end in its name", { ...shop, displayName: "a\nb" }, "InvalidArgument FIELD_INVALID"],
   ])("are not made with %s", async (_, request, outcome) => {
     await using auth = await startAuth();
-    const caller: Caller = { ...operator, scopes: new Set(["keys.manage", "counts.read", "counts.write"]) };
+    const caller: Caller = {
+      ...(await newAdministrator(auth)),
+      scopes: new Set(["keys.manage", "counts.read", "counts.write"]),
+    };
     const client = auth.as(ApiKeyService, { caller });
     expect(await outcomeOf(client.createApiKey(request))).toBe(outcome);
     expect(await outcomeOf(client.createApiKey(shop))).toBe("done");
@@ -45,7 +47,7 @@ describe("API keys", () => {
 
   test("end when they are revoked, once, with an event, and when they expire", async () => {
     await using auth = await startAuth();
-    const client = auth.as(ApiKeyService, { caller: operator });
+    const client = auth.as(ApiKeyService, { caller: await newAdministrator(auth) });
     const services = auth.as(ApiKeyService, { caller: service });
     const expireTime = timestampFromMs(auth.clock.now() + minuteMs);
     const lasting = await client.createApiKey(shop);
@@ -59,7 +61,9 @@ describe("API keys", () => {
     await Promise.all([client.revokeApiKey({ apiKeyId }), client.revokeApiKey({ apiKeyId })]);
     expect(await verify(lasting.secret)).toBe(badKey);
     const events = (await auth.events()) as ApiKeyRevoked[];
-    expect(events).toMatchObject([{ $typeName: "muin.identity.v1.ApiKeyRevoked", apiKeyId, aggregateVersion: 2n }]);
+    expect(events.slice(1)).toMatchObject([
+      { $typeName: "muin.identity.v1.ApiKeyRevoked", apiKeyId, aggregateVersion: 2n },
+    ]);
     expect(await outcomeOf(client.revokeApiKey({ apiKeyId: "nonsense" }))).toBe("NotFound API_KEY_NOT_FOUND");
     expect(await outcomeOf(client.revokeApiKey({ apiKeyId: "0199c5f2-6f0c-7aa0-8d6e-0a4f3a6b1c55" }))).toBe(
       "NotFound API_KEY_NOT_FOUND",
@@ -75,7 +79,7 @@ describe("API keys", () => {
 
   test("are listed newest first, in pages", async () => {
     await using auth = await startAuth();
-    const client = auth.as(ApiKeyService, { caller: operator });
+    const client = auth.as(ApiKeyService, { caller: await newAdministrator(auth) });
     for (let key = 0; key < 5; key++) await client.createApiKey({ ...shop, displayName: `key ${key}` });
     const names: string[] = [];
     let pageToken = "";
@@ -89,7 +93,7 @@ describe("API keys", () => {
 
   test("remember their last use to the minute, without a write on the path of a call", async () => {
     await using auth = await startAuth();
-    const client = auth.as(ApiKeyService, { caller: operator });
+    const client = auth.as(ApiKeyService, { caller: await newAdministrator(auth) });
     const { secret } = await client.createApiKey(shop);
     const lastUse = async (): Promise<number | undefined> => {
       const [key] = (await client.listApiKeys({})).apiKeys;

@@ -1,6 +1,7 @@
 import { createLruMap } from "../../../platform/cache/lru-map.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
 import { isUuid, type Random } from "../../../platform/clock/random.ts";
+import type { Caller } from "../../../platform/identity/caller.ts";
 import { createFailedLookups } from "../../../platform/identity/failed-lookups.ts";
 import type { Component } from "../../../platform/lifecycle/component.ts";
 import { createLoop } from "../../../platform/lifecycle/loop.ts";
@@ -8,7 +9,6 @@ import { takeLock } from "../../../platform/postgres/advisory-lock.ts";
 import type { Database, Transaction } from "../../../platform/postgres/database.ts";
 import { pageOf } from "../../../platform/resource/page-token.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
-import { unprovenRefusal } from "../account/proven.ts";
 import type { AccountStore } from "../account/store.ts";
 import type { ClientInfo } from "../audit/client.ts";
 import type { AuditStore } from "../audit/store.ts";
@@ -16,12 +16,16 @@ import { isRefusal, type Refusal } from "../../../platform/errors/refusal.ts";
 import { refuseField } from "../../../platform/resource/errors.ts";
 import { refuse } from "../errors.ts";
 import { publishApiKeyRevoked, type AuthPublish } from "../events.ts";
-import { refusalToGive } from "../scope/rules.ts";
+import { scopesOfCaller } from "../../../platform/resource/caller-scopes.ts";
+import { refusalToGive, scopesOfPerson } from "../scope/rules.ts";
+import type { ScopeStore } from "../scope/store.ts";
 import { makeSecret, secretHashOf } from "./secret.ts";
 import type { ApiKey, ApiKeyStore } from "./store.ts";
 
 /** Live keys of an installation. */
 const liveKeysMax = 10_000;
+/** A key of which nobody says when it ends, ends then. */
+const keyLifeMs = 90 * 86_400_000;
 /** Last uses are written together, this often. */
 const writeUsesMs = 30_000;
 const minuteMs = 60_000;
@@ -34,8 +38,8 @@ const foundMax = 20_000;
 export interface NewApiKey {
   readonly displayName: string;
   readonly scopes: readonly string[];
-  /** Milliseconds since 1970; `undefined` for a key without end. */
-  readonly expireTimeMs: number | undefined;
+  /** Milliseconds since 1970; "never" for a key without end. */
+  readonly expireTimeMs: number | "never";
 }
 
 /** A key that was just made: its secret is shown this once. */
@@ -51,14 +55,20 @@ export interface ApiKeyPage {
   readonly nextPageToken: string;
 }
 
+/** Why nobody gets a key by this caller: they have no account any more, or none that may make keys. */
+type OwnerRefusal = Refusal<"apiKeyInvalid" | "userNotFound" | "accountSuspended" | "emailNotVerified">;
+
 /** The rules of API keys. */
 export interface ApiKeys {
-  /** Makes a key. `held` are the scopes of who asks: nobody gives what they do not hold. */
+  /**
+   * Makes a key of the caller's, or of the owner's of the key that calls. Without `expireTimeMs` it ends in 90 days. Nobody gives what
+   * they do not hold, nor what the owner does not.
+   */
   create(
-    key: NewApiKey,
-    held: ReadonlySet<string>,
+    key: Omit<NewApiKey, "expireTimeMs"> & Partial<NewApiKey>,
+    caller: Caller,
     client: ClientInfo,
-  ): Promise<MadeApiKey | Refusal<"fieldInvalid" | "scopeMissing" | "emailNotVerified" | "tooManyApiKeys">>;
+  ): Promise<MadeApiKey | OwnerRefusal | Refusal<"fieldInvalid" | "scopeMissing" | "tooManyApiKeys">>;
   /** Live keys; with `showEnded` all. */
   list(request: {
     readonly pageSize: number;
@@ -68,7 +78,7 @@ export interface ApiKeys {
   /** Ends a key; one that was revoked stays so. */
   revoke(apiKeyId: string, client: ClientInfo): Promise<Refusal<"apiKeyNotFound"> | undefined>;
   /**
-   * The live key with this hash of its secret. Marks it as used. Hashes that are nobody's are looked up for each `asker` within a
+   * The live key with this hash of its secret, with those of its scopes that its owner holds. Marks it as used. Hashes that are nobody's are looked up for each `asker` within a
    * bound; one that was found before always is.
    */
   verify(secretHash: Uint8Array, asker: string): Promise<ApiKey | Refusal<"apiKeyInvalid" | "tooManyFailedKeys">>;
@@ -80,14 +90,15 @@ export interface ApiKeys {
 export function createApiKeys(deps: {
   readonly database: Database;
   readonly store: ApiKeyStore;
-  readonly accounts: Pick<AccountStore, "find">;
+  readonly accounts: Pick<AccountStore, "find" | "lock">;
+  readonly scopes: Pick<ScopeStore, "find">;
   readonly audit: Pick<AuditStore, "append">;
   readonly publish: AuthPublish;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
 }): ApiKeys {
-  const { database, store, accounts, clock, log } = deps;
+  const { database, store, clock, log } = deps;
   /** When keys were used since the last write, to the minute. At most one entry per live key. */
   let used = new Map<string, number>();
   const findLive = createLookup(deps);
@@ -105,20 +116,7 @@ export function createApiKeys(deps: {
   };
 
   return {
-    create: async (key, held, client) => {
-      const refusal = refusalToGive(key.scopes, held) ?? (await unprovenRefusal(accounts, database.sql, client));
-      if (refusal !== undefined) return refusal;
-      if (key.expireTimeMs !== undefined && key.expireTimeMs <= clock.now()) {
-        return refuseField("expire_time", "must be in the future");
-      }
-      return database.transaction(async (tx) => {
-        await takeLock(tx, "muin auth api keys");
-        if ((await store.countLive(tx, clock.now())) >= liveKeysMax) {
-          return refuse("tooManyApiKeys", { max: String(liveKeysMax) });
-        }
-        return addApiKey(tx, deps, key, undefined, client);
-      });
-    },
+    create: (key, caller, client) => createKey(deps, key, caller, client),
 
     list: ({ showEnded, ...page }) =>
       pageOf(
@@ -157,14 +155,62 @@ export function createApiKeys(deps: {
   };
 }
 
+/** Makes a key for a caller, as `ApiKeys.create` says. */
+async function createKey(
+  deps: Parameters<typeof createApiKeys>[0],
+  key: Parameters<ApiKeys["create"]>[0],
+  caller: Caller,
+  client: ClientInfo,
+): ReturnType<ApiKeys["create"]> {
+  const { database, store, scopes, clock } = deps;
+  const refusal = refusalToGive(key.scopes, scopesOfCaller(caller));
+  if (refusal !== undefined) return refusal;
+  const { expireTimeMs = clock.now() + keyLifeMs } = key;
+  if (expireTimeMs !== "never" && expireTimeMs <= clock.now()) {
+    return refuseField("expire_time", "must be in the future");
+  }
+  return database.transaction(async (tx) => {
+    await takeLock(tx, "muin auth api keys");
+    const ownerId = await lockOwner(tx, deps, caller);
+    if (isRefusal(ownerId)) return ownerId;
+    const held = new Set((await scopesOfPerson(scopes, tx, ownerId)).scopes);
+    const excess = refusalToGive(key.scopes, held);
+    if (excess !== undefined) return excess;
+    if ((await store.countLive(tx, clock.now())) >= liveKeysMax) {
+      return refuse("tooManyApiKeys", { max: String(liveKeysMax) });
+    }
+    return addApiKey(tx, deps, { ...key, expireTimeMs, ownerId }, client);
+  });
+}
+
+/** The id of whose key it will be that a caller makes. From here on they are neither suspended nor deleted until the transaction ends. */
+async function lockOwner(
+  tx: Transaction,
+  deps: { readonly store: Pick<ApiKeyStore, "ownerOf">; readonly accounts: Pick<AccountStore, "lock"> },
+  caller: Caller,
+): Promise<string | OwnerRefusal> {
+  if (caller.kind !== "person" && caller.kind !== "api_key") return refuse("userNotFound");
+  if (!isUuid(caller.id)) return refuse("userNotFound");
+  const ownerId = caller.kind === "person" ? caller.id : await deps.store.ownerOf(tx, caller.id);
+  if (ownerId === undefined) return refuse("apiKeyInvalid"); // The key has just gone with its owner.
+  const owner = await deps.accounts.lock(tx, ownerId);
+  if (owner === undefined) return refuse("userNotFound");
+  if (owner.isSuspended) return refuse("accountSuspended");
+  return owner.isEmailVerified ? ownerId : refuse("emailNotVerified");
+}
+
 /** Finds the live key of a secret. Secrets that are nobody's are looked up for each `asker` within a bound. */
 function createLookup({
   database,
   store,
+  accounts,
+  scopes,
   clock,
 }: {
   readonly database: Database;
   readonly store: Pick<ApiKeyStore, "findBySecretHash">;
+  readonly accounts: Pick<AccountStore, "find">;
+  readonly scopes: Pick<ScopeStore, "find">;
   readonly clock: Clock;
 }): (secretHash: Uint8Array, asker: string) => ReturnType<ApiKeys["verify"]> {
   const failures = createFailedLookups({ ...failedLookups, clock });
@@ -180,11 +226,15 @@ function createLookup({
       found.set(hash, true);
     }
     const isLive = key?.revokeTimeMs === undefined && clock.now() < (key?.expireTimeMs ?? Infinity);
-    return key !== undefined && isLive ? key : refuse("apiKeyInvalid");
+    if (key === undefined || !isLive) return refuse("apiKeyInvalid");
+    const owner = await accounts.find(database.sql, key.ownerId);
+    if (owner === undefined || owner.isSuspended) return refuse("apiKeyInvalid");
+    const held = (await scopesOfPerson(scopes, database.sql, key.ownerId)).scopes;
+    return { ...key, scopes: key.scopes.filter((scope) => held.includes(scope)) };
   };
 }
 
-/** Adds a key with a new secret. `managedName` marks one that the installation makes for itself. */
+/** Adds a key with a new secret. `managedName` marks one that the installation makes for itself. Its owner's account must be locked by `tx`. */
 export async function addApiKey(
   tx: Transaction,
   deps: {
@@ -193,32 +243,46 @@ export async function addApiKey(
     readonly clock: Clock;
     readonly random: Random;
   },
-  { displayName, scopes: given, expireTimeMs }: NewApiKey,
-  managedName: string | undefined,
+  key: NewApiKey & { readonly ownerId: string; readonly managedName?: string },
   client: ClientInfo,
 ): Promise<MadeApiKey> {
   const { store, audit, clock, random } = deps;
   const apiKeyId = random.uuid();
   const secret = makeSecret(random);
   const createTimeMs = clock.now();
-  const scopes = [...new Set(given)];
+  const { ownerId, displayName, managedName } = key;
+  const scopes = [...new Set(key.scopes)];
   const secretHash = secretHashOf(secret);
-  const row = { apiKeyId, displayName, scopes, secretHash, managedName, createTimeMs, expireTimeMs };
+  const expireTimeMs = key.expireTimeMs === "never" ? undefined : key.expireTimeMs;
+  const row = { apiKeyId, ownerId, displayName, scopes, secretHash, managedName, createTimeMs, expireTimeMs };
   const apiKey = await store.insert(tx, row);
   const act = { action: "CREATE_API_KEY", outcome: "DONE", client, subject: `api_key:${apiKeyId}` } as const;
   await audit.append(tx, { ...act, detail: scopes.join(" ") }, createTimeMs);
   return { apiKey, secret };
 }
 
+/** Where keys end: their rows, the events and the records that tell of it, and the time. */
+export interface EndApiKeyDeps {
+  readonly store: Pick<ApiKeyStore, "revoke">;
+  readonly audit: Pick<AuditStore, "append">;
+  readonly publish: AuthPublish;
+  readonly clock: Clock;
+}
+
+/** Revokes all keys of an owner that are not revoked yet, each with its event. The owner's account must be locked by `tx`. */
+export async function endApiKeysOf(
+  tx: Transaction,
+  deps: EndApiKeyDeps & { readonly store: Pick<ApiKeyStore, "lockOfOwner"> },
+  ownerId: string,
+  client: ClientInfo,
+): Promise<void> {
+  for (const apiKeyId of await deps.store.lockOfOwner(tx, ownerId)) await endApiKey(tx, deps, apiKeyId, client);
+}
+
 /** Revokes a key that is not revoked yet, with its event. The key's row must be locked by `tx`. */
 export async function endApiKey(
   tx: Transaction,
-  deps: {
-    readonly store: Pick<ApiKeyStore, "revoke">;
-    readonly audit: Pick<AuditStore, "append">;
-    readonly publish: AuthPublish;
-    readonly clock: Clock;
-  },
+  deps: EndApiKeyDeps,
   apiKeyId: string,
   client: ClientInfo,
 ): Promise<void> {

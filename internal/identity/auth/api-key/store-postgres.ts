@@ -2,11 +2,12 @@ import type { ApiKey, ApiKeyStore } from "./store.ts";
 
 /** API keys in PostgreSQL. */
 export const postgresApiKeyStore: ApiKeyStore = {
-  insert: async (tx, { apiKeyId, displayName, scopes, secretHash, managedName, createTimeMs, expireTimeMs }) => {
+  insert: async (tx, key) => {
+    const { apiKeyId, ownerId, displayName, scopes, secretHash, managedName, createTimeMs, expireTimeMs } = key;
     const [row] = await tx<[Row]>`
       INSERT INTO api_keys
-        (api_key_id, display_name, scopes, secret_hash, managed_name, version, create_time, expire_time)
-      VALUES (${apiKeyId}, ${displayName}, ${[...scopes]}::text[], ${secretHash}, ${managedName ?? null}, 1,
+        (api_key_id, owner_id, display_name, scopes, secret_hash, managed_name, version, create_time, expire_time)
+      VALUES (${apiKeyId}, ${ownerId}, ${displayName}, ${[...scopes]}::text[], ${secretHash}, ${managedName ?? null}, 1,
         ${new Date(createTimeMs)}, ${expireTimeMs === undefined ? null : new Date(expireTimeMs)})
       RETURNING *`;
     return apiKeyOf(row);
@@ -28,6 +29,17 @@ export const postgresApiKeyStore: ApiKeyStore = {
     return rows.map(apiKeyOf);
   },
 
+  listOfOwner: async (on, ownerId, limit) => {
+    const rows = await on<Row[]>`
+      SELECT * FROM api_keys WHERE owner_id = ${ownerId} ORDER BY api_key_id DESC LIMIT ${limit}`;
+    return rows.map(apiKeyOf);
+  },
+
+  ownerOf: async (on, apiKeyId) => {
+    const [row] = await on<{ owner_id: string }[]>`SELECT owner_id FROM api_keys WHERE api_key_id = ${apiKeyId}`;
+    return row?.owner_id;
+  },
+
   findBySecretHash: async (on, secretHash) => {
     const [row] = await on<Row[]>`SELECT * FROM api_keys WHERE secret_hash = ${secretHash}`;
     return row && apiKeyOf(row);
@@ -36,6 +48,12 @@ export const postgresApiKeyStore: ApiKeyStore = {
   lock: async (tx, apiKeyId) => {
     const [row] = await tx<Row[]>`SELECT * FROM api_keys WHERE api_key_id = ${apiKeyId} FOR UPDATE`;
     return row && apiKeyOf(row);
+  },
+
+  lockOfOwner: async (tx, ownerId) => {
+    const rows = await tx<{ api_key_id: string }[]>`
+      SELECT api_key_id FROM api_keys WHERE owner_id = ${ownerId} AND revoke_time IS NULL ORDER BY api_key_id FOR UPDATE`;
+    return rows.map(({ api_key_id: apiKeyId }) => apiKeyId);
   },
 
   lockManaged: async (tx, managedName) => {
@@ -66,6 +84,7 @@ export const postgresApiKeyStore: ApiKeyStore = {
 
 interface Row {
   readonly api_key_id: string;
+  readonly owner_id: string;
   readonly display_name: string;
   readonly scopes: string[];
   readonly secret_hash: Uint8Array;
@@ -78,6 +97,7 @@ interface Row {
 function apiKeyOf(row: Row): ApiKey {
   return {
     apiKeyId: row.api_key_id,
+    ownerId: row.owner_id,
     displayName: row.display_name,
     scopes: row.scopes,
     createTimeMs: row.create_time.getTime(),

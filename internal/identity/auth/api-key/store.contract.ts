@@ -9,15 +9,18 @@ export function describeApiKeyStore(name: string, start: StartStore<ApiKeyStore>
   describe(`a store of API keys: ${name}`, () => {
     let started: StartedStore<ApiKeyStore>;
     let store: ApiKeyStore;
+    let ownerId: string;
     beforeAll(async () => {
       started = await start();
       ({ store } = started);
+      ({ userId: ownerId } = await started.newAccount());
     });
     afterAll(() => started[Symbol.asyncDispose]());
 
     const add = async (more: Partial<ApiKeyRow> = {}): Promise<ApiKeyRow> => {
       const row = {
         apiKeyId: systemRandom.uuid(),
+        ownerId,
         displayName: "shop",
         scopes: ["counts.read", "counts.write"],
         secretHash: systemRandom.bytes(32),
@@ -73,6 +76,26 @@ export function describeApiKeyStore(name: string, start: StartStore<ApiKeyStore>
       expect(await idsOf({ withEnded: true, beforeId: revoked.apiKeyId }, 1)).toEqual([expiring.apiKeyId]);
       const live = await started.database.transaction((tx) => store.countLive(tx, 2000));
       expect(live).toBe(before.length + 1);
+    });
+
+    test("knows an owner's keys, locks those that are not revoked, and loses them with the account", async () => {
+      const { userId } = await started.newAccount();
+      const { sql } = started.database;
+      const [first, second, revoked] = [
+        await add({ ownerId: userId }),
+        await add({ ownerId: userId, expireTimeMs: 2000 }),
+        await add({ ownerId: userId }),
+      ];
+      await revoke(revoked.apiKeyId, 1500);
+      const listed = await store.listOfOwner(sql, userId, 2);
+      expect(listed.map(({ apiKeyId }) => apiKeyId)).toEqual([revoked.apiKeyId, second.apiKeyId]);
+      expect(await store.ownerOf(sql, first.apiKeyId)).toBe(userId);
+      expect(await store.ownerOf(sql, systemRandom.uuid())).toBeUndefined();
+      const lock = (tx: Transaction) => store.lockOfOwner(tx, userId);
+      expect(await started.waits(lock, lock)).toEqual({ waited: true, result: [first.apiKeyId, second.apiKeyId] });
+      await sql`DELETE FROM accounts WHERE user_id = ${userId}`;
+      expect(await store.listOfOwner(sql, userId, 2)).toEqual([]);
+      expect(await store.findBySecretHash(sql, first.secretHash)).toBeUndefined();
     });
 
     test("keeps the latest use, and removes what ended long ago", async () => {

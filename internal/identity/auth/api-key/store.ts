@@ -3,6 +3,8 @@ import type { Sql, Transaction } from "../../../platform/postgres/database.ts";
 /** A key, without its secret. Times in milliseconds since 1970. */
 export interface ApiKey {
   readonly apiKeyId: string;
+  /** Person. */
+  readonly ownerId: string;
   readonly displayName: string;
   readonly scopes: readonly string[];
   readonly createTimeMs: number;
@@ -15,6 +17,8 @@ export interface ApiKey {
 /** A key as it is added. */
 export interface ApiKeyRow {
   readonly apiKeyId: string;
+  /** Person, who has an account. */
+  readonly ownerId: string;
   readonly displayName: string;
   readonly scopes: readonly string[];
   /** SHA-256 of the secret. */
@@ -37,10 +41,16 @@ export interface ApiKeyStore {
     query: { readonly beforeId: string; readonly withEnded: boolean; readonly nowMs: number },
     limit: number,
   ): Promise<readonly ApiKey[]>;
+  /** Keys of an owner, live or not, newest first. */
+  listOfOwner(on: Sql, ownerId: string, limit: number): Promise<readonly ApiKey[]>;
+  /** The person whose key it is; `undefined` when there is no such key. */
+  ownerOf(on: Sql, apiKeyId: string): Promise<string | undefined>;
   /** The key with this hash of its secret, live or not. */
   findBySecretHash(on: Sql, secretHash: Uint8Array): Promise<ApiKey | undefined>;
   /** The key, its row locked. */
   lock(tx: Transaction, apiKeyId: string): Promise<ApiKey | undefined>;
+  /** The ids of an owner's keys that are not revoked, their rows locked. */
+  lockOfOwner(tx: Transaction, ownerId: string): Promise<readonly string[]>;
   /** The key of a managed name that is not revoked, with the hash of its secret, its row locked. */
   lockManaged(
     tx: Transaction,

@@ -18,6 +18,7 @@ describe("the audit log", () => {
     const { userId, tokens } = await auth.signUp(ada, from);
     await outcomeOf(anybody.signIn({ ...ada, password: "wrong horse" }));
     const second = await anybody.signIn(ada);
+    await auth.database.sql`INSERT INTO scope_grants VALUES (${userId}, 'counts.read', now())`;
     const me = { ...personOfToken(tokens?.accessToken ?? ""), scopes: new Set<string>(scopes) };
     const mine = auth.as(AuthService, { ...from, caller: me });
     const other = personOfToken(second.tokens?.accessToken ?? "").sessionId;

@@ -25,6 +25,9 @@ test("another service copies all that is kept of a person, but for secrets and f
   await auth.database.sql`UPDATE accounts SET email_verify_time = to_timestamp(3) WHERE user_id = ${userId}`;
   await auth.database.sql`INSERT INTO totp_factors VALUES (${userId}, 'a secret', now(), now(), 0)`;
   await auth.database.sql`INSERT INTO scope_grants VALUES (${userId}, 'counts.read', now())`;
+  await auth.database.sql`
+    INSERT INTO api_keys (api_key_id, owner_id, display_name, scopes, secret_hash, version, create_time)
+    VALUES (gen_random_uuid(), ${userId}, 'Her key', ARRAY['counts.read'], ${Buffer.alloc(32, 7)}, 1, now())`;
   const held = partsOf(auth.parts, "personalData")[0]!;
   const { signal } = new AbortController();
   const account = await held.exportOf(userId, signal);
@@ -40,11 +43,13 @@ test("another service copies all that is kept of a person, but for secrets and f
     emailVerifyTime: "1970-01-01T00:00:03Z",
     totpEnabled: true,
     grantedScopes: ["counts.read"],
+    apiKeys: [{ displayName: "Her key", scopes: ["counts.read"] }],
   });
   const [row] = await auth.database.sql<{ password_hash: string }[]>`
     SELECT password_hash FROM accounts WHERE user_id = ${userId}`;
   const copy = JSON.stringify(account);
-  for (const secret of [row?.password_hash ?? "", "eve@", "198.51.100.7"]) expect(copy).not.toContain(secret);
+  for (const secret of [row?.password_hash ?? "", "eve@", "198.51.100.7", Buffer.alloc(32, 7).toString("base64")])
+    expect(copy).not.toContain(secret);
   for (const nobody of [crypto.randomUUID(), "x"]) {
     expect(await held.exportOf(nobody, signal)).toBeUndefined();
   }

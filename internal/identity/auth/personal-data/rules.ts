@@ -1,13 +1,19 @@
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { AccountDataSchema } from "../../../gen/muin/identity/v1/account_data_pb.ts";
 import { isUuid } from "../../../platform/clock/random.ts";
+import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Database } from "../../../platform/postgres/database.ts";
 import { personalData, type PersonalData } from "../../../platform/service/parts.ts";
 import { personalJson } from "../../../shared/person/personal-json.ts";
 import { emailSubject } from "../account/email.ts";
+import { apiKeyMessageOf } from "../api-key/handlers.ts";
+import { endApiKeysOf } from "../api-key/rules.ts";
+import type { ApiKeyStore } from "../api-key/store.ts";
 import type { AccountStore } from "../account/store.ts";
+import { authItself } from "../audit/client.ts";
 import type { AuditStore } from "../audit/store.ts";
 import { recordOf } from "../enrolment/handlers.ts";
+import type { AuthPublish } from "../events.ts";
 import type { EnrolmentStore } from "../enrolment/store.ts";
 import type { FactorStore } from "../factor/store.ts";
 import type { MailStore } from "../mail/store.ts";
@@ -31,13 +37,17 @@ export function createPersonalData(deps: {
   readonly sessions: Pick<Sessions, "endAll">;
   readonly factors: Pick<FactorStore, "find">;
   readonly scopes: Pick<ScopeStore, "find">;
-  readonly audit: Pick<AuditStore, "listOfPerson" | "blank">;
+  readonly apiKeys: Pick<ApiKeyStore, "listOfOwner" | "lockOfOwner" | "revoke">;
+  readonly audit: Pick<AuditStore, "listOfPerson" | "blank" | "append">;
+  readonly publish: AuthPublish;
+  readonly clock: Clock;
   readonly enrolments: Pick<EnrolmentStore, "list">;
   readonly mailStore: Pick<MailStore, "removeOfPerson">;
   readonly newcomers: Pick<NewcomerStore, "removeByEmail">;
   readonly vault: Vault;
 }): PersonalData {
-  const { accounts, sessionStore, sessions, factors, scopes, audit, enrolments, mailStore, newcomers, vault } = deps;
+  const { accounts, sessionStore, sessions, factors, scopes, apiKeys, audit, enrolments, mailStore } = deps;
+  const { newcomers, vault } = deps;
   return personalData({
     exportOf: async (userId) => {
       const { sql } = deps.database;
@@ -67,6 +77,7 @@ export function createPersonalData(deps: {
           userAgent: record.userAgent,
           time: timestampFromMs(record.createTimeMs),
         })),
+        apiKeys: (await apiKeys.listOfOwner(sql, userId, exportedMax)).map(apiKeyMessageOf),
         enrolments: (await enrolments.list(sql, userId, "", exportedMax)).map(recordOf),
       });
     },
@@ -75,6 +86,7 @@ export function createPersonalData(deps: {
       const account = await accounts.lock(tx, userId);
       if (account === undefined) return;
       await sessions.endAll(tx, userId);
+      await endApiKeysOf(tx, { ...deps, store: apiKeys }, userId, authItself);
       await mailStore.removeOfPerson(tx, userId);
       await newcomers.removeByEmail(tx, account.email); // Who signed up with the address of an account gets none, but stays for days.
       await accounts.remove(tx, userId); // All that refers to it goes with it.

@@ -32,6 +32,14 @@ export const postgresScopeStore: ScopeStore = {
     }
   },
 
+  lockFirstActive: async (tx, role) => {
+    const [row] = await tx<{ user_id: string }[]>`
+      SELECT accounts.user_id FROM accounts JOIN role_assignments USING (user_id)
+      WHERE role = ${role} AND branch_id = '' AND status = 'ACTIVE'
+      ORDER BY accounts.create_time, accounts.user_id LIMIT 1 FOR UPDATE OF accounts`;
+    return row?.user_id;
+  },
+
   isAssigned: async (on, role) => {
     const rows = await on`SELECT 1 FROM role_assignments WHERE role = ${role} LIMIT 1`;
     return rows.length > 0;

@@ -41,5 +41,21 @@ export function describeScopeStore(name: string, start: StartStore<ScopeStore>):
       await started.database.transaction((tx) => store.setRoles(tx, userId, [], 2000));
       expect(await store.isAssigned(sql, "helper")).toBe(false);
     });
+
+    test("finds who of those that have a role everywhere was there first, unless suspended", async () => {
+      const { sql } = started.database;
+      const [first, second] = [(await started.newAccount()).userId, (await started.newAccount()).userId];
+      const everywhere = (userId: string, branchId = "") =>
+        started.database.transaction((tx) => store.setRoles(tx, userId, [{ role: "cook", branchId }], 1));
+      const found = () => started.database.transaction((tx) => store.lockFirstActive(tx, "cook"));
+      expect(await found()).toBeUndefined();
+      await everywhere(second);
+      await everywhere(first, "b1");
+      expect(await found()).toBe(second);
+      await everywhere(first);
+      expect(await found()).toBe(first);
+      await sql`UPDATE accounts SET status = 'SUSPENDED' WHERE user_id = ${first}`;
+      expect(await found()).toBe(second);
+    });
   });
 }

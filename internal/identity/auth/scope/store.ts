@@ -17,6 +17,8 @@ export interface ScopeStore {
   revoke(tx: Transaction, userId: string, scopes: readonly string[]): Promise<readonly string[]>;
   /** Replaces all roles of a person; one that is named twice is assigned once. The account's row must be locked. */
   setRoles(tx: Transaction, userId: string, roles: readonly AssignedRole[], nowMs: number): Promise<void>;
+  /** Who has the role everywhere, is not suspended, and has had an account the longest; the account's row is locked. */
+  lockFirstActive(tx: Transaction, role: string): Promise<string | undefined>;
   /** Whether anybody has the role. */
   isAssigned(on: Sql, role: string): Promise<boolean>;
 }

@@ -4,7 +4,8 @@ import { AuthService } from "../../../gen/muin/identity/v1/auth_service_pb.ts";
 import { CredentialService } from "../../../gen/muin/identity/v1/credential_service_pb.ts";
 import { systemRandom } from "../../../platform/clock/random.ts";
 import { secretHashOf } from "../api-key/secret.ts";
-import { outcomeOf, personOfToken, service, startAuth, type AuthFixture } from "../auth-fixture.ts";
+import { UserUpdatedSchema } from "../../../gen/muin/identity/v1/user_events_pb.ts";
+import { newAdministrator, outcomeOf, personOfToken, service, startAuth, type AuthFixture } from "../auth-fixture.ts";
 import { createAuthSetup, operatorScopes, type AuthSetup } from "./rules.ts";
 
 const admin = { email: "admin@localhost", password: "correct horse battery" };
@@ -41,6 +42,7 @@ describe("a key of the installation", () => {
   test("is kept while its secret is known, and replaced when that was lost or its scopes changed", async () => {
     await using auth = await startAuth();
     const setup = setupOf(auth);
+    await setup.ensureAdministrator(admin);
     const services = auth.as(ApiKeyService, { caller: service });
     const isLive = (secret: string): Promise<string> =>
       outcomeOf(services.verifyApiKey({ secretHash: secretHashOf(secret) }));
@@ -64,8 +66,29 @@ describe("a key of the installation", () => {
       "done",
     ]);
     expect((await auth.events()).map((event) => event.$typeName)).toEqual([
+      "muin.identity.v1.UserCreated",
       "muin.identity.v1.ApiKeyRevoked",
       "muin.identity.v1.ApiKeyRevoked",
     ]);
+  });
+
+  test("belongs to the first administrator, and to the next once that one has gone", async () => {
+    await using auth = await startAuth();
+    const setup = setupOf(auth);
+    const operator = { name: "operator", scopes: operatorScopes };
+    expect(await outcomeOf(setup.ensureApiKey({ ...operator, kept: undefined }))).not.toBe("done");
+    await setup.ensureAdministrator(admin);
+    const first = await setup.ensureApiKey({ ...operator, kept: undefined });
+    const { id: next } = await newAdministrator(auth);
+    const ownerOf = async ({ secret }: { readonly secret: string }): Promise<string> => {
+      const secretHash = secretHashOf(secret);
+      const { apiKey } = await auth.as(ApiKeyService, { caller: service }).verifyApiKey({ secretHash });
+      return apiKey?.ownerId ?? "";
+    };
+    const userId = await ownerOf(first);
+    expect(userId).not.toBe(next);
+    await auth.deliver(UserUpdatedSchema, { userId, roleAssignments: [], aggregateVersion: 3n });
+    const second = await setup.ensureApiKey({ ...operator, kept: first.secret });
+    expect([second.created, await ownerOf(second)]).toEqual([true, next]);
   });
 });

@@ -19,6 +19,7 @@ import type { AuthPublish } from "../events.ts";
 import { createPersonKeys } from "../person-key/rules.ts";
 import { postgresPersonKeyStore } from "../person-key/store-postgres.ts";
 import { scopes } from "../../../gen/scopes.ts";
+import { scopesOfPerson } from "../scope/rules.ts";
 import { postgresScopeStore } from "../scope/store-postgres.ts";
 import { createVault } from "../secret/vault.ts";
 
@@ -35,8 +36,9 @@ export interface AuthSetup {
    */
   ensureAdministrator(account: { readonly email: string; readonly password: string }): Promise<boolean>;
   /**
-   * Makes a key that the installation keeps for itself. Returns `kept` itself when it is the secret of the live key of this name
-   * with these scopes; else makes one, revokes the earlier one of this name, and returns the new secret.
+   * Makes a key without end that the installation keeps for itself; the first administrator is its owner. Returns `kept` itself when it
+   * is the secret of the live key of this name with these scopes, and its owner holds them; else makes one, revokes the earlier one of
+   * this name, and returns the new secret. Throws when there is no administrator.
    */
   ensureApiKey(key: {
     readonly name: string;
@@ -87,16 +89,20 @@ export function createAuthSetup(deps: {
     ensureApiKey: ({ name, scopes, kept }) =>
       database.transaction(async (tx) => {
         await takeLock(tx, setupLock);
+        const ownerId = await postgresScopeStore.lockFirstActive(tx, "administrator");
+        if (ownerId === undefined) throw new Error(`nobody can own the key "${name}": no administrator is active`);
         const live = await store.lockManaged(tx, name);
         if (live !== undefined) {
           const same = scopes.length === live.scopes.length && scopes.every((scope) => live.scopes.includes(scope));
-          if (same && kept !== undefined && Buffer.compare(secretHashOf(kept), live.secretHash) === 0) {
+          const held = (await scopesOfPerson(postgresScopeStore, tx, live.ownerId)).scopes;
+          const isWhole = same && scopes.every((scope) => held.includes(scope));
+          if (isWhole && kept !== undefined && Buffer.compare(secretHashOf(kept), live.secretHash) === 0) {
             return { secret: kept, created: false };
           }
           await endApiKey(tx, { store, audit, publish, clock }, live.apiKeyId, authItself);
         }
-        const key = { displayName: name, scopes, expireTimeMs: undefined };
-        const { secret } = await addApiKey(tx, { store, audit, clock, random }, key, name, authItself);
+        const key = { displayName: name, managedName: name, ownerId, scopes, expireTimeMs: "never" as const };
+        const { secret } = await addApiKey(tx, { store, audit, clock, random }, key, authItself);
         return { secret, created: true };
       }),
   };

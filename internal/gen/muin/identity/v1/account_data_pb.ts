@@ -6,6 +6,8 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { ApiKey } from "./api_key_service_pb.ts";
+import { file_muin_identity_v1_api_key_service } from "./api_key_service_pb.ts";
 import type { Session } from "./auth_service_pb.ts";
 import { file_muin_identity_v1_auth_service } from "./auth_service_pb.ts";
 import type { EnrolmentRecord } from "./enrolment_record_service_pb.ts";
@@ -16,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file muin/identity/v1/account_data.proto.
  */
 export const file_muin_identity_v1_account_data: GenFile = /*@__PURE__*/
-  fileDesc("CiNtdWluL2lkZW50aXR5L3YxL2FjY291bnRfZGF0YS5wcm90bxIQbXVpbi5pZGVudGl0eS52MSLZAgoLQWNjb3VudERhdGESDQoFZW1haWwYASABKAkSFAoMZGlzcGxheV9uYW1lGAIgASgJEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIrCghzZXNzaW9ucxgEIAMoCzIZLm11aW4uaWRlbnRpdHkudjEuU2Vzc2lvbhIrCgRhY3RzGAUgAygLMh0ubXVpbi5pZGVudGl0eS52MS5FeHBvcnRlZEFjdBI1CgplbnJvbG1lbnRzGAYgAygLMiEubXVpbi5pZGVudGl0eS52MS5FbnJvbG1lbnRSZWNvcmQSNQoRZW1haWxfdmVyaWZ5X3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhQKDHRvdHBfZW5hYmxlZBgIIAEoCBIWCg5ncmFudGVkX3Njb3BlcxgJIAMoCSKOAQoLRXhwb3J0ZWRBY3QSDgoGYWN0aW9uGAEgASgJEg8KB291dGNvbWUYAiABKAkSDwoHc3ViamVjdBgDIAEoCRIPCgdhZGRyZXNzGAQgASgJEhIKCnVzZXJfYWdlbnQYBSABKAkSKAoEdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBiBnByb3RvMw", [file_google_protobuf_timestamp, file_muin_identity_v1_auth_service, file_muin_identity_v1_enrolment_record_service]);
+  fileDesc("CiNtdWluL2lkZW50aXR5L3YxL2FjY291bnRfZGF0YS5wcm90bxIQbXVpbi5pZGVudGl0eS52MSKFAwoLQWNjb3VudERhdGESDQoFZW1haWwYASABKAkSFAoMZGlzcGxheV9uYW1lGAIgASgJEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIrCghzZXNzaW9ucxgEIAMoCzIZLm11aW4uaWRlbnRpdHkudjEuU2Vzc2lvbhIrCgRhY3RzGAUgAygLMh0ubXVpbi5pZGVudGl0eS52MS5FeHBvcnRlZEFjdBI1CgplbnJvbG1lbnRzGAYgAygLMiEubXVpbi5pZGVudGl0eS52MS5FbnJvbG1lbnRSZWNvcmQSNQoRZW1haWxfdmVyaWZ5X3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhQKDHRvdHBfZW5hYmxlZBgIIAEoCBIWCg5ncmFudGVkX3Njb3BlcxgJIAMoCRIqCghhcGlfa2V5cxgKIAMoCzIYLm11aW4uaWRlbnRpdHkudjEuQXBpS2V5Io4BCgtFeHBvcnRlZEFjdBIOCgZhY3Rpb24YASABKAkSDwoHb3V0Y29tZRgCIAEoCRIPCgdzdWJqZWN0GAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEgoKdXNlcl9hZ2VudBgFIAEoCRIoCgR0aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcGIGcHJvdG8z", [file_google_protobuf_timestamp, file_muin_identity_v1_api_key_service, file_muin_identity_v1_auth_service, file_muin_identity_v1_enrolment_record_service]);
 
 /**
  * What auth holds of a person: its part of the copy of their data, as JSON.
@@ -86,6 +88,13 @@ export type AccountData = Message<"muin.identity.v1.AccountData"> & {
    * @generated from field: repeated string granted_scopes = 9;
    */
   grantedScopes: string[];
+
+  /**
+   * API keys that are theirs, without secrets, the newest 1000.
+   *
+   * @generated from field: repeated muin.identity.v1.ApiKey api_keys = 10;
+   */
+  apiKeys: ApiKey[];
 };
 
 /**

@@ -15,10 +15,10 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file muin/identity/v1/api_key_service.proto.
  */
 export const file_muin_identity_v1_api_key_service: GenFile = /*@__PURE__*/
-  fileDesc("CiZtdWluL2lkZW50aXR5L3YxL2FwaV9rZXlfc2VydmljZS5wcm90bxIQbXVpbi5pZGVudGl0eS52MSKDAgoGQXBpS2V5EhIKCmFwaV9rZXlfaWQYASABKAkSFAoMZGlzcGxheV9uYW1lGAIgASgJEg4KBnNjb3BlcxgDIAMoCRIvCgtjcmVhdGVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZXhwaXJlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCHVzZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtyZXZva2VfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAioQEKE0NyZWF0ZUFwaUtleVJlcXVlc3QSMwoMZGlzcGxheV9uYW1lGAEgASgJQh26SBpyGBiAATITXlteXHgwMC1ceDFmXHg3Zl0qJBIkCgZzY29wZXMYAiADKAlCFLpIEZIBDggBEEAYASIGcgQQARhAEi8KC2V4cGlyZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJRChRDcmVhdGVBcGlLZXlSZXNwb25zZRIpCgdhcGlfa2V5GAEgASgLMhgubXVpbi5pZGVudGl0eS52MS5BcGlLZXkSDgoGc2VjcmV0GAIgASgJImUKEkxpc3RBcGlLZXlzUmVxdWVzdBIdCglwYWdlX3NpemUYASABKAVCCrpIBxoFGOgHKAASHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAQSEgoKc2hvd19lbmRlZBgDIAEoCCJaChNMaXN0QXBpS2V5c1Jlc3BvbnNlEioKCGFwaV9rZXlzGAEgAygLMhgubXVpbi5pZGVudGl0eS52MS5BcGlLZXkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjQKE1Jldm9rZUFwaUtleVJlcXVlc3QSHQoKYXBpX2tleV9pZBgBIAEoCUIJukgGcgQQARhAIhYKFFJldm9rZUFwaUtleVJlc3BvbnNlIjMKE1ZlcmlmeUFwaUtleVJlcXVlc3QSHAoLc2VjcmV0X2hhc2gYASABKAxCB7pIBHoCaCAiQQoUVmVyaWZ5QXBpS2V5UmVzcG9uc2USKQoHYXBpX2tleRgBIAEoCzIYLm11aW4uaWRlbnRpdHkudjEuQXBpS2V5Mr0ECg1BcGlLZXlTZXJ2aWNlEpIBCgxDcmVhdGVBcGlLZXkSJS5tdWluLmlkZW50aXR5LnYxLkNyZWF0ZUFwaUtleVJlcXVlc3QaJi5tdWluLmlkZW50aXR5LnYxLkNyZWF0ZUFwaUtleVJlc3BvbnNlIjOQAgCKtRgREgtrZXlzLm1hbmFnZRoCAQKC0+STAhU6ASoiEC9hcGkvdjEvYXBpLWtleXMSjAEKC0xpc3RBcGlLZXlzEiQubXVpbi5pZGVudGl0eS52MS5MaXN0QXBpS2V5c1JlcXVlc3QaJS5tdWluLmlkZW50aXR5LnYxLkxpc3RBcGlLZXlzUmVzcG9uc2UiMJACAYq1GBESC2tleXMubWFuYWdlGgIBAoLT5JMCEhIQL2FwaS92MS9hcGkta2V5cxKcAQoMUmV2b2tlQXBpS2V5EiUubXVpbi5pZGVudGl0eS52MS5SZXZva2VBcGlLZXlSZXF1ZXN0GiYubXVpbi5pZGVudGl0eS52MS5SZXZva2VBcGlLZXlSZXNwb25zZSI9kAICirUYERILa2V5cy5tYW5hZ2UaAgECgtPkkwIfKh0vYXBpL3YxL2FwaS1rZXlzL3thcGlfa2V5X2lkfRJpCgxWZXJpZnlBcGlLZXkSJS5tdWluLmlkZW50aXR5LnYxLlZlcmlmeUFwaUtleVJlcXVlc3QaJi5tdWluLmlkZW50aXR5LnYxLlZlcmlmeUFwaUtleVJlc3BvbnNlIgqQAgGKtRgDGgEEYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_muin_platform_v1_options]);
+  fileDesc("CiZtdWluL2lkZW50aXR5L3YxL2FwaV9rZXlfc2VydmljZS5wcm90bxIQbXVpbi5pZGVudGl0eS52MSKVAgoGQXBpS2V5EhIKCmFwaV9rZXlfaWQYASABKAkSFAoMZGlzcGxheV9uYW1lGAIgASgJEg4KBnNjb3BlcxgDIAMoCRIvCgtjcmVhdGVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZXhwaXJlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCHVzZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtyZXZva2VfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIb3duZXJfaWQYCCABKAkisQEKE0NyZWF0ZUFwaUtleVJlcXVlc3QSMwoMZGlzcGxheV9uYW1lGAEgASgJQh26SBpyGBiAATITXlteXHgwMC1ceDFmXHg3Zl0qJBIkCgZzY29wZXMYAiADKAlCFLpIEZIBDggBEEAYASIGcgQQARhAEi8KC2V4cGlyZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZub19lbmQYBCABKAgiUQoUQ3JlYXRlQXBpS2V5UmVzcG9uc2USKQoHYXBpX2tleRgBIAEoCzIYLm11aW4uaWRlbnRpdHkudjEuQXBpS2V5Eg4KBnNlY3JldBgCIAEoCSJlChJMaXN0QXBpS2V5c1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAEEhIKCnNob3dfZW5kZWQYAyABKAgiWgoTTGlzdEFwaUtleXNSZXNwb25zZRIqCghhcGlfa2V5cxgBIAMoCzIYLm11aW4uaWRlbnRpdHkudjEuQXBpS2V5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSI0ChNSZXZva2VBcGlLZXlSZXF1ZXN0Eh0KCmFwaV9rZXlfaWQYASABKAlCCbpIBnIEEAEYQCIWChRSZXZva2VBcGlLZXlSZXNwb25zZSIzChNWZXJpZnlBcGlLZXlSZXF1ZXN0EhwKC3NlY3JldF9oYXNoGAEgASgMQge6SAR6AmggIkEKFFZlcmlmeUFwaUtleVJlc3BvbnNlEikKB2FwaV9rZXkYASABKAsyGC5tdWluLmlkZW50aXR5LnYxLkFwaUtleTK9BAoNQXBpS2V5U2VydmljZRKSAQoMQ3JlYXRlQXBpS2V5EiUubXVpbi5pZGVudGl0eS52MS5DcmVhdGVBcGlLZXlSZXF1ZXN0GiYubXVpbi5pZGVudGl0eS52MS5DcmVhdGVBcGlLZXlSZXNwb25zZSIzkAIAirUYERILa2V5cy5tYW5hZ2UaAgECgtPkkwIVOgEqIhAvYXBpL3YxL2FwaS1rZXlzEowBCgtMaXN0QXBpS2V5cxIkLm11aW4uaWRlbnRpdHkudjEuTGlzdEFwaUtleXNSZXF1ZXN0GiUubXVpbi5pZGVudGl0eS52MS5MaXN0QXBpS2V5c1Jlc3BvbnNlIjCQAgGKtRgREgtrZXlzLm1hbmFnZRoCAQKC0+STAhISEC9hcGkvdjEvYXBpLWtleXMSnAEKDFJldm9rZUFwaUtleRIlLm11aW4uaWRlbnRpdHkudjEuUmV2b2tlQXBpS2V5UmVxdWVzdBomLm11aW4uaWRlbnRpdHkudjEuUmV2b2tlQXBpS2V5UmVzcG9uc2UiPZACAoq1GBESC2tleXMubWFuYWdlGgIBAoLT5JMCHyodL2FwaS92MS9hcGkta2V5cy97YXBpX2tleV9pZH0SaQoMVmVyaWZ5QXBpS2V5EiUubXVpbi5pZGVudGl0eS52MS5WZXJpZnlBcGlLZXlSZXF1ZXN0GiYubXVpbi5pZGVudGl0eS52MS5WZXJpZnlBcGlLZXlSZXNwb25zZSIKkAIBirUYAxoBBGIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_muin_platform_v1_options]);
 
 /**
- * An API key.
+ * An API key. It ends with its owner: when they are suspended or deleted it is revoked, for good.
  *
  * @generated from message muin.identity.v1.ApiKey
  */
@@ -38,7 +38,7 @@ export type ApiKey = Message<"muin.identity.v1.ApiKey"> & {
   displayName: string;
 
   /**
-   * What it may do.
+   * What it may do, as far as its owner holds it: what they lose, the key loses within a minute.
    *
    * @generated from field: repeated string scopes = 3;
    */
@@ -71,6 +71,13 @@ export type ApiKey = Message<"muin.identity.v1.ApiKey"> & {
    * @generated from field: google.protobuf.Timestamp revoke_time = 7;
    */
   revokeTime?: Timestamp | undefined;
+
+  /**
+   * The person whose key it is.
+   *
+   * @generated from field: string owner_id = 8;
+   */
+  ownerId: string;
 };
 
 /**
@@ -101,11 +108,18 @@ export type CreateApiKeyRequest = Message<"muin.identity.v1.CreateApiKeyRequest"
   scopes: string[];
 
   /**
-   * When it ends; absent for never.
+   * When it ends; absent for 90 days from now.
    *
    * @generated from field: google.protobuf.Timestamp expire_time = 3;
    */
   expireTime?: Timestamp | undefined;
+
+  /**
+   * It has no end; expire_time must be absent.
+   *
+   * @generated from field: bool no_end = 4;
+   */
+  noEnd: boolean;
 };
 
 /**
@@ -291,7 +305,8 @@ export const VerifyApiKeyResponseSchema: GenMessage<VerifyApiKeyResponse> = /*@_
  */
 export const ApiKeyService: GenService<{
   /**
-   * Creates a key. The secret is in this reply and nowhere else. The caller must hold every scope that it gives.
+   * Creates a key. The secret is in this reply and nowhere else. It belongs to the caller; one that a key creates, to that key's owner.
+   * The caller must hold every scope that it gives, and so must the owner.
    *
    * @generated from rpc muin.identity.v1.ApiKeyService.CreateApiKey
    */
@@ -321,7 +336,8 @@ export const ApiKeyService: GenService<{
     output: typeof RevokeApiKeyResponseSchema;
   },
   /**
-   * Tells whose key a secret is. UNAUTHENTICATED when it is unknown, revoked or expired.
+   * Tells whose key a secret is, and of its scopes those that its owner holds now. UNAUTHENTICATED when it is unknown, revoked or
+   * expired, or its owner is suspended.
    *
    * @generated from rpc muin.identity.v1.ApiKeyService.VerifyApiKey
    */
