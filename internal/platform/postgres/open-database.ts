@@ -1,6 +1,6 @@
 import postgres, { type Options, type PostgresType, type Sql } from "postgres";
 import { backoffMs } from "../clock/backoff.ts";
-import { type Clock, systemClock } from "../clock/clock.ts";
+import { awake, type Clock, systemClock } from "../clock/clock.ts";
 import { type Random, systemRandom } from "../clock/random.ts";
 import { storeErrors } from "../errors/store-errors.ts";
 import type { Component } from "../lifecycle/component.ts";
@@ -77,7 +77,7 @@ export function openDatabase(options: OpenDatabaseOptions): OpenDatabase {
     const done = admit();
     const settled = raw.begin(work).finally(done);
     try {
-      return (await timeout(clock, transactionDeadlineMs, settled)) as T;
+      return (await timeout(awake(clock), transactionDeadlineMs, settled)) as T;
     } catch (error) {
       throw mapPostgresError(error);
     }
@@ -154,7 +154,7 @@ function openPool(options: OpenDatabaseOptions, readOnly: boolean) {
   };
   const probe = async (): Promise<string | undefined> => {
     try {
-      await timeout(clock, probeTimeoutMs, raw`SELECT 1`);
+      await timeout(awake(clock), probeTimeoutMs, raw`SELECT 1`);
       return undefined;
     } catch (error) {
       return describe(error);
@@ -190,6 +190,7 @@ interface DriverQuery {
  * the driver calls when a statement is really sent: fragments that are built into other statements never come there.
  */
 function guard(raw: Sql, admit: () => () => void, clock: Clock): Sql {
+  const { sleep } = awake(clock);
   const guardQuery = (result: unknown): unknown => {
     if (!(result instanceof Promise) || !("handler" in result)) return result;
     const query = result as unknown as DriverQuery;
@@ -204,7 +205,7 @@ function guard(raw: Sql, admit: () => () => void, clock: Clock): Sql {
         return undefined;
       }
       const settled = new AbortController();
-      clock.sleep(queryDeadlineMs, settled.signal).then(
+      sleep(queryDeadlineMs, settled.signal).then(
         () => reject(mapPostgresError(new TimeoutError(queryDeadlineMs))),
         () => undefined, // Settled in time.
       );

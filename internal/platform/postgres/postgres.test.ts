@@ -1,10 +1,12 @@
 import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import postgres from "postgres";
 import { systemClock } from "../clock/clock.ts";
 import { MuinError } from "../errors/muin-error.ts";
 import { createMetrics } from "../telemetry/create-metrics.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { eventually } from "../testing/eventually.ts";
+import { caught, importMutant } from "../testing/mutant.ts";
 import { sharedPostgres, startPostgres } from "../testing/postgres.ts";
 import { migrate } from "./migrate.ts";
 import { openDatabase, openReadOnlyDatabase } from "./open-database.ts";
@@ -23,6 +25,22 @@ async function reasonOf(work: Promise<unknown>): Promise<string> {
     (error: unknown) => error,
   );
   return error instanceof MuinError ? `${error.code} ${error.reason}` : `not a MuinError: ${String(error)}`;
+}
+
+/** By all time, the clock has passed every deadline at once. */
+async function countsTimeAwake(open: typeof openDatabase): Promise<void> {
+  const clock = {
+    ...systemClock,
+    sleep: () => Promise.resolve(),
+    sleepAwake: (ms: number, signal?: AbortSignal) => systemClock.sleep(ms, signal),
+  };
+  const url = await (await sharedPostgres()).createDatabase();
+  const database = open({ url, applicationName: "test", clock });
+  await using stack = new AsyncDisposableStack();
+  stack.defer(() => database.stop());
+  expect(await reasonOf(database.sql`SELECT 1`)).toBe("not a MuinError: undefined");
+  expect(await reasonOf(database.transaction((tx) => tx`SELECT 1`))).toBe("not a MuinError: undefined");
+  expect(await database.probe()).toBeUndefined();
 }
 
 describe("database", () => {
@@ -110,6 +128,22 @@ describe("database", () => {
     expect([...(await database.sql`SELECT 1 AS one`)]).toEqual([{ one: 1 }]);
     await database.stop();
     await database.stop();
+  });
+
+  test("answers are waited for by time in which this process could run", async () => {
+    await countsTimeAwake(openDatabase);
+    for (const from of [
+      "const { sleep } = awake(clock)",
+      "timeout(awake(clock), transactionDeadlineMs",
+      "timeout(awake(clock), probeTimeoutMs",
+    ]) {
+      const mutant = await importMutant<{ openDatabase: typeof openDatabase }>(
+        join(import.meta.dir, "open-database.ts"),
+        from,
+        from.replace("awake(clock)", "clock"),
+      );
+      await caught(() => countsTimeAwake(mutant.openDatabase));
+    }
   });
 
   // The unpatched driver leaves connections stuck until they time out, or ends the process with an uncaught TypeError.

@@ -1,6 +1,6 @@
 import { Command, Redis, type RedisOptions } from "ioredis";
 import { backoffMs } from "../clock/backoff.ts";
-import { type Clock, systemClock } from "../clock/clock.ts";
+import { awake, type Clock, systemClock } from "../clock/clock.ts";
 import { type Random, systemRandom } from "../clock/random.ts";
 import { MuinError } from "../errors/muin-error.ts";
 import type { Component } from "../lifecycle/component.ts";
@@ -9,6 +9,7 @@ import type { Logger } from "../telemetry/logger.ts";
 import { replyCode } from "./driver-errors.ts";
 import { mapRedisError } from "./map-error.ts";
 import type { RedisReader, RedisStore } from "./redis-store.ts";
+import { createSilenceWatch } from "./silence-watch.ts";
 
 /** Until a connection is there. */
 const connectTimeoutMs = 2000;
@@ -65,9 +66,12 @@ export function openRedisReader(options: OpenRedisOptions): OpenRedisReader {
 }
 
 /** A connection with the settings that every writer needs; `overrides` for those who know why. */
-export function connect(options: OpenRedisOptions, overrides: RedisOptions): Redis {
+export function connect(
+  options: OpenRedisOptions,
+  { socketTimeout = silenceMsMax, ...overrides }: RedisOptions,
+): Redis {
   const random = options.random ?? systemRandom;
-  const client = new MappedRedis(options.url, {
+  const settings: RedisOptions = {
     connectionName: options.name,
     lazyConnect: true,
     // A write that was sent twice would be applied twice: whoever writes decides what is safe to repeat.
@@ -79,14 +83,13 @@ export function connect(options: OpenRedisOptions, overrides: RedisOptions): Red
     autoPipeliningIgnoredCommands: ["eval", "evalsha", "ping"],
     connectTimeout: connectTimeoutMs,
     disconnectTimeout: 0, // Else its timer keeps a process from ending, also when the connection has ended before.
-    socketTimeout: silenceMsMax,
     retryStrategy: (attempts) => backoffMs(reconnectBackoff, attempts, random),
     disableClientInfo: true,
     ...overrides,
-    // With protocol 3 some replies change their shape.
-    protocol: 2,
-    replyMapping: "legacy",
-  });
+  };
+  const client = new MappedRedis(options.url, settings, (own) =>
+    createSilenceWatch(own, socketTimeout, options.clock ?? systemClock),
+  );
   let isAway = false;
   client.on("error", (error: unknown) => {
     if (isAway) return; // Once per outage: an attempt every second would flood the log.
@@ -108,8 +111,12 @@ export function cutOff(client: Redis): void {
 
 /** Maps what a command rejects with, whichever way it was sent. */
 class MappedRedis extends Redis {
-  constructor(url: string, options: RedisOptions & { readonly replyMapping: "legacy" }) {
-    super(url, options);
+  readonly #watchSilence: () => void;
+
+  constructor(url: string, options: RedisOptions, createWatch: (client: Redis) => () => void) {
+    // With protocol 3 some replies change their shape.
+    super(url, { ...options, protocol: 2, replyMapping: "legacy" });
+    this.#watchSilence = createWatch(this);
     // The driver's automatic pipeline loses the name of a command given here: send it by itself.
     this.callBuffer = (...args: unknown[]) => {
       const [name, ...values] = args.flat() as [string, ...(string | Buffer | number)[]];
@@ -123,7 +130,9 @@ class MappedRedis extends Redis {
     const [command] = args;
     const { reject } = command;
     command.reject = (error) => reject(mapRedisError(error) as Error);
-    return super.sendCommand(...args);
+    const sent = super.sendCommand(...args);
+    this.#watchSilence();
+    return sent;
   }
 }
 
@@ -142,7 +151,7 @@ function lifecycle(
       cutOff(client);
       return Promise.resolve();
     },
-    probe: () => timeout(clock, probeTimeoutMs, client.ping()).then(() => undefined, describe),
+    probe: () => timeout(awake(clock), probeTimeoutMs, client.ping()).then(() => undefined, describe),
   };
 }
 

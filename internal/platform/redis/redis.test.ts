@@ -1,11 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
+import { systemClock } from "../clock/clock.ts";
 import { MuinError } from "../errors/muin-error.ts";
 import { eventually } from "../testing/eventually.ts";
 import { startLossyProxy } from "../testing/lossy-proxy.ts";
 import { caught, importMutant } from "../testing/mutant.ts";
 import { startRedis } from "../testing/redis.ts";
-import { openRedis, openRedisReader } from "./open-redis.ts";
+import { cutOff, openRedis, openRedisReader } from "./open-redis.ts";
 import { defineScript } from "./script.ts";
 
 const increment = defineScript<number>({
@@ -102,6 +103,32 @@ describe("redis", () => {
     await caught(() => checkSentOnce(driversDefaults.openRedis));
   });
 
+  test("an answer that came while this process could not run is read, and nothing is cut off", async () => {
+    await readsAfterABlock(openRedis);
+    const driversWatch = await importMutant<{ openRedis: typeof openRedis }>(
+      join(import.meta.dir, "open-redis.ts"),
+      "...options, protocol: 2",
+      "...options, socketTimeout: 4000, protocol: 2",
+    );
+    await caught(() => readsAfterABlock(driversWatch.openRedis));
+  });
+
+  test("silence is counted by time in which this process could run", async () => {
+    await countsTimeAwake(openRedis);
+    for (const [file, from] of [
+      ["silence-watch.ts", "await awake(clock).sleep"],
+      ["open-redis.ts", "timeout(awake(clock), probe"],
+    ] as const) {
+      const mutant = await importMutant<{ openRedis: typeof openRedis }>(
+        join(import.meta.dir, file),
+        from,
+        from.replace("awake(clock)", "clock"),
+        [join(import.meta.dir, "open-redis.ts")],
+      );
+      await caught(() => countsTimeAwake(mutant.openRedis));
+    }
+  });
+
   test("a frozen server is cut off instead of holding commands for ever", async () => {
     await using server = await startRedis({ appendfsync: "no" });
     const store = openRedis({ url: server.url, name: "test" });
@@ -115,6 +142,50 @@ describe("redis", () => {
     await store.stop();
   });
 });
+
+/** Keeps this process from running for longer than a connection may be silent, in the turn in which it sends. */
+async function readsAfterABlock(open: typeof openRedis): Promise<void> {
+  await using server = await startRedis({ appendfsync: "no" });
+  const store = open({ url: server.url, name: "test" });
+  await using stack = new AsyncDisposableStack();
+  stack.defer(() => store.stop());
+  await store.start();
+  const { promise: reasons, resolve } = Promise.withResolvers<readonly string[]>();
+  using hostile = Bun.listen({
+    hostname: "127.0.0.1",
+    port: 0,
+    socket: {
+      data: () => {
+        const answers = [reasonOf(store.client.ping()), reasonOf(increment.run(store.client, ["n"], [1]))];
+        const untilMs = performance.now() + 4300;
+        while (performance.now() < untilMs);
+        resolve(Promise.all(answers));
+      },
+    },
+  });
+  using peer = await Bun.connect({ hostname: "127.0.0.1", port: hostile.port, socket: { data: () => undefined } });
+  peer.write("x");
+  expect(await reasons).toEqual(["not a MuinError: undefined", "not a MuinError: undefined"]);
+}
+
+/** By all time, the clock has passed every bound at once. */
+async function countsTimeAwake(open: typeof openRedis): Promise<void> {
+  await using server = await startRedis({ appendfsync: "no" });
+  const clock = {
+    ...systemClock,
+    sleep: () => Promise.resolve(),
+    sleepAwake: (ms: number, signal?: AbortSignal) => systemClock.sleep(ms, signal),
+  };
+  const store = open({ url: server.url, name: "test", clock });
+  await using stack = new AsyncDisposableStack();
+  stack.defer(() => store.stop());
+  await store.start();
+  const dedicated = store.dedicated();
+  stack.defer(() => cutOff(dedicated));
+  await eventually(() => expect(dedicated.status).toBe("ready"));
+  expect(await reasonOf(dedicated.blpop("nothing", 0.3))).toBe("not a MuinError: undefined");
+  expect(await store.probe()).toBeUndefined();
+}
 
 async function checkSentOnce(open: typeof openRedis): Promise<void> {
   await using server = await startRedis({ appendfsync: "no" });

@@ -1,4 +1,4 @@
-import type { Clock } from "../clock/clock.ts";
+import { awake, type Clock } from "../clock/clock.ts";
 import { timeout } from "../lifecycle/timeout.ts";
 import { partsOf } from "../service/parts.ts";
 import type { StoreDecl } from "../service/stores.ts";
@@ -13,12 +13,12 @@ const checkMsMax = 1000;
  */
 export async function readinessOf(
   { stores, parts }: Pick<AssembledService, "stores" | "parts">,
-  clock: Pick<Clock, "sleep">,
+  clock: Pick<Clock, "sleep" | "sleepAwake">,
 ): Promise<string | undefined> {
   const answers = await Promise.all([
     ...stores.all.filter(({ decl }) => isEssential(decl)).map(async (store) => named(store.name, await store.probe())),
     ...partsOf(parts, "readiness").map(async ({ name, check }) =>
-      named(name, await timeout(clock, checkMsMax, check()).catch(() => "does not answer")),
+      named(name, await timeout(awake(clock), checkMsMax, check()).catch(() => "does not answer")),
     ),
   ]);
   return answers.find((answer) => answer !== undefined);
