@@ -4,9 +4,14 @@ import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { connect } from "node:tls";
+import postgres from "postgres";
+import { catalog } from "../catalog.ts";
 import { createTestIssuer } from "../platform/testing/certificates.ts";
 import { eventually } from "../platform/testing/eventually.ts";
+import { startMesh, type TestMesh } from "../platform/testing/mesh.ts";
 import { createMuinFolder, muinCommand, runProgram, startMuin, type MuinFolder } from "../platform/testing/muin.ts";
+import { speakTls } from "../platform/testing/postgres-tls.ts";
+import { startTlsTerminator } from "../platform/testing/tls-terminator.ts";
 
 const root = resolve(import.meta.dir, "../..");
 setDefaultTimeout(120_000);
@@ -70,24 +75,99 @@ describe("a process refuses to start", () => {
     expect(await folder.processes()).toEqual([]);
   });
 
-  test.each(refusals)("%s: a service", async (_, [, host], env, words) => {
+  const stores: typeof refusals = [
+    [
+      "with events in plain text",
+      [],
+      { MUIN_EVENTS_URL: "redis://u:hunter2@redis.example" },
+      ["MUIN_EVENTS_URL reaches redis.example without TLS: use rediss:// (with MUIN_CA_FILE", "MUIN_INSECURE=1"],
+    ],
+    [
+      "with a database that is not verified",
+      [],
+      { MUIN_STORE_INFO_URL: "postgres://u:hunter2@127.0.0.1/info?sslmode=require" },
+      ["MUIN_STORE_INFO_URL has sslmode=require, which does not make sure that the server is 127.0.0.1"],
+    ],
+    [
+      "with calls in plain text",
+      [],
+      { MUIN_CALLS_URL: "http://router.example" },
+      ["MUIN_CALLS_URL reaches router.example without TLS"],
+    ],
+    [
+      "with a look at keys in plain text",
+      [],
+      { MUIN_CALL_API_KEY_URL: "http://auth.example" },
+      ["MUIN_CALL_API_KEY_URL reaches auth.example without TLS"],
+    ],
+    [
+      "without the issuers that are named",
+      [],
+      { MUIN_CA_FILE: "/nowhere/ca.pem" },
+      ["MUIN_CA_FILE names /nowhere/ca.pem, which cannot be read (ENOENT)"],
+    ],
+  ];
+
+  test.each([...refusals, ...stores])("%s: a service", async (_, [, host], env, words) => {
     await using folder = await createMuinFolder();
     await using program = runProgram([process.execPath, "--no-env-file", join(root, "cmd/count-read/main.ts")], {
       cwd: folder.path,
       env: {
-        ...env,
         ...(host === undefined ? {} : { MUIN_HOST: host }),
         MUIN_EVENTS_URL: "redis://127.0.0.1:1",
         MUIN_STORE_PRIMARY_URL: "redis://127.0.0.1:1",
         MUIN_STORE_CACHE_URL: "redis://127.0.0.1:1",
         MUIN_STORE_INFO_URL: "postgres://127.0.0.1:1/info",
+        ...env,
       },
     });
     const { code, stderr } = await program.ended;
     for (const word of words) expect(stderr).toContain(word);
+    expect(stderr).not.toContain("hunter2");
     expect(code).toBe(78);
   });
 });
+
+test("a service works with stores, bus and port that all speak TLS", async () => {
+  await using mesh = await startMesh(catalog);
+  const pair = await issuer.issue();
+  await speakTls(mesh.postgres, pair);
+  const behindTls = (name: string) => startTlsTerminator(Number(new URL(known(mesh, name)).port), pair);
+  await using events = await behindTls("events");
+  const given = mesh.environment("auth");
+  const eventsUrl = new URL(known(mesh, "events"));
+  const certFile = issuer.write("auth.pem", pair.cert);
+  const httpPort = given["MUIN_HTTP_PORT"] ?? "";
+  await using program = runProgram([process.execPath, "--no-env-file", join(root, "cmd/auth/main.ts")], {
+    cwd: mesh.folder.path,
+    env: {
+      ...given,
+      MUIN_EVENTS_URL: `rediss://${eventsUrl.username}:${eventsUrl.password}@localhost:${events.port}`,
+      MUIN_STORE_DATABASE_URL: `${mesh.storeUrl("auth", "database")}?sslmode=verify-full`,
+      MUIN_CA_FILE: issuer.caFile,
+      MUIN_TLS_CERT_FILE: certFile,
+      MUIN_TLS_KEY_FILE: issuer.write("auth.key", pair.key),
+    },
+  });
+  await eventually(
+    async () => {
+      const ready = await fetch(`https://localhost:${httpPort}/readyz`, { tls: { ca: issuer.ca } });
+      expect([ready.status, await ready.text()]).toEqual([200, expect.stringMatching(/^ok/)]);
+    },
+    { timeoutMs: 40_000 },
+  ).catch((error: unknown) => {
+    throw new Error(`it is not ready: ${program.stderr()}${program.stdout()}`, { cause: error });
+  });
+  const sql = postgres(mesh.postgres.adminUrl, { max: 1, onnotice: () => undefined });
+  const connections = await sql<{ ssl: boolean }[]>`
+    SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'muin-auth'`;
+  await sql.end();
+  expect([...connections]).toEqual([{ ssl: true }]);
+});
+
+function known({ redis }: TestMesh, name: string): string {
+  return redis.get(name)?.url ?? "";
+}
 
 test("muin up serves with the certificate that is given, for whoever reaches it, and with the next one once it is there", async () => {
   await using folder = await createMuinFolder();
@@ -138,7 +218,7 @@ test.each(["sources", "binary"] as const)(
       expect(await muin.run("counts", "create", "visits")).toMatchObject({ code: 0 });
       expect(await muin.run("counts", "inc", "visits", "--url", muin.http)).toMatchObject({
         code: 3,
-        stderr: expect.stringContaining("name the file of its issuer with MUIN_CA_FILE"),
+        stderr: expect.stringContaining("MUIN_CA_FILE names the file of its issuer"),
       });
       const env = { MUIN_CA_FILE: caFile, MUIN_API_KEY: muin.apiKey };
       const counted = muin.begin(["counts", "inc", "visits", "--url", muin.http], { env });

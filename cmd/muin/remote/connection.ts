@@ -7,6 +7,7 @@ import { createFetchClient } from "@connectrpc/connect/protocol";
 import { createTransport } from "@connectrpc/connect/protocol-connect";
 import { type Environment, readConfig } from "../../../internal/platform/config/read-config.ts";
 import { defaultDataPath, readCredentials, readRunRecord } from "../../../internal/platform/local/data-folder.ts";
+import { untrusted } from "../../../internal/platform/tls/untrusted.ts";
 import { createSigningFetch } from "../../../internal/platform/identity/signing-fetch.ts";
 import type { Cli } from "../cli.ts";
 import { cliConfig } from "./cli-config.ts";
@@ -182,8 +183,9 @@ function reachingFetch({ url, ca }: Located): Send {
         const text = `no Muin answers at ${url}; start it with "muin up", or name another with --url`;
         throw new ConnectError(text, Code.Unavailable, undefined, undefined, new ConnectionRefused(text));
       }
-      if (typeof code === "string" && /CERT|SIGNATURE/.test(code)) {
-        const text = `the certificate that ${url} shows is not trusted (${code}): name the file of its issuer with MUIN_CA_FILE`;
+      const distrust = untrusted(code);
+      if (distrust !== undefined) {
+        const text = `what answers at ${url} ${distrust}`;
         throw new ConnectError(text, Code.Unavailable, undefined, undefined, new ConnectionRefused(text));
       }
       throw new ConnectError(`the connection to ${url} broke`, Code.Unavailable, undefined, undefined, error);

@@ -3,6 +3,7 @@ import { ConfigError, variableOf } from "../config/read-config.ts";
 import { brokerSchemes } from "../events/open-broker.ts";
 import { leaseSchemes } from "../lease/open-leases.ts";
 import { callSetting, schemaSetting, serviceSetting, storeSetting } from "./setting-names.ts";
+import { caFileField } from "../tls/tls-config.ts";
 import type { ServiceTopology, Topology } from "./topology.ts";
 
 /** Schemes of store URLs by kind. */
@@ -27,6 +28,7 @@ export const meshConfig = {
     default: "http://127.0.0.1:8080",
     schemes: ["http", "https"],
   }),
+  caFile: caFileField,
   bootstrapSecretFile: text("BOOTSTRAP_SECRET_FILE", {
     doc: "File with the secret by which this service gets its tokens, as `muin services secret` issues it. Read at each renewal.",
     default: "/run/secrets/muin-bootstrap-secret",
@@ -34,7 +36,10 @@ export const meshConfig = {
 } as const;
 
 /** Where leases are kept. Throws `ConfigError` when nothing says it: the events store is no Redis. */
-export function coordinationUrlOf({ eventsUrl, coordinationUrl }: ConfigValues<typeof meshConfig>): string {
+export function coordinationUrlOf({
+  eventsUrl,
+  coordinationUrl,
+}: Pick<ConfigValues<typeof meshConfig>, "eventsUrl" | "coordinationUrl">): string {
   if (coordinationUrl !== notGiven) return coordinationUrl;
   if (leaseSchemes.some((scheme) => eventsUrl.startsWith(`${scheme}://`))) return eventsUrl;
   const { name, accepts } = meshConfig.coordinationUrl;

@@ -7,6 +7,7 @@ import platform0001 from "./migrations/0001_events.sql" with { type: "text" };
 import platform0002 from "./migrations/0002_parked_events.sql" with { type: "text" };
 import platform0003 from "./migrations/0003_epoch.sql" with { type: "text" };
 import { driverOptions } from "./open-database.ts";
+import { serverOf } from "./server-of.ts";
 
 /** One migrator at a time in a database; "muin" in ASCII. */
 const lockKey = 0x6d75696e;
@@ -48,7 +49,8 @@ export interface MigrateOptions {
  * the database knows a migration that this binary does not (the binary is older), and when numbers have a gap.
  */
 export async function migrate(options: MigrateOptions): Promise<void> {
-  const sql = postgres(options.url, { ...driverOptions("muin migrate", systemRandom), max: 1 });
+  const server = serverOf(options.url);
+  const sql = postgres(server.url, { ...driverOptions("muin migrate", systemRandom), ...server.options, max: 1 });
   try {
     await sql`SELECT pg_advisory_lock(${lockKey})`;
     await sql`CREATE SCHEMA IF NOT EXISTS platform`;

@@ -10,6 +10,8 @@ import type { Metrics } from "../telemetry/metrics.ts";
 import { arrayTypes } from "./array-types.ts";
 import type { Database, ReadOnlyDatabase, Transaction } from "./database.ts";
 import { mapPostgresError, sqlState } from "./map-error.ts";
+import { untrusted } from "../tls/untrusted.ts";
+import { serverOf } from "./server-of.ts";
 
 /** Until a connection is there. */
 const connectTimeoutMs = 5000;
@@ -39,7 +41,7 @@ const retriedStates = new Set(["40001", "40P01"]);
 
 /** How to open a database. */
 export interface OpenDatabaseOptions {
-  /** `postgres://role:password@host:port/database` */
+  /** `postgres://role:password@host:port/database`, as `serverOf` reads it. */
   readonly url: string;
   /** Connections at most, opened when needed. Default 10. */
   readonly poolMax?: number;
@@ -109,8 +111,10 @@ function openPool(options: OpenDatabaseOptions, readOnly: boolean) {
   const clock = options.clock ?? systemClock;
   const poolMax = options.poolMax ?? 10;
   const pendingMax = poolMax * pendingPerConnectionMax;
-  const raw = postgres(options.url, {
+  const server = serverOf(options.url);
+  const raw = postgres(server.url, {
     ...driverOptions(options.applicationName, options.random ?? systemRandom),
+    ...server.options,
     max: poolMax,
     connection: {
       application_name: options.applicationName,
@@ -248,5 +252,6 @@ const probeWords: ReadonlyMap<string | undefined, string> = new Map([
 ]);
 
 function describe(error: unknown): string {
-  return probeWords.get(sqlState(error)) ?? "does not answer";
+  const code = sqlState(error);
+  return probeWords.get(code) ?? untrusted(code) ?? "does not answer";
 }

@@ -8,6 +8,8 @@ import { timeout, TimeoutError } from "../lifecycle/timeout.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { replyCode } from "./driver-errors.ts";
 import { mapRedisError } from "./map-error.ts";
+import { trustOf } from "../tls/remote-urls.ts";
+import { untrusted } from "../tls/untrusted.ts";
 import type { RedisReader, RedisStore } from "./redis-store.ts";
 import { createSilenceWatch } from "./silence-watch.ts";
 
@@ -26,7 +28,7 @@ const probeTimeoutMs = 900;
 
 /** How to open a Redis server. */
 export interface OpenRedisOptions {
-  /** `redis://user:password@host:port`, or `rediss://` with TLS. */
+  /** `redis://user:password@host:port`, or `rediss://` with TLS; `?ca_file=` names the file of who signed the server's certificate. */
   readonly url: string;
   /** Shown by the server beside each connection. */
   readonly name: string;
@@ -71,7 +73,9 @@ export function connect(
   { socketTimeout = silenceMsMax, ...overrides }: RedisOptions,
 ): Redis {
   const random = options.random ?? systemRandom;
+  const { url, ca } = trustOf(options.url);
   const settings: RedisOptions = {
+    ...(ca === undefined ? {} : { tls: { ca } }),
     connectionName: options.name,
     lazyConnect: true,
     // A write that was sent twice would be applied twice: whoever writes decides what is safe to repeat.
@@ -87,7 +91,7 @@ export function connect(
     disableClientInfo: true,
     ...overrides,
   };
-  const client = new MappedRedis(options.url, settings, (own) =>
+  const client = new MappedRedis(url, settings, (own) =>
     createSilenceWatch(own, socketTimeout, options.clock ?? systemClock),
   );
   let isAway = false;
@@ -141,6 +145,9 @@ function lifecycle(
   client: Redis,
 ): Component & { readonly probe: () => Promise<string | undefined> } {
   const clock = options.clock ?? systemClock;
+  let failure: unknown;
+  client.on("error", (error: unknown) => (failure = error));
+  client.on("ready", () => (failure = undefined));
   return {
     name: `redis ${options.name}`,
     start: async () => {
@@ -151,7 +158,11 @@ function lifecycle(
       cutOff(client);
       return Promise.resolve();
     },
-    probe: () => timeout(awake(clock), probeTimeoutMs, client.ping()).then(() => undefined, describe),
+    probe: () =>
+      timeout(awake(clock), probeTimeoutMs, client.ping()).then(
+        () => undefined,
+        (error: unknown) => describe(error, failure),
+      ),
   };
 }
 
@@ -164,7 +175,12 @@ const probeWords: ReadonlyMap<string | undefined, string> = new Map([
   ["NOPERM", "refuses the credentials"],
 ]);
 
-function describe(error: unknown): string {
+/** `failure`: why the connection came to nothing, when it did. */
+function describe(error: unknown, failure: unknown): string {
   if (error instanceof TimeoutError) return "does not answer";
-  return probeWords.get(replyCode(error instanceof MuinError ? error.cause : error)) ?? "is not reachable";
+  const words = probeWords.get(replyCode(error instanceof MuinError ? error.cause : error));
+  if (words !== undefined) return words;
+  // The first byte of an alert, where the type of a reply would stand.
+  if (failure instanceof Error && failure.message.includes("Unknown RESP type 21")) return "speaks TLS: use rediss://";
+  return untrusted((failure as { readonly code?: unknown } | undefined)?.code) ?? "is not reachable";
 }

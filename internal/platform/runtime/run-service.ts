@@ -4,6 +4,7 @@ import { askersOf, consumedTopics } from "../catalog/bus-topics.ts";
 import { checkCatalog } from "../catalog/check-catalog.ts";
 import {
   callField,
+  callFields,
   holderFields,
   coordinationUrlOf,
   meshConfig,
@@ -18,11 +19,16 @@ import { systemClock } from "../clock/clock.ts";
 import { systemRandom } from "../clock/random.ts";
 import { createTokenRenewal, renewingService } from "../identity/auth-client.ts";
 import { createServiceToken } from "../identity/service-token.ts";
-import { ConfigError, processEnvironment, readConfig, type Environment } from "../config/read-config.ts";
+import type { ConfigField } from "../config/fields.ts";
+import { ConfigError, processEnvironment, readConfig, variableOf, type Environment } from "../config/read-config.ts";
 import { runUntilSignal } from "../lifecycle/run-until-signal.ts";
 import { createHttpTransport } from "../rpc/client/create-http-transport.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
 import { createLogger } from "../telemetry/create-logger.ts";
+import { createCallerCertificate } from "../tls/caller-certificate.ts";
+import { readIssuers } from "../tls/certificate.ts";
+import { checkUrls, withIssuers } from "../tls/remote-urls.ts";
+import type { TlsConfig } from "../tls/tls-config.ts";
 import { createMuinProcess, type MuinProcessOptions } from "./muin-process.ts";
 
 /** Exit code of a process whose configuration cannot be used (EX_CONFIG of sysexits.h). */
@@ -52,15 +58,24 @@ async function run(info: ServiceInfo, catalog: readonly ServiceInfo[], env: Envi
   const plan = topology(catalog);
   const service = plan.services.find(({ name }) => name === info.name);
   if (service === undefined) throw new Error(`the catalogue does not list ${info.name}`);
-  const { renewUrl } = readConfig("", { renewUrl: callField(renewingService.typeName) }, env);
+  const trust = trustFrom(service, { ...settings, ...mesh }, env);
+  trust.read([
+    meshConfig.eventsUrl,
+    meshConfig.coordinationUrl,
+    meshConfig.callsUrl,
+    ...[storeFields(service), schemaFields(service), callFields(service), holderFields(service, plan)].flatMap(
+      (fields) => Object.values(fields),
+    ),
+  ]);
+  const [renewUrl = ""] = trust.read([callField(renewingService.typeName)]);
   const token = createServiceToken({
     secretFile: mesh.bootstrapSecretFile,
-    renew: createTokenRenewal(createHttpTransport({ url: renewUrl || mesh.callsUrl, token: noToken })),
+    renew: createTokenRenewal(createHttpTransport({ ...trust.calls, url: renewUrl || mesh.callsUrl, token: noToken })),
     clock: systemClock,
     log,
   });
   const muin = createMuinProcess({
-    ...storesFrom(info, service, env),
+    ...storesFrom(info, service, mesh.caFile, env),
     name: info.name,
     services: [info],
     personalDataHolders: plan.personalDataHolders,
@@ -70,10 +85,10 @@ async function run(info: ServiceInfo, catalog: readonly ServiceInfo[], env: Envi
     askers: (of) => askersOf(of, catalog),
     settings,
     env,
-    eventsUrl: mesh.eventsUrl,
-    coordinationUrl: coordinationUrlOf(mesh),
+    eventsUrl: withIssuers(mesh.eventsUrl, mesh.caFile),
+    coordinationUrl: withIssuers(coordinationUrlOf(mesh), mesh.caFile),
     serviceToken: info.serves.includes(renewingService) ? undefined : token,
-    remote: remoteFrom(plan, service, { callsUrl: mesh.callsUrl, token: () => token.current() }, env),
+    remote: remoteFrom(plan, service, { trust, callsUrl: mesh.callsUrl, token: () => token.current() }, env),
     clock: systemClock,
     random: systemRandom,
     log,
@@ -92,21 +107,56 @@ async function run(info: ServiceInfo, catalog: readonly ServiceInfo[], env: Envi
   );
 }
 
+/** Whom the process trusts, and what it shows to those that ask for a certificate. */
+interface ProcessTrust {
+  readonly calls: Pick<Parameters<typeof createHttpTransport>[0], "ca" | "certificate">;
+  /**
+   * The URLs that settings name, in order. Throws `ConfigError` for a server that would be reached without TLS, or with one that verifies nobody,
+   * unless that is said to be meant.
+   */
+  read(fields: readonly ConfigField<string>[]): readonly string[];
+}
+
+function trustFrom(
+  { name }: ServiceTopology,
+  settings: TlsConfig & { readonly insecure: boolean; readonly caFile: string },
+  env: Environment,
+): ProcessTrust {
+  const nowMs = systemClock.now();
+  const caVariable = variableOf("", meshConfig.caFile.name);
+  const certificate = createCallerCertificate({ config: settings, services: [name], clock: systemClock });
+  return {
+    calls: {
+      ...(settings.caFile === "" ? {} : { ca: readIssuers(caVariable, settings.caFile, nowMs) }),
+      ...(certificate === undefined ? {} : { certificate }),
+    },
+    read: (fields) => {
+      const urls = fields.map((field) => ({
+        variable: variableOf("", field.name),
+        ...readConfig("", { url: field }, env),
+      }));
+      checkUrls(urls, { insecure: settings.insecure, caVariable, caFile: settings.caFile, nowMs });
+      return urls.map(({ url }) => url);
+    },
+  };
+}
+
 /** Where the service's stores are, by its settings. */
 function storesFrom(
   info: ServiceInfo,
   service: ServiceTopology,
+  caFile: string,
   env: Environment,
 ): Pick<MuinProcessOptions, "storeUrl" | "schemaUrl" | "grants"> {
   const storeUrls = readConfig("", storeFields(service), env);
   const schemaUrls = readConfig("", schemaFields(service), env);
   const storeUrl = (name: string): string => {
     const primary = service.stores.find((store) => store.name === name)?.primary;
-    return storeUrls[name] || storeUrls[primary ?? ""] || "";
+    return withIssuers(storeUrls[name] || storeUrls[primary ?? ""] || "", caFile);
   };
   return {
     storeUrl: (_, store) => storeUrl(store),
-    schemaUrl: (_, store) => schemaUrls[store] || storeUrl(store),
+    schemaUrl: (_, store) => withIssuers(schemaUrls[store] ?? "", caFile) || storeUrl(store),
     grants: (decl) => {
       const store = Object.entries(info.stores).find(([, other]) => other === decl)?.[0] ?? "";
       return { dataRole: decodeURIComponent(new URL(storeUrl(store)).username) };
@@ -122,17 +172,18 @@ function noToken(): Promise<string> {
 function remoteFrom(
   plan: Topology,
   service: ServiceTopology,
-  mesh: { readonly callsUrl: string; readonly token: () => Promise<string> },
+  mesh: { readonly trust: ProcessTrust; readonly callsUrl: string; readonly token: () => Promise<string> },
   env: Environment,
 ): (target: DescService, holder?: string) => Transport {
   const holderUrls = readConfig("", holderFields(service, plan), env);
-  const { token } = mesh;
+  const { trust, callsUrl, token } = mesh;
+  const common = { ...trust.calls, token };
   return (target, holder) => {
     if (holder !== undefined) {
-      const url = holderUrls[holder] || mesh.callsUrl;
-      return createHttpTransport({ token, url, headers: { [serviceHeader]: holder } });
+      const url = holderUrls[holder] || callsUrl;
+      return createHttpTransport({ ...common, url, headers: { [serviceHeader]: holder } });
     }
-    const { call } = readConfig("", { call: callField(target.typeName) }, env);
-    return createHttpTransport({ token, url: call || mesh.callsUrl });
+    const [url = ""] = trust.read([callField(target.typeName)]); // Not every target is in the declaration.
+    return createHttpTransport({ ...common, url: url || callsUrl });
   };
 }

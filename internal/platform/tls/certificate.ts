@@ -68,6 +68,11 @@ export function readCertificate(config: TlsConfig, rules: CertificateRules): Cer
   };
 }
 
+/** Certificates of a file that a setting names, in PEM: issuers to trust. Throws `ConfigError` as `readCertificate` does. */
+export function readIssuers(variable: string, path: string, nowMs: number): string {
+  return readCertificates(variable, path, nowMs).pem;
+}
+
 function problemsOf(
   leaf: X509Certificate,
   key: KeyObject | undefined,

@@ -19,5 +19,11 @@ export const tlsConfig = {
   }),
 } as const;
 
+/** Whom a process trusts that it calls, its stores included. */
+export const caFileField = text("CA_FILE", {
+  doc: "Certificates in PEM, one of which has signed that of each store and service that is reached with TLS. Default: those of the system.",
+  default: notGiven,
+});
+
 /** Values of `tlsConfig`. */
 export type TlsConfig = ConfigValues<typeof tlsConfig>;

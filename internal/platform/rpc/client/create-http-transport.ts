@@ -16,6 +16,10 @@ export function createHttpTransport(options: {
   readonly url: string;
   /** The token of the service that calls. Rejects with ConnectError. */
   readonly token: () => Promise<string>;
+  /** Certificates in PEM of who may have signed that of the other side. Default: whom the system trusts. */
+  readonly ca?: string;
+  /** What is shown to the other side when it asks for a certificate. Default: none. */
+  readonly certificate?: () => { readonly cert: string; readonly key: string };
   /** Further headers of every call. Default: none. */
   readonly headers?: Readonly<Record<string, string>>;
 }): Transport {
@@ -29,7 +33,7 @@ export function createHttpTransport(options: {
   };
   return createTransport({
     baseUrl: options.url.replace(/\/+$/, ""),
-    httpClient: honest(createFetchClient(fetch)),
+    httpClient: honest(createFetchClient(secureFetch(options) as typeof fetch)),
     useBinaryFormat: true,
     interceptors: [identify],
     acceptCompression: [],
@@ -38,6 +42,12 @@ export function createHttpTransport(options: {
     readMaxBytes: readBytesMax,
     writeMaxBytes: writeBytesMax,
   });
+}
+
+function secureFetch({ ca, certificate }: Parameters<typeof createHttpTransport>[0]) {
+  if (ca === undefined && certificate === undefined) return fetch;
+  return (input: Request | string | URL, init?: RequestInit): Promise<Response> =>
+    fetch(input, { ...init, tls: { ...(ca === undefined ? {} : { ca }), ...certificate?.() } });
 }
 
 /** Calls a failure of the connection by its name; the library would say "unknown". */
