@@ -18,20 +18,13 @@ import { CredentialService } from "../gen/muin/identity/v1/credential_service_pb
 import { Role } from "../gen/muin/identity/v1/user_pb.ts";
 import { ErasureState, UserService } from "../gen/muin/identity/v1/user_service_pb.ts";
 import { ServiceTokenService } from "../gen/muin/identity/v1/service_token_service_pb.ts";
-import { authConfig } from "../identity/auth/config.ts";
-import type { published } from "../identity/auth/events.ts";
-import { createAuthSetup, operatorScopes } from "../identity/auth/setup/rules.ts";
 import { topology } from "../platform/catalog/topology.ts";
-import { systemClock } from "../platform/clock/clock.ts";
-import { systemRandom } from "../platform/clock/random.ts";
-import { readConfig } from "../platform/config/read-config.ts";
-import { createPublish } from "../platform/events/outbox.ts";
-import { openDatabase } from "../platform/postgres/open-database.ts";
 import { eventually } from "../platform/testing/eventually.ts";
 import { binaryOf, connectClient, runProgram, type TestProgram } from "../platform/testing/muin.ts";
 import { startMesh, type TestMesh } from "../platform/testing/mesh.ts";
 import { openMailbox, signUp, type SignedUp } from "../platform/testing/sign-up.ts";
 import { ErrorInfoSchema } from "../gen/google/rpc/error_details_pb.ts";
+import { makeOperatorKey } from "./mesh-fixture.ts";
 import { servicesByMethod } from "./service-calls-fixture.ts";
 import { packagesOf } from "../platform/rpc/rest/comments.ts";
 import type { TestPostgres } from "../platform/testing/postgres.ts";
@@ -54,7 +47,7 @@ beforeAll(async () => {
   // The first key is made on auth's database; with it come the secrets by which the services get their tokens.
   await start("auth");
   await isReady("auth");
-  operatorKey = await makeOperatorKey(mesh.storeUrl("auth", "database"));
+  operatorKey = await makeOperatorKey(mesh);
   const tokens = client("auth", ServiceTokenService);
   for (const name of names) {
     const { secret } = await tokens.issueBootstrapSecret({ serviceName: name });
@@ -122,29 +115,6 @@ function signUpIn(account: Parameters<typeof signUp>[0]): Promise<SignedUp> {
 
 function client<S extends DescService>(name: string, service: S, key = operatorKey): Client<S> {
   return connectClient(service, mesh.url(name), key);
-}
-
-async function makeOperatorKey(url: string): Promise<string> {
-  const database = openDatabase({ url, poolMax: 1, applicationName: "test" });
-  await database.start();
-  try {
-    const setup = createAuthSetup({
-      database,
-      publish: createPublish<typeof published>({
-        source: "/muin/auth",
-        clock: systemClock,
-        random: systemRandom,
-        currentTraceparent: () => "",
-      }),
-      config: readConfig("auth", authConfig, mesh.environment("auth")),
-      clock: systemClock,
-      random: systemRandom,
-    });
-    await setup.ensureAdministrator({ email: "admin@localhost", password: "correct horse battery" });
-    return (await setup.ensureApiKey({ name: "operator", scopes: operatorScopes, kept: undefined })).secret;
-  } finally {
-    await database.stop();
-  }
 }
 
 async function codeOf(call: Promise<unknown>): Promise<Code | undefined> {
