@@ -99,7 +99,7 @@ async function storedSum(muin: TestMuin, ids: readonly string[]): Promise<number
 /** Calls of count-write that have ended, by code. */
 async function finishedByCode(muin: TestMuin): Promise<Record<string, number>> {
   const codes: Record<string, number> = {};
-  const metrics = await (await fetch(`${muin.http}/metrics`)).text();
+  const metrics = await (await fetch(`${muin.operator}/metrics`)).text();
   for (const [, labels, count] of metrics.matchAll(/^muin_rpc_server_finished_total\{(.*)\} (\d+)$/gm)) {
     if (labels?.includes(`service="${CountWriteService.typeName}"`) !== true) continue;
     const code = /code="([^"]*)"/.exec(labels)?.[1] ?? "none";

@@ -339,10 +339,14 @@ describe.each(["sources", "binary"] as const)("muin from %s", (from) => {
   });
 
   test("shows its health, keys, metrics and OpenAPI", async () => {
-    const { http } = muin;
+    const { http, operator } = muin;
     const get = (path: string, text = false): Promise<Answer> => request(`${http}${path}`, { text });
+    const see = (path: string): Promise<Answer> => request(`${operator}${path}`, { text: true });
     expect(await get("/healthz", true)).toEqual({ status: 200, body: "ok\n" });
-    expect(await get("/readyz", true)).toEqual({ status: 200, body: "ok\n" });
+    expect(await get("/readyz", true)).toEqual({ status: 200, body: "ready\n" });
+    expect(await get("/", true)).toEqual({ status: 200, body: "Muin is up.\n" });
+    expect(await get("/metrics")).toMatchObject({ status: 404, body: { error: { status: "NOT_FOUND" } } });
+    expect(await see("/readyz")).toEqual({ status: 200, body: "ready\n" });
     expect(await get("/nothing")).toMatchObject({ status: 404, body: { error: { status: "NOT_FOUND" } } });
     const jwk = {
       kty: "OKP",
@@ -362,7 +366,7 @@ describe.each(["sources", "binary"] as const)("muin from %s", (from) => {
     expect(Object.keys(paths)).toEqual(
       expect.arrayContaining(["/api/v1/counts/{count_id}/increment", "/api/v1/counts:batchGet", "/api/v1/auth:signIn"]),
     );
-    const metrics = (await get("/metrics", true)).body as string;
+    const metrics = (await see("/metrics")).body as string;
     expect(metrics).toMatch(
       /^muin_rpc_server_finished_total\{service="muin\.count\.v1\.CountWriteService",method="Increment",protocol="\w+",code="ok"\} \d+$/m,
     );
@@ -380,7 +384,7 @@ describe.each(["sources", "binary"] as const)("muin from %s", (from) => {
       page.on("console", (message) => complaints.push(message.text()));
       page.on("pageerror", (error) => complaints.push(error.message));
       page.on("requestfailed", (failed) => complaints.push(failed.url()));
-      expect((await page.goto(muin.http))?.status()).toBe(200);
+      expect((await page.goto(muin.operator))?.status()).toBe(200);
       expect(await page.title()).toBe("Muin");
       const text = await page.locator("body").innerText();
       for (const shown of ["Everything is ready", "count-write", "auth/database", muin.http, muin.grpc]) {
@@ -389,7 +393,7 @@ describe.each(["sources", "binary"] as const)("muin from %s", (from) => {
       expect(text).not.toContain(muin.apiKey);
       for (const name of ["OpenAPI", "Metrics", "Readiness", "Keys"]) {
         const href = await page.getByRole("link", { name, exact: true }).getAttribute("href");
-        expect((await fetch(new URL(href ?? "", muin.http))).status).toBe(200);
+        expect((await fetch(new URL(href ?? "", muin.operator))).status).toBe(200);
       }
       // The style is applied, and nothing is cut off on a telephone.
       for (const width of [1280, 390]) {

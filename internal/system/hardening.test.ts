@@ -190,7 +190,7 @@ describe("what must not be shown", () => {
     };
     const shown: Record<string, string> = { errors: errors.join("\n"), log: muin.stderr() };
     for (const path of ["/", "/metrics", "/openapi.json", "/readyz", "/.well-known/jwks.json"]) {
-      shown[path] = await (await fetch(`${muin.http}${path}`)).text();
+      for (const port of [muin.http, muin.operator]) shown[port + path] = await (await fetch(port + path)).text();
     }
     for (const { pid, name } of await muin.folder.processes()) {
       shown[`arguments of ${name}`] = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");

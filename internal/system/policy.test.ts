@@ -221,13 +221,14 @@ describe("every RPC says who may call it, and keeps to it", () => {
   test("neither reflection nor OpenAPI tells of RPCs for services alone", async () => {
     const openApi = await (await fetch(`${muin.http}/openapi.json`)).text();
     const reflection = createClient(ServerReflection, createGrpcTransport({ baseUrl: `http://${muin.grpc}` }));
+    const headers = { authorization: `Bearer ${muin.apiKey}` };
     const ask = async (
       messageRequest: MessageInitShape<typeof ServerReflectionRequestSchema>["messageRequest"] & {},
     ) => {
       const request = (async function* () {
         yield { messageRequest };
       })();
-      const [reply] = await Array.fromAsync(reflection.serverReflectionInfo(request));
+      const [reply] = await Array.fromAsync(reflection.serverReflectionInfo(request, { headers }));
       return reply!.messageResponse;
     };
     const listed = await ask({ case: "listServices", value: "" });

@@ -30,7 +30,7 @@ async function makeKey(...scopes: string[]): Promise<{ id: string; secret: strin
 
 /** How often auth was asked whose key it is. */
 async function verifications(): Promise<number> {
-  const metrics = await (await fetch(`${muin.http}/metrics`)).text();
+  const metrics = await (await fetch(`${muin.operator}/metrics`)).text();
   const rows = metrics.matchAll(/^muin_rpc_server_finished_total\{[^}]*method="VerifyApiKey"[^}]*\} (\d+)$/gm);
   return [...rows].reduce((total, [, count]) => total + Number(count), 0);
 }

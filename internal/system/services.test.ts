@@ -82,8 +82,8 @@ async function stop(name: string): Promise<void> {
 async function isReady(name: string): Promise<void> {
   await eventually(
     async () => {
-      const response = await fetch(`${mesh.url(name)}/readyz`);
-      expect(`${name}: ${await response.text()}`).toBe(`${name}: ok\n`);
+      const response = await fetch(`${mesh.operatorUrl(name)}/readyz`);
+      expect(`${name}: ${await response.text()}`).toBe(`${name}: ready\n`);
     },
     { timeoutMs: 30_000 },
   );
@@ -93,11 +93,11 @@ async function isReady(name: string): Promise<void> {
 async function staysUnready(name: string): Promise<void> {
   const untilMs = performance.now() + 1500;
   do {
-    const response = await fetch(`${mesh.url(name)}/readyz`);
+    const response = await fetch(`${mesh.operatorUrl(name)}/readyz`);
     expect({ name, status: response.status, reason: await response.text() }).toEqual({
       name,
       status: 503,
-      reason: expect.stringMatching(/\w{5}/),
+      reason: expect.stringMatching(/^not ready: .*\w{5}/),
     });
     await Bun.sleep(50); // Between two looks, not for anything to happen.
   } while (performance.now() < untilMs);

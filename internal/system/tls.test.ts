@@ -19,7 +19,7 @@ setDefaultTimeout(120_000);
 const issuer = await createTestIssuer();
 afterAll(() => issuer[Symbol.dispose]());
 
-const ports = ["--http-port", "0", "--grpc-port", "0"];
+const ports = ["--http-port", "0", "--grpc-port", "0", "--operator-port", "0"];
 
 async function beginUp(folder: MuinFolder, args: readonly string[], env: Readonly<Record<string, string>> = {}) {
   const command = [...(await muinCommand("sources")), "up", "--json", "--data-dir", folder.dataDir, ...ports, ...args];
@@ -56,6 +56,12 @@ describe("a process refuses to start", () => {
         "--insecure",
         "MUIN_INSECURE=1",
       ],
+    ],
+    [
+      "where others reach the operator's port without TLS, whatever is said",
+      [],
+      { MUIN_OPERATOR_HOST: "0.0.0.0", MUIN_BEHIND_PROXY: "1", MUIN_INSECURE: "1" },
+      ['MUIN_OPERATOR_HOST got "0.0.0.0"', "MUIN_TLS_CERT_FILE", "loopback"],
     ],
     ["without a key to its certificate", [], { MUIN_TLS_CERT_FILE: issuer.caFile }, ["MUIN_TLS_KEY_FILE is missing"]],
     [
@@ -177,13 +183,18 @@ test("muin up serves with the certificate that is given, for whoever reaches it,
     return issuer.write("cert.pem", cert);
   };
   const certFile = await put();
-  const env = { MUIN_TLS_CERT_FILE: certFile, MUIN_TLS_KEY_FILE: join(issuer.folder, "key.pem") };
+  const env = {
+    MUIN_OPERATOR_HOST: "0.0.0.0",
+    MUIN_TLS_CERT_FILE: certFile,
+    MUIN_TLS_KEY_FILE: join(issuer.folder, "key.pem"),
+  };
   await using program = await beginUp(folder, ["--host", "0.0.0.0"], env);
-  const facts = await eventually(() => JSON.parse(program.stdout()) as { http: string; grpc: string }, {
+  const facts = await eventually(() => JSON.parse(program.stdout()) as Record<"http" | "grpc" | "operator", string>, {
     timeoutMs: 60_000,
   });
   expect(facts.http).toStartWith("https://");
   const httpPort = Number(new URL(facts.http).port);
+  const operatorPort = Number(new URL(facts.operator).port);
   const grpcPort = Number(facts.grpc.split(":").at(-1));
   const ready = await fetch(`https://localhost:${httpPort}/readyz`, { tls: { ca: issuer.ca } });
   expect([ready.status, ready.headers.get("strict-transport-security")]).toEqual([200, "max-age=31536000"]);
@@ -192,6 +203,7 @@ test("muin up serves with the certificate that is given, for whoever reaches it,
   await eventually(async () => {
     expect(await serialOf(grpcPort)).not.toBe(before[1] ?? "");
     expect(await serialOf(httpPort)).toBe(await serialOf(grpcPort));
+    expect(await serialOf(operatorPort)).toBe(await serialOf(grpcPort));
   });
 });
 

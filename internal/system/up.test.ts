@@ -44,9 +44,12 @@ async function valueOf(muin: TestMuin, countId: string): Promise<bigint | undefi
 /** Runs `muin up` to its end, on free ports unless told otherwise. */
 async function runUp(folder: MuinFolder, ...args: readonly string[]) {
   const command = [...(await muinCommand("sources")), "up", "--json", "--data-dir", folder.dataDir];
-  await using program = runProgram([...command, "--http-port", "0", "--grpc-port", "0", ...args], {
-    cwd: folder.path,
-  });
+  await using program = runProgram(
+    [...command, "--http-port", "0", "--grpc-port", "0", "--operator-port", "0", ...args],
+    {
+      cwd: folder.path,
+    },
+  );
   return await program.ended; // Not before it has ended is it disposed of.
 }
 
@@ -71,6 +74,7 @@ describe("muin up", () => {
     const facts = {
       http: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/),
       grpc: expect.stringMatching(/^127\.0\.0\.1:\d+$/),
+      operator: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/),
       data_dir: folder.dataDir,
       api_key: expect.stringMatching(/^muin_[\w-]{43}$/),
     };
@@ -115,7 +119,7 @@ describe("muin up", () => {
     process.kill(redis, "SIGSTOP");
     const held = increment(muin, "held").catch(() => undefined);
     await eventually(async () => {
-      const metrics = await (await fetch(`${muin.http}/metrics`)).text();
+      const metrics = await (await fetch(`${muin.operator}/metrics`)).text();
       expect(metrics).toMatch(/^muin_rpc_server_in_flight\{[^}]*method="Increment"[^}]*\} 1$/m);
     });
     muin.signal("SIGINT");
@@ -151,7 +155,7 @@ describe("muin up", () => {
   test("a signal while it starts stops what has been started", async () => {
     await using folder = await createMuinFolder();
     const command = [...(await muinCommand("sources")), "up", "--data-dir", folder.dataDir];
-    await using program = runProgram([...command, "--http-port", "0", "--grpc-port", "0"], {
+    await using program = runProgram([...command, "--http-port", "0", "--grpc-port", "0", "--operator-port", "0"], {
       cwd: folder.path,
     });
     await eventually(() => folder.store("redis/counts"));
@@ -192,12 +196,14 @@ describe("muin up", () => {
     for (const [flag, address] of [
       ["--http-port", muin.http],
       ["--grpc-port", muin.grpc],
+      ["--operator-port", muin.operator],
     ] as const) {
       const port = address.slice(address.lastIndexOf(":") + 1);
       const refused = await runUp(other, flag, port);
       expect(refused).toMatchObject({ code: 1, stdout: "" });
       expect(refused.stderr).toContain(`port ${port}`);
       expect(refused.stderr).toContain(flag);
+      expect(refused.stderr).toContain(`MUIN_${flag.slice(2).replace("-", "_").toUpperCase()}`);
       expect(await other.processes()).toEqual([]);
     }
     expect((await fetch(`${muin.http}/readyz`)).status).toBe(200);
@@ -250,7 +256,9 @@ describe("muin up", () => {
     async () => {
       await using folder = await createMuinFolder();
       const command = ["npm", "--prefix", root, "start", "--silent", "--", "--json", "--data-dir", folder.dataDir];
-      await using npm = runProgram([...command, "--http-port", "0", "--grpc-port", "0"], { cwd: folder.path });
+      await using npm = runProgram([...command, "--http-port", "0", "--grpc-port", "0", "--operator-port", "0"], {
+        cwd: folder.path,
+      });
       const line = await eventually(
         () => {
           expect(npm.stdout()).toEndWith("\n");

@@ -33,7 +33,7 @@ describe("commands", () => {
     await fetch(`${muin.http}/healthz`, { headers: { "x-forwarded-for": "192.0.2.1" } });
     const named = "requests come with X-Forwarded-For, but no proxy is trusted: set MUIN_TRUSTED_HOPS";
     expect((await muin.run("status")).stdout).toContain(`to set right: ${named}`);
-    await eventually(async () => expect(await (await fetch(muin.http)).text()).toContain(named)); // It is shared for a second.
+    await eventually(async () => expect(await (await fetch(muin.operator)).text()).toContain(named)); // It is shared for a second.
   });
 
   test("keys are created, used, listed and revoked", async () => {

@@ -27,6 +27,11 @@ const upOptions = {
     help: "port of native gRPC; 0 takes any free one (MUIN_GRPC_PORT; 9090)",
     parse: parsePort,
   },
+  operatorPort: {
+    value: "port",
+    help: "port of the status page and metrics; 0 takes any free one (MUIN_OPERATOR_PORT; 9091)",
+    parse: parsePort,
+  },
   tls: { help: "make a certificate for this machine, kept and renewed in the data folder, and serve with TLS" },
   behindProxy: {
     help: "say that a proxy speaks TLS and passes calls of others on: then people are invited (MUIN_BEHIND_PROXY=1)",
@@ -40,7 +45,11 @@ export const up = localCommand({
   name: "up",
   description: "run all of Muin on this machine, on PostgreSQL and Redis servers of its own, until interrupted",
   options: upOptions,
-  examples: ["muin up", "muin up --tls --host 0.0.0.0", "muin up --data-dir ./data --http-port 0 --grpc-port 0 --json"],
+  examples: [
+    "muin up",
+    "muin up --tls --host 0.0.0.0",
+    "muin up --data-dir ./data --http-port 0 --grpc-port 0 --operator-port 0 --json",
+  ],
   run: async (given, cli) => {
     const code = await runUp(given, cli).catch((error: unknown) => {
       throw error instanceof ConfigError ? new Failure("misconfigured", error.problems.join("\n")) : error;
@@ -59,6 +68,7 @@ async function runUp(options: Given<unknown, typeof upOptions>, cli: Cli): Promi
     host: options.host ?? read.host,
     httpPort: options.httpPort ?? read.httpPort,
     grpcPort: options.grpcPort ?? read.grpcPort,
+    operatorPort: options.operatorPort ?? read.operatorPort,
     behindProxy: options.behindProxy ?? read.behindProxy,
     insecure: options.insecure ?? read.insecure,
     // On a terminal, routine lines would bury the table.
@@ -83,30 +93,37 @@ async function runUp(options: Given<unknown, typeof upOptions>, cli: Cli): Promi
     });
   } catch (error) {
     if (!(error instanceof PortTakenError)) throw error;
-    const flag = error.which === "http" ? "--http-port" : "--grpc-port";
     throw new Failure(
       "failed",
-      `${error.message}; end that program, or choose another port with ${flag} (0 takes any free one)`,
+      `${error.message}; end that program, or choose another port with --${error.which}-port (0 takes any free one)`,
     );
   }
 }
 
 /** Shows where Muin serves and what its services have to show, and what to try next. */
 async function print(muin: Standalone, asJson: boolean, { env, output }: Cli): Promise<void> {
-  const { http, grpc } = muin.addresses();
+  const { http, grpc, operator } = muin.addresses();
   const { path } = muin.folder;
   const { caFile } = muin;
   const shown = muin.firstSteps();
   if (asJson) {
     const ca = caFile === undefined ? {} : { ca_file: caFile };
-    output.json({ http, grpc, ...ca, data_dir: path, ...Object.assign({}, ...shown.map(({ json }) => json)) });
+    output.json({
+      http,
+      grpc,
+      operator,
+      ...ca,
+      data_dir: path,
+      ...Object.assign({}, ...shown.map(({ json }) => json)),
+    });
     return;
   }
   const row = (name: string, value: string): void => output.print(`  ${output.paint("dim", name.padEnd(9))}${value}`);
   output.print(output.paint("bold", `Muin ${version} is ready.`));
   output.print("");
-  row("HTTP", `${http}  Connect, gRPC-Web, REST, status page`);
+  row("HTTP", `${http}  Connect, gRPC-Web, REST`);
   row("gRPC", `${grpc}  with health and reflection`);
+  row("operator", `${operator}  status page, /metrics`);
   if (caFile !== undefined) row("CA", `${caFile}  for callers to trust`);
   row("data", path);
   for (const { title, text } of shown) row(title, text);

@@ -15,6 +15,15 @@ export const processConfig = {
     max: 65_535,
   }),
   grpcPort: int("GRPC_PORT", { doc: "Port of native gRPC; 0 takes any free one.", default: 9090, max: 65_535 }),
+  operatorPort: int("OPERATOR_PORT", {
+    doc: "Port of the status page, Prometheus metrics and readiness with its reasons; 0 takes any free one.",
+    default: 9091,
+    max: 65_535,
+  }),
+  operatorHost: text("OPERATOR_HOST", {
+    doc: "Address that this port listens on. One that others reach takes TLS.",
+    default: "127.0.0.1",
+  }),
   logLevel: oneOf("LOG_LEVEL", ["debug", "info", "warn", "error"], {
     doc: "Least serious log lines that are written.",
     default: "info",

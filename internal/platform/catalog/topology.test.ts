@@ -61,6 +61,7 @@ test("says of a service how it is reached and how it ends", () => {
     ports: [
       { name: "http", variable: "MUIN_HTTP_PORT", default: 8080 },
       { name: "grpc", variable: "MUIN_GRPC_PORT", default: 9090 },
+      { name: "operator", variable: "MUIN_OPERATOR_PORT", default: 9091 },
     ],
     rpcServices: [],
     calls: [],

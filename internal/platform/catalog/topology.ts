@@ -62,7 +62,7 @@ export interface ServiceTopology {
 
 /** A port that a process listens on. */
 export interface PortTopology {
-  readonly name: "http" | "grpc";
+  readonly name: "http" | "grpc" | "operator";
   /** Variable that sets it. */
   readonly variable: string;
   readonly default: number;
@@ -215,7 +215,11 @@ function serviceTopology(info: ServiceInfo, catalog: readonly ServiceInfo[], cal
     name: info.name,
     summary: info.summary,
     binary: info.name,
-    ports: [portOf("http", processConfig.httpPort), portOf("grpc", processConfig.grpcPort)],
+    ports: [
+      portOf("http", processConfig.httpPort),
+      portOf("grpc", processConfig.grpcPort),
+      portOf("operator", processConfig.operatorPort),
+    ],
     rpcServices: info.serves.map((service) => rpcServiceTopology(service, info.hot, callers)),
     calls: Object.entries(info.calls).map(([name, declared]) => ({
       name,

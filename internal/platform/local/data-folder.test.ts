@@ -41,7 +41,7 @@ describe("a data folder", () => {
   test("says where Muin serves while it does, and no longer", async () => {
     const folder = await open();
     expect(await readRunRecord(path)).toEqual({ pid: process.pid, startTicks: expect.stringMatching(/^\d+$/) });
-    const addresses = { http: "http://127.0.0.1:8080", grpc: "127.0.0.1:9090" };
+    const addresses = { http: "http://127.0.0.1:8080", grpc: "127.0.0.1:9090", operator: "http://127.0.0.1:9091" };
     await folder.announce(addresses);
     expect(await readRunRecord(path)).toMatchObject({ pid: process.pid, ...addresses });
     await folder.stop();

@@ -22,6 +22,7 @@ export interface RunRecord {
   /** Base URLs, such as "http://127.0.0.1:8080"; absent until it serves. */
   readonly http?: string;
   readonly grpc?: string;
+  readonly operator?: string;
   /** Who signed the certificate that it serves with, when it made that itself: a file in PEM. */
   readonly caFile?: string;
 }
@@ -57,7 +58,9 @@ export interface DataFolder extends Component {
   port(name: string): number | undefined;
   setPort(name: string, port: number): Promise<void>;
   /** Tells others where this Muin serves. */
-  announce(addresses: Pick<RunRecord, "caFile"> & { readonly http: string; readonly grpc: string }): Promise<void>;
+  announce(
+    addresses: Pick<RunRecord, "caFile"> & Required<Pick<RunRecord, "http" | "grpc" | "operator">>,
+  ): Promise<void>;
   /** Keeps the keys, durably. */
   saveCredentials(credentials: Credentials): Promise<void>;
   readCredentials(): Promise<Credentials | undefined>;

@@ -23,6 +23,7 @@ import { openLeases } from "../lease/open-leases.ts";
 import type { LocalStoresStatus } from "../local/local-stores.ts";
 import { isInternal } from "../rpc/call/internal.ts";
 import { planMethods, type MethodPlan, type MethodPlans } from "../rpc/call/plan.ts";
+import { textPage } from "../rpc/server/pages.ts";
 import { createSharedPage } from "../rpc/server/shared-page.ts";
 import { createRpcServer, type RpcAddresses, type RpcServer } from "../rpc/server/server.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
@@ -30,7 +31,7 @@ import { metricsContentType } from "../telemetry/create-metrics.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Certificate } from "../tls/certificate.ts";
 import { openCertificates, type Certificates } from "../tls/certificates.ts";
-import { checkListener } from "../tls/exposure.ts";
+import { checkListener, checkOperatorListener } from "../tls/exposure.ts";
 import { composeService, type ComposedService } from "./compose-service.ts";
 import { runtimeErrors } from "./errors.ts";
 import { createOperations } from "./operations.ts";
@@ -75,7 +76,7 @@ export interface MuinProcessOptions extends Pick<
   readonly log: Logger;
 }
 
-/** A process of Muin. `start` resolves once both ports listen; services come up as their stores allow. */
+/** A process of Muin. `start` resolves once its ports listen; services come up as their stores allow. */
 export interface MuinProcess extends Component {
   /** Its services, in the order in which they were given. */
   readonly services: readonly ComposedService[];
@@ -205,7 +206,9 @@ function openProcessCertificates(
 ): Certificates | undefined {
   const names = [...new Set([name, ...services.map((service) => service.name)])];
   const certificates = openCertificates({ config: settings, services: names, use, clock, log, metrics });
-  checkListener({ ...settings, hasTls: certificates !== undefined });
+  const hasTls = certificates !== undefined;
+  checkListener({ ...settings, hasTls });
+  checkOperatorListener({ ...settings, hasTls });
   return certificates;
 }
 
@@ -275,7 +278,7 @@ function lookAt(
   };
 }
 
-/** Both ports, and the pages for people and for the metrics' collector. */
+/** Both public ports, and the operator's with the pages for people and for the metrics' collector. */
 function createServer(
   { settings, hasPeers, clock, log }: MuinProcessOptions,
   parts: {
@@ -289,7 +292,8 @@ function createServer(
   },
 ): RpcServer {
   const { metrics, serverObserver } = parts.telemetry;
-  const { host, httpPort, grpcPort, corsOrigins, trustedHops, drainMs, shutdownGraceMs } = settings;
+  const { host, httpPort, grpcPort, operatorHost, operatorPort } = settings;
+  const { corsOrigins, trustedHops, drainMs, shutdownGraceMs } = settings;
   const rpc: RpcServer = createRpcServer({
     plans: parts.plans,
     ...(hasPeers ? {} : { hides: isInternal }),
@@ -309,12 +313,18 @@ function createServer(
     shutdownGraceMs,
     readiness: parts.readiness,
     degraded: parts.status.degraded,
-    extraRoutes: {
-      "/": createSharedPage(
-        async () => statusPage({ status: await readStatus(parts.status), ...rpc.addresses() }),
-        clock,
-      ),
-      "/metrics": async () => new Response(await metrics.render(), { headers: { "content-type": metricsContentType } }),
+    extraRoutes: { "/": () => textPage(200, "Muin is up.") },
+    operator: {
+      host: operatorHost,
+      port: operatorPort,
+      pages: {
+        "/": createSharedPage(
+          async () => statusPage({ status: await readStatus(parts.status), ...rpc.addresses() }),
+          clock,
+        ),
+        "/metrics": async () =>
+          new Response(await metrics.render(), { headers: { "content-type": metricsContentType } }),
+      },
     },
   });
   return rpc;

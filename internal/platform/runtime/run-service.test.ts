@@ -24,6 +24,7 @@ const program = (stores = ""): string => `
 const settings = {
   MUIN_HTTP_PORT: "0",
   MUIN_GRPC_PORT: "0",
+  MUIN_OPERATOR_PORT: "0",
   MUIN_LOG_LEVEL: "info",
   MUIN_EVENTS_URL: "redis://probe:secret@127.0.0.1:1",
 };
@@ -51,6 +52,21 @@ test.each([
   expect(probe.stderr()).toContain(variable);
   expect(probe.stderr()).not.toContain("secret");
 });
+
+test.each(["MUIN_HTTP_PORT", "MUIN_GRPC_PORT", "MUIN_OPERATOR_PORT"])(
+  "a port that another program has ends it, and the error names %s",
+  async (variable) => {
+    const other = Bun.serve({ hostname: "127.0.0.1", port: 0, reusePort: false, fetch: () => new Response() });
+    try {
+      await using probe = run({ ...settings, [variable]: `${other.port}` });
+      expect(await probe.ended).toMatchObject({ code: 1, signal: null });
+      const said = probe.stdout() + probe.stderr();
+      expect(said).toContain(`port ${other.port} (${variable}) is taken by another program`);
+    } finally {
+      await other.stop(true);
+    }
+  },
+);
 
 test("a database that is newer than the program ends it, and says why", async () => {
   await using server = await startPostgres();

@@ -22,7 +22,7 @@ import type { ServiceInfo } from "../service/define-service.ts";
 import type { SetupLine } from "../service/parts.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { readCertificate } from "../tls/certificate.ts";
-import { checkListener } from "../tls/exposure.ts";
+import { checkListener, checkOperatorListener } from "../tls/exposure.ts";
 import { createMuinProcess, type MuinProcess, type MuinProcessOptions } from "./muin-process.ts";
 import { setUp } from "./set-up.ts";
 
@@ -135,8 +135,8 @@ export function createStandalone(options: StandaloneOptions): Standalone {
     return started;
   };
   const addresses = (): RpcAddresses => {
-    const { http, grpc } = whenStarted().muin.addresses();
-    return { http: fromHere(http), grpc: fromHere(grpc) };
+    const { http, grpc, operator } = whenStarted().muin.addresses();
+    return { http: fromHere(http), grpc: fromHere(grpc), operator: fromHere(operator) };
   };
   return {
     name: processName,
@@ -155,7 +155,9 @@ function nothing(): void {}
 function checkServing({ catalog, settings, makesCertificate = false, clock }: StandaloneOptions): void {
   const services = [processName, ...catalog.map(({ name }) => name)];
   const certificate = readCertificate(settings, { nowMs: clock.now(), services });
-  checkListener({ ...settings, hasTls: makesCertificate || certificate !== undefined });
+  const hasTls = makesCertificate || certificate !== undefined;
+  checkListener({ ...settings, hasTls });
+  checkOperatorListener({ ...settings, hasTls });
 }
 
 function withCertificate(settings: ProcessConfig, certificate: LocalCertificate | undefined): ProcessConfig {

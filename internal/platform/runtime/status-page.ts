@@ -60,8 +60,8 @@ curl -H "Authorization: Bearer $MUIN_API_KEY" ${escape(http)}/api/v1/counts/visi
 <p>gRPC with reflection listens on <code>${escape(grpc)}</code>.</p>
 </section>
 <footer>
-<a href="/openapi.json">OpenAPI</a> <a href="/metrics">Metrics</a> <a href="/readyz">Readiness</a>
-<a href="/.well-known/jwks.json">Keys</a> <span>Muin ${escape(status.version)}</span>
+<a href="/metrics">Metrics</a> <a href="/readyz">Readiness</a> <a href="${escape(http)}/openapi.json">OpenAPI</a>
+<a href="${escape(http)}/.well-known/jwks.json">Keys</a> <span>Muin ${escape(status.version)}</span>
 </footer>
 </main>
 </body>

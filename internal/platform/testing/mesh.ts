@@ -25,6 +25,8 @@ export interface TestMesh extends AsyncDisposable {
   readonly redis: ReadonlyMap<string, TestRedis>;
   /** Address of a service's HTTP port. */
   url(service: string): string;
+  /** Address of its operator port. */
+  operatorUrl(service: string): string;
   /** Environment of a service's process: its ports, stores, calls and secrets. */
   environment(service: string): Readonly<Record<string, string>>;
   /** File that the process of a service reads its bootstrap secret from; auth, once it runs, makes the secret. */
@@ -52,14 +54,20 @@ export async function startMesh(catalog: readonly ServiceInfo[]): Promise<TestMe
   const databases = new Map<string, string>();
   for (const { database } of plan.databases) databases.set(database, await postgres.createDatabase(database));
   const urls = new Map<string, string>();
-  for (const { name } of plan.services) urls.set(name, `http://127.0.0.1:${await freePort(systemRandom)}`);
+  const operatorUrls = new Map<string, string>();
+  for (const { name } of plan.services) {
+    urls.set(name, `http://127.0.0.1:${await freePort(systemRandom)}`);
+    operatorUrls.set(name, `http://127.0.0.1:${await freePort(systemRandom)}`);
+  }
 
   const urlOf = (service: string): string => known(urls, service);
+  const operatorUrlOf = (service: string): string => known(operatorUrls, service);
   const urlOfStore = ({ kind, at }: StoreTopology): string =>
     kind === "postgres" ? known(databases, at) : known(redis, at).url;
   const environmentOf = (service: ServiceTopology): Readonly<Record<string, string>> => ({
     MUIN_HTTP_PORT: new URL(urlOf(service.name)).port,
     MUIN_GRPC_PORT: "0",
+    MUIN_OPERATOR_PORT: new URL(operatorUrlOf(service.name)).port,
     MUIN_LOG_LEVEL: "info",
     MUIN_EVENTS_URL: urlAs(known(redis, "events"), known(accounts, service.name)),
     MUIN_BOOTSTRAP_SECRET_FILE: join(secrets, service.name),
@@ -80,6 +88,7 @@ export async function startMesh(catalog: readonly ServiceInfo[]): Promise<TestMe
     postgres,
     redis,
     url: urlOf,
+    operatorUrl: operatorUrlOf,
     environment: (service) => known(environments, service),
     secretFile: (service) => join(secrets, service),
     storeUrl: (service, store) => {

@@ -65,7 +65,7 @@ export interface MuinOptions {
   /** Data that outlives the process. Default: a folder that goes with it. */
   readonly folder?: MuinFolder;
   readonly env?: Readonly<Record<string, string>>;
-  /** Further arguments of `up`; they win over `--http-port 0 --grpc-port 0`. */
+  /** Further arguments of `up`; they win over the ports, which are 0. */
   readonly args?: readonly string[];
   /** A command that runs the command after it, such as `["setpriv", "--reuid", "65534"]`. */
   readonly wrapper?: readonly string[];
@@ -77,6 +77,8 @@ export interface TestMuin extends TestProgram {
   readonly http: string;
   /** "host:port" of the gRPC port. */
   readonly grpc: string;
+  /** Base URL of the operator port: status page and metrics. */
+  readonly operator: string;
   /** Demo key. */
   readonly apiKey: string;
   /** Key with all scopes. */
@@ -121,7 +123,7 @@ export async function createMuinFolder(): Promise<MuinFolder> {
 export async function startMuin(options: MuinOptions = {}): Promise<TestMuin> {
   const folder = options.folder ?? (await createMuinFolder());
   const { dataDir } = folder;
-  const ports = ["--http-port", "0", "--grpc-port", "0"];
+  const ports = ["--http-port", "0", "--grpc-port", "0", "--operator-port", "0"];
   const muin = await muinCommand(options.from ?? "sources", options.checkout);
   const up = ["up", "--json", "--data-dir", dataDir, ...ports, ...(options.args ?? [])];
   const cwd = folder.path;
@@ -131,7 +133,7 @@ export async function startMuin(options: MuinOptions = {}): Promise<TestMuin> {
   try {
     const line = await firstLine(program);
     const startupMs = performance.now() - startedAt;
-    const facts = JSON.parse(line) as { http: string; grpc: string; api_key: string };
+    const facts = JSON.parse(line) as { http: string; grpc: string; operator: string; api_key: string };
     // A wrapper may have mounted something there that only the process sees.
     const seen = options.wrapper === undefined ? dataDir : join(`/proc/${program.pid}/root`, dataDir);
     const credentials = await readCredentials(seen);
@@ -153,6 +155,7 @@ export async function startMuin(options: MuinOptions = {}): Promise<TestMuin> {
         signUp(account, { auth: anybody(AuthService), credentials: anybody(CredentialService), mailbox }),
       http: facts.http,
       grpc: facts.grpc,
+      operator: facts.operator,
       apiKey: facts.api_key,
       operatorKey,
       folder,

@@ -29,3 +29,15 @@ export function checkListener({ host, behindProxy, insecure, hasTls }: Listens):
       "or that passwords and keys may cross the network in plain text (--insecure, MUIN_INSECURE=1)",
   ]);
 }
+
+/**
+ * Throws `ConfigError` where others than this machine could reach the operator's port without TLS. Nobody shows credentials there, and
+ * no proxy stands before it: a word about it is not enough.
+ */
+export function checkOperatorListener({ operatorHost, hasTls }: { operatorHost: string; hasTls: boolean }): void {
+  if (hasTls || isLoopback(operatorHost)) return;
+  throw new ConfigError([
+    `${variableOf("", "OPERATOR_HOST")} got "${operatorHost}", which others reach, and there is no TLS: give MUIN_TLS_CERT_FILE and ` +
+      "MUIN_TLS_KEY_FILE, or a loopback address",
+  ]);
+}

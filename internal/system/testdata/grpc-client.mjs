@@ -13,9 +13,14 @@ const client = new grpc.Client(address, grpc.credentials.createInsecure());
 const pass = (bytes) => Buffer.from(bytes);
 const deadline = () => ({ deadline: Date.now() + 10_000 });
 
-function unary(path, bytes, key) {
+function credentials(key) {
   const metadata = new grpc.Metadata();
   if (key !== null) metadata.set("authorization", `Bearer ${key}`);
+  return metadata;
+}
+
+function unary(path, bytes, key) {
+  const metadata = credentials(key);
   return new Promise((resolve, reject) => {
     client.makeUnaryRequest(path, pass, pass, bytes, metadata, deadline(), (error, reply) =>
       error === null ? resolve(reply) : reject(error),
@@ -42,7 +47,7 @@ function reflect(field, text, answerField) {
       "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
       pass,
       pass,
-      new grpc.Metadata(),
+      credentials(apiKey),
       deadline(),
     );
     call.on("data", (reply) => resolve(bytesFields(reply, answerField)[0]));

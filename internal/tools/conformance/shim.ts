@@ -53,6 +53,7 @@ const server = createRpcServer({
   log,
   http: { host: "127.0.0.1", port: 0 },
   grpc: { host: "127.0.0.1", port: 0 },
+  operator: { host: "127.0.0.1", port: 0, pages: {} },
   // The suite counts the details of each error: it wants those that the handler gave, and no others.
   errorInfoDomain: null,
   // The suite shows no credentials, and is no stranger.

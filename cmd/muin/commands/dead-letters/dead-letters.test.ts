@@ -123,7 +123,7 @@ test("a replay handles everything again in a new generation, and a republish ann
 
 test("a value that is not the sum of its changes fails verify, and shows in the metrics", async () => {
   const verdicts = async (): Promise<readonly string[]> => {
-    const metrics = await (await fetch(`${muin.http}/metrics`)).text();
+    const metrics = await (await fetch(`${muin.operator}/metrics`)).text();
     return metrics.split("\n").filter((line) => line.startsWith('muin_count_watch_counts{verdict="different"'));
   };
   await sql`UPDATE count_watch SET sum = sum - 1 WHERE count_id = 'watched'`;

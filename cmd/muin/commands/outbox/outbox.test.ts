@@ -42,7 +42,7 @@ async function outbox(): Promise<unknown> {
 }
 
 async function readyz(): Promise<readonly [number, string]> {
-  const response = await fetch(`${muin.http}/readyz`);
+  const response = await fetch(`${muin.operator}/readyz`);
   return [response.status, await response.text()];
 }
 
@@ -77,16 +77,16 @@ test("an event that cannot be published is listed, others go on, and it is redri
   );
   await eventually(async () => expect(await outbox()).toMatchObject({ depth: 0, parked: 2 }));
   expect((await muin.run("status")).stdout).toMatch(/^count-management .*2, see muin outbox list$/m);
-  await eventually(async () => expect(await (await fetch(muin.http)).text()).toContain("2: see muin outbox list"));
+  await eventually(async () => expect(await (await fetch(muin.operator)).text()).toContain("2: see muin outbox list"));
   const metric = /^muin_outbox_parked\{.*service="count-management".*\} 2$/m;
-  await eventually(async () => expect(await (await fetch(`${muin.http}/metrics`)).text()).toMatch(metric));
+  await eventually(async () => expect(await (await fetch(`${muin.operator}/metrics`)).text()).toMatch(metric));
 
   const degraded = "count-management: 2 events are parked, see muin outbox list";
-  await eventually(async () => expect(await readyz()).toEqual([200, `ok\ndegraded: ${degraded}\n`]));
+  await eventually(async () => expect(await readyz()).toEqual([200, `ready\ndegraded: ${degraded}\n`]));
   expect(await rows("status")).toMatchObject([{ ready: true, degraded: [degraded] }]);
   expect(await muin.run("status")).toMatchObject({ code: 0, stdout: expect.stringContaining(`degraded: ${degraded}`) });
   await eventually(async () =>
-    expect(await (await fetch(muin.http)).text()).toContain("Everything is ready, and degraded"),
+    expect(await (await fetch(muin.operator)).text()).toContain("Everything is ready, and degraded"),
   );
 
   await sql`UPDATE platform.outbox SET topic = 'count.info'`;
@@ -104,7 +104,7 @@ test("an event that cannot be published is listed, others go on, and it is redri
   expect(stdout).toMatch(/"subject":"restored",.*"epoch":2,/);
   expect([...stdout.matchAll(/"lost-\d"/g)].map(([id]) => id)).toEqual(['"lost-1"', '"lost-2"']);
   await eventually(async () => expect(await outbox()).toMatchObject({ depth: 0, parked: 0 }));
-  await eventually(async () => expect(await readyz()).toEqual([200, "ok\n"]));
+  await eventually(async () => expect(await readyz()).toEqual([200, "ready\n"]));
   expect(await muin.run("outbox", "list")).toMatchObject({ code: 0, stdout: "" });
   expect(await rows("outbox", "redrive", "count-management")).toEqual([{ redriven: 0 }]);
 });

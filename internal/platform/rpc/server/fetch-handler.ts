@@ -12,18 +12,16 @@ import { errorToRest } from "../rest/write-reply.ts";
 import { callerAddress } from "./address.ts";
 import { createCors, type CorsOptions } from "./cors.ts";
 import { createPageQuota } from "./page-quota.ts";
-import { createPages, type Page } from "./pages.ts";
+import { createPages, textPage, type Page } from "./pages.ts";
 import type { PortDeps } from "./port.ts";
 import { refuseHead } from "./request-head.ts";
+import { markForBrowsers } from "./response-marks.ts";
 
 /** What the HTTP port serves: calls, and pages beside them. */
-export interface FetchOptions extends PortDeps {
+export interface FetchOptions extends Omit<PortDeps, "host" | "port"> {
   readonly cors: CorsOptions | undefined;
   readonly extraRoutes: Readonly<Record<string, Page>>;
 }
-
-/** A year, the least that counts as lasting. */
-const strictTransport = "max-age=31536000";
 
 /** Answers a request. `peer` is the address of the connection's other end; `onKnown` is told once it is known who calls. */
 export type FetchHandler = (request: Request, peer: () => string, onKnown: OnKnown) => Promise<Response>;
@@ -66,28 +64,17 @@ export function createFetchHandler(options: FetchOptions): FetchHandler {
     return answer ?? refuse(new ConnectError(`there is nothing at ${path}`, Code.NotFound), 404);
   };
   return async (request, peer, onKnown) =>
-    mark(
+    markForBrowsers(
       cors.preflight(request) ?? cors.allow(request, await serve(request, peer, onKnown)),
       options.tls !== undefined,
     );
 }
 
-/** Tells browsers to take a reply for what it says it is, and, over TLS, to come without TLS no more. */
-function mark(response: Response, isSecure: boolean): Response {
-  response.headers.set("x-content-type-options", "nosniff");
-  if (isSecure) response.headers.set("strict-transport-security", strictTransport);
-  return response;
-}
-
-/** What those ask who watch over the process: it costs nothing, and is never refused. */
-function probePages({ readiness, degraded }: PortDeps): Readonly<Record<string, Page>> {
+/** What those ask who watch over the process: it costs nothing, is never refused, and gives strangers no reasons. */
+function probePages({ readiness }: FetchOptions): Readonly<Record<string, Page>> {
   return {
-    "/healthz": () => text(200, "ok"),
-    "/readyz": () => {
-      const reason = readiness();
-      if (reason !== undefined) return text(503, reason);
-      return text(200, ["ok", ...degraded().map((problem) => `degraded: ${problem}`)].join("\n"));
-    },
+    "/healthz": () => textPage(200, "ok"),
+    "/readyz": () => (readiness() === undefined ? textPage(200, "ready") : textPage(503, "not ready")),
   };
 }
 
@@ -106,8 +93,4 @@ function openApiPage(routes: readonly RestRoute[]): Page {
     JSON.stringify(describeRoutes(routes, { version, comments: await loadComments(services) }));
   let document: Promise<string> | undefined;
   return async () => new Response(await (document ??= render()), { headers: { "content-type": "application/json" } });
-}
-
-function text(status: number, body: string): Response {
-  return new Response(`${body}\n`, { status, headers: { "content-type": "text/plain; charset=utf-8" } });
 }

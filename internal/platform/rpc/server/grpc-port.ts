@@ -13,7 +13,7 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import { Health } from "../../../gen/grpc/health/v1/health_pb.ts";
 import { ServerReflection } from "../../../gen/grpc/reflection/v1/reflection_pb.ts";
 import { ServerReflection as ServerReflectionAlpha } from "../../../gen/grpc/reflection/v1alpha/reflection_pb.ts";
-import { PolicySchema } from "../../../gen/muin/platform/v1/options_pb.ts";
+import { CallerKind, PolicySchema } from "../../../gen/muin/platform/v1/options_pb.ts";
 import { serve } from "../../service/parts.ts";
 import { callerAddress } from "./address.ts";
 import { systemRandom } from "../../clock/random.ts";
@@ -121,16 +121,23 @@ function hostsOf({ headers }: Http2ServerRequest): string | undefined {
     : `${authority},${host}`;
 }
 
-/** Health and reflection, for everybody: they tell nothing that the published protos do not. */
+/** Devices are not among them: they sign every call, and a stream cannot be signed. */
+const reflectionCallers = [CallerKind.PERSON, CallerKind.API_KEY, CallerKind.SERVICE];
+
+/** Health, for everybody, and reflection, for whoever shows credentials. */
 function planAids({ plans, hides, readiness, clock }: PortDeps): MethodPlans {
   const services = servicesOf(plans);
   const reflection = createReflection([...services, Health, ServerReflection, ServerReflectionAlpha], hides);
-  const aids = [
-    serve(Health, createHealth({ services: services.map(({ typeName }) => typeName), readiness, clock })),
+  const health = createHealth({ services: services.map(({ typeName }) => typeName), readiness, clock });
+  const aids = planMethods([serve(Health, health)], { policy: create(PolicySchema, { public: true }) });
+  const described = [
     serve(ServerReflection, reflection),
     serve(ServerReflectionAlpha, reflection as unknown as ServiceImpl<typeof ServerReflectionAlpha>),
   ];
-  return planMethods(aids, { policy: create(PolicySchema, { public: true }) });
+  return planMethods(described, {
+    plans: new Map(aids),
+    policy: create(PolicySchema, { callers: reflectionCallers }),
+  });
 }
 
 /** What the protocol library bounds by itself. Resets beyond its limits end a connection at once, a known caller's too. */

@@ -25,8 +25,8 @@ async function told({ startProbeServer }: typeof real) {
     createGrpcWebTransport({ baseUrl: http, httpVersion: "1.1" }),
     overGrpc,
   ];
+  const headers = { authorization: "Bearer good" };
   const codes = transports.map(async (transport) => {
-    const headers = { authorization: "Bearer good" };
     const { fast, slow } = createClient(ProbeService, transport);
     expect((await slow({ name: "a" }, { headers })).name).toBe("a");
     return fast({ name: "a" }, { headers }).then(
@@ -34,7 +34,8 @@ async function told({ startProbeServer }: typeof real) {
       (error: unknown) => ConnectError.from(error).code,
     );
   });
-  const [file, symbol] = await Array.fromAsync(createClient(ServerReflection, overGrpc).serverReflectionInfo(asks()));
+  const reflection = createClient(ServerReflection, overGrpc);
+  const [file, symbol] = await Array.fromAsync(reflection.serverReflectionInfo(asks(), { headers }));
   const files = file?.messageResponse.case === "fileDescriptorResponse" ? file.messageResponse.value : undefined;
   const described = files && fromBinary(FileDescriptorProtoSchema, files.fileDescriptorProto[0]!);
   return {

@@ -1,6 +1,6 @@
 import type { Server } from "bun";
 import type { Call } from "../call/call.ts";
-import { createFetchHandler, type FetchOptions } from "./fetch-handler.ts";
+import type { FetchHandler } from "./fetch-handler.ts";
 import { PortTakenError } from "./port-taken-error.ts";
 import { hostOf, tlsOf, type Port, type PortDeps } from "./port.ts";
 
@@ -12,10 +12,18 @@ const retireMs = 1000;
 /** Servers that wait for their last streams. Beyond, those of the oldest are cut off. */
 const retiringMax = 4;
 
-/** Creates the port for Connect, gRPC-Web, REST and pages, over HTTP/1.1 and HTTP/2. */
-export function createHttpPort(options: FetchOptions): Port {
-  const { tls, clock, log, connectionLimits } = options;
-  const answer = createFetchHandler(options);
+/** Where an HTTP port listens, and who answers there. */
+export interface HttpPortOptions extends Pick<
+  PortDeps,
+  "host" | "port" | "tls" | "clock" | "log" | "connectionLimits"
+> {
+  readonly which: "http" | "operator";
+  readonly answer: FetchHandler;
+}
+
+/** Creates a port that speaks HTTP/1.1 and HTTP/2: the one for Connect, gRPC-Web and REST, or the operator's. */
+export function createHttpPort(options: HttpPortOptions): Port {
+  const { answer, tls, clock, log, connectionLimits } = options;
   const retiring = new Set<Server<undefined>>();
   const stopped = new AbortController();
   let server: Server<undefined> | undefined;
@@ -50,7 +58,7 @@ export function createHttpPort(options: FetchOptions): Port {
       },
     });
   const listening = (): Server<undefined> => {
-    if (server === undefined) throw new Error("the HTTP port has not started");
+    if (server === undefined) throw new Error(`the ${options.which} port has not started`);
     return server;
   };
   const retire = async (old: Server<undefined>): Promise<void> => {
@@ -68,7 +76,7 @@ export function createHttpPort(options: FetchOptions): Port {
         server = listen(options.port, tls);
       } catch (error) {
         throw (error as { code?: string }).code === "EADDRINUSE"
-          ? new PortTakenError("http", options.port, error)
+          ? new PortTakenError(options.which, options.port, error)
           : error;
       }
     },
@@ -92,7 +100,7 @@ export function createHttpPort(options: FetchOptions): Port {
 }
 
 /** Throws EADDRINUSE when somebody listens there already: a port that is to be shared would be shared with them too. */
-async function refuseTaken({ host, port }: FetchOptions): Promise<void> {
+async function refuseTaken({ host, port }: HttpPortOptions): Promise<void> {
   await Bun.serve({ hostname: host, port, reusePort: false, fetch: () => new Response() }).stop(true);
 }
 

@@ -22,3 +22,8 @@ export function createPages(routes: Readonly<Record<string, Page>>): Pages {
     below: (path) => prefixes.find(([prefix]) => path.startsWith(prefix))?.[1],
   };
 }
+
+/** An answer in plain text. */
+export function textPage(status: number, body: string): Response {
+  return new Response(`${body}\n`, { status, headers: { "content-type": "text/plain; charset=utf-8" } });
+}

@@ -19,7 +19,6 @@ export interface PortDeps {
   readonly clock: Clock;
   readonly log: Logger;
   readonly readiness: () => string | undefined;
-  readonly degraded: () => readonly string[];
   readonly tls: { readonly key: string; readonly cert: string; readonly ca?: string } | undefined;
   readonly trustedHops: number;
   readonly unreadForwarding: Pick<UnreadForwarding, "look">;

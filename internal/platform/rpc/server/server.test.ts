@@ -141,7 +141,7 @@ describe("stopping", () => {
     const health = createClient(Health, overGrpc(server));
     expect((await http("/readyz")).status).toBe(200);
     ready = "the counts store is away";
-    expect([(await http("/readyz")).status, await (await http("/readyz")).text()]).toEqual([503, `${ready}\n`]);
+    expect([(await http("/readyz")).status, await (await http("/readyz")).text()]).toEqual([503, "not ready\n"]);
     expect((await http("/healthz")).status).toBe(200);
     expect(await health.check({ service: ProbeService.typeName })).toMatchObject({ status: Status.NOT_SERVING });
     ready = undefined;
@@ -332,7 +332,9 @@ test.each([
   const requests = async function* requests() {
     for (const messageRequest of asks) yield { messageRequest };
   };
-  const replies = (await Array.fromAsync(client.serverReflectionInfo(requests()))).map((each) => each.messageResponse);
+  const replies = (await Array.fromAsync(client.serverReflectionInfo(requests(), { headers }))).map(
+    (each) => each.messageResponse,
+  );
   const filesIn = (reply: (typeof replies)[number]): string[] =>
     reply.case === "fileDescriptorResponse"
       ? reply.value.fileDescriptorProto.map((bytes) => fromBinary(FileDescriptorProtoSchema, bytes).name)

@@ -7,9 +7,12 @@ import type { CallObserver } from "../../telemetry/call-observer.ts";
 import type { Logger } from "../../telemetry/logger.ts";
 import { defaultConnectionLimits, type ConnectionLimits } from "./connection-limits.ts";
 import type { CorsOptions } from "./cors.ts";
+import { createFetchHandler } from "./fetch-handler.ts";
 import { createGrpcPort } from "./grpc-port.ts";
 import { createHttpPort } from "./http-port.ts";
+import { createOperatorHandler } from "./operator-handler.ts";
 import type { Page } from "./pages.ts";
+import type { Port } from "./port.ts";
 import { callErrors, connectError } from "../call/errors.ts";
 import { createJsonRegistry } from "../call/json-registry.ts";
 import { createCallLife } from "../call/life.ts";
@@ -44,6 +47,8 @@ export interface RpcServerOptions {
   readonly log: Logger;
   readonly http: PortOptions;
   readonly grpc: PortOptions;
+  /** Pages for whoever runs the process, by path, and where. */
+  readonly operator: PortOptions & { readonly pages: Readonly<Record<string, Page>> };
   /** Default: the machine's clock. */
   readonly clock?: Clock;
   /** What differs from `defaultRpcLimits`. */
@@ -56,9 +61,9 @@ export interface RpcServerOptions {
   readonly cors?: CorsOptions;
   /** Pages and files of the HTTP port, by path; a path that ends in "/*" takes all below it. */
   readonly extraRoutes?: Readonly<Record<string, Page>>;
-  /** Why the process cannot serve, or `undefined` when it can: the answer of /readyz and grpc.health.v1. Default: it can. */
+  /** Why the process cannot serve, or `undefined` when it can: the answer of /readyz and grpc.health.v1, the reason by the operator port alone. Default: it can. */
   readonly readiness?: () => string | undefined;
-  /** What is wrong though the process serves, for people: told by /readyz. Default: nothing. */
+  /** What is wrong though the process serves, for people: told by the operator port's /readyz. Default: nothing. */
   readonly degraded?: () => readonly string[];
   /** How many proxies stand before the server and append to X-Forwarded-For. Default 0. */
   readonly trustedHops?: number;
@@ -70,20 +75,21 @@ export interface RpcServerOptions {
   readonly errorInfoDomain?: string | null;
 }
 
-/** Addresses that clients connect to, such as "http://127.0.0.1:8080" and "127.0.0.1:9090". */
+/** Addresses that clients connect to, such as "http://127.0.0.1:8080", "127.0.0.1:9090" and "http://127.0.0.1:9091". */
 export interface RpcAddresses {
   readonly http: string;
   readonly grpc: string;
+  readonly operator: string;
 }
 
-/** A server of RPC services on an HTTP port and a gRPC port. */
+/** A server of RPC services on an HTTP port and a gRPC port, with a port beside them for whoever runs it. */
 export interface RpcServer extends Component {
   /** Where it listens. Throws before `start`. */
   addresses(): RpcAddresses;
   /** What whoever runs it should set right, for people; none when all is well. */
   notices(): readonly string[];
   /**
-   * Shows new connections of both ports this certificate from now on, and fails no call for it. Throws when it cannot be used: the old
+   * Shows new connections of all ports this certificate from now on, and fails no call for it. Throws when it cannot be used: the old
    * one stays. After `start`, of a server with `tls`.
    */
   useTls(tls: TlsOptions): void;
@@ -121,19 +127,22 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
     registry: createJsonRegistry(servicesOf(plans)),
     clock,
     readiness,
-    degraded: options.degraded ?? (() => []),
     log: options.log,
     tls: options.tls,
     trustedHops,
     unreadForwarding,
   };
-  const http = createHttpPort({
-    ...shared,
-    ...options.http,
-    cors: options.cors,
-    extraRoutes: options.extraRoutes ?? {},
-  });
+  const answer = createFetchHandler({ ...shared, cors: options.cors, extraRoutes: options.extraRoutes ?? {} });
+  const http = createHttpPort({ ...shared, ...options.http, which: "http", answer });
   const grpc = createGrpcPort({ ...shared, ...options.grpc });
+  const { pages, ...operatorAddress } = options.operator;
+  const operator = createHttpPort({
+    ...shared,
+    ...operatorAddress,
+    which: "operator",
+    answer: createOperatorHandler({ ...shared, pages, degraded: options.degraded ?? (() => []) }),
+  });
+  const ports = [http, grpc, operator];
   let stopping: Promise<void> | undefined;
 
   const stop = async (): Promise<void> => {
@@ -151,27 +160,29 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
     life.cutAll(reason);
     const abortUntil = clock.monotonic() + abortGraceMs;
     while (life.inFlight() > 0 && clock.monotonic() < abortUntil) await clock.sleep(drainPollMs);
-    await Promise.all([http.stop(), grpc.stop()]);
+    await stopPorts(ports);
   };
   return {
     name: "rpc",
     start: async () => {
       if (stopping !== undefined) return;
-      await http.start();
       try {
-        await grpc.start();
+        for (const port of ports) await port.start();
       } catch (error) {
-        await http.stop();
+        await stopPorts(ports);
         throw error;
       }
-      if (stopping !== undefined) await Promise.all([http.stop(), grpc.stop()]); // It was stopped meanwhile.
+      if (stopping !== undefined) await stopPorts(ports); // It was stopped meanwhile.
     },
     stop: () => (stopping ??= stop()),
-    addresses: () => ({ http: http.address(), grpc: grpc.address() }),
+    addresses: () => ({ http: http.address(), grpc: grpc.address(), operator: operator.address() }),
     notices: () => [unreadForwarding.notice()].filter((notice) => notice !== undefined),
     useTls: (tls) => {
-      http.useTls(tls);
-      grpc.useTls(tls);
+      for (const port of ports) port.useTls(tls);
     },
   };
+}
+
+async function stopPorts(ports: readonly Port[]): Promise<void> {
+  await Promise.all(ports.map((port) => port.stop()));
 }

@@ -45,6 +45,7 @@ export function createProbeServer(
     log: recordingLog(seen.lines),
     http: { host: "127.0.0.1", port: 0 },
     grpc: { host: "127.0.0.1", port: 0 },
+    operator: { host: "127.0.0.1", port: 0, pages: {} },
     shutdownGraceMs: 100,
     ...options,
   });

@@ -1,0 +1,46 @@
+import type { Clock } from "../../clock/clock.ts";
+import type { FetchHandler } from "./fetch-handler.ts";
+import { createPageQuota } from "./page-quota.ts";
+import { createPages, textPage, type Page } from "./pages.ts";
+import type { PortDeps } from "./port.ts";
+import { refuseHead } from "./request-head.ts";
+import { markForBrowsers } from "./response-marks.ts";
+
+/** What whoever runs the process sees. */
+export interface OperatorHandlerOptions {
+  /** Pages beside the probes, by path. */
+  readonly pages: Readonly<Record<string, Page>>;
+  /** Why the process cannot serve; `undefined` when it can. */
+  readonly readiness: () => string | undefined;
+  /** What is wrong though the process serves. */
+  readonly degraded: () => readonly string[];
+  readonly tls: PortDeps["tls"];
+  readonly clock: Clock;
+}
+
+/** Answers what comes to the operator port: pages alone, and no calls. Its /readyz says why, which the public one keeps to itself. */
+export function createOperatorHandler(options: OperatorHandlerOptions): FetchHandler {
+  const { readiness, degraded } = options;
+  const quota = createPageQuota(options.clock);
+  const pages = createPages(options.pages);
+  const probes = createPages({
+    "/healthz": () => textPage(200, "ok"),
+    "/readyz": () => {
+      const reason = readiness();
+      if (reason !== undefined) return textPage(503, `not ready: ${reason}`);
+      return textPage(200, ["ready", ...degraded().map((problem) => `degraded: ${problem}`)].join("\n"));
+    },
+  });
+  const serve = (request: Request, peer: () => string): Promise<Response> | Response => {
+    const refused = refuseHead(request.method, request.headers.get("host"));
+    if (refused !== undefined) return textPage(refused.status, refused.message);
+    if (request.method !== "GET" && request.method !== "HEAD") return textPage(405, "only GET is answered here");
+    const { pathname } = new URL(request.url);
+    const probe = probes.at(pathname)?.(request);
+    if (probe !== undefined) return probe;
+    const page = pages.at(pathname);
+    if (page === undefined) return textPage(404, `there is nothing at ${pathname}`);
+    return quota.take(peer()) ? page(request) : textPage(429, "too many pages in a second");
+  };
+  return async (request, peer) => markForBrowsers(await serve(request, peer), options.tls !== undefined);
+}
