@@ -57,7 +57,10 @@ const server = createRpcServer({
   // The suite counts the details of each error: it wants those that the handler gave, and no others.
   errorInfoDomain: null,
   // The suite shows no credentials, and is no stranger.
-  limits: { publicReadBytesMax: wanted.messageReceiveLimit === 0 ? defaultReadBytesMax : wanted.messageReceiveLimit },
+  limits: {
+    publicReadBytesMax: wanted.messageReceiveLimit === 0 ? defaultReadBytesMax : wanted.messageReceiveLimit,
+    takesPublicBrotli: true,
+  },
   ...(creds === undefined
     ? {}
     : {

@@ -114,7 +114,14 @@ describe("muin users", () => {
       data_by_service: {
         auth: {
           email: "bob@example.org",
-          acts: [{ action: "ADMIT_PERSON" }, { action: "SUSPEND_PERSON" }, { action: "SIGN_UP" }],
+          acts: [
+            { action: "ADMIT_PERSON" },
+            { action: "SUSPEND_PERSON" },
+            // The person's key went to the services that keep their name: user and branch-owner.
+            { action: "HAND_OUT_PERSON_KEY" },
+            { action: "HAND_OUT_PERSON_KEY" },
+            { action: "SIGN_UP" },
+          ],
         },
         "branch-owner": { displayName: "Bob" },
       },

@@ -112,7 +112,7 @@ test("the gRPC port keeps the same limits", async () => {
 test("mutants that take Brotli of anybody, or of any window, are noticed", async () => {
   const through = [`${import.meta.dir}/../testdata/start-probe-server.ts`];
   const path = `${import.meta.dir}/compressions.ts`;
-  const open = await importMutant<typeof real>(path, "policy?.public === true", "policy === undefined", through);
+  const open = await importMutant<typeof real>(path, "!limits.takesPublicBrotli", "limits.takesPublicBrotli", through);
   expect(statuses(await answers(open, looks, "br", brotli(Buffer.from(`{"name":"abc"}`), 16)))).toEqual([200, 200]);
   const wide = await importMutant<typeof real>(path, "<= windowBitsMax", "<= 24", through);
   for (const [, text] of await answers(wide, probes, "br", bomb(24))) expect(text).not.toContain("window");

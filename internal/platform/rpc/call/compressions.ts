@@ -2,13 +2,15 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
 import type { Compression } from "@connectrpc/connect/protocol";
 import type { Policy } from "../../../gen/muin/platform/v1/options_pb.ts";
+import type { RpcLimits } from "./limits.ts";
 
 /**
  * How bodies of a method with this policy may be compressed. What is decompressed ends at the limit on messages, and gzip needs 32 KiB
- * for it; Brotli needs the window that the sender names, whatever comes out, so it is not taken from those who show no credentials.
+ * for it; Brotli needs the window that the sender names, whatever comes out, so it is not taken where anybody may call, unless limits say so.
  */
-export function compressionsOf(policy: Policy | undefined): Compression[] {
-  return policy?.public === true ? [compressionGzip] : [compressionGzip, boundedBrotli];
+export function compressionsOf(policy: Policy | undefined, limits: RpcLimits): Compression[] {
+  const isRefused = policy?.public === true && !limits.takesPublicBrotli;
+  return isRefused ? [compressionGzip] : [compressionGzip, boundedBrotli];
 }
 
 /** Largest window of Brotli that is taken, in bits: 4 MiB, which compressors take unless told otherwise. The most is 16 MiB. */

@@ -693,8 +693,8 @@ describe("a broken rule is noticed", () => {
     [
       "type",
       "token-verifier.ts",
-      "isDevice: header.typ === deviceTokenType",
-      "isDevice: true",
+      "header.typ === deviceTokenType ?",
+      "true ?",
       "a person's token, signed by a device's key",
     ],
     ["life", "device-token.ts", "(exp! - iat!) * 1000 > deviceTokenLifeMsMax", "false", "a token that lives a week"],

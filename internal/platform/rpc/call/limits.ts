@@ -6,6 +6,8 @@ export interface RpcLimits {
   readonly readBytesMax: number;
   /** The same for a method that anybody may call. */
   readonly publicReadBytesMax: number;
+  /** Whether Brotli is taken where anybody may call: its window is memory for whoever asks. */
+  readonly takesPublicBrotli: boolean;
   /** Largest reply message in bytes. */
   readonly writeBytesMax: number;
   /** How long a unary call may take when its caller names no deadline, in milliseconds. Streams have none. */
@@ -46,6 +48,7 @@ export interface RpcLimits {
 export const defaultRpcLimits: RpcLimits = {
   readBytesMax: 1024 * 1024,
   publicReadBytesMax: 16 * 1024,
+  takesPublicBrotli: false,
   writeBytesMax: 64 * 1024 * 1024,
   timeoutMsDefault: 30_000,
   timeoutMsMax: 24 * 60 * 60_000,

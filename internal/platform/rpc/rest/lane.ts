@@ -5,7 +5,7 @@ import { answer } from "../call/answer.ts";
 import { CallContext } from "../call/call-context.ts";
 import type { OnKnown } from "../call/call.ts";
 import type { CallLife } from "../call/life.ts";
-import { readBytesMaxOf, type RpcLimits } from "../call/limits.ts";
+import type { RpcLimits } from "../call/limits.ts";
 import { readRequest } from "./read-request.ts";
 import type { RestRoute } from "./route.ts";
 import { createRestRouter, type RestRouter } from "./router.ts";
@@ -76,7 +76,7 @@ function serve(
   const call = life.begin(route.plan, origin, named, true);
   const context = new CallContext(call);
   return answer(life, call, context, {
-    read: (prove) => readRequest(call, route, values, request, readBytesMaxOf(route.plan.policy, limits), prove),
+    read: (prove) => readRequest(call, route, values, request, limits, prove),
     write: (reply) => respond(200, replyToRest(route, reply, registry), context),
     refuse: (error) => {
       const status = codeToHttpStatus(error.code);

@@ -17,6 +17,7 @@ import { notSignable } from "../../identity/call-signature.ts";
 import type { Call } from "../call/call.ts";
 import { compressionsOf } from "../call/compressions.ts";
 import { callErrors } from "../call/errors.ts";
+import { readBytesMaxOf, type RpcLimits } from "../call/limits.ts";
 import { readBytes } from "../call/read-bytes.ts";
 import { jsonText } from "../call/wire-text.ts";
 import { fieldNamed, type RequestBinding } from "./binding.ts";
@@ -25,7 +26,7 @@ import { put, putQuery } from "./query.ts";
 import type { RestRoute } from "./route.ts";
 
 /**
- * Reads the message of a request to a route, whose path's variables have `values`: `bytesMax` bytes at the most. `prove` gets the body
+ * Reads the message of a request to a route, whose path's variables have `values`, within what its method takes. `prove` gets the body
  * as it was sent, which must then be all of the request.
  */
 export async function readRequest(
@@ -33,10 +34,11 @@ export async function readRequest(
   { binding, plan }: RestRoute,
   values: readonly string[],
   request: Request,
-  bytesMax: number,
+  limits: RpcLimits,
   prove: ((body: Uint8Array) => Promise<void>) | undefined,
 ): Promise<Message> {
   const { headers, url } = request;
+  const bytesMax = readBytesMaxOf(plan.policy, limits);
   const queryStart = url.indexOf("?");
   if (prove !== undefined) {
     if (queryStart >= 0) throw notSignable("a query");
@@ -44,7 +46,7 @@ export async function readRequest(
     if (isEncoded(headers)) throw notSignable("a compressed body");
   }
   const hasBody = binding.body !== undefined || prove !== undefined;
-  const body = hasBody ? await readBody(call, request, compressionsOf(plan.policy), bytesMax, prove) : "";
+  const body = hasBody ? await readBody(call, request, compressionsOf(plan.policy, limits), bytesMax, prove) : "";
   try {
     return buildRequest(binding, values, queryStart < 0 ? "" : url.slice(queryStart + 1), body);
   } catch (error) {

@@ -53,7 +53,7 @@ export function createUniversalLane(
   for (const plan of plans.values()) {
     router.rpc(plan.method, implement(plan, options.life), {
       readMaxBytes: readBytesMaxOf(plan.policy, options.limits),
-      acceptCompression: compressionsOf(plan.policy),
+      acceptCompression: compressionsOf(plan.policy, options.limits),
     });
   }
   return new Map(
