@@ -99,6 +99,43 @@ describe("muin up", () => {
     expect(await increment(second, "kept")).toBe(2n);
   });
 
+  test("into a pipe prints no secret, in its table as in its log at debug level, and names the file that has them", async () => {
+    await using folder = await createMuinFolder();
+    const secretsIn = async (name: string): Promise<readonly string[]> =>
+      Object.values((await Bun.file(join(folder.dataDir, name)).json()) as Record<string, string>);
+    const command = [...(await muinCommand("sources")), "up", "--data-dir", folder.dataDir];
+    for (const start of ["first", "second"]) {
+      await using muin = runProgram([...command, "--http-port", "0", "--grpc-port", "0"], {
+        cwd: folder.path,
+        env: { MUIN_LOG_LEVEL: "debug" },
+      });
+      await muin.shows("Ctrl-C stops it.");
+      const credentials = (await Bun.file(join(folder.dataDir, "credentials.json")).json()) as Record<string, string>;
+      expect(Object.keys(credentials).toSorted()).toEqual(["admin_password", "api_key", "operator_key"]);
+      const http = /http:\/\/127\.0\.0\.1:\d+/.exec(muin.stdout())?.[0] ?? "";
+      const post = (path: string, body: unknown, key = "") =>
+        fetch(`${http}/api/v1/${path}`, {
+          method: "POST",
+          headers: { "content-type": "application/json", ...(key === "" ? {} : { authorization: `Bearer ${key}` }) },
+          body: JSON.stringify(body),
+        }).then((response) => response.json() as Promise<Record<string, never>>);
+      const signIn = { email: "admin@localhost", password: credentials["admin_password"] };
+      const { tokens } = (await post("auth:signIn", signIn)) as { tokens?: { accessToken: string } };
+      const scopes = ["counts.read"];
+      const { secret } = await post("api-keys", { displayName: "x", scopes }, credentials["operator_key"]);
+      const made = [tokens?.accessToken ?? "", secret ?? ""];
+      expect(made.map((each) => each.length > 40)).toEqual([true, true]);
+      const { stdout, stderr } = await muin.stop();
+      expect(stderr).toContain('"level":"info"'); // It logs, and at debug level no less than that.
+      const file = join(folder.dataDir, "credentials.json");
+      expect([start, stdout.includes(`"admin_password" in ${file}`)]).toEqual([start, start === "first"]);
+      expect(stdout).toContain(`API key  "api_key" in ${file}`);
+      const secrets = [...(await secretsIn("credentials.json")), ...(await secretsIn("secrets.json")), ...made];
+      expect(secrets.length).toBeGreaterThan(10);
+      expect(secrets.filter((each) => `${stdout}${stderr}`.includes(each))).toEqual([]);
+    }
+  });
+
   test("takes the administrator's password from MUIN_ADMIN_PASSWORD and shows it at the first start only", async () => {
     await using muin = await startMuin({ env: { MUIN_ADMIN_PASSWORD: "correct horse battery" } });
     expect(muin.facts["admin"]).toEqual({ email: "admin@localhost", password: "correct horse battery" });

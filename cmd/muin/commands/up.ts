@@ -100,7 +100,7 @@ async function runUp(options: Given<unknown, typeof upOptions>, cli: Cli): Promi
   }
 }
 
-/** Shows where Muin serves and what its services have to show, and what to try next. */
+/** Shows where Muin serves and what its services have to show, and what to try next; secrets to a terminal or a program alone. */
 async function print(muin: Standalone, asJson: boolean, { env, output }: Cli): Promise<void> {
   const { http, grpc, operator } = muin.addresses();
   const { path } = muin.folder;
@@ -126,15 +126,16 @@ async function print(muin: Standalone, asJson: boolean, { env, output }: Cli): P
   row("operator", `${operator}  status page, /metrics`);
   if (caFile !== undefined) row("CA", `${caFile}  for callers to trust`);
   row("data", path);
-  for (const { title, text } of shown) row(title, text);
+  for (const { title, text, textForLog = text } of shown) row(title, output.printsToTerminal ? text : textForLog);
   output.print("");
   output.print("Try in another terminal:");
   const elsewhere = path === defaultDataPath(env) ? "" : ` --data-dir ${path}`;
   output.print(`  npm run muin -- counts create visits${elsewhere}`);
   output.print(`  npm run muin -- counts inc visits${elsewhere}`);
-  const key = (await muin.folder.readCredentials())?.["api_key"] ?? "";
+  const key = (await muin.folder.readCredentials())?.["api_key"];
+  const bearer = key !== undefined && output.printsToTerminal ? key : "<API key>";
   const trust = caFile === undefined ? "" : ` --cacert ${caFile}`;
-  output.print(`  curl${trust} -H 'Authorization: Bearer ${key}' ${http}/api/v1/counts/visits`);
+  output.print(`  curl${trust} -H 'Authorization: Bearer ${bearer}' ${http}/api/v1/counts/visits`);
   output.print("");
   output.print("Ctrl-C stops it.");
 }

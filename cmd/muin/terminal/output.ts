@@ -24,6 +24,8 @@ export interface Output {
   progress(line: string): void;
   /** The text in a style, where the result goes to a terminal that wants colours. */
   readonly paint: (style: Style, text: string) => string;
+  /** Whether standard output is a terminal: what is printed is for somebody's eyes, and not kept in a log. */
+  readonly printsToTerminal: boolean;
   /** Whether standard error is a terminal. */
   readonly terminal: boolean;
   /** Width of that terminal in characters. */
@@ -41,6 +43,7 @@ export function createOutput(stdout: OutputStream, stderr: OutputStream, color: 
   return {
     print,
     paint,
+    printsToTerminal: stdout.isTTY === true,
     terminal,
     columns: stderr.columns ?? 80,
     json: (value) => print(JSON.stringify(value)),

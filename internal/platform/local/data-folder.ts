@@ -29,7 +29,8 @@ export interface RunRecord {
 
 /**
  * Secrets that the setups of services made for the programs of this installation, by name, as `credentials.json` has them:
- * `api_key`, the demo key, and `operator_key`, with which the command line calls.
+ * `api_key`, the demo key while it is live, `operator_key`, with which the command line calls, and `admin_password`, with which the first
+ * administrator begins, unless `MUIN_ADMIN_PASSWORD` said it.
  */
 export type Credentials = Readonly<Record<string, string>>;
 
@@ -61,6 +62,8 @@ export interface DataFolder extends Component {
   announce(
     addresses: Pick<RunRecord, "caFile"> & Required<Pick<RunRecord, "http" | "grpc" | "operator">>,
   ): Promise<void>;
+  /** Absolute path of the file that `saveCredentials` writes. */
+  readonly credentialsFile: string;
   /** Keeps the keys, durably. */
   saveCredentials(credentials: Credentials): Promise<void>;
   readCredentials(): Promise<Credentials | undefined>;
@@ -99,6 +102,7 @@ export function createDataFolder(options: { readonly path: string; readonly rand
   return {
     name: "data folder",
     path,
+    credentialsFile,
     start: async () => {
       // One that was there keeps its mode: it may be a mount point or hold other things.
       await mkdir(path, { recursive: true, mode: process.getuid?.() === 0 ? 0o711 : 0o700 });

@@ -10,6 +10,7 @@ const info = { name: "one" } as ServiceInfo;
 function createFolder(kept?: Readonly<Record<string, string>>) {
   const folder = {
     kept,
+    credentialsFile: "/data/credentials.json",
     saved: 0,
     readCredentials: () => Promise.resolve(folder.kept),
     saveCredentials: (credentials: Readonly<Record<string, string>>) => {
@@ -45,6 +46,14 @@ test("every setup runs, in order, with its settings; what they make is kept once
   expect(folder).toMatchObject({ kept: { a: "new a", b: "new b" }, saved: 1 });
   expect(await setUp(services, { env, folder })).toEqual(shown);
   expect(folder.saved).toBe(1);
+});
+
+test("what no setup keeps any more is not kept", async () => {
+  const folder = createFolder({ a: "old", gone: "ended" });
+  const services = [{ info, parts: [keyMaker("a")] }];
+  await setUp(services, { env: {}, folder });
+  expect(folder).toMatchObject({ kept: { a: "old" }, saved: 1 });
+  expect(folder.kept).not.toHaveProperty("gone");
 });
 
 test("two services cannot keep a secret of one name, and nothing is kept then", async () => {

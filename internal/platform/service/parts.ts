@@ -65,14 +65,19 @@ export interface SetupContext<F extends ConfigFields = ConfigFields> {
   readonly config: ConfigValues<F>;
   /** Secrets that the installation keeps from earlier setups, by name. Empty at the first. */
   readonly kept: Readonly<Record<string, string>>;
+  /** Path of the file that they are kept in. */
+  readonly keptIn: string;
 }
 
 /** A line of the first screen. */
 export interface SetupLine {
   /** A word or two, such as "API key". */
   readonly title: string;
+  /** For a terminal: it may hold secrets. */
   readonly text: string;
-  /** The same for programs. */
+  /** The same where what is printed is kept, such as in a log: it holds no secret, and says where they stand. Default: `text`. */
+  readonly textForLog?: string;
+  /** The same for programs. It may hold secrets. */
   readonly json: JsonObject;
 }
 

@@ -46,14 +46,17 @@ describe("a key of the installation", () => {
     const services = auth.as(ApiKeyService, { caller: service });
     const isLive = (secret: string): Promise<string> =>
       outcomeOf(services.verifyApiKey({ secretHash: secretHashOf(secret) }));
-    const demo = { name: "demo", scopes: ["counts.read"] };
-    const first = await setup.ensureApiKey({ ...demo, kept: undefined });
+    const shown = { name: "shown", scopes: ["counts.read"] };
+    const first = await setup.ensureApiKey({ ...shown, kept: undefined });
     expect(first.created).toBe(true);
-    expect(await setup.ensureApiKey({ ...demo, kept: first.secret })).toEqual({ secret: first.secret, created: false });
+    expect(await setup.ensureApiKey({ ...shown, kept: first.secret })).toEqual({
+      secret: first.secret,
+      created: false,
+    });
     const other = await setup.ensureApiKey({ name: "operator", scopes: operatorScopes, kept: undefined });
-    const second = await setup.ensureApiKey({ ...demo, kept: undefined });
+    const second = await setup.ensureApiKey({ ...shown, kept: undefined });
     const third = await setup.ensureApiKey({
-      name: "demo",
+      name: "shown",
       scopes: ["counts.read", "counts.write"],
       kept: second.secret,
     });

@@ -1,7 +1,7 @@
 import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Random } from "../../../platform/clock/random.ts";
 import { takeLock } from "../../../platform/postgres/advisory-lock.ts";
-import type { Database } from "../../../platform/postgres/database.ts";
+import type { Database, Transaction } from "../../../platform/postgres/database.ts";
 import { createAccount } from "../account/create.ts";
 import { emailRule, normaliseEmail } from "../account/email.ts";
 import { createPasswordQueue } from "../account/password.ts";
@@ -35,6 +35,14 @@ export interface AuthSetup {
    * EMAIL_TAKEN when the address belongs to somebody who is none, FIELD_INVALID for what is no address or no password.
    */
   ensureAdministrator(account: { readonly email: string; readonly password: string }): Promise<boolean>;
+  /** Makes a key that ends after so many milliseconds, whose owner the first administrator is, and returns its secret. */
+  makeApiKey(key: {
+    readonly name: string;
+    readonly scopes: readonly string[];
+    readonly lifeMs: number;
+  }): Promise<string>;
+  /** Whether this is the secret of a key that was neither revoked nor has ended. */
+  isLive(secret: string): Promise<boolean>;
   /**
    * Makes a key without end that the installation keeps for itself; the first administrator is its owner. Returns `kept` itself when it
    * is the secret of the live key of this name with these scopes, and its owner holds them; else makes one, revokes the earlier one of
@@ -86,11 +94,22 @@ export function createAuthSetup(deps: {
       });
     },
 
+    makeApiKey: ({ name: displayName, scopes, lifeMs }) =>
+      database.transaction(async (tx) => {
+        const key = { displayName, scopes, expireTimeMs: clock.now() + lifeMs };
+        const ownerId = await lockFirstAdministrator(tx);
+        return (await addApiKey(tx, { store, audit, clock, random }, { ...key, ownerId }, authItself)).secret;
+      }),
+
+    isLive: async (secret) => {
+      const key = await store.findBySecretHash(database.sql, secretHashOf(secret));
+      return key !== undefined && key.revokeTimeMs === undefined && clock.now() < (key.expireTimeMs ?? Infinity);
+    },
+
     ensureApiKey: ({ name, scopes, kept }) =>
       database.transaction(async (tx) => {
         await takeLock(tx, setupLock);
-        const ownerId = await postgresScopeStore.lockFirstActive(tx, "administrator");
-        if (ownerId === undefined) throw new Error(`nobody can own the key "${name}": no administrator is active`);
+        const ownerId = await lockFirstAdministrator(tx);
         const live = await store.lockManaged(tx, name);
         if (live !== undefined) {
           const same = scopes.length === live.scopes.length && scopes.every((scope) => live.scopes.includes(scope));
@@ -106,4 +125,11 @@ export function createAuthSetup(deps: {
         return { secret, created: true };
       }),
   };
+}
+
+/** Whose the keys of the installation are: the id of the first active administrator, whose account is locked. Throws when there is none. */
+async function lockFirstAdministrator(tx: Transaction): Promise<string> {
+  const userId = await postgresScopeStore.lockFirstActive(tx, "administrator");
+  if (userId === undefined) throw new Error("nobody can own the keys of the installation: no administrator is active");
+  return userId;
 }
