@@ -207,6 +207,15 @@ test("muin up serves with the certificate that is given, for whoever reaches it,
   });
 });
 
+test("plain text for others takes a word, and is named in the status", async () => {
+  await using muin = await startMuin({ args: ["--insecure", "--host", "0.0.0.0"] });
+  const { code, stdout } = await muin.run("status");
+  expect([code, stdout]).toEqual([
+    0,
+    expect.stringContaining("MUIN_INSECURE is said: calls and data may cross networks"),
+  ]);
+});
+
 test.each(["sources", "binary"] as const)(
   "muin up --tls makes a certificate, keeps it, and is believed by the command line (%s)",
   async (from) => {

@@ -31,7 +31,7 @@ import { metricsContentType } from "../telemetry/create-metrics.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Certificate } from "../tls/certificate.ts";
 import { openCertificates, type Certificates } from "../tls/certificates.ts";
-import { checkListener, checkOperatorListener } from "../tls/exposure.ts";
+import { checkListener, checkOperatorListener, insecurityNotice } from "../tls/exposure.ts";
 import { composeService, type ComposedService } from "./compose-service.ts";
 import { runtimeErrors } from "./errors.ts";
 import { createOperations } from "./operations.ts";
@@ -109,7 +109,7 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
     degraded: () => degradation.reasons(),
     localStores: options.localStores,
     notices: () =>
-      [...rpc.notices(), ...(certificates?.notices() ?? []), authenticator.notice()].filter(
+      [...rpc.notices(), ...(certificates?.notices() ?? []), authenticator.notice(), insecurityNotice(settings)].filter(
         (notice) => notice !== undefined,
       ),
     clock,

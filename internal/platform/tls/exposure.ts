@@ -24,10 +24,17 @@ export function isLoopback(host: string): boolean {
 export function checkListener({ host, behindProxy, insecure, hasTls }: Listens): void {
   if (hasTls || behindProxy || insecure || isLoopback(host)) return;
   throw new ConfigError([
-    `${variableOf("", "HOST")} got "${host}", which others reach, and there is no TLS: give MUIN_TLS_CERT_FILE and MUIN_TLS_KEY_FILE, ` +
-      "or say that a proxy in front speaks TLS (--behind-proxy, MUIN_BEHIND_PROXY=1), " +
+    `${variableOf("", "HOST")} got "${host}", which others reach, and there is no TLS: give MUIN_TLS_CERT_FILE and MUIN_TLS_KEY_FILE ` +
+      "(muin up --tls makes them), or say that a proxy in front speaks TLS (--behind-proxy, MUIN_BEHIND_PROXY=1), " +
       "or that passwords and keys may cross the network in plain text (--insecure, MUIN_INSECURE=1)",
   ]);
+}
+
+/** What stands in the status of a process of which it was said that plain text is meant. */
+export function insecurityNotice({ insecure }: Pick<Listens, "insecure">): string | undefined {
+  return insecure
+    ? `${variableOf("", insecureField.name)} is said: calls and data may cross networks in plain text, passwords and keys among them`
+    : undefined;
 }
 
 /**
