@@ -34,7 +34,7 @@ const longFunctionsKnown: Readonly<Record<string, number>> = {
   createInfoCache: 145,
   createPostgresServer: 81,
   createSigningKeys: 81,
-  createSupervisedProcess: 153,
+  createSupervisedProcess: 151,
   startLoad: 136,
   startReading: 99,
 };

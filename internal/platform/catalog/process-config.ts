@@ -66,6 +66,11 @@ export const processConfig = {
     min: 1000,
     max: 86_400_000,
   }),
+  redisMemoryBytesMax: int("REDIS_MEMORY_BYTES_MAX", {
+    doc: "Memory for the data of each Redis server that keeps data and that Muin starts itself, in bytes: beyond it writes are refused and nothing is dropped. 0: half of the machine's memory.",
+    default: 0,
+    max: 2 ** 44,
+  }),
   traceSamplePercent: int("TRACE_SAMPLE_PERCENT", {
     doc: "Share of the traces that begin here, while OTEL_EXPORTER_OTLP_ENDPOINT names a collector.",
     default: 10,

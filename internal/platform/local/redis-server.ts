@@ -1,10 +1,12 @@
 import { createHash } from "node:crypto";
+import { totalmem } from "node:os";
 import { basename, join } from "node:path";
 import { Redis } from "ioredis";
 import type { Component } from "../lifecycle/component.ts";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
 import type { Logger } from "../telemetry/logger.ts";
+import { replyCode } from "../redis/driver-errors.ts";
 import type { DataFolder } from "./data-folder.ts";
 import { makeFolder, replaceFile } from "./files.ts";
 import { freePort } from "./free-port.ts";
@@ -36,6 +38,11 @@ export interface RedisServerSpec {
    * evicted.
    */
   readonly durable: boolean;
+  /**
+   * Of a durable primary: memory for its data in bytes, beyond which writes are refused and nothing is dropped. Default: half of what
+   * this machine, or the container around this process, has.
+   */
+  readonly memoryBytesMax?: number | undefined;
   /** Name of the server it follows as a read-only replica; `undefined` for a primary. */
   readonly replicaOf?: string | undefined;
   /** Who may do what; nobody else may do anything. */
@@ -114,6 +121,7 @@ export function createRedisServer(
     name,
     prepare,
     probe: () => ping(url(supervisorUser)),
+    isProgress: (error) => replyCode(error) === "LOADING",
     logFile: join(home, "server.log"),
     stopSignals,
     stopMsMax,
@@ -179,8 +187,13 @@ function aclFile(spec: RedisServerSpec, passwords: ReadonlyMap<string, string>):
 
 function configFile(spec: RedisServerSpec, home: string, port: number, replication: Replication | undefined): string {
   const keep = spec.durable
-    ? // A replica gets everything from its primary when it starts; a file of its own would only be thrown away.
-      [`appendonly ${replication === undefined ? "yes" : "no"}`, "appendfsync always"]
+    ? // A replica gets everything from its primary when it starts; a file of its own would only be thrown away. It ignores a bound.
+      [
+        `appendonly ${replication === undefined ? "yes" : "no"}`,
+        "appendfsync always",
+        `maxmemory ${spec.memoryBytesMax ?? Math.floor(memoryBytes() / 2)}`,
+        "maxmemory-policy noeviction",
+      ]
     : ["appendonly no", `maxmemory ${cacheBytesMax}`, "maxmemory-policy allkeys-lru"];
   const following =
     replication === undefined
@@ -209,6 +222,12 @@ function configFile(spec: RedisServerSpec, home: string, port: number, replicati
   ].join("\n")}\n`;
 }
 
+/** Memory of this machine, or of the container around this process, in bytes. */
+function memoryBytes(): number {
+  const constrained = process.constrainedMemory();
+  return constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
+}
+
 /** A value of redis.conf, in which a space would end it. */
 function quote(value: string): string {
   return `"${value.replaceAll(/["\\]/g, "\\$&")}"`;
@@ -221,6 +240,7 @@ async function ping(url: string): Promise<void> {
     commandTimeout: probeMsMax,
     maxRetriesPerRequest: 0,
     retryStrategy: () => null,
+    enableReadyCheck: false, // A server that loads its data is to say so to the question, not to be waited for here.
   });
   client.on("error", () => undefined); // The rejected call carries the error.
   try {

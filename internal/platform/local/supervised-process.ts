@@ -13,8 +13,10 @@ const restartBackoff = { minMs: 100, maxMs: 5000 };
 const healthyMsMin = 10_000;
 /** A server that never answered is started so often before the start is given up. */
 const firstStartsMax = 5;
-/** Time for the first answer in one start. Loading of a large data set counts. */
+/** Time for the first answer in one start, or for the next sign of progress. */
 const firstAnswerMsMax = 120_000;
+/** So often it is said that a server still makes progress and does not answer yet. */
+const progressLogMs = 60_000;
 /** Pause between two questions whether it answers. */
 const probeMs = 25;
 /** Time for one answer. */
@@ -42,6 +44,8 @@ export interface SupervisedProcessOptions {
   readonly prepare: (again: boolean) => Promise<ProcessPlan>;
   /** Resolves when the server answers, rejects when it does not. */
   readonly probe: () => Promise<void>;
+  /** Whether `probe` rejected since the server still makes progress, such as loading its data: then it is waited for. Default: never. */
+  readonly isProgress?: (error: unknown) => boolean;
   /** The server's output goes here. */
   readonly logFile: string;
   /** Sent one after the other, each with `stopMsMax` to take effect; then SIGKILL. */
@@ -126,15 +130,22 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
     };
   };
 
-  /** False when the process ended before it answered. Ends one that does not answer in its first start. */
+  /** False when the process ended before it answered. Ends one that in its first start neither answers nor makes progress. */
   const untilAnswer = async (current: Bun.Subprocess, again: boolean): Promise<boolean> => {
-    const endAt = clock.monotonic() + firstAnswerMsMax;
+    let endAt = clock.monotonic() + firstAnswerMsMax;
+    let saidAt = clock.monotonic();
     while (!hasEnded(current) && !stopping.signal.aborted) {
       try {
         await probeOnce(current);
         if (!hasEnded(current)) return true;
       } catch (error) {
-        if (!again && clock.monotonic() > endAt) {
+        if (options.isProgress?.(error) === true) {
+          endAt = clock.monotonic() + firstAnswerMsMax;
+          if (clock.monotonic() - saidAt >= progressLogMs) {
+            saidAt = clock.monotonic();
+            log.warn(`${name} is not ready yet and makes progress`, { err: error });
+          }
+        } else if (!again && clock.monotonic() > endAt) {
           log.error(`${name} does not answer`, { err: error });
           current.kill("SIGKILL");
           return false;
@@ -182,15 +193,6 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
     state = "stopped";
   };
 
-  const watchLog = async (): Promise<void> => {
-    while (!stopping.signal.aborted) {
-      await boundServerLog(options.logFile).catch((error: unknown) => {
-        log.warn(`the log of ${name} could not be shortened`, { err: error });
-      });
-      await clock.sleep(logCheckMs, stopping.signal).catch(() => undefined); // As above.
-    }
-  };
-
   const end = async (current: Bun.Subprocess): Promise<void> => {
     current.kill("SIGCONT"); // A process that was halted would not see the next signal.
     for (const signal of options.stopSignals) {
@@ -215,7 +217,7 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
       state = "starting";
       const first = Promise.withResolvers<void>();
       const running = keepRunning(first.resolve, first.reject);
-      const watching = watchLog();
+      const watching = boundLog(options, stopping.signal);
       life = Promise.all([running, watching]).then(() => undefined);
       void running.then(() => first.reject(new Error(`${name} was stopped while it started`)));
       return first.promise;
@@ -228,6 +230,16 @@ export function createSupervisedProcess(options: SupervisedProcessOptions): Supe
         state = "stopped";
       })()),
   };
+}
+
+/** Keeps the log of a server within its bound until `signal` is aborted. */
+async function boundLog({ name, logFile, clock, log }: SupervisedProcessOptions, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await boundServerLog(logFile).catch((error: unknown) => {
+      log.warn(`the log of ${name} could not be shortened`, { err: error });
+    });
+    await clock.sleep(logCheckMs, signal).catch(() => undefined); // Rejects only when we stop, which the loop sees.
+  }
 }
 
 function noAnswer(): never {

@@ -17,14 +17,18 @@ export interface Script<Reply> {
 
 /**
  * Defines a script that takes `keys` keys ("any": as many as are given). A server that does not know it, since it is new or was
- * restarted, is sent the text: NOSCRIPT says for certain that nothing ran.
+ * restarted, is sent the text: NOSCRIPT says for certain that nothing ran. With `runsWhenFull` a server whose memory is used up runs it all
+ * the same: only for what takes next to no memory and without which none could ever become free.
  */
 export function defineScript<Reply>(options: {
   readonly name: string;
   readonly lua: string;
   readonly keys: number | "any";
+  /** Default false. */
+  readonly runsWhenFull?: boolean;
 }): Script<Reply> {
-  const { name, lua, keys: keyCount } = options;
+  const { name, keys: keyCount } = options;
+  const lua = options.runsWhenFull === true ? `#!lua flags=allow-oom\n${options.lua}` : options.lua;
   const sha = new Bun.CryptoHasher("sha1").update(lua).digest("hex");
   return {
     name,

@@ -80,7 +80,7 @@ export function createStandalone(options: StandaloneOptions): Standalone {
   const stores = createLocalStores({
     ...options,
     folder,
-    redis: redisServers(plan, catalog),
+    redis: redisServers(plan, options),
     databases: plan.databases,
   });
   let started: { readonly muin: MuinProcess; shown: readonly SetupLine[] } | undefined;
@@ -241,13 +241,16 @@ function rightsOn({ databases }: Topology, name: string): PostgresRights {
 /** The declared servers, and the events server. */
 function redisServers(
   { redisServers: declared }: Topology,
-  catalog: readonly ServiceInfo[],
+  { catalog, settings }: Pick<StandaloneOptions, "catalog" | "settings">,
 ): readonly RedisServerSpec[] {
+  const bytesMax = settings.redisMemoryBytesMax;
+  const memoryBytesMax = bytesMax === 0 ? undefined : bytesMax;
   const servers = declared.map(({ name, durability, users }) => ({
     name,
     durable: durability === "durable",
+    memoryBytesMax,
     users: users.map(({ user, rules }) => ({ name: user, rules })),
   }));
   const { server, user, rules } = eventsRights(processName, busUse(catalog, catalog));
-  return [...servers, { name: server, durable: true, users: [{ name: user, rules }] }];
+  return [...servers, { name: server, durable: true, memoryBytesMax, users: [{ name: user, rules }] }];
 }

@@ -122,6 +122,7 @@ export async function readOutboxState(store: RedisStore, shards: number): Promis
 
 const trimScript = defineScript<number>({
   name: "trim-outbox",
+  runsWhenFull: true,
   keys: 2,
   lua: `
 local META = KEYS[2]

@@ -61,6 +61,7 @@ async function beat(store: RedisStore, shards: number): Promise<void> {
 
 const heartbeatScript = defineScript<Buffer>({
   name: "heartbeat",
+  runsWhenFull: true,
   keys: 1,
   lua: `
 local clock = redis.call('TIME')

@@ -248,3 +248,38 @@ test("an entry that nobody can read parks its shard alone", async () => {
   parking.pass(1000);
   await eventually(() => expect(seen.stuck).toEqual([1n, 2n, 3n, 4n, 5n]));
 });
+
+/** The counts store has no memory left while its outbox waits. */
+async function drainFull(createRelay?: CreateRelay, timeoutMs = 10_000): Promise<void> {
+  await using parking = await startParking(createRelay);
+  const { counts, relay, seen, stuck } = parking;
+  parking.mend();
+  await writeAll(parking);
+  await counts.store.client.config("SET", "maxmemory", "1");
+  try {
+    await relay.start();
+    await eventually(async () => expect(await relay.read()).toMatchObject({ depth: 0, bytes: 0 }), { timeoutMs });
+    expect(seen).toEqual({ stuck: [1n, 2n, 3n, 4n], free: [1n, 2n] });
+    const beat = await counts.store.client.get(keysOf(parking.shard).heartbeat);
+    await eventually(
+      async () => expect(await counts.store.client.get(keysOf(parking.shard).heartbeat)).not.toBe(beat),
+      { timeoutMs },
+    );
+    expect(counts.write([add(stuck, 1)])).rejects.toMatchObject({ reason: "STORE_FULL" });
+  } finally {
+    await counts.store.client.config("SET", "maxmemory", "0");
+  }
+  await counts.write([add(stuck, 1)]);
+  await eventually(() => expect(seen.stuck).toEqual([1n, 2n, 3n, 4n, 5n]));
+}
+
+describe("a store without memory left", () => {
+  test("has its outbox emptied and its heart beating", () => drainFull());
+
+  test("mutant: has no heartbeat", async () => {
+    const script = '  name: "heartbeat",\n  runsWhenFull: true,';
+    const [own, file] = ["relay.ts", "heartbeat.ts"].map((name) => join(import.meta.dir, name)) as [string, string];
+    const mutant = await importMutant<{ createOutboxRelay: CreateRelay }>(file, script, '  name: "heartbeat",', [own]);
+    await caught(() => drainFull(mutant.createOutboxRelay, 3000));
+  });
+});

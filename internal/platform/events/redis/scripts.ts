@@ -26,6 +26,7 @@ const entryFields = (first: string) =>
  */
 export const openScript = defineScript<number>({
   name: "events-open",
+  runsWhenFull: true,
   keys: 1,
   lua: `
 local known = redis.call('HGET', ARGV[2], 'partitions') or ARGV[1]
@@ -61,6 +62,7 @@ return 1`,
  */
 export const positionScript = defineScript<[generation: number, id: Buffer, ordinal: number]>({
   name: "events-position",
+  runsWhenFull: true,
   keys: 2,
   lua: `
 redis.call('SADD', KEYS[2], ARGV[2])
@@ -79,6 +81,7 @@ return { tonumber(position[1]), position[2], tonumber(position[3]) }`,
  */
 export const commitScript = defineScript<number>({
   name: "events-commit",
+  runsWhenFull: true,
   keys: 2,
   lua: `
 if ${isFenced("KEYS[1]", "ARGV[1]")} then return ${fencedReply} end
@@ -142,6 +145,7 @@ return reply`,
  */
 export const trimScript = defineScript<number>({
   name: "events-trim",
+  runsWhenFull: true,
   keys: 2,
   lua: `
 local time = redis.call('TIME')
@@ -163,6 +167,7 @@ return removed`,
  */
 export const parkScript = defineScript<number>({
   name: "events-park",
+  runsWhenFull: true,
   keys: 4,
   lua: `
 if ${isFenced("KEYS[1]", "ARGV[1]")} then return ${fencedReply} end
@@ -183,6 +188,7 @@ return 1`,
  */
 export const redriveScript = defineScript<number>({
   name: "events-redrive",
+  runsWhenFull: true,
   keys: 3,
   lua: `
 local total = 0
@@ -210,6 +216,7 @@ return total`,
  */
 export const redrivenScript = defineScript<number>({
   name: "events-redriven",
+  runsWhenFull: true,
   keys: 5,
   lua: `
 if ${isFenced("KEYS[1]", "ARGV[1]")} then return ${fencedReply} end
@@ -241,6 +248,7 @@ end`;
 /** Ends the loss of a consumer group, which stays where it is. KEYS group; ARGV partitions. Returns 1. */
 export const settleScript = defineScript<number>({
   name: "events-settle",
+  runsWhenFull: true,
   keys: 1,
   lua: `
 for _, partition in ipairs(ARGV) do
@@ -256,6 +264,7 @@ return 1`,
  */
 export const replayScript = defineScript<number>({
   name: "events-replay",
+  runsWhenFull: true,
   keys: "any",
   lua: `
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end

@@ -14,6 +14,7 @@ export function isFenced(key: string, number: string): string {
  */
 export const leaseScript = defineScript<number[]>({
   name: "lease",
+  runsWhenFull: true,
   keys: "any",
   lua: `
 local time = redis.call('TIME')
