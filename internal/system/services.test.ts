@@ -25,7 +25,7 @@ import { startMesh, type TestMesh } from "../platform/testing/mesh.ts";
 import { openMailbox, signUp, type SignedUp } from "../platform/testing/sign-up.ts";
 import { ErrorInfoSchema } from "../gen/google/rpc/error_details_pb.ts";
 import { makeOperatorKey } from "./mesh-fixture.ts";
-import { servicesByMethod } from "./service-calls-fixture.ts";
+import { servicesByMethod } from "./policy-table.ts";
 import { packagesOf } from "../platform/rpc/rest/comments.ts";
 import type { TestPostgres } from "../platform/testing/postgres.ts";
 import type { TestRedis } from "../platform/testing/redis.ts";
