@@ -103,6 +103,12 @@ export const authConfig = {
     min: 100,
     max: 60_000,
   }),
+  auditRetentionDays: int("AUDIT_RETENTION_DAYS", {
+    doc: "How long the audit log keeps an act, in days. It goes with its month.",
+    default: 400,
+    min: 90,
+    max: 3660,
+  }),
   signUpsPerNetworkMax: int("SIGN_UPS_PER_NETWORK_MAX", {
     doc: "Sign-ups that one network (an IPv4 address, an IPv6 /64) may try within an hour, whatever comes of them.",
     default: 30,

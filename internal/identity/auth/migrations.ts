@@ -13,6 +13,7 @@ import newcomers from "./migrations/0011_newcomers.sql" with { type: "text" };
 import epochs from "./migrations/0013_epochs.sql" with { type: "text" };
 import ownTopics from "./migrations/0012_own_topics.sql" with { type: "text" };
 import bootstrapSecrets from "./migrations/0014_bootstrap_secrets.sql" with { type: "text" };
+import auditPartitions from "./migrations/0016_audit_partitions.sql" with { type: "text" };
 import keyOwners from "./migrations/0015_key_owners.sql" with { type: "text" };
 
 /** Auth's schema, in the order in which it is applied. */
@@ -32,4 +33,5 @@ export const migrations: readonly Migration[] = [
   { name: "0013_epochs", sql: epochs },
   { name: "0014_bootstrap_secrets", sql: bootstrapSecrets },
   { name: "0015_key_owners", sql: keyOwners },
+  { name: "0016_audit_partitions", sql: auditPartitions },
 ];

@@ -113,6 +113,7 @@ async function grantRows(sql: Sql, role: string): Promise<void> {
     await sql`GRANT USAGE ON SCHEMA ${sql(schema)} TO ${sql(role)}`;
     await sql`GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ${sql(schema)} TO ${sql(role)}`;
     await sql`GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA ${sql(schema)} TO ${sql(role)}`;
+    await sql`GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA ${sql(schema)} TO ${sql(role)}`;
   }
   await sql`REVOKE INSERT, UPDATE, DELETE ON platform.migrations, platform.epoch FROM ${sql(role)}`;
 }

@@ -50,10 +50,13 @@ export const postgresAuditStore: AuditStore = {
       WHERE principal = ${`person:${userId}`} OR subject = ${emailSubject}`;
   },
 
-  prune: async (tx, rowsMax) => {
+  prune: async (tx, retentionDays, rowsMax) => {
+    await tx`SELECT audit_log_make_month(now() + n * INTERVAL '28 days') FROM generate_series(0, 2) AS n`;
+    await tx`SELECT audit_log_drop_months(${retentionDays})`;
     await tx`
-      DELETE FROM audit_log WHERE audit_id IN
-        (SELECT audit_id FROM audit_log WHERE create_time < now() - INTERVAL '400 days' LIMIT ${rowsMax})`;
+      DELETE FROM audit_log_rest WHERE (audit_id, create_time) IN
+        (SELECT audit_id, create_time FROM audit_log_rest WHERE create_time < now() - make_interval(days => ${retentionDays})
+          LIMIT ${rowsMax})`;
   },
 };
 

@@ -25,6 +25,8 @@ export function describeAuditStore(name: string, start: StartStore<AuditStore>):
     const details = async (filter: AuditFilter, beforeId = "", limit = 100): Promise<readonly string[]> =>
       (await store.list(started.database.sql, filter, beforeId, limit)).map(({ detail }) => detail);
 
+    const prune = (days: number): Promise<void> => started.database.transaction((tx) => store.prune(tx, days, 100_000));
+
     test("gives back what was recorded, cut to its bound, and nothing of a transaction that failed", async () => {
       const principal = `person:${systemRandom.uuid()}`;
       await append(act("anonymous", { principal, detail: "x".repeat(600) }), 1234);
@@ -103,13 +105,37 @@ export function describeAuditStore(name: string, start: StartStore<AuditStore>):
       expect(blanked.map(({ address, userAgent }) => address + userAgent)).toEqual(["", ""]);
     });
 
-    test("removes what is older than 400 days, so many at a time, and nothing younger", async () => {
+    test("removes what is older than it is to be kept, so many at a time, and nothing younger", async () => {
       const principal = `service:${systemRandom.uuid()}`;
       const dayMs = 86_400_000;
       const nowMs = systemClock.now();
-      for (const days of [402, 401, 399]) await append(act(principal, { detail: `${days}` }), nowMs - days * dayMs);
-      await started.database.transaction((tx) => store.prune(tx, 100_000));
-      expect(await details({ principal })).toEqual(["399"]);
+      for (const days of [402, 401, 399, 91, 89])
+        await append(act(principal, { detail: `${days}` }), nowMs - days * dayMs);
+      await prune(400);
+      expect(await details({ principal })).toEqual(["89", "91", "399"]);
+      await prune(90);
+      expect(await details({ principal })).toEqual(["89"]);
+    });
+
+    test("keeps its order and its pages over months, whichever of them has room of its own", async () => {
+      const principal = `service:${systemRandom.uuid()}`;
+      const nowMs = systemClock.now();
+      const dayMs = 86_400_000;
+      for (const days of [300, -200, 0, 31, -31, 62])
+        await append(act(principal, { detail: `${days}` }), nowMs - days * dayMs);
+      const pages: (readonly string[])[] = [];
+      for (let before = ""; ;) {
+        const page = await store.list(started.database.sql, { principal }, before, 2);
+        if (page.length === 0) break;
+        pages.push(page.map(({ detail }) => detail));
+        before = page.at(-1)?.auditId ?? "";
+        await prune(400);
+      }
+      expect(pages).toEqual([
+        ["62", "-31"],
+        ["31", "0"],
+        ["-200", "300"],
+      ]);
     });
   });
 }

@@ -76,7 +76,7 @@ export interface AuditFilter {
   readonly untilMs?: number | undefined;
 }
 
-/** The audit log. Rows are only ever added; the schema itself refuses to change them, or to remove them before 400 days. */
+/** The audit log. Rows are only ever added; the schema itself refuses to change them, or to remove them before 90 days. */
 export interface AuditStore {
   /** Adds an act: with a transaction if and only if that commits. A refusal is added outside the transaction that it undid. */
   append(on: Sql, act: Act, nowMs: number): Promise<void>;
@@ -88,6 +88,9 @@ export interface AuditStore {
   listOfPerson(on: Sql, userId: string, limit: number): Promise<readonly AuditRecord[]>;
   /** Blanks from where a person acted, and from where anybody tried the address `emailSubject`. Their account must be gone. */
   blank(tx: Transaction, userId: string, emailSubject: string): Promise<void>;
-  /** Removes at most `rowsMax` records that are older than 400 days by the server's clock. */
-  prune(tx: Transaction, rowsMax: number): Promise<void>;
+  /**
+   * Makes room for the months ahead, and removes the months that ended `retentionDays` ago (90 at the least) by the server's clock; of
+   * what stands in no month of its own, at most `rowsMax` records that are older. Waits at most 2 s for others.
+   */
+  prune(tx: Transaction, retentionDays: number, rowsMax: number): Promise<void>;
 }

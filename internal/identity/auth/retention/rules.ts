@@ -6,6 +6,7 @@ import type { Database } from "../../../platform/postgres/database.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
 import type { ApiKeyStore } from "../api-key/store.ts";
 import type { AuditStore } from "../audit/store.ts";
+import type { AuthConfig } from "../config.ts";
 import type { DeviceStore } from "../device/store.ts";
 import type { FactorStore } from "../factor/store.ts";
 import { familiarMs } from "../lockout/policy.ts";
@@ -43,12 +44,18 @@ export function createPruning(deps: {
   readonly devices: Pick<DeviceStore, "prune">;
   readonly audit: Pick<AuditStore, "prune">;
   readonly keys: Pick<SigningKeys, "prune">;
+  readonly config: Pick<AuthConfig, "auditRetentionDays">;
   readonly clock: Clock;
   readonly log: Logger;
 }): Component & { /** One turn. */ readonly prune: () => Promise<void> } {
   const { database, sessions, lockout, quotas, apiKeys, factors, mails, newcomers, devices, audit, keys, clock, log } =
     deps;
-  const prune = (): Promise<void> =>
+  // By itself: who reads the log waits for it, and it for them.
+  const pruneAudit = (): Promise<void> =>
+    database.transaction(async (tx) => {
+      if (await tryLock(tx, "muin auth audit pruning")) await audit.prune(tx, deps.config.auditRetentionDays, rowsMax);
+    });
+  const pruneOthers = (): Promise<void> =>
     database.transaction(async (tx) => {
       if (!(await tryLock(tx, "muin auth pruning"))) return;
       const nowMs = clock.now();
@@ -61,9 +68,12 @@ export function createPruning(deps: {
       await newcomers.prune(tx, nowMs, rowsMax);
       const ended = { unusedBeforeMs: nowMs - unusedDeviceMs, revokedBeforeMs: nowMs - endedKeyMs };
       await devices.prune(tx, ended, rowsMax);
-      await audit.prune(tx, rowsMax);
       await keys.prune(tx);
     });
+  const prune = async (): Promise<void> => {
+    await pruneOthers();
+    await pruneAudit();
+  };
   const loop = createLoop({
     name: "auth pruning",
     everyMs,

@@ -234,7 +234,8 @@ export const AuditOutcomeSchema: GenEnum<AuditOutcome> = /*@__PURE__*/
   enumDesc(file_muin_identity_v1_audit_service, 0);
 
 /**
- * The log of acts that matter to security. It is only ever added to, and keeps each act for 400 days.
+ * The log of acts that matter to security. It is only ever added to, and keeps each act for 400 days,
+ * unless a setting says otherwise, and until its month goes.
  *
  * @generated from service muin.identity.v1.AuditService
  */

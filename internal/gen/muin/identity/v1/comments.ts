@@ -78,7 +78,7 @@ export const comments: Readonly<Record<string, string>> = {
   "muin.identity.v1.AuditOutcome.AUDIT_OUTCOME_DONE": "It was.",
   "muin.identity.v1.AuditOutcome.AUDIT_OUTCOME_REFUSED": "It was not.",
   "muin.identity.v1.AuditOutcome.AUDIT_OUTCOME_UNSPECIFIED": "Not an outcome.",
-  "muin.identity.v1.AuditService": "The log of acts that matter to security. It is only ever added to, and keeps each act for 400 days.",
+  "muin.identity.v1.AuditService": "The log of acts that matter to security. It is only ever added to, and keeps each act for 400 days, unless a setting says otherwise, and until its month goes.",
   "muin.identity.v1.AuditService.ListAuditEvents": "Lists acts, newest first, those that fit every given filter. With the scope audit.read everybody's; a person without it sees what they did themself, and is refused another principal.",
   "muin.identity.v1.AuthService": "Accounts, sessions and the keys that tokens are verified with.",
   "muin.identity.v1.AuthService.AcceptInvitation": "Begins the account of a person who was invited (AccountService.InviteUser), and its first session. An invitation works once, for 7 days. PERMISSION_DENIED, reason SIGN_UP_CLOSED, where nobody gets an account any more.",
