@@ -28,7 +28,7 @@ test.skipIf(lacksSmallDisk)(
           reachable: false,
           detail: expect.stringContaining(`the disk of ${muin.dataDir} is full`),
         });
-        expect(await (await fetch(muin.http)).text()).toContain("is full");
+        expect(await (await fetch(muin.operator)).text()).toContain("is full");
         expect((await fetch(`${muin.http}/readyz`)).status).toBe(503);
       },
       { timeoutMs: 20_000 },

@@ -265,7 +265,7 @@ describe("with stores that stand still", () => {
         "events",
         "user/database",
       ]);
-      const page = await fetch(`${muin.http}/`, { signal: AbortSignal.timeout(4000) });
+      const page = await fetch(`${muin.operator}/`, { signal: AbortSignal.timeout(4000) });
       expect(page.status).toBe(200);
     } finally {
       for (const { pid } of halted) process.kill(pid, "SIGCONT");

@@ -61,7 +61,7 @@ export async function startInstance(
   const start = (): TestProgram =>
     runProgram(command, {
       cwd: mesh.folder.path,
-      env: { ...mesh.environment(service), ...env, MUIN_HTTP_PORT: new URL(url).port },
+      env: { ...mesh.environment(service), ...env, MUIN_HTTP_PORT: new URL(url).port, MUIN_OPERATOR_PORT: "0" },
     });
   let program = start();
   return {
@@ -82,5 +82,5 @@ export async function startInstance(
 }
 
 function expectReady(answer: string, program: TestProgram): void {
-  if (answer !== "ok\n") throw new Error(`not ready: ${answer}${program.stdout().slice(-2000)}`);
+  if (answer !== "ready\n") throw new Error(`not ready: ${answer}${program.stdout().slice(-2000)}`);
 }

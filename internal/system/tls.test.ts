@@ -158,7 +158,7 @@ test("a service works with stores, bus and port that all speak TLS", async () =>
   await eventually(
     async () => {
       const ready = await fetch(`https://localhost:${httpPort}/readyz`, { tls: { ca: issuer.ca } });
-      expect([ready.status, await ready.text()]).toEqual([200, expect.stringMatching(/^ok/)]);
+      expect([ready.status, await ready.text()]).toEqual([200, expect.stringMatching(/^ready/)]);
     },
     { timeoutMs: 40_000 },
   ).catch((error: unknown) => {
