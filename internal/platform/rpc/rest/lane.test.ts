@@ -63,6 +63,13 @@ test.each([
   ["/api/v1/looks/a?unknown=1", "query parameter unknown is unknown", "QUERY_PARAMETER_INVALID"],
   ["/api/v1/looks/a?nested.unknown=1", "query parameter nested.unknown is unknown", "QUERY_PARAMETER_INVALID"],
   ["/api/v1/looks/a?name=b", "query parameter name stands in the path already", "QUERY_PARAMETER_INVALID"],
+  [
+    "/api/v1/looks/a?at=2026-11-20T10:00:00Z&at.seconds=5",
+    "query parameter at.seconds is unknown",
+    "QUERY_PARAMETER_INVALID",
+  ],
+  ["/api/v1/looks/a?mask=name&mask.paths=name", "query parameter mask.paths is unknown", "QUERY_PARAMETER_INVALID"],
+  ["/api/v1/looks/a?maybe_big.value=1", "query parameter maybe_big.value is unknown", "QUERY_PARAMETER_INVALID"],
   ["/api/v1/looks/a?big=1&big=2", "query parameter big stands twice", "QUERY_PARAMETER_INVALID"],
   ["/api/v1/looks/a?nested=x", "query parameter nested needs its fields named, with a dot", "QUERY_PARAMETER_INVALID"],
   [

@@ -47,7 +47,10 @@ function queryField(binding: RequestBinding, name: string): readonly DescField[]
   if (binding.variables.some((path) => path.length === fields.length && path.every((f, i) => f === fields[i]))) {
     return refuse("stands in the path already");
   }
-  if (fields.slice(0, -1).some((field) => field.fieldKind !== "message")) return refuse("is unknown");
+  // What has one text, such as a time, has no parts to be named.
+  if (fields.slice(0, -1).some((field) => field.fieldKind !== "message" || hasStringForm(field.message))) {
+    return refuse("is unknown");
+  }
   if (last.fieldKind === "map" || (last.fieldKind === "list" && last.listKind === "message")) {
     return refuse("cannot be given as a query parameter");
   }
