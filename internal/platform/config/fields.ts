@@ -44,8 +44,12 @@ export interface ConfigField<T> {
   redact(text: string): string;
 }
 
-/** Up to the last "@": a password that was not percent-encoded may itself contain "@", "/" or ":". */
-const withoutUserInfo = (text: string): string => text.replace(/^([^:]*:\/\/).*@/s, "$1[redacted]@");
+/**
+ * Up to the last "@": a password that was not percent-encoded may itself contain "@", "/" or ":". Drivers also take a password as a
+ * parameter.
+ */
+const withoutUserInfo = (text: string): string => withoutPassword(text.replace(/^([^:]*:\/\/).*@/s, "$1[redacted]@"));
+const withoutPassword = (text: string): string => text.replace(/([?&]\w*pass\w*=)[^&]*/gi, "$1[redacted]");
 const asIs = (text: string): string => text;
 const hidden = (): string => "[redacted]";
 
@@ -87,9 +91,21 @@ export function url(
     doc: options.doc,
     default: options.default,
     parse: (value) =>
-      options.schemes.some((scheme) => value.startsWith(`${scheme}://`)) && URL.canParse(value) ? value : undefined,
-    redact: (value) => (value.includes("://") ? withoutUserInfo(value) : value.replace(/.*@/s, "[redacted]@")),
+      options.schemes.some((scheme) => value.startsWith(`${scheme}://`)) && isReadable(value) ? value : undefined,
+    redact: (value) =>
+      value.includes("://") ? withoutUserInfo(value) : withoutPassword(value.replace(/.*@/s, "[redacted]@")),
   };
+}
+
+/** Whether a text is a URL whose parts can be decoded, as drivers do: a password with a bare "%" cannot. */
+function isReadable(text: string): boolean {
+  try {
+    const { username, password, pathname } = new URL(text);
+    for (const part of [username, password, pathname]) decodeURIComponent(part);
+    return true;
+  } catch {
+    return false; // Both know one failure only.
+  }
 }
 
 /** Any text of 1 to 4096 characters. A password in it is never printed when it is a URL. */

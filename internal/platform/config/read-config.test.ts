@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
+import { caught, importMutant } from "../testing/mutant.ts";
 import { flag, int, oneOf, secret, text, url } from "./fields.ts";
 import { ConfigError, describeConfig, findUnknown, readConfig } from "./read-config.ts";
 
@@ -108,6 +109,36 @@ describe("readConfig", () => {
       rmSync(folder, { recursive: true });
     }
   });
+});
+
+const hidden = [
+  ["redis://user:hunter2%zz@host", "redis://[redacted]@host"],
+  ["redis://hunter2%@host", "redis://[redacted]@host"],
+  ["Redis://host?password=hunter2&db=1", "Redis://host?password=[redacted]&db=1"],
+  ["http://host/?db=1&PGPASSWORD=hunter2", "http://host/?db=1&PGPASSWORD=[redacted]"],
+  ["host?sslpassword=hunter2", "host?sslpassword=[redacted]"],
+] as const;
+
+function expectHidden(field: typeof url): void {
+  const store = field("STORE_URL", { doc: "Where values are.", schemes: ["redis", "rediss"] });
+  for (const [given, shown] of hidden) {
+    const [row] = describeConfig("", { store }, { MUIN_STORE_URL: given });
+    expect([row?.value, row?.problem]).toEqual([
+      shown,
+      `MUIN_STORE_URL got "${shown}", accepts redis://… | rediss://…`,
+    ]);
+  }
+}
+
+test("a URL that drivers cannot decode is refused, and none shows a password, wherever it stands", () =>
+  expectHidden(url));
+
+test.each([
+  ["is not decoded", "for (const part of [username, password, pathname]) decodeURIComponent(part);", "void username;"],
+  ["shows parameters", "/([?&]\\w*pass\\w*=)[^&]*/gi", "/(never)/"],
+])("the test notices when a URL %s", async (_, from, to) => {
+  const mutant = await importMutant<{ url: typeof url }>(join(import.meta.dir, "fields.ts"), from, to);
+  await caught(() => expectHidden(mutant.url));
 });
 
 test("describeConfig shows values and sources, good or bad", () => {
