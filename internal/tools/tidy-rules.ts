@@ -134,11 +134,47 @@ function newOf(source: ts.SourceFile, name: string, matches: (args: number) => b
 /** Tests that may be skipped and whose names, or those of what they stand in, do not say without what. */
 export function silentSkips(source: ts.SourceFile): readonly Breach[] {
   return [...nodesOf(source)].flatMap((node) => {
-    if (!ts.isCallExpression(node) || !ts.isCallExpression(node.expression)) return [];
-    if (!node.expression.expression.getText().endsWith(".skipIf")) return [];
+    if (!ts.isCallExpression(node)) return [];
+    const called = ts.isCallExpression(node.expression) ? node.expression.expression : node.expression;
+    if (!/^(test|describe)\.(.*\.)?(skipIf|skip|todo)$/.test(called.getText())) return [];
+    if (called.getText().endsWith(".skipIf") && called === node.expression) return []; // It is called in turn.
     const isSaid = titlesOf(node).some((title) => /\(skipped (without|where|unless) .+\)/.test(title));
     return isSaid ? [] : [{ line: lineOf(source, node.getStart()), what: titlesOf(node)[0] ?? "" }];
   });
+}
+
+/** Limits that a test imports from what it tests, to expect of them what they say: `sourceAt` gives the module of a path, if it is known. */
+export function importedLimits(
+  source: ts.SourceFile,
+  sourceAt: (path: string) => ts.SourceFile | undefined,
+): readonly Breach[] {
+  return source.statements.flatMap((statement) => {
+    if (!ts.isImportDeclaration(statement) || !ts.isStringLiteral(statement.moduleSpecifier)) return [];
+    const target = sourceAt(statement.moduleSpecifier.text);
+    const bindings = statement.importClause?.namedBindings;
+    if (target === undefined || bindings === undefined || !ts.isNamedImports(bindings)) return [];
+    const limits = numbersExportedBy(target);
+    return bindings.elements
+      .map(({ propertyName, name }) => (propertyName ?? name).getText())
+      .filter((name) => limits.has(name))
+      .map((what) => ({ line: lineOf(source, statement.getStart()), what }));
+  });
+}
+
+/** Names of the constants that a module exports and that are numbers. */
+function numbersExportedBy(source: ts.SourceFile): ReadonlySet<string> {
+  const exported = source.statements.filter(ts.isVariableStatement).filter(isExported);
+  const constants = exported.flatMap(({ declarationList }) => declarationList.declarations);
+  return new Set(constants.filter(isNumber).map(({ name }) => name.getText()));
+}
+
+function isNumber({ type, initializer }: ts.VariableDeclaration): boolean {
+  if (type?.kind === ts.SyntaxKind.NumberKeyword) return true;
+  return initializer !== undefined && /^-?\d[\d_.]*n?\b|^Number\.M/.test(initializer.getText());
+}
+
+function isExported({ modifiers }: ts.VariableStatement): boolean {
+  return modifiers?.some(({ kind }) => kind === ts.SyntaxKind.ExportKeyword) === true;
 }
 
 /** The names of a test and of what it stands in. */

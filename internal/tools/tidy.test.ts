@@ -1,10 +1,11 @@
 import { describe, expect, test } from "bun:test";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { Glob } from "bun";
 import {
   datesOfNow,
   emptyDocstrings,
   errorsByHand,
+  importedLimits,
   longFunctions,
   lowerKeywords,
   lowerKeywordsIn,
@@ -203,12 +204,32 @@ test("the time comes from a clock that was handed in", () => {
 });
 
 describe("tests", () => {
+  test("write out the limits that they expect", () => {
+    const found = [...sources]
+      .filter(([file]) => /\.(test|contract)\.ts$/.test(file))
+      .flatMap(([file, source]) =>
+        importedLimits(source, (path) =>
+          isShipped(join(dirname(file), path)) ? sources.get(join(dirname(file), path)) : undefined,
+        ).map(({ line, what }) => `${file}:${line}: ${what}`),
+      );
+    expect(found).toEqual([]);
+  });
+
+  test("mutant: a limit by its name", () => {
+    const limits = bad(
+      "export const callsMax = 10; export const lifeMs: number = 2 * dayMs; export const name = text(1);",
+    );
+    const of = bad('import { callsMax, lifeMs as life, name } from "./limits.ts";');
+    expect(importedLimits(of, () => limits).map(({ what }) => what)).toEqual(["callsMax", "lifeMs"]);
+  });
+
   test("say without what they are skipped", () => {
     expect(breaches(silentSkips, (file) => !file.startsWith("internal/platform/testing/"))).toEqual([]);
   });
 
   test("mutant: a skip without its reason", () => {
     expect(silentSkips(bad('test.skipIf(a)("b", () => {});'))).toHaveLength(1);
+    expect(silentSkips(bad('test.skip("b", () => {});'))).toHaveLength(1);
     expect(silentSkips(bad('test.skipIf(a)("b (skipped without c)", () => {});'))).toEqual([]);
     expect(silentSkips(bad('describe("b (skipped without c)", () => { test.skipIf(a)("d", () => {}); });'))).toEqual(
       [],

@@ -1,7 +1,7 @@
 import { createLineSplitter, type Line, lineBytesMax } from "./lines.ts";
 
 /** A record that spans more lines than this is not one: its first line is bad, and the next line begins a new record. */
-export const recordLinesMax = 1000;
+const recordLinesMax = 1000;
 
 /** The smallest stretch of a file that counts on its own. */
 export interface FileRecord {

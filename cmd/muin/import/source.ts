@@ -4,7 +4,7 @@ import { pipeline, Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 
 /** Bytes at the beginning that name a file and tell its format. */
-export const headBytesMax = 64 * 1024;
+const headBytesMax = 64 * 1024;
 
 /** Where an import's bytes come from, decompressed. */
 export interface Source {

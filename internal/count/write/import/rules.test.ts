@@ -11,7 +11,6 @@ import { type CountImports, createCountImports } from "./rules.ts";
 import { callerIndexOf } from "./name.ts";
 import type { ImportIntent } from "./store.ts";
 import type { MuinError } from "../../../platform/errors/muin-error.ts";
-import { batchWritesMax } from "../write/batch.ts";
 
 let redis: TestRedis;
 beforeAll(async () => {
@@ -220,8 +219,8 @@ async function checkCutOff(create?: CreateImports): Promise<void> {
 async function checkForEver(create?: CreateImports): Promise<void> {
   await using one = await open(create === undefined ? {} : { create });
   const ids = one.ids(3000).filter((id) => one.counts.writer.shardOf(id) === 0);
-  expect(ids.length).toBeGreaterThan(batchWritesMax);
-  const own = ids.slice(0, batchWritesMax + 50);
+  expect(ids.length).toBeGreaterThan(512);
+  const own = ids.slice(0, 562);
   await one.counts.seed(...own);
   const { client } = one.counts.store;
   const before = new Set(await client.keys("count:*import*"));

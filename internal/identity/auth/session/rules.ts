@@ -16,7 +16,7 @@ import { mintRefreshToken } from "./refresh-token.ts";
 import type { Session, SessionStore } from "./store.ts";
 
 /** Live sessions of a person; a further one ends the one that was longest unused. */
-export const sessionsPerPersonMax = 100;
+const sessionsPerPersonMax = 100;
 
 /** A session's tokens, as they are handed out. */
 export interface Tokens {
