@@ -36,6 +36,7 @@ type ReadCommand =
   | "call"
   | "callBuffer"
   | "time"
+  | "info"
   | "status";
 
 /** A Redis server, or a replica of one, that may only be read. The ACL user behind it can do no more either. */

@@ -41,6 +41,7 @@ import { createDegradation } from "./degradation.ts";
 import { createProcessReadiness } from "./process-readiness.ts";
 import { readStatus, type StatusSources } from "./process-status.ts";
 import { createProcessTelemetry, type ProcessTelemetry } from "./process-telemetry.ts";
+import { openStoreSizes } from "./store-sizes.ts";
 import { statusPage } from "./status-page.ts";
 import type { Wiring } from "./wiring.ts";
 
@@ -103,10 +104,11 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
   const calls = createProcessCalls({ ...options, plans, telemetry });
   const services = composeServices(options, { calls, broker, leases, telemetry });
   const degradation = createDegradation({ ...options, ...telemetry, ...settings, services });
+  const sizes = openStoreSizes(options, { services, instance, clock, log, metrics: telemetry.metrics });
   const status: StatusSources = {
     services,
     broker,
-    degraded: () => degradation.reasons(),
+    degraded: () => [...degradation.reasons(), ...sizes.reasons()],
     localStores: options.localStores,
     notices: () =>
       [...rpc.notices(), ...(certificates?.notices() ?? []), authenticator.notice(), insecurityNotice(settings)].filter(
@@ -143,6 +145,7 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
     revocations,
     createTogether("services", services),
     degradation,
+    sizes,
     nonces,
     rpc,
     ...(certificates === undefined ? [] : [certificates]),
