@@ -45,6 +45,7 @@ const defaults = {
   MUIN_AUTH_SIGN_UPS_PER_NETWORK_MAX: "30",
   MUIN_AUTH_MAILS_PER_NETWORK_MAX: "30",
   MUIN_AUTH_MAILS_MAX: "2000",
+  MUIN_STRANGER_REQUESTS_PER_S: "100",
 };
 
 type Attackers = Child<Play, readonly Outcome[]>;

@@ -38,6 +38,12 @@ export const processConfig = {
     default: 0,
     max: 8,
   }),
+  strangerRequestsPerS: int("STRANGER_REQUESTS_PER_S", {
+    doc: "Calls without credentials and requests for pages that one network may make in a second; twice as many at once.",
+    default: 100,
+    min: 1,
+    max: 1_000_000,
+  }),
   behindProxy: flag("BEHIND_PROXY", {
     doc: "Says that a proxy passes calls of others on and speaks TLS to them, so that a loopback address is no sign that only this machine calls.",
     default: false,

@@ -296,7 +296,7 @@ function createServer(
 ): RpcServer {
   const { metrics, serverObserver } = parts.telemetry;
   const { host, httpPort, grpcPort, operatorHost, operatorPort } = settings;
-  const { corsOrigins, trustedHops, drainMs, shutdownGraceMs } = settings;
+  const { corsOrigins, trustedHops, strangerRequestsPerS, drainMs, shutdownGraceMs } = settings;
   const rpc: RpcServer = createRpcServer({
     plans: parts.plans,
     ...(hasPeers ? {} : { hides: isInternal }),
@@ -312,6 +312,7 @@ function createServer(
       ? {}
       : { cors: { origins: corsOrigins.split(",").map((origin) => origin.trim()) } }),
     trustedHops,
+    connectionLimits: { strangerRequestsPerS, strangerRequestsMax: 2 * strangerRequestsPerS },
     drainMs,
     shutdownGraceMs,
     readiness: parts.readiness,

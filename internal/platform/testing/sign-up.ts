@@ -6,11 +6,12 @@ import type { AuthService, SignUpRequestSchema, TokenPair } from "../../gen/muin
 import type { CredentialService } from "../../gen/muin/identity/v1/credential_service_pb.ts";
 import { eventually } from "./eventually.ts";
 
-/** Room for all that tests sign up from one network; who tests the limits gives others. */
+/** Room for all that tests sign up, and ask for without credentials, from one network; who tests the limits gives others. */
 export const roomForSignUps: Readonly<Record<string, string>> = {
   MUIN_AUTH_SIGN_UPS_PER_NETWORK_MAX: "1000000",
   MUIN_AUTH_MAILS_PER_NETWORK_MAX: "1000000",
   MUIN_AUTH_MAILS_MAX: "1000000",
+  MUIN_STRANGER_REQUESTS_PER_S: "1000000",
 };
 
 /** Mails that became files. */

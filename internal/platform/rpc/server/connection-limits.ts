@@ -13,7 +13,16 @@ export interface ConnectionLimits {
   /** SETTINGS and PING of a stranger at once, and how many more per second. Beyond: ENHANCE_YOUR_CALM. */
   readonly strangerControlsMax: number;
   readonly strangerControlsPerS: number;
-  /** How long a peer may take to say hello in HTTP/2, in milliseconds. */
+  /** New connections of strangers to the gRPC port, of one network at once, and how many more per second. Beyond: closed at once. */
+  readonly strangerConnectionsMax: number;
+  readonly strangerConnectionsPerS: number;
+  /** Requests on both ports without credentials, of one network at once, and how many more per second; ten probes are one. Beyond: RESOURCE_EXHAUSTED. */
+  readonly strangerRequestsMax: number;
+  readonly strangerRequestsPerS: number;
+  /** Such refusals at once, and how many more per second. Beyond: a stranger's connection to the gRPC port ends with ENHANCE_YOUR_CALM. */
+  readonly strangerRefusalsMax: number;
+  readonly strangerRefusalsPerS: number;
+  /** How long a peer may take to say hello on the gRPC port, in TLS and then in HTTP/2, in milliseconds. */
   readonly helloMsMax: number;
   /** How long a connection to the gRPC port may have no call, in milliseconds: a stranger's, and a known caller's. */
   readonly strangerIdleMsMax: number;
@@ -42,6 +51,12 @@ export const defaultConnectionLimits: ConnectionLimits = {
   strangerResetsPerS: 10,
   strangerControlsMax: 100,
   strangerControlsPerS: 10,
+  strangerConnectionsMax: 256,
+  strangerConnectionsPerS: 20,
+  strangerRequestsMax: 200,
+  strangerRequestsPerS: 100,
+  strangerRefusalsMax: 100,
+  strangerRefusalsPerS: 10,
   helloMsMax: 10_000,
   strangerIdleMsMax: 60_000,
   knownIdleMsMax: 60 * 60_000,

@@ -1,7 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { version } from "../../config/version.ts";
-import type { MuinError } from "../../errors/muin-error.ts";
-import { callErrors } from "../call/errors.ts";
 import type { OnKnown } from "../call/call.ts";
 import { createConnectLane } from "../connect/lane.ts";
 import { loadComments } from "../rest/comments.ts";
@@ -11,9 +9,9 @@ import { planRoutes, type RestRoute } from "../rest/route.ts";
 import { errorToRest } from "../rest/write-reply.ts";
 import { callerAddress } from "./address.ts";
 import { createCors, type CorsOptions } from "./cors.ts";
-import { createPageQuota } from "./page-quota.ts";
 import { createPages, textPage, type Page } from "./pages.ts";
 import type { PortDeps } from "./port.ts";
+import { createRateRefusal } from "./rate-refusal.ts";
 import { refuseHead } from "./request-head.ts";
 import { markForBrowsers } from "./response-marks.ts";
 
@@ -31,23 +29,17 @@ export type FetchHandler = (request: Request, peer: () => string, onKnown: OnKno
  * that takes all below its path.
  */
 export function createFetchHandler(options: FetchOptions): FetchHandler {
-  const { life, registry, trustedHops, unreadForwarding } = options;
+  const { life, registry, trustedHops, unreadForwarding, rates } = options;
   const connect = createConnectLane(options.plans, options);
   const restRoutes = planRoutes(options.plans, registry);
   const rest = createRestLane(restRoutes, options);
   const cors = createCors(options.cors);
   const pages = createPages({ ...options.extraRoutes, "/openapi.json": openApiPage(restRoutes) });
   const probes = createPages(probePages(options));
-  const quota = createPageQuota(options.clock);
+  const tooFast = createRateRefusal(life, registry);
 
-  const refuse = (error: ConnectError | MuinError, status: number, headers?: Record<string, string>): Response =>
-    Response.json(errorToRest(life.describe(error), registry, status), { status, ...(headers && { headers }) });
-  const show = (request: Request, path: string, address: () => string): Promise<Response> | Response | undefined => {
-    const page = pages.at(path);
-    if (page === undefined || quota.take(address())) return page?.(request);
-    return refuse(callErrors.peerOverloaded(), 429, { "retry-after": "1" });
-  };
-
+  const refuse = (error: ConnectError, status: number): Response =>
+    Response.json(errorToRest(life.describe(error), registry, status), { status });
   const serve = (request: Request, peer: () => string, onKnown: OnKnown): Promise<Response> | Response => {
     const refused = refuseHead(request.method, request.headers.get("host"));
     if (refused !== undefined) return refuse(new ConnectError(refused.message, Code.InvalidArgument), refused.status);
@@ -55,10 +47,17 @@ export function createFetchHandler(options: FetchOptions): FetchHandler {
     unreadForwarding.look((name) => request.headers.get(name));
     const address = (): string =>
       callerAddress(peer(), trustedHops === 0 ? null : request.headers.get("x-forwarded-for"), trustedHops);
+    const page = pages.at(path);
+    // What a page costs does not depend on credentials, which nobody looks at before it.
+    if (page !== undefined || request.headers.get("authorization") === null) {
+      const probe = probes.at(path);
+      if (probe !== undefined) return probe(request);
+      if (rates.pass(address()) !== "passes") return tooFast.http(request, options.plans.has(path));
+    }
     const answer =
       connect(request, path, address, onKnown) ??
       probes.at(path)?.(request) ??
-      show(request, path, address) ??
+      page?.(request) ??
       rest(request, path, address, onKnown) ??
       pages.below(path)?.(request);
     return answer ?? refuse(new ConnectError(`there is nothing at ${path}`, Code.NotFound), 404);

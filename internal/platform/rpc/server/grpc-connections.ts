@@ -3,21 +3,29 @@ import type { Clock } from "../../clock/clock.ts";
 import type { Random } from "../../clock/random.ts";
 import type { Component } from "../../lifecycle/component.ts";
 import { createLoop } from "../../lifecycle/loop.ts";
-import { networkOf } from "../../identity/network.ts";
+import { networkOf, unknownAddress } from "../../identity/network.ts";
 import type { Logger } from "../../telemetry/logger.ts";
+import { Allowance } from "./allowance.ts";
 import type { ConnectionLimits } from "./connection-limits.ts";
+import type { StrangerRates } from "./stranger-rates.ts";
 import { createStrangers, type Stranger } from "./strangers.ts";
 
 /** A connection to the gRPC port. */
 export interface GrpcConnection {
-  /** Counts a stream until it closes. `false`: it must be refused. */
-  take(stream: ServerHttp2Stream): boolean;
+  /** Whether no call on it has shown good credentials yet. */
+  readonly isStrangers: boolean;
+  /** Counts a stream until it closes; one that shows credentials counts among what comes too fast unless they are good. `false`: it must be refused. */
+  take(stream: ServerHttp2Stream, showsCredentials: boolean): boolean;
+  /** Ends it at once, because its peer asks for too much. */
+  calm(): void;
   /** A call on it showed good credentials: it is no stranger's any more. */
   know(): void;
 }
 
 /** The connections to the gRPC port, each within its bounds. While it runs it looks for those whose time is over. */
 export interface GrpcConnections extends Component {
+  /** Whether a new connection from this address may come in. */
+  admits(address: string | undefined): boolean;
   add(session: ServerHttp2Session): void;
   of(session: ServerHttp2Session): GrpcConnection | undefined;
   /** Calls under way go on, and no new ones come. */
@@ -34,6 +42,7 @@ export interface GrpcConnectionsDeps {
   readonly log: Logger;
   /** Whether proxies stand before the port: they bound their own peers, and none of theirs is a stranger. */
   readonly behindProxy: boolean;
+  readonly rates: StrangerRates;
 }
 
 /** How often it is looked whose time is over, in milliseconds. Between both GOAWAY of a connection a client has as long to hear the first. */
@@ -62,6 +71,7 @@ export function createGrpcConnections(deps: GrpcConnectionsDeps): GrpcConnection
   });
   return {
     ...loop,
+    admits: (address) => deps.behindProxy || deps.rates.connect(address ?? unknownAddress),
     add: (session) => {
       const connection = new Connection(session, deps);
       connections.set(session, connection);
@@ -73,8 +83,7 @@ export function createGrpcConnections(deps: GrpcConnectionsDeps): GrpcConnection
       session.on("remoteSettings", () => connection.hear());
       session.on("ping", () => connection.hear());
       if (deps.behindProxy) return connection.know();
-      const network = networkOf(session.socket.remoteAddress ?? "unknown");
-      connection.stranger = strangers.enter(network, () => connection.calm());
+      connection.stranger = strangers.enter(networkOf(connection.address), () => connection.calm());
     },
     of: (session) => connections.get(session),
     closeAll: () => {
@@ -89,6 +98,8 @@ export function createGrpcConnections(deps: GrpcConnectionsDeps): GrpcConnection
 class Connection implements GrpcConnection {
   /** Its place among the strangers, while it is one. */
   stranger: Stranger | undefined;
+  /** Its peer's. */
+  readonly address: string;
   readonly #session: ServerHttp2Session;
   readonly #limits: ConnectionLimits;
   readonly #clock: Clock;
@@ -96,6 +107,7 @@ class Connection implements GrpcConnection {
   readonly #ageShare: number;
   readonly #resets: Allowance;
   readonly #controls: Allowance;
+  readonly #rates: StrangerRates;
   #isKnown = false;
   #saidHello = false;
   #streams = 0;
@@ -104,8 +116,10 @@ class Connection implements GrpcConnection {
   #leaving: "told" | "closed" | undefined;
   #leavingSinceMs = 0;
 
-  constructor(session: ServerHttp2Session, { limits, clock, random }: GrpcConnectionsDeps) {
+  constructor(session: ServerHttp2Session, { limits, clock, random, rates }: GrpcConnectionsDeps) {
+    this.address = session.socket.remoteAddress ?? unknownAddress;
     this.#session = session;
+    this.#rates = rates;
     this.#limits = limits;
     this.#clock = clock;
     this.#openedMs = this.#quietSinceMs = clock.monotonic();
@@ -114,7 +128,11 @@ class Connection implements GrpcConnection {
     this.#controls = new Allowance(limits.strangerControlsMax, limits.strangerControlsPerS, clock);
   }
 
-  take(stream: ServerHttp2Stream): boolean {
+  get isStrangers(): boolean {
+    return !this.#isKnown;
+  }
+
+  take(stream: ServerHttp2Stream, showsCredentials: boolean): boolean {
     const { stranger } = this;
     if (stranger?.open() === false) return false;
     this.#streams += 1;
@@ -123,12 +141,14 @@ class Connection implements GrpcConnection {
       if (this.#streams === 0) this.#quietSinceMs = this.#clock.monotonic();
       stranger?.end(); // Counts nothing once it has left.
       if (stream.rstCode === constants.NGHTTP2_CANCEL && !this.#isKnown && !this.#resets.take()) this.calm();
+      if (showsCredentials && !this.#isKnown && this.#rates.pass(this.address) === "flood") this.calm();
     });
     return true;
   }
 
   know(): void {
     this.#isKnown = true;
+    if (this.stranger !== undefined) this.#rates.know(this.address);
     this.stranger?.leave();
     this.stranger = undefined;
   }
@@ -139,7 +159,6 @@ class Connection implements GrpcConnection {
     if (!this.#isKnown && !this.#controls.take()) this.calm();
   }
 
-  /** Ends it at once, because its peer asks for too much. */
   calm(): void {
     this.#end(constants.NGHTTP2_ENHANCE_YOUR_CALM);
   }
@@ -174,32 +193,5 @@ class Connection implements GrpcConnection {
     if (this.#session.destroyed) return;
     this.#session.goaway(code);
     this.#session.destroy();
-  }
-}
-
-/** So many at once, and so many more each second. */
-class Allowance {
-  readonly #most: number;
-  readonly #perMs: number;
-  readonly #clock: Clock;
-  #left: number;
-  #sinceMs: number;
-
-  constructor(most: number, perS: number, clock: Clock) {
-    this.#most = most;
-    this.#perMs = perS / 1000;
-    this.#clock = clock;
-    this.#left = most;
-    this.#sinceMs = clock.monotonic();
-  }
-
-  /** Takes one; `false` when there is none left. */
-  take(): boolean {
-    const now = this.#clock.monotonic();
-    this.#left = Math.min(this.#most, this.#left + (now - this.#sinceMs) * this.#perMs);
-    this.#sinceMs = now;
-    if (this.#left < 1) return false;
-    this.#left -= 1;
-    return true;
   }
 }

@@ -3,11 +3,13 @@ import {
   createSecureServer,
   constants,
   type Http2SecureServer,
+  type Http2Server,
   type Http2ServerRequest,
   type Http2ServerResponse,
   type ServerHttp2Session,
   type ServerOptions,
 } from "node:http2";
+import type { Socket } from "node:net";
 import { create } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { Health } from "../../../gen/grpc/health/v1/health_pb.ts";
@@ -17,16 +19,21 @@ import { CallerKind, PolicySchema } from "../../../gen/muin/platform/v1/options_
 import { serve } from "../../service/parts.ts";
 import { callerAddress } from "./address.ts";
 import { systemRandom } from "../../clock/random.ts";
-import { createGrpcConnections } from "./grpc-connections.ts";
+import { createGrpcConnections, type GrpcConnection } from "./grpc-connections.ts";
 import { callErrors, connectError } from "../call/errors.ts";
 import { createGrpcLane } from "../grpc/lane.ts";
+import { pathOf } from "../grpc/read-request.ts";
 import { closeUnread, writeError } from "../grpc/write-reply.ts";
 import { hostOf, tlsOf, tlsVersionMin, type Port, type PortDeps } from "./port.ts";
 import { createHealth } from "./health.ts";
 import { planMethods, servicesOf, type MethodPlans } from "../call/plan.ts";
 import { PortTakenError } from "./port-taken-error.ts";
+import { createRateRefusal } from "./rate-refusal.ts";
 import { createReflection } from "./reflection.ts";
 import { refuseHead } from "./request-head.ts";
+
+/** What whoever watches over the process asks. */
+const healthPath = `/${Health.typeName}/${Health.method.check.name}`;
 
 /** Creates the port for native gRPC, with health and reflection. */
 export function createGrpcPort(options: PortDeps): Port {
@@ -37,7 +44,9 @@ export function createGrpcPort(options: PortDeps): Port {
     random: systemRandom,
     log: options.log,
     behindProxy: options.trustedHops > 0,
+    rates: options.rates,
   });
+  const isTooFast = createRateGuard(options);
 
   // REFUSED_STREAM would be right, but Bun sends it after an empty DATA, or not at all.
   const refuse = (request: Http2ServerRequest, response: Http2ServerResponse): Promise<void> => {
@@ -45,16 +54,17 @@ export function createGrpcPort(options: PortDeps): Port {
     return writeError(options.life.describe(connectError(callErrors.table.overloaded)), response);
   };
   const onRequest = (request: Http2ServerRequest, response: Http2ServerResponse): void => {
+    const { stream } = response;
+    const session = stream.session as ServerHttp2Session | undefined;
+    const connection = session === undefined || session.destroyed ? undefined : connections.of(session);
+    if (connection === undefined || isTooFast(request, response, connection)) return; // It is over already, or now.
     options.unreadForwarding.look((name) => request.headers[name]);
     const refusal = refuseHead(request.method, hostsOf(request));
     if (refusal !== undefined) {
       response.writeHead(refusal.status).end();
       return;
     }
-    const { stream } = response;
-    const connection = stream.session === undefined ? undefined : connections.of(stream.session as ServerHttp2Session);
-    if (connection === undefined) return; // It is over already.
-    const answered = connection.take(stream)
+    const answered = connection.take(stream, request.headers.authorization !== undefined)
       ? lane(request, response, addressOf(request, options.trustedHops), () => connection.know())
       : refuse(request, response);
     answered.catch((error: unknown) => {
@@ -64,11 +74,9 @@ export function createGrpcPort(options: PortDeps): Port {
     });
   };
 
-  const server =
-    options.tls === undefined
-      ? createServer(http2Of(options))
-      : createSecureServer({ ...tlsOf(options.tls), ...http2Of(options), minVersion: tlsVersionMin });
+  const server = createHttp2Server(options);
   server.on("request", onRequest);
+  admitFirst(server, (socket) => connections.admits(socket.remoteAddress));
   server.on("session", (session) => connections.add(session));
   let listening = false;
 
@@ -105,6 +113,49 @@ export function createGrpcPort(options: PortDeps): Port {
       (server as Http2SecureServer).setSecureContext({ ...tlsOf(tls), minVersion: tlsVersionMin });
     },
   };
+}
+
+/** Whether a request without credentials comes too fast; it is answered then, or its connection ends. */
+function createRateGuard({
+  life,
+  registry,
+  rates,
+  trustedHops,
+}: PortDeps): (request: Http2ServerRequest, response: Http2ServerResponse, connection: GrpcConnection) => boolean {
+  const tooFast = createRateRefusal(life, registry);
+  return (request, response, connection) => {
+    if (request.headers.authorization !== undefined) return false;
+    const what = pathOf(request) === healthPath ? "probe" : "request";
+    const passage = rates.pass(addressOf(request, trustedHops), what);
+    if (passage === "passes") return false;
+    if (passage === "flood" && connection.isStrangers) {
+      connection.calm();
+    } else {
+      response.stream.respond(tooFast.grpc, { endStream: true });
+      closeUnread(request, response);
+    }
+    return true;
+  };
+}
+
+function createHttp2Server(options: PortDeps): Http2Server | Http2SecureServer {
+  if (options.tls === undefined) return createServer(http2Of(options));
+  return createSecureServer({
+    ...tlsOf(options.tls),
+    ...http2Of(options),
+    minVersion: tlsVersionMin,
+    handshakeTimeout: options.connectionLimits.helloMsMax,
+  });
+}
+
+/** Closes connections that are not admitted before anything is made of them, such as a session or keys of TLS. */
+function admitFirst(server: Http2Server | Http2SecureServer, admits: (socket: Socket) => boolean): void {
+  const [accept] = server.listeners("connection");
+  server.removeAllListeners("connection");
+  server.on("connection", (socket: Socket) => {
+    if (admits(socket)) accept?.call(server, socket);
+    else socket.destroy();
+  });
 }
 
 function addressOf({ socket, headers }: Http2ServerRequest, trustedHops: number): string {

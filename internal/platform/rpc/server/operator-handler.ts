@@ -1,10 +1,11 @@
 import type { Clock } from "../../clock/clock.ts";
+import { defaultConnectionLimits } from "./connection-limits.ts";
 import type { FetchHandler } from "./fetch-handler.ts";
-import { createPageQuota } from "./page-quota.ts";
 import { createPages, textPage, type Page } from "./pages.ts";
 import type { PortDeps } from "./port.ts";
 import { refuseHead } from "./request-head.ts";
 import { markForBrowsers } from "./response-marks.ts";
+import { createStrangerRates } from "./stranger-rates.ts";
 
 /** What whoever runs the process sees. */
 export interface OperatorHandlerOptions {
@@ -21,7 +22,7 @@ export interface OperatorHandlerOptions {
 /** Answers what comes to the operator port: pages alone, and no calls. Its /readyz says why, which the public one keeps to itself. */
 export function createOperatorHandler(options: OperatorHandlerOptions): FetchHandler {
   const { readiness, degraded } = options;
-  const quota = createPageQuota(options.clock);
+  const rates = createStrangerRates(defaultConnectionLimits, options.clock);
   const pages = createPages(options.pages);
   const probes = createPages({
     "/healthz": () => textPage(200, "ok"),
@@ -40,7 +41,7 @@ export function createOperatorHandler(options: OperatorHandlerOptions): FetchHan
     if (probe !== undefined) return probe;
     const page = pages.at(pathname);
     if (page === undefined) return textPage(404, `there is nothing at ${pathname}`);
-    return quota.take(peer()) ? page(request) : textPage(429, "too many pages in a second");
+    return rates.pass(peer()) === "passes" ? page(request) : textPage(429, "too many pages in a second");
   };
   return async (request, peer) => markForBrowsers(await serve(request, peer), options.tls !== undefined);
 }

@@ -3,9 +3,6 @@ import { join } from "node:path";
 import { systemClock } from "../../clock/clock.ts";
 import { importMutant } from "../../testing/mutant.ts";
 import * as shared from "./shared-page.ts";
-import * as real from "../testdata/start-probe-server.ts";
-
-type Start = Pick<typeof real, "startProbeServer">;
 
 /** What many who ask for a page at once, then others within a second and after it, are shown; and how the first rendering failed. */
 async function shown({ createSharedPage }: typeof shared): Promise<string[]> {
@@ -35,43 +32,9 @@ async function shown({ createSharedPage }: typeof shared): Promise<string[]> {
   return texts;
 }
 
-/** How many of 150 pages a peer gets within a second, what one of another peer, a probe and the next second come to. */
-async function got({ startProbeServer }: Start) {
-  let nowMs = 0;
-  await using server = await startProbeServer({
-    clock: { ...systemClock, monotonic: () => nowMs },
-    extraRoutes: { "/": () => new Response("home") },
-    trustedHops: 1,
-  });
-  const get = (path: string, peer = "192.0.2.1") =>
-    fetch(server.addresses.http + path, { headers: { "x-forwarded-for": peer } });
-  const statuses: number[] = [];
-  for (let count = 0; count < 150; count += 1) {
-    const { status } = await get(count % 2 === 0 ? "/" : "/openapi.json");
-    if (status < 400) statuses.push(status);
-  }
-  const refused = await get("/");
-  const others = [await get("/", "192.0.2.2"), await get("/readyz"), await get("/healthz")];
-  nowMs = 1000;
-  others.push(await get("/"));
-  return {
-    got: statuses.length,
-    refused: [refused.status, refused.headers.get("retry-after"), /"reason":"(\w+)"/.exec(await refused.text())?.[1]],
-    others: others.map(({ status }) => status),
-  };
-}
-
 describe("pages", () => {
   test("that cost something are rendered once a second, for all who ask; one that failed is not kept", async () => {
     expect(await shown(shared)).toEqual(["Error: the first one fails", "203 1 page 2", "203 1 page 2", "203 1 page 3"]);
-  });
-
-  test("are bounded per peer, and probes are not", async () => {
-    expect(await got(real)).toEqual({
-      got: 100,
-      refused: [429, "1", "PEER_OVERLOADED"],
-      others: [200, 200, 200, 200],
-    });
   });
 
   test.each([
@@ -81,15 +44,5 @@ describe("pages", () => {
   ])("a mutant whose pages are %s is noticed", async (_name, from, to) => {
     const mutant = await importMutant<typeof shared>(join(import.meta.dir, "shared-page.ts"), from, to);
     expect(await shown(mutant)).not.toEqual(await shown(shared));
-  });
-
-  test.each([
-    ["no bound", "return count <= perPeerMax", "return true"],
-    ["one bound for all", "networkOf(address)", `""`],
-    ["a bound for ever", "now >= endsMs", "endsMs === 0"],
-  ])("a mutant with %s is noticed", async (_name, from, to) => {
-    const through = [join(import.meta.dir, "../testdata/start-probe-server.ts")];
-    const mutant = await importMutant<Start>(join(import.meta.dir, "page-quota.ts"), from, to, through);
-    expect(await got(mutant)).not.toEqual(await got(real));
   });
 });

@@ -5,6 +5,7 @@ import type { CallLife } from "../call/life.ts";
 import type { RpcLimits } from "../call/limits.ts";
 import type { MethodPlans } from "../call/plan.ts";
 import type { ConnectionLimits } from "./connection-limits.ts";
+import type { StrangerRates } from "./stranger-rates.ts";
 import type { UnreadForwarding } from "./unread-forwarding.ts";
 
 /** What both ports share. */
@@ -15,6 +16,7 @@ export interface PortDeps {
   readonly life: CallLife;
   readonly limits: RpcLimits;
   readonly connectionLimits: ConnectionLimits;
+  readonly rates: StrangerRates;
   readonly registry: Registry;
   readonly clock: Clock;
   readonly log: Logger;

@@ -19,6 +19,7 @@ import { createCallLife } from "../call/life.ts";
 import { defaultRpcLimits, type RpcLimits } from "../call/limits.ts";
 import { createErrorMapper, errorDomain } from "../call/map-error.ts";
 import { servicesOf, type MethodPlans } from "../call/plan.ts";
+import { createStrangerRates } from "./stranger-rates.ts";
 import { createUnreadForwarding } from "./unread-forwarding.ts";
 
 /** Where a port listens. Port 0 takes any free one. */
@@ -118,12 +119,14 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
   const plans: MethodPlans = new Map([...options.plans].filter(([, { method }]) => !hides(method)));
   const trustedHops = options.trustedHops ?? 0;
   const unreadForwarding = createUnreadForwarding({ trustedHops, clock, log: options.log });
+  const connectionLimits: ConnectionLimits = { ...defaultConnectionLimits, ...options.connectionLimits };
   const shared = {
     plans,
     hides,
     life,
     limits,
-    connectionLimits: { ...defaultConnectionLimits, ...options.connectionLimits },
+    connectionLimits,
+    rates: createStrangerRates(connectionLimits, clock),
     registry: createJsonRegistry(servicesOf(plans)),
     clock,
     readiness,
@@ -152,8 +155,7 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
     grpc.stopAccepting();
     const reason = connectError(callErrors.table.stopping);
     const began = clock.monotonic();
-    const graceMs = options.shutdownGraceMs ?? 5000;
-    while (life.inFlight() > 0 && clock.monotonic() < began + graceMs) {
+    while (life.inFlight() > 0 && clock.monotonic() < began + (options.shutdownGraceMs ?? 5000)) {
       await clock.sleep(drainPollMs);
       if (clock.monotonic() >= began + streamGraceMs) life.cutStreams(reason);
     }

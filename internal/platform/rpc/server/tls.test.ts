@@ -24,6 +24,19 @@ const ports = ({ addresses }: ProbeServer): readonly [http: number, grpc: number
   Number(addresses.grpc.split(":").at(-1)),
 ];
 
+type Servers = { readonly startProbeServer: typeof startProbeServer };
+
+/** A connection to the gRPC port on which nothing is said, not even in TLS. */
+async function saysNothing({ startProbeServer }: Servers): Promise<void> {
+  await using server = await startProbeServer({ tls: first, connectionLimits: { helloMsMax: 300 } });
+  const socket = connectTcp(ports(server)[1], "127.0.0.1");
+  using _ = { [Symbol.dispose]: () => void socket.destroy() };
+  socket.resume();
+  let isClosed = false;
+  socket.once("close", () => (isClosed = true));
+  await eventually(() => expect(isClosed).toBe(true), { timeoutMs: 3000 });
+}
+
 /** The certificate that a new connection is shown, in PEM, by a client that trusts the issuer; or the code of its failure. */
 async function shown(port: number, options: ConnectionOptions = {}): Promise<string> {
   const socket = connectTls({ port, host: "127.0.0.1", ca: issuer.ca, ALPNProtocols: ["h2"], ...options });
@@ -202,6 +215,17 @@ describe("a new certificate", () => {
 });
 
 describe("who connects", () => {
+  test("has its time to say hello in TLS", async () => {
+    await saysNothing({ startProbeServer });
+    const mutant = await importMutant<Servers>(
+      join(import.meta.dir, "grpc-port.ts"),
+      "handshakeTimeout: options.connectionLimits.helloMsMax,",
+      "",
+      [probeServer],
+    );
+    await caught(() => saysNothing(mutant));
+  }, 30_000);
+
   test("speaks TLS 1.2 at least", async () => {
     await using server = await startProbeServer({ tls: first });
     for (const port of ports(server)) {
