@@ -6,7 +6,7 @@ import { createDeadlines } from "./deadlines.ts";
 import { callErrors } from "./errors.ts";
 import { readBytesMaxOf, type RpcLimits } from "./limits.ts";
 import type { ErrorMapper } from "./map-error.ts";
-import { createPeerBudget } from "./peer-budget.ts";
+import { createPeerBudget, type PeerBudget, type Sharers } from "./peer-budget.ts";
 
 /**
  * Bodies of requests that are on their way: each has a time to come that its sender cannot choose, and what is held of them is bounded,
@@ -30,19 +30,12 @@ const unitBytes = 1024 * 1024;
 export function createAwaitedBodies(limits: RpcLimits, clock: Clock, errors: ErrorMapper): AwaitedBodies {
   const anonymous = createPeerBudget(limits.anonymousBodyBytesPerPeerMax, limits.anonymousBodyBytesMax);
   const deadlines = createDeadlines(clock, limits.bodyMsMax, () => errors.map(callErrors.requestLate()).error);
-  let knownBytes = 0;
+  const known = createPeerBudget(limits.bodyBytesPerCallerMax, limits.bodyBytesMax, knownCallers(limits));
+  const budgetOf = ({ caller }: Call): PeerBudget => (caller.kind === "anonymous" ? anonymous : known);
   const take = (call: Call, bytes: number): MuinError | undefined => {
-    if (call.caller.kind === "anonymous") {
-      const refusal = anonymous.take(call, bytes);
-      if (refusal !== undefined) return refusal;
-    } else {
-      if (knownBytes + bytes > limits.bodyBytesMax) {
-        return callErrors.overloaded({ retryAfterMs: limits.overloadRetryAfterMs });
-      }
-      knownBytes += bytes;
-    }
-    call.heldBytes += bytes;
-    return undefined;
+    const refusal = budgetOf(call).take(call, bytes);
+    if (refusal === undefined) call.heldBytes += bytes;
+    return refusal;
   };
   const hold = (call: Call, bytes: number): void => {
     if (call.bodyDeadline === undefined) return; // It was let go meanwhile.
@@ -62,10 +55,22 @@ export function createAwaitedBodies(limits: RpcLimits, clock: Clock, errors: Err
       if (call.bodyDeadline === undefined) return;
       call.bodyDeadline.cancel();
       call.bodyDeadline = undefined;
-      if (call.caller.kind === "anonymous") anonymous.give(call, call.heldBytes);
-      else knownBytes -= call.heldBytes;
+      budgetOf(call).give(call, call.heldBytes);
       call.heldBytes = 0;
     },
     cutAll: (reason) => deadlines.expireAll(reason),
+  };
+}
+
+/** Known callers, each by its own name: one of them keeps no other one out. */
+function knownCallers({ overloadRetryAfterMs: retryAfterMs }: RpcLimits): Sharers {
+  return {
+    peerOf: ({ caller }) => (caller.kind === "anonymous" ? "" : caller.principal),
+    peerFull: () =>
+      callErrors.overloaded({
+        message: "this caller has as much of requests on their way as one may have; try again shortly",
+        retryAfterMs,
+      }),
+    full: () => callErrors.overloaded({ retryAfterMs }),
   };
 }

@@ -280,7 +280,24 @@ async function besideAwaited(from: Start, limits: ProbeServerOptions["limits"], 
   return [await look(server, "192.0.2.1"), await look(server, "192.0.2.9"), await slow(server)];
 }
 
+/** With room for as many empty bodies of one known caller: how that one fares beside them, and another one. */
+async function besideOneCallers(from: Start): Promise<string[]> {
+  await using started = await start(from, { limits: { bodyBytesPerCallerMax: 3 * 4200 } });
+  const { server } = started;
+  for (let count = 0; count < 3; count += 1) begin(server, `${path}/Slow`, known);
+  await started.begun(3);
+  return [await slow(server), await call(server, `${path}/Slow`, { authorization: "Bearer service" })];
+}
+
 describe("what is held of unfinished bodies is bounded", () => {
+  test("per known caller", async () => {
+    expect(await besideOneCallers(real)).toEqual(["429 OVERLOADED", "200"]);
+    const unbounded = await mutate("awaited-bodies.ts", "limits.bodyBytesPerCallerMax", "limits.bodyBytesMax");
+    expect(await besideOneCallers(unbounded)).toEqual(["200", "200"]);
+    const shared = await mutate("awaited-bodies.ts", ": caller.principal", ': ""');
+    expect(await besideOneCallers(shared)).toEqual(["429 OVERLOADED", "429 OVERLOADED"]);
+  });
+
   test("per peer, by what has come of it", async () => {
     for (const url of [`${path}/Look`, "/api/v1/looks:whole"]) {
       expect(await besideUnfinished(real, url)).toEqual(["429", "200", "200"]);
@@ -304,7 +321,7 @@ describe("what is held of unfinished bodies is bounded", () => {
 
   test.each([
     ["counts nothing", "take(call, awaitedBytes)", "take(call, 0)"],
-    ["counts all as known", `if (call.caller.kind === "anonymous") {`, "if (false) {"],
+    ["counts all as known", `caller.kind === "anonymous" ? anonymous : known`, "known"],
   ])("a mutant that %s is noticed", async (_name, from, to) => {
     const mutant = await mutate("awaited-bodies.ts", from, to);
     const peer = fromPeer("192.0.2.1");
@@ -318,7 +335,7 @@ describe("what is held of unfinished bodies is bounded", () => {
     ] as const) {
       expect((await besideUnfinished(await mutate(file, from, ""), url))[0]).toBe("none");
     }
-    const greedy = await mutate("awaited-bodies.ts", "anonymous.give(call, call.heldBytes)", "undefined");
+    const greedy = await mutate("awaited-bodies.ts", "budgetOf(call).give(call, call.heldBytes)", "undefined");
     await using started = await start(greedy, { limits: { anonymousBodyBytesPerPeerMax: 5000 } });
     started.open();
     expect([await look(started.server, "192.0.2.1"), await look(started.server, "192.0.2.1")]).toEqual([

@@ -62,6 +62,7 @@ test("a mutant that lets anybody name a day is noticed", async () => {
 test("the bounds are those that the guide names", () => {
   expect(defaultRpcLimits).toMatchObject({
     callsInFlightMax: 8192,
+    bodyBytesPerCallerMax: 67_108_864,
     bodyBytesMax: 268_435_456,
     anonymousCallsPerPeerMax: 64,
     anonymousCallsMax: 1024,

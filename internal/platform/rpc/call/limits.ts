@@ -18,7 +18,8 @@ export interface RpcLimits {
   readonly publicTimeoutMsMax: number;
   /** How long the body of a request may take to arrive, in milliseconds, for each MiB that its method takes. Beyond: REQUEST_LATE. */
   readonly bodyMsMax: number;
-  /** Bytes held of the known callers' bodies that are on their way. Beyond: RESOURCE_EXHAUSTED. */
+  /** Bytes held of the known callers' bodies that are on their way: of one caller, and in all. Beyond: RESOURCE_EXHAUSTED. */
+  readonly bodyBytesPerCallerMax: number;
   readonly bodyBytesMax: number;
   /** The same for anonymous callers: of one peer, and in all. */
   readonly anonymousBodyBytesPerPeerMax: number;
@@ -54,6 +55,7 @@ export const defaultRpcLimits: RpcLimits = {
   timeoutMsMax: 24 * 60 * 60_000,
   publicTimeoutMsMax: 30_000,
   bodyMsMax: 10_000,
+  bodyBytesPerCallerMax: 64 * 1024 * 1024,
   bodyBytesMax: 256 * 1024 * 1024,
   anonymousBodyBytesPerPeerMax: 1024 * 1024,
   anonymousBodyBytesMax: 16 * 1024 * 1024,
