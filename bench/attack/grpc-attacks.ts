@@ -42,7 +42,7 @@ const bombBytes = 12 << 20;
 /** Nine connections, each with a thousand calls of which only the headers come. */
 export async function emptyCalls(target: Target, size: Size): Promise<Outcome> {
   const peers = await openGrpc(target, 9);
-  const sent = await flood(peers, size.whole ? 1000 : 60, size, (place) =>
+  const sent = await flood(peers, size.whole ? 1000 : 200, size, (place) =>
     callHead(place, place % 2 === 0 ? guardedPath : publicPath),
   );
   await untilClosed(peers, size.untilMs);
@@ -52,7 +52,7 @@ export async function emptyCalls(target: Target, size: Size): Promise<Outcome> {
 /** Watches of health, each a call that never ends. */
 export async function watchFlood(target: Target, size: Size): Promise<Outcome> {
   const peers = await openGrpc(target, 9);
-  const sent = await flood(peers, size.whole ? 1000 : 60, size, (place) => call(place, watchPath, noMessage));
+  const sent = await flood(peers, size.whole ? 1000 : 200, size, (place) => call(place, watchPath, noMessage));
   await untilClosed(peers, size.untilMs);
   return summarize(peers, sent);
 }
@@ -67,8 +67,8 @@ export async function reflectionFlood(target: Target, size: Size): Promise<Outco
 
 /** Streams that are opened and reset at once, more than any limit on open ones would ever see. */
 export async function rapidReset(target: Target, size: Size): Promise<Outcome> {
-  const peers = await openGrpc(target, size.whole ? 4 : 2);
-  const sent = await flood(peers, size.whole ? 20_000 : 1500, size, (place) =>
+  const peers = await openGrpc(target, 4);
+  const sent = await flood(peers, size.whole ? 20_000 : 3000, size, (place) =>
     Buffer.concat([callHead(place, publicPath), frame(frameKinds.reset, 0, streamOf(place), cancelled)]),
   );
   return afterFlood(peers, sent, "a flood of resets");

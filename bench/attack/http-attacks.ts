@@ -120,15 +120,15 @@ export async function keyFlood(target: Target, size: Size): Promise<Outcome> {
 /** Nine HTTP/2 connections, with as many calls as they may have, of which only the headers come. */
 export async function emptyHttpCalls(target: Target, size: Size): Promise<Outcome> {
   const peers = await openHttp2(target, 9);
-  const sent = await flood(peers, size.whole ? 1000 : 60, size, (place) => callHead(place));
+  const sent = await flood(peers, size.whole ? 1000 : 200, size, (place) => callHead(place));
   await again(size.untilMs, 200, async () => peers.every(({ closedMs }) => closedMs !== undefined));
   return summarize(peers, sent);
 }
 
 /** Streams that are opened and reset at once. */
 export async function rapidHttpReset(target: Target, size: Size): Promise<Outcome> {
-  const peers = await openHttp2(target, size.whole ? 4 : 1);
-  const sent = await flood(peers, size.whole ? 20_000 : 1500, size, (place) =>
+  const peers = await openHttp2(target, 4);
+  const sent = await flood(peers, size.whole ? 20_000 : 3000, size, (place) =>
     Buffer.concat([callHead(place), frame(frameKinds.reset, 0, 2 * place + 1, cancelled)]),
   );
   await untilClosed(peers, performance.now() + closeMsMax);
