@@ -32,6 +32,8 @@ export interface ConnectionLimits {
   readonly knownAgeMsMax: number;
   /** How long calls go on that a stranger has on a connection that became too old, in milliseconds. A known caller's go on to their end. */
   readonly strangerLastCallsMsMax: number;
+  /** How long a stranger on the gRPC port may take to read a reply that is written, in milliseconds. */
+  readonly strangerReplyMsMax: number;
   /** Streams that a known caller may reset on one connection at once, and how many more per second. */
   readonly knownResetsMax: number;
   readonly knownResetsPerS: number;
@@ -63,6 +65,7 @@ export const defaultConnectionLimits: ConnectionLimits = {
   strangerAgeMsMax: 30 * 60_000,
   knownAgeMsMax: 12 * 60 * 60_000,
   strangerLastCallsMsMax: 30_000,
+  strangerReplyMsMax: 30_000,
   knownResetsMax: 10_000,
   knownResetsPerS: 1000,
   headersMax: 128,

@@ -113,6 +113,24 @@ async function pingsTooMuch({ startProbeServer }: Servers): Promise<void> {
   expect(caller.goaways).toEqual([]);
 }
 
+/** A stranger who takes no bytes of replies calls, and another one who reads late. */
+async function readsNothing({ startProbeServer }: Servers): Promise<void> {
+  const clock = createHeldClock();
+  await using server = await startProbeServer({ clock });
+  using _ = released(clock);
+  using stranger = openHttp2(server.addresses.grpc, "127.0.0.2", { window: 0 });
+  using caller = openHttp2(server.addresses.grpc, "127.0.0.2", { window: 0 });
+  const later = caller.begin("Slow", known).end();
+  const ended = stranger.call("Look");
+  await eventually(() => expect(server.ended).toEqual(expect.arrayContaining(["grpc Look ok", "grpc Slow ok"])));
+  await passSeconds(clock, 30);
+  expect(await Promise.race([ended, Promise.resolve("waits")])).toBe("waits");
+  await passSeconds(clock, 3);
+  await eventually(async () => expect(await Promise.race([ended, Promise.resolve("waits")])).toBe(`reset ${calm}`));
+  await passSeconds(clock, 60);
+  expect(await Promise.race([later, Promise.resolve("waits")])).toBe("waits");
+}
+
 async function opensTooMany({ startProbeServer }: Servers): Promise<void> {
   await using server = await startProbeServer({
     connectionLimits: { strangersPerNetworkMax: 2, strangerStreamsPerNetworkMax: 2 },
@@ -144,6 +162,7 @@ describe("a connection to the gRPC port", () => {
     idles(real));
   test("of a stranger takes a hundred resets at once; a known caller's takes more", () => resetsTooMuch(real));
   test("of a stranger takes a hundred pings at once; a known caller's takes more", () => pingsTooMuch(real));
+  test("of a stranger has 30 s for each reply that is written; a known caller's has any time", () => readsNothing(real));
   test("is one of so many of a network's strangers, with so many streams; known callers count as none of them", () =>
     opensTooMany(real));
 
@@ -241,6 +260,8 @@ test.each<readonly [what: string, from: string, to: string, check: (servers: Ser
   ["a bound of resets", "!this.#isKnown && !this.#resets.take()", "false", resetsTooMuch],
   ["known callers' resets", "!this.#isKnown && !this.#resets.take()", "!this.#resets.take()", resetsTooMuch],
   ["a bound of pings", "!this.#isKnown && !this.#controls.take()", "false", pingsTooMuch],
+  ["an end of what nobody reads", "!stream.writableEnded", "true", readsNothing],
+  ["known callers' replies", "if (!this.#isKnown) this.#endUnread(now);", "this.#endUnread(now);", readsNothing],
   ["leaving the strangers", "this.stranger?.leave();\n    this.stranger = undefined;", "", opensTooMany],
 ])("mutant: without %s the test fails", async (_, from, to, check) => {
   const mutant = await importMutant<Servers>(join(import.meta.dir, "grpc-connections.ts"), from, to, [

@@ -108,9 +108,10 @@ class Connection implements GrpcConnection {
   readonly #resets: Allowance;
   readonly #controls: Allowance;
   readonly #rates: StrangerRates;
+  /** Its streams, each with the moment at which its reply was seen to be written. */
+  readonly #streams = new Map<ServerHttp2Stream, number | undefined>();
   #isKnown = false;
   #saidHello = false;
-  #streams = 0;
   #quietSinceMs: number;
   /** It was told to open no more calls, and then closed to them. */
   #leaving: "told" | "closed" | undefined;
@@ -135,10 +136,10 @@ class Connection implements GrpcConnection {
   take(stream: ServerHttp2Stream, showsCredentials: boolean): boolean {
     const { stranger } = this;
     if (stranger?.open() === false) return false;
-    this.#streams += 1;
+    this.#streams.set(stream, undefined);
     stream.once("close", () => {
-      this.#streams -= 1;
-      if (this.#streams === 0) this.#quietSinceMs = this.#clock.monotonic();
+      this.#streams.delete(stream);
+      if (this.#streams.size === 0) this.#quietSinceMs = this.#clock.monotonic();
       stranger?.end(); // Counts nothing once it has left.
       if (stream.rstCode === constants.NGHTTP2_CANCEL && !this.#isKnown && !this.#resets.take()) this.calm();
       if (showsCredentials && !this.#isKnown && this.#rates.pass(this.address) === "flood") this.calm();
@@ -166,19 +167,29 @@ class Connection implements GrpcConnection {
   /** Ends it when its time is over. */
   look(now: number): void {
     const limits = this.#limits;
+    if (!this.#isKnown) this.#endUnread(now);
     if (this.#leaving === "told") {
       this.#leaving = "closed";
       this.#session.close();
     } else if (this.#leaving === "closed") {
       const isLate = !this.#isKnown && now - this.#leavingSinceMs >= limits.strangerLastCallsMsMax;
-      if (isLate || this.#streams === 0) this.#end(constants.NGHTTP2_NO_ERROR);
+      if (isLate || this.#streams.size === 0) this.#end(constants.NGHTTP2_NO_ERROR);
     } else if (!this.#saidHello && now - this.#openedMs >= limits.helloMsMax) {
       this.#end(constants.NGHTTP2_NO_ERROR);
     } else {
       const idleMsMax = this.#isKnown ? limits.knownIdleMsMax : limits.strangerIdleMsMax;
       const ageMsMax = this.#ageShare * (this.#isKnown ? limits.knownAgeMsMax : limits.strangerAgeMsMax);
-      const isIdle = this.#streams === 0 && now - this.#quietSinceMs >= idleMsMax;
+      const isIdle = this.#streams.size === 0 && now - this.#quietSinceMs >= idleMsMax;
       if (isIdle || now - this.#openedMs >= ageMsMax) this.#tell(now);
+    }
+  }
+
+  /** Ends calls whose reply is written, and which nobody reads. */
+  #endUnread(now: number): void {
+    for (const [stream, writtenMs] of this.#streams) {
+      if (!stream.writableEnded) continue;
+      if (writtenMs === undefined) this.#streams.set(stream, now);
+      else if (now - writtenMs >= this.#limits.strangerReplyMsMax) stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
     }
   }
 

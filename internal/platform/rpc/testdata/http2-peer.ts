@@ -34,8 +34,8 @@ type CallEnd = "answered" | "refused" | "closed" | `reset ${number}`;
 const request = envelope(Buffer.from([0x0a, 1, 0x61]));
 const lastStream = 2 ** 31 - 1;
 
-/** Opens a connection from an address of the loopback. Default 127.0.0.1. */
-export function openHttp2(address: string, from = "127.0.0.1"): Http2Peer {
+/** Opens a connection from an address of the loopback. Default 127.0.0.1. Of each reply it takes `window` bytes; default 65 535. */
+export function openHttp2(address: string, from = "127.0.0.1", { window = 65_535 } = {}): Http2Peer {
   const { hostname, port } = new URL(`http://${address}`);
   const socket = connect({ host: hostname, port: Number(port), localAddress: from, noDelay: true });
   const goaways: Http2Peer["goaways"] = [];
@@ -75,6 +75,7 @@ export function openHttp2(address: string, from = "127.0.0.1"): Http2Peer {
     };
   };
   socket.write(hello);
+  if (window !== 65_535) socket.write(frame(frameKinds.settings, 0, 0, initialWindow(window)));
   return {
     goaways,
     isClosed: () => socket.destroyed,
@@ -93,4 +94,11 @@ export function openHttp2(address: string, from = "127.0.0.1"): Http2Peer {
 function headersOf(method: string, authorization?: string): Buffer {
   const path = method.startsWith("/") ? method : `/muin.probe.v1.ProbeService/${method}`;
   return callHeaders(path, authorization === undefined ? [] : [["authorization", authorization]]);
+}
+
+/** SETTINGS_INITIAL_WINDOW_SIZE. */
+function initialWindow(bytes: number): Uint8Array {
+  const payload = Buffer.from([0, 4, 0, 0, 0, 0]);
+  payload.writeUInt32BE(bytes, 2);
+  return payload;
 }
