@@ -20,10 +20,10 @@ export const userErrors = defineErrors({
     code: "failed_precondition",
     text: "the person {user_id} is deleted",
   },
-  administratorScopeMissing: {
-    reason: "SCOPE_MISSING",
+  roleScopesMissing: {
+    reason: "ROLE_HOLDS_MORE",
     code: "permission_denied",
-    text: "to give or take the role ROLE_ADMINISTRATOR, the scope {scope} is needed too",
+    text: "the role gives scopes that the caller lacks, and whoever gives or takes it needs each: {scopes}",
   },
   lastAdministrator: {
     reason: "LAST_ADMINISTRATOR",

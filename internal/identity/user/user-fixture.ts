@@ -16,6 +16,7 @@ import { UserService } from "../../gen/muin/identity/v1/user_service_pb.ts";
 import type { PersonalDataHolders, ServiceInfo } from "../../platform/service/define-service.ts";
 import { systemClock } from "../../platform/clock/clock.ts";
 import { systemRandom } from "../../platform/clock/random.ts";
+import { scopes } from "../../gen/scopes.ts";
 import type { Caller } from "../../platform/identity/caller.ts";
 import { sealPersonal, type PersonKey } from "../../shared/person/person-seal.ts";
 import { importMutant } from "../../platform/testing/mutant.ts";
@@ -122,7 +123,7 @@ export function keyWith(...scopes: readonly string[]): Caller {
 }
 
 /** Who may do everything. */
-export const operator: Caller = keyWith("users.read", "users.manage", "scopes.manage");
+export const operator: Caller = keyWith(...scopes);
 
 /** "<code> <reason>" of a call's failure, "done" without one. */
 export async function outcomeOf(call: Promise<unknown>): Promise<string> {

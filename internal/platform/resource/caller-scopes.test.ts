@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import type { Scope } from "../../gen/scopes.ts";
 import { anonymous, type Caller } from "../identity/caller.ts";
-import { checkPersonOrScopes, hasScope, personIdOf } from "./caller-scopes.ts";
+import { checkPersonOrScopes, hasScope, personIdOf, refusalToActOn } from "./caller-scopes.ts";
 
 const scopes = new Set(["users.read", "audit.read"]);
 const ada: Caller = { kind: "person", id: "ada", principal: "person:ada", scopes: new Set(), sessionId: "s" };
@@ -42,4 +42,17 @@ test("only people and keys hold scopes, and only a person has a person's id", ()
     false,
   ]);
   expect([ada, key, service, anonymous].map(personIdOf)).toEqual(["ada", "", "", ""]);
+});
+
+test.each<[string, Caller, userId: string, held: readonly string[], lacks: string | undefined]>([
+  ["a person themself, whatever they hold", ada, "ada", ["users.read"], undefined],
+  ["who holds all that the person does", key, "bob", ["users.read"], undefined],
+  ["a person who holds nothing", service, "bob", [], undefined],
+  ["who lacks some", key, "bob", ["users.manage", "users.read", "keys.manage"], "users.manage, keys.manage"],
+  ["a key that is called like the person", { ...key, id: "ada" }, "ada", ["keys.manage"], "keys.manage"],
+  ["another person", ada, "bob", ["users.read"], "users.read"],
+])("acting on a person: %s", (_, caller, userId, held, lacks) => {
+  const refusal = refusalToActOn(caller, userId, held);
+  expect(refusal?.error.metadata["scopes"]).toBe(lacks);
+  expect(refusal?.error.reason).toBe(lacks === undefined ? undefined : "PERSON_HOLDS_MORE");
 });

@@ -1,5 +1,6 @@
 import type { Scope } from "../../gen/scopes.ts";
 import type { Caller } from "../identity/caller.ts";
+import type { Refusal } from "../errors/refusal.ts";
 import { resourceErrors } from "./errors.ts";
 
 /** Whether the caller holds a scope. Services and devices hold none. */
@@ -10,6 +11,22 @@ export function hasScope(caller: Caller, scope: Scope): boolean {
 /** All scopes that the caller holds. */
 export function scopesOfCaller(caller: Caller): ReadonlySet<string> {
   return "scopes" in caller ? caller.scopes : new Set();
+}
+
+/**
+ * Why the caller may not act on a person who holds the scopes `held`: they lack some of them. `undefined` when they lack none, and for the
+ * person themself. So whoever may manage people takes nothing over from an administrator. To be asked when there is such a person.
+ */
+export function refusalToActOn(
+  caller: Caller,
+  userId: string,
+  held: readonly string[],
+): Refusal<"personHoldsMore"> | undefined {
+  if (personIdOf(caller) === userId) return undefined;
+  const own = scopesOfCaller(caller);
+  const missing = held.filter((scope) => !own.has(scope));
+  if (missing.length === 0) return undefined;
+  return { refused: "personHoldsMore", error: resourceErrors.personHoldsMore({ scopes: missing.join(", ") }) };
 }
 
 /** The caller's id where they are a person; "" otherwise, which is nobody's. */

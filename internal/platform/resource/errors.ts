@@ -34,6 +34,11 @@ export const resourceErrors = defineErrors({
     code: "permission_denied",
     text: "only the person themself, and who holds the scope {scope}, may do this",
   },
+  personHoldsMore: {
+    reason: "PERSON_HOLDS_MORE",
+    code: "permission_denied",
+    text: "the person holds scopes that the caller lacks, and whoever acts on them needs each: {scopes}",
+  },
   personOnly: {
     reason: "USER_FORBIDDEN",
     code: "permission_denied",

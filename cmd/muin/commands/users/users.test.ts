@@ -91,8 +91,8 @@ describe("muin users", () => {
     await users("membership", "end", ada);
     const [plain] = await users("role", "unassign", "bob@example.org", "helper", "--branch", "gangnam");
     expect(plain?.["role_assignments"]).toEqual([{ role: "ROLE_MEMBER", branch_id: "" }]);
-    await users("role", "unassign", "admin@localhost", "administrator");
-    expect(await muin.run("users", "role", "unassign", ada, "administrator")).toMatchObject({
+    await users("role", "unassign", ada, "administrator");
+    expect(await muin.run("users", "role", "unassign", "admin@localhost", "administrator")).toMatchObject({
       code: 6,
       stderr: "muin: this is the last active administrator; make somebody else one first\n",
     });

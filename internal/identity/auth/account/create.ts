@@ -3,7 +3,7 @@ import type { Random } from "../../../platform/clock/random.ts";
 import type { Transaction } from "../../../platform/postgres/database.ts";
 import { publishUserCreated, type AuthPublish } from "../events.ts";
 import type { PersonKeys } from "../person-key/rules.ts";
-import type { Role } from "../scope/role.ts";
+import type { Role } from "../../shared/role.ts";
 import type { AccountStore } from "./store.ts";
 
 /** Where an account, its key and its event are recorded, with the time and the randomness for them. */

@@ -9,7 +9,7 @@ import type { PersonalData } from "../../../platform/service/parts.ts";
 import { authItself } from "../audit/client.ts";
 import type { Action, AuditStore } from "../audit/store.ts";
 import { publishUserDataErased, type AuthPublish } from "../events.ts";
-import { roleOf } from "../scope/role.ts";
+import { roleOf } from "../../shared/role.ts";
 import type { ScopeStore } from "../scope/store.ts";
 import { endApiKeysOf } from "../api-key/rules.ts";
 import type { ApiKeyStore } from "../api-key/store.ts";

@@ -24,7 +24,7 @@ export function createApiKeyHandlers(apiKeys: ApiKeys): ServiceImpl<typeof ApiKe
       return { apiKeys: page.map(apiKeyMessageOf), nextPageToken };
     },
     revokeApiKey: async ({ apiKeyId }, context) => {
-      orThrow(await apiKeys.revoke(apiKeyId, clientOf(context)));
+      orThrow(await apiKeys.revoke(apiKeyId, callerOf(context), clientOf(context)));
       return {};
     },
     verifyApiKey: async ({ secretHash }, context) => ({

@@ -16,7 +16,7 @@ import { isRefusal, type Refusal } from "../../../platform/errors/refusal.ts";
 import { refuseField } from "../../../platform/resource/errors.ts";
 import { refuse } from "../errors.ts";
 import { publishApiKeyRevoked, type AuthPublish } from "../events.ts";
-import { scopesOfCaller } from "../../../platform/resource/caller-scopes.ts";
+import { refusalToActOn, scopesOfCaller } from "../../../platform/resource/caller-scopes.ts";
 import { refusalToGive, scopesOfPerson } from "../scope/rules.ts";
 import type { ScopeStore } from "../scope/store.ts";
 import { makeSecret, secretHashOf } from "./secret.ts";
@@ -75,8 +75,15 @@ export interface ApiKeys {
     readonly pageToken: string;
     readonly showEnded: boolean;
   }): Promise<ApiKeyPage>;
-  /** Ends a key; one that was revoked stays so. */
-  revoke(apiKeyId: string, client: ClientInfo): Promise<Refusal<"apiKeyNotFound"> | undefined>;
+  /**
+   * Ends a key; one that was revoked stays so. Its owner may always. Another key of the owner's needs the scopes that it gives, and anybody
+   * else those that the owner holds.
+   */
+  revoke(
+    apiKeyId: string,
+    caller: Caller,
+    client: ClientInfo,
+  ): Promise<Refusal<"apiKeyNotFound" | "personHoldsMore"> | undefined>;
   /**
    * The live key with this hash of its secret, with those of its scopes that its owner holds. Marks it as used. Hashes that are nobody's are looked up for each `asker` within a
    * bound; one that was found before always is.
@@ -127,11 +134,17 @@ export function createApiKeys(deps: {
         isUuid,
       ),
 
-    revoke: async (apiKeyId, client) => {
+    revoke: async (apiKeyId, caller, client) => {
       if (!isUuid(apiKeyId)) return refuse("apiKeyNotFound");
       return database.transaction(async (tx) => {
         const key = await store.lock(tx, apiKeyId);
         if (key === undefined) return refuse("apiKeyNotFound");
+        const held = (await scopesOfPerson(deps.scopes, tx, key.ownerId)).scopes;
+        const isSibling =
+          caller.kind === "api_key" && isUuid(caller.id) && (await store.ownerOf(tx, caller.id)) === key.ownerId;
+        const needed = isSibling ? key.scopes.filter((scope) => held.includes(scope)) : held;
+        const excess = refusalToActOn(caller, key.ownerId, needed);
+        if (excess !== undefined) return excess;
         if (key.revokeTimeMs === undefined) await endApiKey(tx, deps, apiKeyId, client);
         return undefined;
       });

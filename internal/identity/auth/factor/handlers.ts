@@ -1,6 +1,6 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import type { CredentialService } from "../../../gen/muin/identity/v1/credential_service_pb.ts";
-import { personOf } from "../../../platform/identity/caller.ts";
+import { callerOf, personOf } from "../../../platform/identity/caller.ts";
 import { clientOf } from "../audit/client.ts";
 import { orThrow } from "../../../platform/errors/refusal.ts";
 import type { Factors } from "./rules.ts";
@@ -28,7 +28,7 @@ export function createFactorHandlers(
       return {};
     },
     resetTotp: async ({ userId }, context) => {
-      orThrow(await factors.reset(userId, clientOf(context)));
+      orThrow(await factors.reset(userId, callerOf(context), clientOf(context)));
       return {};
     },
   };

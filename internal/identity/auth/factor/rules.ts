@@ -7,6 +7,10 @@ import type { ClientInfo } from "../audit/client.ts";
 import type { AuditStore } from "../audit/store.ts";
 import { isRefusal, type Refusal } from "../../../platform/errors/refusal.ts";
 import { refuse } from "../errors.ts";
+import type { Caller } from "../../../platform/identity/caller.ts";
+import { refusalToActOn } from "../../../platform/resource/caller-scopes.ts";
+import { scopesOfPerson } from "../scope/rules.ts";
+import type { ScopeStore } from "../scope/store.ts";
 import { networkOf } from "../../../platform/identity/network.ts";
 import type { Lockout } from "../lockout/rules.ts";
 import type { Sessions } from "../session/rules.ts";
@@ -49,7 +53,11 @@ export interface Factors {
     signal: AbortSignal,
   ): Promise<ProofRefusal | Refusal<"noSecondFactor" | "factorCodeInvalid"> | undefined>;
   /** Removes the second factor of a person who has lost it, and ends their sessions and what they began to sign in. */
-  reset(userId: string, client: ClientInfo): Promise<Refusal<"userNotFound" | "noSecondFactor"> | undefined>;
+  reset(
+    userId: string,
+    caller: Caller,
+    client: ClientInfo,
+  ): Promise<Refusal<"userNotFound" | "personHoldsMore" | "noSecondFactor"> | undefined>;
 }
 
 /** The second factors of a database's accounts. */
@@ -57,6 +65,7 @@ export function createFactors(deps: {
   readonly database: Database;
   readonly store: Pick<FactorStore, "endChallenges">;
   readonly accounts: Pick<AccountStore, "find" | "lock">;
+  readonly scopes: Pick<ScopeStore, "find">;
   readonly audit: Pick<AuditStore, "append">;
   readonly secondFactors: SecondFactors;
   readonly proofs: PasswordProofs;
@@ -64,7 +73,7 @@ export function createFactors(deps: {
   readonly sessions: Pick<Sessions, "endAll">;
   readonly clock: Clock;
 }): Factors {
-  const { database, store, accounts, audit, secondFactors, proofs, lockout, sessions, clock } = deps;
+  const { database, store, accounts, scopes, audit, secondFactors, proofs, lockout, sessions, clock } = deps;
   return {
     begin: (proof, client, signal) =>
       proofs.run(
@@ -113,10 +122,12 @@ export function createFactors(deps: {
         signal,
       ),
 
-    reset: async (userId, client) => {
+    reset: async (userId, caller, client) => {
       if (!isUuid(userId)) return refuse("userNotFound");
       return database.transaction(async (tx) => {
         if ((await accounts.lock(tx, userId)) === undefined) return refuse("userNotFound");
+        const excess = refusalToActOn(caller, userId, (await scopesOfPerson(scopes, tx, userId)).scopes);
+        if (excess !== undefined) return excess;
         const refusal = await secondFactors.reset(tx, userId);
         if (refusal !== undefined) return refusal;
         await store.endChallenges(tx, userId);

@@ -2,10 +2,9 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import type { PersonScopesSchema, ScopeService } from "../../../gen/muin/identity/v1/scope_service_pb.ts";
 import { callerOf } from "../../../platform/identity/caller.ts";
-import { scopesOfCaller } from "../../../platform/resource/caller-scopes.ts";
 import { clientOf } from "../audit/client.ts";
 import { orThrow } from "../../../platform/errors/refusal.ts";
-import { rolesGiving } from "./role.ts";
+import { rolesGiving } from "../../shared/role.ts";
 import type { PersonScopes, ScopeChange, Scopes } from "./rules.ts";
 import { scopes as knownScopes } from "../../../gen/scopes.ts";
 
@@ -27,7 +26,7 @@ function changeOf(
   { userId, scopes }: { readonly userId: string; readonly scopes: readonly string[] },
   context: HandlerContext,
 ): ScopeChange {
-  return { userId, scopes, held: scopesOfCaller(callerOf(context)) };
+  return { userId, scopes, caller: callerOf(context) };
 }
 
 function messageOf({ userId, scopes, granted, byRole }: PersonScopes): MessageInitShape<typeof PersonScopesSchema> {

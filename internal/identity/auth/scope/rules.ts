@@ -5,9 +5,11 @@ import type { AccountStore } from "../account/store.ts";
 import type { ClientInfo } from "../audit/client.ts";
 import type { AuditStore } from "../audit/store.ts";
 import type { Refusal } from "../../../platform/errors/refusal.ts";
+import type { Caller } from "../../../platform/identity/caller.ts";
+import { refusalToActOn, scopesOfCaller } from "../../../platform/resource/caller-scopes.ts";
 import { refuseField } from "../../../platform/resource/errors.ts";
 import { refuse } from "../errors.ts";
-import { scopesOf } from "./role.ts";
+import { scopesOf } from "../../shared/role.ts";
 import { scopes as knownScopes } from "../../../gen/scopes.ts";
 import type { ScopeStore } from "./store.ts";
 
@@ -22,16 +24,16 @@ export interface PersonScopes {
   readonly byRole: readonly string[];
 }
 
-/** Scopes given to a person or taken back, by somebody who holds the scopes `held`. */
+/** Scopes given to a person or taken back, and by whom. */
 export interface ScopeChange {
   readonly userId: string;
   readonly scopes: readonly string[];
-  readonly held: ReadonlySet<string>;
+  readonly caller: Caller;
 }
 
-type ChangeRefusal = Refusal<"userNotFound" | "fieldInvalid" | "scopeMissing">;
+type ChangeRefusal = Refusal<"userNotFound" | "fieldInvalid" | "scopeMissing" | "personHoldsMore">;
 
-/** The rules of scopes that are given to people. They show in tokens from the next refresh on. */
+/** The rules of scopes that are given to people. They show in tokens from the next refresh on. Nobody changes those of who holds more than they do. */
 export interface Scopes {
   get(userId: string): Promise<PersonScopes | Refusal<"userNotFound">>;
   /** Gives scopes; nobody gives what they do not hold. One that the person has stays. */
@@ -51,12 +53,14 @@ export function createScopes(deps: {
   const { database, store, accounts, audit, clock } = deps;
   const change =
     (action: "GRANT_SCOPES" | "REVOKE_SCOPES"): Scopes["grant"] =>
-    async ({ userId, scopes, held }, client) => {
-      const refusal = refusalToGive(scopes, held);
+    async ({ userId, scopes, caller }, client) => {
+      const refusal = refusalToGive(scopes, scopesOfCaller(caller));
       if (refusal !== undefined) return refusal;
       if (!isUuid(userId)) return refuse("userNotFound");
       return database.transaction(async (tx) => {
         if ((await accounts.lock(tx, userId)) === undefined) return refuse("userNotFound");
+        const excess = refusalToActOn(caller, userId, (await scopesOfPerson(store, tx, userId)).scopes);
+        if (excess !== undefined) return excess;
         const nowMs = clock.now();
         const changed =
           action === "GRANT_SCOPES"

@@ -28,7 +28,7 @@ export function createErasureHandlers(deps: {
       const caller = callerOf(context);
       const target = permitted(caller, userId, manageScope);
       note(log, context, target);
-      return { erasure: toErasure(accepted(caller, target, await rules.begin(target, caller.principal))) };
+      return { erasure: toErasure(accepted(caller, target, await rules.begin(target, caller))) };
     },
 
     getErasure: async ({ erasureId }) => {

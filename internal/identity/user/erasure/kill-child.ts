@@ -15,6 +15,7 @@ import type { Delivery } from "../../../platform/service/delivery.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
 import { postgresPersonStore } from "../person/store-postgres.ts";
 import { postgresPreferenceStore } from "../preference/store-postgres.ts";
+import { personOf } from "../user-fixture.ts";
 import { createErasureRules } from "./rules.ts";
 import { postgresErasureStore } from "./store-postgres.ts";
 import type { ErasureStore } from "./store.ts";
@@ -72,7 +73,7 @@ const rules = createErasureRules({
   log: silent,
 });
 
-const begun = orThrow(await rules.begin(userId, `person:${userId}`));
+const begun = orThrow(await rules.begin(userId, personOf(userId)));
 if (addApart !== undefined) {
   await reached("begin");
   await addApart();

@@ -5,6 +5,7 @@ import type { UserDataErased } from "../../../gen/muin/identity/v1/user_events_p
 import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Random } from "../../../platform/clock/random.ts";
 import { isRefusal } from "../../../platform/errors/refusal.ts";
+import type { Caller } from "../../../platform/identity/caller.ts";
 import type { Component } from "../../../platform/lifecycle/component.ts";
 import { createLoop } from "../../../platform/lifecycle/loop.ts";
 import type { Database } from "../../../platform/postgres/database.ts";
@@ -12,7 +13,8 @@ import { republishAll } from "../../../platform/resource/republish.ts";
 import type { Delivery } from "../../../platform/service/delivery.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
 import { publishUserStatusChanged, type UserPublish } from "../events.ts";
-import { changed, erased, type ChangeRefusal } from "../person/person.ts";
+import { by } from "../person/call.ts";
+import { changed, erased, type Change, type ChangeRefusal } from "../person/person.ts";
 import type { PersonStore } from "../person/store.ts";
 import type { PreferenceStore } from "../preference/store.ts";
 import type { ErasureStore, StoredErasure } from "./store.ts";
@@ -30,8 +32,8 @@ const reannouncePage = 200;
  * confirms. Then the key is destroyed, which is idempotent, so that a crash at any step leaves something that is finished later.
  */
 export interface ErasureRules {
-  /** Deletes a person on behalf of `principal`; of a deleted one it is the erasure that there is. */
-  begin(userId: string, principal: string): Promise<StoredErasure | ChangeRefusal>;
+  /** Deletes a person on behalf of the caller; of a deleted one it is the erasure that there is. */
+  begin(userId: string, caller: Caller): Promise<StoredErasure | ChangeRefusal>;
   /** Notes that a service has erased what it held. */
   confirmed(event: UserDataErased, delivery: Delivery): Promise<void>;
   /** Announces the status of those again whose erasure not every service has confirmed, so that each confirms it again. */
@@ -71,14 +73,14 @@ export function createErasureRules(deps: {
   };
 
   return {
-    begin: (userId, principal) =>
+    begin: (userId, caller) =>
       database.transaction(async (tx) => {
         const others = await people.otherAdministrators(tx, userId);
         const before = await people.lock(tx, userId);
         // Somebody else may have been first: theirs is the one erasure that there is.
         const known = before && (await erasures.find(tx, userId));
         if (known !== undefined) return known;
-        const after = changed(userId, before, (person) => erased(person, principal), others, clock.now());
+        const after = changed(userId, before, erasedBy(caller), others, clock.now());
         if (isRefusal(after)) return after;
         const erasure = newErasure(userId);
         await people.save(tx, after);
@@ -123,4 +125,9 @@ export function createErasureRules(deps: {
       doneTimeMs: undefined,
     };
   }
+}
+
+/** The deletion as this caller makes it. */
+function erasedBy(caller: Caller): Change {
+  return by(caller, (person) => erased(person, caller.principal));
 }

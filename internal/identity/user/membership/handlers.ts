@@ -4,7 +4,7 @@ import { MembershipSchema } from "../../../gen/muin/identity/v1/user_pb.ts";
 import type { User, UserService } from "../../../gen/muin/identity/v1/user_service_pb.ts";
 import { callerOf } from "../../../platform/identity/caller.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
-import { accepted, note, shown, targetOf } from "../person/call.ts";
+import { accepted, by, note, shown, targetOf } from "../person/call.ts";
 import type { Change } from "../person/person.ts";
 import type { PersonRules } from "../person/rules.ts";
 import { membershipEnded, membershipPaused, membershipResumed, membershipSet } from "./rules.ts";
@@ -20,7 +20,7 @@ export function createMembershipHandlers(deps: {
     const caller = callerOf(context);
     const target = targetOf(caller, userId);
     note(log, context, target);
-    return shown(caller, accepted(caller, target, await rules.update(target, decide)));
+    return shown(caller, accepted(caller, target, await rules.update(target, by(caller, decide))));
   };
 
   return {

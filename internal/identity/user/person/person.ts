@@ -1,5 +1,6 @@
 import { Role, UserStatus } from "../../../gen/muin/identity/v1/user_pb.ts";
 import { isRefusal, type Refusal } from "../../../platform/errors/refusal.ts";
+import { scopesOf } from "../../shared/role.ts";
 import { refuse } from "../errors.ts";
 
 /** The statuses and roles in the words of the database. */
@@ -66,7 +67,13 @@ export interface Person extends Profile {
 
 /** Why a change of a person was refused. */
 export type ChangeRefusal = Refusal<
-  "userNotFound" | "userDeleted" | "etagMismatch" | "lastAdministrator" | "tooManyRoles" | "noMembership"
+  | "userNotFound"
+  | "userDeleted"
+  | "personHoldsMore"
+  | "etagMismatch"
+  | "lastAdministrator"
+  | "tooManyRoles"
+  | "noMembership"
 >;
 
 /** What a person who is not deleted becomes; versions and times are not for it to say. Changes nothing where it returns `before`. */
@@ -163,6 +170,11 @@ export function profileOf({ displayName, locale, timeZone, phoneNumber, pictureU
 export function inOrder(roles: readonly AssignedRole[]): readonly AssignedRole[] {
   const key = ({ role, branchId }: AssignedRole): string => `${Role[role]} ${branchId}`;
   return roles.toSorted((a, b) => (key(a) < key(b) ? -1 : 1));
+}
+
+/** The scopes that the roles give: those that hold everywhere do. */
+export function scopesOfRoles(roles: readonly AssignedRole[]): readonly string[] {
+  return scopesOf(roles.filter(({ branchId }) => branchId === "").map(({ role }) => role.toLowerCase()));
 }
 
 /** What UserUpdated carries. */

@@ -4,11 +4,13 @@ import type { UserService } from "../../../gen/muin/identity/v1/user_service_pb.
 import type { Clock } from "../../../platform/clock/clock.ts";
 import { callerOf } from "../../../platform/identity/caller.ts";
 import type { Database } from "../../../platform/postgres/database.ts";
+import { refusalToActOn } from "../../../platform/resource/caller-scopes.ts";
 import type { PersonalDataHolders } from "../../../platform/service/define-service.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
 import { refuse } from "../errors.ts";
 import { accepted, manageScope, note, permitted } from "../person/call.ts";
 import { toUser } from "../person/message.ts";
+import { scopesOfRoles } from "../person/person.ts";
 import type { PersonStore } from "../person/store.ts";
 import { toPreferences } from "../preference/handlers.ts";
 import type { PreferenceRules } from "../preference/rules.ts";
@@ -38,6 +40,7 @@ export function createPersonalDataHandlers(deps: {
         target,
         (await people.get(database.sql, target)) ?? refuse("userNotFound", { user_id: target }),
       );
+      accepted(caller, target, refusalToActOn(caller, target, scopesOfRoles(person.roles)));
       const own = accepted(caller, target, await preferences.get(target));
       return {
         exportTime: timestampFromMs(clock.now()),

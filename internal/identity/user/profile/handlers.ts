@@ -3,7 +3,7 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import { UserSchema, type UserService } from "../../../gen/muin/identity/v1/user_service_pb.ts";
 import { callerOf } from "../../../platform/identity/caller.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
-import { accepted, manageScope, note, permitted, shown } from "../person/call.ts";
+import { accepted, by, manageScope, note, permitted, shown } from "../person/call.ts";
 import type { PersonRules } from "../person/rules.ts";
 import { profileUpdated } from "./rules.ts";
 
@@ -20,7 +20,7 @@ export function createProfileHandlers(deps: {
       const target = permitted(caller, user.userId, manageScope);
       const change = profileUpdated(user, request.updateMask?.paths);
       note(log, context, target);
-      return shown(caller, accepted(caller, target, await rules.update(target, change)));
+      return shown(caller, accepted(caller, target, await rules.update(target, by(caller, change))));
     },
   };
 }

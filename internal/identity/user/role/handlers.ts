@@ -3,16 +3,13 @@ import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { RoleAssignmentSchema } from "../../../gen/muin/identity/v1/user_pb.ts";
 import type { User, UserService } from "../../../gen/muin/identity/v1/user_service_pb.ts";
 import { callerOf } from "../../../platform/identity/caller.ts";
-import { hasScope } from "../../../platform/resource/caller-scopes.ts";
+import { scopesOfCaller } from "../../../platform/resource/caller-scopes.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
 import { userErrors } from "../errors.ts";
-import { accepted, note, shown, targetOf } from "../person/call.ts";
-import type { AssignedRole, Change } from "../person/person.ts";
+import { accepted, by, note, shown, targetOf } from "../person/call.ts";
+import { scopesOfRoles, type AssignedRole, type Change } from "../person/person.ts";
 import type { PersonRules } from "../person/rules.ts";
 import { assignedRoleOf, roleGiven, roleTaken } from "./rules.ts";
-
-/** Who may give every scope may give the role that holds them all. */
-const administratorScope = "scopes.manage";
 
 /** Gives and takes roles. */
 export function createRoleHandlers(deps: {
@@ -29,12 +26,11 @@ export function createRoleHandlers(deps: {
   ): Promise<{ user: User }> => {
     const caller = callerOf(context);
     const isAdministrator = role === "ADMINISTRATOR" && branchId === "";
-    if (isAdministrator && !hasScope(caller, administratorScope)) {
-      throw userErrors.administratorScopeMissing({ scope: administratorScope });
-    }
+    const missing = scopesOfRoles([{ role, branchId }]).filter((scope) => !scopesOfCaller(caller).has(scope));
+    if (missing.length > 0) throw userErrors.roleScopesMissing({ scopes: missing.join(", ") });
     const target = targetOf(caller, userId);
     note(log, context, target);
-    const answer = await rules.update(target, decide, { keepsAdministrator: isAdministrator });
+    const answer = await rules.update(target, by(caller, decide), { keepsAdministrator: isAdministrator });
     return shown(caller, accepted(caller, target, answer));
   };
 

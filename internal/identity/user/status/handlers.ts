@@ -18,13 +18,13 @@ export function createStatusHandlers(deps: {
       const caller = callerOf(context);
       const target = otherThan(caller, userId);
       note(log, context, target);
-      return shown(caller, accepted(caller, target, await rules.suspend(target, reason, caller.principal)));
+      return shown(caller, accepted(caller, target, await rules.suspend(target, reason, caller)));
     },
     reactivateUser: async ({ userId }, context) => {
       const caller = callerOf(context);
       const target = otherThan(caller, userId);
       note(log, context, target);
-      return shown(caller, accepted(caller, target, await rules.reactivate(target, caller.principal)));
+      return shown(caller, accepted(caller, target, await rules.reactivate(target, caller)));
     },
   };
 }

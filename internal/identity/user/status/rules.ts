@@ -1,16 +1,18 @@
 import type { Clock } from "../../../platform/clock/clock.ts";
 import { isRefusal } from "../../../platform/errors/refusal.ts";
+import type { Caller } from "../../../platform/identity/caller.ts";
 import type { Database } from "../../../platform/postgres/database.ts";
 import { publishUserStatusChanged, type UserPublish } from "../events.ts";
+import { by } from "../person/call.ts";
 import { changed, type Change, type ChangeRefusal, type Person } from "../person/person.ts";
 import type { PersonStore } from "../person/store.ts";
 
 /** Whether people may use Muin. Needs nobody but the database: a suspension works while auth is away. */
 export interface StatusRules {
-  /** Bars a person, on behalf of `principal`. A second time only the reason changes, and nothing is announced. */
-  suspend(userId: string, reason: string, principal: string): Promise<Person | ChangeRefusal>;
+  /** Bars a person, on behalf of the caller. A second time only the reason changes, and nothing is announced. */
+  suspend(userId: string, reason: string, caller: Caller): Promise<Person | ChangeRefusal>;
   /** Admits a person again. */
-  reactivate(userId: string, principal: string): Promise<Person | ChangeRefusal>;
+  reactivate(userId: string, caller: Caller): Promise<Person | ChangeRefusal>;
 }
 
 export function createStatusRules(deps: {
@@ -21,11 +23,16 @@ export function createStatusRules(deps: {
 }): StatusRules {
   const { database, people, publish, clock } = deps;
 
-  const change = (userId: string, decide: Change): Promise<Person | ChangeRefusal> =>
+  const change = (
+    userId: string,
+    caller: Caller,
+    to: Pick<Person, "status" | "suspendReason">,
+  ): Promise<Person | ChangeRefusal> =>
     database.transaction(async (tx) => {
+      const decide: Change = (person) => ({ ...person, ...to, statusPrincipal: caller.principal });
       const others = await people.otherAdministrators(tx, userId);
       const before = await people.lock(tx, userId);
-      const after = changed(userId, before, decide, others, clock.now());
+      const after = changed(userId, before, by(caller, decide), others, clock.now());
       if (isRefusal(after) || after === before) return after;
       await people.save(tx, after);
       if (after.status !== before?.status) await publishUserStatusChanged(tx, publish, after);
@@ -33,9 +40,7 @@ export function createStatusRules(deps: {
     });
 
   return {
-    suspend: (userId, suspendReason, statusPrincipal) =>
-      change(userId, (before) => ({ ...before, status: "SUSPENDED", suspendReason, statusPrincipal })),
-    reactivate: (userId, statusPrincipal) =>
-      change(userId, (before) => ({ ...before, status: "ACTIVE", suspendReason: "", statusPrincipal })),
+    suspend: (userId, suspendReason, caller) => change(userId, caller, { status: "SUSPENDED", suspendReason }),
+    reactivate: (userId, caller) => change(userId, caller, { status: "ACTIVE", suspendReason: "" }),
   };
 }

@@ -326,7 +326,8 @@ export const ApiKeyService: GenService<{
     output: typeof ListApiKeysResponseSchema;
   },
   /**
-   * Ends a key, everywhere within a second.
+   * Ends a key, everywhere within a second. Its owner may always; another key of the owner's needs the scopes that it gives, anybody else
+   * those that the owner holds: PERMISSION_DENIED, reason PERSON_HOLDS_MORE, names those that are missing.
    *
    * @generated from rpc muin.identity.v1.ApiKeyService.RevokeApiKey
    */

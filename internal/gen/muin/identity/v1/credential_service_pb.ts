@@ -534,7 +534,8 @@ export const CredentialService: GenService<{
   },
   /**
    * Removes the second factor of a person who has lost it and their recovery codes, and ends all their sessions; their password
-   * stays. NOT_FOUND for nobody's id, FAILED_PRECONDITION, reason NO_SECOND_FACTOR, when none is in force.
+   * stays. The caller needs every scope that the person holds: PERMISSION_DENIED, reason PERSON_HOLDS_MORE, names those that are
+   * missing. NOT_FOUND for nobody's id, FAILED_PRECONDITION, reason NO_SECOND_FACTOR, when none is in force.
    *
    * @generated from rpc muin.identity.v1.CredentialService.ResetTotp
    */

@@ -262,7 +262,8 @@ export const RevokeScopesResponseSchema: GenMessage<RevokeScopesResponse> = /*@_
   messageDesc(file_muin_identity_v1_scope_service, 9);
 
 /**
- * Scopes that people hold beside those of their roles. A change shows in a person's tokens from their next refresh on: a token that
+ * Scopes that people hold beside those of their roles. Whoever changes those of somebody else needs every scope that they hold:
+ * PERMISSION_DENIED, reason PERSON_HOLDS_MORE, names those that are missing. A change shows in a person's tokens from their next refresh on: a token that
  * was issued before keeps its scopes until it ends, at most 15 minutes.
  *
  * @generated from service muin.identity.v1.ScopeService

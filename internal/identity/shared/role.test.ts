@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
-import { RoleSchema, type Role } from "../../../gen/muin/identity/v1/user_pb.ts";
-import { scopes } from "../../../gen/scopes.ts";
+import { RoleSchema, type Role } from "../../gen/muin/identity/v1/user_pb.ts";
+import { scopes } from "../../gen/scopes.ts";
 import { roleOf, scopesOf } from "./role.ts";
 
 test("an administrator may do everything, another role and one of no meaning nothing", () => {

@@ -1,5 +1,5 @@
-import { Role as AssignedRole } from "../../../gen/muin/identity/v1/user_pb.ts";
-import { scopes, type Scope } from "../../../gen/scopes.ts";
+import { Role as AssignedRole } from "../../gen/muin/identity/v1/user_pb.ts";
+import { scopes, type Scope } from "../../gen/scopes.ts";
 
 /** What each role may do, where it holds everywhere. An owner needs no scope: branch-owner knows which branches are theirs. */
 const scopesByRole = {

@@ -1,0 +1,135 @@
+import { expect, test } from "bun:test";
+import { ConnectError, type Client } from "@connectrpc/connect";
+import { ErrorInfoSchema } from "../../../gen/google/rpc/error_details_pb.ts";
+import { Role } from "../../../gen/muin/identity/v1/user_pb.ts";
+import { UserService } from "../../../gen/muin/identity/v1/user_service_pb.ts";
+import { scopes } from "../../../gen/scopes.ts";
+import {
+  keyWith,
+  newsOf,
+  operator,
+  outcomeOf,
+  personOf,
+  startMutant,
+  startUser,
+  type UserFixture,
+} from "../user-fixture.ts";
+
+type Way = (client: Client<typeof UserService>, userId: string) => Promise<unknown>;
+
+const helper = { role: Role.HELPER, branchId: "" };
+const administrator = { role: Role.ADMINISTRATOR, branchId: "" };
+
+/** Every way to act on somebody else. */
+const ways: Readonly<Record<string, Way>> = {
+  updateUser: (client, userId) => client.updateUser({ user: { userId, displayName: "Eve" } }),
+  assignRole: (client, userId) => client.assignRole({ userId, assignment: helper }),
+  unassignRole: (client, userId) => client.unassignRole({ userId, assignment: helper }),
+  setMembership: (client, userId) => client.setMembership({ userId, membership: { plan: "basic" } }),
+  pauseMembership: (client, userId) => client.pauseMembership({ userId }),
+  resumeMembership: (client, userId) => client.resumeMembership({ userId }),
+  endMembership: (client, userId) => client.endMembership({ userId }),
+  suspendUser: (client, userId) => client.suspendUser({ userId, reason: "x" }),
+  reactivateUser: (client, userId) => client.reactivateUser({ userId }),
+  exportUserData: (client, userId) => client.exportUserData({ userId }),
+  deleteUser: (client, userId) => client.deleteUser({ userId }),
+};
+
+/** Who holds every scope but one. */
+const without = (scope: string) => keyWith(...scopes.filter((each) => each !== scope));
+
+/** What goes through on an administrator, by a caller who lacks one scope; and what does not, by one who lacks none. */
+async function wronglyDone(on: UserFixture): Promise<readonly string[]> {
+  const wrong: string[] = [];
+  await on.signUp({ roles: ["administrator"] }); // There is another one.
+  for (const [name, way] of Object.entries(ways)) {
+    const { id } = await on.signUp({ roles: ["administrator"], email: `${name}@example.org` });
+    const before = await newsOf(on, id);
+    for (const scope of scopes) {
+      const outcome = await outcomeOf(way(on.as(without(scope)), id));
+      const isPolicy = ["users.manage", "audit.read"].includes(scope) && outcome.startsWith("PermissionDenied ");
+      if (outcome !== "PermissionDenied PERSON_HOLDS_MORE" && !isPolicy)
+        wrong.push(`${name} without ${scope}: ${outcome}`);
+    }
+    const after = await newsOf(on, id);
+    if (after.length !== before.length) wrong.push(`${name}: ${after.join()}`);
+    const whole = await outcomeOf(way(on.as(operator), id));
+    if (whole.startsWith("PermissionDenied")) wrong.push(`${name} with every scope: ${whole}`);
+  }
+  return wrong;
+}
+
+/** Who may make somebody an administrator, or one an ordinary person, though they lack a scope. */
+async function wronglyMade(on: UserFixture): Promise<readonly string[]> {
+  const wrong: string[] = [];
+  const { id } = await on.signUp({ email: "member@example.org" });
+  for (const scope of scopes) {
+    const client = on.as(without(scope));
+    for (const change of [
+      client.assignRole({ userId: id, assignment: administrator }),
+      client.unassignRole({ userId: id, assignment: administrator }),
+    ]) {
+      const outcome = await outcomeOf(change);
+      if (!outcome.startsWith("PermissionDenied")) wrong.push(`${scope}: ${outcome}`);
+    }
+  }
+  return wrong;
+}
+
+test("acting on an administrator, and making one, needs every scope that one holds", async () => {
+  await using user = await startUser();
+  expect(await wronglyDone(user)).toEqual([]);
+  expect(await wronglyMade(user)).toEqual([]);
+});
+
+test("what is missing is named", async () => {
+  await using user = await startUser();
+  const { id } = await user.signUp({ roles: ["administrator"] });
+  const rest = scopes.filter((scope) => scope !== "users.manage" && scope !== "users.read");
+  const failure = await user
+    .as(keyWith("users.manage", "users.read"))
+    .suspendUser({ userId: id, reason: "x" })
+    .catch((error: unknown) => ConnectError.from(error));
+  const info = (failure as ConnectError).findDetails(ErrorInfoSchema)[0];
+  expect([info?.reason, info?.metadata["scopes"]]).toEqual(["PERSON_HOLDS_MORE", rest.join(", ")]);
+});
+
+test("a person acts on themself, and whoever manages people on those whose roles give no scope, or give it in a branch alone", async () => {
+  await using user = await startUser();
+  await user.signUp({ roles: ["administrator"] });
+  const { id } = await user.signUp({ roles: ["administrator"] });
+  expect(await outcomeOf(user.as(personOf(id)).updateUser({ user: { userId: "me", displayName: "Me" } }))).toBe("done");
+  const { id: owner } = await user.signUp({ roles: ["owner", "helper"] });
+  expect(await outcomeOf(user.as(keyWith("users.manage")).suspendUser({ userId: owner, reason: "x" }))).toBe("done");
+});
+
+test("the other methods do not change people, or are one's own", () => {
+  const others = ["getErasure", "getPreferences", "getUser", "listUsers", "updatePreferences"];
+  const all = UserService.methods.map(({ localName }) => localName);
+  expect(all.toSorted()).toEqual([...Object.keys(ways), ...others].toSorted());
+});
+
+test.each([
+  [
+    "a change",
+    "person/call.ts",
+    "refusalToActOn(caller, before.userId, scopesOfRoles(before.roles)) ?? change(before)",
+    "change(before)",
+  ],
+  ["a suspension", "status/rules.ts", "by(caller, decide)", "decide"],
+  [
+    "a deletion",
+    "erasure/rules.ts",
+    "by(caller, (person) => erased(person, caller.principal))",
+    "(person) => erased(person, caller.principal)",
+  ],
+  [
+    "a copy of all data",
+    "personal-data/handlers.ts",
+    "accepted(caller, target, refusalToActOn(caller, target, scopesOfRoles(person.roles)));",
+    "",
+  ],
+])("mutant: %s of an administrator by anybody who manages people", async (_, file, from, to) => {
+  await using careless = await startMutant(file, from, to);
+  expect(await wronglyDone(careless)).not.toEqual([]);
+});
