@@ -162,7 +162,8 @@ describe("a connection to the gRPC port", () => {
     idles(real));
   test("of a stranger takes a hundred resets at once; a known caller's takes more", () => resetsTooMuch(real));
   test("of a stranger takes a hundred pings at once; a known caller's takes more", () => pingsTooMuch(real));
-  test("of a stranger has 30 s for each reply that is written; a known caller's has any time", () => readsNothing(real));
+  test("of a stranger has 30 s for each reply that is written; a known caller's has any time", () =>
+    readsNothing(real));
   test("is one of so many of a network's strangers, with so many streams; known callers count as none of them", () =>
     opensTooMany(real));
 
