@@ -138,7 +138,8 @@ function createReplayCheck({
   log,
   metrics,
 }: SignatureReaderDeps): (call: SignedCall, x: string, service: string) => Promise<ReplayCheck> {
-  const startMs = clock.now();
+  /** By the clock of now: one that was put back since must refuse nobody until it is there again. */
+  let startMs = clock.now();
   const proven = metrics?.counter({
     name: "signed_calls_total",
     help: "Signed calls that were proven, by where it was looked whether they came before.",
@@ -147,6 +148,7 @@ function createReplayCheck({
   let isAway = false;
   const look = async (call: SignedCall, x: string, service: string): Promise<ReplayCheck> => {
     let isNew: boolean | undefined;
+    startMs = Math.min(startMs, clock.now());
     try {
       isNew = await nonces?.take({ service, x, nonce: call.nonce });
       if (isAway) log?.info("signed calls are compared with those of other processes again");

@@ -23,22 +23,45 @@ export function createProvenCalls({ perSignerMax, max }: RememberedCalls): Prove
   /** When each call was made, by key and nonce, in the order in which they came. */
   const calls = new Map<string, { readonly signer: string; readonly timeMs: number }>();
   const callsOf = new Map<string, number>();
-  /** The latest call that was forgotten: none as old is taken, even when the clock is set back. */
+  /** The latest call that was forgotten: none as old is taken, even when the clock is set back; then for as long as clocks may differ. */
   let forgottenMs = 0;
+  /** Calls that lie ahead since the clock was set back, by key and nonce, until its time has come there again. They count for nobody. */
+  const ahead = new Map<string, number>();
+  /** When the last of them is there, and may be forgotten with all others. */
+  let aheadEndMs = 0;
+  let latestMs = 0;
+  const forget = (id: string, signer: string): void => {
+    calls.delete(id);
+    const left = (callsOf.get(signer) ?? 1) - 1;
+    if (left === 0) callsOf.delete(signer);
+    else callsOf.set(signer, left);
+  };
   const forgetPassed = (nowMs: number): void => {
+    if (aheadEndMs < nowMs) ahead.clear();
     for (const [id, { signer, timeMs }] of calls) {
       if (timeMs + signatureSkewMs >= nowMs) return; // One made ahead of time holds those behind it for a minute at most.
-      calls.delete(id);
-      const left = (callsOf.get(signer) ?? 1) - 1;
-      if (left === 0) callsOf.delete(signer);
-      else callsOf.set(signer, left);
+      forget(id, signer);
       forgottenMs = Math.max(forgottenMs, timeMs);
+    }
+  };
+  /** The clock ran ahead and was put back: what was taken meanwhile must keep nobody out until it is there again. */
+  const putBack = (nowMs: number): void => {
+    forgottenMs = Math.min(forgottenMs, nowMs + signatureSkewMs);
+    for (const [id, { signer, timeMs }] of calls) {
+      if (timeMs <= nowMs + signatureSkewMs) continue;
+      if (ahead.size < max) ahead.set(id, timeMs);
+      aheadEndMs = Math.max(aheadEndMs, timeMs + signatureSkewMs);
+      forget(id, signer);
     }
   };
   return {
     add: (signer, x, { nonce, timeMs }, nowMs) => {
+      const isPutBack = nowMs < latestMs - signatureSkewMs; // By less it keeps nobody out for longer than that.
+      if (isPutBack) putBack(nowMs);
+      latestMs = isPutBack ? nowMs : Math.max(latestMs, nowMs);
       forgetPassed(nowMs);
       const id = `${x} ${nonce}`;
+      if (ahead.get(id) === timeMs) throw identityErrors.signatureReplayed();
       if (calls.has(id) || timeMs <= forgottenMs) throw identityErrors.signatureReplayed();
       const known = callsOf.get(signer) ?? 0;
       if (known >= perSignerMax || calls.size >= max) {

@@ -40,6 +40,13 @@ test("a code is good a step early and a step late, never before a step that was 
   }
 });
 
+test("a code that a clock took which ran ahead and was put back keeps no other out", () => {
+  const nowMs = 1_700_000_000_000;
+  const now = totpStepAt(nowMs);
+  expect(matchTotp(secret, totpCode(secret, now), nowMs, now + 120)).toBe(now);
+  expect(matchTotp(secret, totpCode(secret, now), nowMs, now + 3)).toBeUndefined();
+});
+
 test("the address for apps names issuer and account, whatever stands in them", () => {
   const uri = new URL(totpUri(secret, "Muin & co", "ada+x@example.org"));
   expect([uri.protocol, uri.host, decodeURIComponent(uri.pathname)]).toEqual([

@@ -8,6 +8,9 @@ const driftSteps = 1;
 /** 160 bits, as RFC 4226 recommends. */
 export const totpSecretBytes = 20;
 
+/** Two steps, a minute: the clocks of two processes may differ by so much. */
+const clockMarginSteps = 2;
+
 /** The number of the 30-second step that a moment lies in. */
 export function totpStepAt(nowMs: number): number {
   return Math.floor(nowMs / stepMs);
@@ -23,12 +26,16 @@ export function totpCode(secret: Uint8Array, step: number): string {
   return String(number % 10 ** digits).padStart(digits, "0");
 }
 
-/** The step whose code this is, among those near `nowMs` and after `usedStep`; `undefined` for a wrong or used code. */
+/**
+ * The step whose code this is, among those near `nowMs` and after `usedStep`; `undefined` for a wrong or used code. A used step that is
+ * yet to come was used by a clock that was put back since, and counts for nothing.
+ */
 export function matchTotp(secret: Uint8Array, code: string, nowMs: number, usedStep: number): number | undefined {
   const given = Buffer.from(code);
   const now = totpStepAt(nowMs);
+  const last = usedStep > now + driftSteps + clockMarginSteps ? 0 : usedStep;
   let found: number | undefined;
-  for (let step = Math.max(now - driftSteps, usedStep + 1); step <= now + driftSteps; step++) {
+  for (let step = Math.max(now - driftSteps, last + 1); step <= now + driftSteps; step++) {
     const expected = Buffer.from(totpCode(secret, step));
     if (given.length === expected.length && timingSafeEqual(given, expected)) found ??= step;
   }

@@ -11,6 +11,9 @@ export interface LockoutPolicy {
   readonly sliding: boolean;
 }
 
+/** The clocks of two processes may differ by so much: what lies no further ahead than that beyond the longest is none that was put back. */
+const clockMarginMs = minuteMs;
+
 /** The first lock, and the longest: each further failure doubles it. */
 const lockMsMin = 30_000;
 const lockMsMax = 15 * minuteMs;
@@ -43,10 +46,21 @@ export interface FailureCount {
   readonly lockEndMs: number;
 }
 
-/** Counts one of a person's own tries as failed before it is made; `undefined`, and nothing is counted, when they are used up. */
+/**
+ * Counts one of a person's own tries as failed before it is made; `undefined`, and nothing is counted, when they are used up. A window
+ * that ends later than any can was begun by a clock that was put back since.
+ */
 export function chargeOwnTry(count: FailureCount, nowMs: number): FailureCount | undefined {
-  if (nowMs >= count.windowEndMs) return { failures: 1, windowEndMs: nowMs + ownTries.windowMs, lockEndMs: 0 };
+  if (nowMs >= count.windowEndMs || count.windowEndMs > nowMs + ownTries.windowMs + clockMarginMs)
+    return { failures: 1, windowEndMs: nowMs + ownTries.windowMs, lockEndMs: 0 };
   return count.failures < ownTries.max ? { ...count, failures: count.failures + 1 } : undefined;
+}
+
+/** Whether failures still count. What lies further ahead than it ever can was counted by a clock that was put back since. */
+function isCounted({ windowEndMs, lockEndMs }: FailureCount, { windowMs }: LockoutPolicy, nowMs: number): boolean {
+  const latestMs = nowMs + clockMarginMs;
+  if (windowEndMs > latestMs + windowMs || lockEndMs > latestMs + lockMsMax) return false;
+  return nowMs < windowEndMs || nowMs < lockEndMs;
 }
 
 /**
@@ -58,7 +72,7 @@ export function chargeFailure(
   policy: LockoutPolicy,
   nowMs: number,
 ): FailureCount | { readonly retryAfterMs: number } {
-  const known = count !== undefined && (nowMs < count.windowEndMs || nowMs < count.lockEndMs) ? count : undefined;
+  const known = count !== undefined && isCounted(count, policy, nowMs) ? count : undefined;
   if (known !== undefined && nowMs < known.lockEndMs) return { retryAfterMs: known.lockEndMs - nowMs };
   const failures = (known?.failures ?? 0) + 1;
   const over = failures - policy.freeMax;

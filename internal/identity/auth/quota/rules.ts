@@ -66,7 +66,7 @@ export function createNetworkQuotas(deps: {
       try {
         // Looked at before anything is written: a flood of refusals neither waits for rows nor leaves dead ones.
         for (const { hash, max } of subjects) {
-          const { uses, windowEndMs } = await store.read(database.sql, hash, nowMs);
+          const { uses, windowEndMs } = await store.read(database.sql, hash, { nowMs, windowMs });
           if (uses >= max) throw new ExhaustedError(windowEndMs);
         }
         await database.transaction(async (tx) => {

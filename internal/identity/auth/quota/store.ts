@@ -10,8 +10,12 @@ export interface QuotaUses {
 
 /** Counts of what was asked for. Subjects are keyed hashes of 32 bytes. */
 export interface QuotaStore {
-  /** The uses of a subject at `nowMs`; takes no lock. */
-  read(on: Sql, subjectHash: Uint8Array, nowMs: number): Promise<QuotaUses>;
+  /** The uses of a subject at `nowMs`; takes no lock. A window that ends later than any can counts for nothing: a clock was put back. */
+  read(
+    on: Sql,
+    subjectHash: Uint8Array,
+    times: { readonly nowMs: number; readonly windowMs: number },
+  ): Promise<QuotaUses>;
   /**
    * Counts one more and returns the uses with it; `tx` holds the row from here on, so that no two see the same. A first use begins
    * a window of `windowMs`.
