@@ -109,6 +109,8 @@ test("what user, branch-owner and mlops publish takes effect once and in order, 
   const told = (await auth.events()).map(({ $typeName }) => $typeName.slice($typeName.lastIndexOf(".") + 1));
   // Of several topics there is no order.
   expect(told.toSorted()).toEqual(["FaceEnrolmentRecorded", "FaceEnrolmentRecorded", "SessionRevoked", "UserCreated"]);
+  // Versions tell repeats of all but the change of a status, which alone leaves a row.
+  expect(await auth.database.sql`SELECT event_id FROM platform.inbox`).toHaveLength(1);
   expect(await consuming.bus.deadLetters.list({ service: "auth", pageSize: 10, pageToken: "" })).toMatchObject({
     deadLetters: [],
   });

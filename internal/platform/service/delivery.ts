@@ -19,7 +19,8 @@ export interface Delivery {
   readonly signal: AbortSignal;
   /**
    * Runs `effect` in a transaction of `database` together with an inbox row, so that it happens once however often the event
-   * comes. Returns false when it had happened before.
+   * comes. Returns false when it had happened before. An effect that compares versions, and so does nothing the second time, needs no row:
+   * run it in a transaction of its own.
    */
   once(database: Database, effect: (tx: Transaction) => Promise<void>): Promise<boolean>;
 }

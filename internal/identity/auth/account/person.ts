@@ -46,8 +46,8 @@ export function createPeople(deps: PeopleDeps): People {
   return {
     rolesChanged: async ({ userId, roleAssignments, aggregateVersion }, delivery) => {
       if (!isUuid(userId)) return;
-      await delivery.once(database, async (tx) => {
-        // Known already, or the person is erased.
+      await database.transaction(async (tx) => {
+        // Known already, or the person is erased. The version tells a repeat: no inbox is needed.
         if (!(await accounts.raiseRolesVersion(tx, userId, eventVersion(delivery, aggregateVersion)))) return;
         const roles = roleAssignments.flatMap(({ role, branchId }) => {
           const name = roleOf(role);

@@ -11,13 +11,13 @@ export interface BranchEvent {
   readonly aggregateVersion: bigint;
 }
 
-/** Keeps which branches there are and whose they are. An event that is not newer than the copy changes nothing. */
+/** Keeps which branches there are and whose they are. An event that is not newer than the copy changes nothing, and so needs no inbox. */
 export async function copyBranch(
   deps: { readonly database: Database; readonly store: Pick<DeviceStore, "putBranch"> },
   { branchId, branch, aggregateVersion }: BranchEvent,
   delivery: Delivery,
 ): Promise<void> {
-  await delivery.once(deps.database, (tx) =>
+  await deps.database.transaction((tx) =>
     deps.store.putBranch(tx, {
       branchId,
       ownerId: branch?.ownerId ?? "",

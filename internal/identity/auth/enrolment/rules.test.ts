@@ -38,7 +38,7 @@ describe("enrolments", () => {
       aggregateVersion: 2n,
     });
     // Repeats and older events change nothing, and nothing is recorded of nobody.
-    await auth.deliver(FaceVectorCreatedSchema, { ...created, modelId: "arc-3", aggregateVersion: 9n }, replaced);
+    await auth.deliver(FaceVectorCreatedSchema, { ...created, modelId: "arc-3", aggregateVersion: 2n }, replaced);
     await auth.deliver(FaceVectorCreatedSchema, created);
     await auth.deliver(FaceVectorCreatedSchema, { ...created, enrolmentId: "e9", memberId: "nobody" });
 

@@ -51,22 +51,18 @@ export function createEnrolments(deps: {
   const { database, store, accounts, publish, clock } = deps;
 
   /** Does `put` while the account is there, and tells of what that changed. */
-  const record = async (
-    userId: string,
-    delivery: Delivery,
-    put: (tx: Transaction) => Promise<Enrolment | undefined>,
-  ): Promise<void> => {
-    await delivery.once(database, async (tx) => {
+  const record = async (userId: string, put: (tx: Transaction) => Promise<Enrolment | undefined>): Promise<void> => {
+    await database.transaction(async (tx) => {
       if (!isUuid(userId) || !(await accounts.hold(tx, userId))) return;
       const changed = await put(tx);
-      if (changed === undefined) return; // Known already.
+      if (changed === undefined) return; // Known already: the version tells a repeat, and no inbox is needed.
       await publishFaceEnrolmentRecorded(tx, publish, changed, changed.version.version, clock.now());
     });
   };
 
   return {
     created: ({ enrolmentId, memberId: userId, branchIds, modelId, consent, time, aggregateVersion }, delivery) =>
-      record(userId, delivery, (tx) =>
+      record(userId, (tx) =>
         store.putEnrolled(tx, {
           enrolmentId,
           userId,
@@ -80,7 +76,7 @@ export function createEnrolments(deps: {
       ),
 
     erased: ({ enrolmentId, memberId: userId, aggregateVersion, time }, delivery) =>
-      record(userId, delivery, (tx) => {
+      record(userId, (tx) => {
         const eraseTimeMs = time === undefined ? clock.now() : timestampMs(time);
         return store.putErased(tx, {
           enrolmentId,

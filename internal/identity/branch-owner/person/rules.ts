@@ -38,17 +38,18 @@ export function createPersonRules(deps: {
 }): PersonRules {
   const { database, people, personalData, keys, publish, clock } = deps;
   return {
-    created: async ({ userId, profile }, delivery) => {
+    created: async ({ userId, profile }) => {
       const opened = profile && (await keys.open(UserProfileSchema, profile));
       if (profile !== undefined && opened === undefined) return; // The person was erased.
-      await delivery.once(database, (tx) => people.signedUp(tx, userId, opened?.displayName ?? ""));
+      // What comes again changes nothing here, as in `updated`: no inbox is needed.
+      await database.transaction((tx) => people.signedUp(tx, userId, opened?.displayName ?? ""));
     },
 
     updated: async ({ userId, contact, aggregateVersion }, delivery) => {
       const version = eventVersion(delivery, aggregateVersion);
       const opened = contact && (await keys.open(UserContactSchema, contact));
       if (opened === undefined) return; // The person was erased.
-      await delivery.once(database, (tx) => people.renamed(tx, userId, opened.displayName, version));
+      await database.transaction((tx) => people.renamed(tx, userId, opened.displayName, version));
     },
 
     statusChanged: async ({ userId, status, aggregateVersion }, delivery) => {

@@ -52,7 +52,8 @@ export function createPersonRules(deps: {
       const { email, displayName } = account;
       const first = newcomer({ userId, email, displayName }, roles, time === undefined ? 0 : timestampMs(time));
       const version = eventVersion(delivery, aggregateVersion);
-      await delivery.once(database, async (tx) => {
+      // Row and version tell a repeat: no inbox is needed.
+      await database.transaction(async (tx) => {
         if (await people.add(tx, first, version)) return publishUserUpdated(tx, publish, random, key, first);
         const before = await people.lock(tx, userId);
         if (before === undefined || before.status === "DELETED") return;
