@@ -171,7 +171,7 @@ export const auth: ServiceInfo<"auth"> = defineService({
       }),
       serve(ApiKeyService, createApiKeyHandlers(apiKeys)),
       serve(ServiceTokenService, {
-        ...createServiceTokenHandlers(createServiceTokens({ ...base, tokens })),
+        ...createServiceTokenHandlers(createServiceTokens({ ...base, secrets: postgresBootstrapStore, tokens })),
         ...createBootstrapHandlers(createBootstrapSecrets({ ...base, store: postgresBootstrapStore, tokens })),
       }),
       serve(PersonKeyService, createPersonKeyHandlers(personKeys)),

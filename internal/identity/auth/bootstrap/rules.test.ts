@@ -8,7 +8,7 @@ import { scopes } from "../../../gen/scopes.ts";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { MuinError } from "../../../platform/errors/muin-error.ts";
 import type { Caller } from "../../../platform/identity/caller.ts";
-import { createTokenVerifier } from "../../../platform/identity/token-verifier.ts";
+import { createTokenVerifier, type TokenVerifier } from "../../../platform/identity/token-verifier.ts";
 import type { ServiceInfo } from "../../../platform/service/define-service.ts";
 import { mutantOf, outcomeOf, startAuth, type AuthFixture } from "../auth-fixture.ts";
 
@@ -134,31 +134,43 @@ test("services that renew all the time are never taken for guesses", async () =>
   for (let time = 0; time < 70; time++) await renew(auth, secret);
 });
 
-/** What a process that is told of the withdrawal makes of the tokens before and after it, though clocks differ. */
-const withdrawal = async (definition?: ServiceInfo): Promise<readonly unknown[]> => {
-  await using auth = await startAuth(definition === undefined ? {} : { definition });
-  const verifier = createTokenVerifier({
+const verifierOf = (auth: AuthFixture): TokenVerifier =>
+  createTokenVerifier({
     issuer: "muin",
     fetchKeys: async () => (await auth.as(AuthService).listKeys({})).keys,
     refused: (why) => new MuinError({ code: "unauthenticated", reason: "REFUSED", message: why }),
     clock: auth.clock,
     log: auth.log,
   });
-  const outcome = (token: string): Promise<string> =>
-    (async () => verifier.callerOf(token))().then(
-      ({ principal }) => principal,
-      (error: Error) => error.message,
-    );
-  const secret = await issue(auth);
-  const before = await renew(auth, secret);
-  const outcomes: unknown[] = [await outcome(before)];
-  await withdraw(auth);
-  const event = (await auth.events()).find(({ $typeName }) => $typeName === ServiceWithdrawnSchema.typeName);
+
+/** Whose token a verifier takes this for, or why it does not. */
+const worth = (verifier: TokenVerifier, token: string): Promise<string> =>
+  (async () => verifier.callerOf(token))().then(
+    ({ principal }) => principal,
+    (error: Error) => error.message,
+  );
+
+const hear = (verifier: TokenVerifier, event: object | undefined): void => {
   const { serviceName = "", time } = (event ?? {}) as {
     serviceName?: string;
     time?: Parameters<typeof timestampMs>[0];
   };
   verifier.serviceWithdrawn(serviceName, time === undefined ? 0 : timestampMs(time));
+};
+
+/** What a process that is told of the withdrawal makes of the tokens before and after it, though clocks differ. */
+const withdrawal = async (definition?: ServiceInfo): Promise<readonly unknown[]> => {
+  await using auth = await startAuth(definition === undefined ? {} : { definition });
+  const verifier = verifierOf(auth);
+  const outcome = (token: string): Promise<string> => worth(verifier, token);
+  const secret = await issue(auth);
+  const before = await renew(auth, secret);
+  const outcomes: unknown[] = [await outcome(before)];
+  await withdraw(auth);
+  hear(
+    verifier,
+    (await auth.events()).find(({ $typeName }) => $typeName === ServiceWithdrawnSchema.typeName),
+  );
   outcomes.push(await outcome(before), await outcomeOf(renew(auth, secret)));
   const next = await issue(auth);
   auth.clock.advance(-2000); // The next token is asked for where the clock is a little behind.
@@ -198,5 +210,53 @@ describe("a withdrawn service", () => {
     await withdraw(auth);
     const { bootstrapSecrets } = await secretsOf(auth);
     expect(timestampMs(bootstrapSecrets[0]!.withdrawTime!)).toBeGreaterThanOrEqual(renewedMs);
+  });
+});
+
+/** What a service's tokens that an operator had issued are worth once it is withdrawn, be it again or without a secret. */
+const issuedTokens = async (definition?: ServiceInfo): Promise<readonly unknown[]> => {
+  await using auth = await startAuth(definition === undefined ? {} : { definition });
+  const verifier = verifierOf(auth);
+  const services = auth.as(ServiceTokenService, { caller: operator });
+  let heard = 0;
+  const outcomes: unknown[] = [];
+  for (const serviceName of ["user", "user", "count-read"]) {
+    if (heard === 0) await issue(auth);
+    const { token } = await services.issueServiceToken({ serviceName });
+    outcomes.push(await worth(verifier, token), await outcomeOf(withdraw(auth, serviceName)));
+    const events = (await auth.events()).filter(({ $typeName }) => $typeName === ServiceWithdrawnSchema.typeName);
+    for (const event of events.slice(heard)) hear(verifier, event);
+    heard = events.length;
+    outcomes.push(await worth(verifier, token));
+    auth.clock.advance(2000);
+  }
+  return outcomes;
+};
+const rightly = (service: string) => [`service:${service}`, "done", "service withdrawn"];
+const rightOfIssued = [...rightly("user"), ...rightly("user"), ...rightly("count-read")];
+
+describe("a token that an operator had issued", () => {
+  test("ends with each withdrawal of its service, of one without a secret too", async () => {
+    expect(await issuedTokens()).toEqual(rightOfIssued);
+  });
+
+  test.each([
+    [
+      "for a service that is withdrawn lives on",
+      "bootstrap/rules.ts",
+      "        // Another process, whose clock is ahead,",
+      "        if (known.secretHash === undefined) return undefined;\n        // Another",
+      5,
+    ],
+    [
+      "for a service without a secret cannot be withdrawn",
+      "token/rules.ts",
+      "await secrets.markRenewed(tx, serviceName, issued.issueTimeMs);",
+      "void secrets;",
+      7,
+    ],
+  ])("mutant: one that is issued %s", async (_, path, from, to, at) => {
+    const outcomes = await issuedTokens(await mutantOf(path, from, to));
+    expect(outcomes[at]).not.toEqual(rightOfIssued[at]);
   });
 });

@@ -32,7 +32,7 @@ export interface BootstrapSecrets {
   issue(serviceName: string, held: ReadonlySet<string>, client: ClientInfo): Promise<string | Refusal<"scopeMissing">>;
   /** All, by the name of the service. */
   list(): Promise<readonly BootstrapSecret[]>;
-  /** Takes a service's secret away and ends its tokens; one that was withdrawn stays so. */
+  /** Takes a service's secret away and ends its tokens, those too that it got since it was withdrawn before. */
   withdraw(serviceName: string, client: ClientInfo): Promise<Refusal<"serviceUnknown"> | undefined>;
   /** A token for the service whose secret this is. */
   renew(
@@ -80,7 +80,6 @@ export function createBootstrapSecrets(deps: {
       database.transaction(async (tx) => {
         const known = await store.lock(tx, serviceName);
         if (known === undefined) return refuse("serviceUnknown", { service: serviceName });
-        if (known.secretHash === undefined) return undefined;
         // Another process, whose clock is ahead, may have issued the last token.
         const nowMs = Math.max(clock.now(), known.renewTimeMs ?? 0);
         const version = await store.withdraw(tx, serviceName, nowMs);

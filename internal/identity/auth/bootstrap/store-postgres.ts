@@ -21,7 +21,10 @@ export const postgresBootstrapStore: BootstrapStore = {
   },
 
   markRenewed: async (tx, serviceName, nowMs) => {
-    await tx`UPDATE bootstrap_secrets SET renew_time = ${new Date(nowMs)} WHERE service_name = ${serviceName}`;
+    await tx`
+      INSERT INTO bootstrap_secrets AS b (service_name, version, issue_time, renew_time)
+      VALUES (${serviceName}, 1, ${new Date(nowMs)}, ${new Date(nowMs)})
+      ON CONFLICT (service_name) DO UPDATE SET renew_time = greatest(b.renew_time, excluded.renew_time)`;
   },
 
   withdraw: async (tx, serviceName, nowMs) => {
@@ -32,7 +35,8 @@ export const postgresBootstrapStore: BootstrapStore = {
   },
 
   list: async (on) => {
-    const rows = await on<Row[]>`SELECT * FROM bootstrap_secrets ORDER BY service_name`;
+    const rows = await on<Row[]>`
+      SELECT * FROM bootstrap_secrets WHERE secret_hash IS NOT NULL OR withdraw_time IS NOT NULL ORDER BY service_name`;
     return rows.map(secretOf);
   },
 };

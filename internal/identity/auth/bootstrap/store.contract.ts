@@ -48,9 +48,14 @@ export function describeBootstrapStore(name: string, start: StartStore<Bootstrap
         expect(await store.lock(tx, "access")).toMatchObject({ version: 3n, issueTimeMs: 4000, withdrawTimeMs: 3000 });
         expect(await store.lock(tx, "nobody")).toBeUndefined();
       });
+      await started.database.transaction((tx) => store.markRenewed(tx, "count-read", 5000));
+      await started.database.transaction((tx) => store.markRenewed(tx, "count-read", 4000));
+      const withoutSecret = await started.database.transaction((tx) => store.lock(tx, "count-read"));
+      expect(withoutSecret).toMatchObject({ secretHash: undefined, renewTimeMs: 5000, withdrawTimeMs: undefined });
       const names = (await store.list(started.database.sql)).map(({ serviceName }) => serviceName);
       expect(names).toEqual(names.toSorted());
       expect(names).toContain("access");
+      expect(names).not.toContain("count-read"); // It has no secret.
     });
   });
 }

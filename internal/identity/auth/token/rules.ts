@@ -3,6 +3,7 @@ import type { Database } from "../../../platform/postgres/database.ts";
 import { serviceTokenLifeMsMax } from "../../../platform/identity/token-claims.ts";
 import type { ClientInfo } from "../audit/client.ts";
 import type { AuditStore } from "../audit/store.ts";
+import type { BootstrapStore } from "../bootstrap/store.ts";
 import type { Refusal } from "../../../platform/errors/refusal.ts";
 import { refuse } from "../errors.ts";
 import { scopes } from "../../../gen/scopes.ts";
@@ -25,10 +26,11 @@ export interface ServiceTokens {
 export function createServiceTokens(deps: {
   readonly database: Database;
   readonly audit: Pick<AuditStore, "append">;
+  readonly secrets: Pick<BootstrapStore, "markRenewed">;
   readonly tokens: Pick<TokenIssuer, "issueService">;
   readonly clock: Clock;
 }): ServiceTokens {
-  const { database, audit, tokens, clock } = deps;
+  const { database, audit, secrets, tokens, clock } = deps;
   return {
     issue: async ({ serviceName, lifeMs = serviceTokenLifeMsMax }, held, client) => {
       const missing = scopes.find((scope) => !held.has(scope));
@@ -36,7 +38,10 @@ export function createServiceTokens(deps: {
       const issued = await tokens.issueService(serviceName, lifeMs);
       const detail = new Date(issued.expireTimeMs).toISOString();
       const act = { action: "ISSUE_SERVICE_TOKEN", outcome: "DONE", client } as const;
-      await audit.append(database.sql, { ...act, subject: `service:${serviceName}`, detail }, clock.now());
+      await database.transaction(async (tx) => {
+        await secrets.markRenewed(tx, serviceName, issued.issueTimeMs); // So that it can be withdrawn.
+        await audit.append(tx, { ...act, subject: `service:${serviceName}`, detail }, clock.now());
+      });
       return issued;
     },
   };

@@ -324,8 +324,8 @@ export const ServiceTokenService: GenService<{
     output: typeof ListBootstrapSecretsResponseSchema;
   },
   /**
-   * Withdraws a service: its bootstrap secret renews no token, and all of its tokens are refused everywhere within a second. NOT_FOUND
-   * for a service that never had a secret.
+   * Withdraws a service: its bootstrap secret renews no token, and all of its tokens are refused everywhere within a second, those
+   * that were issued since it was withdrawn before included. NOT_FOUND for a service that never had a secret or a token.
    *
    * @generated from rpc muin.identity.v1.ServiceTokenService.WithdrawService
    */
