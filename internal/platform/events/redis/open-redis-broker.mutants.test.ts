@@ -41,7 +41,7 @@ const mutants: readonly RuleMutant[] = [
   {
     rule: "what the server cannot take at the moment is not refused for itself",
     file: inThisFolder("publish-records.ts"),
-    from: "throw isKeyDenied(error)",
+    from: "throw isKeySpoilt(error)",
     to: "throw true",
     caughtBy: "an event that comes while the server is away is not refused",
   },
@@ -52,6 +52,20 @@ const mutants: readonly RuleMutant[] = [
     to: "",
     caughtBy:
       "an event of a topic whose keys the server denies is refused for itself, and one that no event may be sent with is not",
+  },
+  {
+    rule: "a stream of another type says something of the event",
+    file: inThisFolder("publish-records.ts"),
+    from: 'code === "WRONGTYPE" ||',
+    to: "",
+    caughtBy: "an event of a topic that was spoilt by another type in the place of a stream is refused for itself",
+  },
+  {
+    rule: "a stream that takes nothing more says something of the event",
+    file: inThisFolder("publish-records.ts"),
+    from: "stream has exhausted the last possible ID|",
+    to: "",
+    caughtBy: "an event of a topic that was spoilt by the last id that there can be is refused for itself",
   },
   {
     rule: "a lease is free only when its end has passed",

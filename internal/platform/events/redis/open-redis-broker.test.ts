@@ -225,6 +225,30 @@ describe("Redis Streams", () => {
     await redis.stop();
   });
 
+  test.each([
+    ["another type in the place of a stream", ["SET", "events:stream:test.spoilt:P", "x"]],
+    [
+      "the last id that there can be",
+      ["XADD", "events:stream:test.spoilt:P", "18446744073709551615-18446744073709551615", "a", "b"],
+    ],
+    ["another type in the place of the counts", ["SET", "events:topic:test.spoilt", "x"]],
+    ["a count that is no number", ["HSET", "events:topic:test.spoilt", "aP", "x"]],
+    ["the last count that there can be", ["HSET", "events:topic:test.spoilt", "aP", "9223372036854775807"]],
+  ] as const)("an event of a topic that was spoilt by %s is refused for itself", async (_, command) => {
+    await using server = await startRedis({ appendfsync: "no" });
+    const redis = openRedis({ url: server.url, name: "test" });
+    await redis.start();
+    const spoilt = { name: "test.spoilt", retentionMs: 3_600_000 };
+    const bus = connectBus(server.url, { instance: "spoilt", topics: [topic, spoilt] });
+    const publish = (name: string) => bus.publish([{ ...record("k"), topic: name }]).catch((error: unknown) => error);
+    const [called, ...args] = command.map((word) => word.replace("P", String(Bun.hash.crc32("k") % 4)));
+    await redis.client.call(called ?? "", ...args);
+    expect(await publish(spoilt.name)).toBeInstanceOf(EventRefusedError);
+    expect(await publish(topic.name)).toBeUndefined();
+    await bus.stop();
+    await redis.stop();
+  });
+
   test("with leases on another server each server keeps its own keys", async () => {
     await using server = await startRedis({ appendfsync: "no" });
     await using coordination = await startRedis({ appendfsync: "no" });

@@ -23,7 +23,7 @@ interface PublisherDeps extends Pick<BrokerParts, "client" | "open" | "partition
 /**
  * Creates `publish`. A call with at most 512 event records and 4 MiB is one step, stored as a whole or not at all; a larger one is
  * several. Calls under way at the same time have no order between them. Refused for itself is an event record of a topic that is not in
- * `topics` or whose keys the server does not let this process write, and one with more than `eventBytesMax`.
+ * `topics` or whose keys the server does not let this process write or cannot add to, and one with more than `eventBytesMax`.
  *
  * Where leases are kept beside the events, each step checks the lease term itself: nothing is stored in an old one. Elsewhere the
  * term is checked before each step, and a step that was under way when the term ended may still store its event records, once.
@@ -43,8 +43,11 @@ export function createPublisher(deps: PublisherDeps): Broker["publish"] {
       if (term !== undefined && !isWithLeases) await leases.verify(term);
       const { keyList, args } = publishArguments(chunk, isWithLeases ? term : undefined, partitions.length);
       const answer = await publishScript.run(client, keyList, args).catch((error: unknown) => {
-        throw isKeyDenied(error)
-          ? new EventRefusedError("the event store lets nobody write it from here", { cause: error })
+        if (isKeyDenied(error)) {
+          throw new EventRefusedError("the event store lets nobody write it from here", { cause: error });
+        }
+        throw isKeySpoilt(error)
+          ? new EventRefusedError("what the event store keeps of its topic is spoilt", { cause: error })
           : error;
       });
       if (term !== undefined && answer === fencedReply) throw new FencedError(term);
@@ -57,6 +60,15 @@ export function createPublisher(deps: PublisherDeps): Broker["publish"] {
 /** Whether the server denies this process a key, and not a command or everything: what it says of a topic, not of itself. */
 function isKeyDenied(error: unknown): boolean {
   return replyCode(error) === "NOPERM" && /\bkeys?\b/.test((error as Error).message);
+}
+
+/** What the server says of a stream that takes nothing more, and of a count that is none: whoever may write the topic can bring it about. */
+const spoiltTexts = /stream has exhausted the last possible ID|hash value is not an integer|would overflow/;
+
+/** Whether the server cannot add to a key for what is there, which is so for this topic and partition, and not for others. */
+function isKeySpoilt(error: unknown): boolean {
+  const code = replyCode(error);
+  return code === "WRONGTYPE" || (code === "ERR" && spoiltTexts.test((error as Error).message));
 }
 
 /** Runs of event records that one script call stores, in order. */
