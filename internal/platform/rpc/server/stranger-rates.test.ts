@@ -87,7 +87,7 @@ async function asksOverHttp({ startProbeServer }: Servers): Promise<void> {
   expect((await call({ authorization: known })).status).toBe(200);
   expect((await call({}, "192.0.2.2")).status).toBe(200);
   expect([(await ask("/healthz")).status, (await ask("/readyz")).status]).toEqual([200, 200]);
-  await clock.pass(1000);
+  await clock.pass(1001);
   expect(await askAll(150)).toEqual({ answered: 100, refused: 50 });
 }
 
@@ -144,7 +144,7 @@ async function connectsTooFast({ startProbeServer }: Servers): Promise<void> {
   expect(await fourth.call("Look")).toBe("answered");
   using fifth = open();
   expect(await fifth.call("Look")).toBe("closed");
-  await clock.pass(1000);
+  await clock.pass(1001);
   using sixth = open();
   expect(await sixth.call("Look")).toBe("answered");
   using elsewhere = openHttp2(server.addresses.grpc, "127.0.0.3");
