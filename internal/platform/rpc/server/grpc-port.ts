@@ -7,6 +7,7 @@ import {
   type Http2ServerRequest,
   type Http2ServerResponse,
   type ServerHttp2Session,
+  type ServerHttp2Stream,
   type ServerOptions,
 } from "node:http2";
 import type { Socket } from "node:net";
@@ -17,6 +18,7 @@ import { ServerReflection } from "../../../gen/grpc/reflection/v1/reflection_pb.
 import { ServerReflection as ServerReflectionAlpha } from "../../../gen/grpc/reflection/v1alpha/reflection_pb.ts";
 import { CallerKind, PolicySchema } from "../../../gen/muin/platform/v1/options_pb.ts";
 import { serve } from "../../service/parts.ts";
+import type { Logger } from "../../telemetry/logger.ts";
 import { callerAddress } from "./address.ts";
 import { systemRandom } from "../../clock/random.ts";
 import { createGrpcConnections, type GrpcConnection } from "./grpc-connections.ts";
@@ -53,6 +55,7 @@ export function createGrpcPort(options: PortDeps): Port {
     response.stream.once("finish", () => closeUnread(request, response));
     return writeError(options.life.describe(connectError(callErrors.table.overloaded)), response);
   };
+  let pending = 0;
   const onRequest = (request: Http2ServerRequest, response: Http2ServerResponse): void => {
     const { stream } = response;
     const session = stream.session as ServerHttp2Session | undefined;
@@ -64,14 +67,12 @@ export function createGrpcPort(options: PortDeps): Port {
       response.writeHead(refusal.status).end();
       return;
     }
+    pending += 1;
+    stream.once("close", () => (pending -= 1));
     const answered = connection.take(stream, request.headers.authorization !== undefined)
       ? lane(request, response, addressOf(request, options.trustedHops), () => connection.know())
       : refuse(request, response);
-    answered.catch((error: unknown) => {
-      if (stream.destroyed) return;
-      options.log.debug("gRPC reply not delivered", { err: error });
-      stream.close(constants.NGHTTP2_INTERNAL_ERROR);
-    });
+    answered.catch((error: unknown) => closeFailed(stream, error, options.log));
   };
 
   const server = createHttp2Server(options);
@@ -98,6 +99,7 @@ export function createGrpcPort(options: PortDeps): Port {
       server.close();
       connections.closeAll();
     },
+    pending: () => pending,
     stop: async () => {
       connections.destroyAll();
       await connections.stop();
@@ -162,6 +164,12 @@ function addressOf({ socket, headers }: Http2ServerRequest, trustedHops: number)
   const forwardedFor = headers["x-forwarded-for"];
   const isTrusted = trustedHops > 0 && forwardedFor !== undefined;
   return callerAddress(socket.remoteAddress ?? "", isTrusted ? String(forwardedFor) : null, trustedHops);
+}
+
+function closeFailed(stream: ServerHttp2Stream, error: unknown, log: Logger): void {
+  if (stream.destroyed) return;
+  log.debug("gRPC reply not delivered", { err: error });
+  stream.close(constants.NGHTTP2_INTERNAL_ERROR);
 }
 
 /** The host that a request names, or several, joined by commas: one by HTTP/2's own field, another by a header. */

@@ -84,6 +84,8 @@ export function createHttpPort(options: HttpPortOptions): Port {
       stopped.abort();
       void server?.stop(false); // Resolves when idle connections have closed, which the caller does not wait for.
     },
+    pending: () =>
+      [...(server === undefined ? [] : [server]), ...retiring].reduce((sum, one) => sum + one.pendingRequests, 0),
     stop: async () => {
       stopped.abort();
       await Promise.all([...(server === undefined ? [] : [server]), ...retiring].map((one) => one.stop(true)));

@@ -33,6 +33,8 @@ export interface Port {
   start(): Promise<void>;
   /** Takes no new connections; calls under way go on. */
   stopAccepting(): void;
+  /** Requests whose reply is not written yet: the call of one may have ended. */
+  pending(): number;
   /** Closes what is left. Idempotent. */
   stop(): Promise<void>;
   /** Shows new connections this certificate from now on; throws when it cannot, and shows the old one. After `start`, with TLS. */

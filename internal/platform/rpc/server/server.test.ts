@@ -3,6 +3,8 @@ import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { describe, expect, test } from "bun:test";
+import { once } from "node:events";
+import { connect } from "node:http2";
 import { join } from "node:path";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "../../../gen/grpc/health/v1/health_pb.ts";
 import { ServerReflection } from "../../../gen/grpc/reflection/v1/reflection_pb.ts";
@@ -182,6 +184,47 @@ test("a stream does not hold up a stop as long as a call may", async () => {
   await server.stop();
   expect(performance.now() - beganAt).toBeLessThan(10_000);
   expect(await Promise.all(ends)).toEqual([Code.Unavailable, Code.Unavailable]);
+});
+
+/** Has a long reply stand at its caller unread while the server is told to stop. Returns the bytes that the caller then gets of it. */
+async function readDuringStop(port: "http" | "grpc", create: typeof createProbeServer): Promise<number> {
+  const server = create();
+  await server.start();
+  const { http, grpc } = server.addresses();
+  const path = "/muin.probe.v1.ProbeService/Slow";
+  const message = JSON.stringify({ name: "a", act: "long" });
+  const session = connect(port === "http" ? http : `http://${grpc}`);
+  session.on("error", () => undefined); // What was read by then tells.
+  const frame = Buffer.alloc(port === "http" ? 0 : 5);
+  if (port === "grpc") frame.writeUInt32BE(message.length, 1);
+  const type = port === "http" ? "application/json" : "application/grpc+json";
+  const stream = session.request({ ":method": "POST", ":path": path, "content-type": type, ...headers });
+  stream.on("error", () => undefined);
+  const closed = new Promise((resolve) => stream.once("close", resolve));
+  stream.end(Buffer.concat([frame, Buffer.from(message)]));
+  await once(stream, "response");
+  const stopped = server.stop();
+  await eventually(() => codeOf(fetch(`${http}/healthz`)).then((code) => expect(code).toBeDefined())); // It listens no longer.
+  let bytes = 0;
+  stream.on("data", (chunk: Buffer) => (bytes += chunk.length));
+  await Promise.all([stopped, closed]);
+  session.destroy();
+  return bytes;
+}
+
+test.each(["http", "grpc"] as const)("a stop lets a reply on the %s port be read to its end", async (port) => {
+  expect(await readDuringStop(port, createProbeServer)).toBeGreaterThan(16 << 20);
+});
+
+test("a mutant that closes connections under a reply is noticed", async () => {
+  const through = [join(import.meta.dir, "../testdata/start-probe-server.ts")];
+  const mutant = await importMutant<{ createProbeServer: typeof createProbeServer }>(
+    join(import.meta.dir, "server.ts"),
+    "life.inFlight() > 0 || ports.some((port) => port.pending() > 0)",
+    "life.inFlight() > 0",
+    through,
+  );
+  expect(await readDuringStop("http", mutant.createProbeServer)).toBeLessThan(16 << 20);
 });
 
 test("a stop during the start leaves nothing listening, and a start after a stop does nothing", async () => {

@@ -15,7 +15,7 @@ import type { Page } from "./pages.ts";
 import type { Port } from "./port.ts";
 import { callErrors, connectError } from "../call/errors.ts";
 import { createJsonRegistry } from "../call/json-registry.ts";
-import { createCallLife } from "../call/life.ts";
+import { createCallLife, type CallLife } from "../call/life.ts";
 import { defaultRpcLimits, type RpcLimits } from "../call/limits.ts";
 import { createErrorMapper, errorDomain } from "../call/map-error.ts";
 import { servicesOf, type MethodPlans } from "../call/plan.ts";
@@ -153,15 +153,7 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
     if (options.drainMs !== undefined) await clock.sleep(options.drainMs);
     http.stopAccepting();
     grpc.stopAccepting();
-    const reason = connectError(callErrors.table.stopping);
-    const began = clock.monotonic();
-    while (life.inFlight() > 0 && clock.monotonic() < began + (options.shutdownGraceMs ?? 5000)) {
-      await clock.sleep(drainPollMs);
-      if (clock.monotonic() >= began + streamGraceMs) life.cutStreams(reason);
-    }
-    life.cutAll(reason);
-    const abortUntil = clock.monotonic() + abortGraceMs;
-    while (life.inFlight() > 0 && clock.monotonic() < abortUntil) await clock.sleep(drainPollMs);
+    await drain(life, ports, clock, options.shutdownGraceMs ?? 5000);
     await stopPorts(ports);
   };
   return {
@@ -183,6 +175,20 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
       for (const port of ports) port.useTls(tls);
     },
   };
+}
+
+/** Lets calls under way finish, and their replies be read, within `graceMs`; streams get at most half a second of it. */
+async function drain(life: CallLife, ports: readonly Port[], clock: Clock, graceMs: number): Promise<void> {
+  const reason = connectError(callErrors.table.stopping);
+  const began = clock.monotonic();
+  const isBusy = (): boolean => life.inFlight() > 0 || ports.some((port) => port.pending() > 0);
+  while (isBusy() && clock.monotonic() < began + graceMs) {
+    await clock.sleep(drainPollMs);
+    if (life.inFlight() === 0 || clock.monotonic() >= began + streamGraceMs) life.cutStreams(reason);
+  }
+  life.cutAll(reason);
+  const abortUntil = clock.monotonic() + abortGraceMs;
+  while (isBusy() && clock.monotonic() < abortUntil) await clock.sleep(drainPollMs);
 }
 
 async function stopPorts(ports: readonly Port[]): Promise<void> {

@@ -66,6 +66,8 @@ export function createProbeService(events: ProbeEvents): Served {
         throw probeErrors.probeNotFound({ metadata: { name: request.name } });
       case "downstream":
         throw new ConnectError("downstream says no", Code.Aborted);
+      case "long":
+        return { ...reply, requestId: "x".repeat(16 << 20) }; // More than sockets hold of what nobody reads.
       case "hang":
         return new Promise(() => undefined); // Ignores its signal, as bad handlers do.
       default:
