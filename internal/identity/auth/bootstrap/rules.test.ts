@@ -128,6 +128,30 @@ test("mutant: uncounted, a network guesses for ever", async () => {
   expect((await guesses(definition))[0]).toEqual([invalid, 65]);
 });
 
+/** What a service that renewed before is answered among the guesses of its network, and once its secret has ended. */
+const amongGuesses = async (definition?: ServiceInfo): Promise<readonly string[]> => {
+  await using auth = await startAuth(definition === undefined ? {} : { definition });
+  const secret = await issue(auth);
+  await renew(auth, secret);
+  for (let guess = 0; guess < 61; guess++) await outcomeOf(renew(auth, nobodys));
+  const outcomes = [await outcomeOf(renew(auth, secret)), await outcomeOf(renew(auth, secret))];
+  await issue(auth);
+  for (let time = 0; time < 2; time++) outcomes.push(await outcomeOf(renew(auth, secret)));
+  return outcomes;
+};
+const served = ["done", "done", invalid, locked];
+
+test("guesses of a network keep out no service there that has renewed before; its secret is a guess once it has ended", async () => {
+  expect(await amongGuesses()).toEqual(served);
+});
+
+test.each([
+  ["remembers nobody", "known.set(key, true);", "void known;", 0],
+  ["remembers who has ended", "known.delete(key);", "void key;", 3],
+])("mutant: one that %s is noticed", async (_, from, to, at) => {
+  expect((await amongGuesses(await mutantOf("bootstrap/rules.ts", from, to)))[at]).not.toBe(served[at]);
+});
+
 test("services that renew all the time are never taken for guesses", async () => {
   await using auth = await startAuth();
   const secret = await issue(auth);
@@ -190,7 +214,7 @@ describe("a withdrawn service", () => {
 
   test.each([
     ["says nothing", "await publishServiceWithdrawn(tx, publish, serviceName, version, nowMs);", "void publish;", 1],
-    ["keeps no second", "Math.max(clock.now(), afterSecondOf(known.withdrawTimeMs))", "clock.now()", 3],
+    ["keeps no second", "Math.max(clock.now(), afterSecondOf(kept.withdrawTimeMs))", "clock.now()", 3],
   ])("mutant: one that %s is noticed", async (_, from, to, at) => {
     const outcomes = await withdrawal(await mutantOf("bootstrap/rules.ts", from, to));
     expect(outcomes[at]).not.toEqual(right[at]);

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { scopes } from "../../../gen/scopes.ts";
+import { createLruMap } from "../../../platform/cache/lru-map.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Random } from "../../../platform/clock/random.ts";
 import type { Refusal } from "../../../platform/errors/refusal.ts";
@@ -22,6 +23,8 @@ const failuresMax = 60;
 const failureWindowMs = 60_000;
 const reservedEveryMs = 1000;
 const networksMax = 10_000;
+/** Secrets that are remembered as somebody's: these are looked for whatever others of their network guess. */
+const knownMax = 1000;
 
 /** The secrets by which the processes of services get their tokens. */
 export interface BootstrapSecrets {
@@ -41,7 +44,7 @@ export interface BootstrapSecrets {
   ): Promise<IssuedToken | Refusal<"bootstrapSecretInvalid" | "tooManyFailedSecrets">>;
 }
 
-/** The secrets of a database, which keeps hashes of them. Failed look-ups are counted in this process. */
+/** The secrets of a database, which keeps hashes of them. Failed look-ups are counted, and good secrets known, in this process. */
 export function createBootstrapSecrets(deps: {
   readonly database: Database;
   readonly store: BootstrapStore;
@@ -59,6 +62,7 @@ export function createBootstrapSecrets(deps: {
     subjectsMax: networksMax,
     clock,
   });
+  const known = createLruMap<true>(knownMax);
 
   return {
     issue: async (serviceName, held, client) => {
@@ -92,17 +96,24 @@ export function createBootstrapSecrets(deps: {
     renew: async (secret, client) => {
       if (!secretForm.test(secret)) return refuse("bootstrapSecretInvalid");
       const network = networkOf(client.address);
-      if (!failed.charge(network)) return refuse("tooManyFailedSecrets");
+      const secretHash = hashOf(secret);
+      const key = Buffer.from(secretHash).toString("base64");
+      const isKnown = known.get(key) === true;
+      if (!isKnown && !failed.charge(network)) return refuse("tooManyFailedSecrets");
       // What is compared is a hash of 256 random bits: how long that takes tells nothing of a secret.
       const found = await database.transaction(async (tx) => {
-        const known = await store.lockByHash(tx, hashOf(secret));
-        if (known === undefined) return undefined;
-        const issueMs = Math.max(clock.now(), afterSecondOf(known.withdrawTimeMs));
-        await store.markRenewed(tx, known.serviceName, issueMs);
-        return { serviceName: known.serviceName, issueMs };
+        const kept = await store.lockByHash(tx, secretHash);
+        if (kept === undefined) return undefined;
+        const issueMs = Math.max(clock.now(), afterSecondOf(kept.withdrawTimeMs));
+        await store.markRenewed(tx, kept.serviceName, issueMs);
+        return { serviceName: kept.serviceName, issueMs };
       });
-      if (found === undefined) return refuse("bootstrapSecretInvalid");
-      failed.forgive(network);
+      if (found === undefined) {
+        known.delete(key); // From now on it is a guess.
+        return refuse("bootstrapSecretInvalid");
+      }
+      known.set(key, true);
+      if (!isKnown) failed.forgive(network);
       return tokens.issueService(found.serviceName, serviceTokenLifeMsMax, found.issueMs);
     },
   };
