@@ -5,6 +5,7 @@ import { CredentialService } from "../gen/muin/identity/v1/credential_service_pb
 import { UserService } from "../gen/muin/identity/v1/user_service_pb.ts";
 import { eventually } from "../platform/testing/eventually.ts";
 import { connectClient, startMuin, type TestMuin } from "../platform/testing/muin.ts";
+import { untilPromised } from "../platform/testing/promise.ts";
 
 setDefaultTimeout(60_000);
 
@@ -86,6 +87,13 @@ test("behind a proxy people are invited, and nobody signs up", async () => {
   expect((await mine.getCredentials({})).credentials).toMatchObject({ email: "ada@example.org" });
 });
 
+/** Whether a call was refused for its credentials, and did not go through. */
+const isRefused = (call: Promise<unknown>): Promise<boolean> =>
+  call.then(
+    () => false,
+    (error: unknown) => String(error).includes("unauthenticated"),
+  );
+
 test("a password is reset by mail, and every session ends everywhere within a second", async () => {
   const email = "reset@example.org";
   const { tokens } = await muin.signUp({ email, password });
@@ -95,11 +103,7 @@ test("a password is reset by mail, and every session ends everywhere within a se
   expect(await rest("POST", "/api/v1/auth:requestPasswordReset", { email })).toEqual(unknown);
   const token = await muin.mailbox.token(email, "Set a new password");
   await rest("POST", "/api/v1/auth:resetPassword", { token, newPassword: "another horse" });
-  const resetAtMs = performance.now();
-  await eventually(async () => {
-    expect(await mine.getCredentials({}).catch((error: unknown) => String(error))).toContain("unauthenticated");
-  });
-  expect(performance.now() - resetAtMs).toBeLessThan(1000);
+  await untilPromised("a reset ends every session", 1000, () => isRefused(mine.getCredentials({})));
   expect((await rest("POST", "/api/v1/auth:signIn", { email, password })).status).toBe(401);
   expect((await rest("POST", "/api/v1/auth:signIn", { email, password: "another horse" })).status).toBe(200);
 });
@@ -143,11 +147,7 @@ test("a suspended person is out everywhere within a second, and cannot come back
   const users = muin.client(UserService);
   await eventually(() => users.getUser({ userId }));
   await users.suspendUser({ userId, reason: "test" });
-  const suspendedAtMs = performance.now();
-  await eventually(async () => {
-    expect(await mine.getCredentials({}).catch((error: unknown) => String(error))).toContain("unauthenticated");
-  });
-  expect(performance.now() - suspendedAtMs).toBeLessThan(1000);
+  await untilPromised("a suspended person is out", 1000, () => isRefused(mine.getCredentials({})));
   expect((await rest("POST", "/api/v1/auth:signIn", { email, password })).status).toBe(403);
   expect((await rest("POST", "/api/v1/auth:signIn", { email, password: "wrong horse" })).status).toBe(401);
   const { refreshToken } = tokens ?? { refreshToken: "" };

@@ -5,7 +5,7 @@
  * imports (`test-suites.ts`). Mutants, which show that a test notices a broken rule, have that word in their names: in CI, with
  * `--all`, PATH or `--filter` all chosen ones run; otherwise those of files that differ from the main branch.
  *
- * A file's output is printed whole. At the end stand the slowest files, what was skipped, what failed, and the line
+ * A file's output is printed whole. At the end stand the slowest files, promised times as measured, what was skipped with its reason, what failed, and the line
  * `N passed, N failed, N skipped`. The exit code is 0 only when at least one test passed and none failed.
  */
 import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
@@ -15,6 +15,7 @@ import { Glob } from "bun";
 import { systemClock } from "../platform/clock/clock.ts";
 import { provideRedis } from "../platform/local/redis-binary.ts";
 import { SetupError } from "../platform/local/setup-error.ts";
+import { promisedMark } from "../platform/testing/promised-mark.ts";
 import { changedFiles } from "./changed-files.ts";
 import { createTestOutput, type FailedTest, type NamedTest } from "./test-output.ts";
 import { readReport, type FileTime } from "./test-report.ts";
@@ -56,6 +57,8 @@ interface Outcome {
   failed: number;
   readonly times: FileTime[];
   readonly skipped: NamedTest[];
+  /** How promises were kept, as lines. */
+  readonly promises: string[];
   readonly failures: FailedTest[];
 }
 
@@ -147,7 +150,10 @@ async function runFiles({ suite, files, filter }: Run, order: Order, outcome: Ou
     env: { ...process.env, NODE_ENV: "test" },
   });
   children.add(child);
-  for await (const line of linesOf(child.stdout)) output.line(line);
+  for await (const line of linesOf(child.stdout)) {
+    output.line(line);
+    if (line.startsWith(promisedMark)) outcome.promises.push(line.slice(promisedMark.length));
+  }
   const exitCode = await child.exited;
   children.delete(child);
   const seen = output.end();
@@ -176,11 +182,13 @@ async function* linesOf(stream: ReadableStream<Uint8Array<ArrayBuffer>>): AsyncG
   if (rest !== "") yield rest;
 }
 
-function printOutcome({ passed, failed, times, skipped, failures }: Outcome, heldBack: number): void {
+function printOutcome({ passed, failed, times, skipped, promises, failures }: Outcome, heldBack: number): void {
   console.log(`\nslowest files:`);
   for (const { file, seconds } of times.toSorted((a, b) => b.seconds - a.seconds).slice(0, slowestMax)) {
     console.log(`${seconds.toFixed(1).padStart(7)} s  ${file}`);
   }
+  if (promises.length > 0) console.log(`\npromised, and as measured here:`);
+  for (const line of promises.toSorted()) console.log(`  ${line}`);
   if (skipped.length > 0) console.log(`\nskipped:`);
   for (const { file, name } of skipped) console.log(`  ${file}: ${name}`);
   if (failures.length > 0) console.log(`\nfailed:`);
@@ -195,7 +203,7 @@ async function main(): Promise<number> {
   await provideRedis({ env: process.env, report: (line) => console.error(line), clock: systemClock });
   const { runs, heldBack } = await planRuns(order);
   if (runs.length === 0) console.error("no test file has this path");
-  const outcome: Outcome = { passed: 0, failed: 0, times: [], skipped: [], failures: [] };
+  const outcome: Outcome = { passed: 0, failed: 0, times: [], skipped: [], promises: [], failures: [] };
   for (const run of runs) {
     if (interrupted) break;
     const startedAt = performance.now();

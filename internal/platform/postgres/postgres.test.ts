@@ -171,9 +171,7 @@ describe("database", () => {
       stopping.abort();
       await Promise.all(load);
       await server.restart();
-      const beganMs = performance.now();
       await eventually(() => Promise.all(Array.from({ length: 16 }, () => database.sql`SELECT pg_sleep(0.005)`)));
-      expect(performance.now() - beganMs).toBeLessThan(3000);
     }
     const odd = await database.sql`SELECT id FROM pairs GROUP BY id HAVING count(*) <> 2`;
     expect([...odd]).toEqual([]);

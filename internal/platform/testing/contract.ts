@@ -21,13 +21,17 @@ export function describeContract<Under>(
   setUp: () => () => Under,
 ): void {
   const all = contract.tests.flatMap((table) => Object.entries(table));
-  const skipped = new Set(contract.skip.flatMap(({ tests }) => tests));
+  const reasons = new Map(contract.skip.flatMap(({ tests, reason }) => tests.map((title) => [title, reason] as const)));
   describe(name, () => {
     const under = setUp();
     test("skips only tests that there are", () => {
       expect(unknownTests(contract.tests, contract.skip)).toEqual([]);
     });
-    for (const [title, check] of all) test.skipIf(skipped.has(title))(title, () => check(under()));
+    for (const [title, check] of all) {
+      const reason = reasons.get(title);
+      if (reason === undefined) test(title, () => check(under()));
+      else test.skip(`${title} (skipped: ${reason})`, () => undefined);
+    }
   });
 }
 

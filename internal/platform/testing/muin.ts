@@ -14,8 +14,8 @@ import { createServerFolder, processesIn, type FolderProcess, type ServerFolder 
 const root = resolve(import.meta.dir, "../../..");
 /** Time until a started Muin is ready, on a busy machine. */
 const readyMsMax = 40_000;
-/** Time until a process that was told to end has ended. */
-const endMsMax = 20_000;
+/** Time until a process that was told to end has ended: five times what is promised. */
+const endMsMax = 50_000;
 /** Of a program's standard error, an error shows so many characters. */
 const shownCharsMax = 4000;
 

@@ -9,8 +9,6 @@ export const hourMs = 3_600_000;
 /** Type of the events that tests want. */
 export const happenedType = "muin.test.v1.Happened";
 export const unwantedType = "muin.test.v1.Other";
-/** Within this, everything must have stopped. */
-export const stopMsMax = 10_000;
 /** Processes start slowly on a busy machine. */
 export const inProcesses = { timeoutMs: 25_000 };
 

@@ -173,16 +173,14 @@ describe("stopping", () => {
 });
 
 test("a stream does not hold up a stop as long as a call may", async () => {
-  const server = await startProbeServer({ shutdownGraceMs: 30_000 });
+  const server = await startProbeServer({ shutdownGraceMs: 3_600_000 });
   const clients = [overConnect(server), createClient(ProbeService, overGrpc(server))];
   const streams = clients.map((client) =>
     client.stream({ name: "a", repeat: 1, act: "hang" }, { headers })[Symbol.asyncIterator](),
   );
   for (const stream of streams) await stream.next();
   const ends = streams.map((stream) => codeOf(stream.next()));
-  const beganAt = performance.now();
-  await server.stop();
-  expect(performance.now() - beganAt).toBeLessThan(10_000);
+  await server.stop(); // In an hour, if it waited for them.
   expect(await Promise.all(ends)).toEqual([Code.Unavailable, Code.Unavailable]);
 });
 
