@@ -58,6 +58,7 @@ describe("muin up", () => {
       grpc: expect.stringMatching(/^127\.0\.0\.1:\d+$/),
       operator: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+$/),
       data_dir: folder.dataDir,
+      user: process.getuid?.() === 0 ? "muin" : expect.any(String),
       api_key: expect.stringMatching(/^muin_[\w-]{43}$/),
     };
     expect(first.facts).toEqual({

@@ -33,6 +33,7 @@ const upOptions = {
     parse: parsePort,
   },
   tls: { help: "make a certificate for this machine, kept and renewed in the data folder, and serve with TLS" },
+  user: { value: "name", help: "user that a Muin which root starts goes on as; root stays (MUIN_USER; muin)" },
   behindProxy: {
     help: "say that a proxy speaks TLS and passes calls of others on: then people are invited (MUIN_BEHIND_PROXY=1)",
   },
@@ -70,6 +71,7 @@ async function runUp(options: Given<unknown, typeof upOptions>, cli: Cli): Promi
     grpcPort: options.grpcPort ?? read.grpcPort,
     operatorPort: options.operatorPort ?? read.operatorPort,
     behindProxy: options.behindProxy ?? read.behindProxy,
+    user: options.user ?? read.user,
     insecure: options.insecure ?? read.insecure,
     // On a terminal, routine lines would bury the table.
     logLevel: output.terminal && env["MUIN_LOG_LEVEL"] === undefined ? "warn" : read.logLevel,
@@ -105,6 +107,7 @@ async function print(muin: Standalone, asJson: boolean, { env, output }: Cli): P
   const { http, grpc, operator } = muin.addresses();
   const { path } = muin.folder;
   const { caFile } = muin;
+  const { user, staysRootBecause } = muin.runsAs();
   const shown = muin.firstSteps();
   if (asJson) {
     const ca = caFile === undefined ? {} : { ca_file: caFile };
@@ -114,6 +117,7 @@ async function print(muin: Standalone, asJson: boolean, { env, output }: Cli): P
       operator,
       ...ca,
       data_dir: path,
+      user,
       ...Object.assign({}, ...shown.map(({ json }) => json)),
     });
     return;
@@ -126,6 +130,7 @@ async function print(muin: Standalone, asJson: boolean, { env, output }: Cli): P
   row("operator", `${operator}  status page, /metrics`);
   if (caFile !== undefined) row("CA", `${caFile}  for callers to trust`);
   row("data", path);
+  row("user", staysRootBecause === undefined ? user : `root: ${staysRootBecause}`);
   for (const { title, text, textForLog = text } of shown) row(title, output.printsToTerminal ? text : textForLog);
   output.print("");
   output.print("Try in another terminal:");

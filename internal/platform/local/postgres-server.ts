@@ -8,6 +8,7 @@ import type { Logger } from "../telemetry/logger.ts";
 import type { DataFolder } from "./data-folder.ts";
 import { closedFolder, exists, makeFolder } from "./files.ts";
 import { freePort } from "./free-port.ts";
+import { giveTree } from "./give-tree.ts";
 import { initCluster, postgresAdmin, postgresEnv } from "./init-cluster.ts";
 import { endOrphans } from "./orphans.ts";
 import type { PostgresBinaries } from "./postgres-binaries.ts";
@@ -135,6 +136,7 @@ export function createPostgresServer(deps: PostgresServerDeps): PostgresServer {
     },
     start: async () => {
       const { user } = deps.binaries();
+      if (user !== undefined) await giveTree(home, user); // It may have run as another account.
       await makeFolder(home, 0o700, user);
       if (user !== undefined) await checkWay(dirname(home), user);
       password = await folder.secret("postgres/admin");

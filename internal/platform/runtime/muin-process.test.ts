@@ -71,6 +71,7 @@ async function startWithoutEvents({ createMuinProcess }: Module) {
     serviceCallers: () => new Set(),
     consumedTopics: () => [],
     hasPeers: true,
+    runsAs: { user: "somebody" },
     askers: () => [],
     settings: {
       ...readConfig("", processConfig, {}),

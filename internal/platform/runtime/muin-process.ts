@@ -20,6 +20,7 @@ import { createSequence, type Component } from "../lifecycle/component.ts";
 import { createTogether } from "../lifecycle/together.ts";
 import type { Leases } from "../lease/leases.ts";
 import { openLeases } from "../lease/open-leases.ts";
+import type { RunsAs } from "../local/leave-root.ts";
 import type { LocalStoresStatus } from "../local/local-stores.ts";
 import { isInternal } from "../rpc/call/internal.ts";
 import { planMethods, type MethodPlan, type MethodPlans } from "../rpc/call/plan.ts";
@@ -34,6 +35,7 @@ import { openCertificates, type Certificates } from "../tls/certificates.ts";
 import { checkListener, checkOperatorListener, insecurityNotice } from "../tls/exposure.ts";
 import { composeService, type ComposedService } from "./compose-service.ts";
 import { runtimeErrors } from "./errors.ts";
+import { accountNotice } from "./own-account.ts";
 import { createOperations } from "./operations.ts";
 import { createPersonalDataHolders, createPersonalDataService } from "./personal-data.ts";
 import { createProcessCalls, type ProcessCalls } from "./process-calls.ts";
@@ -72,6 +74,7 @@ export interface MuinProcessOptions extends Pick<
   remote(target: DescService, holder?: string): Transport;
   /** The servers that this process started; absent when it started none. */
   readonly localStores?: () => Promise<LocalStoresStatus>;
+  readonly runsAs: RunsAs;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -111,9 +114,13 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
     degraded: () => [...degradation.reasons(), ...sizes.reasons()],
     localStores: options.localStores,
     notices: () =>
-      [...rpc.notices(), ...(certificates?.notices() ?? []), authenticator.notice(), insecurityNotice(settings)].filter(
-        (notice) => notice !== undefined,
-      ),
+      [
+        ...rpc.notices(),
+        ...(certificates?.notices() ?? []),
+        authenticator.notice(),
+        insecurityNotice(settings),
+        accountNotice(options.runsAs),
+      ].filter((notice) => notice !== undefined),
     clock,
   };
   const served = services.flatMap((service) => service.served);

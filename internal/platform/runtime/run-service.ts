@@ -22,6 +22,7 @@ import { createServiceToken } from "../identity/service-token.ts";
 import type { ConfigField } from "../config/fields.ts";
 import { ConfigError, processEnvironment, readConfig, variableOf, type Environment } from "../config/read-config.ts";
 import { runUntilSignal } from "../lifecycle/run-until-signal.ts";
+import { leaveRoot } from "../local/leave-root.ts";
 import { createHttpTransport } from "../rpc/client/create-http-transport.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
 import { createLogger } from "../telemetry/create-logger.ts";
@@ -29,6 +30,7 @@ import { createCallerCertificate } from "../tls/caller-certificate.ts";
 import { readIssuers } from "../tls/certificate.ts";
 import { checkUrls, withIssuers } from "../tls/remote-urls.ts";
 import type { TlsConfig } from "../tls/tls-config.ts";
+import { sayRunsAs } from "./own-account.ts";
 import { createMuinProcess, type MuinProcessOptions } from "./muin-process.ts";
 
 /** Exit code of a process whose configuration cannot be used (EX_CONFIG of sysexits.h). */
@@ -55,6 +57,8 @@ async function run(info: ServiceInfo, catalog: readonly ServiceInfo[], env: Envi
   const settings = readConfig("", processConfig, env);
   const mesh = readConfig("", meshConfig, env);
   const log = createLogger({ level: settings.logLevel, service: info.name, destination: "stdout" });
+  const runsAs = await leaveRoot(settings);
+  sayRunsAs(runsAs, log);
   const plan = topology(catalog);
   const service = plan.services.find(({ name }) => name === info.name);
   if (service === undefined) throw new Error(`the catalogue does not list ${info.name}`);
@@ -82,6 +86,7 @@ async function run(info: ServiceInfo, catalog: readonly ServiceInfo[], env: Envi
     serviceCallers: serviceCallersOf(catalog),
     consumedTopics: (consumption) => consumedTopics(consumption, catalog),
     hasPeers: true,
+    runsAs,
     askers: (of) => askersOf(of, catalog),
     settings,
     env,

@@ -16,6 +16,7 @@ import { createDataFolder, type DataFolder } from "../local/data-folder.ts";
 import { createLocalCertificate, type LocalCertificate } from "../local/local-certificate.ts";
 import { createLocalStores, type LocalStores } from "../local/local-stores.ts";
 import type { RedisServerSpec } from "../local/redis-server.ts";
+import type { RunsAs } from "../local/leave-root.ts";
 import { mailUrlField } from "../mail/mail-config.ts";
 import type { RpcAddresses } from "../rpc/server/server.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
@@ -24,6 +25,7 @@ import type { Logger } from "../telemetry/logger.ts";
 import { readCertificate } from "../tls/certificate.ts";
 import { checkListener, checkOperatorListener } from "../tls/exposure.ts";
 import { createMuinProcess, type MuinProcess, type MuinProcessOptions } from "./muin-process.ts";
+import { takeOwnAccount } from "./own-account.ts";
 import { setUp } from "./set-up.ts";
 
 /** What a standalone Muin is made of. */
@@ -48,6 +50,8 @@ export interface Standalone extends Component {
   addresses(): RpcAddresses;
   /** Who signed the certificate that it made itself: a file in PEM; `undefined` when it made none. */
   readonly caFile: string | undefined;
+  /** As whom it runs. After `start`. */
+  runsAs(): RunsAs;
   /** What the setups of the services have to show to whoever started it. After `start`. */
   firstSteps(): readonly SetupLine[];
 }
@@ -66,7 +70,7 @@ const servicesEndMsMax = 1_000;
 const processName = "muin";
 
 /**
- * Runs the catalogue on one machine: takes the data folder, starts PostgreSQL and the Redis servers with the databases, roles
+ * Runs the catalogue on one machine: leaves the rights of root, takes the data folder, starts PostgreSQL and the Redis servers with the databases, roles
  * and users that the declarations give rise to, runs all services, and has each set up what the installation needs of it. Throws at
  * once when the catalogue contradicts itself.
  */
@@ -77,13 +81,17 @@ export function createStandalone(options: StandaloneOptions): Standalone {
   checkServing(options);
   const plan = topology(catalog);
   const folder = createDataFolder({ path: options.dataDir, random: options.random });
+  const storesEnv: Record<string, string | undefined> = { ...options.env };
   const stores = createLocalStores({
     ...options,
+    env: storesEnv,
     folder,
     redis: redisServers(plan, options),
     databases: plan.databases,
   });
   let started: { readonly muin: MuinProcess; shown: readonly SetupLine[] } | undefined;
+  let runsAs: RunsAs = { user: "" };
+  const stopped = new AbortController();
   let stopping: Promise<void> | undefined;
 
   const { host, tlsCertFile } = options.settings;
@@ -93,6 +101,10 @@ export function createStandalone(options: StandaloneOptions): Standalone {
       : undefined;
 
   const start = async (): Promise<void> => {
+    const own = await takeOwnAccount({ ...options, ...options.settings, signal: stopped.signal });
+    ({ runsAs } = own);
+    Object.assign(storesEnv, own.programs);
+    stopped.signal.throwIfAborted();
     await folder.start();
     await certificate?.start();
     await stores.start();
@@ -108,6 +120,7 @@ export function createStandalone(options: StandaloneOptions): Standalone {
       services: catalog,
       serviceCallers: serviceCallersOf(catalog, processName),
       hasPeers: false,
+      runsAs,
       env,
     });
     started = { muin, shown: [] };
@@ -117,6 +130,7 @@ export function createStandalone(options: StandaloneOptions): Standalone {
     await folder.announce({ ...addresses(), ...(certificate && { caFile: certificate.caFile }) });
   };
   const stopAll = async (): Promise<void> => {
+    stopped.abort(new Error("Muin was stopped while it started"));
     const services = started?.muin.stop() ?? Promise.resolve();
     const ended = services.then(nothing, nothing);
     await timeout(clock, servicesStopMsMax, ended).catch(nothing); // They have had their time.
@@ -144,6 +158,7 @@ export function createStandalone(options: StandaloneOptions): Standalone {
     start,
     stop: () => (stopping ??= stopAll()),
     addresses,
+    runsAs: () => runsAs,
     caFile: certificate?.caFile,
     firstSteps: () => whenStarted().shown,
   };

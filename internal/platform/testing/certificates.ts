@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createIssuer, issueCertificate, type CertificatePair } from "../tls/issuer.ts";
@@ -24,6 +24,7 @@ export interface TestIssuer extends Disposable {
 /** Makes an issuer that nobody trusts but who is given its certificate. */
 export async function createTestIssuer(): Promise<TestIssuer> {
   const folder = mkdtempSync(join(tmpdir(), "muin-certificates-"));
+  chmodSync(folder, 0o755); // Processes that root starts read its files as a user of their own.
   const fromMs = Date.now() - hourMs;
   const issuer = await createIssuer({ name: "Test CA", fromMs, lifeMs: 24 * hourMs });
   const write = (name: string, content: string): string => {

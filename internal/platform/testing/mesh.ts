@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { mkdir } from "node:fs/promises";
+import { chmod, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { busUse } from "../catalog/bus-topics.ts";
@@ -41,6 +41,9 @@ export async function startMesh(catalog: readonly ServiceInfo[]): Promise<TestMe
   const folder = await createMuinFolder();
   const secrets = join(folder.path, "secrets");
   await mkdir(secrets);
+  // Processes that root starts go on as a user of their own, who writes its mails there.
+  await mkdir(join(folder.path, "mail"));
+  await chmod(join(folder.path, "mail"), 0o777);
   const postgres = await startPostgres();
   const accounts = eventsAccounts(catalog);
   const names = [...plan.redisServers.map(({ name }) => name), "events"];
