@@ -11,6 +11,7 @@ import type { ConfigFields } from "../../../internal/platform/config/fields.ts";
 import { describeConfig, type DescribedSetting, findUnknown } from "../../../internal/platform/config/read-config.ts";
 import type { Cli } from "../cli.ts";
 import { cliConfig } from "../remote/cli-config.ts";
+import { stores } from "./config-stores.ts";
 import { Failure } from "../terminal/failure.ts";
 import { readableAmount } from "../terminal/readable-amount.ts";
 import { localCommand } from "../terminal/command.ts";
@@ -58,7 +59,7 @@ export const config = localCommand({
   description: "print every setting with its value, where that comes from, and what it means",
   options: { json: { help: "print for a program: one JSON line for each setting" } },
   examples: ["muin config", "MUIN_HTTP_PORT=9000 muin config --json"],
-  commands: [verify],
+  commands: [verify, stores],
   run: async ({ json }, cli) => {
     const { output } = cli;
     for (const { title, settings } of await readSections(cli)) {

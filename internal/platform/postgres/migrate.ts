@@ -39,7 +39,7 @@ export interface MigrateOptions {
   readonly log: Logger;
   /** Role that gets rows, not schema changes, in everything that the schema role made. Absent: rights are given elsewhere. */
   readonly dataRole?: string;
-  /** Roles of other services that may read the named views. */
+  /** Roles of other services that may read the named views, where there are such roles. */
   readonly readers?: readonly { readonly role: string; readonly views: readonly string[] }[];
 }
 
@@ -119,6 +119,8 @@ async function grantRows(sql: Sql, role: string): Promise<void> {
 }
 
 async function grantViews(sql: Sql, role: string, views: readonly string[]): Promise<void> {
+  const known = await sql`SELECT FROM pg_roles WHERE rolname = ${role}`;
+  if (known.length === 0) return;
   await sql`GRANT USAGE ON SCHEMA public TO ${sql(role)}`;
   for (const view of views) await sql`GRANT SELECT ON ${sql(view)} TO ${sql(role)}`;
 }

@@ -79,7 +79,7 @@ async function run(info: ServiceInfo, catalog: readonly ServiceInfo[], env: Envi
     log,
   });
   const muin = createMuinProcess({
-    ...storesFrom(info, service, mesh.caFile, env),
+    ...storesFrom(info, service, plan, mesh.caFile, env),
     name: info.name,
     services: [info],
     personalDataHolders: plan.personalDataHolders,
@@ -150,6 +150,7 @@ function trustFrom(
 function storesFrom(
   info: ServiceInfo,
   service: ServiceTopology,
+  { databases }: Pick<Topology, "databases">,
   caFile: string,
   env: Environment,
 ): Pick<MuinProcessOptions, "storeUrl" | "schemaUrl" | "grants"> {
@@ -164,7 +165,8 @@ function storesFrom(
     schemaUrl: (_, store) => withIssuers(schemaUrls[store] ?? "", caFile) || storeUrl(store),
     grants: (decl) => {
       const store = Object.entries(info.stores).find(([, other]) => other === decl)?.[0] ?? "";
-      return { dataRole: decodeURIComponent(new URL(storeUrl(store)).username) };
+      const { readers = [] } = databases.find(({ database }) => database === decl.database) ?? {};
+      return { dataRole: decodeURIComponent(new URL(storeUrl(store)).username), readers };
     },
   };
 }

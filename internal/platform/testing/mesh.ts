@@ -2,17 +2,17 @@ import { randomBytes } from "node:crypto";
 import { chmod, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { busUse } from "../catalog/bus-topics.ts";
+import postgres from "postgres";
+import { aclOf, environmentOf as storesEnvironmentOf, managedStores, sqlOf } from "../catalog/managed-stores.ts";
 import { serviceSetting } from "../catalog/setting-names.ts";
-import { eventsRights } from "../catalog/bus-rights.ts";
-import { topology, type ServiceTopology, type StoreTopology, type Topology } from "../catalog/topology.ts";
+import { topology, type ServiceTopology, type Topology } from "../catalog/topology.ts";
 import { systemRandom } from "../clock/random.ts";
 import { variableOf } from "../config/read-config.ts";
 import { freePort } from "../local/free-port.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
 import { createMuinFolder, type MuinFolder } from "./muin.ts";
 import { startPostgres, type TestPostgres } from "./postgres.ts";
-import { startRedis, type TestRedis, type TestRedisOptions } from "./redis.ts";
+import { startRedis, type TestRedis } from "./redis.ts";
 import { roomForSignUps } from "./sign-up.ts";
 
 /** What the processes of a mesh stand on: servers of every declared store, and for each service the environment of its process. */
@@ -35,7 +35,10 @@ export interface TestMesh extends AsyncDisposable {
   storeUrl(service: string, store: string): string;
 }
 
-/** Starts the servers that a catalogue declares, and derives how each service finds them. Starts no service. */
+/**
+ * Starts the servers that a catalogue declares, with the accounts that `muin config stores` prints, and derives how each service finds
+ * them. Starts no service.
+ */
 export async function startMesh(catalog: readonly ServiceInfo[]): Promise<TestMesh> {
   const plan = topology(catalog);
   const folder = await createMuinFolder();
@@ -44,18 +47,16 @@ export async function startMesh(catalog: readonly ServiceInfo[]): Promise<TestMe
   // Processes that root starts go on as a user of their own, who writes its mails there.
   await mkdir(join(folder.path, "mail"));
   await chmod(join(folder.path, "mail"), 0o777);
-  const postgres = await startPostgres();
-  const accounts = eventsAccounts(catalog);
-  const names = [...plan.redisServers.map(({ name }) => name), "events"];
+  const server = await startPostgres();
+  const managed = managedStores(catalog);
+  const fill = createPasswords();
+  await applySql(server.adminUrl, fill(sqlOf(managed)));
+  const servers = managed.redisServers.filter(({ server }) => server !== "coordination");
   const redis = new Map(
     await Promise.all(
-      names.map(
-        async (name) => [name, await startRedis(name === "events" ? { users: [...accounts.values()] } : {})] as const,
-      ),
+      servers.map(async (each) => [each.server, await startRedis({ acl: fill(aclOf(each)) })] as const),
     ),
   );
-  const databases = new Map<string, string>();
-  for (const { database } of plan.databases) databases.set(database, await postgres.createDatabase(database));
   const urls = new Map<string, string>();
   const operatorUrls = new Map<string, string>();
   for (const { name } of plan.services) {
@@ -65,19 +66,27 @@ export async function startMesh(catalog: readonly ServiceInfo[]): Promise<TestMe
 
   const urlOf = (service: string): string => known(urls, service);
   const operatorUrlOf = (service: string): string => known(operatorUrls, service);
-  const urlOfStore = ({ kind, at }: StoreTopology): string =>
-    kind === "postgres" ? known(databases, at) : known(redis, at).url;
+  /** What is printed for a service, with the addresses of these servers. */
+  const printed = (service: ServiceTopology): Readonly<Record<string, string>> => {
+    const lines = fill(storesEnvironmentOf(service, managed))
+      .replaceAll("HOST:5432", new URL(server.adminUrl).host)
+      .replaceAll(/HOST-([a-z-]+):6379/g, (_, name: string) => new URL(known(redis, name).url).host)
+      .trimEnd()
+      .split("\n");
+    return Object.fromEntries(
+      lines.map((line) => [line.slice(0, line.indexOf("=")), line.slice(line.indexOf("=") + 1)]),
+    );
+  };
   const environmentOf = (service: ServiceTopology): Readonly<Record<string, string>> => ({
     MUIN_HTTP_PORT: new URL(urlOf(service.name)).port,
     MUIN_GRPC_PORT: "0",
     MUIN_OPERATOR_PORT: new URL(operatorUrlOf(service.name)).port,
     MUIN_LOG_LEVEL: "info",
-    MUIN_EVENTS_URL: urlAs(known(redis, "events"), known(accounts, service.name)),
+    ...printed(service),
     MUIN_BOOTSTRAP_SECRET_FILE: join(secrets, service.name),
     MUIN_MAIL_URL: pathToFileURL(join(folder.path, "mail")).href,
     ...roomForSignUps,
     ...routes(plan, urlOf),
-    ...Object.fromEntries(service.stores.map((store) => [store.variable, urlOfStore(store)])),
     ...Object.fromEntries(
       service.settings
         .filter(({ isRequired, isSecret }) => isRequired && isSecret)
@@ -88,7 +97,7 @@ export async function startMesh(catalog: readonly ServiceInfo[]): Promise<TestMe
   return {
     topology: plan,
     folder,
-    postgres,
+    postgres: server,
     redis,
     url: urlOf,
     operatorUrl: operatorUrlOf,
@@ -97,31 +106,51 @@ export async function startMesh(catalog: readonly ServiceInfo[]): Promise<TestMe
     storeUrl: (service, store) => {
       const found = plan.services.find(({ name }) => name === service)?.stores.find(({ name }) => name === store);
       if (found === undefined) throw new Error(`${service} declares no store "${store}"`);
-      return urlOfStore(found);
+      return known(environments, service)[found.variable] ?? "";
     },
     [Symbol.asyncDispose]: async () => {
-      await Promise.all([postgres, ...redis.values()].map((server) => server.stop()));
+      await Promise.all([server, ...redis.values()].map((each) => each.stop()));
       await folder[Symbol.asyncDispose]();
     },
   };
 }
 
-type RedisUser = NonNullable<TestRedisOptions["users"]>[number];
-
-/** The account of each service's process on the events server, with the rights that it has there, by service. */
-function eventsAccounts(catalog: readonly ServiceInfo[]): ReadonlyMap<string, RedisUser> {
-  return new Map(
-    catalog.map((info) => {
-      const { user, rules } = eventsRights(info.name, busUse([info], catalog));
-      return [info.name, { name: user, password: randomBytes(24).toString("base64url"), rules }];
-    }),
-  );
+/** Puts a password in the place of each {{name}}, the same for the same name. */
+export function createPasswords(): (text: string) => string {
+  const passwords = new Map<string, string>();
+  const passwordOf = (name: string): string => {
+    const password = passwords.get(name) ?? randomBytes(24).toString("base64url");
+    passwords.set(name, password);
+    return password;
+  };
+  return (text) => text.replaceAll(/\{\{([^}]+)\}\}/g, (_, name: string) => passwordOf(name));
 }
 
-function urlAs({ url }: TestRedis, { name, password }: RedisUser): string {
-  const own = new URL(url);
-  [own.username, own.password] = [name, password];
-  return own.href;
+/** Applies a script of psql as an account such as the managed servers of a cloud give: it makes roles and databases, and is no superuser. */
+export async function applySql(adminUrl: string, script: string): Promise<void> {
+  const url = new URL(adminUrl);
+  const as = (database: string): postgres.Sql =>
+    postgres(Object.assign(new URL(url), { pathname: `/${database}` }).href, { max: 1, onnotice: () => undefined });
+  const admin = as("postgres");
+  const password = randomBytes(24).toString("base64url");
+  await admin.unsafe(`CREATE ROLE cloud LOGIN CREATEDB CREATEROLE PASSWORD '${password}'`);
+  await admin.end();
+  [url.username, url.password] = ["cloud", password];
+  let sql = as("postgres");
+  try {
+    for (const line of script.split("\n")) {
+      if (line === "" || line.startsWith("--")) continue;
+      const database = /^\\connect "(.*)"$/.exec(line)?.[1];
+      if (database === undefined) {
+        await sql.unsafe(line);
+        continue;
+      }
+      await sql.end();
+      sql = as(database);
+    }
+  } finally {
+    await sql.end();
+  }
 }
 
 /** Where each RPC service answers, and each holder of personal data: what a router would know. Every process may be told all of it. */

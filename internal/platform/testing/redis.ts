@@ -17,6 +17,8 @@ export interface TestRedisOptions {
   readonly args?: readonly string[];
   /** Users beside the default one, whose names are as harmless as their passwords, with ACL rules. Default: none. */
   readonly users?: readonly { readonly name: string; readonly password: string; readonly rules: readonly string[] }[];
+  /** Lines of an ACL file. Default: none. */
+  readonly acl?: string;
   /** Default: the machine's. */
   readonly clock?: SteppableClock;
 }
@@ -53,6 +55,7 @@ export async function startRedis(options: TestRedisOptions = {}): Promise<TestRe
         "lazyfree-lazy-expire yes",
         "enable-debug-command local",
         ...(options.users ?? []).map((user) => `user ${user.name} reset ${user.rules.join(" ")} >${user.password}`),
+        options.acl ?? "",
       ];
       await writeFile(config, `${settings.join("\n")}\n`, { mode: 0o600 });
       return [binary.server, config, ...(options.args ?? [])];
