@@ -33,16 +33,15 @@ const longFunctionsKnown: Readonly<Record<string, number>> = {
   createCountWriter: 102,
   createErasureRules: 84,
   createInfoCache: 145,
-  createPostgresServer: 81,
   createSigningKeys: 81,
   createSupervisedProcess: 151,
   startLoad: 136,
   startReading: 99,
 };
 
-/** Where SQL may stand beside stores and migrations: what the platform does with databases. */
+/** Where SQL may stand beside stores and migrations: what the platform does with databases, or prints for them. */
 const sqlPlaces =
-  /(^|\/)store-postgres\.ts$|^internal\/platform\/(postgres|local)\/|^internal\/platform\/events\/(inbox|outbox|outbox-table)\.ts$/;
+  /(^|\/)store-postgres\.ts$|^internal\/platform\/(postgres|local)\/|^internal\/platform\/catalog\/managed-stores\.ts$|^internal\/platform\/events\/(inbox|outbox|outbox-table)\.ts$/;
 
 /** A migration stays as it was when it was applied: databases remember its checksum. */
 const lowerCaseMigrations = new Set(["internal/platform/postgres/migrations/0001_events.sql"]);

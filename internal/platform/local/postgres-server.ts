@@ -135,10 +135,7 @@ export function createPostgresServer(deps: PostgresServerDeps): PostgresServer {
       }
     },
     start: async () => {
-      const { user } = deps.binaries();
-      if (user !== undefined) await giveTree(home, user); // It may have run as another account.
-      await makeFolder(home, 0o700, user);
-      if (user !== undefined) await checkWay(dirname(home), user);
+      await makeHome(home, deps.binaries().user);
       password = await folder.secret("postgres/admin");
       // Here initdb works, and a server spends its starting moments.
       await endOrphans({ folder: home, programs: ["postgres", "initdb"], signal: "SIGINT", clock, log });
@@ -147,6 +144,13 @@ export function createPostgresServer(deps: PostgresServerDeps): PostgresServer {
     },
     stop: () => server.stop(),
   };
+}
+
+/** Makes the server's folder, or gives it to the account that runs the server, which may have been another one. */
+async function makeHome(home: string, user: SystemUser | undefined): Promise<void> {
+  if (user !== undefined) await giveTree(home, user);
+  await makeFolder(home, 0o700, user);
+  if (user !== undefined) await checkWay(dirname(home), user);
 }
 
 /** Rejects with a `SetupError` when the account that PostgreSQL runs as cannot reach the data folder. */

@@ -93,12 +93,7 @@ export function createStandalone(options: StandaloneOptions): Standalone {
   let runsAs: RunsAs = { user: "" };
   const stopped = new AbortController();
   let stopping: Promise<void> | undefined;
-
-  const { host, tlsCertFile } = options.settings;
-  const certificate =
-    options.makesCertificate === true && tlsCertFile === ""
-      ? createLocalCertificate({ path: folder.path, host, clock, log: options.log })
-      : undefined;
+  const certificate = ownCertificate(options, folder);
 
   const start = async (): Promise<void> => {
     const own = await takeOwnAccount({ ...options, ...options.settings, signal: stopped.signal });
@@ -114,12 +109,7 @@ export function createStandalone(options: StandaloneOptions): Standalone {
       ...options,
       settings: withCertificate(options.settings, certificate),
       ...placesIn(plan, stores),
-      consumedTopics: (consumption) => consumedTopics(consumption, catalog),
-      askers: (of) => askersOf(of, catalog),
-      name: processName,
-      services: catalog,
-      serviceCallers: serviceCallersOf(catalog, processName),
-      hasPeers: false,
+      ...allOf(catalog),
       runsAs,
       env,
     });
@@ -148,10 +138,7 @@ export function createStandalone(options: StandaloneOptions): Standalone {
     if (started === undefined) throw new Error("Muin has not started");
     return started;
   };
-  const addresses = (): RpcAddresses => {
-    const { http, grpc, operator } = whenStarted().muin.addresses();
-    return { http: fromHere(http), grpc: fromHere(grpc), operator: fromHere(operator) };
-  };
+  const addresses = (): RpcAddresses => addressesFromHere(whenStarted().muin.addresses());
   return {
     name: processName,
     folder,
@@ -178,6 +165,31 @@ function checkServing({ catalog, settings, makesCertificate = false, clock }: St
 function withCertificate(settings: ProcessConfig, certificate: LocalCertificate | undefined): ProcessConfig {
   if (certificate === undefined) return settings;
   return { ...settings, tlsCertFile: certificate.certFile, tlsKeyFile: certificate.keyFile };
+}
+
+/** The certificate that Muin makes itself, where it is told to and given none. */
+function ownCertificate(options: StandaloneOptions, { path }: DataFolder): LocalCertificate | undefined {
+  const { settings, makesCertificate, clock, log } = options;
+  if (makesCertificate !== true || settings.tlsCertFile !== "") return undefined;
+  return createLocalCertificate({ path, host: settings.host, clock, log });
+}
+
+/** A process of all services. */
+function allOf(
+  catalog: readonly ServiceInfo[],
+): Pick<MuinProcessOptions, "name" | "services" | "serviceCallers" | "hasPeers" | "consumedTopics" | "askers"> {
+  return {
+    name: processName,
+    services: catalog,
+    serviceCallers: serviceCallersOf(catalog, processName),
+    hasPeers: false,
+    consumedTopics: (consumption) => consumedTopics(consumption, catalog),
+    askers: (of) => askersOf(of, catalog),
+  };
+}
+
+function addressesFromHere({ http, grpc, operator }: RpcAddresses): RpcAddresses {
+  return { http: fromHere(http), grpc: fromHere(grpc), operator: fromHere(operator) };
 }
 
 /** An address as this machine reaches it: one that stands for all addresses is named by no certificate. */
