@@ -134,22 +134,22 @@ const mutants: readonly RuleMutant[] = [
   {
     rule: "moving the position checks the lease term",
     file: inThisFolder("scripts.ts"),
-    from: `name: "events-commit",\n  keys: 2,\n  lua: \`\nif \${isFenced("KEYS[1]", "ARGV[1]")} then`,
-    to: `name: "events-commit",\n  keys: 2,\n  lua: \`\nif false then`,
+    from: `name: "events-commit",\n  runsWhenFull: true,\n  keys: 2,\n  lua: \`\nif \${isFenced("KEYS[1]", "ARGV[1]")} then`,
+    to: `name: "events-commit",\n  runsWhenFull: true,\n  keys: 2,\n  lua: \`\nif false then`,
     caughtBy: "does not move the position back",
   },
   {
     rule: "parking checks the lease term",
     file: inThisFolder("scripts.ts"),
-    from: `name: "events-park",\n  keys: 4,\n  lua: \`\nif \${isFenced("KEYS[1]", "ARGV[1]")} then`,
-    to: `name: "events-park",\n  keys: 4,\n  lua: \`\nif false then`,
+    from: `name: "events-park",\n  runsWhenFull: true,\n  keys: 4,\n  lua: \`\nif \${isFenced("KEYS[1]", "ARGV[1]")} then`,
+    to: `name: "events-park",\n  runsWhenFull: true,\n  keys: 4,\n  lua: \`\nif false then`,
     caughtBy: "parks nothing",
   },
   {
     rule: "ending a redrive checks the lease term",
     file: inThisFolder("scripts.ts"),
-    from: `name: "events-redriven",\n  keys: 5,\n  lua: \`\nif \${isFenced("KEYS[1]", "ARGV[1]")} then`,
-    to: `name: "events-redriven",\n  keys: 5,\n  lua: \`\nif false then`,
+    from: `name: "events-redriven",\n  runsWhenFull: true,\n  keys: 5,\n  lua: \`\nif \${isFenced("KEYS[1]", "ARGV[1]")} then`,
+    to: `name: "events-redriven",\n  runsWhenFull: true,\n  keys: 5,\n  lua: \`\nif false then`,
     caughtBy: "ends no redrive",
   },
   {
