@@ -15,11 +15,15 @@ const config = { argon2Concurrent: 2, argon2WaitMs: 60_000 };
 afterEach(() => mock.restore());
 
 /**
- * Until `open` is called no computation ends; `begun` tells how many have begun. Who is known is told at once, so that calls reach
- * the queue in the order in which they were made.
+ * Until `open` is called no computation ends; `begun` tells how many have begun. Who is known is told at once: a sign-in by an address
+ * that was `asked` for is in the queue before any later call.
  */
 function holdComputations() {
-  spyOn(postgresLockoutStore, "isFamiliar").mockImplementation(async (_, email) => email === ada.email);
+  const asked = new Set<string>();
+  spyOn(postgresLockoutStore, "isFamiliar").mockImplementation(async (_, email) => {
+    asked.add(email);
+    return email === ada.email;
+  });
   const { promise, resolve: open } = Promise.withResolvers<void>();
   const begun = { count: 0 };
   spyOn(Bun.password, "hash").mockImplementation(async () => {
@@ -32,13 +36,13 @@ function holdComputations() {
     await promise;
     return false;
   });
-  return { open, begun };
+  return { open, begun, asked };
 }
 
 /** How many of 22 sign-ins are refused while one client has 80 sign-ups at a time: 11 from its network, 11 from others. */
 async function refusedBesideSignUps(definition: ServiceInfo): Promise<number> {
   await using fixture = await startAuth({ definition, config: { ...config, mailsPerNetworkMax: 1000 } });
-  const { open, begun } = holdComputations();
+  const { open, begun, asked } = holdComputations();
   const client = fixture.as(AuthService, { address: here });
   let refused = 0;
   const signUp = async (name: string): Promise<string> => {
@@ -54,6 +58,8 @@ async function refusedBesideSignUps(definition: ServiceInfo): Promise<number> {
       fixture.as(AuthService, { address }).signIn({ email: `in${time}@example.org`, password: "guess" }),
     );
   });
+  // As many ask at once; who comes meanwhile does not ask.
+  await eventually(() => expect(asked.size).toBeGreaterThanOrEqual(16));
   expect(await signUp("last")).toBe(overloaded); // It comes to the queue after them.
   open();
   const outcomes = await Promise.all(signIns);
@@ -66,7 +72,7 @@ async function knownAmongNeighbours(definition: ServiceInfo): Promise<string> {
   await using fixture = await startAuth({ definition, config });
   const client = fixture.as(AuthService, { address: here });
   await fixture.signUp(ada, { address: here });
-  const { open, begun } = holdComputations();
+  const { open, begun, asked } = holdComputations();
   let refused = 0;
   const guesses = Array.from({ length: 60 }, async (_, time) => {
     const outcome = await outcomeOf(client.signIn({ email: `u${time}@example.org`, password: "guess" }));
@@ -74,6 +80,7 @@ async function knownAmongNeighbours(definition: ServiceInfo): Promise<string> {
   });
   await eventually(() => expect([begun.count, refused]).toEqual([2, 26])); // 32 wait.
   const hers = outcomeOf(client.signIn(ada));
+  await eventually(() => expect(asked).toContain(ada.email));
   const stranger = outcomeOf(client.signIn({ email: "eve@example.org", password: "guess" }));
   expect(await stranger).toBe(overloaded);
   open();
