@@ -2,7 +2,7 @@ import type { Redis } from "ioredis";
 import { awake, type Clock } from "../clock/clock.ts";
 
 /** Looks in the time that a connection may be silent. */
-const looksMax = 8;
+const looksMax = 10;
 
 /**
  * Cuts a connection off whose server owes an answer and sends nothing for `msMax` milliseconds. The driver's own watch counts time in
