@@ -4,7 +4,7 @@ import { Redis } from "ioredis";
 import postgres from "postgres";
 import { catalog } from "../catalog.ts";
 import { keysOf } from "../count/shared/key-schema.ts";
-import { busUse } from "../platform/catalog/bus-topics.ts";
+import { busUse, publishedTopics } from "../platform/catalog/bus-topics.ts";
 import { eventsRights } from "../platform/catalog/bus-rights.ts";
 import { topology } from "../platform/catalog/topology.ts";
 import { connectBus } from "../platform/events/redis/redis-broker-fixture.ts";
@@ -302,26 +302,40 @@ describe("the bus of a mesh, where each service has an account of its own", () =
       instance: "stolen",
       topics: [{ name: "identity.session", retentionMs: 1 }],
     });
-    const forged: EventRecord = {
-      id: "1",
-      source: "/muin/auth",
-      type: "muin.identity.v1.SessionRevoked",
-      subject: "s",
-      topic: "identity.session",
-      timeMs: 0,
-      epoch: 0,
-      traceparent: "",
-      data: new Uint8Array(),
-    };
-    const refused = await broker.publish([forged]).catch((error: unknown) => String(error));
+    const refused = await broker
+      .publish([{ ...eventOf("auth"), topic: "identity.session" }])
+      .catch((error: unknown) => String(error));
     expect(refused).toContain("the event store lets nobody write it from here");
     const replayed = await broker.consumerGroups
       .replay("user", "erasure.auth")
       .catch((error: unknown) => String(error));
     expect(replayed).toMatch(/NOPERM|ACL failure/);
     await broker.stop();
-    await server.admin.del("events:topic:platform.heartbeat"); // All that it was let write.
     expect(await server.admin.debug("DIGEST")).toBe(before);
+  });
+
+  test("a stolen account of one service keeps no other from starting and publishing", async () => {
+    for (const spoil of [
+      ["HSET", "events:topic:platform.heartbeat", "partitions", "5"],
+      ["SET", "events:topic:platform.heartbeat", "x"],
+      ["HSET", "events:topic:identity.user", "partitions", "5"],
+    ] as const) {
+      await using server = await startBus(eventsRights);
+      const [name, ...args] = spoil;
+      await server.as("user").call(name, ...args);
+      for (const service of names) {
+        const topics = catalog.filter((info) => info.name === service).flatMap(publishedTopics);
+        const broker = connectBus(server.urlOf(service), {
+          instance: service,
+          topics,
+          sharedTopics: ["identity.user"],
+          services: [service],
+        });
+        await broker.start();
+        for (const topic of topics) await broker.publish([{ ...eventOf(service), topic: topic.name }]);
+        await broker.stop();
+      }
+    }
   });
 
   test.each([
@@ -340,6 +354,19 @@ describe("the bus of a mesh, where each service has an account of its own", () =
     await caught(() => checkBus(mutant.eventsRights));
   });
 });
+
+function eventOf(service: string): Omit<EventRecord, "topic"> {
+  return {
+    id: "1",
+    source: `/muin/${service}`,
+    type: "muin.identity.v1.SessionRevoked",
+    subject: "s",
+    timeMs: 0,
+    epoch: 0,
+    traceparent: "",
+    data: new Uint8Array(),
+  };
+}
 
 /** A server with the account of every service, whose rights `rightsOf` says. */
 async function startBus(rightsOf: typeof eventsRights) {

@@ -6,6 +6,9 @@ import { revocationSchemas } from "../identity/revocation-feed.ts";
 import type { Consumption } from "../service/consumption.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
 
+/** Topics on which several services publish, on purpose; on every other one does, so that none can forge what another says. */
+export const sharedTopics: Readonly<Record<string, readonly string[]>> = { "identity.user": ["auth", "user"] };
+
 /** What a process reads and writes on the bus. */
 export interface BusUse {
   /** Services that run in it: their consumer groups and leases are its own. */

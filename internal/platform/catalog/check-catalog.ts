@@ -3,12 +3,10 @@ import { CallerKind, event, EventNature, policy } from "../../gen/muin/platform/
 import { isState, topicOf, topicsOf } from "../events/topics.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
 import { methodsOf } from "../service/rpcs.ts";
+import { sharedTopics } from "./bus-topics.ts";
 
 /** Messages that the platform itself publishes, beside those of the services. */
 const platformTypes: ReadonlySet<string> = new Set(["muin.platform.v1.Heartbeat"]);
-
-/** Topics on which several services publish, on purpose; on every other one does, so that none can forge what another says. */
-const sharedTopics: Readonly<Record<string, readonly string[]>> = { "identity.user": ["auth", "user"] };
 
 /**
  * What is wrong with a catalogue, as sentences; empty when nothing is. Checks what types cannot: names that repeat, an RPC

@@ -10,7 +10,7 @@ import type { DeadLetters } from "./dead-letters.ts";
 import type { Topic } from "./topics.ts";
 
 /**
- * A broker as a process holds it. `start` sends and follows heartbeats and keeps retention; it fails when the store was made with
+ * A broker as a process holds it. `start` sends and follows heartbeats and keeps retention; it fails when a topic of its own was made with
  * another number of partitions, and not when the server is away. Consumers must have stopped before it stops.
  */
 export interface OpenBroker extends Broker, Component {
@@ -20,12 +20,14 @@ export interface OpenBroker extends Broker, Component {
 
 /** What a broker is opened with, whatever keeps its events. */
 export interface BrokerOptions {
-  /** Partitions of each topic, 1 to 64. Recorded in the store on first use; another number is refused. */
+  /** Partitions of each topic, 1 to 64. Recorded in the store on first use of a topic; another number is refused, but for shared topics. */
   readonly partitions: number;
   /** Name of this process, for operators; need not be unique. */
   readonly instance: string;
   /** Every topic that is published here: no others are accepted. One of the processes that publish on a topic keeps its retention. */
   readonly topics: readonly Topic[];
+  /** Names of the topics on which several services publish: what the store says of their partitions stops nothing. Default: the heartbeats alone. */
+  readonly sharedTopics?: readonly string[];
   /** Services whose consumer groups and dead letters are looked after here, beside those that subscribe. Default: none. */
   readonly services?: readonly string[];
   /** Says whether the lease term of a publish is current, and keeps the heartbeat to one process. */

@@ -1,7 +1,7 @@
 import type { DescService } from "@bufbuild/protobuf";
 import type { Transport } from "@connectrpc/connect";
 import { PersonalDataService } from "../../gen/muin/platform/v1/personal_data_service_pb.ts";
-import { publishedTopics } from "../catalog/bus-topics.ts";
+import { publishedTopics, sharedTopics } from "../catalog/bus-topics.ts";
 import { localOrigins, type ProcessConfig } from "../catalog/process-config.ts";
 import type { ServiceCallers } from "../catalog/service-callers.ts";
 import type { Clock } from "../clock/clock.ts";
@@ -242,6 +242,7 @@ function openProcessBroker(
     partitions: settings.eventPartitions,
     instance,
     topics: services.flatMap(publishedTopics),
+    sharedTopics: Object.keys(sharedTopics),
     services: services.map(({ name }) => name),
     clock,
     random,

@@ -15,8 +15,8 @@ export interface BrokerParts {
    * checks them in one step with what they protect, wherever the leases of others are kept.
    */
   readonly keeper: LeaseKeeper;
-  /** Resolves when the store is known to have as many partitions as this process believes; asked before anything else. */
-  readonly open: () => Promise<void>;
+  /** Resolves when a topic is known to have as many partitions as this process believes, see `createTopicOpener`; asked before anything else. */
+  readonly open: (topic: string) => Promise<void>;
   /** Numbers of a topic's partitions, from 0. */
   readonly partitions: readonly number[];
   /** Dead letters of a consumer group and partition at most. */

@@ -50,16 +50,14 @@ export function createConsumerGroups(
 
   const listOf = async (service: string): Promise<readonly ConsumerGroup[]> =>
     (await client.smembers(keys.groups(service))).toSorted().map((topic) => ({ service, topic }));
-  const list = async (service?: string): Promise<readonly ConsumerGroup[]> => {
-    await open();
-    return (await Promise.all((service === undefined ? [...services].toSorted() : [service]).map(listOf))).flat();
-  };
+  const list = async (service?: string): Promise<readonly ConsumerGroup[]> =>
+    (await Promise.all((service === undefined ? [...services].toSorted() : [service]).map(listOf))).flat();
 
   return {
     list,
     states: async (service) => Promise.all((await list(service)).map(stateOf)),
     replay: async (service, topic) => {
-      await open();
+      await open(topic);
       const perPartition = partitions.flatMap((partition) => [
         keys.parked(service, topic, partition),
         keys.parkedKeys(service, topic, partition),
@@ -71,7 +69,7 @@ export function createConsumerGroups(
       throw eventErrors.consumerNotFound({ service, topic });
     },
     settle: async (service, topic) => {
-      await open();
+      await open(topic);
       await settleScript.run(client, [keys.group(service, topic)], partitions);
     },
     sampler: (groups) =>

@@ -39,7 +39,7 @@ export async function openGroupPartition(inHand: PartitionInHand, parts: BrokerP
   const groupKey = keys.group(service, topic);
   const ask = <T>(work: () => Promise<T>): Promise<T> => retryInTurn(work, held, parts);
 
-  await ask(open);
+  await ask(() => open(topic));
   const [generation, startId, startOrdinal] = await ask(() =>
     positionScript.run(client, [groupKey, keys.groups(service)], [partition, topic, keys.topic(topic)]),
   );

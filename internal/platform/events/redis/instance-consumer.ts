@@ -33,7 +33,7 @@ export function createInstanceConsumer(subscription: Subscription, parts: Broker
 
   const run = async (): Promise<void> => {
     const args = partitions.flatMap((partition) => [partition, keys.stream(topic, partition)]);
-    await retryInTurn(open, turn, parts);
+    await retryInTurn(() => open(topic), turn, parts);
     const [nowMs, ...starts] = await retryInTurn(
       () => startScript.run(client, [], [keys.topic(topic), ...args]),
       turn,

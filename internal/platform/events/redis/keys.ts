@@ -3,16 +3,13 @@ const keyPrefix = "events:";
 
 /** Names of the broker's keys. */
 export const keys = {
-  /** Hash: what earlier versions kept of the whole store. Only read. */
+  /** Hash: what earlier versions kept of the whole store, the number of partitions. Only read. */
   meta: `${keyPrefix}meta`,
   /** Set: topics that a service ever consumed as a group. */
   groups: (service: string): string => `${keyPrefix}groups:${service}`,
   /** Hash: number, holder and end of a lease of the broker itself, as in the coordination Redis. */
   lease: (name: string): string => `${keyPrefix}lease:${name}`,
-  /**
-   * Hash: per partition, event records ever added ("a0") and removed ("r0"). That of the heartbeats, which every process writes, also holds
-   * the number of partitions of all topics.
-   */
+  /** Hash: the number of partitions, and of each the event records ever added ("a0") and removed ("r0"). Its writers write it. */
   topic: (topic: string): string => `${keyPrefix}topic:${topic}`,
   /** Stream: a partition's event records. */
   stream: (topic: string, partition: number): string => `${keyPrefix}stream:${topic}:${partition}`,

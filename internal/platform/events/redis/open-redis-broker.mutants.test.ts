@@ -189,10 +189,24 @@ const mutants: readonly RuleMutant[] = [
   },
   {
     rule: "the number of partitions is fixed",
-    file: inThisFolder("open-redis-broker.ts"),
-    from: "if (recorded === given) return;",
-    to: "return;",
+    file: inThisFolder("topic-opener.ts"),
+    from: "if (!isShared) throw eventErrors",
+    to: "if (false) throw eventErrors",
     caughtBy: "another number of partitions is refused by name, also to one that came while the server was away",
+  },
+  {
+    rule: "what several may write of the number of partitions stops no start",
+    file: inThisFolder("topic-opener.ts"),
+    from: "if (!isShared) throw eventErrors",
+    to: "if (true) throw eventErrors",
+    caughtBy: "another number for the heartbeats stops no start and no other topic, and is said",
+  },
+  {
+    rule: "nothing of a topic that several may write stops a start",
+    file: inThisFolder("topic-opener.ts"),
+    from: "if (!isShared || !isKeySpoilt(error)) throw error;",
+    to: "throw error;",
+    caughtBy: "another type in the place of the heartbeats' counts stops no start and no other topic, and is said",
   },
   {
     rule: "a consumer that is behind is nothing to who publishes",

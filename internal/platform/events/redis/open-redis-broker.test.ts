@@ -14,7 +14,8 @@ import { successionTests } from "../contract/succession.contract.ts";
 import { termTests } from "../contract/terms.contract.ts";
 import type { Subscription } from "../broker.ts";
 import { EventRefusedError, type EventRecord } from "../../service/event-record.ts";
-import { connectBus } from "./redis-broker-fixture.ts";
+import type { Logger } from "../../telemetry/logger.ts";
+import { connectBus, silentLog } from "./redis-broker-fixture.ts";
 import { expectPromised } from "../../testing/promise.ts";
 
 const skip: readonly Skip[] = [];
@@ -79,6 +80,52 @@ describe("Redis Streams", () => {
     expect(await other.start().catch(String)).toContain("the event store has 4 partitions");
     expect(await other.publish([record("k")]).catch(String)).toContain("the event store has 4 partitions");
     await other.stop();
+  });
+
+  test.each([
+    ["another number for the heartbeats", ["HSET", "events:topic:platform.heartbeat", "partitions", "5"], "4 5"],
+    ["no number for the heartbeats", ["HSET", "events:topic:platform.heartbeat", "partitions", "x"], "4 0"],
+    ["another type in the place of the heartbeats' counts", ["SET", "events:topic:platform.heartbeat", "x"], "4 0"],
+    ["another number for a topic of several services", ["HSET", "events:topic:test.shared", "partitions", "5"], "4 5"],
+  ] as const)("%s stops no start and no other topic, and is said", async (_, [name, ...args], said) => {
+    await using server = await startRedis({ appendfsync: "no" });
+    const redis = openRedis({ url: server.url, name: "test" });
+    await redis.start();
+    await redis.client.call(name, ...args);
+    const notices: string[] = [];
+    const log: Logger = {
+      ...silentLog,
+      warn: (_message, { topic: of, partitions, recorded } = {}) =>
+        void notices.push([of, partitions, recorded].map(String).join(" ")),
+    };
+    const shared = { ...topic, name: "test.shared" };
+    const bus = connectBus(server.url, { instance: "one", topics: [topic, shared], sharedTopics: [shared.name], log });
+    await bus.start();
+    const got: string[] = [];
+    const consumers = [topic, shared].map((one) =>
+      bus.subscribe({ ...groupOf(async (event) => void got.push(event.topic)), topic: one.name }),
+    );
+    for (const consumer of consumers) await consumer.start();
+    await bus.publish([record("k")]);
+    await bus.publish([{ ...record("k"), topic: shared.name }]);
+    await eventually(() => expect(got.toSorted()).toEqual(["test.shared", "test.topic"]));
+    expect(notices).toEqual([`${args[0].slice("events:topic:".length)} ${said}`]);
+    for (const consumer of consumers) await consumer.stop();
+    await bus.stop();
+    await redis.stop();
+  });
+
+  test("who only reads a topic takes the number of partitions from who writes it, and reads none of another", async () => {
+    await using server = await startRedis({ appendfsync: "no" });
+    const writer = connectBus(server.url, { instance: "writer", topics: [topic] });
+    await writer.start();
+    await writer.publish([record("k")]);
+    const reader = connectBus(server.url, { instance: "reader", topics: [], partitions: 2 });
+    await reader.start();
+    const tail = reader.tail(topic.name, { fromStart: true, signal: AbortSignal.timeout(5000) });
+    expect(await tail[Symbol.asyncIterator]().next().catch(String)).toContain("the event store has 4 partitions");
+    await reader.stop();
+    await writer.stop();
   });
 
   test("a topic keeps to its bytes", async () => {

@@ -1,4 +1,3 @@
-import type { Redis } from "ioredis";
 import { MuinError } from "../../errors/muin-error.ts";
 import { createLeaseKeeper } from "../../lease/redis/lease-keeper.ts";
 import { createSequence, type Component } from "../../lifecycle/component.ts";
@@ -6,18 +5,17 @@ import { connect, cutOff } from "../../redis/open-redis.ts";
 import { createBrokerMeters } from "../broker-meters.ts";
 import type { BrokerOptions, OpenBroker } from "../broker-opener.ts";
 import type { Broker } from "../broker.ts";
-import { eventErrors } from "../errors.ts";
 import { createHeartbeat, heartbeatTopic } from "../heartbeat.ts";
 import type { BrokerParts } from "./broker-parts.ts";
 import { createConsumerGroups, type ConsumerGroup } from "./consumer-groups.ts";
 import { createDeadLetters } from "./dead-letters.ts";
 import { createGroupConsumer } from "./group-consumer.ts";
 import { createInstanceConsumer } from "./instance-consumer.ts";
-import { keys } from "./keys.ts";
+import { isKeyDenied, isKeySpoilt } from "./key-errors.ts";
 import { createPublisher } from "./publish-records.ts";
 import { createRetention } from "./retention.ts";
-import { openScript } from "./scripts.ts";
 import { tailTopic } from "./tail-topic.ts";
+import { createTopicOpener } from "./topic-opener.ts";
 
 /** Bytes of a topic's event records in the server's memory, unless set otherwise. */
 const topicBytesMaxDefault = 512 << 20;
@@ -41,9 +39,9 @@ export interface RedisBrokerOptions extends BrokerOptions {
  * lease term is checked: see `createPublisher`.
  */
 export function openRedisBroker(url: string, options: RedisBrokerOptions): OpenBroker {
-  const { clock, random, log, leases, topicBytesMax = topicBytesMaxDefault } = options;
-  const parts = openParts(url, options);
+  const { clock, random, leases, topicBytesMax = topicBytesMaxDefault } = options;
   const topics = new Map([...options.topics, heartbeatTopic].map((topic) => [topic.name, topic]));
+  const parts = openParts(url, options, new Set(topics.keys()));
   const services = new Set(options.services);
   const groups = createConsumerGroups(services, parts);
   const isWithLeases = isSameServer(url, options.coordinationUrl);
@@ -68,12 +66,7 @@ export function openRedisBroker(url: string, options: RedisBrokerOptions): OpenB
   return {
     name: "broker",
     start: async () => {
-      try {
-        await parts.open();
-      } catch (error) {
-        if (error instanceof MuinError && error.code === "failed_precondition") throw error;
-        log.warn("the event store is away; events wait for it", { err: error });
-      }
+      await openTopics([...topics.keys()], parts);
       await own.start();
     },
     stop: () => (closed ??= close(own, parts)),
@@ -86,11 +79,11 @@ export function openRedisBroker(url: string, options: RedisBrokerOptions): OpenB
   };
 }
 
-function openParts(url: string, options: RedisBrokerOptions): BrokerParts {
+function openParts(url: string, options: RedisBrokerOptions, written: ReadonlySet<string>): BrokerParts {
   const { clock, random, log, instance, parkedMax = parkedMaxDefault } = options;
   const redisOptions = { url, name: `events ${instance}`, clock, random, log };
   const client = connect(redisOptions, {});
-  let opened: Promise<void> | undefined;
+  const shared = new Set([...(options.sharedTopics ?? []), heartbeatTopic.name]);
   return {
     client,
     openReader: (name) =>
@@ -99,11 +92,7 @@ function openParts(url: string, options: RedisBrokerOptions): BrokerParts {
         { enableAutoPipelining: false, socketTimeout: readerSilenceMsMax },
       ),
     keeper: createLeaseKeeper({ client, holder: `${instance} ${random.uuid()}`, clock, random, log }),
-    open: () =>
-      (opened ??= checkPartitions(client, options.partitions).catch((error: unknown) => {
-        opened = undefined;
-        throw error;
-      })),
+    open: createTopicOpener({ client, partitions: options.partitions, written, shared, log }),
     partitions: Array.from({ length: options.partitions }, (_, partition) => partition),
     parkedMax,
     clock,
@@ -113,12 +102,23 @@ function openParts(url: string, options: RedisBrokerOptions): BrokerParts {
   };
 }
 
-/** Records the number of partitions in a new store. Rejects when it has another number. */
-async function checkPartitions(client: Redis, given: number): Promise<void> {
-  if (client.status === "wait") await client.connect().catch(() => undefined); // The script below says so.
-  const recorded = await openScript.run(client, [keys.topic(heartbeatTopic.name)], [given, keys.meta]);
-  if (recorded === given) return;
-  throw eventErrors.eventsPartitions({ recorded: String(recorded), given: String(given) });
+/**
+ * Opens the topics on which this process publishes. Rejects when one has another number of partitions, and not for one whose keys are
+ * spoilt, nor while the server is away.
+ */
+async function openTopics(topics: readonly string[], { open, log }: BrokerParts): Promise<void> {
+  for (const topic of topics) {
+    try {
+      await open(topic);
+    } catch (error) {
+      if (error instanceof MuinError && error.code === "failed_precondition") throw error;
+      if (!isKeySpoilt(error) && !isKeyDenied(error)) {
+        log.warn("the event store is away; events wait for it", { err: error });
+        return;
+      }
+      log.error("a topic cannot be used", { topic, err: error });
+    }
+  }
 }
 
 async function close(own: Component, { client, keeper, clock }: BrokerParts): Promise<void> {

@@ -1,10 +1,10 @@
 import { FencedError, type Leases, type LeaseTerm } from "../../lease/leases.ts";
 import { leaseKey } from "../../lease/redis/lease-key.ts";
-import { replyCode } from "../../redis/driver-errors.ts";
 import { EventRefusedError, type EventRecord } from "../../service/event-record.ts";
 import { type Broker, eventBytesMax } from "../broker.ts";
 import type { BrokerParts } from "./broker-parts.ts";
 import { recordValues } from "./entries.ts";
+import { isKeyDenied, isKeySpoilt } from "./key-errors.ts";
 import { keys, partitionOf } from "./keys.ts";
 import { fencedReply, publishScript } from "./scripts.ts";
 
@@ -38,18 +38,11 @@ export function createPublisher(deps: PublisherDeps): Broker["publish"] {
         throw new EventRefusedError(`the message has ${data.byteLength} bytes, more than ${eventBytesMax}`);
       }
     }
-    await open();
+    for (const topic of new Set(records.map((record) => record.topic))) await open(topic).catch(refuse);
     for (const chunk of chunksOf(records)) {
       if (term !== undefined && !isWithLeases) await leases.verify(term);
       const { keyList, args } = publishArguments(chunk, isWithLeases ? term : undefined, partitions.length);
-      const answer = await publishScript.run(client, keyList, args).catch((error: unknown) => {
-        if (isKeyDenied(error)) {
-          throw new EventRefusedError("the event store lets nobody write it from here", { cause: error });
-        }
-        throw isKeySpoilt(error)
-          ? new EventRefusedError("what the event store keeps of its topic is spoilt", { cause: error })
-          : error;
-      });
+      const answer = await publishScript.run(client, keyList, args).catch(refuse);
       if (term !== undefined && answer === fencedReply) throw new FencedError(term);
       meters.batches.add(1);
       meters.published.add(chunk.length);
@@ -57,18 +50,14 @@ export function createPublisher(deps: PublisherDeps): Broker["publish"] {
   };
 }
 
-/** Whether the server denies this process a key, and not a command or everything: what it says of a topic, not of itself. */
-function isKeyDenied(error: unknown): boolean {
-  return replyCode(error) === "NOPERM" && /\bkeys?\b/.test((error as Error).message);
-}
-
-/** What the server says of a stream that takes nothing more, and of a count that is none: whoever may write the topic can bring it about. */
-const spoiltTexts = /stream has exhausted the last possible ID|hash value is not an integer|would overflow/;
-
-/** Whether the server cannot add to a key for what is there, which is so for this topic and partition, and not for others. */
-function isKeySpoilt(error: unknown): boolean {
-  const code = replyCode(error);
-  return code === "WRONGTYPE" || (code === "ERR" && spoiltTexts.test((error as Error).message));
+/** Throws for a failure what the events are refused with, where it is theirs. */
+function refuse(error: unknown): never {
+  if (isKeyDenied(error)) {
+    throw new EventRefusedError("the event store lets nobody write it from here", { cause: error });
+  }
+  throw isKeySpoilt(error)
+    ? new EventRefusedError("what the event store keeps of its topic is spoilt", { cause: error })
+    : error;
 }
 
 /** Runs of event records that one script call stores, in order. */

@@ -31,7 +31,12 @@ export const silentMetrics: Metrics = {
 export function connectBus(
   connection: string,
   config: TestBusConfig &
-    Partial<Pick<RedisBrokerOptions, "partitions" | "topicBytesMax" | "parkedMax" | "clock" | "metrics">>,
+    Partial<
+      Pick<
+        RedisBrokerOptions,
+        "partitions" | "sharedTopics" | "topicBytesMax" | "parkedMax" | "clock" | "log" | "metrics"
+      >
+    >,
 ): TestBus {
   const [url = "", coordinationUrl = url] = connection.split(" ");
   const { instance, clock = systemClock } = config;

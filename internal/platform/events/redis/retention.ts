@@ -27,7 +27,7 @@ export function createRetention(
       candidacy = keeper.seek({
         leaseKeys: [keys.lease(retentionLease(name))],
         work: async (_, { signal }) => {
-          await open();
+          await open(name);
           while (!signal.aborted) {
             await Promise.all(partitions.map(trim));
             await clock.sleep(trimEveryMs, signal).catch(() => undefined); // Ends the loop.

@@ -21,8 +21,8 @@ const entryFields = (first: string) =>
   recordFields.map((name, index) => `'${name}', ARGV[${first}${index === 0 ? "" : ` + ${index}`}]`).join(", ");
 
 /**
- * Records the number of partitions on first use. Returns the recorded one. KEYS topic of the heartbeats; ARGV partitions, and the key in
- * which earlier versions recorded it.
+ * Records a topic's number of partitions on first use. Returns the recorded one, 0 for what is no number. KEYS topic; ARGV partitions, and
+ * the key in which earlier versions recorded it.
  */
 export const openScript = defineScript<number>({
   name: "events-open",
@@ -31,7 +31,7 @@ export const openScript = defineScript<number>({
   lua: `
 local known = redis.call('HGET', ARGV[2], 'partitions') or ARGV[1]
 redis.call('HSETNX', KEYS[1], 'partitions', known)
-return tonumber(redis.call('HGET', KEYS[1], 'partitions'))`,
+return tonumber(redis.call('HGET', KEYS[1], 'partitions')) or 0`,
 });
 
 /**

@@ -15,7 +15,7 @@ export async function* tailTopic(
   { fromStart, signal }: Parameters<Broker["tail"]>[1],
   { client, open, openReader, partitions, clock, random, log }: BrokerParts,
 ): AsyncGenerator<EventRecord> {
-  await open();
+  await open(topic);
   const streams = partitions.map((partition) => keys.stream(topic, partition));
   const [, ...newest] = await newestScript.run(client, [], streams);
   const reader = createStreamReader({ connection: openReader("tail"), topic, group: undefined, clock, random, log });
