@@ -209,6 +209,30 @@ const mutants: readonly RuleMutant[] = [
     caughtBy: "another type in the place of the heartbeats' counts stops no start and no other topic, and is said",
   },
   {
+    rule: "a partition that cannot be read is left out",
+    file: inThisFolder("stream-reader.ts"),
+    from: "if (!isKeySpoilt(error) || !(await setSpoiltAside(wanting, options))) throw error;",
+    to: "throw error;",
+    caughtBy:
+      "a partition whose key is spoilt while they read keeps no consumer from the others, is named, and goes on once it is good again",
+  },
+  {
+    rule: "a partition that cannot be read keeps no instance from beginning",
+    file: inThisFolder("scripts.ts"),
+    from: "local newest = redis.pcall('XREVRANGE', ARGV[arg + 1],",
+    to: "local newest = redis.call('XREVRANGE', ARGV[arg + 1],",
+    caughtBy:
+      "a partition whose key is spoilt before the consumers begin keeps no consumer from the others, is named, and goes on once it is good again",
+  },
+  {
+    rule: "a partition that cannot be read is tried again",
+    file: inThisFolder("stream-reader.ts"),
+    from: "clock.monotonic() + spoiltPauseMs",
+    to: "Infinity",
+    caughtBy:
+      "a partition whose key is spoilt while they read keeps no consumer from the others, is named, and goes on once it is good again",
+  },
+  {
     rule: "a consumer that is behind is nothing to who publishes",
     file: inThisFolder("open-redis-broker.ts"),
     from: "const publish = createPublisher({ ...parts, topics, leases, isWithLeases });",

@@ -297,6 +297,71 @@ describe("Redis Streams", () => {
     await redis.stop();
   });
 
+  test.each(["before the consumers begin", "while they read"])(
+    "a partition whose key is spoilt %s keeps no consumer from the others, is named, and goes on once it is good again",
+    async (when) => {
+      await using server = await startRedis({ appendfsync: "no" });
+      const redis = openRedis({ url: server.url, name: "test" });
+      await redis.start();
+      const named: unknown[] = [];
+      const log: Logger = {
+        ...silentLog,
+        error: (_message, fields) => void named.push(fields?.["key"]),
+        child: () => log,
+      };
+      const bus = connectBus(server.url, { instance: "one", topics: [topic], log });
+      await bus.start();
+      const subjects = subjectsByPartition(4);
+      const got = { group: [] as string[], instance: [] as string[], tail: [] as string[] };
+      const group = bus.subscribe(groupOf(async ({ subject }) => void got.group.push(subject)));
+      const instance = bus.subscribe({
+        ...groupOf(async ({ subject }) => void got.instance.push(subject)),
+        kind: "everyInstance",
+        backMs: 60_000,
+      });
+      const spoil = () => redis.client.set(`events:stream:${topic.name}:1`, "x");
+      const publish = (partitions: readonly number[]) =>
+        bus.publish(partitions.map((partition) => record(subjects[partition]!)));
+      const stop = new AbortController();
+      const begin = async () => {
+        await group.start();
+        await instance.start();
+        const reading = (async () => {
+          for await (const { subject } of bus.tail(topic.name, { fromStart: true, signal: stop.signal }))
+            got.tail.push(subject);
+        })();
+        return { reading };
+      };
+      const haveAll = (partitions: readonly number[]) =>
+        eventually(() => {
+          const wanted = partitions.map((partition) => subjects[partition]!).toSorted();
+          for (const seen of Object.values(got)) expect(seen.toSorted()).toEqual(wanted);
+        });
+      if (when !== "while they read") await spoil();
+      const tailing = await begin();
+      if (when === "while they read") {
+        await publish([0]);
+        await haveAll([0]);
+        await spoil();
+        await publish([0, 2, 3]);
+        await haveAll([0, 0, 2, 3]);
+      } else {
+        await publish([0, 0, 2, 3]);
+        await haveAll([0, 0, 2, 3]);
+      }
+      await eventually(() => expect(named).toHaveLength(3)); // Once by each reader.
+      expect(new Set(named)).toEqual(new Set([`events:stream:${topic.name}:1`]));
+      await redis.client.del(`events:stream:${topic.name}:1`);
+      await publish([1]);
+      await haveAll([0, 0, 1, 2, 3]);
+      stop.abort();
+      await tailing.reading;
+      for (const consumer of [group, instance]) await consumer.stop();
+      await bus.stop();
+      await redis.stop();
+    },
+  );
+
   test("with leases on another server each server keeps its own keys", async () => {
     await using server = await startRedis({ appendfsync: "no" });
     await using coordination = await startRedis({ appendfsync: "no" });
@@ -450,4 +515,13 @@ function record(subject: string, data = new Uint8Array(10)): EventRecord {
     traceparent: "",
     data,
   };
+}
+
+/** A subject of each partition. */
+function subjectsByPartition(partitions: number): readonly string[] {
+  const subjects: string[] = [];
+  for (let number = 0; subjects.filter(Boolean).length < partitions; number++) {
+    subjects[Bun.hash.crc32(`s${number}`) % partitions] ??= `s${number}`;
+  }
+  return subjects;
 }

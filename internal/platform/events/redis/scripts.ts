@@ -103,7 +103,7 @@ local removed = tonumber(redis.call('HGET', ARGV[2], 'r' .. ARGV[3]) or '0')
 return { removed, redis.call('XRANGE', ARGV[1], '(' .. ARGV[4], '+', 'COUNT', ARGV[5]) }`,
 });
 
-/** The server's time in milliseconds, and of each stream the newest entry's id or "0-0". ARGV keys of the streams. */
+/** The server's time in milliseconds, and of each stream the newest entry's id or "0-0", also where it is none. ARGV keys of the streams. */
 export const newestScript = defineScript<[timeMs: number, ...ids: Buffer[]]>({
   name: "events-newest",
   keys: 0,
@@ -111,7 +111,7 @@ export const newestScript = defineScript<[timeMs: number, ...ids: Buffer[]]>({
 local time = redis.call('TIME')
 local reply = { time[1] * 1000 + math.floor(time[2] / 1000) }
 for i, stream in ipairs(ARGV) do
-  local newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)
+  local newest = redis.pcall('XREVRANGE', stream, '+', '-', 'COUNT', 1)
   reply[i + 1] = newest[1] and newest[1][1] or '0-0'
 end
 return reply`,
@@ -119,7 +119,7 @@ return reply`,
 
 /**
  * Where instances begin: the server's time in milliseconds, then of each partition the newest entry's id or "0-0", and event records ever
- * added and removed. ARGV key of the topic, then of each partition its number and the stream's key.
+ * added and removed, 0 for what is no number. ARGV key of the topic, then of each partition its number and the stream's key.
  */
 export const startScript = defineScript<[timeMs: number, ...(readonly [id: Buffer, added: number, removed: number])[]]>(
   {
@@ -130,9 +130,9 @@ local time = redis.call('TIME')
 local reply = { time[1] * 1000 + math.floor(time[2] / 1000) }
 for arg = 2, #ARGV, 2 do
   local counts = redis.call('HMGET', ARGV[1], 'a' .. ARGV[arg], 'r' .. ARGV[arg])
-  local newest = redis.call('XREVRANGE', ARGV[arg + 1], '+', '-', 'COUNT', 1)
+  local newest = redis.pcall('XREVRANGE', ARGV[arg + 1], '+', '-', 'COUNT', 1)
   local id = newest[1] and newest[1][1] or '0-0'
-  reply[#reply + 1] = { id, tonumber(counts[1] or '0'), tonumber(counts[2] or '0') }
+  reply[#reply + 1] = { id, tonumber(counts[1]) or 0, tonumber(counts[2]) or 0 }
 end
 return reply`,
   },

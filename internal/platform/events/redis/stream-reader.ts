@@ -7,6 +7,7 @@ import { retry } from "../../lifecycle/retry.ts";
 import { cutOff } from "../../redis/open-redis.ts";
 import type { Logger } from "../../telemetry/logger.ts";
 import type { RawEntry } from "./entries.ts";
+import { isKeySpoilt } from "./key-errors.ts";
 import { keys } from "./keys.ts";
 
 /** Event records and bytes of one partition that are read at once; as many more are read ahead. */
@@ -21,6 +22,8 @@ const blockMs = 200;
 const pollMs = 5;
 /** Pause after a failure, doubled with each further one. */
 const failureBackoff = { minMs: 50, maxMs: 1000 };
+/** Pause before a partition that cannot be read for what stands in its key is tried again, in milliseconds. */
+const spoiltPauseMs = 1000;
 /** Until a first event record has been seen, each is taken to have so many bytes. */
 const recordBytesDefault = 1024;
 
@@ -61,6 +64,8 @@ interface CursorState {
   /** What the last chunk said beside its entries. */
   seen: string;
   wake: () => void;
+  /** By the clock's monotonic time, in milliseconds, when it is tried again; `undefined` while its key can be read. */
+  retryAtMs: number | undefined;
 }
 
 interface ReaderOptions {
@@ -86,13 +91,18 @@ export function createStreamReader(options: ReaderOptions): StreamReader {
 
   const readOnce = async (): Promise<void> => {
     bell.reset();
-    const wanting = [...cursors.values()].filter(({ chunk }) => chunk === undefined);
+    const nowMs = clock.monotonic();
+    const readable = [...cursors.values()].filter(({ retryAtMs = 0 }) => retryAtMs <= nowMs);
+    const wanting = readable.filter(({ chunk }) => chunk === undefined);
     if (wanting.length === 0) {
       await bell.wait(clock, blockMs, signal);
       return;
     }
-    const isWaiting = wanting.length === cursors.size;
-    const hasFound = await readChunks(wanting, { isWaiting, recordBytes }, options);
+    const isWaiting = wanting.length === readable.length;
+    const hasFound = await readChunks(wanting, { isWaiting, recordBytes }, options).catch(async (error: unknown) => {
+      if (!isKeySpoilt(error) || !(await setSpoiltAside(wanting, options))) throw error;
+      return true;
+    });
     if (!isWaiting && !hasFound) await bell.wait(clock, pollMs, signal);
   };
   const run = async (): Promise<void> => {
@@ -123,6 +133,7 @@ export function createStreamReader(options: ReaderOptions): StreamReader {
         chunk: undefined,
         seen: "",
         wake: () => undefined,
+        retryAtMs: undefined,
       };
       cursors.set(key, state);
       loop ??= connection.connect().then(run, run);
@@ -172,7 +183,7 @@ function cursorOf(state: CursorState, ask: () => void, onClose: () => void): Cur
 async function readChunks(
   wanting: readonly CursorState[],
   { isWaiting, recordBytes }: { readonly isWaiting: boolean; readonly recordBytes: { mean: number } },
-  { connection, topic, group }: Pick<ReaderOptions, "connection" | "topic" | "group">,
+  { connection, topic, group, log }: Pick<ReaderOptions, "connection" | "topic" | "group" | "log">,
 ): Promise<boolean> {
   const count = Math.max(1, Math.min(chunkRecordsMax, Math.floor(chunkBytesMax / recordBytes.mean)));
   const asked = wanting.map(({ seeks }) => seeks);
@@ -199,6 +210,10 @@ async function readChunks(
     if (cursor.seeks !== asked[index]) continue;
     const entries = found.get(cursor.key) ?? [];
     const last = entries.at(-1);
+    if (cursor.retryAtMs !== undefined) {
+      cursor.retryAtMs = undefined;
+      log.info("a partition can be read again", { key: cursor.key });
+    }
     if (last !== undefined) {
       cursor.afterId = last[0].toString();
       recordBytes.mean = recordBytes.mean * 0.8 + bytesOf(last) * 0.2;
@@ -210,6 +225,33 @@ async function readChunks(
     cursor.wake();
   }
   return streams.length > 0;
+}
+
+/**
+ * Finds the partitions that cannot be read for what stands in their keys, and leaves them out for a while: others must not wait for them.
+ * False when there are none. One read says only that there are.
+ */
+async function setSpoiltAside(
+  wanting: readonly CursorState[],
+  { connection, clock, log }: Pick<ReaderOptions, "connection" | "clock" | "log">,
+): Promise<boolean> {
+  const pipeline = connection.pipeline();
+  for (const { key } of wanting) pipeline.xlen(key);
+  const replies = (await pipeline.exec()) ?? [];
+  let hasFound = false;
+  for (const [index, cursor] of wanting.entries()) {
+    const [error = null] = replies[index] ?? [];
+    if (!isKeySpoilt(error)) continue; // One that is good again is read next.
+    if (cursor.retryAtMs === undefined) {
+      log.error("a partition cannot be read for what stands in its key; the others go on", {
+        key: cursor.key,
+        err: error,
+      });
+    }
+    cursor.retryAtMs = clock.monotonic() + spoiltPauseMs;
+    hasFound = true;
+  }
+  return hasFound;
 }
 
 function bytesOf([, fields]: RawEntry): number {
