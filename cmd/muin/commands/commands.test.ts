@@ -25,6 +25,7 @@ describe("commands", () => {
     const { code, stdout } = await muin.run("status");
     expect(code).toBe(0);
     expect(stdout).toContain("is ready");
+    expect(stdout).toContain(`Status page and metrics at ${muin.operator}\n`);
     expect(stdout).toMatch(/^count-write +ready$/m);
     expect(stdout).not.toContain("to set right");
   });

@@ -14,18 +14,23 @@ export const status = remoteCommand({
   name: "status",
   description: "show services, stores, outboxes and consumers; exits with 3 when Muin is not ready",
   examples: ["muin status", "muin status --json"],
-  run: async ({ json }, { client, url, output }) => {
+  run: async ({ json }, { client, url, operator, output }) => {
     const reply = await client(OperationsService).getStatus({});
     if (json === true) output.json(plainMessage(GetStatusResponseSchema, reply));
-    else printStatus(reply, await url(), output);
+    else printStatus(reply, { url: await url(), operator: await operator() }, output);
     if (!reply.ready) throw new Failure("unreachable", "Muin is not ready");
   },
 });
 
-function printStatus(status: GetStatusResponse, url: string, output: Output): void {
+function printStatus(
+  status: GetStatusResponse,
+  { url, operator }: { readonly url: string; readonly operator: string | undefined },
+  output: Output,
+): void {
   const { paint } = output;
   const good = (is: boolean, yes: string, no: string): string => (is ? paint("green", yes) : paint("red", no));
   output.print(`Muin ${status.version} at ${url} is ${good(status.ready, "ready", "not ready")}`);
+  if (operator !== undefined) output.print(`Status page and metrics at ${operator}`);
   for (const reason of status.degraded) output.print(paint("red", `degraded: ${reason}`));
   for (const notice of status.notices) output.print(paint("red", `to set right: ${notice}`));
   const section = (header: readonly string[], rows: readonly (readonly string[])[]): void => {

@@ -29,6 +29,8 @@ export interface ConnectionOptions {
 export interface Connection {
   /** Its base URL. */
   readonly url: () => Promise<string>;
+  /** URL of its operator port; `undefined` when Muin was not found by its data folder. */
+  readonly operator: () => Promise<string | undefined>;
   /** A client of one of its RPC services. Its calls end when `signal` is aborted; by default the signal of the connection. */
   readonly client: <S extends DescService>(service: S, signal?: AbortSignal) => Client<S>;
   /** The same with each call signed by a device's key instead of an API key. */
@@ -48,6 +50,7 @@ export function createConnection(
   const found = (): Promise<Located> => (located ??= locate(options, env));
   return {
     url: async () => (await found()).url,
+    operator: async () => (await found()).operator,
     client: (service, until = signal) =>
       createClient(
         service,
@@ -77,6 +80,7 @@ function lateTransport(open: () => Promise<Transport>, signal: AbortSignal): Tra
 /** Where Muin is and the key to talk to it with. */
 interface Located {
   readonly url: string;
+  readonly operator?: string | undefined;
   readonly key: string | undefined;
   /** Certificates in PEM of who may have signed Muin's; `undefined`: whom the system trusts. */
   readonly ca: string | undefined;
@@ -101,6 +105,7 @@ async function locate(options: ConnectionOptions, env: Environment): Promise<Loc
   }
   return {
     url: local.http,
+    operator: local.operator,
     key: given ?? (await ownerOnly(folder, readCredentials))?.["operator_key"],
     ca: ca ?? (local.caFile === undefined ? undefined : await readIssuer(local.caFile)),
   };

@@ -1,4 +1,4 @@
-import { access, constants, mkdir, open, readFile, rename, stat } from "node:fs/promises";
+import { access, constants, mkdir, open, readFile, realpath, rename, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { SystemUser } from "./system-user.ts";
 
@@ -58,12 +58,18 @@ export async function exists(path: string): Promise<boolean> {
   );
 }
 
-/** The first folder, from `path` upwards, that an account cannot enter. Default: an account without rights of its own. */
+/**
+ * The first folder, from `path` upwards and then from where links lead, that an account cannot enter. Default: an account without
+ * rights of its own.
+ */
 export async function closedFolder(path: string, account?: SystemUser): Promise<string | undefined> {
-  for (let folder = path; ; folder = dirname(folder)) {
-    if (!(await isOpenTo(account, folder, constants.S_IXOTH))) return folder;
-    if (folder === dirname(folder)) return undefined;
+  for (const from of new Set([path, await realpath(path)])) {
+    for (let folder = from; ; folder = dirname(folder)) {
+      if (!(await isOpenTo(account, folder, constants.S_IXOTH))) return folder;
+      if (folder === dirname(folder)) break;
+    }
   }
+  return undefined;
 }
 
 /** Whether the mode of what is at `path` gives an account the right `bit`, named as it stands among those of others. */
