@@ -36,6 +36,20 @@ const bad: readonly (readonly [url: string, problem: string])[] = [
   ...["require", "prefer", "allow", "verify-ca", "no-verify"].flatMap((mode) =>
     ["db.example", "127.0.0.1"].map((host) => [`postgres://u:secret@${host}/db?sslmode=${mode}`, half(mode)] as const),
   ),
+  ["postgres:///db", "names no server before its path"],
+  ["redis:///0", "names no server before its path"],
+  ["postgres:///db?host=example.org", "has host=…: name the server before the path alone"],
+  ["postgres:///db?hostaddr=192.0.2.1", "has hostaddr=…"],
+  ["postgres://u:secret@127.0.0.1/db?host=example.org", "has host=…"],
+  ["postgres://u:secret@db.example/db?sslmode=verify-full&hostaddr=192.0.2.1", "has hostaddr=…"],
+  ["redis:///?host=redis.example", "has host=…"],
+  ["redis://127.0.0.1?sentinels=redis.example", "has sentinels=…"],
+  ["postgres://u:secret@db.example/db?sslmode=verify-full&sslmode=disable", "has sslmode=… more than once"],
+  ["postgres://u:secret@127.0.0.1/db?sslmode=disable&sslmode=require", "has sslmode=… more than once"],
+  ["postgres://u:secret@db.example/db?SSLMODE=verify-full", "reaches db.example without TLS"],
+  ["postgres://u:secret@db.example/db#?sslmode=verify-full", "reaches db.example without TLS"],
+  ["postgres://u:secret@db.example/sslmode=verify-full", "reaches db.example without TLS"],
+  ["postgres://127.0.0.1%2Cdb.example/db", "reaches 127.0.0.1%2Cdb.example without TLS"],
   ["postgres://u:secret@db.example/db?ssl=true", "has ssl=…, which does not say whether the server is verified"],
 ];
 
@@ -65,6 +79,9 @@ test("a server that others stand between is reached with TLS that verifies it", 
 test.each([
   ["sslmode=require passes", 'if (mode === "verify-full" ||', 'if (mode === "verify-full" || mode === "require" ||'],
   ["half measures pass on this machine", '(mode === "disable" && isHere)) return', "isHere) return"],
+  ["no server is one of this machine", 'if (hostname === "") return', 'if (hostname === "") return undefined && '],
+  ["a parameter may name another server", "if (other !== undefined) return", "if (false) return"],
+  ["one of two modes counts", "if (more.length > 0) return", "if (false) return"],
   ["plain text passes to others", "|| isHere) return undefined;", "|| true) return undefined;"],
 ])("the test notices when %s", async (_, from, to) => {
   const mutant = await importMutant<{ checkUrls: typeof checkUrls }>(join(import.meta.dir, "remote-urls.ts"), from, to);

@@ -18,6 +18,9 @@ const issuerParameters: Readonly<Record<string, string>> = {
   "rediss:": "ca_file",
 };
 
+/** Parameters by which a driver, or a reader of the URL, could take another server for the one that is named before the path. */
+const serverParameters = ["host", "hostaddr", "port", "path", "sentinels"] as const;
+
 /** The same with TLS, by the scheme that has none. */
 const secureSchemes: Readonly<Record<string, string>> = { "redis:": "rediss", "http:": "https" };
 
@@ -85,10 +88,14 @@ function isPostgres(protocol: string): boolean {
 
 function problemOf(url: URL, caVariable: string): string | undefined {
   const { protocol, hostname, searchParams } = url;
-  const isHere = hostname === "" || isLoopback(hostname); // Without a host it is a socket of this machine.
+  const other = serverParameters.find((name) => searchParams.has(name));
+  if (other !== undefined) return `has ${other}=…: name the server before the path alone`;
+  if (hostname === "") return "names no server before its path";
+  const isHere = isLoopback(hostname);
   if (isPostgres(protocol)) {
     const right = `use sslmode=verify-full (with ${caVariable} for an issuer of your own)`;
-    const mode = searchParams.get("sslmode") ?? "disable";
+    const [mode = "disable", ...more] = searchParams.getAll("sslmode");
+    if (more.length > 0) return `has sslmode=… more than once: ${right}`;
     if (searchParams.has("ssl")) return `has ssl=…, which does not say whether the server is verified: ${right}`;
     if (mode === "verify-full" || (mode === "disable" && isHere)) return undefined;
     return mode === "disable"
