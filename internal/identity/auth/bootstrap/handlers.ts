@@ -22,7 +22,8 @@ export function createBootstrapHandlers(
     },
     listBootstrapSecrets: async () => ({ bootstrapSecrets: (await secrets.list()).map(messageOf) }),
     withdrawService: async ({ serviceName }, context) => {
-      orThrow(await secrets.withdraw(serviceName, clientOf(context)));
+      const held = scopesOfCaller(callerOf(context));
+      orThrow(await secrets.withdraw(serviceName, held, clientOf(context)));
       return {};
     },
     renewServiceToken: async ({ secret }, context) => {

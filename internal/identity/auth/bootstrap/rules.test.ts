@@ -39,6 +39,19 @@ const auditOf = async (auth: AuthFixture): Promise<readonly string[]> =>
     .toReversed()
     .map(({ action, principal }) => `${action} ${principal}`);
 
+/** What who lacks one scope, each in turn, is answered to issue a service's secret and to withdraw the service. */
+const withoutOneScope = async (definition?: ServiceInfo): Promise<ReadonlySet<string>> => {
+  await using auth = await startAuth(definition === undefined ? {} : { definition });
+  await issue(auth);
+  const outcomes = new Set<string>();
+  for (const missing of scopes) {
+    const tokens = auth.as(ServiceTokenService, { caller: keyWith(scopes.filter((scope) => scope !== missing)) });
+    outcomes.add(await outcomeOf(tokens.issueBootstrapSecret({ serviceName: "user" })));
+    outcomes.add(await outcomeOf(tokens.withdrawService({ serviceName: "user" })));
+  }
+  return outcomes;
+};
+
 describe("a bootstrap secret", () => {
   test("gets tokens of 15 minutes with an audience of their own, and is kept as a hash", async () => {
     await using auth = await startAuth();
@@ -79,15 +92,26 @@ describe("a bootstrap secret", () => {
     expect(bootstrapSecrets).toMatchObject([{ renewTime: expect.anything(), withdrawTime: expect.anything() }]);
   });
 
-  test("is issued only by who holds every scope, withdrawn only by who manages keys", async () => {
+  test("is issued and withdrawn only by who holds every scope", async () => {
+    expect(await withoutOneScope()).toEqual(new Set(["PermissionDenied SCOPE_MISSING"]));
     await using auth = await startAuth();
-    for (const missing of scopes) {
-      const tokens = auth.as(ServiceTokenService, { caller: keyWith(scopes.filter((scope) => scope !== missing)) });
-      expect(await outcomeOf(tokens.issueBootstrapSecret({ serviceName: "user" }))).toBe(
-        "PermissionDenied SCOPE_MISSING",
-      );
-    }
     expect(await outcomeOf(withdraw(auth))).toBe("NotFound SERVICE_NOT_FOUND");
+  });
+
+  test.each([
+    [
+      "issues",
+      "const refused = refuseWithout(held);\n      if (refused !== undefined) return refused;\n      const secret",
+      "const secret",
+    ],
+    [
+      "withdraws",
+      "const refused = refuseWithout(held);\n      if (refused !== undefined) return refused;\n      return database",
+      "return database",
+    ],
+  ])("mutant: one that %s for everybody is noticed", async (_, from, to) => {
+    const outcomes = await withoutOneScope(await mutantOf("bootstrap/rules.ts", from, to));
+    expect(outcomes).toContain("done");
   });
 
   test("that is nobody's, is short or has another form gets one answer", async () => {

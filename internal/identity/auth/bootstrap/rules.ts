@@ -35,8 +35,15 @@ export interface BootstrapSecrets {
   issue(serviceName: string, held: ReadonlySet<string>, client: ClientInfo): Promise<string | Refusal<"scopeMissing">>;
   /** All, by the name of the service. */
   list(): Promise<readonly BootstrapSecret[]>;
-  /** Takes a service's secret away and ends its tokens, those too that it got since it was withdrawn before. */
-  withdraw(serviceName: string, client: ClientInfo): Promise<Refusal<"serviceUnknown"> | undefined>;
+  /**
+   * Takes a service's secret away and ends its tokens, those too that it got since it was withdrawn before. Only for who holds every
+   * scope, as to issue: it acts on who may do what the service may.
+   */
+  withdraw(
+    serviceName: string,
+    held: ReadonlySet<string>,
+    client: ClientInfo,
+  ): Promise<Refusal<"scopeMissing" | "serviceUnknown"> | undefined>;
   /** A token for the service whose secret this is. */
   renew(
     secret: string,
@@ -66,8 +73,8 @@ export function createBootstrapSecrets(deps: {
 
   return {
     issue: async (serviceName, held, client) => {
-      const missing = scopes.find((scope) => !held.has(scope));
-      if (missing !== undefined) return refuse("scopeMissing", { scope: missing });
+      const refused = refuseWithout(held);
+      if (refused !== undefined) return refused;
       const secret = `${bootstrapSecretPrefix}${Buffer.from(random.bytes(secretBytes)).toString("base64url")}`;
       const nowMs = clock.now();
       await database.transaction(async (tx) => {
@@ -80,8 +87,10 @@ export function createBootstrapSecrets(deps: {
 
     list: () => store.list(database.sql),
 
-    withdraw: (serviceName, client) =>
-      database.transaction(async (tx) => {
+    withdraw: async (serviceName, held, client) => {
+      const refused = refuseWithout(held);
+      if (refused !== undefined) return refused;
+      return database.transaction(async (tx) => {
         const known = await store.lock(tx, serviceName);
         if (known === undefined) return refuse("serviceUnknown", { service: serviceName });
         // Another process, whose clock is ahead, may have issued the last token.
@@ -91,7 +100,8 @@ export function createBootstrapSecrets(deps: {
         const act = { action: "WITHDRAW_SERVICE", outcome: "DONE", client } as const;
         await audit.append(tx, { ...act, subject: `service:${serviceName}` }, nowMs);
         return undefined;
-      }),
+      });
+    },
 
     renew: async (secret, client) => {
       if (!secretForm.test(secret)) return refuse("bootstrapSecretInvalid");
@@ -117,6 +127,12 @@ export function createBootstrapSecrets(deps: {
       return tokens.issueService(found.serviceName, serviceTokenLifeMsMax, found.issueMs);
     },
   };
+}
+
+/** Refuses who does not hold every scope. */
+function refuseWithout(held: ReadonlySet<string>): Refusal<"scopeMissing"> | undefined {
+  const missing = scopes.find((scope) => !held.has(scope));
+  return missing === undefined ? undefined : refuse("scopeMissing", { scope: missing });
 }
 
 /** Tokens tell whole seconds: one that is issued within the second of a withdrawal would count as one from before it. */

@@ -613,7 +613,7 @@ export const comments: Readonly<Record<string, string>> = {
   "muin.identity.v1.ServiceTokenService.IssueServiceToken": "Issues a token for one of Muin's services, to look at what it may call. The caller must hold every scope there is. A process gets its tokens by RenewServiceToken.",
   "muin.identity.v1.ServiceTokenService.ListBootstrapSecrets": "Lists the services that have or had a bootstrap secret, by name.",
   "muin.identity.v1.ServiceTokenService.RenewServiceToken": "Exchanges a bootstrap secret for a token of 15 minutes. UNAUTHENTICATED, the same in words, for every secret that is nobody's or was withdrawn; RESOURCE_EXHAUSTED for a network that tried too many of them.",
-  "muin.identity.v1.ServiceTokenService.WithdrawService": "Withdraws a service: its bootstrap secret renews no token, and all of its tokens are refused everywhere within a second, those that were issued since it was withdrawn before included. NOT_FOUND for a service that never had a secret or a token.",
+  "muin.identity.v1.ServiceTokenService.WithdrawService": "Withdraws a service: its bootstrap secret renews no token, and all of its tokens are refused everywhere within a second, those that were issued since it was withdrawn before included. The caller must hold every scope there is. NOT_FOUND for a service that never had a secret or a token.",
   "muin.identity.v1.ServiceWithdrawn": "A service may no longer call: none of its tokens that were issued until then is good, and its bootstrap secret renews none.",
   "muin.identity.v1.ServiceWithdrawn.aggregate_version": "Grows by one with every change of its bootstrap secret.",
   "muin.identity.v1.ServiceWithdrawn.service_name": "Which one, by its name in the catalogue.",

@@ -325,7 +325,8 @@ export const ServiceTokenService: GenService<{
   },
   /**
    * Withdraws a service: its bootstrap secret renews no token, and all of its tokens are refused everywhere within a second, those
-   * that were issued since it was withdrawn before included. NOT_FOUND for a service that never had a secret or a token.
+   * that were issued since it was withdrawn before included. The caller must hold every scope there is. NOT_FOUND for a service that never
+   * had a secret or a token.
    *
    * @generated from rpc muin.identity.v1.ServiceTokenService.WithdrawService
    */
