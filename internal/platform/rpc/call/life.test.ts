@@ -258,7 +258,7 @@ const cases: readonly Case[] = [
 /** No answer takes as long, in milliseconds. */
 const answerMsMax = 3000;
 /** Nor one of a mutant, which may give none. */
-const mutantAnswerMsMax = 800;
+const mutantAnswerMsMax = 2000;
 
 /** The servers that the cases ask for, each with its lanes: one per set of limits. */
 class Probes implements AsyncDisposable {
