@@ -320,7 +320,14 @@ describe.each(["sources", "binary"] as const)("muin from %s", (from) => {
     expect(made).toEqual({
       status: 200,
       body: {
-        apiKey: { apiKeyId: expect.any(String), displayName: "shop", scopes: ["counts.read"], createTime: time },
+        apiKey: {
+          apiKeyId: expect.any(String),
+          displayName: "shop",
+          scopes: ["counts.read"],
+          ownerId: expect.any(String),
+          createTime: time,
+          expireTime: time,
+        },
         secret: expect.stringMatching(/^muin_/),
       },
     });

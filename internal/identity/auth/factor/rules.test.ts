@@ -211,7 +211,7 @@ describe("a code", () => {
   });
 
   test.each([
-    ["is taken again", "Math.max(now - driftSteps, usedStep + 1)", "now - driftSteps", "factor/totp.ts"],
+    ["is taken again", "Math.max(now - driftSteps, last + 1)", "now - driftSteps", "factor/totp.ts"],
     [
       "is not marked as used",
       "UPDATE totp_factors SET used_step = ${usedStep} WHERE",
