@@ -28,6 +28,10 @@ export const processConfig = {
     doc: 'User that a process which root starts goes on as; "root" stays. Default: muin, which is made on first use.',
     default: "",
   }),
+  operatorNames: text("OPERATOR_NAMES", {
+    doc: "Names by which this port may be called beside addresses, localhost and the one above, separated by commas; others get 421.",
+    default: "",
+  }),
   logLevel: oneOf("LOG_LEVEL", ["debug", "info", "warn", "error"], {
     doc: "Least serious log lines that are written.",
     default: "info",

@@ -303,7 +303,7 @@ function createServer(
   },
 ): RpcServer {
   const { metrics, serverObserver } = parts.telemetry;
-  const { host, httpPort, grpcPort, operatorHost, operatorPort } = settings;
+  const { host, httpPort, grpcPort, operatorHost, operatorPort, operatorNames } = settings;
   const { corsOrigins, trustedHops, strangerRequestsPerS, drainMs, shutdownGraceMs } = settings;
   const rpc: RpcServer = createRpcServer({
     plans: parts.plans,
@@ -329,6 +329,7 @@ function createServer(
     operator: {
       host: operatorHost,
       port: operatorPort,
+      names: [operatorHost, ...operatorNames.split(",").map((name) => name.trim())].filter((name) => name !== ""),
       pages: {
         "/": createSharedPage(
           async () => statusPage({ status: await readStatus(parts.status), ...rpc.addresses() }),

@@ -1,6 +1,7 @@
 import type { Clock } from "../../clock/clock.ts";
 import { defaultConnectionLimits } from "./connection-limits.ts";
 import type { FetchHandler } from "./fetch-handler.ts";
+import { createOperatorNames } from "./operator-names.ts";
 import { createPages, textPage, type Page } from "./pages.ts";
 import type { PortDeps } from "./port.ts";
 import { refuseHead } from "./request-head.ts";
@@ -11,6 +12,8 @@ import { createStrangerRates } from "./stranger-rates.ts";
 export interface OperatorHandlerOptions {
   /** Pages beside the probes, by path. */
   readonly pages: Readonly<Record<string, Page>>;
+  /** Names by which the port is called, beside addresses and "localhost". */
+  readonly names: readonly string[];
   /** Why the process cannot serve; `undefined` when it can. */
   readonly readiness: () => string | undefined;
   /** What is wrong though the process serves. */
@@ -19,10 +22,11 @@ export interface OperatorHandlerOptions {
   readonly clock: Clock;
 }
 
-/** Answers what comes to the operator port: pages alone, and no calls. Its /readyz says why, which the public one keeps to itself. */
+/** Answers what comes to the operator port by a name of its own: pages alone, and no calls. Its /readyz says why, which the public one keeps to itself. */
 export function createOperatorHandler(options: OperatorHandlerOptions): FetchHandler {
   const { readiness, degraded } = options;
   const rates = createStrangerRates(defaultConnectionLimits, options.clock);
+  const isOwnName = createOperatorNames(options.names);
   const pages = createPages(options.pages);
   const probes = createPages({
     "/healthz": () => textPage(200, "ok"),
@@ -33,8 +37,11 @@ export function createOperatorHandler(options: OperatorHandlerOptions): FetchHan
     },
   });
   const serve = (request: Request, peer: () => string): Promise<Response> | Response => {
-    const refused = refuseHead(request.method, request.headers.get("host"));
+    const host = request.headers.get("host") ?? "";
+    const refused = refuseHead(request.method, host);
     if (refused !== undefined) return textPage(refused.status, refused.message);
+    if (!isOwnName(host))
+      return textPage(421, "call this port by its address, or give it this name: MUIN_OPERATOR_NAMES");
     if (request.method !== "GET" && request.method !== "HEAD") return textPage(405, "only GET is answered here");
     const { pathname } = new URL(request.url);
     const probe = probes.at(pathname)?.(request);

@@ -81,6 +81,46 @@ async function got({ startProbeServer }: Start) {
   return [statuses.filter((status) => status === 200).length, statuses.at(-1), ready, await statusOf("/metrics")];
 }
 
+/** How the operator port answers on every kind of page to who calls it by a name. */
+async function statusesByName({ startProbeServer }: Start, names: readonly string[]) {
+  await using server = await startProbeServer({
+    operator: { host: "127.0.0.1", port: 0, pages: { "/metrics": () => new Response("") }, names: ["Node-1.internal"] },
+  });
+  const rows: (string | number)[][] = [];
+  for (const host of names) {
+    const statuses: number[] = [];
+    for (const path of ["/metrics", "/readyz", "/healthz", "/absent"]) {
+      statuses.push((await fetch(server.addresses.operator + path, { headers: { host } })).status);
+    }
+    rows.push([host, ...statuses]);
+  }
+  return rows;
+}
+
+const ownNames = [
+  "127.0.0.1:9091",
+  "192.0.2.7",
+  "[::1]:9091",
+  "[2001:db8::1]",
+  "localhost",
+  "LOCALHOST:9091",
+  "node-1.internal:9091",
+];
+const foreignNames = [
+  "rebound.example:9091",
+  "127.0.0.1.rebound.example",
+  "localhost.rebound.example:9091",
+  "node-1.internal.example",
+  "x.node-1.internal",
+  "a.localhost",
+  "u@127.0.0.1",
+  "[rebound.example]",
+];
+const byName = [
+  ...ownNames.map((name) => [name, 200, 200, 200, 404]),
+  ...foreignNames.map((name) => [name, 421, 421, 421, 421]),
+];
+
 /** How reflection, of both versions, and health answer those without credentials, with wrong ones, and with those of each kind. */
 async function answers({ startProbeServer }: Start) {
   await using server = await startProbeServer();
@@ -108,6 +148,19 @@ const entry = join(import.meta.dir, "../testdata/start-probe-server.ts");
 describe("the operator port", () => {
   test("shows what strangers are not told on the public one, and takes no calls", async () => {
     expect(await said(real)).toEqual(rightly);
+  });
+
+  test("answers to addresses, localhost and its names alone, so that no page of a foreign site reads it", async () => {
+    expect(await statusesByName(real, [...ownNames, ...foreignNames])).toEqual(byName);
+  });
+
+  test.each([
+    ["to every name", "operator-handler.ts", "if (!isOwnName(host))", "if (false)"],
+    ["to addresses alone", "operator-names.ts", " || known.has(name)", ""],
+    ["to what begins like an address", "operator-names.ts", "isIP(name) > 0", "/^127/.test(name)"],
+  ])("a mutant that answers %s is noticed", async (_name, file, from, to) => {
+    const mutant = await importMutant<Start>(join(import.meta.dir, file), from, to, [entry]);
+    expect(await statusesByName(mutant, [...ownNames, ...foreignNames])).not.toEqual(byName);
   });
 
   test("bounds the pages of a peer, and not what watches over the process", async () => {

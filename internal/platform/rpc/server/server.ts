@@ -48,8 +48,11 @@ export interface RpcServerOptions {
   readonly log: Logger;
   readonly http: PortOptions;
   readonly grpc: PortOptions;
-  /** Pages for whoever runs the process, by path, and where. */
-  readonly operator: PortOptions & { readonly pages: Readonly<Record<string, Page>> };
+  /** Pages for whoever runs the process, by path, and where; names of the port beside its addresses and "localhost" (default: none). */
+  readonly operator: PortOptions & {
+    readonly pages: Readonly<Record<string, Page>>;
+    readonly names?: readonly string[];
+  };
   /** Default: the machine's clock. */
   readonly clock?: Clock;
   /** What differs from `defaultRpcLimits`. */
@@ -138,12 +141,12 @@ export function createRpcServer(options: RpcServerOptions): RpcServer {
   const answer = createFetchHandler({ ...shared, cors: options.cors, extraRoutes: options.extraRoutes ?? {} });
   const http = createHttpPort({ ...shared, ...options.http, which: "http", answer });
   const grpc = createGrpcPort({ ...shared, ...options.grpc });
-  const { pages, ...operatorAddress } = options.operator;
+  const { pages, names = [], ...operatorAddress } = options.operator;
   const operator = createHttpPort({
     ...shared,
     ...operatorAddress,
     which: "operator",
-    answer: createOperatorHandler({ ...shared, pages, degraded: options.degraded ?? (() => []) }),
+    answer: createOperatorHandler({ ...shared, pages, names, degraded: options.degraded ?? (() => []) }),
   });
   const ports = [http, grpc, operator];
   let stopping: Promise<void> | undefined;
