@@ -104,7 +104,10 @@ function plansOf(planMethods: typeof plan.planMethods, onReached: (name: string)
 }
 
 beforeAll(async () => {
-  server = await startProbeServer({ plans: plansOf(plan.planMethods, (name) => reached.push(name)) });
+  server = await startProbeServer({
+    plans: plansOf(plan.planMethods, (name) => reached.push(name)),
+    connectionLimits: { strangerRequestsMax: 10_000 }, // Nobody shows credentials here.
+  });
   const { http, grpc } = server.addresses;
   transports = {
     "Connect JSON": createConnectTransport({ baseUrl: http, httpVersion: "2", useBinaryFormat: false }),

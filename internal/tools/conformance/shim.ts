@@ -61,6 +61,7 @@ const server = createRpcServer({
     publicReadBytesMax: wanted.messageReceiveLimit === 0 ? defaultReadBytesMax : wanted.messageReceiveLimit,
     takesPublicBrotli: true,
   },
+  connectionLimits: { strangerRequestsMax: 1_000_000, strangerConnectionsMax: 1_000_000 },
   ...(creds === undefined
     ? {}
     : {
