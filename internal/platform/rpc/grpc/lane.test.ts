@@ -1,5 +1,7 @@
 import { Client, credentials, Metadata, status, type ServiceError } from "@grpc/grpc-js";
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { join } from "node:path";
+import { importMutant } from "../../testing/mutant.ts";
 import { codeNames, good, path, reasonIn, testRawBodies, valid } from "../testdata/raw-bodies.ts";
 import { startProbeServer, type ProbeServer } from "../testdata/start-probe-server.ts";
 
@@ -16,12 +18,17 @@ afterAll(async () => {
 
 const pass = (bytes: unknown): Buffer => Buffer.from(bytes as Uint8Array);
 
-function grpcCall(method: string, body: Uint8Array, headers: Record<string, string>): Promise<ServiceError | null> {
+function grpcCall(
+  method: string,
+  body: Uint8Array,
+  headers: Record<string, string>,
+  client: Client = grpc,
+): Promise<ServiceError | null> {
   const metadata = new Metadata();
   for (const [name, value] of Object.entries(headers)) metadata.set(name, value);
   return new Promise((resolve) => {
     const deadline = Date.now() + 10_000;
-    grpc.makeUnaryRequest(`${path}/${method}`, pass, pass, body, metadata, { deadline }, resolve);
+    client.makeUnaryRequest(`${path}/${method}`, pass, pass, body, metadata, { deadline }, resolve);
   });
 }
 
@@ -34,7 +41,35 @@ testRawBodies("gRPC", async (body, headers) => {
 });
 
 test("an unknown method is unimplemented", async () => {
-  expect((await grpcCall("Nope", valid, good))?.code).toBe(status.UNIMPLEMENTED);
+  const error = await grpcCall("Nope", valid, good);
+  expect(error?.code).toBe(status.UNIMPLEMENTED);
+  expect(error?.details).toBe(`there is no method ${path}/Nope`);
+});
+
+const wanted = "send credentials in the header Authorization: Bearer <API key or access token>";
+
+test("a message reaches a client as it was written", async () => {
+  expect((await grpcCall("Slow", valid, {}))?.details).toBe(wanted);
+});
+
+test("the test notices when a message is escaped as the library does it", async () => {
+  const entry = join(import.meta.dir, "../testdata/start-probe-server.ts");
+  const mutant = await importMutant<typeof import("../testdata/start-probe-server.ts")>(
+    join(import.meta.dir, "../universal/write-reply.ts"),
+    "decodeURIComponent(message).replace(/[^ -$&-~]+/g, encodeURIComponent)",
+    "message",
+    [entry],
+  );
+  const broken = await mutant.startProbeServer();
+  const client = new Client(broken.addresses.grpc, credentials.createInsecure());
+  try {
+    const error = await grpcCall("Slow", valid, {}, client);
+    expect(error?.code).toBe(status.UNAUTHENTICATED);
+    expect(error?.details).not.toBe(wanted);
+  } finally {
+    client.close();
+    await broken.stop();
+  }
 });
 
 test("headers beyond their limit are refused, and the port goes on", async () => {

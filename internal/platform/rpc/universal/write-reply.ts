@@ -73,7 +73,10 @@ function reviseBody(
           try {
             const result = await inner.next();
             if (result.done !== true) return { done: false, value: revise(result.value) };
-            if (protocol === "grpc" && trailer !== undefined) reviseTrailer(trailer, call, life);
+            if (protocol === "grpc" && trailer !== undefined) {
+              reviseTrailer(trailer, call, life);
+              spellMessage(trailer);
+            }
             life.end(call);
             return result;
           } catch (error) {
@@ -161,6 +164,16 @@ function reviseEnd(protocol: Protocol, chunk: Uint8Array, call: Call, life: Call
   if (!reviseTrailer(trailer, call, life)) return chunk;
   const lines = [...trailer].map(([name, value]) => `${name}: ${value}\r\n`);
   return encodeEnvelope(trailerFlagGrpcWeb, new TextEncoder().encode(lines.join("")));
+}
+
+/**
+ * Escapes no more of the message in a trailer than gRPC asks for: all but printable ASCII, and "%". The library escapes ":" and "/" too,
+ * which some clients leave as they come.
+ */
+export function spellMessage(trailer: Headers): void {
+  const message = trailer.get("grpc-message");
+  if (message === null) return;
+  trailer.set("grpc-message", decodeURIComponent(message).replace(/[^ -$&-~]+/g, encodeURIComponent));
 }
 
 function reviseTrailer(trailer: Headers, call: Call, life: CallLife): boolean {
