@@ -47,7 +47,7 @@ const mutants: readonly RuleMutant[] = [
   },
   {
     rule: "a key that the server denies says something of the event, a command does not",
-    file: inThisFolder("publish-records.ts"),
+    file: inThisFolder("key-errors.ts"),
     from: " && /\\bkeys?\\b/.test((error as Error).message)",
     to: "",
     caughtBy:
@@ -55,14 +55,14 @@ const mutants: readonly RuleMutant[] = [
   },
   {
     rule: "a stream of another type says something of the event",
-    file: inThisFolder("publish-records.ts"),
+    file: inThisFolder("key-errors.ts"),
     from: 'code === "WRONGTYPE" ||',
     to: "",
     caughtBy: "an event of a topic that was spoilt by another type in the place of a stream is refused for itself",
   },
   {
     rule: "a stream that takes nothing more says something of the event",
-    file: inThisFolder("publish-records.ts"),
+    file: inThisFolder("key-errors.ts"),
     from: "stream has exhausted the last possible ID|",
     to: "",
     caughtBy: "an event of a topic that was spoilt by the last id that there can be is refused for itself",
