@@ -13,6 +13,9 @@ import { startRedisSubjects } from "./redis-subject.ts";
 import { rows as allRows, type Row, type World } from "./rows.ts";
 import { judge, type TargetResult } from "./targets.ts";
 
+/** The slow disk's server is a script that calls another program: a user of Muin's own may reach neither. */
+const stayRoot = process.getuid?.() === 0 ? { MUIN_USER: "root" } : {};
+
 /** How a run is made. */
 export interface CountsOptions {
   /** Rows to measure. */
@@ -89,7 +92,7 @@ export async function runCounts(options: CountsOptions): Promise<CountsResult> {
   cleanUp.defer(() => inside.close());
   const muin = await startMuinSubject(
     options.counts,
-    slowDisk === undefined ? {} : { REDIS_SERVER: slowDisk.redisServer },
+    slowDisk === undefined ? {} : { REDIS_SERVER: slowDisk.redisServer, ...stayRoot },
   );
   cleanUp.defer(() => muin.close());
   const world: World = { muin, outside, inside, folder, counts: options.counts };

@@ -16,6 +16,11 @@ export async function provideProgramsFor(
   const redis = await provideRedis(options);
   return {
     POSTGRES_BIN: dirname(postgres.postgres),
-    REDIS_SERVER: await reachableProgram(redis.server, `redis-${redis.version}`, account),
+    // Named by where it lies too: another of the same version may be a program of its own.
+    REDIS_SERVER: await reachableProgram(redis.server, `redis-${redis.version}-${hashOf(redis.server)}`, account),
   };
+}
+
+function hashOf(path: string): string {
+  return Bun.SHA256.hash(path, "hex").slice(0, 8);
 }
