@@ -4,6 +4,7 @@ import type { DescService } from "@bufbuild/protobuf";
 import { createClient, type Client } from "@connectrpc/connect";
 import { createFetchClient } from "@connectrpc/connect/protocol";
 import { createTransport } from "@connectrpc/connect/protocol-connect";
+import postgres from "postgres";
 import { readCredentials } from "../local/data-folder.ts";
 import { AuthService } from "../../gen/muin/identity/v1/auth_service_pb.ts";
 import { CredentialService } from "../../gen/muin/identity/v1/credential_service_pb.ts";
@@ -99,6 +100,10 @@ export interface TestMuin extends TestProgram {
   begin(args: readonly string[], options?: Omit<ProgramOptions, "cwd">): TestProgram;
   /** Runs a command to its end. */
   run(...args: readonly string[]): Promise<Ended>;
+  /** What a command prints with `--json`, by line; it must succeed. */
+  rows(...args: readonly string[]): Promise<Record<string, unknown>[]>;
+  /** A database of its PostgreSQL, as the account that owns the tables of a service. */
+  openTables(database: string, account: `${string}_schema`): Promise<postgres.Sql>;
 }
 
 /** Makes a folder for the data of a Muin. */
@@ -165,6 +170,13 @@ export async function startMuin(options: MuinOptions = {}): Promise<TestMuin> {
       client: (service, key = operatorKey) => connectClient(service, facts.http, key),
       begin,
       run: (...args) => begin(args).ended,
+      rows: async (...args) => {
+        const { code, stdout, stderr } = await begin([...args, "--json"]).ended;
+        if (code !== 0) throw failure(`muin ${args.join(" ")} exited with ${code}`, stderr);
+        const lines = stdout.split("\n").filter((line) => line !== "");
+        return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+      },
+      openTables: (database, account) => openTables(dataDir, database, account),
       [Symbol.asyncDispose]: async () => {
         await program[Symbol.asyncDispose]();
         if (options.folder === undefined) await folder[Symbol.asyncDispose]();
@@ -175,6 +187,16 @@ export async function startMuin(options: MuinOptions = {}): Promise<TestMuin> {
     if (options.folder === undefined) await folder[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+async function openTables(dataDir: string, database: string, account: string): Promise<postgres.Sql> {
+  const secrets = (await Bun.file(join(dataDir, "secrets.json")).json()) as Record<string, string>;
+  const ports = (await Bun.file(join(dataDir, "ports.json")).json()) as Record<string, number>;
+  const password = secrets[`postgres/${account}`];
+  const port = ports["postgres"];
+  if (password === undefined || port === undefined) throw new Error(`${dataDir} knows no account ${account}`);
+  const where = { host: "127.0.0.1", port, database, username: account, password };
+  return postgres({ ...where, max: 1, onnotice: () => undefined });
 }
 
 /** The command that is `muin`: by the sources, or the binary, which is compiled once per test process. */

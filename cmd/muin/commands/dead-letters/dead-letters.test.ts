@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { join } from "node:path";
-import postgres from "postgres";
+import type postgres from "postgres";
 import { CountManagementService } from "../../../../internal/gen/muin/count/v1/count_management_service_pb.ts";
 import { CountWriteService } from "../../../../internal/gen/muin/count/v1/count_write_service_pb.ts";
 import { eventually } from "../../../../internal/platform/testing/eventually.ts";
@@ -17,30 +16,12 @@ let muin: TestMuin;
 let sql: postgres.Sql;
 beforeAll(async () => {
   muin = await startMuin();
-  const secrets = (await Bun.file(join(muin.dataDir, "secrets.json")).json()) as Record<string, string>;
-  const ports = (await Bun.file(join(muin.dataDir, "ports.json")).json()) as Record<string, number>;
-  sql = postgres({
-    host: "127.0.0.1",
-    port: ports["postgres"] ?? 0,
-    database: "count_info",
-    username: "count_management_schema",
-    password: secrets["postgres/count_management_schema"] ?? "",
-    max: 1,
-    onnotice: () => undefined,
-  });
+  sql = await muin.openTables("count_info", "count_management_schema");
 });
 afterAll(async () => {
   await sql.end({ timeout: 1 });
   await muin[Symbol.asyncDispose]();
 });
-
-/** What a command prints as JSON lines; it must succeed. */
-async function rows(...args: readonly string[]): Promise<Record<string, unknown>[]> {
-  const { code, stdout, stderr } = await muin.run(...args, "--json");
-  if (code !== 0) throw new Error(`muin ${args.join(" ")} exited with ${code}: ${stderr}`);
-  const lines = stdout.split("\n").filter((line) => line !== "");
-  return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
-}
 
 test("events that a consumer cannot handle are parked, listed, and redriven in order by the command line", async () => {
   const write = muin.client(CountWriteService);
@@ -59,7 +40,7 @@ test("events that a consumer cannot handle are parked, listed, and redriven in o
   for (const delta of [1n, 2n, 3n]) await write.increment({ countId: "watched", delta });
   const parked = await eventually(
     async () => {
-      const letters = await rows("dead-letters", "list", "--service", "count-management");
+      const letters = await muin.rows("dead-letters", "list", "--service", "count-management");
       expect(letters).toHaveLength(3);
       return letters;
     },
@@ -75,14 +56,14 @@ test("events that a consumer cannot handle are parked, listed, and redriven in o
   expect(status.stdout).toContain('"dead_letters":3');
 
   // Redriven while the cause is still there: it stays, and so does what waits behind it.
-  expect(await rows("dead-letters", "redrive", "count-management")).toEqual([{ redriven: 3 }]);
+  expect(await muin.rows("dead-letters", "redrive", "count-management")).toEqual([{ redriven: 3 }]);
   await write.increment({ countId: "watched", delta: 4n });
-  await eventually(async () => expect(await rows("dead-letters", "list")).toHaveLength(4), { timeoutMs: 60_000 });
+  await eventually(async () => expect(await muin.rows("dead-letters", "list")).toHaveLength(4), { timeoutMs: 60_000 });
 
   await sql.unsafe("DROP TRIGGER refuse ON count_watch");
-  expect(await rows("dead-letters", "redrive", "count-management")).toEqual([{ redriven: 4 }]);
+  expect(await muin.rows("dead-letters", "redrive", "count-management")).toEqual([{ redriven: 4 }]);
   await write.increment({ countId: "watched", delta: 5n });
-  await eventually(async () => expect(await rows("dead-letters", "list")).toEqual([]), { timeoutMs: 30_000 });
+  await eventually(async () => expect(await muin.rows("dead-letters", "list")).toEqual([]), { timeoutMs: 30_000 });
   // An order that was broken would show as a gap in the revisions.
   await isWatched();
   const [watch] = await sql`SELECT sum, sum_revision, gap_revision, differ_revision FROM count_watch
@@ -99,7 +80,7 @@ test("a replay handles everything again in a new generation, and a republish ann
   };
   const before = await inbox();
   expect(Object.keys(before)).toEqual(["1"]);
-  expect(await rows("events", "replay", "count-management", "count.value")).toEqual([{ generation: 2 }]);
+  expect(await muin.rows("events", "replay", "count-management", "count.value")).toEqual([{ generation: 2 }]);
   await eventually(async () => expect(await inbox()).toEqual({ 1: before["1"] ?? "", 2: before["1"] ?? "" }), {
     timeoutMs: 30_000,
   });
@@ -112,7 +93,7 @@ test("a replay handles everything again in a new generation, and a republish ann
   void tail.shows('"watched"').then(() => (isShown = true));
   await eventually(
     async () => {
-      expect(await rows("events", "republish", "count.info")).toEqual([{ republished: 1 }]);
+      expect(await muin.rows("events", "republish", "count.info")).toEqual([{ republished: 1 }]);
       expect(isShown).toBe(true);
     },
     { timeoutMs: 30_000 },

@@ -4,7 +4,7 @@ import {
 } from "../../../../internal/gen/muin/platform/v1/operations_service_pb.ts";
 import { plain } from "../../remote/plain-message.ts";
 import { remoteCommand } from "../../remote/remote-command.ts";
-import { instantText } from "../../terminal/time-text.ts";
+import { refusedEventColumns } from "../../remote/refused-event-columns.ts";
 
 /** `muin dead-letters list`. */
 export const list = remoteCommand({
@@ -17,13 +17,6 @@ export const list = remoteCommand({
     return { entries: deadLetters, nextPageToken };
   },
   json: plain(DeadLetterSchema),
-  columns: {
-    PARKED: ({ parkTime }) => instantText(parkTime),
-    SERVICE: ({ service }) => service,
-    TOPIC: ({ topic }) => topic,
-    KEY: ({ subject }) => subject,
-    ATTEMPTS: ({ attempts }) => String(attempts),
-    REASON: ({ reason }) => reason,
-  },
+  columns: refusedEventColumns,
   none: "there are no dead letters",
 });

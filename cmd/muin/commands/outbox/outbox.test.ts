@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { join } from "node:path";
-import postgres from "postgres";
+import type postgres from "postgres";
 import { eventually } from "../../../../internal/platform/testing/eventually.ts";
 import { startMuin, type TestMuin } from "../../../../internal/platform/testing/muin.ts";
 
@@ -10,34 +9,16 @@ let muin: TestMuin;
 let sql: postgres.Sql;
 beforeAll(async () => {
   muin = await startMuin();
-  const secrets = (await Bun.file(join(muin.dataDir, "secrets.json")).json()) as Record<string, string>;
-  const ports = (await Bun.file(join(muin.dataDir, "ports.json")).json()) as Record<string, number>;
-  sql = postgres({
-    host: "127.0.0.1",
-    port: ports["postgres"] ?? 0,
-    database: "count_info",
-    username: "count_management_schema",
-    password: secrets["postgres/count_management_schema"] ?? "",
-    max: 1,
-    onnotice: () => undefined,
-  });
+  sql = await muin.openTables("count_info", "count_management_schema");
 });
 afterAll(async () => {
   await sql.end({ timeout: 1 });
   await muin[Symbol.asyncDispose]();
 });
 
-/** What a command prints as JSON lines; it must succeed. */
-async function rows(...args: readonly string[]): Promise<Record<string, unknown>[]> {
-  const { code, stdout, stderr } = await muin.run(...args, "--json");
-  if (code !== 0) throw new Error(`muin ${args.join(" ")} exited with ${code}: ${stderr}`);
-  const lines = stdout.split("\n").filter((line) => line !== "");
-  return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
-}
-
 /** The state of count-management's outbox. */
 async function outbox(): Promise<unknown> {
-  const [status] = (await rows("status")) as { outboxes: { service: string }[] }[];
+  const [status] = (await muin.rows("status")) as { outboxes: { service: string }[] }[];
   return status?.outboxes.find(({ service }) => service === "count-management");
 }
 
@@ -55,7 +36,7 @@ test("an event that cannot be published is listed, others go on, and it is redri
   expect(await muin.run("counts", "create", "visits")).toMatchObject({ code: 0 });
   await tail.shows('"visits"');
   const parked = await eventually(async () => {
-    const listed = await rows("outbox", "list");
+    const listed = await muin.rows("outbox", "list");
     expect(listed).toHaveLength(2);
     return listed;
   });
@@ -83,14 +64,14 @@ test("an event that cannot be published is listed, others go on, and it is redri
 
   const degraded = "count-management: 2 events are parked, see muin outbox list";
   await eventually(async () => expect(await readyz()).toEqual([200, `ready\ndegraded: ${degraded}\n`]));
-  expect(await rows("status")).toMatchObject([{ ready: true, degraded: [degraded] }]);
+  expect(await muin.rows("status")).toMatchObject([{ ready: true, degraded: [degraded] }]);
   expect(await muin.run("status")).toMatchObject({ code: 0, stdout: expect.stringContaining(`degraded: ${degraded}`) });
   await eventually(async () =>
     expect(await (await fetch(muin.operator)).text()).toContain("Everything is ready, and degraded"),
   );
 
   await sql`UPDATE platform.outbox SET topic = 'count.info'`;
-  expect(await rows("outbox", "redrive", "count-management", "--subject", "nowhere")).toEqual([
+  expect(await muin.rows("outbox", "redrive", "count-management", "--subject", "nowhere")).toEqual([
     { redriven: expect.any(Number) as number },
   ]);
   await tail.shows('"lost-2"');
@@ -106,5 +87,5 @@ test("an event that cannot be published is listed, others go on, and it is redri
   await eventually(async () => expect(await outbox()).toMatchObject({ depth: 0, parked: 0 }));
   await eventually(async () => expect(await readyz()).toEqual([200, "ready\n"]));
   expect(await muin.run("outbox", "list")).toMatchObject({ code: 0, stdout: "" });
-  expect(await rows("outbox", "redrive", "count-management")).toEqual([{ redriven: 0 }]);
+  expect(await muin.rows("outbox", "redrive", "count-management")).toEqual([{ redriven: 0 }]);
 });

@@ -22,12 +22,7 @@ beforeAll(async () => {
 afterAll(() => muin[Symbol.asyncDispose]());
 
 /** What a command that must succeed printed with --json, by line. */
-async function users(...args: readonly string[]): Promise<readonly Record<string, unknown>[]> {
-  const { code, stdout, stderr } = await muin.run("users", ...args, "--json");
-  if (code !== 0) throw new Error(`muin users ${args.join(" ")} exited with ${code}: ${stderr}`);
-  const lines = stdout.split("\n").filter((line) => line !== "");
-  return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
-}
+const users = (...args: readonly string[]) => muin.rows("users", ...args);
 
 const asAda = (...args: readonly string[]) =>
   muin.begin(["users", ...args], { env: { MUIN_API_KEY: tokenOfAda } }).ended;
