@@ -1,6 +1,7 @@
 import { universalServerRequestFromFetch } from "@connectrpc/connect/protocol";
 import type { OnKnown } from "../call/call.ts";
 import type { MethodPlans } from "../call/plan.ts";
+import { parsableUrl } from "../call/target.ts";
 import { createUniversalLane, type UniversalHandler, type UniversalLaneOptions } from "../universal/lane.ts";
 import { createFastPaths } from "./fast-path.ts";
 import { toFetch } from "./write-reply.ts";
@@ -34,5 +35,6 @@ async function serve(
   address: string,
   onKnown: OnKnown,
 ): Promise<Response> {
-  return toFetch(await handler(universalServerRequestFromFetch(request, {}), address, onKnown));
+  const universal = { ...universalServerRequestFromFetch(request, {}), url: parsableUrl(request.url) };
+  return toFetch(await handler(universal, address, onKnown));
 }

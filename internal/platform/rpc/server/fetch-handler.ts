@@ -1,6 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { version } from "../../config/version.ts";
 import type { OnKnown } from "../call/call.ts";
+import { pathOf } from "../call/target.ts";
 import { createConnectLane } from "../connect/lane.ts";
 import { loadComments } from "../rest/comments.ts";
 import { createRestLane } from "../rest/lane.ts";
@@ -41,7 +42,7 @@ export function createFetchHandler(options: FetchOptions): FetchHandler {
   const refuse = (error: ConnectError, status: number): Response =>
     Response.json(errorToRest(life.describe(error), registry, status), { status });
   const serve = (request: Request, peer: () => string, onKnown: OnKnown): Promise<Response> | Response => {
-    const refused = refuseHead(request.method, request.headers.get("host"));
+    const refused = refuseHead(request.method, request.headers.get("host"), request.url);
     if (refused !== undefined) return refuse(new ConnectError(refused.message, Code.InvalidArgument), refused.status);
     const path = pathOf(request.url);
     unreadForwarding.look((name) => request.headers.get(name));
@@ -75,14 +76,6 @@ function probePages({ readiness }: FetchOptions): Readonly<Record<string, Page>>
     "/healthz": () => textPage(200, "ok"),
     "/readyz": () => (readiness() === undefined ? textPage(200, "ready") : textPage(503, "not ready")),
   };
-}
-
-/** Path of an absolute URL, as it stands there. */
-function pathOf(url: string): string {
-  const start = url.indexOf("/", url.indexOf("//") + 2);
-  if (start < 0) return "/";
-  const query = url.indexOf("?", start);
-  return query < 0 ? url.slice(start) : url.slice(start, query);
 }
 
 /** The OpenAPI document of the routes, rendered when it is first asked for. */

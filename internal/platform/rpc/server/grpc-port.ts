@@ -62,7 +62,7 @@ export function createGrpcPort(options: PortDeps): Port {
     const connection = session === undefined || session.destroyed ? undefined : connections.of(session);
     if (connection === undefined || isTooFast(request, response, connection)) return; // It is over already, or now.
     options.unreadForwarding.look((name) => request.headers[name]);
-    const refusal = refuseHead(request.method, hostsOf(request));
+    const refusal = refuseHead(request.method, hostsOf(request), request.url);
     if (refusal !== undefined) {
       response.writeHead(refusal.status).end();
       return;

@@ -2,6 +2,7 @@ import type { Clock } from "../../clock/clock.ts";
 import { defaultConnectionLimits } from "./connection-limits.ts";
 import type { FetchHandler } from "./fetch-handler.ts";
 import { createOperatorNames } from "./operator-names.ts";
+import { pathOf } from "../call/target.ts";
 import { createPages, textPage, type Page } from "./pages.ts";
 import type { PortDeps } from "./port.ts";
 import { refuseHead } from "./request-head.ts";
@@ -38,16 +39,17 @@ export function createOperatorHandler(options: OperatorHandlerOptions): FetchHan
   });
   const serve = (request: Request, peer: () => string): Promise<Response> | Response => {
     const host = request.headers.get("host") ?? "";
-    const refused = refuseHead(request.method, host);
+    const refused = refuseHead(request.method, host, request.url);
     if (refused !== undefined) return textPage(refused.status, refused.message);
-    if (!isOwnName(host))
+    // Without any, as in HTTP/1.0, it comes from no browser.
+    if (host !== "" && !isOwnName(host))
       return textPage(421, "call this port by its address, or give it this name: MUIN_OPERATOR_NAMES");
     if (request.method !== "GET" && request.method !== "HEAD") return textPage(405, "only GET is answered here");
-    const { pathname } = new URL(request.url);
-    const probe = probes.at(pathname)?.(request);
+    const path = pathOf(request.url);
+    const probe = probes.at(path)?.(request);
     if (probe !== undefined) return probe;
-    const page = pages.at(pathname);
-    if (page === undefined) return textPage(404, `there is nothing at ${pathname}`);
+    const page = pages.at(path);
+    if (page === undefined) return textPage(404, `there is nothing at ${path}`);
     return rates.pass(peer()) === "passes" ? page(request) : textPage(429, "too many pages in a second");
   };
   return async (request, peer) => markForBrowsers(await serve(request, peer), options.tls !== undefined);

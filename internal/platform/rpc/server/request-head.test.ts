@@ -38,9 +38,8 @@ async function expectHostsToCount(start: typeof startProbeServer): Promise<void>
   expect(await sendHead(http, "GET /healthz HTTP/1.1\r\nHost: a")).toBe("200");
   expect(await sendHead(http, "GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b")).toBe("400");
   expect(await sendHead(http, "GET /healthz HTTP/1.1\r\nHost: a\r\nHost: a")).toBe("400");
-  expect(await sendHead(http, "GET /healthz HTTP/1.1\r\nHost:")).toBe("400");
   expect(await sendHead(http, "GET /healthz HTTP/1.1\r\nAccept: */*")).toBe("400");
-  expect(await sendHead(http, "GET /healthz HTTP/1.0\r\nAccept: */*")).toBe("400");
+  expect(await sendHead(http, "GET /healthz#a HTTP/1.1\r\nHost: a")).toBe("400");
 }
 
 async function expectMethodsToCount(start: typeof startProbeServer): Promise<void> {
@@ -70,8 +69,8 @@ test("nor is a host named twice over HTTP/2", async () => {
 test("CONNECT and TRACE are not answered", () => expectMethodsToCount(startProbeServer));
 
 test.each([
-  ["a second host", expectHostsToCount, '|| host.includes(",")', ""],
-  ["no host", expectHostsToCount, 'host === undefined || host === ""', "host === undefined"],
+  ["a second host", expectHostsToCount, 'host?.includes(",") === true', "false"],
+  ["a fragment", expectHostsToCount, 'url.includes("#")', "false"],
   ["TRACE", expectMethodsToCount, '"CONNECT", "TRACE"', '"CONNECT"'],
   ["CONNECT", expectMethodsToCount, '"CONNECT", "TRACE"', '"TRACE"'],
 ])("the tests notice when %s passes", async (_, check, from, to) => {

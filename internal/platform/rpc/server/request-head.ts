@@ -8,10 +8,15 @@ export interface HeadRefusal {
 const refusedMethods: ReadonlySet<string> = new Set(["CONNECT", "TRACE"]);
 
 const methodRefusal: HeadRefusal = { status: 405, message: "CONNECT and TRACE are not answered" };
-const hostRefusal: HeadRefusal = { status: 400, message: "a request names one host, in one Host header" };
+const hostRefusal: HeadRefusal = { status: 400, message: "a request names no more than one host, in one Host header" };
+const targetRefusal: HeadRefusal = { status: 400, message: "a request's target has no fragment: send # as %23" };
 
-/** Looks at a request's method and host, in which several are joined by commas. `undefined`: it may come in. */
-export function refuseHead(method: string, host: string | null | undefined): HeadRefusal | undefined {
+/**
+ * Looks at a request's method, its host, in which several are joined by commas, and its URL or target. `undefined`: it may come in.
+ * HTTP/1.0 and HTTP/2 need no host; without one, HTTP/1.1 is refused by Bun.
+ */
+export function refuseHead(method: string, host: string | null | undefined, url: string): HeadRefusal | undefined {
   if (refusedMethods.has(method)) return methodRefusal;
-  return host === null || host === undefined || host === "" || host.includes(",") ? hostRefusal : undefined;
+  if (host?.includes(",") === true) return hostRefusal;
+  return url.includes("#") ? targetRefusal : undefined;
 }
