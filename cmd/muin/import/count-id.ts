@@ -15,7 +15,7 @@ const slugSourceLengthMax = 256;
 /** Longest display name, in characters. */
 const displayNameLengthMax = 256;
 
-/** Stands between the fields of a combined value: the unit separator, which no text field contains. */
+/** Stands between the fields of a combined value: the unit separator. A field that holds it is not counted. */
 export const fieldSeparator = "\u001f";
 
 /** What a prefix must look like, in words. */
@@ -61,11 +61,10 @@ export function createCountIds(prefix: string): CountIds {
   };
 }
 
-/** A value as it is kept: well-formed, and when it is very long its beginning and a hash of it all. */
+/** A well-formed value as it is kept: when it is very long its beginning and a hash of it all. */
 export function keptValue(value: string): string {
-  const text = value.isWellFormed() ? value : value.toWellFormed();
-  if (text.length <= valueLengthMax) return text;
-  return `${text.slice(0, valueLengthMax - 100).toWellFormed()}… ${hash(text, 32)}`;
+  if (value.length <= valueLengthMax) return value;
+  return `${value.slice(0, valueLengthMax - 100).toWellFormed()}… ${hash(value, 32)}`;
 }
 
 /** A value as people see it: its fields apart by a space, no control characters, cut to what a display name may have. */

@@ -31,11 +31,15 @@ export function quoteOpenAfter(line: string, open: boolean, delimiter: Delimiter
   }
 }
 
-/** The fields of one record, or in a sentence why it is not one. */
+/** What is wrong with a CR in the middle of a line. */
+export const strayReturn = "a carriage return (CR) stands within it: lines end in LF or CR LF";
+
+/** The fields of one record, or in a sentence why it is not one. A line break within it is within a quoted field. */
 export function splitFields(record: string, delimiter: Delimiter): readonly string[] | { readonly bad: string } {
+  if (record.includes("\r") && record.replaceAll(/"(?:[^"]|"")*"/g, "").includes("\r")) return { bad: strayReturn };
   if (!record.includes('"')) return record.split(delimiter);
   try {
-    const rows = parse(record, { delimiter, relax_column_count: true, record_delimiter: "\0" });
+    const rows = parse(record, { delimiter, relax_column_count: true, record_delimiter: "\n" });
     return rows[0] ?? [];
   } catch (error) {
     if (!(error instanceof CsvError)) throw error;

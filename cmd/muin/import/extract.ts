@@ -1,6 +1,6 @@
 import { type AccessLogField, accessLogFields, parseAccessLog } from "./access-log.ts";
 import { fieldSeparator, keptValue } from "./count-id.ts";
-import { type Delimiter, quoteOpenAfter, splitFields } from "./delimited.ts";
+import { type Delimiter, quoteOpenAfter, splitFields, strayReturn } from "./delimited.ts";
 import type { Format } from "./format.ts";
 import { atJsonPath, parseJsonPath } from "./json-path.ts";
 import { createRecordSplitter, type QuoteScanner } from "./records.ts";
@@ -61,6 +61,7 @@ function accessExtractor(by: readonly string[]): Extractor {
     headerEnd: 0,
     extract: (record) => {
       if (record.trim() === "") return undefined;
+      if (record.includes("\r")) return { bad: strayReturn };
       const entry = parseAccessLog(record);
       if (entry === undefined) return { bad: "not a line of an access log" };
       return valueOf(fields.map((field) => entry[field]));
@@ -80,6 +81,7 @@ function jsonExtractor(by: readonly string[]): Extractor {
     headerEnd: 0,
     extract: (record) => {
       if (record.trim() === "") return undefined;
+      if (!record.isWellFormed()) return { bad: "not JSON: it is not UTF-8" };
       let json: unknown;
       try {
         json = JSON.parse(record, exactNumber);
@@ -167,9 +169,11 @@ function readHeader(
   return { columns, end: record.end };
 }
 
-function valueOf(values: readonly string[]): string {
-  const first = values[0] ?? "";
-  return keptValue(
-    values.length === 1 ? first : values.map((value) => value.replaceAll(fieldSeparator, " ")).join(fieldSeparator),
-  );
+function valueOf(values: readonly string[]): Extracted {
+  for (const value of values) {
+    if (!value.isWellFormed()) return { bad: "its value is not UTF-8 text" };
+    if (value.includes("\0")) return { bad: "its value holds a NUL character" };
+    if (value.includes(fieldSeparator)) return { bad: "its value holds the control character U+001F" };
+  }
+  return keptValue(values.join(fieldSeparator));
 }

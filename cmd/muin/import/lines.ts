@@ -1,12 +1,17 @@
+import { isUtf8 } from "node:buffer";
+
 /** A line longer than this many bytes is a bad line: what bounds the memory of an import. */
 export const lineBytesMax = 1 << 20;
 
 const newline = 0x0a;
 const carriageReturn = 0x0d;
 
+/** A byte that is no UTF-8 becomes the lone surrogate that is this and the byte. */
+const surrogateOfBytes = 0xdc00;
+
 /** A line of a byte stream. */
 export interface Line {
-  /** The line as UTF-8 without its end; `undefined` when it is longer than the bound. */
+  /** The line as `decodeText` reads it, without its end; `undefined` when it is longer than the bound. */
   readonly text: string | undefined;
   /** Offset of the first byte after the line and its end. */
   readonly end: number;
@@ -20,7 +25,7 @@ export interface LineSplitter {
   rest(): Line | undefined;
 }
 
-/** Lines of a stream that begins at `offset` of its file. Ends are LF or CR LF. Invalid UTF-8 becomes U+FFFD. */
+/** Lines of a stream that begins at `offset` of its file. Ends are LF or CR LF. */
 export function createLineSplitter(offset: number, bytesMax: number = lineBytesMax): LineSplitter {
   let position = offset;
   let pieces: Uint8Array[] = [];
@@ -63,6 +68,43 @@ export function createLineSplitter(offset: number, bytesMax: number = lineBytesM
 }
 
 function textOf(bytes: Uint8Array): string {
-  const length = bytes.at(-1) === carriageReturn ? bytes.length - 1 : bytes.length;
-  return Buffer.from(bytes.buffer, bytes.byteOffset, length).toString("utf8");
+  return decodeText(bytes.at(-1) === carriageReturn ? bytes.subarray(0, -1) : bytes);
+}
+
+/**
+ * Bytes as UTF-8. A byte that is none becomes a lone surrogate, U+DC80 to U+DCFF, as in PEP 383: different bytes stay different, and
+ * what is not UTF-8 is not `isWellFormed()`.
+ */
+export function decodeText(bytes: Uint8Array): string {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  if (isUtf8(buffer)) return buffer.toString("utf8");
+  const parts: string[] = [];
+  for (let at = 0; at < buffer.length;) {
+    const lead = buffer[at] as number;
+    const character = buffer.subarray(at, at + lengthOf(lead));
+    if (isUtf8(character)) {
+      parts.push(character.toString("utf8"));
+      at += character.length;
+    } else {
+      parts.push(String.fromCharCode(surrogateOfBytes + lead));
+      at += 1;
+    }
+  }
+  return parts.join("");
+}
+
+/** Bytes of the UTF-8 character that begins with `lead`; 1 when none does. */
+function lengthOf(lead: number): number {
+  if (lead < 0xc0) return 1;
+  if (lead < 0xe0) return 2;
+  return lead < 0xf0 ? 3 : 4;
+}
+
+/**
+ * Whether lines end in CR alone, as far as the beginning of a file shows it: lines of a text that are counted end in LF. A CR at
+ * the very end may be half of a CR LF.
+ */
+export function endsLinesInCr(head: Uint8Array): boolean {
+  const at = head.indexOf(carriageReturn);
+  return at !== -1 && at < head.length - 1 && !head.includes(newline);
 }

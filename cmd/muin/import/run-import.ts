@@ -3,6 +3,7 @@ import type { Clock } from "../../../internal/platform/clock/clock.ts";
 import { createCountIds } from "./count-id.ts";
 import { createExtractor, ImportOptionsError } from "./extract.ts";
 import { detectFormat, type Format } from "./format.ts";
+import { decodeText, endsLinesInCr } from "./lines.ts";
 import { type BadLine, type Batch, createPlanner } from "./planner.ts";
 import { type Source, SourceError } from "./source.ts";
 import type { ImportPosition, ImportTarget, Refusal } from "./target.ts";
@@ -73,6 +74,11 @@ function hashOptions(format: Format, options: ImportOptions): Uint8Array<ArrayBu
 /** Counts what of the source was not counted before. */
 export async function runImport(options: ImportOptions, deps: ImportDeps): Promise<ImportResult> {
   const { source, target, signal } = deps;
+  if (endsLinesInCr(source.head)) {
+    throw new ImportOptionsError(
+      `the lines of ${source.name} end in CR alone; convert them to LF, such as with tr '\\r' '\\n', and import that`,
+    );
+  }
   const endIsFinal = source.compressed || options.final;
   const format = options.format ?? formatOf(source);
   const extractor = createExtractor({
@@ -131,14 +137,15 @@ export async function runImport(options: ImportOptions, deps: ImportDeps): Promi
 }
 
 /** The format that the content shows. Throws `ImportOptionsError` when it shows none. */
-function formatOf({ head, name }: Source): Format {
-  const text = Buffer.from(head).toString("utf8");
-  const format = detectFormat(text.replace(/^\uFEFF/, ""));
+function formatOf({ head, headIsAll, name }: Source): Format {
+  const format = detectFormat(decodeText(head).replace(/^\uFEFF/, ""));
   if (format !== undefined) return format;
+  const say = "say --format access, json, csv or tsv";
+  if (head.length === 0) throw new ImportOptionsError(`${name} is empty: there is nothing to count yet`);
   throw new ImportOptionsError(
-    head.length === 0
-      ? `${name} is empty: there is nothing to count yet`
-      : `${name} does not show its format: say --format access, json, csv or tsv`,
+    headIsAll || head.includes(0x0a)
+      ? `${name} does not show its format: ${say}`
+      : `the first line of ${name} has no end within 64 KiB, so that it does not show its format: ${say}`,
   );
 }
 

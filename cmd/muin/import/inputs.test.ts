@@ -1,0 +1,151 @@
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { join } from "node:path";
+import {
+  createMuinFolder,
+  startMuin,
+  type MuinFolder,
+  type TestMuin,
+} from "../../../internal/platform/testing/muin.ts";
+
+// Commands start real processes, and machines are busy; a hang still ends.
+setDefaultTimeout(120_000);
+
+let folder: MuinFolder;
+let muin: TestMuin;
+beforeAll(async () => {
+  folder = await createMuinFolder();
+  muin = await startMuin({ folder });
+});
+afterAll(async () => {
+  await muin[Symbol.asyncDispose]();
+  await folder[Symbol.asyncDispose]();
+});
+
+/** Writes an input file; bytes are written as the characters U+0000 to U+00FF of a "latin1" text. */
+async function write(
+  name: string,
+  content: string | Uint8Array,
+  encoding: "utf8" | "latin1" = "utf8",
+): Promise<string> {
+  const path = join(folder.path, name);
+  await Bun.write(path, typeof content === "string" ? Buffer.from(content, encoding) : content);
+  return path;
+}
+
+interface Imported {
+  readonly code: number | null;
+  /** The report, as JSON; `undefined` when none was printed. */
+  readonly report: Readonly<Record<string, unknown>> | undefined;
+  readonly stderr: string;
+}
+
+/** Imports a file into Counts with this prefix. */
+async function importFile(file: string, by: string, prefix: string, ...args: readonly string[]): Promise<Imported> {
+  const ended = await muin.run("counts", "import", file, "--by", by, "--prefix", prefix, ...args, "--json");
+  const report = ended.stdout === "" ? undefined : (JSON.parse(ended.stdout) as Record<string, unknown>);
+  return { code: ended.code, report, stderr: ended.stderr };
+}
+
+/** Values of all Counts whose ids begin with a prefix, by their names. */
+async function named(prefix: string): Promise<readonly (readonly [name: string, value: number])[]> {
+  const { stdout } = await muin.run("counts", "list", "--prefix", prefix, "--json");
+  const rows = stdout.split("\n").filter((line) => line !== "");
+  return rows
+    .map((line) => JSON.parse(line) as { display_name: string; value: number })
+    .map(({ display_name: name, value }) => [name, value] as const)
+    .toSorted(([a], [b]) => (a < b ? -1 : 1));
+}
+
+/** A line of an access log. */
+function request(path: string, status = 200): string {
+  return `192.0.2.7 - - [29/Nov/2026:12:00:01 +0000] "GET ${path} HTTP/1.1" ${status} 1 "-" "c"`;
+}
+
+describe("text", () => {
+  test("that is not UTF-8 is a bad line where it is what is counted, and never merged", async () => {
+    const lines = `${request("/caf\u00e9")}\n${request("/caf\u00e8")}\n${request("/caf\u00c3\u00a9")}\n`;
+    const file = await write("latin1.log", lines, "latin1");
+    const byPath = await importFile(file, "path", "latin1.path.");
+    expect(byPath).toMatchObject({ code: 0, report: { counted: 1, bad_lines: 2 } });
+    expect(byPath.report?.["bad"]).toMatchObject([
+      { line: 1, why: "its value is not UTF-8 text" },
+      { line: 2, why: "its value is not UTF-8 text" },
+    ]);
+    expect(await named("latin1.path.")).toEqual([["/café", 1]]);
+    expect(await importFile(file, "status", "latin1.status.")).toMatchObject({ code: 0, report: { counted: 3 } });
+    expect(await named("latin1.status.")).toEqual([["200", 3]]);
+  });
+
+  test("with halves of surrogate pairs is a bad line, and so is JSON that is not UTF-8", async () => {
+    const lines = '{"s":"\\ud800"}\n{"s":"\\ud801"}\n{"s":"\\ud83d\\ude00"}\n{"s":"\u00e9"}\n';
+    const file = await write("surrogates.jsonl", lines, "latin1");
+    const { code, report } = await importFile(file, "s", "surrogates.");
+    expect({ code, report }).toMatchObject({ code: 0, report: { counted: 1, bad_lines: 3 } });
+    expect(report?.["bad"]).toMatchObject([
+      { line: 1, why: "its value is not UTF-8 text" },
+      { line: 2, why: "its value is not UTF-8 text" },
+      { line: 4, why: "not JSON: it is not UTF-8" },
+    ]);
+    expect(await named("surrogates.")).toEqual([["😀", 1]]);
+  });
+
+  test("with NUL is a bad line where it is what is counted, and cuts no field", async () => {
+    const file = await write("nul.csv", 'k,v\na,"x"\n1\0,"y"\nb\0c,"z"\nb,"y\0"\n');
+    const byKey = await importFile(file, "k", "nul.k.");
+    expect(byKey).toMatchObject({ code: 0, report: { counted: 2, bad_lines: 2 } });
+    expect(byKey.report?.["bad"]).toMatchObject([
+      { line: 3, why: "its value holds a NUL character" },
+      { line: 4, why: "its value holds a NUL character" },
+    ]);
+    expect(await named("nul.k.")).toEqual([
+      ["a", 1],
+      ["b", 1],
+    ]);
+    const byValue = await importFile(file, "v", "nul.v.");
+    expect(byValue).toMatchObject({ code: 0, report: { counted: 3, bad_lines: 1, bad: [{ line: 5 }] } });
+    expect(await named("nul.v.")).toEqual([
+      ["x", 1],
+      ["y", 1],
+      ["z", 1],
+    ]);
+    const json = await write("nul.jsonl", '{"s":"a\\u0000b"}\n{"s":"a"}\n');
+    expect(await importFile(json, "s", "nul.s.")).toMatchObject({ code: 0, report: { counted: 1, bad_lines: 1 } });
+  });
+});
+
+describe("lines", () => {
+  test.each([
+    ["cr.log", `${request("/a")}\r${request("/b", 404)}\r${request("/c", 404)}\r`, "status"],
+    ["cr.csv", "country,n\rKR,1\rDE,2\r", "country"],
+  ])("that end in CR alone are refused by name: %s", async (name, content, by) => {
+    const { code, report, stderr } = await importFile(await write(name, content), by, "cr.");
+    expect({ code, report }).toEqual({ code: 2, report: undefined });
+    expect(stderr).toMatch(/^muin: the lines of \S+ end in CR alone; convert them to LF, such as with tr/);
+    expect(await named("cr.")).toEqual([]);
+  });
+
+  test("with a CR in their middle are bad, but for a CR in a quoted field", async () => {
+    const log = await write("stray.log", `${request("/a")}\n${request("/b")}\r${request("/c")}\n`);
+    expect(await importFile(log, "path", "stray.log.")).toMatchObject({
+      code: 0,
+      report: { counted: 1, bad_lines: 1 },
+    });
+    const table = await write("stray.csv", 'country,n\r\nKR,1\rDE,2\r\nAT,3\r\n"F\rR",4\n"FI",5\r"NO",6\n');
+    const imported = await importFile(table, "country", "stray.csv.");
+    expect(imported).toMatchObject({ code: 0, report: { counted: 2, bad_lines: 2, bad: [{ line: 2 }, { line: 5 }] } });
+    expect(await named("stray.csv.")).toEqual([
+      ["AT", 1],
+      ["F\uFFFDR", 1],
+    ]);
+  });
+
+  test("of which the first is long say so, and are counted when the format is given", async () => {
+    const file = await write("long.jsonl", `{"x":"${"y".repeat(70_000)}","s":1}\n{"s":2}\n`);
+    const { code, stderr } = await importFile(file, "s", "long.");
+    expect(code).toBe(2);
+    expect(stderr).toMatch(
+      /^muin: the first line of \S+ has no end within 64 KiB, .*: say --format access, json, csv or tsv/,
+    );
+    expect(await importFile(file, "s", "long.", "--format", "json")).toMatchObject({ code: 0, report: { counted: 2 } });
+  });
+});
