@@ -3,7 +3,11 @@ import type { ClientInfo } from "../audit/client.ts";
 import { isRefusal, type Refusal } from "../../../platform/errors/refusal.ts";
 import { refuseField } from "../../../platform/resource/errors.ts";
 import { refuse } from "../errors.ts";
+import { endApiKeysOf } from "../api-key/rules.ts";
+import type { ApiKeyStore } from "../api-key/store.ts";
 import type { AuthConfig } from "../config.ts";
+import { endDevicesOf } from "../device/rules.ts";
+import type { DeviceStore } from "../device/store.ts";
 import type { FactorStore } from "../factor/store.ts";
 import { networkOf } from "../../../platform/identity/network.ts";
 import type { Lockout } from "../lockout/rules.ts";
@@ -66,6 +70,8 @@ interface RecoveryDeps extends AdmissionDeps {
   readonly accounts: Pick<AccountStore, "find" | "lock" | "verifyEmail" | "setPasswordHash" | "insert">;
   readonly newcomers: Pick<NewcomerStore, "lock" | "removeByEmail">;
   readonly factors: Pick<FactorStore, "find" | "countRecoveryCodes" | "endChallenges" | "remove">;
+  readonly apiKeys: Pick<ApiKeyStore, "lockOfOwner" | "revoke">;
+  readonly devices: Pick<DeviceStore, "lockOfOwner" | "revoke">;
   readonly mailStore: Pick<MailStore, "findToken" | "takeToken" | "endTokens">;
   readonly vault: Vault;
   readonly passwords: PasswordQueue;
@@ -189,17 +195,23 @@ async function reset(
   { tokenHash, passwordHash }: { readonly tokenHash: Uint8Array; readonly passwordHash: string },
   client: ClientInfo,
 ): Promise<Refusal<"mailTokenInvalid"> | undefined> {
-  const { accounts, factors, mailStore, sessions, audit, clock } = deps;
+  const { accounts, mailStore, sessions, audit, clock } = deps;
   const account = await accounts.lock(tx, userId);
   if (!(await mailStore.takeToken(tx, "RESET_PASSWORD", tokenHash))) return refuse("mailTokenInvalid");
   const nowMs = clock.now();
   await setPassword(tx, deps, userId, passwordHash, nowMs);
   await sessions.endAll(tx, userId);
-  // Whoever set a second factor before may be somebody else, who gave an address that was not theirs.
-  if (account?.isEmailVerified === false) await factors.remove(tx, userId);
+  if (account?.isEmailVerified === false) await wipe(tx, deps, userId, { ...client, ...themself(userId) });
   await accounts.verifyEmail(tx, userId, nowMs); // Who holds the token reads mail to the address.
   await audit.append(tx, { action: "RESET_PASSWORD", outcome: "DONE", client, ...themself(userId) }, nowMs);
   return undefined;
+}
+
+/** Ends what was set before the first proof of an address: whoever set it may be somebody else, who gave an address that was not theirs. */
+async function wipe(tx: Transaction, deps: RecoveryDeps, userId: string, client: ClientInfo): Promise<void> {
+  await deps.factors.remove(tx, userId);
+  await endApiKeysOf(tx, { ...deps, store: deps.apiKeys }, userId, client);
+  await endDevicesOf(tx, { ...deps, store: deps.devices }, userId, client);
 }
 
 /** Begins the account of who signed up with the password that is set now, and nothing of the sign-up. */

@@ -79,7 +79,7 @@ export function createDevices(deps: {
   readonly clock: Clock;
   readonly random: Random;
 }): Devices {
-  const { database, store, audit, publish, vault, clock, random } = deps;
+  const { database, store, audit, vault, clock, random } = deps;
 
   /** Why the manager may not speak for all of these branches; `undefined` when they may. */
   const refusalFor = async (tx: Transaction, branchIds: readonly string[], manager: DeviceManager) => {
@@ -138,16 +138,43 @@ export function createDevices(deps: {
         if (device === undefined) return manager === "all" ? refuse("deviceNotFound") : forbidden();
         const refusal = manager === "all" ? undefined : await refusalFor(tx, device.branchIds, manager);
         if (refusal !== undefined) return refusal;
-        if (device.revokeTimeMs !== undefined) return undefined;
-        const nowMs = clock.now();
-        const version = await store.revoke(tx, deviceId, nowMs);
-        await publishDeviceRevoked(tx, publish, deviceId, version, nowMs);
-        const act = { action: "REVOKE_DEVICE", outcome: "DONE", client, subject: subjectOf(deviceId) } as const;
-        await audit.append(tx, act, nowMs);
+        if (device.revokeTimeMs === undefined) await endDevice(tx, deps, deviceId, client);
         return undefined;
       });
     },
   };
+}
+
+/** Where devices end: their rows, the events and the records that tell of it, and the time. */
+interface EndDeviceDeps {
+  readonly store: Pick<DeviceStore, "revoke">;
+  readonly audit: Pick<AuditStore, "append">;
+  readonly publish: AuthPublish;
+  readonly clock: Clock;
+}
+
+/** Revokes all devices that stand in branches of this owner alone, each with its event. */
+export async function endDevicesOf(
+  tx: Transaction,
+  deps: EndDeviceDeps & { readonly store: Pick<DeviceStore, "lockOfOwner"> },
+  ownerId: string,
+  client: ClientInfo,
+): Promise<void> {
+  for (const deviceId of await deps.store.lockOfOwner(tx, ownerId)) await endDevice(tx, deps, deviceId, client);
+}
+
+/** Revokes a device that is not revoked yet, with its event. Its row must be locked by `tx`. */
+async function endDevice(
+  tx: Transaction,
+  { store, audit, publish, clock }: EndDeviceDeps,
+  deviceId: string,
+  client: ClientInfo,
+): Promise<void> {
+  const nowMs = clock.now();
+  const version = await store.revoke(tx, deviceId, nowMs);
+  await publishDeviceRevoked(tx, publish, deviceId, version, nowMs);
+  const act = { action: "REVOKE_DEVICE", outcome: "DONE", client, subject: subjectOf(deviceId) } as const;
+  await audit.append(tx, act, nowMs);
 }
 
 /** Whose devices the caller manages: an API key without the scope nobody's. */

@@ -1,3 +1,4 @@
+import type { Sql } from "../../../platform/postgres/database.ts";
 import type { Device, DeviceStore } from "./store.ts";
 
 /** Devices and copies of branches in PostgreSQL. */
@@ -28,6 +29,13 @@ export const postgresDeviceStore: DeviceStore = {
   lock: async (tx, deviceId) => {
     const [row] = await tx<Row[]>`SELECT * FROM devices WHERE device_id = ${deviceId} FOR UPDATE`;
     return row && deviceOf(row);
+  },
+
+  lockOfOwner: async (tx, ownerId) => {
+    const rows = await tx<{ device_id: string }[]>`
+      SELECT device_id FROM devices WHERE revoke_time IS NULL AND branch_ids <@ ${branchesOf(tx, ownerId)}
+      ORDER BY device_id FOR UPDATE`;
+    return rows.map((row) => row.device_id);
   },
 
   findLive: async (on, deviceId) => {
@@ -62,10 +70,9 @@ export const postgresDeviceStore: DeviceStore = {
   },
 
   list: async (on, { ownerId, branchId, withRevoked, beforeId }, limit) => {
-    const owned = on`(SELECT COALESCE(array_agg(branch_id), '{}') FROM branches WHERE owner_id = ${ownerId ?? ""})`;
     const rows = await on<Row[]>`
       SELECT * FROM devices WHERE (${withRevoked} OR revoke_time IS NULL)
-        ${ownerId === undefined ? on`` : on`AND branch_ids <@ ${owned}`}
+        ${ownerId === undefined ? on`` : on`AND branch_ids <@ ${branchesOf(on, ownerId)}`}
         ${branchId === "" ? on`` : on`AND ${branchId} = ANY (branch_ids)`}
         ${beforeId === "" ? on`` : on`AND device_id < ${beforeId}`}
       ORDER BY device_id DESC LIMIT ${limit}`;
@@ -95,6 +102,11 @@ export const postgresDeviceStore: DeviceStore = {
     return new Map(rows.map((row) => [row.branch_id, row.owner_id]));
   },
 };
+
+/** The ids of all branches of an owner, as an array. */
+function branchesOf(on: Sql, ownerId: string) {
+  return on`(SELECT COALESCE(array_agg(branch_id), '{}') FROM branches WHERE owner_id = ${ownerId})`;
+}
 
 interface Row {
   readonly device_id: string;

@@ -38,6 +38,7 @@ export function describeDeviceStore(name: string, start: StartStore<DeviceStore>
       const any = { ownerId: undefined, branchId: "", withRevoked: false, beforeId: "" };
       return (await store.list(started.database.sql, { ...any, ...query }, limit)).map(({ deviceId }) => deviceId);
     };
+    const lockOfAnn = (tx: Transaction) => store.lockOfOwner(tx, "ann");
     const prune = (unusedBeforeMs: number, revokedBeforeMs: number): Promise<void> =>
       started.database.transaction((tx) => store.prune(tx, { unusedBeforeMs, revokedBeforeMs }, 1000));
     const byCode = ({ activationHash }: DeviceRow, nowMs: number) =>
@@ -106,6 +107,7 @@ export function describeDeviceStore(name: string, start: StartStore<DeviceStore>
       const [own, both, revoked] = [await add(["x1", "x2"]), await add(["x1", "x3"]), await add(["x2"])];
       await revoke(revoked.deviceId, 2000);
       expect(await idsOf({ ownerId: "ann" })).toEqual([own.deviceId]);
+      expect(await started.waits(lockOfAnn, lockOfAnn)).toEqual({ waited: true, result: [own.deviceId] });
       expect(await idsOf({ ownerId: "ann", withRevoked: true })).toEqual([revoked.deviceId, own.deviceId]);
       expect(await idsOf({ ownerId: "ben" })).toEqual([]);
       expect(await idsOf({ branchId: "x1" })).toEqual([both.deviceId, own.deviceId]);

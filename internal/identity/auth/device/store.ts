@@ -47,6 +47,8 @@ export interface DeviceStore {
   lockByCode(tx: Transaction, activationHash: Uint8Array, nowMs: number): Promise<Device | undefined>;
   /** The device, its row locked. */
   lock(tx: Transaction, deviceId: string): Promise<Device | undefined>;
+  /** The ids of the devices that are not revoked and all of whose branches this person owns, their rows locked. */
+  lockOfOwner(tx: Transaction, ownerId: string): Promise<readonly string[]>;
   /** The device unless it was revoked. */
   findLive(on: Sql, deviceId: string): Promise<Device | undefined>;
   /** Whether some device, revoked ones included, has this key. */
