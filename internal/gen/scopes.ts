@@ -14,6 +14,7 @@ export const scopes = [
   "operations.manage",
   "operations.read",
   "scopes.manage",
+  "services.manage",
   "users.manage",
   "users.read"
 ] as const;

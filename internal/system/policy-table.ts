@@ -39,10 +39,10 @@ export const policyTable: Readonly<Record<string, PolicyRow>> = {
   "ApiKeyService.RevokeApiKey": { callers: "person api_key", scopes: "keys.manage" },
   "ApiKeyService.VerifyApiKey": { callers: "service", services: every },
 
-  "ServiceTokenService.IssueServiceToken": { callers: "person api_key", scopes: "keys.manage" },
-  "ServiceTokenService.IssueBootstrapSecret": { callers: "person api_key", scopes: "keys.manage" },
-  "ServiceTokenService.ListBootstrapSecrets": { callers: "person api_key", scopes: "keys.manage" },
-  "ServiceTokenService.WithdrawService": { callers: "person api_key", scopes: "keys.manage" },
+  "ServiceTokenService.IssueServiceToken": { callers: "person api_key", scopes: "services.manage" },
+  "ServiceTokenService.IssueBootstrapSecret": { callers: "person api_key", scopes: "services.manage" },
+  "ServiceTokenService.ListBootstrapSecrets": { callers: "person api_key", scopes: "services.manage" },
+  "ServiceTokenService.WithdrawService": { callers: "person api_key", scopes: "services.manage" },
   "ServiceTokenService.RenewServiceToken": { callers: "anybody" },
 
   "PersonKeyService.GetPersonKeys": { callers: "service", services: "user branch-owner" },

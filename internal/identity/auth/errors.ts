@@ -96,6 +96,11 @@ export const authErrors = defineErrors({
     code: "not_found",
     text: "{service} never had a bootstrap secret",
   },
+  serviceWithdrawn: {
+    reason: "SERVICE_WITHDRAWN",
+    code: "failed_precondition",
+    text: "{service} is withdrawn; it gets tokens again once a bootstrap secret is issued for it",
+  },
   /** Whether it is this network's part or all of it that is used up, it does not tell. */
   quotaExhausted: {
     reason: "QUOTA_EXHAUSTED",

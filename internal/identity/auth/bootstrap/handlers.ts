@@ -5,7 +5,7 @@ import { orThrow } from "../../../platform/errors/refusal.ts";
 import { callerOf } from "../../../platform/identity/caller.ts";
 import { scopesOfCaller } from "../../../platform/resource/caller-scopes.ts";
 import { clientOf } from "../audit/client.ts";
-import type { BootstrapSecrets } from "./rules.ts";
+import { isWithdrawn, type BootstrapSecrets } from "./rules.ts";
 import type { BootstrapSecret } from "./store.ts";
 
 /** Serves bootstrap secrets, and the tokens that they get. */
@@ -33,12 +33,12 @@ export function createBootstrapHandlers(
   };
 }
 
-function messageOf({ serviceName, secretHash, issueTimeMs, renewTimeMs, withdrawTimeMs }: BootstrapSecret) {
-  const isWithdrawn = secretHash === undefined && withdrawTimeMs !== undefined;
+function messageOf(secret: BootstrapSecret) {
+  const { serviceName, issueTimeMs, renewTimeMs, withdrawTimeMs } = secret;
   return {
     serviceName,
     issueTime: timestampFromMs(issueTimeMs),
     ...(renewTimeMs === undefined ? {} : { renewTime: timestampFromMs(renewTimeMs) }),
-    ...(isWithdrawn ? { withdrawTime: timestampFromMs(withdrawTimeMs) } : {}),
+    ...(isWithdrawn(secret) && withdrawTimeMs !== undefined ? { withdrawTime: timestampFromMs(withdrawTimeMs) } : {}),
   };
 }

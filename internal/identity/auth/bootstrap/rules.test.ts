@@ -261,14 +261,14 @@ describe("a withdrawn service", () => {
   });
 });
 
-/** What a service's tokens that an operator had issued are worth once it is withdrawn, be it again or without a secret. */
+/** What a service's tokens that an operator had issued are worth once it is withdrawn, with a secret or without. */
 const issuedTokens = async (definition?: ServiceInfo): Promise<readonly unknown[]> => {
   await using auth = await startAuth(definition === undefined ? {} : { definition });
   const verifier = verifierOf(auth);
   const services = auth.as(ServiceTokenService, { caller: operator });
   let heard = 0;
   const outcomes: unknown[] = [];
-  for (const serviceName of ["user", "user", "count-read"]) {
+  for (const serviceName of ["user", "count-read"]) {
     if (heard === 0) await issue(auth);
     const { token } = await services.issueServiceToken({ serviceName });
     outcomes.push(await worth(verifier, token), await outcomeOf(withdraw(auth, serviceName)));
@@ -280,17 +280,52 @@ const issuedTokens = async (definition?: ServiceInfo): Promise<readonly unknown[
   }
   return outcomes;
 };
+
+/** What an operator is answered who wants a token of a withdrawn service, how many acts are recorded, and what one is worth after a new secret. */
+const issuedAfter = async (definition?: ServiceInfo): Promise<readonly unknown[]> => {
+  await using auth = await startAuth(definition === undefined ? {} : { definition });
+  const verifier = verifierOf(auth);
+  const services = auth.as(ServiceTokenService, { caller: operator });
+  await issue(auth);
+  await withdraw(auth);
+  hear(
+    verifier,
+    (await auth.events()).find(({ $typeName }) => $typeName === ServiceWithdrawnSchema.typeName),
+  );
+  const refused = await outcomeOf(services.issueServiceToken({ serviceName: "user" }));
+  const acts = await auditOf(auth);
+  await issue(auth);
+  const { token } = await services.issueServiceToken({ serviceName: "user" });
+  return [refused, acts.length, await worth(verifier, token)];
+};
 const rightly = (service: string) => [`service:${service}`, "done", "service withdrawn"];
-const rightOfIssued = [...rightly("user"), ...rightly("user"), ...rightly("count-read")];
+const rightOfIssued = [...rightly("user"), ...rightly("count-read")];
 
 describe("a token that an operator had issued", () => {
+  test("is not issued while its service is withdrawn, and is good once it has a new secret", async () => {
+    expect(await issuedAfter()).toEqual(["FailedPrecondition SERVICE_WITHDRAWN", 2, "service:user"]);
+  });
+
+  test.each([
+    ["for a withdrawn service", "if (known !== undefined && isWithdrawn(known))", "if (known === null)", 0],
+    [
+      "within the second of a withdrawal",
+      "Math.max(clock.now(), afterSecondOf(known?.withdrawTimeMs))",
+      "clock.now()",
+      2,
+    ],
+  ])("mutant: one that is issued %s is noticed", async (_, from, to, at) => {
+    const outcomes = await issuedAfter(await mutantOf("token/rules.ts", from, to));
+    expect(outcomes[at]).not.toBe(["FailedPrecondition SERVICE_WITHDRAWN", 2, "service:user"][at]);
+  });
+
   test("ends with each withdrawal of its service, of one without a secret too", async () => {
     expect(await issuedTokens()).toEqual(rightOfIssued);
   });
 
   test.each([
     [
-      "for a service that is withdrawn lives on",
+      "for a service that has no secret lives on",
       "bootstrap/rules.ts",
       "        // Another process, whose clock is ahead,",
       "        if (known.secretHash === undefined) return undefined;\n        // Another",
@@ -299,9 +334,9 @@ describe("a token that an operator had issued", () => {
     [
       "for a service without a secret cannot be withdrawn",
       "token/rules.ts",
-      "await secrets.markRenewed(tx, serviceName, issued.issueTimeMs);",
+      "await secrets.markRenewed(tx, serviceName, nowMs);",
       "void secrets;",
-      7,
+      4,
     ],
   ])("mutant: one that is issued %s", async (_, path, from, to, at) => {
     const outcomes = await issuedTokens(await mutantOf(path, from, to));

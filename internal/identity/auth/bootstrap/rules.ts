@@ -135,8 +135,13 @@ function refuseWithout(held: ReadonlySet<string>): Refusal<"scopeMissing"> | und
   return missing === undefined ? undefined : refuse("scopeMissing", { scope: missing });
 }
 
+/** Whether a service was withdrawn and got no new secret since. */
+export function isWithdrawn({ secretHash, withdrawTimeMs }: BootstrapSecret): boolean {
+  return secretHash === undefined && withdrawTimeMs !== undefined;
+}
+
 /** Tokens tell whole seconds: one that is issued within the second of a withdrawal would count as one from before it. */
-function afterSecondOf(withdrawTimeMs: number | undefined): number {
+export function afterSecondOf(withdrawTimeMs: number | undefined): number {
   return withdrawTimeMs === undefined ? 0 : (Math.floor(withdrawTimeMs / 1000) + 1) * 1000;
 }
 

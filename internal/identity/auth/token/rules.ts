@@ -3,8 +3,9 @@ import type { Database } from "../../../platform/postgres/database.ts";
 import { serviceTokenLifeMsMax } from "../../../platform/identity/token-claims.ts";
 import type { ClientInfo } from "../audit/client.ts";
 import type { AuditStore } from "../audit/store.ts";
+import { afterSecondOf, isWithdrawn } from "../bootstrap/rules.ts";
 import type { BootstrapStore } from "../bootstrap/store.ts";
-import type { Refusal } from "../../../platform/errors/refusal.ts";
+import { isRefusal, type Refusal } from "../../../platform/errors/refusal.ts";
 import { refuse } from "../errors.ts";
 import { scopes } from "../../../gen/scopes.ts";
 import type { IssuedToken, TokenIssuer } from "./issuer.ts";
@@ -12,21 +13,21 @@ import type { IssuedToken, TokenIssuer } from "./issuer.ts";
 /** Tokens of Muin's own services for who looks at what a service may call. Processes get theirs by their bootstrap secret. */
 export interface ServiceTokens {
   /**
-   * Issues a token of `lifeMs` (default: 15 minutes). Only to who holds every scope, since they are given what the service may do;
-   * `held` are the caller's.
+   * Issues a token of `lifeMs` (default: 15 minutes) of a service that is not withdrawn. Only to who holds every scope, since they are
+   * given what the service may do; `held` are the caller's.
    */
   issue(
     request: { readonly serviceName: string; readonly lifeMs: number | undefined },
     held: ReadonlySet<string>,
     client: ClientInfo,
-  ): Promise<IssuedToken | Refusal<"scopeMissing">>;
+  ): Promise<IssuedToken | Refusal<"scopeMissing" | "serviceWithdrawn">>;
 }
 
 /** Issues service tokens and records each in the audit log. */
 export function createServiceTokens(deps: {
   readonly database: Database;
   readonly audit: Pick<AuditStore, "append">;
-  readonly secrets: Pick<BootstrapStore, "markRenewed">;
+  readonly secrets: Pick<BootstrapStore, "lock" | "markRenewed">;
   readonly tokens: Pick<TokenIssuer, "issueService">;
   readonly clock: Clock;
 }): ServiceTokens {
@@ -35,14 +36,17 @@ export function createServiceTokens(deps: {
     issue: async ({ serviceName, lifeMs = serviceTokenLifeMsMax }, held, client) => {
       const missing = scopes.find((scope) => !held.has(scope));
       if (missing !== undefined) return refuse("scopeMissing", { scope: missing });
-      const issued = await tokens.issueService(serviceName, lifeMs);
-      const detail = new Date(issued.expireTimeMs).toISOString();
-      const act = { action: "ISSUE_SERVICE_TOKEN", outcome: "DONE", client } as const;
-      await database.transaction(async (tx) => {
-        await secrets.markRenewed(tx, serviceName, issued.issueTimeMs); // So that it can be withdrawn.
+      const issueMs = await database.transaction(async (tx) => {
+        const known = await secrets.lock(tx, serviceName);
+        if (known !== undefined && isWithdrawn(known)) return refuse("serviceWithdrawn", { service: serviceName });
+        const nowMs = Math.max(clock.now(), afterSecondOf(known?.withdrawTimeMs));
+        await secrets.markRenewed(tx, serviceName, nowMs); // So that it can be withdrawn.
+        const act = { action: "ISSUE_SERVICE_TOKEN", outcome: "DONE", client } as const;
+        const detail = new Date(nowMs + lifeMs).toISOString();
         await audit.append(tx, { ...act, subject: `service:${serviceName}`, detail }, clock.now());
+        return nowMs;
       });
-      return issued;
+      return isRefusal(issueMs) ? issueMs : tokens.issueService(serviceName, lifeMs, issueMs);
     },
   };
 }
