@@ -46,9 +46,23 @@ export const resourceErrors = defineErrors({
   },
 });
 
-/** INVALID_ARGUMENT, reason FIELD_INVALID: the message lists every violation; one of the whole request has an empty field. */
+/** Violations that a caller is shown of a request that breaks more rules. */
+export const violationsShownMax = 10;
+
+/** Says that so many violations are not shown. */
+export function andMore(count: number): string {
+  return `and ${count} more`;
+}
+
+/**
+ * INVALID_ARGUMENT, reason FIELD_INVALID: the message lists the first violations, and how many more there are; one of the whole request
+ * has an empty field.
+ */
 export function fieldsInvalid(violations: readonly FieldViolation[]): MuinError {
-  const texts = violations.map(({ field, description }) => (field === "" ? description : `${field}: ${description}`));
+  const texts = violations
+    .slice(0, violationsShownMax)
+    .map(({ field, description }) => (field === "" ? description : `${field}: ${description}`));
+  if (violations.length > texts.length) texts.push(andMore(violations.length - texts.length));
   return resourceErrors.fieldInvalid({ message: texts.join("; "), violations });
 }
 

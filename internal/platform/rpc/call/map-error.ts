@@ -3,6 +3,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { codeToString } from "@connectrpc/connect/protocol-connect";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../../../gen/google/rpc/error_details_pb.ts";
 import { MuinError } from "../../errors/muin-error.ts";
+import { boundError } from "./bound-error.ts";
 import { callErrors, connectError } from "./errors.ts";
 import { isLibraryError } from "./library-texts.ts";
 
@@ -30,7 +31,7 @@ export interface ErrorMapper {
   /**
    * Maps whatever was thrown. A MuinError keeps its code, reason, violations and retry delay; a ConnectError, from a downstream call
    * for instance, keeps its code and details and gets a reason when it has none; a ProtocolFailure tells what was wrong with the
-   * request; anything else becomes `internal` and says nothing.
+   * request; anything else becomes `internal` and says nothing. All are bounded by `boundError`.
    */
   map(thrown: unknown): MappedError;
 }
@@ -52,26 +53,30 @@ export function createErrorMapper(domain: string | undefined): ErrorMapper {
   };
   const { internal } = callErrors.table;
   const hide = (hidden: unknown): MappedError => ({ error: inform(connectError(internal), internal.reason), hidden });
+  const map: ErrorMapper["map"] = (thrown) => {
+    if (thrown instanceof MuinError) {
+      return { error: inform(detailed(thrown), thrown.reason, thrown.metadata), hidden: thrown.cause };
+    }
+    if (thrown instanceof ConnectError) {
+      if (hasReason(thrown) || domain === undefined) return { error: thrown, hidden: undefined };
+      const error = new ConnectError(thrown.rawMessage, thrown.code, thrown.metadata);
+      error.details.push(...thrown.details);
+      error.isWireError = thrown.isWireError;
+      return { error: inform(error, reasonOf(thrown.code)), hidden: thrown.cause };
+    }
+    if (!(thrown instanceof ProtocolFailure)) return hide(thrown);
+    const { error } = thrown;
+    const code = isLibraryError(error, "binaryMalformed") ? Code.InvalidArgument : error.code;
+    // A reply that cannot be written, for one, is the handler's fault.
+    if (code === Code.Internal && !isLibraryError(error, "compressionUnnamed")) return hide(error);
+    const revised = new ConnectError(error.rawMessage, code);
+    revised.details.push(...error.details);
+    return { error: inform(revised, protocolReasons[code] ?? reasonOf(code)), hidden: undefined };
+  };
   return {
     map: (thrown) => {
-      if (thrown instanceof MuinError) {
-        return { error: inform(detailed(thrown), thrown.reason, thrown.metadata), hidden: thrown.cause };
-      }
-      if (thrown instanceof ConnectError) {
-        if (hasReason(thrown) || domain === undefined) return { error: thrown, hidden: undefined };
-        const error = new ConnectError(thrown.rawMessage, thrown.code, thrown.metadata);
-        error.details.push(...thrown.details);
-        error.isWireError = thrown.isWireError;
-        return { error: inform(error, reasonOf(thrown.code)), hidden: thrown.cause };
-      }
-      if (!(thrown instanceof ProtocolFailure)) return hide(thrown);
-      const { error } = thrown;
-      const code = isLibraryError(error, "binaryMalformed") ? Code.InvalidArgument : error.code;
-      // A reply that cannot be written, for one, is the handler's fault.
-      if (code === Code.Internal && !isLibraryError(error, "compressionUnnamed")) return hide(error);
-      const revised = new ConnectError(error.rawMessage, code);
-      revised.details.push(...error.details);
-      return { error: inform(revised, protocolReasons[code] ?? reasonOf(code)), hidden: undefined };
+      const { error, hidden } = map(thrown);
+      return { error: boundError(error), hidden };
     },
   };
 }

@@ -3,6 +3,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import type { UniversalServerResponse } from "@connectrpc/connect/protocol";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
+import { boundError } from "../call/bound-error.ts";
 import { spellMessage } from "../universal/write-reply.ts";
 
 /** How long after a reply a request that is still being sent is cut off, in milliseconds. */
@@ -20,7 +21,7 @@ export function writeUnknown(path: string, response: Http2ServerResponse): Promi
 
 /** Answers a request with an error alone. */
 export function writeError(error: ConnectError, response: Http2ServerResponse): Promise<void> {
-  const trailer = setTrailerStatus(new Headers(), error);
+  const trailer = setTrailerStatus(new Headers(), boundError(error));
   spellMessage(trailer);
   return writeReply({ status: 200, header: new Headers({ "content-type": "application/grpc" }), trailer }, response);
 }
