@@ -215,12 +215,17 @@ describe("no header can be put in by the way", () => {
     expect(head).not.toContain("eve");
   });
 
-  test.each(["muin@example.net\r\nBcc: x", "Muin <muin@example.net>", "a@b,c@d", "muin"])(
-    "nor by the setting MUIN_MAIL_FROM: %p",
-    (from) => {
-      const fields = { mailUrl: mailUrlField, mailFrom: mailFromField };
-      const env = { MUIN_MAIL_URL: "smtp://127.0.0.1", MUIN_MAIL_FROM: from };
-      expect(() => readConfig("auth", fields, env)).toThrow("MUIN_MAIL_FROM");
-    },
-  );
+  test.each([
+    "muin@example.net\r\nBcc: x",
+    "Muin <muin@example.net>",
+    "a@b,c@d",
+    "muin",
+    "muin@example..net",
+    "muin@127.0.0.1",
+    ".muin@example.net",
+  ])("nor by the setting MUIN_MAIL_FROM: %p", (from) => {
+    const fields = { mailUrl: mailUrlField, mailFrom: mailFromField };
+    const env = { MUIN_MAIL_URL: "smtp://127.0.0.1", MUIN_MAIL_FROM: from };
+    expect(() => readConfig("auth", fields, env)).toThrow("MUIN_MAIL_FROM");
+  });
 });

@@ -1,5 +1,5 @@
 import { text, url, type ConfigField } from "../config/fields.ts";
-import { isMailAddress } from "./mailer.ts";
+import { isMailbox } from "./mailer.ts";
 
 const from = text("MAIL_FROM", { doc: "Address that mails come from.", default: "muin@localhost" });
 
@@ -16,6 +16,6 @@ export const mailUrlField: ConfigField<string> = {
 export const mailFromField: ConfigField<string> = {
   ...from,
   accepts: "an e-mail address",
-  parse: (value) => (isMailAddress(value) ? value : undefined),
+  parse: (value) => (isMailbox(value) ? value : undefined),
   isShared: true,
 };

@@ -26,6 +26,17 @@ export interface Mailer {
 
 const address = /^[^\s\p{Cc}"(),:;<>@[\\\]]{1,64}@[A-Za-z0-9.-]{1,253}$/u;
 
+/** RFC 5321 "Dot-string": no dot at either end, no two together. */
+const dotString = /^[^.]+(?:\.[^.]+)*$/;
+/** RFC 1123, section 2.1: labels of letters, digits and inner hyphens. The last is not all digits, as an address of IPv4 has it. */
+const hostName = /^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*(?!\d+$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/i;
+
+/** Whether a text is an address by the rules for both of its parts, so that mail can go there. */
+export function isMailbox(text: string): boolean {
+  const at = text.lastIndexOf("@");
+  return isMailAddress(text) && dotString.test(text.slice(0, at)) && hostName.test(text.slice(at + 1));
+}
+
 /** Whether a text is one address and nothing else: no list, no name, no line end or other control character. */
 export function isMailAddress(text: string): boolean {
   return address.test(text);

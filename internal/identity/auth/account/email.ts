@@ -1,30 +1,44 @@
 import { domainToASCII } from "node:url";
+import { isMailbox } from "../../../platform/mail/mailer.ts";
 import type { Vault } from "../secret/vault.ts";
 
 /** RFC 5321: of the whole address, and of the part before "@". */
 const emailCharsMax = 254;
 const localCharsMax = 64;
 
-/** Characters that show nothing (zero-width, direction marks, soft hyphen) and control characters. */
-const invisible = /[\p{Default_Ignorable_Code_Point}\p{Cc}]/gu;
+/** Characters that show nothing: zero-width, direction marks, soft hyphen. */
+const invisible = /\p{Default_Ignorable_Code_Point}/gu;
 /** What may stand unquoted before "@"; quoted forms are refused. No line end can pass into a mail's header. */
-const localPart = /^[^\s"(),:;<>@[\\\]]+$/u;
-const domainPart = /^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?$/;
+const localPart = /^[^\s\p{Cc}"(),:;<>@[\\\]]+$/u;
+/** A domain before UTS #46: `domainToASCII` is a URL parser, which would end it at "/", "?" or "#" and decode "%61". */
+const writtenDomain = /^[a-z0-9.\-\P{ASCII}]+$/u;
+const asciiDomain = /^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?$/;
 
 /**
  * The one form in which an address is stored, compared and counted for lockout: NFKC, invisible characters and space at the
  * ends removed, lower case, the domain in ASCII (UTS #46). So "ＡＤＡ@Example.ORG" is "ada@example.org". Look-alikes of other
- * scripts (Cyrillic "а") are other addresses: they name other accounts and gain nothing. `undefined` when it is no address.
+ * scripts (Cyrillic "а") are other addresses: they name other accounts and gain nothing. `undefined` when no mail can go there.
  */
 export function normaliseEmail(text: string): string | undefined {
+  const email = normaliseKnownEmail(text);
+  return email !== undefined && isMailbox(email) ? email : undefined;
+}
+
+/**
+ * The same form, by which an account is found. It also takes addresses with which no account begins any more, "a..b@example.org" and
+ * "ada@42" among them: whose account has such a one can still sign in.
+ */
+export function normaliseKnownEmail(text: string): string | undefined {
   if (!text.isWellFormed()) return undefined;
   const folded = text.normalize("NFKC").replace(invisible, "").trim().toLowerCase().normalize("NFKC");
   const at = folded.lastIndexOf("@");
   const local = folded.slice(0, at);
-  const domain = domainToASCII(folded.slice(at + 1));
-  if (at < 1 || local.length > localCharsMax || !localPart.test(local) || !domainPart.test(domain)) return undefined;
+  const written = folded.slice(at + 1);
+  if (at < 1 || local.length > localCharsMax || !localPart.test(local) || !writtenDomain.test(written))
+    return undefined;
+  const domain = domainToASCII(written);
   const email = `${local}@${domain}`;
-  return email.length <= emailCharsMax ? email : undefined;
+  return asciiDomain.test(domain) && email.length <= emailCharsMax ? email : undefined;
 }
 
 /** What an address of an account is, in words for who gave another text. */

@@ -1,9 +1,15 @@
 import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Random } from "../../../platform/clock/random.ts";
 import type { AuthConfig } from "../config.ts";
+import type { Refusal } from "../../../platform/errors/refusal.ts";
+import { refuseField } from "../../../platform/resource/errors.ts";
 import { authErrors } from "../errors.ts";
 import { createPlaces, type Rank } from "./places.ts";
 
+/** Characters of a new password. */
+const passwordCharsMin = 10;
+/** Characters of any password. */
+export const passwordCharsMax = 256;
 const saltBytes = 32;
 const digestBytes = 32;
 
@@ -40,8 +46,7 @@ export interface PasswordQueue {
 const questionsMax = 16;
 
 /**
- * A queue of `config.argon2Concurrent` slots, with bounds for those who wait as `Places` has them. Passwords are compared in NFKC, as
- * NIST SP 800-63B advises.
+ * A queue of `config.argon2Concurrent` slots, with bounds for those who wait as `Places` has them.
  */
 export function createPasswordQueue(
   config: Pick<AuthConfig, Extract<keyof AuthConfig, `argon2${string}`>>,
@@ -57,9 +62,9 @@ export function createPasswordQueue(
   // Nobody's hash: random bytes in place of a digest, so that verifying costs a whole computation and never succeeds.
   const dummy = `${prefix}${phcBase64(random.bytes(saltBytes))}$${phcBase64(random.bytes(digestBytes))}`;
   const hasher: PasswordHasher = {
-    hash: (password) => Bun.password.hash(password.normalize("NFKC"), options),
+    hash: (password) => Bun.password.hash(normalised(password), options),
     verify: async (password, hash) => {
-      const matches = await Bun.password.verify(password.normalize("NFKC"), hash ?? dummy);
+      const matches = await Bun.password.verify(normalised(password), hash ?? dummy);
       return matches && hash !== undefined;
     },
     isOutdated: (hash) => !hash.startsWith(prefix),
@@ -95,6 +100,23 @@ export function createPasswordQueue(
       }
     },
   };
+}
+
+/** The form in which passwords are hashed, compared and counted: NFKC, as NIST SP 800-63B advises. */
+function normalised(password: string): string {
+  return password.normalize("NFKC");
+}
+
+/** How many characters a password has: code points of its normalised form, which may be more or fewer than were written. */
+export function passwordChars(password: string): number {
+  return Array.from(normalised(password)).length;
+}
+
+/** Refuses what cannot become a password, by the field of the request that holds it; `undefined` for what can. */
+export function refuseNewPassword(field: string, password: string): Refusal<"fieldInvalid"> | undefined {
+  const chars = passwordChars(password);
+  if (chars >= passwordCharsMin && chars <= passwordCharsMax) return undefined;
+  return refuseField(field, `must have ${passwordCharsMin} to ${passwordCharsMax} characters in NFKC; it has ${chars}`);
 }
 
 /** Base64 without padding, as the PHC string format writes it. */

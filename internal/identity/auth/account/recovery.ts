@@ -20,8 +20,8 @@ import type { NewcomerStore } from "../newcomer/store.ts";
 import type { NetworkQuotas } from "../quota/rules.ts";
 import type { Vault } from "../secret/vault.ts";
 import type { OpenedSession, Sessions, Tokens } from "../session/rules.ts";
-import { emailRule, emailSubject, normaliseEmail } from "./email.ts";
-import type { PasswordQueue } from "./password.ts";
+import { emailRule, emailSubject, normaliseKnownEmail } from "./email.ts";
+import { refuseNewPassword, type PasswordQueue } from "./password.ts";
 import { setPassword } from "./rules.ts";
 import type { AccountStore } from "./store.ts";
 
@@ -61,7 +61,7 @@ export interface Recovery {
     password: string,
     client: ClientInfo,
     signal: AbortSignal,
-  ): Promise<ClosedRefusal | Refusal<"mailTokenInvalid"> | undefined>;
+  ): Promise<ClosedRefusal | Refusal<"fieldInvalid" | "mailTokenInvalid"> | undefined>;
 }
 
 /** What recovery works on: accounts and newcomers of a database, the mails to them, and what bounds and records all that. */
@@ -117,7 +117,7 @@ export function createRecovery(deps: RecoveryDeps): Recovery {
     },
 
     requestReset: async (written, client) => {
-      const email = normaliseEmail(written);
+      const email = normaliseKnownEmail(written);
       if (email === undefined) return refuseField("email", emailRule);
       const exhausted = await quotas.take("RESET_PASSWORD", networkOf(client.address));
       if (exhausted !== undefined) return exhausted;
@@ -131,6 +131,8 @@ export function createRecovery(deps: RecoveryDeps): Recovery {
     },
 
     resetPassword: async (token, password, client, signal) => {
+      const unfit = refuseNewPassword("new_password", password);
+      if (unfit !== undefined) return unfit;
       const tokenHash = hashOfMailToken(token);
       const owner = await mailStore.findToken(database.sql, "RESET_PASSWORD", tokenHash, clock.now());
       if (owner === undefined) return refuse("mailTokenInvalid"); // Before anything is computed: a token is not to be guessed.

@@ -68,7 +68,9 @@ describe("sign-up", () => {
 
   test.each([
     ["a short password", { password: "123456789" }],
+    ["one that is short in NFKC", { password: "e\u0301".repeat(9) }],
     ["a long password", { password: "x".repeat(257) }],
+    ["one that is long in NFKC", { password: "\uFDFA".repeat(15) }],
     ["no address", { email: "ada.example.org" }],
     ["a line end in the name", { displayName: "Ada\r\nBcc: x" }],
     ["a zero in the name", { displayName: "Ada\0" }],
@@ -77,6 +79,33 @@ describe("sign-up", () => {
     await using auth = await startAuth();
     const outcome = await outcomeOf(auth.as(AuthService).signUp({ ...ada, ...change }));
     expect(outcome).toStartWith("InvalidArgument");
+  });
+
+  test("refuses what another grammar would read as an address, beside the account that it would be taken for", async () => {
+    await using auth = await startAuth();
+    await auth.signUp(ada);
+    for (const email of [
+      "ada@example.org/x",
+      "ada@example.org?x",
+      "ada@example.org#x",
+      "ada@example.org\\x",
+      "ada@ex%61mple.org",
+      "ada@exa\tmple.org",
+      "num@42",
+      "num@0x7f.1",
+      "num@2130706433",
+      "dd@example..org",
+      "hy@example-.org",
+      "a..b@example.org",
+      ".a@example.org",
+      "a.@example.org",
+    ]) {
+      expect([email, await outcomeOf(auth.as(AuthService).signUp({ ...ada, email }))]).toEqual([
+        email,
+        "InvalidArgument FIELD_INVALID",
+      ]);
+    }
+    expect(await auth.mails()).toHaveLength(1);
   });
 
   test("leaves nothing behind when its event cannot be recorded", async () => {
@@ -93,6 +122,23 @@ describe("sign-up", () => {
     expect(left?.count).toBe("0");
     expect(await verified()).toBe("done");
   });
+});
+
+test("a new password is counted in NFKC wherever one is set", async () => {
+  await using auth = await startAuth();
+  const { tokens } = await auth.signUp(ada);
+  const mine = auth.as(AuthService, { caller: personOfToken(tokens?.accessToken ?? "") });
+  const token = "a token that nobody has";
+  for (const unfit of ["e\u0301".repeat(9), "\uFDFA".repeat(15)]) {
+    const change = { currentPassword: ada.password, newPassword: unfit };
+    for (const call of [
+      mine.changePassword(change),
+      auth.as(CredentialService).resetPassword({ token, newPassword: unfit }),
+      auth.as(AuthService).acceptInvitation({ token, password: unfit }),
+    ]) {
+      expect(await outcomeOf(call)).toBe("InvalidArgument FIELD_INVALID");
+    }
+  }
 });
 
 describe("sign-in", () => {
@@ -122,8 +168,8 @@ describe("sign-in", () => {
     await using auth = await startAuth();
     const mutant = await importMutant<{ createPasswordQueue: typeof createPasswordQueue }>(
       join(import.meta.dir, "password.ts"),
-      'await Bun.password.verify(password.normalize("NFKC"), hash ?? dummy)',
-      'hash !== undefined && (await Bun.password.verify(password.normalize("NFKC"), hash))',
+      "await Bun.password.verify(normalised(password), hash ?? dummy)",
+      "hash !== undefined && (await Bun.password.verify(normalised(password), hash))",
     );
     const verify = spyOn(Bun.password, "verify");
     for (const [create, computations] of [
@@ -146,6 +192,34 @@ describe("sign-in", () => {
     await auth.signUp({ ...ada, password: "pässwörd ﬁnal" });
     expect(await outcomeOf(client.signIn({ ...ada, password: "pässwörd ﬁnal".normalize("NFKD") }))).toBe("done");
     expect(await outcomeOf(client.signIn({ ...ada, password: "Pässwörd ﬁnal" }))).toBe(bad);
+  });
+
+  test("finds an account whose address would be refused today", async () => {
+    await using auth = await startAuth();
+    const client = auth.as(AuthService);
+    await auth.signUp(ada);
+    await auth.database.sql`UPDATE accounts SET email = 'a..b@example.org'`;
+    expect(await outcomeOf(client.signIn({ ...ada, email: "A..b@example.org" }))).toBe("done");
+    expect(await outcomeOf(auth.as(CredentialService).requestPasswordReset({ email: "a..b@example.org" }))).toBe(
+      "done",
+    );
+    expect((await auth.mails()).at(-1)?.to).toBe('<"a..b"@example.org>');
+  });
+
+  test("takes a password of 256 characters in NFD too, and one from before they were counted in NFKC", async () => {
+    await using auth = await startAuth();
+    const client = auth.as(AuthService);
+    const long = "한".repeat(256);
+    await auth.signUp({ ...ada, password: long });
+    expect(await outcomeOf(client.signIn({ ...ada, password: long.normalize("NFD") }))).toBe("done");
+    const short = "e\u0301".repeat(5);
+    const hash = await Bun.password.hash(short.normalize("NFKC"), {
+      algorithm: "argon2id",
+      memoryCost: 8,
+      timeCost: 1,
+    });
+    await auth.database.sql`UPDATE accounts SET password_hash = ${hash}`;
+    expect(await outcomeOf(client.signIn({ ...ada, password: short }))).toBe("done");
   });
 
   test("renews a hash that was made with other parameters", async () => {

@@ -1,9 +1,11 @@
 import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Transaction } from "../../../platform/postgres/database.ts";
+import type { Refusal } from "../../../platform/errors/refusal.ts";
 import type { ClientInfo } from "../audit/client.ts";
 import type { FactorStore } from "../factor/store.ts";
 import type { MailStore } from "../mail/store.ts";
 import type { Sessions, Tokens } from "../session/rules.ts";
+import { refuseNewPassword } from "./password.ts";
 import type { PasswordProof, PasswordProofs, ProofRefusal } from "./proof.ts";
 import type { AccountStore } from "./store.ts";
 
@@ -21,7 +23,7 @@ export interface Accounts {
     next: string,
     client: ClientInfo,
     signal: AbortSignal,
-  ): Promise<ProofRefusal | undefined>;
+  ): Promise<ProofRefusal | Refusal<"fieldInvalid"> | undefined>;
 }
 
 /** The accounts of a database. */
@@ -35,7 +37,8 @@ export function createAccounts(deps: {
 }): Accounts {
   const { proofs, sessions, clock } = deps;
   return {
-    changePassword: (proof, next, client, signal) =>
+    changePassword: async (proof, next, client, signal) =>
+      refuseNewPassword("new_password", next) ??
       proofs.run(
         proof,
         {

@@ -13,7 +13,7 @@ import { networkOf } from "../../../platform/identity/network.ts";
 import type { Charge, Lockout } from "../lockout/rules.ts";
 import type { Vault } from "../secret/vault.ts";
 import type { OpenedSession, Sessions } from "../session/rules.ts";
-import { emailRule, emailSubject, normaliseEmail } from "./email.ts";
+import { emailRule, emailSubject, normaliseKnownEmail } from "./email.ts";
 import type { PasswordQueue } from "./password.ts";
 import type { SignedIn } from "./rules.ts";
 import type { AccountStore } from "./store.ts";
@@ -83,7 +83,7 @@ export function createSignIns(deps: SignInDeps): SignIns {
 
   return {
     signIn: async ({ email: written, password }, client, signal) => {
-      const email = normaliseEmail(written);
+      const email = normaliseKnownEmail(written);
       if (email === undefined) return refuseField("email", emailRule);
       const tried = await tryPassword(email, password, client, signal);
       if (isRefusal(tried)) return tried;

@@ -4,7 +4,7 @@ import { isRefusal, type Refusal } from "../../../platform/errors/refusal.ts";
 import { networkOf } from "../../../platform/identity/network.ts";
 import { refuseField, resourceErrors } from "../../../platform/resource/errors.ts";
 import { emailRule, emailSubject, normaliseEmail } from "../account/email.ts";
-import type { PasswordQueue } from "../account/password.ts";
+import { refuseNewPassword, type PasswordQueue } from "../account/password.ts";
 import type { SignedIn } from "../account/rules.ts";
 import type { AccountStore } from "../account/store.ts";
 import type { ClientInfo } from "../audit/client.ts";
@@ -59,7 +59,7 @@ export interface Newcomers {
     acceptance: { readonly token: string; readonly password: string; readonly displayName: string },
     client: ClientInfo,
     signal: AbortSignal,
-  ): Promise<SignedIn | Refusal<"signUpClosed" | "mailTokenInvalid">>;
+  ): Promise<SignedIn | Refusal<"signUpClosed" | "fieldInvalid" | "mailTokenInvalid">>;
 }
 
 /** What newcomers are admitted by: the setting, what bounds them, and what they begin with. */
@@ -86,6 +86,8 @@ export function createNewcomers(deps: NewcomerDeps): Newcomers {
       if (closed !== undefined) return closed;
       const email = normaliseEmail(written);
       if (email === undefined) return refuseField("email", emailRule);
+      const unfit = refuseNewPassword("password", password);
+      if (unfit !== undefined) return unfit;
       const network = networkOf(client.address);
       const exhausted = (await quotas.take("SIGN_UP", network)) ?? (await quotas.take("VERIFY_EMAIL", network));
       if (exhausted !== undefined) return exhausted;
@@ -111,6 +113,8 @@ export function createNewcomers(deps: NewcomerDeps): Newcomers {
 
     accept: async ({ token, password, displayName }, client, signal) => {
       if (deps.config.signUp === "closed") return refuse("signUpClosed");
+      const unfit = refuseNewPassword("password", password);
+      if (unfit !== undefined) return unfit;
       const tokenHash = hashOfMailToken(token);
       const owner = await mailStore.findToken(database.sql, "ACCEPT_INVITATION", tokenHash, clock.now());
       // Before anything is computed: a token is not to be guessed.

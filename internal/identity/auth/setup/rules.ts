@@ -4,7 +4,7 @@ import { takeLock } from "../../../platform/postgres/advisory-lock.ts";
 import type { Database, Transaction } from "../../../platform/postgres/database.ts";
 import { createAccount } from "../account/create.ts";
 import { emailRule, normaliseEmail } from "../account/email.ts";
-import { createPasswordQueue } from "../account/password.ts";
+import { createPasswordQueue, passwordChars, passwordCharsMax } from "../account/password.ts";
 import { postgresAccountStore } from "../account/store-postgres.ts";
 import { addApiKey, endApiKey } from "../api-key/rules.ts";
 import { secretHashOf } from "../api-key/secret.ts";
@@ -23,7 +23,6 @@ import { scopesOfPerson } from "../scope/rules.ts";
 import { postgresScopeStore } from "../scope/store-postgres.ts";
 import { createVault } from "../secret/vault.ts";
 
-const passwordCharsMax = 256;
 /** Whoever sets up the installation. */
 const itself = { rank: "known", network: "" } as const;
 const setupLock = "muin auth setup";
@@ -75,12 +74,13 @@ export function createAuthSetup(deps: {
 
   return {
     ensureAdministrator: async ({ email: written, password }) => {
+      // First: an installation goes on starting with what it was set up with.
+      if (await postgresScopeStore.isAssigned(database.sql, "administrator")) return false;
       const email = normaliseEmail(written) ?? orThrow(refuseField("email", emailRule));
       // SignIn takes no longer one.
-      if (password === "" || password.length > passwordCharsMax) {
+      if (password === "" || passwordChars(password) > passwordCharsMax) {
         orThrow(refuseField("password", `must have 1 to ${passwordCharsMax} characters`));
       }
-      if (await postgresScopeStore.isAssigned(database.sql, "administrator")) return false;
       const passwordHash = await passwords.run(itself, new AbortController().signal, (hasher) => hasher.hash(password));
       return database.transaction(async (tx) => {
         await takeLock(tx, setupLock);
