@@ -1,7 +1,7 @@
 import { CsvError, parse } from "csv-parse/sync";
 
-/** What separates the fields of a table. */
-export type Delimiter = "," | "\t";
+/** What separates the fields of a table: one character. */
+export type Delimiter = string;
 
 /**
  * Whether a quoted field (RFC 4180) is open at the end of `line`. A quote opens a field only at its beginning; within one, two
@@ -33,6 +33,45 @@ export function quoteOpenAfter(line: string, open: boolean, delimiter: Delimiter
 
 /** What is wrong with a CR in the middle of a line. */
 export const strayReturn = "a carriage return (CR) stands within it: lines end in LF or CR LF";
+
+/** A field of a TSV line: quoted when a quote begins it and another ends it, else as it is. */
+const tsvField = /"((?:[^"]|"")*)"(?=\t|$)|[^\t]*/y;
+
+/**
+ * The fields of a line of tab-separated values. Quotes mean nothing in them (https://www.iana.org/assignments/media-types/text/tab-separated-values),
+ * yet spreadsheets put them around a whole field; no field goes over several lines.
+ */
+export function splitTsv(line: string): readonly string[] | { readonly bad: string } {
+  if (line.includes("\r")) return { bad: strayReturn };
+  if (!line.includes('"')) return line.split("\t");
+  const fields: string[] = [];
+  for (let at = 0; at <= line.length; at = tsvField.lastIndex + 1) {
+    tsvField.lastIndex = at;
+    const [field = "", quoted] = tsvField.exec(line) ?? [];
+    fields.push(quoted === undefined ? field : quoted.replaceAll('""', '"'));
+  }
+  return fields;
+}
+
+/** A first line that names the separator, as spreadsheets write and read it. */
+const separatorLine = /^\uFEFF?sep=([^"\r\n])\r?(?:\n|$)/;
+
+/** The separator that the first line names, and how long that line is in bytes; `undefined` when it names none. */
+export function namedDelimiter(head: string): { readonly delimiter: Delimiter; readonly bytes: number } | undefined {
+  const match = separatorLine.exec(head);
+  return match === null ? undefined : { delimiter: match[1] ?? ",", bytes: Buffer.byteLength(match[0]) };
+}
+
+/**
+ * Whether commas or semicolons separate the fields of a CSV, by its first line: semicolons where it has as many of them as commas,
+ * without those of decimals ("1,50") and of sentences (before a space).
+ */
+export function guessDelimiter(firstLine: string): "," | ";" {
+  const cells = firstLine.replaceAll(/"(?:[^"]|"")*"?/g, "").split(";");
+  const commas = cells.map((cell) => (/^\s*[+-]?[\d.]+,\d+\s*$/.test(cell) ? 0 : (cell.match(/,(?! )/g) ?? []).length));
+  const semicolons = cells.length - 1;
+  return semicolons > 0 && semicolons >= commas.reduce((sum, count) => sum + count, 0) ? ";" : ",";
+}
 
 /** The fields of one record, or in a sentence why it is not one. A line break within it is within a quoted field. */
 export function splitFields(record: string, delimiter: Delimiter): readonly string[] | { readonly bad: string } {

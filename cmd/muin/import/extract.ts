@@ -1,8 +1,18 @@
-import { type AccessLogField, accessLogFields, parseAccessLog } from "./access-log.ts";
+import { accessLogFields, parseAccessLog, parseVhostLog, vhostLogFields } from "./access-log.ts";
 import { fieldSeparator, keptValue } from "./count-id.ts";
-import { type Delimiter, quoteOpenAfter, splitFields, strayReturn } from "./delimited.ts";
-import type { Format } from "./format.ts";
+import {
+  type Delimiter,
+  guessDelimiter,
+  namedDelimiter,
+  quoteOpenAfter,
+  splitFields,
+  splitTsv,
+  strayReturn,
+} from "./delimited.ts";
+import { type Format, wholeJson } from "./format.ts";
+import { exactNumber } from "./json-number.ts";
 import { atJsonPath, parseJsonPath } from "./json-path.ts";
+import { decodeText } from "./lines.ts";
 import { createRecordSplitter, type QuoteScanner } from "./records.ts";
 
 /** What a record counts: a value, nothing because it is blank, or nothing because it is bad, with the reason in a sentence. */
@@ -39,22 +49,32 @@ export class ImportOptionsError extends Error {
 export function createExtractor(options: ExtractorOptions): Extractor {
   switch (options.format) {
     case "access":
-      return accessExtractor(options.by);
+      return accessExtractor(options.by, { name: "an access log", known: accessLogFields, parse: parseAccessLog });
+    case "vhost_combined":
+      return accessExtractor(options.by, {
+        name: "an access log with virtual hosts",
+        known: vhostLogFields,
+        parse: parseVhostLog,
+      });
     case "json":
-      return jsonExtractor(options.by);
+      return jsonExtractor(options);
     case "csv":
-      return tableExtractor(options, ",");
     case "tsv":
-      return tableExtractor(options, "\t");
+      return tableExtractor(options);
   }
 }
 
-function accessExtractor(by: readonly string[]): Extractor {
-  const fields = by.map((name): AccessLogField => {
-    const field = accessLogFields.find((known) => known === name);
-    if (field === undefined) {
-      throw new ImportOptionsError(`an access log has no field "${name}"; it has ${accessLogFields.join(", ")}`);
-    }
+/** A kind of access log: its name with an article, its fields, and what reads a line. */
+interface LogKind<F extends string> {
+  readonly name: string;
+  readonly known: readonly F[];
+  readonly parse: (line: string) => Readonly<Record<F, string>> | undefined;
+}
+
+function accessExtractor<F extends string>(by: readonly string[], { name, known, parse }: LogKind<F>): Extractor {
+  const fields = by.map((each): F => {
+    const field = known.find((one) => one === each);
+    if (field === undefined) throw new ImportOptionsError(`${name} has no field "${each}"; it has ${known.join(", ")}`);
     return field;
   });
   return {
@@ -62,14 +82,22 @@ function accessExtractor(by: readonly string[]): Extractor {
     extract: (record) => {
       if (record.trim() === "") return undefined;
       if (record.includes("\r")) return { bad: strayReturn };
-      const entry = parseAccessLog(record);
-      if (entry === undefined) return { bad: "not a line of an access log" };
+      const entry = parse(record);
+      if (entry === undefined) return { bad: `not a line of ${name}` };
       return valueOf(fields.map((field) => entry[field]));
     },
   };
 }
 
-function jsonExtractor(by: readonly string[]): Extractor {
+/** What to do about JSON that is not a value on each line. */
+const asLines = {
+  array: "it is one JSON array and not a value on each line; make lines of it first, such as with jq -c '.[]'",
+  "several lines": "its JSON values go over several lines; put each on a line of its own first, such as with jq -c .",
+} as const;
+
+function jsonExtractor({ by, head }: ExtractorOptions): Extractor {
+  const whole = wholeJson(decodeText(head).replace(/^\uFEFF/, ""));
+  if (whole !== undefined) throw new ImportOptionsError(asLines[whole]);
   const paths = by.map((text) => {
     const path = parseJsonPath(text);
     if (path === undefined) {
@@ -108,23 +136,20 @@ function plainText(value: unknown): string | undefined {
   return value === null ? "" : undefined;
 }
 
-/** Numbers that a double cannot hold keep their digits, so that two of them never become one. */
-function exactNumber(_key: string, value: unknown, context?: { readonly source?: string }): unknown {
-  if (typeof value !== "number" || Number.isSafeInteger(value)) return value;
-  return /^-?\d+$/.test(context?.source ?? "") ? context?.source : value;
-}
-
-function tableExtractor(options: ExtractorOptions, delimiter: Delimiter): Extractor {
-  const scanQuotes: QuoteScanner = (line, open) => quoteOpenAfter(line, open, delimiter);
-  const header = options.header ? readHeader(options, delimiter, scanQuotes) : undefined;
-  const columns = options.by.map((name) => columnOf(name, header?.columns));
+function tableExtractor(options: ExtractorOptions): Extractor {
+  const { delimiter, scanQuotes, split, header, start } = openTable(options);
+  const columns = options.by.map((name) => columnOf(name, header));
   return {
-    scanQuotes,
-    headerEnd: header?.end ?? 0,
+    ...(scanQuotes === undefined ? {} : { scanQuotes }),
+    headerEnd: start,
     extract: (record) => {
-      if (record.trim() === "") return undefined;
-      const fields = splitFields(record, delimiter);
+      if (isBlank(record, delimiter)) return undefined;
+      const fields = split(record);
       if ("bad" in fields) return fields;
+      const width = header?.length ?? fields.length;
+      if (fields.slice(width).some((field) => field !== "")) {
+        return { bad: `it has ${fields.length} columns, and the header names ${width}` };
+      }
       const values: string[] = [];
       for (const column of columns) {
         const field = fields[column];
@@ -138,33 +163,107 @@ function tableExtractor(options: ExtractorOptions, delimiter: Delimiter): Extrac
   };
 }
 
-/** Index of a column given by its number from 1 or its name. */
+/** How a table is read. */
+interface Dialect {
+  readonly delimiter: Delimiter;
+  /** Absent: no field goes over several lines. */
+  readonly scanQuotes?: QuoteScanner;
+  readonly split: (record: string) => ReturnType<typeof splitFields>;
+}
+
+/** A table whose columns are known. */
+interface Table extends Dialect {
+  /** `undefined`: the columns have no names. */
+  readonly header: readonly string[] | undefined;
+  /** Offset of the first byte of its data. */
+  readonly start: number;
+}
+
+function dialectOf(format: Format, delimiter: Delimiter): Dialect {
+  if (format === "tsv") return { delimiter, split: splitTsv };
+  return {
+    delimiter,
+    scanQuotes: (line, open) => quoteOpenAfter(line, open, delimiter),
+    split: (record) => splitFields(record, delimiter),
+  };
+}
+
+/**
+ * Finds out what separates the columns, and their names: what a line "sep=…" says; else for TSV a tab; else comma or semicolon, that by
+ * which the columns have the names that are asked for, or that which the first line shows.
+ */
+function openTable(options: ExtractorOptions): Table {
+  const text = decodeText(options.head);
+  const named = namedDelimiter(text);
+  const start = named?.bytes ?? 0;
+  const tableOf = (delimiter: Delimiter): Table => {
+    const dialect = dialectOf(delimiter === "\t" ? options.format : "csv", delimiter);
+    if (!options.header) return { ...dialect, header: undefined, start };
+    const { columns, end } = readHeader(options, dialect, start);
+    return { ...dialect, header: columns, start: end };
+  };
+  if (named !== undefined) return tableOf(named.delimiter);
+  if (options.format === "tsv") return tableOf("\t");
+  const firstLine =
+    text
+      .replace(/^\uFEFF/, "")
+      .trimStart()
+      .split(/\r?\n/, 1)[0] ?? "";
+  const names = options.header ? options.by.filter((name) => !isColumnNumber(name)) : [];
+  const hasNames = (delimiter: Delimiter): boolean => {
+    const columns = splitFields(firstLine, delimiter);
+    return !("bad" in columns) && names.every((name) => columns.some((each) => each.trim() === name));
+  };
+  const guessed = guessDelimiter(firstLine);
+  const other = guessed === "," ? ";" : ",";
+  return tableOf(!hasNames(guessed) && hasNames(other) ? other : guessed);
+}
+
+/** Whether a record is an empty line. One of delimiters alone is a row whose fields are empty. */
+function isBlank(record: string, delimiter: Delimiter): boolean {
+  return record.trim() === "" && !record.includes(delimiter);
+}
+
+function isColumnNumber(name: string): boolean {
+  return /^[1-9]\d{0,5}$/.test(name);
+}
+
+/** Index of a column given by its number from 1 or its name; spaces around the name in the header do not count. */
 function columnOf(name: string, header: readonly string[] | undefined): number {
-  if (/^[1-9]\d{0,5}$/.test(name)) return Number(name) - 1;
+  if (isColumnNumber(name)) return Number(name) - 1;
   if (header === undefined) {
     throw new ImportOptionsError(`"${name}" is not a column number, and without a header columns have no names`);
   }
-  const column = header.indexOf(name);
-  if (column === -1) {
+  const exact = header.includes(name);
+  const found = header.flatMap((known, index) => ((exact ? known : known.trim()) === name ? [index] : []));
+  const [column, second] = found;
+  if (column === undefined) {
     throw new ImportOptionsError(
       `there is no column "${name}"; there are ${header.map((known) => JSON.stringify(known)).join(", ")}`,
     );
+  }
+  if (second !== undefined) {
+    const numbers = found.map((index) => index + 1).join(" and ");
+    throw new ImportOptionsError(`several columns are named "${name}"; say which by its number: ${numbers}`);
   }
   return column;
 }
 
 function readHeader(
   { head, headIsAll }: ExtractorOptions,
-  delimiter: Delimiter,
-  scanQuotes: QuoteScanner,
+  { delimiter, scanQuotes, split }: Dialect,
+  start: number,
 ): { readonly columns: readonly string[]; readonly end: number } {
-  const splitter = createRecordSplitter(0, scanQuotes);
-  const records = [...splitter.push(head), ...(headIsAll ? splitter.finish() : [])];
-  const record = records.find(({ text }) => text === undefined || text.trim() !== "");
+  const splitter = createRecordSplitter(start, scanQuotes);
+  const records = [...splitter.push(head.subarray(start)), ...(headIsAll ? splitter.finish() : [])];
+  const record = records.find(({ text }) => text === undefined || !isBlank(text, delimiter));
+  if (record === undefined && records.length > 0) {
+    throw new ImportOptionsError("there is no line with column names yet: its first lines are empty");
+  }
   if (record?.text === undefined) {
     throw new ImportOptionsError("the line with the column names has no end within the first 64 KiB; is it a table?");
   }
-  const columns = splitFields(record.text.replace(/^\uFEFF/, ""), delimiter);
+  const columns = split(record.text);
   if ("bad" in columns) throw new ImportOptionsError(`the line with the column names cannot be read: ${columns.bad}`);
   return { columns, end: record.end };
 }

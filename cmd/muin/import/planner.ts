@@ -118,7 +118,7 @@ export function createPlanner(options: PlannerOptions): Planner {
   }
 
   function* add(record: FileRecord): Generator<Batch, void, void> {
-    const text = record.end > 0 && offset === 0 ? record.text?.replace(/^\uFEFF/, "") : record.text;
+    const { text } = record;
     const extracted =
       record.end <= extractor.headerEnd
         ? undefined

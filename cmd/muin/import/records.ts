@@ -5,7 +5,7 @@ const recordLinesMax = 1000;
 
 /** The smallest stretch of a file that counts on its own. */
 export interface FileRecord {
-  /** The record without its end; `undefined` when it is longer than the bound or its quote never closes. */
+  /** The record without its end, and without the byte order mark of a file; `undefined` when it is longer than the bound or its quote never closes. */
   readonly text: string | undefined;
   /** Offset of the first byte after the record and its end. */
   readonly end: number;
@@ -24,11 +24,17 @@ export interface RecordSplitter {
   finish(): Generator<FileRecord, void, void>;
 }
 
+/** A file's first line as its text begins: a quote right behind the mark opens a field. */
+function withoutByteOrderMark(line: Line): Line {
+  return line.text?.startsWith("\uFEFF") === true ? { ...line, text: line.text.slice(1) } : line;
+}
+
 /** Records of a stream that begins at `offset` of its file, a record's beginning. Without a scanner each line is a record. */
 export function createRecordSplitter(offset: number, scanQuotes?: QuoteScanner): RecordSplitter {
   const splitter = createLineSplitter(offset);
   let waiting: Line[] = [];
   let waitingChars = 0;
+  let isFirst = offset === 0;
 
   /** Lines of which the first opens a quote that does not close: it is bad, the others begin anew. */
   function* giveUp(): Generator<FileRecord, void, void> {
@@ -40,7 +46,9 @@ export function createRecordSplitter(offset: number, scanQuotes?: QuoteScanner):
     for (const line of others) yield* accept(line);
   }
 
-  function* accept(line: Line): Generator<FileRecord, void, void> {
+  function* accept(read: Line): Generator<FileRecord, void, void> {
+    const line = isFirst ? withoutByteOrderMark(read) : read;
+    isFirst = false;
     if (scanQuotes === undefined) {
       yield { text: line.text, end: line.end, lines: 1 };
       return;

@@ -32,8 +32,9 @@ interface ImportGiven {
   readonly json: boolean | undefined;
 }
 
-const details = `The file is an access log (common or combined format, with the fields ${accessLogFields.join(", ")}),
-JSON lines, CSV or TSV, plain or gzip; - is standard input. The count_id is the prefix and the value, made
+const details = `The file is an access log (common or combined format, with the fields ${accessLogFields.join(", ")};
+vhost_combined has vhost and port as well), JSON lines, CSV or TSV, plain or gzip; - is standard input. The columns
+of a CSV are separated by commas or semicolons, as its first line shows; a first line sep=; says so. The count_id is the prefix and the value, made
 valid: TX becomes tx, with the value as the Count's name. Values that meet in one id get a short hash behind
 it, all but the first. Several --by count each combination of values: GET and 200 become get.200.
 
