@@ -6,7 +6,7 @@ import { createTransport } from "@connectrpc/connect/protocol-connect";
 import { BranchService } from "../gen/muin/identity/v1/branch_service_pb.ts";
 import { DeviceService } from "../gen/muin/identity/v1/device_service_pb.ts";
 import { OwnerService } from "../gen/muin/identity/v1/owner_service_pb.ts";
-import { systemClock } from "../platform/clock/clock.ts";
+import { type Clock, systemClock } from "../platform/clock/clock.ts";
 import { systemRandom } from "../platform/clock/random.ts";
 import { createSigningFetch } from "../platform/identity/signing-fetch.ts";
 import { eventually } from "../platform/testing/eventually.ts";
@@ -20,8 +20,9 @@ export function deviceClient<S extends DescService>(
   url: string,
   privateKey: KeyObject,
   token?: string,
+  clock: Clock = systemClock,
 ): Client<S> {
-  const sign = createSigningFetch({ privateKey, clock: systemClock, random: systemRandom, send: fetch });
+  const sign = createSigningFetch({ privateKey, clock, random: systemRandom, send: fetch });
   const transport = createTransport({
     baseUrl: url,
     httpClient: createFetchClient(sign as typeof fetch),
@@ -51,14 +52,15 @@ export async function newBranch(muin: TestMuin, ownerId: string): Promise<string
   return created.branch?.branchId ?? "";
 }
 
-/** The token of a new device of the branch. */
-export async function newDeviceToken(muin: TestMuin, branchId: string): Promise<string> {
+/** A new device of the branch, and what it signs by. */
+export async function newDevice(muin: TestMuin, branchId: string, clock: Clock = systemClock) {
   // Auth learns of the branch by an event.
   const register = () => muin.client(DeviceService).registerDevice({ branchIds: [branchId] });
   const { activationCode } = await eventually(register);
   const { privateKey, publicKey } = generateKeyPairSync("ed25519");
   const { x = "" } = publicKey.export({ format: "jwk" });
-  const devices = deviceClient(DeviceService, muin.http, privateKey);
+  const devices = deviceClient(DeviceService, muin.http, privateKey, undefined, clock);
   const { device } = await devices.activateDevice({ activationCode, publicKey: Buffer.from(x, "base64url") });
-  return (await devices.issueDeviceToken({ deviceId: device?.deviceId ?? "" })).token;
+  const { token } = await devices.issueDeviceToken({ deviceId: device?.deviceId ?? "" });
+  return { token, privateKey };
 }

@@ -35,7 +35,7 @@ import { operatorScopes } from "../identity/auth/setup/rules.ts";
 import { eventually } from "../platform/testing/eventually.ts";
 import { startMuin, type TestMuin } from "../platform/testing/muin.ts";
 import { topology } from "../platform/catalog/topology.ts";
-import { newBranch, newDeviceToken } from "./device-fixture.ts";
+import { newBranch, newDevice } from "./device-fixture.ts";
 import { policyTable, servicesByMethod, wordsOf, type PolicyRow } from "./policy-table.ts";
 
 setDefaultTimeout(60_000);
@@ -96,7 +96,7 @@ beforeAll(async () => {
   for (const scope of scopes) {
     keyWith.set(scope, (await keys.createApiKey({ displayName: scope, scopes: [scope] })).secret);
   }
-  const device = await newDeviceToken(muin, await newBranch(muin, userId));
+  const { token: device } = await newDevice(muin, await newBranch(muin, userId));
   credentials = { person: tokens.accessToken, services, device, keyWith };
 });
 afterAll(() => muin[Symbol.asyncDispose]());

@@ -57,15 +57,15 @@ export async function publishUserCreated(
   });
 }
 
-/** Records SessionRevoked. The session's row must be locked by `tx`. */
+/** Records SessionRevoked. No token of the session was issued after `untilMs`. The session's row must be locked by `tx`. */
 export async function publishSessionRevoked(
   tx: Transaction,
   publish: AuthPublish,
   sessionId: string,
   version: bigint,
-  nowMs: number,
+  untilMs: number,
 ): Promise<void> {
-  await publish(tx, SessionRevokedSchema, { sessionId, aggregateVersion: version, time: timestampFromMs(nowMs) });
+  await publish(tx, SessionRevokedSchema, { sessionId, aggregateVersion: version, time: timestampFromMs(untilMs) });
 }
 
 /** Records ApiKeyRevoked. The key's row must be locked by `tx`. */

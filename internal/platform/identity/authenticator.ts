@@ -33,8 +33,8 @@ export interface Authenticator {
    * too many keys that are nobody's come from the network of `peer`. Without a peer they are counted as one network's.
    */
   authenticate(authorization: string | null, peer?: Peer): Caller | Promise<Caller>;
-  /** From now on no token of the session is accepted. */
-  sessionRevoked(sessionId: string): void;
+  /** From now on no token of the session is accepted: its last one was issued until `untilMs`, in milliseconds since 1970. */
+  sessionRevoked(sessionId: string, untilMs: number): void;
   /** From now on no token of the device is accepted. */
   deviceRevoked(deviceId: string): void;
   /** From now on no token of the service is accepted that was issued until then, in milliseconds since 1970. */
@@ -99,7 +99,7 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
       if (credential === undefined) throw refused("not a bearer");
       return credential.startsWith(apiKeyPrefix) ? apiKeys.callerOf(credential, peer) : tokens.callerOf(credential);
     },
-    sessionRevoked: (sessionId) => tokens.sessionRevoked(sessionId),
+    sessionRevoked: (sessionId, untilMs) => tokens.sessionRevoked(sessionId, untilMs),
     deviceRevoked: (deviceId) => tokens.deviceRevoked(deviceId),
     serviceWithdrawn: (service, untilMs) => tokens.serviceWithdrawn(service, untilMs),
     revocationsMissed: () => apiKeys.revocationsMissed(),

@@ -22,7 +22,7 @@ function setUp({ createRevocationFeed }: Pick<typeof real, "createRevocationFeed
   const feed = createRevocationFeed({
     clock: { now: () => nowMs },
     authenticator: {
-      sessionRevoked: (id) => void told.push(`session ${id}`),
+      sessionRevoked: (id, untilMs) => void told.push(`session ${id} ${untilMs - nowMs}`),
       apiKeyRevoked: (id) => void told.push(`key ${id}`),
       serviceWithdrawn: (name, untilMs) => void told.push(`service ${name} ${untilMs - nowMs}`),
       revocationsMissed: () => void told.push("missed"),
@@ -34,9 +34,9 @@ function setUp({ createRevocationFeed }: Pick<typeof real, "createRevocationFeed
   return { told, feed, deliver };
 }
 
-test("reads back a day and an hour, which the topic keeps, and wants every kind of revocation", () => {
+test("reads back two days and an hour, which the topic keeps, and wants every kind of revocation", () => {
   const { feed } = setUp(real);
-  expect(feed.backMs).toBe(25 * hourMs);
+  expect(feed.backMs).toBe(49 * hourMs);
   expect(feed.schemas).toEqual([
     SessionRevokedSchema,
     ApiKeyRevokedSchema,
@@ -46,7 +46,7 @@ test("reads back a day and an hour, which the topic keeps, and wants every kind 
   const [topic, ...others] = topicsOf(feed.schemas);
   expect(others).toEqual([]);
   expect(topic?.name).toBe("identity.session");
-  expect(topic?.retentionMs).toBeGreaterThanOrEqual(26 * hourMs);
+  expect(topic?.retentionMs).toBeGreaterThanOrEqual(50 * hourMs);
 });
 
 async function tellsAll(feed: Pick<typeof real, "createRevocationFeed">): Promise<void> {
@@ -54,13 +54,12 @@ async function tellsAll(feed: Pick<typeof real, "createRevocationFeed">): Promis
   const time = timestampFromMs(nowMs - 24 * hourMs);
   await deliver(DeviceRevokedSchema, { deviceId: "d", time });
   await deliver(ApiKeyRevokedSchema, { apiKeyId: "k", time });
-  await deliver(SessionRevokedSchema, { sessionId: "old", time });
-  await deliver(SessionRevokedSchema, { sessionId: "new", time: timestampFromMs(nowMs - 15 * minuteMs) });
+  await deliver(SessionRevokedSchema, { sessionId: "s", time: timestampFromMs(nowMs + hourMs) });
   await deliver(ServiceWithdrawnSchema, { serviceName: "user", time: timestampFromMs(nowMs - minuteMs) });
-  expect(told).toEqual(["device d", "key k", "session new", `service user ${-minuteMs}`]);
+  expect(told).toEqual(["device d", "key k", `session s ${hourMs}`, `service user ${-minuteMs}`]);
 }
 
-test("tells of every device, key and service, and of sessions whose tokens may still live", () => tellsAll(real));
+test("tells of every device, key, service and session, and until when their tokens may be dated", () => tellsAll(real));
 
 test("tells that revocations were missed", () => {
   const { told, feed } = setUp(real);
@@ -70,8 +69,11 @@ test("tells that revocations were missed", () => {
 
 test.each([
   ["devices are not told of", "authenticator.deviceRevoked(", "String("],
-  ["old sessions fill the memory", "if (!isPast) ", ""],
-  ["sessions are forgotten too soon", "clock.now() - revocationLifeMs", "clock.now() - 60_000"],
+  [
+    "sessions end when they are heard of",
+    "time === undefined ? clock.now() : timestampMs(time));\n      } else if (type === Dev",
+    "clock.now());\n      } else if (type === Dev",
+  ],
 ])("a mutant in which %s is caught", async (_, from, to) => {
   const mutant = await importMutant<typeof real>(join(import.meta.dir, "revocation-feed.ts"), from, to);
   await caught(() => tellsAll(mutant));

@@ -8,7 +8,6 @@ import {
 } from "../../gen/muin/identity/v1/session_events_pb.ts";
 import type { Clock } from "../clock/clock.ts";
 import type { Authenticator } from "./authenticator.ts";
-import { revocationLifeMs } from "./revocations.ts";
 import { deviceRevocationLifeMs } from "./token-verifier.ts";
 
 /** How an authenticator is told of every session, API key, device and service that ends before its time. */
@@ -47,9 +46,7 @@ export function createRevocationFeed(options: {
     handle: async ({ type, data }) => {
       if (type === SessionRevokedSchema.typeName) {
         const { sessionId, time } = fromBinary(SessionRevokedSchema, data);
-        // A session that ended before any token still lives takes no memory.
-        const isPast = time !== undefined && timestampMs(time) < clock.now() - revocationLifeMs;
-        if (!isPast) authenticator.sessionRevoked(sessionId);
+        authenticator.sessionRevoked(sessionId, time === undefined ? clock.now() : timestampMs(time));
       } else if (type === DeviceRevokedSchema.typeName) {
         authenticator.deviceRevoked(fromBinary(DeviceRevokedSchema, data).deviceId);
       } else if (type === ServiceWithdrawnSchema.typeName) {

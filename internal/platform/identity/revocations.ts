@@ -2,7 +2,8 @@ import type { Clock } from "../clock/clock.ts";
 
 /** Ids that were revoked lately. */
 export interface Revocations {
-  add(id: string): void;
+  /** Adds one. An id that may be forgotten says with how many others at most it is remembered; default: with all. */
+  add(id: string, roomMax?: number): void;
   has(id: string): boolean;
 }
 
@@ -27,9 +28,9 @@ export function createRevocations(
     }
   };
   return {
-    add: (id) => {
+    add: (id, roomMax = idsMax) => {
       forgetPassed();
-      if (endOf.size >= idsMax) return;
+      if (endOf.size >= roomMax) return;
       endOf.delete(id); // A repeat moves to the end, so that the order stays that of the ends.
       endOf.set(id, clock.monotonic() + lifeMs);
     },

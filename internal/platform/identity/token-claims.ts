@@ -32,8 +32,14 @@ export const deviceSubjectPrefix = "device:";
 export const deviceTokenAudience = "muin-device";
 export const deviceTokenType = "muin-device+jwt";
 
-/** How long a device's token is good for, at the longest. Revoked devices are remembered an hour longer. */
+/** How long a device's token is good for, at the longest. */
 export const deviceTokenLifeMsMax: number = 24 * 60 * 60_000;
+
+/**
+ * How far ahead a token may be dated: the clock of auth ran ahead by so much when it issued it, and was put back since. It is good for
+ * its life from when it is first seen. Revocations are remembered for so much longer.
+ */
+export const tokenAheadMsMax: number = 24 * 60 * 60_000;
 
 /** The audience of a service's token, and the type in its header (RFC 8725): no other token has them. */
 export const serviceTokenAudience = "muin-service";

@@ -6,7 +6,7 @@ import { createLruMap } from "../cache/lru-map.ts";
 import type { Caller } from "./caller.ts";
 import { deviceIn } from "./device-token.ts";
 import { createKeySet, type TokenKey } from "./key-set.ts";
-import { createRevocations } from "./revocations.ts";
+import { createRevocations, revocationLifeMs } from "./revocations.ts";
 import {
   accessTokenLifeMsMax,
   deviceSubjectPrefix,
@@ -18,6 +18,7 @@ import {
   serviceTokenGraceMs,
   serviceTokenLifeMsMax,
   serviceTokenType,
+  tokenAheadMsMax,
   tokenAlgorithm,
   tokenAudience,
 } from "./token-claims.ts";
@@ -39,8 +40,8 @@ export interface TokenVerifierDeps {
 export interface TokenVerifier {
   /** The caller, at once when the token was seen before. Throws or rejects with MuinError otherwise. */
   callerOf(token: string): Caller | Promise<Caller>;
-  /** From now on no token of the session is accepted. */
-  sessionRevoked(sessionId: string): void;
+  /** From now on no token of the session is accepted: its last one was issued until `untilMs`, in milliseconds since 1970. */
+  sessionRevoked(sessionId: string, untilMs: number): void;
   /** From now on no token of the device is accepted. */
   deviceRevoked(deviceId: string): void;
   /** From now on no token of the service is accepted that was issued until then, in milliseconds since 1970. */
@@ -53,9 +54,11 @@ export interface TokenVerifier {
 const tokensMax = 50_000;
 /** Revoked sessions that are remembered. */
 const revokedSessionsMax = 1_000_000;
-/** Revoked devices that are remembered, and for how long: an hour longer than a token of theirs lives. */
+/** Of sessions whose tokens must have ended, if this clock is right, so many are remembered. */
+const pastSessionsMax = 100_000;
+/** Revoked devices that are remembered, and for how long: an hour longer than a token of theirs can live, one dated ahead too. */
 const revokedDevicesMax = 1_000_000;
-export const deviceRevocationLifeMs: number = deviceTokenLifeMsMax + 60 * 60_000;
+export const deviceRevocationLifeMs: number = tokenAheadMsMax + deviceTokenLifeMsMax + 60 * 60_000;
 /** How far clocks may differ. */
 const clockSkewMs = 5000;
 /** Withdrawn services that are remembered. */
@@ -67,7 +70,10 @@ const scopesMax = 64;
 interface Verified {
   readonly caller: Caller;
   readonly keyId: string;
+  /** When it says that it was issued. */
   readonly issueMs: number;
+  /** From when on it is good: when it was issued, or when it was first seen, if that was before. */
+  readonly sinceMs: number;
   readonly endMs: number;
 }
 
@@ -77,11 +83,13 @@ export function createTokenVerifier(deps: TokenVerifierDeps): TokenVerifier {
   const keys = createKeySet(deps);
   const seen = createLruMap<Verified>(tokensMax);
   const revoked = createRevocations(clock, revokedSessionsMax);
+  const revokedAhead = createRevocations(clock, revokedSessionsMax, tokenAheadMsMax + revocationLifeMs);
   const revokedDevices = createRevocations(clock, revokedDevicesMax, deviceRevocationLifeMs);
   const withdrawn = createLruMap<number>(withdrawnServicesMax);
 
   const admit = ({ caller, issueMs }: Verified): Caller => {
-    if (caller.kind === "person" && revoked.has(caller.sessionId)) throw refused("session revoked");
+    if (caller.kind === "person" && (revoked.has(caller.sessionId) || revokedAhead.has(caller.sessionId)))
+      throw refused("session revoked");
     if (caller.kind === "device" && revokedDevices.has(caller.id)) throw refused("device revoked");
     if (caller.kind === "service" && issueMs <= (withdrawn.get(caller.id) ?? -1)) throw refused("service withdrawn");
     return caller;
@@ -90,7 +98,7 @@ export function createTokenVerifier(deps: TokenVerifierDeps): TokenVerifier {
   /** A service that cannot renew its token because auth is away goes on with its last one, for a while. */
   const admitLate = (token: Verified): Caller | Promise<Caller> => {
     const take = (isAway: boolean): Caller => {
-      if (!isAway || clock.now() >= token.issueMs + serviceTokenGraceMs) throw refused("expired");
+      if (!isAway || clock.now() >= token.sinceMs + serviceTokenGraceMs) throw refused("expired");
       const caller = admit(token);
       if (caller.kind === "service") deps.tookLate?.(caller.id);
       return caller;
@@ -99,14 +107,24 @@ export function createTokenVerifier(deps: TokenVerifierDeps): TokenVerifier {
     return isAway instanceof Promise ? isAway.then(take) : take(isAway);
   };
 
+  const admitEnded = (token: Verified): Caller | Promise<Caller> => {
+    if (token.caller.kind !== "service") throw refused("expired");
+    return admitLate(token);
+  };
+
+  /** Whether the clock of auth was ahead when it issued a token, and was put back since. */
+  const isAhead = ({ issueMs }: Pick<Verified, "issueMs">): boolean => issueMs > clock.now() + clockSkewMs;
+
   const verify = async (token: string, hash: string): Promise<Caller> => {
     const { keyId, kind } = headerOf(token, refused);
     const claims = await verifiedClaims(token, await keys.get(keyId), kinds[kind], deps);
-    if (claims.iat! * 1000 > clock.now() + clockSkewMs) throw refused("issued in the future");
+    const issueMs = claims.iat! * 1000;
+    if (issueMs > clock.now() + tokenAheadMsMax) throw refused("issued in the future");
     // Bound to a key that its holder must prove to have: such a token alone proves nothing.
     if (kind !== "device" && claims["cnf"] !== undefined) throw refused("bound to a key");
     const caller = callersIn[kind](claims, refused);
-    const verified = { caller, keyId, issueMs: claims.iat! * 1000, endMs: claims.exp! * 1000 };
+    const sinceMs = isAhead({ issueMs }) ? clock.now() : issueMs;
+    const verified = { caller, keyId, issueMs, sinceMs, endMs: sinceMs + claims.exp! * 1000 - issueMs };
     seen.set(hash, verified);
     const isLate = caller.kind === "service" && clock.now() > verified.endMs + clockSkewMs;
     return isLate ? admitLate(verified) : admit(verified);
@@ -119,10 +137,15 @@ export function createTokenVerifier(deps: TokenVerifierDeps): TokenVerifier {
       if (known === undefined) return verify(token, hash);
       keys.keepFresh();
       if (keys.has(known.keyId) && known.endMs > clock.now()) return admit(known);
+      // To verify it again would begin another life.
+      if (keys.has(known.keyId) && isAhead(known)) return admitEnded(known);
       seen.delete(hash);
       return verify(token, hash);
     },
-    sessionRevoked: (sessionId) => revoked.add(sessionId),
+    sessionRevoked: (sessionId, untilMs) => {
+      if (isAhead({ issueMs: untilMs })) revokedAhead.add(sessionId);
+      else revoked.add(sessionId, untilMs < clock.now() - revocationLifeMs ? pastSessionsMax : revokedSessionsMax);
+    },
     deviceRevoked: (deviceId) => revokedDevices.add(deviceId),
     serviceWithdrawn: (service, untilMs) =>
       withdrawn.set(service, Math.max(untilMs, withdrawn.get(service) ?? Number.NEGATIVE_INFINITY)),

@@ -22,6 +22,8 @@ const pause = { minMs: 2 * 60_000, maxMs: 15 * 60_000 } as const;
 /** Mails of one kind that one person, or one address, gets within an hour. */
 const mailsPerHourMax = 5;
 const hourMs = 60 * 60_000;
+/** The clocks of two processes may differ by so much: what lies further ahead is of one that was put back since. */
+const clockMarginMs = 60_000;
 
 /** Sends the mails that wait. One turn of `send` sends all that is due; between `start` and `stop` there is one a second. */
 export type MailSender = Component & { readonly send: () => Promise<void> };
@@ -101,7 +103,7 @@ export function createMailSender(deps: MailSenderDeps): MailSender {
 function takeDue({ database, store, clock, random }: MailSenderDeps): Promise<readonly WaitingMail[]> {
   return database.transaction(async (tx) => {
     const nowMs = clock.now();
-    const due = await store.lockDue(tx, nowMs, sendingMax);
+    const due = await store.lockDue(tx, { nowMs, latestMs: nowMs + pause.maxMs + clockMarginMs }, sendingMax);
     for (const { mailId, attempts } of due) {
       const nextMs = nowMs + backoffMs(pause, attempts + 1, random);
       await store.postpone(tx, mailId, nextMs);
@@ -124,7 +126,8 @@ function write(deps: MailSenderDeps, due: WaitingMail): Promise<Mail | undefined
     if (owner === undefined) return { to, ...textOf(says, "") };
     const text = mailTokenOf(vault, mailId);
     const token = { owner, kind, tokenHash: hashOfMailToken(text) };
-    const recent = await store.recentTokens(tx, token, nowMs - hourMs);
+    const lately = { sinceMs: nowMs - hourMs, untilMs: nowMs + clockMarginMs };
+    const recent = await store.recentTokens(tx, token, lately);
     // One that is known was sent before.
     if (!recent.isKnown && recent.count >= mailsPerHourMax) return undefined;
     if (!recent.isKnown) await store.addToken(tx, token, { nowMs, expireTimeMs });

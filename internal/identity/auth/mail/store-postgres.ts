@@ -24,9 +24,10 @@ export const postgresMailStore: MailStore = {
     return rows.length > 0;
   },
 
-  lockDue: async (tx, nowMs, limit) => {
+  lockDue: async (tx, { nowMs, latestMs }, limit) => {
     const rows = await tx<Row[]>`
-      SELECT mail_id, kind, user_id, newcomer_id, attempts, create_time FROM outgoing_mails WHERE next_time <= ${new Date(nowMs)}
+      SELECT mail_id, kind, user_id, newcomer_id, attempts, create_time FROM outgoing_mails
+      WHERE next_time <= ${new Date(nowMs)} OR next_time > ${new Date(latestMs)}
       ORDER BY next_time LIMIT ${limit} FOR UPDATE SKIP LOCKED`;
     return rows.map((row) => ({
       mailId: row.mail_id,
@@ -56,10 +57,11 @@ export const postgresMailStore: MailStore = {
     await tx`DELETE FROM outgoing_mails WHERE user_id = ${userId}`;
   },
 
-  recentTokens: async (tx, { owner: { userId = null, newcomerId = null }, kind, tokenHash }, sinceMs) => {
+  recentTokens: async (tx, { owner: { userId = null, newcomerId = null }, kind, tokenHash }, { sinceMs, untilMs }) => {
     const [row] = await tx<{ count: number; is_known: boolean }[]>`
       SELECT count(*)::int AS count, COALESCE(bool_or(token_hash = ${tokenHash}), FALSE) AS is_known FROM mail_tokens
-      WHERE (user_id = ${userId} OR newcomer_id = ${newcomerId}) AND kind = ${kind} AND create_time > ${new Date(sinceMs)}`;
+      WHERE (user_id = ${userId} OR newcomer_id = ${newcomerId}) AND kind = ${kind}
+        AND create_time > ${new Date(sinceMs)} AND create_time <= ${new Date(untilMs)}`;
     return { count: row?.count ?? 0, isKnown: row?.is_known === true };
   },
 

@@ -22,7 +22,9 @@ export function describeMailStore(name: string, start: StartStore<MailStore>): v
       return isAdded ? mailId : undefined;
     };
     const due = async (nowMs: number, limit = 100): Promise<readonly string[]> =>
-      (await started.database.transaction((tx) => store.lockDue(tx, nowMs, limit))).map(({ mailId }) => mailId);
+      (await started.database.transaction((tx) => store.lockDue(tx, { nowMs, latestMs: 1e13 }, limit))).map(
+        ({ mailId }) => mailId,
+      );
     const empty = async (): Promise<void> => {
       for (const mailId of await due(1e12)) await store.remove(started.database.sql, mailId);
     };
@@ -34,15 +36,21 @@ export function describeMailStore(name: string, start: StartStore<MailStore>): v
       const first = await add("nobody@example.org", 1000, "RESET_PASSWORD");
       expect([await due(999), await due(1000), await due(5000, 1)]).toEqual([[], [first!], [first!]]);
       const { result } = await started.waits(
-        (tx) => store.lockDue(tx, 5000, 1),
-        (tx) => store.lockDue(tx, 5000, 10),
+        (tx) => store.lockDue(tx, { nowMs: 5000, latestMs: 1e13 }, 1),
+        (tx) => store.lockDue(tx, { nowMs: 5000, latestMs: 1e13 }, 10),
       );
       const mail = { mailId: second!, kind: "VERIFY_EMAIL", userId, newcomerId: undefined } as const;
       expect(result).toEqual([{ ...mail, attempts: 0, createTimeMs: 2000 }]);
       await started.database.transaction((tx) => store.postpone(tx, second!, 9000));
       expect([await due(8999), await due(9000)]).toEqual([[first!], [first!, second!]]);
-      const [, postponed] = await started.database.transaction((tx) => store.lockDue(tx, 9000, 9));
+      const [, postponed] = await started.database.transaction((tx) =>
+        store.lockDue(tx, { nowMs: 9000, latestMs: 1e13 }, 9),
+      );
       expect(postponed).toMatchObject({ mailId: second, attempts: 1 });
+      // Due later than it can be: the clock that said so was put back.
+      const dueUntil = async (latestMs: number) =>
+        (await started.database.transaction((tx) => store.lockDue(tx, { nowMs: 5000, latestMs }, 9))).length;
+      expect([await dueUntil(8999), await dueUntil(9000)]).toEqual([2, 1]);
     });
 
     test("takes no more than may wait, and adds without waiting for the account's lock", async () => {
@@ -72,10 +80,15 @@ export function describeMailStore(name: string, start: StartStore<MailStore>): v
       expect(await store.findToken(sql, "RESET_PASSWORD", tokenHash, 5000)).toBeUndefined();
       expect(await store.findToken(sql, "VERIFY_EMAIL", tokenHash, 4999)).toBeUndefined();
       const recent = (sinceMs: number, hash: Uint8Array = tokenHash) =>
-        started.database.transaction((tx) => store.recentTokens(tx, { ...token, tokenHash: hash }, sinceMs));
+        started.database.transaction((tx) =>
+          store.recentTokens(tx, { ...token, tokenHash: hash }, { sinceMs, untilMs: 1e13 }),
+        );
       expect(await recent(999)).toEqual({ count: 1, isKnown: true });
       expect(await recent(999, systemRandom.bytes(32))).toEqual({ count: 1, isKnown: false });
       expect(await recent(1000)).toEqual({ count: 0, isKnown: false });
+      const until = (untilMs: number) =>
+        started.database.transaction((tx) => store.recentTokens(tx, token, { sinceMs: 0, untilMs }));
+      expect([(await until(999)).count, (await until(1000)).count]).toEqual([0, 1]);
       const take = (tx: Transaction) => store.takeToken(tx, "RESET_PASSWORD", tokenHash);
       expect(await started.waits(take, take)).toEqual({ waited: true, result: false });
     });
@@ -91,7 +104,9 @@ export function describeMailStore(name: string, start: StartStore<MailStore>): v
       const newcomer = { newcomerId, email, displayName: "", passwordHash: "hash", ...times };
       await started.database.transaction((tx) => postgresNewcomerStore.insert(tx, newcomer));
       await add(email, 2000, "RESET_PASSWORD");
-      const waiting = await started.database.transaction((tx) => store.lockDue(tx, 2000, 10));
+      const waiting = await started.database.transaction((tx) =>
+        store.lockDue(tx, { nowMs: 2000, latestMs: 1e13 }, 10),
+      );
       expect(waiting).toMatchObject([
         { kind: "VERIFY_EMAIL", userId: undefined, newcomerId },
         { kind: "RESET_PASSWORD", userId: undefined, newcomerId },
@@ -99,7 +114,9 @@ export function describeMailStore(name: string, start: StartStore<MailStore>): v
       const token = { owner: { newcomerId }, kind: "VERIFY_EMAIL", tokenHash: systemRandom.bytes(32) } as const;
       await started.database.transaction((tx) => store.addToken(tx, token, { nowMs: 1000, expireTimeMs: 5000 }));
       expect(await store.findToken(sql, "VERIFY_EMAIL", token.tokenHash, 4999)).toEqual({ newcomerId });
-      expect(await started.database.transaction((tx) => store.recentTokens(tx, token, 999))).toEqual({
+      expect(
+        await started.database.transaction((tx) => store.recentTokens(tx, token, { sinceMs: 999, untilMs: 1e13 })),
+      ).toEqual({
         count: 1,
         isKnown: true,
       });

@@ -45,8 +45,15 @@ export interface MailStore {
     mail: { readonly mailId: string; readonly kind: MailKind; readonly newcomerId: string; readonly nowMs: number },
     waitingMax: number,
   ): Promise<boolean>;
-  /** Locks mails that are due, the longest due first, leaving out those that another transaction has locked. */
-  lockDue(tx: Transaction, nowMs: number, limit: number): Promise<readonly WaitingMail[]>;
+  /**
+   * Locks mails that are due, the longest due first, leaving out those that another transaction has locked. One that would be due after
+   * `latestMs`, later than any can be, was put off by a clock that was put back since, and is due too.
+   */
+  lockDue(
+    tx: Transaction,
+    times: { readonly nowMs: number; readonly latestMs: number },
+    limit: number,
+  ): Promise<readonly WaitingMail[]>;
   /** Counts an attempt; the mail is due again at `nextMs`. */
   postpone(tx: Transaction, mailId: string, nextMs: number): Promise<void>;
   /** Removes a mail that needs no more attempt. */
@@ -56,11 +63,11 @@ export interface MailStore {
   /** Removes the mails that wait for a person. */
   removeOfPerson(tx: Transaction, userId: string): Promise<void>;
 
-  /** How many tokens of a kind its owner got after `sinceMs`, and whether this is one of them. */
+  /** How many tokens of a kind its owner got after `sinceMs` and until `untilMs`, and whether this is one of them. */
   recentTokens(
     tx: Transaction,
     token: MailToken,
-    sinceMs: number,
+    times: { readonly sinceMs: number; readonly untilMs: number },
   ): Promise<{ readonly count: number; readonly isKnown: boolean }>;
   /** Makes a token good until `expireTimeMs`. One that is there already stays as it is. */
   addToken(

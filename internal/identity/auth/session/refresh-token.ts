@@ -87,7 +87,7 @@ export function judgeRefresh(token: RefreshToken, facts: RefreshFacts): "rotate"
   const { grace } = facts;
   if (
     grace !== undefined &&
-    facts.nowMs - grace.rotateTimeMs <= refreshGraceMs &&
+    Math.abs(facts.nowMs - grace.rotateTimeMs) <= refreshGraceMs && // Later, where the clock was put back since, is over too.
     equal(grace.clientHash, facts.clientHash)
   ) {
     return "repeat";

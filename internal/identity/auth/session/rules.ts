@@ -142,6 +142,9 @@ export function expireTimeOf(config: SessionLifeConfig, createTimeMs: number, no
 /** Ends a session, with its event; one that has ended stays so. */
 export async function endSession(tx: Transaction, deps: EndSessionDeps, sessionId: string): Promise<void> {
   const nowMs = deps.clock.now();
-  const version = await deps.store.end(tx, sessionId, nowMs);
-  if (version !== undefined) await publishSessionRevoked(tx, deps.publish, sessionId, version, nowMs);
+  const ended = await deps.store.end(tx, sessionId, nowMs);
+  if (ended === undefined) return;
+  // A clock that was ahead, and was put back since, may have issued its last token.
+  const untilMs = Math.max(nowMs, ended.useTimeMs);
+  await publishSessionRevoked(tx, deps.publish, sessionId, ended.version, untilMs);
 }

@@ -27,12 +27,12 @@ export const postgresSessionStore: SessionStore = {
   },
 
   end: async (tx, sessionId, nowMs) => {
-    const [row] = await tx<{ version: string }[]>`
+    const [row] = await tx<{ version: string; use_time: Date }[]>`
       UPDATE sessions SET end_time = ${new Date(nowMs)}, version = version + 1
-      WHERE session_id = ${sessionId} AND end_time IS NULL RETURNING version`;
+      WHERE session_id = ${sessionId} AND end_time IS NULL RETURNING version, use_time`;
     if (row === undefined) return undefined;
     await tx`DELETE FROM refresh_graces WHERE session_id = ${sessionId}`;
-    return BigInt(row.version);
+    return { version: BigInt(row.version), useTimeMs: row.use_time.getTime() };
   },
 
   lockOfPerson: async (tx, userId, keptId) => {
@@ -54,7 +54,7 @@ export const postgresSessionStore: SessionStore = {
 
   rotate: async (tx, sessionId, { refreshHash, useTimeMs, expireTimeMs }) => {
     await tx`
-      UPDATE sessions SET refresh_hash = ${refreshHash}, use_time = ${new Date(useTimeMs)},
+      UPDATE sessions SET refresh_hash = ${refreshHash}, use_time = greatest(use_time, ${new Date(useTimeMs)}),
         expire_time = ${new Date(expireTimeMs)}
       WHERE session_id = ${sessionId}`;
   },

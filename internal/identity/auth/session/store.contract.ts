@@ -56,7 +56,7 @@ export function describeSessionStore(name: string, start: StartStore<SessionStor
         await store.addGrace(tx, grace, 0, 16);
         return [await store.end(tx, sessionId, 3000), await store.end(tx, sessionId, 4000)];
       });
-      expect(ended).toEqual([2n, undefined]);
+      expect(ended).toEqual([{ version: 2n, useTimeMs: 1000 }, undefined]);
       const [left, found] = await started.database.transaction(async (tx) => [
         await store.lock(tx, sessionId),
         await store.findGrace(tx, sessionId, refreshHash),
@@ -121,6 +121,12 @@ export function describeSessionStore(name: string, start: StartStore<SessionStor
       const session = await started.database.transaction((tx) => store.lock(tx, sessionId));
       expect(Buffer.compare(session!.refreshHash, next)).toBe(0);
       expect(session!.expireTimeMs).toBe(10_000);
+      // A clock that ran ahead was put back: it stays known until when tokens may be dated.
+      const last = await started.database.transaction(async (tx) => {
+        await store.rotate(tx, sessionId, { refreshHash: next, useTimeMs: 4000, expireTimeMs: 10_000 });
+        return store.end(tx, sessionId, 4500);
+      });
+      expect(last?.useTimeMs).toBe(5000);
     });
 
     test("removes what ended long ago, so many at a time", async () => {

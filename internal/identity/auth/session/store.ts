@@ -38,13 +38,17 @@ export interface SessionStore {
   ): Promise<void>;
   /** The session, its row locked: whoever holds it alone decides what a presented token brings. */
   lock(tx: Transaction, sessionId: string): Promise<LockedSession | undefined>;
-  /** Ends a session that has not ended. Returns its version then; `undefined` when it had ended or is not there. */
-  end(tx: Transaction, sessionId: string, nowMs: number): Promise<bigint | undefined>;
+  /** Ends a session that has not ended. Returns its version then, and when it was last used; `undefined` when it had ended or is not there. */
+  end(
+    tx: Transaction,
+    sessionId: string,
+    nowMs: number,
+  ): Promise<{ readonly version: bigint; readonly useTimeMs: number } | undefined>;
   /** Ids of a person's sessions that have not ended, their rows locked in the order of the ids; without `keptId`, unless that is empty. */
   lockOfPerson(tx: Transaction, userId: string, keptId: string): Promise<readonly string[]>;
   /** Ids of a person's live sessions but for the `keptMax` last used. */
   unusedOfPerson(tx: Transaction, userId: string, nowMs: number, keptMax: number): Promise<readonly string[]>;
-  /** Replaces the refresh token that is good. The row must be locked. */
+  /** Replaces the refresh token that is good. The row must be locked. A time of use that is later stays: a token was issued then. */
   rotate(
     tx: Transaction,
     sessionId: string,

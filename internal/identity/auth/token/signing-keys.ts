@@ -3,6 +3,7 @@ import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Random } from "../../../platform/clock/random.ts";
 import { MuinError } from "../../../platform/errors/muin-error.ts";
 import { timeout, TimeoutError } from "../../../platform/lifecycle/timeout.ts";
+import { tokenAheadMsMax } from "../../../platform/identity/token-claims.ts";
 import { takeLock } from "../../../platform/postgres/advisory-lock.ts";
 import type { Database, Transaction } from "../../../platform/postgres/database.ts";
 import { authItself } from "../audit/client.ts";
@@ -29,7 +30,7 @@ export interface SigningKeys {
   keepUntil(kid: string, expireTimeMs: number): Promise<boolean>;
   /** Why no token can be signed, or `undefined`. Answers within a second. */
   problem(): Promise<string | undefined>;
-  /** Removes keys that are no longer published. */
+  /** Removes keys that were no longer published a day ago: this clock may be ahead, and what they signed be good once it is put back. */
   prune(tx: Transaction): Promise<void>;
 }
 
@@ -110,8 +111,8 @@ export function createSigningKeys(deps: {
     },
     prune: async (tx) => {
       const found = await store.list(tx);
-      const kept = new Set(planSigningKeys(found, clock.now(), config).published.map((key) => key.kid));
-      for (const { kid } of found.filter((key) => !kept.has(key.kid))) await store.remove(tx, kid);
+      const { published } = planSigningKeys(found, clock.now() - tokenAheadMsMax, config);
+      for (const { kid } of found.filter((key) => !published.includes(key))) await store.remove(tx, kid);
     },
   };
 }

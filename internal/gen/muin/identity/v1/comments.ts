@@ -629,7 +629,7 @@ export const comments: Readonly<Record<string, string>> = {
   "muin.identity.v1.SessionRevoked": "A session ended before its time.",
   "muin.identity.v1.SessionRevoked.aggregate_version": "Grows by one with every change of it.",
   "muin.identity.v1.SessionRevoked.session_id": "Which one.",
-  "muin.identity.v1.SessionRevoked.time": "When it ended.",
+  "muin.identity.v1.SessionRevoked.time": "When it ended, or when its last token was issued where that is later: by a clock that was put back since.",
   "muin.identity.v1.SetMembershipRequest": "Says who gets which membership.",
   "muin.identity.v1.SetMembershipRequest.etag": "Only if this is the person's current etag; empty for whatever it is.",
   "muin.identity.v1.SetMembershipRequest.membership": "The membership; from_time must be before until_time.",

@@ -36,7 +36,7 @@ export type SessionRevoked = Message<"muin.identity.v1.SessionRevoked"> & {
   aggregateVersion: bigint;
 
   /**
-   * When it ended.
+   * When it ended, or when its last token was issued where that is later: by a clock that was put back since.
    *
    * @generated from field: google.protobuf.Timestamp time = 3;
    */
