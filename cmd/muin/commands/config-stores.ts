@@ -6,6 +6,8 @@ import {
   type ManagedRedis,
   type ManagedStores,
 } from "../../../internal/platform/catalog/managed-stores.ts";
+import { postgresVersionMin } from "../../../internal/platform/local/postgres-binaries.ts";
+import { redisVersion } from "../../../internal/platform/local/redis-binary.ts";
 import { Failure } from "../terminal/failure.ts";
 import { localCommand } from "../terminal/command.ts";
 import type { Output } from "../terminal/output.ts";
@@ -56,13 +58,12 @@ export const stores = localCommand({
   },
 });
 
-const sqlHead =
-  "-- PostgreSQL: for psql, as a role that may make roles and databases. Put a password for each {{...}}.";
+const sqlHead = `-- PostgreSQL ${postgresVersionMin} or later: for psql, as a role that may make roles and databases. Put a password for each {{...}}.`;
 
 function printRedis(redis: ManagedRedis, output: Output): void {
   const settings = redis.settings.map((line) => `#   ${line}`);
   const head = [
-    `# Redis ${redis.server}: ${redis.purpose}. Version 7.0 or later, no cluster, the user "default" off or with a password.`,
+    `# Redis ${redis.server}: ${redis.purpose}. Version ${redisVersion} or later, no cluster, the user "default" off or with a password.`,
     ...settings,
   ];
   printText(`${head.join("\n")}\n${aclOf(redis)}\n`, output);

@@ -44,9 +44,9 @@ function printStatus(
   );
   section(
     ["STORE", "KIND", "STATE", ""],
-    status.stores.map(({ name, kind, reachable, detail }) => [
+    status.stores.map(({ name, kind, serverVersion, reachable, detail }) => [
       name,
-      kind,
+      `${kind} ${serverVersion}`.trimEnd(),
       good(reachable, "reachable", "away"),
       detail,
     ]),

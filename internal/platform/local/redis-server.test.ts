@@ -91,6 +91,38 @@ describe("a Redis server that loads its data for longer than two minutes", () =>
   }, 60_000);
 });
 
+/** Data of a server go through a newer one, and then to an older one. */
+async function refusesOlder(create: typeof createRedisServer): Promise<void> {
+  const { home, real, serve } = await open(create);
+  const [major = 0, minor = 0] = real.version.split(".").map(Number);
+  const newer = { server: real.server, version: `${major}.${minor + 1}.0` };
+  for (const binary of [real, newer, newer]) {
+    const server = serve({ binary });
+    const outcome = await server.start().then(() => server.version(), String);
+    expect(outcome).toBe(binary.version);
+    await server.stop();
+  }
+  expect(await serve().start().catch(String)).toBe(
+    `SetupError: ${home} was written by Redis ${newer.version}, but ${real.server} is Redis ${real.version}. ` +
+      `Set REDIS_SERVER to the path of a redis-server of ${newer.version} or later.`,
+  );
+}
+
+describe("data of a newer server", () => {
+  test("are refused to an older one by name, and those of an older one are taken", () =>
+    refusesOlder(createRedisServer));
+
+  test.each([
+    ["says nothing of who wrote them", "await replaceFile(path, `${version}\\n`, { mode: 0o600 });", ""],
+    ["lets any server at them", "!isAtLeast(version, written)", "false"],
+    ["takes no newer server", "!isAtLeast(version, written)", "true"],
+  ])("mutant: one that %s", async (_, from, to) => {
+    const file = join(import.meta.dir, "redis-server.ts");
+    const mutant = await importMutant<{ createRedisServer: typeof createRedisServer }>(file, from, to);
+    await caught(() => refusesOlder(mutant.createRedisServer));
+  });
+});
+
 describe("the memory of a server that keeps data", () => {
   test("has a bound, at which writes are refused and nothing is dropped", async () => {
     const { serve } = await open();

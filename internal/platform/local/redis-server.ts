@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
 import { totalmem } from "node:os";
 import { basename, join } from "node:path";
 import { Redis } from "ioredis";
@@ -8,16 +9,20 @@ import type { Random } from "../clock/random.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { replyCode } from "../redis/driver-errors.ts";
 import type { DataFolder } from "./data-folder.ts";
-import { makeFolder, replaceFile } from "./files.ts";
+import { exists, makeFolder, replaceFile } from "./files.ts";
 import { freePort } from "./free-port.ts";
 import { endOrphans } from "./orphans.ts";
 import type { RedisBinary } from "./redis-binary.ts";
+import { isAtLeast } from "./server-version.ts";
+import { SetupError } from "./setup-error.ts";
 import { createSupervisedProcess, type ProcessStatus, type SupervisedProcess } from "./supervised-process.ts";
 
 /** Users of our own on every server: to look after it, and for replicas to follow it. Services cannot have these names. */
 const supervisorUser = "supervisor";
 const replicationUser = "replication";
 
+/** Beside the data: the version of the server that wrote them. */
+const versionFile = "redis-version";
 /** Memory of a server that keeps nothing, in bytes; beyond it what was used least recently is dropped. */
 const cacheBytesMax = 128 * 1024 * 1024;
 /** Time for a probe to connect and to answer. */
@@ -61,6 +66,8 @@ export interface RedisServer extends Component {
   readonly name: string;
   /** Port; known once it was started, the same until the data folder is removed unless another program took it. */
   port(): number;
+  /** Such as "8.10.2"; known once it was started. */
+  version(): string;
   /** `redis://user:password@127.0.0.1:port` of a user of the specification. */
   url(user: string): string;
   status(): ProcessStatus;
@@ -80,7 +87,8 @@ export interface RedisServerDeps {
 
 /**
  * A Redis server in the folder redis/<name> of the data folder, kept running from `start` to `stop`. Passwords are generated
- * and kept; they stand in files that only their owner reads, never in arguments. A replica must start after its primary.
+ * and kept; they stand in files that only their owner reads, never in arguments. A replica must start after its primary. Rejects with a
+ * `SetupError` when a newer server wrote the data.
  */
 export function createRedisServer(
   spec: RedisServerSpec,
@@ -132,12 +140,14 @@ export function createRedisServer(
   return {
     name,
     port: () => port,
+    version: () => deps.binary().version,
     url,
     status: () => server.status(),
     abandon: () => server.abandon(),
     start: async () => {
       await makeFolder(join(folder.path, "redis"), 0o700);
       await makeFolder(home, 0o700);
+      if (spec.durable && spec.replicaOf === undefined) await stampVersion(home, deps.binary());
       const users = [supervisorUser, replicationUser, ...spec.users.map((user) => user.name)];
       const secrets = await Promise.all(users.map((user) => folder.secret(secretName(spec.name, user))));
       for (const [index, user] of users.entries()) passwords.set(user, secrets[index] ?? "");
@@ -152,6 +162,20 @@ export function createRedisServer(
     },
     stop: () => server.stop(),
   };
+}
+
+/** The data carry the version of the newest server that wrote them: an older one may not be able to read them. */
+async function stampVersion(home: string, { server, version }: RedisBinary): Promise<void> {
+  const path = join(home, versionFile);
+  const written = (await exists(path)) ? (await readFile(path, "utf8")).trim() : undefined;
+  if (written === version) return;
+  if (written !== undefined && !isAtLeast(version, written)) {
+    throw new SetupError(
+      `${home} was written by Redis ${written}, but ${server} is Redis ${version}. ` +
+        `Set REDIS_SERVER to the path of a redis-server of ${written} or later.`,
+    );
+  }
+  await replaceFile(path, `${version}\n`, { mode: 0o600 });
 }
 
 interface Replication {

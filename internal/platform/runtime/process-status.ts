@@ -42,6 +42,7 @@ interface StoreStatus {
   readonly kind: string;
   readonly reachable: boolean;
   readonly detail: string;
+  readonly serverVersion: string;
 }
 
 /** What the state is gathered from. */
@@ -121,13 +122,14 @@ function storeStatus(
   problem: string | undefined,
   local: LocalStoresStatus | undefined,
 ): StoreStatus {
-  const lastError = local?.stores.find((store) => store.name === server)?.lastError;
+  const own = local?.stores.find((store) => store.name === server);
   const fullDisk = local?.disk.full === true ? `the disk of ${local.disk.path} is full` : undefined;
-  const details = problem === undefined ? [fullDisk] : [problem, lastError, fullDisk];
+  const details = problem === undefined ? [fullDisk] : [problem, own?.lastError, fullDisk];
   return {
     name,
     kind,
     reachable: problem === undefined,
+    serverVersion: own?.version ?? "",
     detail: details.filter((detail) => detail !== undefined).join("; "),
   };
 }

@@ -42,7 +42,7 @@ ${table(
   ["Store", "Kind", "State", ""],
   status.stores.map((store) => [
     store.name,
-    store.kind === "postgres" ? "PostgreSQL" : "Redis",
+    `${store.kind === "postgres" ? "PostgreSQL" : "Redis"} ${store.serverVersion}`.trimEnd(),
     mark(store.reachable, "reachable", "away"),
     store.detail,
   ]),

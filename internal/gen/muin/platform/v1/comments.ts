@@ -142,6 +142,7 @@ export const comments: Readonly<Record<string, string>> = {
   "muin.platform.v1.StoreStatus.kind": "\"postgres\" or \"redis\".",
   "muin.platform.v1.StoreStatus.name": "Name, such as \"counts\" or \"auth\".",
   "muin.platform.v1.StoreStatus.reachable": "Whether it answered the last probe.",
+  "muin.platform.v1.StoreStatus.server_version": "Version of the server, such as \"8.10.2\"; empty where Muin does not run it itself.",
   "muin.platform.v1.TailEventsRequest": "Names what to tail.",
   "muin.platform.v1.TailEventsRequest.from_start": "Begin with the oldest retained event instead of the next one.",
   "muin.platform.v1.TailEventsRequest.topic": "Topic.",
