@@ -20,7 +20,7 @@ const releaseMs = 86_400_000;
 export function createHeldClock(): HeldClock {
   let offsetMs = 0;
   /** When it was stopped, on the machine's monotonic clock; undefined: it runs. */
-  let heldMs: number | undefined = systemClock.monotonic();
+  let heldMs: number | undefined = Math.floor(systemClock.monotonic()); // A fraction would be lost in sums: 500 ms later could be less.
   const startMs = systemClock.now() - heldMs;
   const sleepers = new Map<() => void, number>();
   const monotonic = (): number => (heldMs ?? systemClock.monotonic()) + offsetMs;
