@@ -115,6 +115,20 @@ async function callsOverGrpc({ startProbeServer }: Servers): Promise<void> {
   expect(await elsewhere.call("Look")).toBe("answered");
 }
 
+/** Behind a proxy, networks call over gRPC. What else a network wrote into the header names nobody. */
+async function callsBehindProxy({ startProbeServer }: Servers): Promise<void> {
+  const clock = createHeldClock();
+  await using server = await startProbeServer({ clock, trustedHops: 1 });
+  using _ = released(clock);
+  const open = (forwardedFor: string): Http2Peer => openHttp2(server.addresses.grpc, "127.0.0.1", { forwardedFor });
+  using one = open("198.51.100.9, 192.0.2.1:4711");
+  expect(await callAll(one, 250)).toEqual({ answered: 200, refused: 50 });
+  using again = open("203.0.113.5, 192.0.2.1");
+  expect(await callAll(again, 10)).toEqual({ refused: 10 });
+  using other = open("192.0.2.1, 192.0.2.2");
+  expect(await callAll(other, 10)).toEqual({ answered: 10 });
+}
+
 async function guessesOverGrpc({ startProbeServer }: Servers): Promise<void> {
   const clock = createHeldClock();
   await using server = await startProbeServer({ clock });
@@ -154,6 +168,7 @@ async function connectsTooFast({ startProbeServer }: Servers): Promise<void> {
 describe("what a network asks for without credentials", () => {
   test("over HTTP, with the address that a proxy saw", () => asksOverHttp(real));
   test("over gRPC", () => callsOverGrpc(real));
+  test("over gRPC, with the address that a proxy saw", () => callsBehindProxy(real));
   test("over gRPC with credentials that are not good", () => guessesOverGrpc(real));
 
   test("costs a probe a tenth", () => {
@@ -192,6 +207,20 @@ test.each<readonly [what: string, file: string, from: string, to: string, check:
     "request.headers.authorization !== undefined) return",
     "false) return",
     callsOverGrpc,
+  ],
+  [
+    "the address that a proxy saw",
+    grpcPort,
+    "rates.pass(addressOf(request, trustedHops), what)",
+    'rates.pass(request.socket.remoteAddress ?? "", what)',
+    callsBehindProxy,
+  ],
+  [
+    "the proxy's own entry",
+    "address.ts",
+    "entries[Math.max(0, entries.length - hops)]",
+    "entries[0]",
+    callsBehindProxy,
   ],
   ["an end of a flood", grpcPort, 'passage === "flood" && ', "false && ", callsOverGrpc],
   ["known connections apart", grpcPort, " && connection.isStrangers", "", callsOverGrpc],

@@ -34,8 +34,11 @@ type CallEnd = "answered" | "refused" | "closed" | `reset ${number}`;
 const request = envelope(Buffer.from([0x0a, 1, 0x61]));
 const lastStream = 2 ** 31 - 1;
 
-/** Opens a connection from an address of the loopback. Default 127.0.0.1. Of each reply it takes `window` bytes; default 65 535. */
-export function openHttp2(address: string, from = "127.0.0.1", { window = 65_535 } = {}): Http2Peer {
+/**
+ * Opens a connection from an address of the loopback. Default 127.0.0.1. Of each reply it takes `window` bytes; default 65 535. Calls name
+ * `forwardedFor`, unless it is empty, as a proxy does.
+ */
+export function openHttp2(address: string, from = "127.0.0.1", { window = 65_535, forwardedFor = "" } = {}): Http2Peer {
   const { hostname, port } = new URL(`http://${address}`);
   const socket = connect({ host: hostname, port: Number(port), localAddress: from, noDelay: true });
   const goaways: Http2Peer["goaways"] = [];
@@ -65,7 +68,7 @@ export function openHttp2(address: string, from = "127.0.0.1", { window = 65_535
     const ended = new Promise<CallEnd>((resolve) =>
       socket.destroyed ? resolve("closed") : waiting.set(stream, resolve),
     );
-    socket.write(frame(frameKinds.headers, flags.endHeaders, stream, headersOf(method, authorization)));
+    socket.write(frame(frameKinds.headers, flags.endHeaders, stream, headersOf(method, authorization, forwardedFor)));
     return {
       isOpen: () => waiting.has(stream),
       end: () => {
@@ -91,9 +94,16 @@ export function openHttp2(address: string, from = "127.0.0.1", { window = 65_535
   };
 }
 
-function headersOf(method: string, authorization?: string): Buffer {
+function headersOf(method: string, authorization = "", forwardedFor = ""): Buffer {
   const path = method.startsWith("/") ? method : `/muin.probe.v1.ProbeService/${method}`;
-  return callHeaders(path, authorization === undefined ? [] : [["authorization", authorization]]);
+  const headers = [
+    ["authorization", authorization],
+    ["x-forwarded-for", forwardedFor],
+  ] as const;
+  return callHeaders(
+    path,
+    headers.filter(([, value]) => value !== ""),
+  );
 }
 
 /** SETTINGS_INITIAL_WINDOW_SIZE. */
