@@ -7,7 +7,7 @@ const from = text("MAIL_FROM", { doc: "Address that mails come from.", default: 
 export const mailUrlField: ConfigField<string> = {
   ...url("MAIL_URL", {
     schemes: ["smtp", "smtps", "file"],
-    doc: "Where mails go: smtps://user:password@host (TLS), smtp://host (STARTTLS where the server offers it; demanded when the URL has a password), or a folder, file:///path, that gets one .eml file for each.",
+    doc: "Where mails go: smtps://user:password@host (TLS), smtp://user:password@host (STARTTLS, demanded), smtp://host on this machine (elsewhere only where plain text is said to be meant), or a folder, file:///path, that gets one .eml file for each.",
   }),
   isShared: true,
 };

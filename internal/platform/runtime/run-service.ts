@@ -29,6 +29,7 @@ import { createLogger } from "../telemetry/create-logger.ts";
 import { createCallerCertificate } from "../tls/caller-certificate.ts";
 import { readIssuers } from "../tls/certificate.ts";
 import { checkUrls, withIssuers } from "../tls/remote-urls.ts";
+import { checkMailUrl } from "./mail-url.ts";
 import type { TlsConfig } from "../tls/tls-config.ts";
 import { sayRunsAs } from "./own-account.ts";
 import { createMuinProcess, type MuinProcessOptions } from "./muin-process.ts";
@@ -71,6 +72,7 @@ async function run(info: ServiceInfo, catalog: readonly ServiceInfo[], env: Envi
       (fields) => Object.values(fields),
     ),
   ]);
+  checkMailUrl(env, settings);
   const [renewUrl = ""] = trust.read([callField(renewingService.typeName)]);
   const token = createServiceToken({
     secretFile: mesh.bootstrapSecretFile,

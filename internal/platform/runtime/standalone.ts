@@ -24,6 +24,7 @@ import type { SetupLine } from "../service/parts.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { readCertificate } from "../tls/certificate.ts";
 import { checkListener, checkOperatorListener } from "../tls/exposure.ts";
+import { checkMailUrl } from "./mail-url.ts";
 import { createMuinProcess, type MuinProcess, type MuinProcessOptions } from "./muin-process.ts";
 import { takeOwnAccount } from "./own-account.ts";
 import { setUp } from "./set-up.ts";
@@ -153,13 +154,14 @@ export function createStandalone(options: StandaloneOptions): Standalone {
 
 function nothing(): void {}
 
-/** Throws `ConfigError` for settings with which both ports could not serve, before any server of the stores is started. */
-function checkServing({ catalog, settings, makesCertificate = false, clock }: StandaloneOptions): void {
+/** Throws `ConfigError` for settings with which both ports could not serve, or mails go out in plain text, before any server of the stores is started. */
+function checkServing({ catalog, settings, env, makesCertificate = false, clock }: StandaloneOptions): void {
   const services = [processName, ...catalog.map(({ name }) => name)];
   const certificate = readCertificate(settings, { nowMs: clock.now(), services });
   const hasTls = makesCertificate || certificate !== undefined;
   checkListener({ ...settings, hasTls });
   checkOperatorListener({ ...settings, hasTls });
+  checkMailUrl(env, settings);
 }
 
 function withCertificate(settings: ProcessConfig, certificate: LocalCertificate | undefined): ProcessConfig {

@@ -35,6 +35,7 @@ export function checkUrls(
   const problems = urls.flatMap(({ variable, url }) => {
     if (url === "") return [];
     const parsed = new URL(url);
+    if (parsed.protocol === "file:") return []; // It is no server.
     const problem = rules.insecure ? undefined : problemOf(parsed, rules.caVariable);
     const issuers = parsed.searchParams.get(issuerParameters[parsed.protocol] ?? "");
     return [
@@ -101,6 +102,11 @@ function problemOf(url: URL, caVariable: string): string | undefined {
     return mode === "disable"
       ? `reaches ${hostname} without TLS: ${right}`
       : `has sslmode=${mode}, which does not make sure that the server is ${hostname}: ${right}`;
+  }
+  if (protocol === "smtp:") {
+    // With a password STARTTLS is demanded, and the server verified; without, whoever stands between can keep both from it.
+    if (isHere || url.password !== "") return undefined;
+    return `reaches ${hostname} by TLS only if that is offered: use smtps://, or a user and password, which demand it`;
   }
   const secure = secureSchemes[protocol];
   if (secure === undefined || isHere) return undefined;
