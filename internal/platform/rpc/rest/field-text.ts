@@ -1,14 +1,13 @@
 import { ScalarType, type DescField, type DescMessage, type JsonValue } from "@bufbuild/protobuf";
 import { isWrapperDesc } from "@bufbuild/protobuf/wkt";
 import { callErrors } from "../call/errors.ts";
+import { enumNames } from "./enum-names.ts";
 
-/** The protobuf JSON of one value: numbers may stay strings, booleans and numbers of enums may not. */
+/** The protobuf JSON of one value: numbers may stay strings, booleans may not; of an enum it is a name. */
 export function jsonOf(field: DescField, text: string): JsonValue {
   if (field.fieldKind === "enum" || (field.fieldKind === "list" && field.listKind === "enum")) {
-    if (/^-?\d+$/.test(text)) return Number(text);
-    const names = field.enum.values.map(({ name }) => name);
-    if (names.includes(text)) return text;
-    const description = `must be one of ${names.join(", ")}`;
+    if (field.enum.values.some(({ name }) => name === text)) return text;
+    const description = enumNames(field.enum);
     throw callErrors.queryParameterInvalid({
       message: `query parameter ${field.name} ${description}`,
       violations: [{ field: field.name, description }],

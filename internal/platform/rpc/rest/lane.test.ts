@@ -35,7 +35,7 @@ test.each([
   ["/api/v1/looks/a?small=4294967295&flag=true&ratio=1.5", { name: "a", small: 4294967295, flag: true, ratio: 1.5 }],
   ["/api/v1/looks/a?ratio=NaN&raw=AQI%3D", { name: "a", ratio: "NaN", raw: "AQI=" }],
   [
-    "/api/v1/looks/a?colour=COLOUR_RED&colours=1&colours=COLOUR_BLUE",
+    "/api/v1/looks/a?colour=COLOUR_RED&colours=COLOUR_RED&colours=COLOUR_BLUE",
     { name: "a", colour: "COLOUR_RED", colours: ["COLOUR_RED", "COLOUR_BLUE"] },
   ],
   ["/api/v1/looks/a?tags=x&tags=y&tags=", { name: "a", tags: ["x", "y", ""] }],
@@ -110,7 +110,7 @@ test("the body is one field, or all but the path, and the path wins", async () =
 test.each([
   [`{"maybe_big":"5","nested":{"numbers":[1,"2"]}}`, { maybeBig: "5", nested: { numbers: ["1", "2"] } }],
   [
-    `{"maybeBig":5,"colour":1,"colours":["COLOUR_BLUE"]}`,
+    `{"maybeBig":5,"colour":"COLOUR_RED","colours":["COLOUR_BLUE"]}`,
     { maybeBig: "5", colour: "COLOUR_RED", colours: ["COLOUR_BLUE"] },
   ],
   [`{"mask":"maybe_big,colours"}`, { mask: "maybeBig,colours" }],
@@ -140,6 +140,20 @@ test("a reply shows its zeros, and response_body names a part of it", async () =
   expect(await get("/api/v1/probes/a", { method: "POST", headers, body: `{"amount":0}` })).toMatchObject({
     body: { amount: "0" },
   });
+});
+
+test.each([
+  ["POST", "looks:whole", `{"colour":1}`, "colour"],
+  ["POST", "looks:whole", `{"colours":["COLOUR_RED",2]}`, "colours[1]"],
+  ["POST", "looks:whole", `{"colour":7}`, "colour"],
+  ["GET", "looks:all?colour=1", undefined, "query parameter colour"],
+  ["GET", "looks:all?colours=COLOUR_RED&colours=0", undefined, "query parameter colours"],
+] as const)("an enum has names alone, no numbers: %s %s %s", async (method, path, body, at) => {
+  const sent = await get(`/api/v1/${path}`, { method, headers, ...(body === undefined ? {} : { body }) });
+  expect([sent.status, (sent.body["error"] as JsonObject | undefined)?.["message"]]).toEqual([
+    400,
+    `${at} must be one of COLOUR_UNSPECIFIED, COLOUR_RED, COLOUR_BLUE`,
+  ]);
 });
 
 const probe = (init: RequestInit) => get("/api/v1/probes/a", { method: "POST", ...init });
@@ -186,7 +200,7 @@ test("OpenAPI is valid and tells paths, bodies, errors and who may call", async 
   const schemas = Object.keys((body["components"] as { schemas: JsonObject }).schemas);
   expect(schemas).toEqual(expect.arrayContaining([NestedSchema.typeName, ColourSchema.typeName]));
   const paths = body["paths"] as Record<string, Record<string, JsonObject>>;
-  expect(Object.keys(paths)).toContain("/api/v1/deep/shelves/{nested.name.1}/books/{nested.name.3}");
+  expect(Object.keys(paths)).toContain("/api/v1/deep/shelves/{name_1}/books/{name_3}");
   const fast = paths["/api/v1/probes/{name}"]!["post"]!;
   expect(fast["security"]).toEqual([{ bearer: ["probe.use"] }]);
   expect(fast["x-callers"]).toEqual(["api_key", "service"]);

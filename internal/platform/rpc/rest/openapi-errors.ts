@@ -16,9 +16,10 @@ const platformTables: readonly ErrorTable[] = [
 
 const platformReason = "PlatformReason";
 
-/** The error response of an operation, by reference. */
-export function errorOf({ owner, errors }: Pick<MethodPlan, "owner" | "errors">): JsonObject {
-  return { $ref: `#/components/responses/${errors === undefined ? "Error" : `${owner}.Error`}` };
+/** The error responses of an operation, by reference. Whatever the status, an error has one form. */
+export function errorsOf({ owner, errors }: Pick<MethodPlan, "owner" | "errors">): JsonObject {
+  const reference = { $ref: `#/components/responses/${errors === undefined ? "Error" : `${owner}.Error`}` };
+  return { "4XX": reference, "5XX": reference };
 }
 
 /** The error responses that operations refer to, and their schemas: each names the closed set of reasons of the service it is of. */
@@ -27,11 +28,18 @@ export function describeErrors(plans: readonly Pick<MethodPlan, "owner" | "error
   readonly responses: Record<string, JsonObject>;
 } {
   const schemas: Record<string, JsonObject> = { [platformReason]: reasonsOf(platformTables.flatMap(rowsOf)) };
-  const responses: Record<string, JsonObject> = { Error: responseOf([platformReason]) };
+  const responses: Record<string, JsonObject> = {};
+  const add = (name: string, reasons: readonly string[]): void => {
+    schemas[name] = errorSchema(reasons);
+    responses[name] = responseOf(name);
+  };
   for (const { owner, errors } of plans) {
-    if (errors === undefined) continue;
-    schemas[`${owner}.Reason`] = reasonsOf(rowsOf(errors));
-    responses[`${owner}.Error`] = responseOf([platformReason, `${owner}.Reason`]);
+    if (errors === undefined) {
+      add("Error", [platformReason]);
+    } else {
+      schemas[`${owner}.Reason`] = reasonsOf(rowsOf(errors));
+      add(`${owner}.Error`, [platformReason, `${owner}.Reason`]);
+    }
   }
   return { schemas, responses };
 }
@@ -54,10 +62,10 @@ function reasonsOf(rows: readonly ErrorRow[]): JsonObject {
   };
 }
 
-function responseOf(reasons: readonly string[]): JsonObject {
+function responseOf(schema: string): JsonObject {
   return {
     description: "The call failed: a code, a message and details, of which google.rpc.ErrorInfo names the reason.",
-    content: { "application/json": { schema: errorSchema(reasons) } },
+    content: { "application/json": { schema: { $ref: `#/components/schemas/${schema}` } } },
   };
 }
 
@@ -65,10 +73,12 @@ function errorSchema(reasons: readonly string[]): JsonObject {
   const references = reasons.map((name) => ({ $ref: `#/components/schemas/${name}` }));
   return {
     type: "object",
+    description: "Why a call failed, as google.rpc.Status in JSON.",
     required: ["error"],
     properties: {
       error: {
         type: "object",
+        description: "The error.",
         required: ["code", "status", "message"],
         properties: {
           code: { type: "integer", description: "The HTTP status." },

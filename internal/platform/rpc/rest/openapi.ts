@@ -1,8 +1,10 @@
-import type { DescMessage, JsonObject } from "@bufbuild/protobuf";
+import type { DescField, DescMessage, JsonObject } from "@bufbuild/protobuf";
 import { CallerKind } from "../../../gen/muin/platform/v1/options_pb.ts";
 import { signatureHeader } from "../../identity/signed-call.ts";
+import { fieldNamed } from "./binding.ts";
 import type { Comments } from "./comments.ts";
-import { describeErrors, errorOf } from "./openapi-errors.ts";
+import { describeErrors, errorsOf } from "./openapi-errors.ts";
+import { isRequired } from "./openapi-rules.ts";
 import { nameOf, Schemas } from "./openapi-schemas.ts";
 import { parsePathTemplate } from "./path-template.ts";
 import { hasStringForm } from "./field-text.ts";
@@ -11,37 +13,41 @@ import type { RestRoute } from "./route.ts";
 /** How deep a message is spread over query parameters. */
 const queryDepthMax = 4;
 
+/** The version of the API, as its paths and packages name it: which build serves it is for operators alone. */
+const apiVersion = "v1";
+
 /**
- * Describes the REST routes in OpenAPI 3.1 (https://spec.openapis.org/oas/v3.1.0), policies as security, each operation's errors as a
- * closed set of reasons. `comments` is what the protos say of all that is described.
+ * Describes the REST routes in OpenAPI 3.1 (https://spec.openapis.org/oas/v3.1.0), the rules of the protos as constraints, policies as
+ * security, each operation's errors as a closed set of reasons. `comments` is what the protos say of all that is described.
  */
 export function describeRoutes(
   routes: readonly RestRoute[],
-  { version, comments }: { readonly version: string; readonly comments: Comments },
+  { comments }: { readonly comments: Comments },
 ): JsonObject {
   const schemas = new Schemas(comments);
-  const paths: Record<string, Record<string, JsonObject>> = {};
+  const items = new Map<string, PathItem>();
   const operationIds = new Map<string, number>();
   for (const route of routes) {
     const { method } = route.plan;
     const base = `${method.parent.name}_${method.name}`;
     const nth = (operationIds.get(base) ?? 0) + 1;
     operationIds.set(base, nth);
-    const { path, parameters } = pathOf(route, schemas);
-    (paths[path] ??= {})[route.method.toLowerCase()] = {
+    const item = pathItemOf(route, items);
+    item.operations[route.method.toLowerCase()] = {
       operationId: nth === 1 ? base : `${base}_${nth}`,
-      ...operationOf(route, parameters, schemas),
+      ...operationOf(route, pathParameters(route, item.names, schemas), schemas),
     };
   }
   const errors = describeErrors(routes.map(({ plan }) => plan));
   return {
     openapi: "3.1.0",
-    info: { title: "Muin", version, license: { name: "Apache-2.0", identifier: "Apache-2.0" } },
+    info: { title: "Muin", version: apiVersion, license: { name: "Apache-2.0", identifier: "Apache-2.0" } },
+    servers: [{ url: "/" }],
     tags: [...new Set(routes.map(({ plan }) => plan.method.parent.typeName))].map((name) => ({
       name,
       description: comments[name] ?? name,
     })),
-    paths,
+    paths: Object.fromEntries([...items.values()].map(({ path, operations }) => [path, operations])),
     components: {
       schemas: { ...schemas.all(), ...errors.schemas },
       responses: errors.responses,
@@ -56,31 +62,57 @@ export function describeRoutes(
   };
 }
 
-function operationOf(route: RestRoute, pathParameters: readonly JsonObject[], schemas: Schemas): JsonObject {
+/** What is served at one path: OpenAPI knows no two that differ in the names of their parameters alone. */
+interface PathItem {
+  readonly path: string;
+  /** Names of its parameters, in the order of the segments that they take. */
+  readonly names: readonly string[];
+  /** By HTTP method, in lower case. */
+  readonly operations: Record<string, JsonObject>;
+}
+
+/** The path item of a route, in `items` by its path without names. The first route of a path names its parameters. */
+function pathItemOf(route: RestRoute, items: Map<string, PathItem>): PathItem {
+  const { segments, verb } = parsePathTemplate(route.template);
+  const parameters = parametersOf(route);
+  const pathWith = (names: readonly string[]): string => {
+    let nth = 0;
+    const parts = segments.map((segment) => (segment.kind === "literal" ? segment.text : `{${names[nth++]}}`));
+    return `/${parts.join("/")}${verb === "" ? "" : `:${verb}`}`;
+  };
+  const shape = pathWith(parameters.map(() => ""));
+  const known = items.get(shape);
+  if (known !== undefined) return known;
+  const names = parameters.map(({ name }) => name);
+  const item: PathItem = { path: pathWith(names), names, operations: {} };
+  items.set(shape, item);
+  return item;
+}
+
+function operationOf(route: RestRoute, path: readonly JsonObject[], schemas: Schemas): JsonObject {
   const { method, policy, hasRequestId } = route.plan;
   const comment = schemas.described(`${method.parent.typeName}.${method.name}`);
-  const body = bodyOf(route, schemas);
   const reply =
-    route.responseField === undefined ? schemas.reference(method.output) : schemas.field(route.responseField);
+    route.responseField === undefined
+      ? schemas.message(method.output, "reply")
+      : schemas.field(route.responseField, "reply");
   const isOpen = policy === undefined || policy.public;
   return {
     summary: summaryOf(comment.description) ?? `${method.parent.name}.${method.name}`,
     ...comment,
     tags: [method.parent.typeName],
     parameters: [
-      ...pathParameters,
+      ...path,
       ...queryOf(route, schemas),
-      ...(hasRequestId ? [idempotencyKey] : []),
+      ...(hasRequestId ? [idempotencyKey(route, schemas)] : []),
       ...(policy?.signed === true || policy?.callers.includes(CallerKind.DEVICE) === true
         ? [signature(policy.signed)]
         : []),
     ],
-    ...(body === undefined
-      ? {}
-      : { requestBody: { required: false, content: { "application/json": { schema: body } } } }),
+    ...bodyOf(route, schemas),
     responses: {
       "200": { description: "The reply.", content: { "application/json": { schema: reply } } },
-      default: errorOf(route.plan),
+      ...errorsOf(route.plan),
     },
     security: isOpen ? [] : [{ bearer: [...policy.scopes] }],
     ...(isOpen ? {} : { "x-callers": policy.callers.map((kind) => callerNames[kind] ?? String(kind)) }),
@@ -94,13 +126,15 @@ const callerNames: Readonly<Record<number, string>> = {
   [CallerKind.SERVICE]: "service",
 };
 
-const idempotencyKey: JsonObject = {
-  name: "Idempotency-Key",
-  in: "header",
-  required: false,
-  description: "The same as the field request_id.",
-  schema: { type: "string" },
-};
+function idempotencyKey(route: RestRoute, schemas: Schemas): JsonObject {
+  return {
+    name: "Idempotency-Key",
+    in: "header",
+    required: false,
+    description: "The same as the field request_id.",
+    schema: schemas.type(fieldNamed(route.binding.input, "request_id")!, "query"),
+  };
+}
 
 function signature(required: boolean): JsonObject {
   return {
@@ -113,27 +147,33 @@ function signature(required: boolean): JsonObject {
   };
 }
 
-/** The path with a parameter for each `*`: OpenAPI has none that spans segments. */
-function pathOf(route: RestRoute, schemas: Schemas): { path: string; parameters: JsonObject[] } {
-  const { segments, variables, verb } = parsePathTemplate(route.template);
-  const parameters: JsonObject[] = [];
-  const parts = segments.map((segment, index) => {
-    if (segment.kind === "literal") return segment.text;
-    const variable = variables.find(({ start, end }) => start <= index && index < end);
-    const field = variable?.field.join(".") ?? `part${index}`;
-    const name =
-      variable === undefined || variable.end === variable.start + 1 ? field : `${field}.${index - variable.start}`;
-    const bound = variable === undefined ? undefined : route.binding.variables[variables.indexOf(variable)]?.at(-1);
-    parameters.push({
-      name,
-      in: "path",
-      required: true,
-      ...(bound === undefined ? {} : schemas.described(nameOf(bound))),
-      schema: { type: "string" },
-    });
-    return `{${name}}`;
+interface PathParameter {
+  readonly name: string;
+  /** What it fills, or a part of; `undefined` for a segment that no variable takes. */
+  readonly field: DescField | undefined;
+}
+
+/** A parameter for each segment that a variable takes: OpenAPI has none that spans segments. */
+function parametersOf({ template, binding }: RestRoute): readonly PathParameter[] {
+  const { segments, variables } = parsePathTemplate(template);
+  return segments.flatMap((segment, index): readonly PathParameter[] => {
+    if (segment.kind === "literal") return [];
+    const nth = variables.findIndex(({ start, end }) => start <= index && index < end);
+    const field = binding.variables[nth]?.at(-1);
+    if (field === undefined) return [{ name: `part_${index}`, field }];
+    const { start, end } = variables[nth]!;
+    const isWhole = Math.min(end, segments.length) === start + 1;
+    return [{ name: isWhole ? field.name : `${field.name}_${index - start}`, field }];
   });
-  return { path: `/${parts.join("/")}${verb === "" ? "" : `:${verb}`}`, parameters };
+}
+
+function pathParameters(route: RestRoute, names: readonly string[], schemas: Schemas): JsonObject[] {
+  return parametersOf(route).map(({ name, field }, nth) => {
+    const isWhole = name === field?.name; // Of a field of several segments, the rules hold for all of them together.
+    const schema = { minLength: 1, ...(isWhole ? schemas.type(field, "query") : { type: "string" }) };
+    const parameter = { name: names[nth]!, in: "path", required: true, schema };
+    return field === undefined ? parameter : Object.assign(parameter, schemas.described(nameOf(field)));
+  });
 }
 
 function* queryOf(route: RestRoute, schemas: Schemas): Generator<JsonObject> {
@@ -151,9 +191,9 @@ function* queryOf(route: RestRoute, schemas: Schemas): Generator<JsonObject> {
         yield {
           name,
           in: "query",
-          required: false,
+          required: depth === 1 && isRequired(field),
           ...schemas.described(nameOf(field)),
-          schema: schemas.type(field),
+          schema: schemas.type(field, "query"),
         };
       }
     }
@@ -161,12 +201,13 @@ function* queryOf(route: RestRoute, schemas: Schemas): Generator<JsonObject> {
   yield* spread(input, "", 1);
 }
 
-function bodyOf(route: RestRoute, schemas: Schemas): JsonObject | undefined {
+function bodyOf(route: RestRoute, schemas: Schemas): JsonObject {
   const { input, body, variables } = route.binding;
-  if (body === undefined) return undefined;
-  if (body !== "*") return schemas.field(body);
+  if (body === undefined) return {};
   const bound = new Set(variables.filter((fields) => fields.length === 1).map(([field]) => field));
-  return schemas.object(input.fields.filter((field) => !bound.has(field)));
+  const fields = body === "*" ? input.fields.filter((field) => !bound.has(field)) : [body];
+  const schema = body === "*" ? schemas.object(fields, "body") : schemas.type(body, "body");
+  return { requestBody: { required: fields.some(isRequired), content: { "application/json": { schema } } } };
 }
 
 /** The first sentence, without its full stop. */

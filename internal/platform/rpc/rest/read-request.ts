@@ -1,7 +1,6 @@
 import {
   create,
   fromJson,
-  fromJsonString,
   mergeFromJson,
   ScalarType,
   type DescField,
@@ -21,6 +20,7 @@ import { readBytesMaxOf, type RpcLimits } from "../call/limits.ts";
 import { readBytes } from "../call/read-bytes.ts";
 import { jsonText } from "../call/wire-text.ts";
 import { fieldNamed, type RequestBinding } from "./binding.ts";
+import { refuseEnumNumbers } from "./enum-names.ts";
 import { isMask, jsonMask } from "./field-text.ts";
 import { put, putQuery } from "./query.ts";
 import type { RestRoute } from "./route.ts";
@@ -102,15 +102,17 @@ function buildRequest(binding: RequestBinding, pathValues: readonly string[], qu
   const { input, json } = binding;
   let message: Message;
   if (binding.body === "*" && body !== "") {
-    message = input.fields.some(isMask)
-      ? fromJson(input, withJsonMasks(input, parseJson(body)), json)
-      : fromJsonString(input, body, json);
+    const value = withJsonMasks(input, parseJson(body));
+    refuseEnumNumbers(input, value);
+    message = fromJson(input, value, json);
   } else {
     message = create(input);
     if (binding.body !== undefined && binding.body !== "*" && body !== "") {
       const value = parseJson(body);
       refuseWrapped(input, binding.body, value);
-      mergeFromJson(input, message, { [binding.body.jsonName]: value }, json);
+      const whole = { [binding.body.jsonName]: value };
+      refuseEnumNumbers(input, whole);
+      mergeFromJson(input, message, whole, json);
     }
   }
   let rest: JsonObject | undefined;

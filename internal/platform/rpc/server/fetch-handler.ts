@@ -1,5 +1,4 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { version } from "../../config/version.ts";
 import type { OnKnown } from "../call/call.ts";
 import { pathOf } from "../call/target.ts";
 import { createConnectLane } from "../connect/lane.ts";
@@ -82,7 +81,7 @@ function probePages({ readiness }: FetchOptions): Readonly<Record<string, Page>>
 function openApiPage(routes: readonly RestRoute[]): Page {
   const services = [...new Set(routes.map(({ plan }) => plan.method.parent))];
   const render = async (): Promise<string> =>
-    JSON.stringify(describeRoutes(routes, { version, comments: await loadComments(services) }));
+    JSON.stringify(describeRoutes(routes, { comments: await loadComments(services) }));
   let document: Promise<string> | undefined;
   return async () => new Response(await (document ??= render()), { headers: { "content-type": "application/json" } });
 }

@@ -9,17 +9,22 @@ import {
 import { FileDescriptorProtoSchema, type FileDescriptorProto } from "@bufbuild/protobuf/wkt";
 import { nestedTypes } from "@bufbuild/protobuf/reflect";
 import { Code, type ServiceImpl } from "@connectrpc/connect";
+import { file_google_rpc_error_details } from "../../../gen/google/rpc/error_details_pb.ts";
+import { file_google_rpc_status } from "../../../gen/google/rpc/status_pb.ts";
 import {
   ServerReflection,
   type ServerReflectionRequest,
   type ServerReflectionResponseSchema,
 } from "../../../gen/grpc/reflection/v1/reflection_pb.ts";
 
+/** What an error's details are made of: a client that is to show them asks for it, though no method's file imports it. */
+const errorFiles: readonly DescFile[] = [file_google_rpc_error_details, file_google_rpc_status];
+
 type Reply = NonNullable<MessageInitShape<typeof ServerReflectionResponseSchema>["messageResponse"]>;
 
 /**
- * Implements gRPC server reflection over the descriptors of `services`: their files and all that those import. Versions v1 and
- * v1alpha are the same but for their package, so one implementation serves both. Nothing is told of methods that `hides` names, nor
+ * Implements gRPC server reflection over the descriptors of `services`: their files and all that those import, and over the types of
+ * errors' details. Versions v1 and v1alpha are the same but for their package, so one implementation serves both. Nothing is told of methods that `hides` names, nor
  * of an RPC service that has no others.
  */
 export function createReflection(
@@ -48,6 +53,7 @@ export function createReflection(
     file.dependencies.forEach(add);
   };
   for (const service of services) add(service.file);
+  errorFiles.forEach(add);
 
   const answer = ({ messageRequest }: ServerReflectionRequest): Reply => {
     switch (messageRequest.case) {

@@ -369,6 +369,9 @@ test.each([
       case: "fileContainingExtension",
       value: { containingType: "google.protobuf.MethodOptions", extensionNumber: 50001 },
     },
+    { case: "fileContainingSymbol", value: "google.rpc.ErrorInfo" },
+    { case: "fileContainingSymbol", value: "google.rpc.BadRequest" },
+    { case: "fileContainingSymbol", value: "google.rpc.Status" },
   ] as const;
   const requests = async function* requests() {
     for (const messageRequest of asks) yield { messageRequest };
@@ -396,6 +399,12 @@ test.each([
   expect(replies[3]).toMatchObject({ case: "errorResponse", value: { errorCode: Code.NotFound } });
   expect(replies[4]).toMatchObject({ value: { extensionNumber: expect.arrayContaining([50001]) as number[] } });
   expect(filesIn(replies[5]!)[0]).toBe("muin/platform/v1/options.proto");
+  // By these a client such as grpcurl shows an error's details, which no method's file imports.
+  expect(replies.slice(6).map((reply) => filesIn(reply))).toEqual([
+    ["google/rpc/error_details.proto", "google/protobuf/duration.proto"],
+    ["google/rpc/error_details.proto", "google/protobuf/duration.proto"],
+    ["google/rpc/status.proto", "google/protobuf/any.proto"],
+  ]);
 });
 
 test("asking who calls belongs to the call's span, and a failure names the RPC beside the log's own service", async () => {
