@@ -13,6 +13,7 @@ import { background, on, republisher, serve } from "../../platform/service/parts
 import { createLoop } from "../../platform/lifecycle/loop.ts";
 import { rpcs } from "../../platform/service/rpcs.ts";
 import { postgres } from "../../platform/service/stores.ts";
+import { hoursErrors } from "../../shared/hours/errors.ts";
 import { createPersonKeyReader } from "../../shared/person/person-key-reader.ts";
 import { createBranchHandlers } from "./branch/handlers.ts";
 import { createLockedBranches } from "./branch/locked.ts";
@@ -45,7 +46,7 @@ export const branchOwner: ServiceInfo<"branch-owner"> = defineService({
   republishes: [BranchUpdatedSchema],
   consumes: [group(UserCreatedSchema), group(UserUpdatedSchema), group(UserStatusChangedSchema)],
   config: branchOwnerConfig,
-  errors: branchOwnerErrors.table,
+  errors: { ...branchOwnerErrors.table, ...hoursErrors.table },
   personalData: "held",
   create: ({ stores, calls, publish, config, clock, random, log }) => {
     const { database } = stores;

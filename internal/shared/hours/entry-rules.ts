@@ -27,7 +27,10 @@ export type EntryVerdict =
   | "FULL"
   | "SCORE_MISSING";
 
-/** What the rules of a branch say of a visitor at a moment, in the order that stands at EntryRules in branch.proto. */
+/**
+ * What the rules of a branch say of a visitor at a moment, in the order that stands at EntryRules in branch.proto. Throws as
+ * `openSpans` does.
+ */
 export function judgeEntry(branch: Branch, visitor: Visitor, atMs: number): EntryVerdict {
   if (visitor.isStaff) return "ADMITTED";
   if (branch.state !== BranchState.ACTIVE) return "BRANCH_CLOSED";

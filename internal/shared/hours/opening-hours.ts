@@ -1,4 +1,6 @@
 import type { DayPeriod, OpeningHours, WeeklyPeriod } from "../../gen/muin/identity/v1/branch_pb.ts";
+import { zoneNamed, zoneRulesVersion } from "../../platform/clock/zones.ts";
+import { hoursErrors } from "./errors.ts";
 
 /** A stretch of time, in milliseconds since the Unix epoch; `toMs` is the first moment after it. */
 export interface TimeSpan {
@@ -23,23 +25,10 @@ const lookDays = [8, 62, 366] as const;
 /** A period that begins on a date ends on the next one at the latest; a zone's clock can step by a day. */
 const daysAround = 3;
 
-/** Whether a text is the name of a time zone in the IANA database, in its spelling there. Offsets such as "+09:00" are none. */
-export function isTimeZone(text: string): boolean {
-  return !/^[+-]/.test(text) && spellingOf(text) === text;
-}
-
-/** The IANA database's spelling of a time zone's name; `undefined` when there is none of the name. */
-export function spellingOf(timeZone: string): string | undefined {
-  try {
-    return new Temporal.ZonedDateTime(0n, timeZone).timeZoneId;
-  } catch {
-    return undefined; // Temporal throws for what it does not know.
-  }
-}
-
 /**
  * The stretches of [fromMs, toMs) in which a place with these hours is open, in order, none touching another. `undefined` hours
- * are always. What the hours mean where the clock skips or repeats an hour stands at OpeningHours in branch.proto.
+ * are always. What the hours mean where the clock skips or repeats an hour stands at OpeningHours in branch.proto. Throws
+ * TIME_ZONE_UNKNOWN when there are hours in a time zone that the zone rules do not have.
  */
 export function openSpans(
   hours: OpeningHours | undefined,
@@ -48,18 +37,20 @@ export function openSpans(
 ): readonly TimeSpan[] {
   if (fromMs >= toMs) return [];
   if (hours === undefined) return [{ fromMs, toMs }];
+  const zone = zoneNamed(timeZone);
+  if (zone === undefined) throw hoursErrors.timeZoneUnknown({ time_zone: timeZone, zone_rules: zoneRulesVersion });
   const periodsOn = periodsByDate(hours);
-  const last = dateAt(toMs, timeZone).add({ days: daysAround });
+  const last = zone.wallAt(toMs).toPlainDate().add({ days: daysAround });
   const spans: TimeSpan[] = [];
   for (
-    let date = dateAt(fromMs, timeZone).subtract({ days: daysAround });
+    let date = zone.wallAt(fromMs).toPlainDate().subtract({ days: daysAround });
     Temporal.PlainDate.compare(date, last) <= 0;
     date = date.add({ days: 1 })
   ) {
     for (const { openMinute, closeMinute } of periodsOn(date)) {
       const span = {
-        fromMs: Math.max(fromMs, firstMomentAt(wallTime(date, openMinute), timeZone)),
-        toMs: Math.min(toMs, lastMomentBefore(wallTime(date, closeMinute), timeZone)),
+        fromMs: Math.max(fromMs, zone.firstInstantOf(wallTime(date, openMinute))),
+        toMs: Math.min(toMs, zone.endBefore(wallTime(date, closeMinute))),
       };
       if (span.fromMs < span.toMs) spans.push(span);
     }
@@ -67,7 +58,7 @@ export function openSpans(
   return joined(spans);
 }
 
-/** Whether a place with these hours is open at a moment, since when and until when. */
+/** Whether a place with these hours is open at a moment, since when and until when. Throws as `openSpans` does. */
 export function openStateAt(hours: OpeningHours | undefined, timeZone: string, atMs: number): OpenState {
   if (hours === undefined) return { open: true, sinceMs: undefined, untilMs: undefined };
   let state: OpenState = { open: false, sinceMs: undefined, untilMs: undefined };
@@ -125,35 +116,9 @@ function weeklyByDay(weekly: readonly WeeklyPeriod[]): ReadonlyMap<number, reado
   return days;
 }
 
-function dateAt(atMs: number, timeZone: string): Temporal.PlainDate {
-  return Temporal.Instant.fromEpochMilliseconds(atMs).toZonedDateTimeISO(timeZone).toPlainDate();
-}
-
 /** What the clock shows so many minutes after it showed the beginning of a date, skipped and repeated hours aside. */
 function wallTime(date: Temporal.PlainDate, minute: number): Temporal.PlainDateTime {
   return date.toPlainDateTime().add({ minutes: minute });
-}
-
-/** The first moment at which the clock shows `wall` or later. */
-function firstMomentAt(wall: Temporal.PlainDateTime, timeZone: string): number {
-  const moment = wall.toZonedDateTime(timeZone, { disambiguation: "earlier" });
-  if (moment.toPlainDateTime().equals(wall)) return moment.epochMilliseconds;
-  // The clock skips it: "earlier" is before the skip.
-  return skipOf(moment.getTimeZoneTransition("next"));
-}
-
-/** The first moment after the last one at which the clock shows less than `wall`. */
-function lastMomentBefore(wall: Temporal.PlainDateTime, timeZone: string): number {
-  const before = wall.subtract({ milliseconds: 1 });
-  const moment = before.toZonedDateTime(timeZone, { disambiguation: "later" });
-  if (moment.toPlainDateTime().equals(before)) return moment.epochMilliseconds + 1;
-  // The clock skips it: "later" is after the skip.
-  return skipOf(moment.getTimeZoneTransition("previous"));
-}
-
-function skipOf(transition: Temporal.ZonedDateTime | null): number {
-  if (transition === null) throw new Error("a time zone whose clock skips an hour has a transition there");
-  return transition.epochMilliseconds;
 }
 
 /** The same stretches in order, those that touch or overlap made one. */

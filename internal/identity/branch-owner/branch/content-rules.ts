@@ -6,8 +6,9 @@ import {
   type OpeningException,
   type WeeklyPeriod,
 } from "../../../gen/muin/identity/v1/branch_pb.ts";
+import { zoneNamed, zoneSpelling } from "../../../platform/clock/zones.ts";
 import type { FieldViolation } from "../../../platform/errors/muin-error.ts";
-import { isDate, isTimeZone, spellingOf } from "../../../shared/hours/opening-hours.ts";
+import { isDate } from "../../../shared/hours/opening-hours.ts";
 import { fieldsInvalid } from "../../../platform/resource/errors.ts";
 
 const dayMinutes = 1440;
@@ -17,8 +18,11 @@ const contentBytesMax = 256 * 1024;
 /** Violations that one answer names. */
 const violationsMax = 20;
 
-/** Throws INVALID_ARGUMENT, with all that is wrong, when a branch's content breaks a rule that its proto cannot check. */
-export function checkContent(branch: Branch): void {
+/**
+ * Throws INVALID_ARGUMENT, with all that is wrong, when a branch's content breaks a rule that its proto cannot check. A time zone that
+ * the branch had `before` may stay, whatever became of its name.
+ */
+export function checkContent(branch: Branch, before?: Branch): void {
   const bytes = toBinary(BranchSchema, branch).length;
   if (bytes > contentBytesMax) {
     const description = `has ${bytes} bytes of protobuf; at most ${contentBytesMax} are kept of a branch`;
@@ -28,7 +32,7 @@ export function checkContent(branch: Branch): void {
     ...(branch.displayName.trim() === ""
       ? [{ field: "branch.display_name", description: "must have at least one character" }]
       : []),
-    ...timeZoneViolations(branch.timeZone),
+    ...(branch.timeZone === before?.timeZone ? [] : timeZoneViolations(branch.timeZone)),
     ...weeklyViolations("branch.opening_hours.weekly", branch.openingHours?.weekly ?? []),
     ...exceptionViolations(branch.openingHours?.exceptions ?? []),
     ...repeated(
@@ -41,8 +45,8 @@ export function checkContent(branch: Branch): void {
 }
 
 function timeZoneViolations(timeZone: string): FieldViolation[] {
-  if (isTimeZone(timeZone)) return [];
-  const spelling = /^[+-]/.test(timeZone) ? undefined : spellingOf(timeZone);
+  if (zoneNamed(timeZone) !== undefined) return [];
+  const spelling = zoneSpelling(timeZone);
   const description =
     spelling === undefined
       ? 'must be a time zone of the IANA database, such as "Asia/Seoul"'

@@ -55,6 +55,6 @@ export function updatedContent(present: StoredBranch, given: Branch, mask: reado
   if (violations.length > 0) throw fieldsInvalid(violations);
   const content = clone(BranchSchema, present.content);
   applyUpdate(BranchSchema, content, given, { mask, allowed: contentFields });
-  checkContent(content);
+  checkContent(content, present.content);
   return content;
 }

@@ -1,5 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { UserSchema, type User } from "../../../gen/muin/identity/v1/user_service_pb.ts";
+import { zoneSpelling } from "../../../platform/clock/zones.ts";
 import { fieldInvalid } from "../../../platform/resource/errors.ts";
 import { isCurrent } from "../../../platform/resource/etag.ts";
 import { applyUpdate } from "../../../platform/resource/update-mask.ts";
@@ -39,14 +40,9 @@ function localeOf(text: string): string {
 
 /** A time zone of the IANA database, spelled as it is there. */
 function timeZoneOf(text: string): string {
-  if (text === "") return "";
-  try {
-    // Offsets such as "+09:00" are accepted by the platform too, but are no places.
-    if (/^[A-Za-z]/.test(text)) return new Intl.DateTimeFormat("en", { timeZone: text }).resolvedOptions().timeZone;
-  } catch {
-    // Not a time zone.
-  }
-  throw fieldInvalid("user.time_zone", 'must be an IANA time zone such as "Asia/Seoul"');
+  const spelling = text === "" ? "" : zoneSpelling(text);
+  if (spelling === undefined) throw fieldInvalid("user.time_zone", 'must be an IANA time zone such as "Asia/Seoul"');
+  return spelling;
 }
 
 function checkPicture(text: string): void {
