@@ -20,6 +20,30 @@ const banned = [
   "globalThis.process.env",
   "globalThis.Math.random()",
   "Bun.sleepSync(1)",
+  'new Temporal.ZonedDateTime(0n, "UTC")',
+  "Temporal.Now.instant()",
+  'new Intl.DateTimeFormat("en", { timeZone: "Asia/Seoul" })',
+  "globalThis.Temporal",
+  "globalThis.Intl",
+  "f.getDate()",
+  "f.getDay()",
+  "f.getFullYear()",
+  "f.getHours()",
+  "f.getMinutes()",
+  "f.getMonth()",
+  "f.getTimezoneOffset()",
+  "f.setDate()",
+  "f.setFullYear()",
+  "f.setHours()",
+  "f.setMinutes()",
+  "f.setMonth()",
+  "f.toDateString()",
+  "f.toTimeString()",
+  "f.toLocaleString()",
+  "f.toLocaleDateString()",
+  "f.toLocaleTimeString()",
+  "f.toZonedDateTime()",
+  "f.toZonedDateTimeISO()",
 ];
 
 /** Modules by which the same would come in another way, with what of them. */
@@ -29,6 +53,9 @@ const bannedImports = [
   ["env", "node:process"],
   ["sleep", "bun"],
   ["SQL", "bun"],
+  ["tz", "moment-timezone"],
+  ["utc", "moment"],
+  ["tz", "moment-timezone/moment-timezone.js"],
 ];
 
 /** What oxlint found, as far as it is looked at here. */
@@ -40,7 +67,7 @@ interface Diagnostic {
   readonly labels: readonly { readonly span: { readonly line: number } }[];
 }
 
-test("mutants: time, chance and settings that are not handed in are refused, each with what to do instead", async () => {
+test("mutants: time, chance and settings that are not handed in, and zone rules of others, are refused, each with what to do instead", async () => {
   const folder = await mkdtemp(join(tmpdir(), "muin-lint-"));
   try {
     await cp(join(root, ".oxlintrc.json"), join(folder, ".oxlintrc.json"));
@@ -65,7 +92,8 @@ test("mutants: time, chance and settings that are not handed in are refused, eac
       expect(linesOf(file).toSorted((a, b) => a - b)).toEqual(lines.map((_, index) => index + 1));
     }
     for (const file of free) expect(linesOf(file)).toEqual([]);
-    for (const { message, help } of found) expect(`${message} ${help}`).toMatch(/Take a|Use timeout|Settings come/);
+    for (const { message, help } of found)
+      expect(`${message} ${help}`).toMatch(/Take a|Use timeout|Settings come|Use platform\/clock\/zones/);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

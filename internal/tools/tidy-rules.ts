@@ -124,6 +124,35 @@ export function datesOfNow(source: ts.SourceFile): readonly Breach[] {
   return newOf(source, "Date", (args) => args === 0);
 }
 
+/** SQL that goes by the database's own rules of time zones, or by the zone of its session. */
+const zonedSql =
+  /\bAT\s+TIME\s+ZONE\b|\b(timezone|date_trunc|date_bin|to_char)\s*\(|\b(CURRENT_DATE|CURRENT_TIME|LOCALTIME|LOCALTIMESTAMP)\b/i;
+
+/**
+ * Where a file tells local times by other rules than those of `zones.ts`, as far as no linter sees it: a date made of local fields, an
+ * instant written in a time zone, SQL that knows time zones.
+ */
+export function otherZoneRules(source: ts.SourceFile): readonly Breach[] {
+  const texts = [...nodesOf(source)].flatMap((node) => {
+    if (!ts.isCallExpression(node) || !ts.isPropertyAccessExpression(node.expression)) return [];
+    const isZoned = node.expression.name.text === "toString" && /\btimeZone\b/.test(node.arguments[0]?.getText() ?? "");
+    return isZoned ? [{ line: lineOf(source, node.getStart()), what: "toString in a time zone" }] : [];
+  });
+  return [...newOf(source, "Date", (args) => args > 1), ...texts, ...zonedSqlIn(source)];
+}
+
+function zonedSqlIn(source: ts.SourceFile): readonly Breach[] {
+  return [...sqlTexts(source)].flatMap(({ at, text, tagged }) => {
+    const what = tagged || statement.test(text) ? zonedSqlOf(text) : undefined;
+    return what === undefined ? [] : [{ line: lineOf(source, at), what }];
+  });
+}
+
+/** What of a text of SQL knows time zones; `undefined` for nothing. A line that says 'UTC' goes by no rules. */
+export function zonedSqlOf(sql: string): string | undefined {
+  return zonedSql.exec(sql.replaceAll(/--.*$/gm, "").replaceAll(/^.*'UTC'.*$/gm, ""))?.[0];
+}
+
 function newOf(source: ts.SourceFile, name: string, matches: (args: number) => boolean): readonly Breach[] {
   return [...nodesOf(source)].flatMap((node) => {
     if (!ts.isNewExpression(node) || node.expression.getText() !== name) return [];

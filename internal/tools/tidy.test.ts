@@ -9,11 +9,13 @@ import {
   longFunctions,
   lowerKeywords,
   lowerKeywordsIn,
+  otherZoneRules,
   parse,
   silentSkips,
   sqlIn,
   storesWithoutContract,
   strayFiles,
+  zonedSqlOf,
   type Breach,
 } from "./tidy-rules.ts";
 
@@ -200,6 +202,26 @@ describe("docstrings", () => {
 test("the time comes from a clock that was handed in", () => {
   expect(breaches(datesOfNow, isShipped)).toEqual([]);
   expect(datesOfNow(bad("new Date(); new Date(ms);"))).toHaveLength(1); // A mutant.
+});
+
+describe("local times", () => {
+  test("go by the rules of zones.ts alone", () => {
+    const inMigrations = files.filter(
+      (file) => file.endsWith(".sql") && zonedSqlOf(texts.get(file) ?? "") !== undefined,
+    );
+    expect([...breaches(otherZoneRules, isShipped), ...inMigrations]).toEqual([]);
+  });
+
+  test("mutants: local fields, an instant in a time zone, SQL that knows time zones", () => {
+    expect(otherZoneRules(bad("new Date(2026, 0); new Date(2026, 0, 1, 9);"))).toHaveLength(2);
+    expect(otherZoneRules(bad('instant.toString({ timeZone: "Asia/Seoul" });'))).toHaveLength(1);
+    expect(otherZoneRules(bad("tx`SELECT at AT TIME ZONE ${zone} FROM t`; ask('SELECT CURRENT_DATE');"))).toHaveLength(
+      2,
+    );
+    expect(otherZoneRules(bad("new Date(ms); (255).toString(16); tx`SELECT now()`; say('at time zone');"))).toEqual([]);
+    expect(zonedSqlOf("CREATE INDEX i ON t (date_trunc('day', at));")).toBe("date_trunc(");
+    expect(zonedSqlOf("SELECT date_trunc('month', at, 'UTC')")).toBeUndefined();
+  });
 });
 
 describe("tests", () => {

@@ -21,11 +21,13 @@ async function json(...args: readonly string[]): Promise<Record<string, unknown>
 describe("commands", () => {
   test("status tells that Muin is ready", async () => {
     const status = await json("status");
-    expect(status).toMatchObject({ ready: true });
+    expect(status).toMatchObject({ ready: true, zone_rules_version: "2026f" });
     const { code, stdout } = await muin.run("status");
     expect(code).toBe(0);
     expect(stdout).toContain("is ready");
     expect(stdout).toContain(`Status page and metrics at ${muin.operator}\n`);
+    expect(stdout).toContain("Time zones by the IANA rules 2026f\n");
+    expect(await (await fetch(muin.operator)).text()).toMatch(/<span>Muin [^<]+, time zones 2026f<\/span>/);
     expect(stdout).toMatch(/^count-write +ready$/m);
     expect(stdout).not.toContain("to set right");
   });

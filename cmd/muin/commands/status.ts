@@ -31,6 +31,7 @@ function printStatus(
   const good = (is: boolean, yes: string, no: string): string => (is ? paint("green", yes) : paint("red", no));
   output.print(`Muin ${status.version} at ${url} is ${good(status.ready, "ready", "not ready")}`);
   if (operator !== undefined) output.print(`Status page and metrics at ${operator}`);
+  if (status.zoneRulesVersion !== "") output.print(`Time zones by the IANA rules ${status.zoneRulesVersion}`);
   for (const reason of status.degraded) output.print(paint("red", `degraded: ${reason}`));
   for (const notice of status.notices) output.print(paint("red", `to set right: ${notice}`));
   const section = (header: readonly string[], rows: readonly (readonly string[])[]): void => {

@@ -1,6 +1,7 @@
 import { timestampFromMs, type Timestamp } from "@bufbuild/protobuf/wkt";
 import { version } from "../config/version.ts";
 import type { Clock } from "../clock/clock.ts";
+import { zoneRulesVersion } from "../clock/zones.ts";
 import type { OpenBroker } from "../events/broker-opener.ts";
 import type { ConsumerGroupState } from "../events/consumer-groups.ts";
 import { timeout } from "../lifecycle/timeout.ts";
@@ -35,6 +36,7 @@ export interface ProcessStatus {
   readonly degraded: readonly string[];
   /** What whoever runs it should set right. */
   readonly notices: readonly string[];
+  readonly zoneRulesVersion: string;
 }
 
 interface StoreStatus {
@@ -84,6 +86,7 @@ export async function readStatus(sources: StatusSources): Promise<ProcessStatus>
     consumers: (consumers ?? []).map(consumerStatus),
     degraded: degraded(),
     notices: notices(),
+    zoneRulesVersion,
   };
 }
 

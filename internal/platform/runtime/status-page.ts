@@ -61,7 +61,7 @@ curl -H "Authorization: Bearer $MUIN_API_KEY" ${escape(http)}/api/v1/counts/visi
 </section>
 <footer>
 <a href="/metrics">Metrics</a> <a href="/readyz">Readiness</a> <a href="${escape(http)}/openapi.json">OpenAPI</a>
-<a href="${escape(http)}/.well-known/jwks.json">Keys</a> <span>Muin ${escape(status.version)}</span>
+<a href="${escape(http)}/.well-known/jwks.json">Keys</a> <span>Muin ${escape(status.version)}, time zones ${escape(status.zoneRulesVersion)}</span>
 </footer>
 </main>
 </body>

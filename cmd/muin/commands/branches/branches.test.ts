@@ -12,7 +12,7 @@ setDefaultTimeout(60_000);
 
 let muin: TestMuin;
 beforeAll(async () => {
-  // Compiled: what tells hours, Temporal, is the runtime's own.
+  // Compiled: the zone rules are within the binary.
   muin = await startMuin({ from: "binary" });
 });
 afterAll(() => muin[Symbol.asyncDispose]());
@@ -70,7 +70,14 @@ test("who has signed up is made an owner and creates a branch, over Connect and 
     `branches/${branchId}/open-periods?from_time=2026-01-01T00:00:00Z&to_time=2026-01-02T00:00:00Z`,
   );
   expect(periods).toEqual({
-    periods: [{ fromTime: "2026-01-01T00:00:00Z", toTime: "2026-01-02T00:00:00Z" }],
+    periods: [
+      {
+        fromTime: "2026-01-01T00:00:00Z",
+        toTime: "2026-01-02T00:00:00Z",
+        fromUtcOffset: "32400s",
+        toUtcOffset: "32400s",
+      },
+    ],
     timeZone: "Asia/Seoul",
   });
 });
@@ -237,6 +244,9 @@ describe("muin branches", () => {
       time: "2026-12-27T03:00:00Z",
       since_time: "2026-12-26T15:00:00Z",
       until_time: "2026-12-28T13:00:00Z",
+      time_utc_offset: "32400s",
+      since_utc_offset: "32400s",
+      until_utc_offset: "32400s",
       time_zone: "Asia/Seoul",
       periods: [],
     });

@@ -1,4 +1,4 @@
-import { timestampDate, timestampFromDate, type Timestamp } from "@bufbuild/protobuf/wkt";
+import { durationMs, timestampFromDate, timestampMs, type Duration, type Timestamp } from "@bufbuild/protobuf/wkt";
 import {
   BranchService,
   GetOpenStateResponseSchema,
@@ -38,20 +38,27 @@ export const open = remoteCommand({
     return { ...plainMessage(GetOpenStateResponseSchema, state), time_zone, periods };
   },
   print: ({ state, list }, output, { days }) => {
-    const textOf = (time: Timestamp | undefined): string => wallText(time, list.timeZone);
-    const until = state.untilTime === undefined ? "" : ` until ${textOf(state.untilTime)}`;
+    const until = state.untilTime === undefined ? "" : ` until ${wallText(state.untilTime, state.untilUtcOffset)}`;
     output.print(`${state.open ? "open" : "closed"}${until} (${list.timeZone})`);
-    const rows = list.periods.map(({ fromTime, toTime }) => [textOf(fromTime), textOf(toTime)]);
+    const rows = list.periods.map(({ fromTime, fromUtcOffset, toTime, toUtcOffset }) => [
+      wallText(fromTime, fromUtcOffset),
+      wallText(toTime, toUtcOffset),
+    ]);
     if (rows.length > 0) output.table(["OPEN FROM", "TO"], rows);
     else output.note(`it does not open in the next ${days} days`);
   },
 });
 
-/** What the clock on the wall shows, with its offset, which tells the courses of an hour apart that it shows twice. */
-function wallText(time: Timestamp | undefined, timeZone: string): string {
+/** What the clock on the wall shows, by the offset that the server gave, which tells the courses of an hour apart that it shows twice. */
+function wallText(time: Timestamp | undefined, offset: Duration | undefined): string {
   if (time === undefined) return "";
-  const wall = Temporal.Instant.fromEpochMilliseconds(timestampDate(time).getTime()).toZonedDateTimeISO(timeZone);
-  const day = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"][wall.dayOfWeek - 1] ?? "";
-  const seconds = { smallestUnit: "minute", timeZoneName: "never", offset: "never" } as const;
-  return `${day} ${wall.toString(seconds).replace("T", " ")} ${wall.offset}`;
+  const minutes = offset === undefined ? 0 : Math.round(durationMs(offset) / 60_000);
+  const wall = new Date(timestampMs(time) + minutes * 60_000);
+  const day = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"][wall.getUTCDay()] ?? "";
+  const offsetText = `${minutes < 0 ? "-" : "+"}${twoDigits(minutes / 60)}:${twoDigits(minutes % 60)}`;
+  return `${day} ${wall.toISOString().slice(0, 16).replace("T", " ")} ${offsetText}`;
+}
+
+function twoDigits(value: number): string {
+  return `${Math.trunc(Math.abs(value))}`.padStart(2, "0");
 }

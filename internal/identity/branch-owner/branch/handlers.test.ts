@@ -399,17 +399,26 @@ describe("hours", () => {
     const branches = service.branches(owner);
     // Monday 22:00 to Tuesday 06:00 in Seoul.
     const at = time("2026-11-23T20:00:00Z");
+    const inSeoul = { seconds: 32_400n };
     expect(await branches.getOpenState({ branchId, time: at })).toMatchObject({
       open: true,
       time: at,
       sinceTime: time("2026-11-23T13:00:00Z"),
       untilTime: time("2026-11-23T21:00:00Z"),
+      timeUtcOffset: inSeoul,
+      sinceUtcOffset: inSeoul,
+      untilUtcOffset: inSeoul,
     });
     const stretch = { fromTime: time("2026-11-23T20:00:00Z"), toTime: time("2026-12-01T00:00:00Z") };
     expect(await branches.listOpenPeriods({ branchId, ...stretch })).toMatchObject({
       timeZone: "Asia/Seoul",
       periods: [
-        { fromTime: time("2026-11-23T20:00:00Z"), toTime: time("2026-11-23T21:00:00Z") },
+        {
+          fromTime: time("2026-11-23T20:00:00Z"),
+          toTime: time("2026-11-23T21:00:00Z"),
+          fromUtcOffset: inSeoul,
+          toUtcOffset: inSeoul,
+        },
         { fromTime: time("2026-11-30T13:00:00Z"), toTime: time("2026-11-30T21:00:00Z") },
       ],
     });
@@ -427,6 +436,48 @@ describe("hours", () => {
     expect((await branches.getOpenState({ branchId, time: at })).open).toBe(false);
     expect((await branches.listOpenPeriods({ branchId, ...stretch })).periods).toEqual([]);
     expect(await verdictOf("gold")).toBe("BRANCH_CLOSED");
+  });
+
+  test("carry the offsets of their own moments, whichever course of an hour they are in", async () => {
+    const owner = await service.newOwner();
+    const openingHours = { exceptions: [{ date: "2026-10-24", periods: [{ openMinute: 1320, closeMinute: 1800 }] }] };
+    const { branchId } = await service.newBranch(owner, { timeZone: "Europe/Berlin", openingHours });
+    const state = await service.branches(owner).getOpenState({ branchId, time: time("2026-10-25T00:30:00Z") });
+    expect(state).toMatchObject({
+      sinceTime: time("2026-10-24T20:00:00Z"),
+      untilTime: time("2026-10-25T05:00:00Z"),
+      timeUtcOffset: { seconds: 7200n },
+      sinceUtcOffset: { seconds: 7200n },
+      untilUtcOffset: { seconds: 3600n },
+    });
+  });
+
+  test("of a branch whose time zone is not known any more are refused by its name; all else goes on", async () => {
+    const owner = await service.newOwner();
+    const { branchId } = await service.newBranch(owner, full);
+    const { branchId: always } = await service.newBranch(owner);
+    await service.database.sql`
+      UPDATE branches SET content = jsonb_set(content, '{timeZone}', '"Mars/Olympus"')
+      WHERE branch_id IN (${branchId}, ${always})`;
+    const branches = service.branches(owner);
+    const asked = [
+      branches.getOpenState({ branchId }),
+      branches.listOpenPeriods({ branchId }),
+      branches.tryEntryRules({ branchId, plan: "gold" }),
+    ];
+    expect(await Promise.all(asked.map(outcomeOf))).toEqual(asked.map(() => "FailedPrecondition TIME_ZONE_UNKNOWN"));
+    const state = await branches.getOpenState({ branchId: always });
+    expect([state.open, state.timeUtcOffset]).toEqual([true, undefined]);
+    expect((await branches.listOpenPeriods({ branchId: always })).periods).toHaveLength(1);
+
+    expect((await branches.getBranch({ branchId })).branch?.timeZone).toBe("Mars/Olympus");
+    const { branch } = await branches.updateBranch({ branch: { branchId, displayName: "Yeoksam" } });
+    expect(branch).toMatchObject({ displayName: "Yeoksam", timeZone: "Mars/Olympus" });
+    expect(await violationsOf(branches.updateBranch({ branch: { branchId, timeZone: "Mars/Utopia" } }))).toEqual([
+      'branch.time_zone: must be a time zone of the IANA database, such as "Asia/Seoul"',
+    ]);
+    await branches.updateBranch({ branch: { branchId, timeZone: "Asia/Seoul" } });
+    expect((await branches.getOpenState({ branchId, time: time("2026-11-23T20:00:00Z") })).open).toBe(true);
   });
 
   test("are asked for within bounds", async () => {

@@ -1,7 +1,8 @@
-import { timestampFromMs, timestampMs, type Timestamp } from "@bufbuild/protobuf/wkt";
+import { durationFromMs, timestampFromMs, timestampMs, type Duration, type Timestamp } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { EntryVerdict, type BranchService } from "../../../gen/muin/identity/v1/branch_service_pb.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
+import { zoneNamed } from "../../../platform/clock/zones.ts";
 import { callerOf } from "../../../platform/identity/caller.ts";
 import { fieldInvalid } from "../../../platform/resource/errors.ts";
 import { judgeEntry } from "../../../shared/hours/entry-rules.ts";
@@ -29,11 +30,13 @@ export function createHoursHandlers(deps: {
       const branch = orThrow(await branches.get(callerOf(context), branchId, "see"));
       const atMs = momentOf(time);
       const { open, sinceMs, untilMs } = stateOf(branch, atMs);
+      const offsetAt = offsetsOf(branch);
       return {
         open,
         time: timestampFromMs(atMs),
-        ...(sinceMs === undefined ? {} : { sinceTime: timestampFromMs(sinceMs) }),
-        ...(untilMs === undefined ? {} : { untilTime: timestampFromMs(untilMs) }),
+        timeUtcOffset: offsetAt(atMs),
+        ...(sinceMs === undefined ? {} : { sinceTime: timestampFromMs(sinceMs), sinceUtcOffset: offsetAt(sinceMs) }),
+        ...(untilMs === undefined ? {} : { untilTime: timestampFromMs(untilMs), untilUtcOffset: offsetAt(untilMs) }),
       };
     },
 
@@ -46,10 +49,14 @@ export function createHoursHandlers(deps: {
       }
       const { openingHours, timeZone } = branch.content;
       const spans = branch.state === "CLOSED" ? [] : openSpans(openingHours, timeZone, { fromMs, toMs });
-      return {
-        periods: spans.map((span) => ({ fromTime: timestampFromMs(span.fromMs), toTime: timestampFromMs(span.toMs) })),
-        timeZone,
-      };
+      const offsetAt = offsetsOf(branch);
+      const periods = spans.map((span) => ({
+        fromTime: timestampFromMs(span.fromMs),
+        toTime: timestampFromMs(span.toMs),
+        fromUtcOffset: offsetAt(span.fromMs),
+        toUtcOffset: offsetAt(span.toMs),
+      }));
+      return { periods, timeZone };
     },
 
     tryEntryRules: async ({ branchId, time, plan, insideCount, hasPresentationAttackScore }, context) => {
@@ -66,4 +73,10 @@ export function createHoursHandlers(deps: {
 function stateOf({ state, content }: StoredBranch, atMs: number): OpenState {
   if (state === "CLOSED") return { open: false, sinceMs: undefined, untilMs: undefined };
   return openStateAt(content.openingHours, content.timeZone, atMs);
+}
+
+/** By how much a branch's clock is ahead of UTC at a moment; `undefined` for a time zone that nobody knows. */
+function offsetsOf({ content }: StoredBranch): (atMs: number) => Duration | undefined {
+  const zone = zoneNamed(content.timeZone);
+  return (atMs) => (zone === undefined ? undefined : durationFromMs(zone.offsetMsAt(atMs)));
 }

@@ -50,6 +50,7 @@ export const comments: Readonly<Record<string, string>> = {
   "muin.platform.v1.GetStatusResponse.services": "Services in catalogue order.",
   "muin.platform.v1.GetStatusResponse.stores": "Stores in the order of their names.",
   "muin.platform.v1.GetStatusResponse.version": "Version of Muin.",
+  "muin.platform.v1.GetStatusResponse.zone_rules_version": "Release of the IANA time zone database by whose rules local times are told, such as \"2026f\".",
   "muin.platform.v1.Heartbeat": "Sent on every bus each 500 ms by whichever relay holds its lease: silence means that the bus is not delivering.",
   "muin.platform.v1.Heartbeat.sender": "Always \"bus\": one key, so one partition.",
   "muin.platform.v1.Heartbeat.time": "When it was sent.",
