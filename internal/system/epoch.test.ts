@@ -302,7 +302,11 @@ function countReadRow(): Row {
       const make = (mutant as unknown as typeof createInfoCache | undefined) ?? createInfoCache;
       const infos = make({
         view: { read: async (countIds) => countIds.map(() => undefined) },
-        store: { read: async (countIds) => countIds.map(() => undefined), keepNewest: async () => undefined },
+        store: {
+          read: async (countIds) => countIds.map(() => undefined),
+          keepNewest: async () => undefined,
+          empty: async () => undefined,
+        },
         clock: systemClock,
         lifeMs: 60_000,
         storeTimeoutMs: 1000,

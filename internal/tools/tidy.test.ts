@@ -34,7 +34,7 @@ const longFunctionsKnown: Readonly<Record<string, number>> = {
   createCountReader: 130,
   createCountWriter: 102,
   createErasureRules: 84,
-  createInfoCache: 145,
+  createInfoCache: 141,
   createSigningKeys: 81,
   createSupervisedProcess: 151,
   startLoad: 136,

@@ -33,7 +33,7 @@ export const countRead: ServiceInfo<"count-read"> = defineService({
   stores: {
     primary: redis("counts", "read-only", { keys: countKeys }),
     replica: redis("counts", "read-only", { keys: countKeys, role: "replica" }),
-    cache: redis("cache", "read-write", { keys: [cacheKeys], durability: "cache" }),
+    cache: redis("cache", "read-write", { keys: cacheKeys, durability: "cache" }),
     info: postgresViews({ database: "count_info", views: ["count_info_v1"] }),
   },
   publishes: [],
@@ -41,12 +41,12 @@ export const countRead: ServiceInfo<"count-read"> = defineService({
   config: countReadConfig,
   errors: countReadErrors.table,
   personalData: "none",
-  create: ({ stores, config, clock }) => {
+  create: ({ stores, config, clock, random }) => {
     const primaryClock = createPrimaryClock(clock);
     const readPrimary = createPrimarySource(stores.primary, { clock, primaryClock });
     const infos = createInfoCache({
       view: createPostgresInfoView(stores.info),
-      store: createRedisInfoCache(stores.cache),
+      store: createRedisInfoCache(stores.cache, random),
       clock,
       lifeMs: config.infoLifeMs,
       storeTimeoutMs: config.sideStoreTimeoutMs,
@@ -67,8 +67,8 @@ export const countRead: ServiceInfo<"count-read"> = defineService({
       on(CountUpdatedSchema, (event, delivery) => onInfoEvent(caches, event, delivery)),
       on(CountDeletedSchema, (event, delivery) => onInfoEvent(caches, event, delivery)),
       rebuilder([CountCreatedSchema, CountUpdatedSchema, CountDeletedSchema], async () => {
-        infos.forgetAll();
         reader.forget(undefined);
+        await infos.forgetAll();
       }),
       background(createClockSampler(readPrimary, clock)),
     ];

@@ -3,7 +3,9 @@ import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { CountInfoSchema, CountState } from "../../../gen/muin/count/v1/count_pb.ts";
 import { systemClock } from "../../../platform/clock/clock.ts";
+import { systemRandom } from "../../../platform/clock/random.ts";
 import { openRedis, type OpenRedis } from "../../../platform/redis/open-redis.ts";
+import { eventually } from "../../../platform/testing/eventually.ts";
 import { importMutant } from "../../../platform/testing/mutant.ts";
 import { startRedis, type TestRedis } from "../../../platform/testing/redis.ts";
 import { createInfoCache, type InfoCache } from "./cache.ts";
@@ -56,7 +58,14 @@ function cacheOn(
     cachedMax = 100,
   }: { make?: typeof createInfoCache; makeStore?: typeof createRedisInfoCache; cachedMax?: number } = {},
 ): InfoCache {
-  return make({ view, store: makeStore(store), clock: systemClock, lifeMs: 60_000, storeTimeoutMs: 1000, cachedMax });
+  return make({
+    view,
+    store: makeStore(store, systemRandom),
+    clock: systemClock,
+    lifeMs: 60_000,
+    storeTimeoutMs: 1000,
+    cachedMax,
+  });
 }
 
 const show = (info: VersionedInfo | undefined): string =>
@@ -79,7 +88,7 @@ async function heldFill(
   held.release();
   const read = show((await reading).known);
   // Scripts are sent in order: the fill's has run when this one has.
-  const shared = createRedisInfoCache(store);
+  const shared = createRedisInfoCache(store, systemRandom);
   await shared.keepNewest([infoOf(newId(), 1)], 1000);
   return [read, show(cache.peek(countId, anyAge)?.known), show((await shared.read([countId]))[0])];
 }
@@ -116,9 +125,9 @@ describe("a cache fill that began before an invalidation", () => {
     );
     const countId = newId();
     const keep = async (make: typeof createRedisInfoCache): Promise<number | undefined> => {
-      await make(store).keepNewest([infoOf(countId, 2)], 10_000);
-      await make(store).keepNewest([infoOf(countId, 1)], 10_000);
-      return (await make(store).read([countId]))[0]?.version;
+      await make(store, systemRandom).keepNewest([infoOf(countId, 2)], 10_000);
+      await make(store, systemRandom).keepNewest([infoOf(countId, 1)], 10_000);
+      return (await make(store, systemRandom).read([countId]))[0]?.version;
     };
     expect([await keep(createRedisInfoCache), await keep(makeStore)]).toEqual([2, 1]);
   });
@@ -137,7 +146,7 @@ describe("the cache", () => {
     );
     expect(held.trips()).toBeLessThanOrEqual(2);
     const other = slowView(new Map());
-    await createRedisInfoCache(store).read([countId]);
+    await createRedisInfoCache(store, systemRandom).read([countId]);
     expect((await cacheOn(other.view).read(countId, anyAge)).known?.version).toBe(3);
     expect(other.trips()).toBe(0);
   });
@@ -177,13 +186,13 @@ async function forgetWhileFilling(make = createInfoCache): Promise<readonly stri
   const cache = cacheOn(held.view, { make });
   const reading = cache.read(countId, anyAge);
   await held.asked;
-  cache.forgetAll();
+  await cache.forgetAll();
   held.release();
   await reading;
   const during = show(cache.peek(countId, anyAge)?.known);
   await cache.read(countId, anyAge);
   const after = show(cache.peek(countId, anyAge)?.known);
-  cache.forgetAll();
+  await cache.forgetAll();
   return [during, after, show(cache.peek(countId, anyAge)?.known)];
 }
 
@@ -199,5 +208,52 @@ describe("a memory that was emptied", () => {
       "entries.set",
     );
     expect((await forgetWhileFilling(make))[0]).toBe("v1 active");
+  });
+});
+
+/** A reader whose cache Redis holds 1 of what CountInfoDB has as 2, and cannot be emptied when everything is forgotten. */
+async function forgetWhileAway(make = createInfoCache) {
+  const countId = newId();
+  const shared = createRedisInfoCache(store, systemRandom);
+  await shared.keepNewest([infoOf(countId, 1)], 60_000);
+  const held = slowView(new Map([[countId, infoOf(countId, 2)]]));
+  held.release();
+  let isAway = true;
+  const cacheStore = {
+    ...shared,
+    empty: () => (isAway ? Promise.reject(new Error("away")) : shared.empty()),
+    keepNewest: () => Promise.resolve(), // So that what is read does not replace what should be removed.
+  };
+  const cache = cacheOn(held.view, { make, makeStore: () => cacheStore });
+  const versionRead = async () => (await cache.read(countId, anyAge)).known?.version;
+  const before = await versionRead();
+  await cache.forgetAll();
+  return {
+    cache,
+    versions: [before, await versionRead()],
+    shared: async () => (await shared.read([countId]))[0]?.version,
+    comeBack: () => (isAway = false),
+  };
+}
+
+describe("everything that was forgotten", () => {
+  test("is not asked of the cache Redis, which is emptied once it is back", async () => {
+    const { cache, versions, shared, comeBack } = await forgetWhileAway();
+    expect([...versions, await shared()]).toEqual([1, 2, 1]);
+    comeBack();
+    await eventually(async () => {
+      await cache.readAll([newId()], () => anyAge);
+      expect(await shared()).toBeUndefined();
+    });
+  });
+
+  test("mutant: a cache Redis that is asked before it was emptied is found out", async () => {
+    const { createInfoCache: make } = await importMutant<{ createInfoCache: typeof createInfoCache }>(
+      join(import.meta.dir, "shared-cache.ts"),
+      "const isDoubtful = emptied < forgotten;",
+      "const isDoubtful = false;",
+      [join(import.meta.dir, "cache.ts")],
+    );
+    expect((await forgetWhileAway(make)).versions).toEqual([1, 1]);
   });
 });

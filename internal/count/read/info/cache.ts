@@ -4,6 +4,7 @@ import { type EventVersion, isNewer } from "../../../platform/service/event-vers
 import { countReadErrors } from "../errors.ts";
 import { gather } from "../gather.ts";
 import { impatient } from "../impatient.ts";
+import { createSharedCache } from "./shared-cache.ts";
 import type { InfoCacheStore, InfoView, VersionedInfo } from "./store.ts";
 
 /** CountInfoDB may take so long to answer before what is cached is used in its place, however old. */
@@ -42,8 +43,11 @@ export interface InfoCache {
   readAll(countIds: readonly string[], demand: (countId: string) => InfoDemand): Promise<readonly CachedInfo[]>;
   /** An event brought this. What was read before it is discarded, also when it arrives later. */
   announce(announced: VersionedInfo): Promise<void>;
-  /** Empties the memory of the process. What the cache Redis has goes on being held to what readers demand. */
-  forgetAll(): void;
+  /**
+   * Empties the memory of the process and the cache Redis. Where that is away it is not asked until it could be emptied, which is tried
+   * again beside the reads that miss it. Never rejects.
+   */
+  forgetAll(): Promise<void>;
 }
 
 /** Where metadata comes from, and bounds of time and memory. */
@@ -94,14 +98,7 @@ export function createInfoCache(deps: InfoCacheDeps): InfoCache {
     clock,
     timeoutMs: viewTimeoutMs,
   });
-  const readStore = impatient((countIds: readonly string[]) => deps.store.read(countIds), {
-    clock,
-    timeoutMs: deps.storeTimeoutMs,
-  });
-  const keepNewest = impatient(
-    (infos: readonly VersionedInfo[], forMs: number) => deps.store.keepNewest(infos, forMs),
-    { clock, timeoutMs: deps.storeTimeoutMs },
-  );
+  const shared = createSharedCache(deps.store, { clock, timeoutMs: deps.storeTimeoutMs });
 
   const peek = (countId: string, demand: InfoDemand): CachedInfo | undefined => {
     const cached = memory.get(countId);
@@ -148,14 +145,14 @@ export function createInfoCache(deps: InfoCacheDeps): InfoCache {
       const known = settled.flatMap((cached) => (cached.known === undefined ? [] : [cached.known]));
       // A fill that took too long could outlive the event's own entry: it stays out.
       if (known.length > 0 && clock.monotonic() - beganAt < lifeMs) {
-        keepNewest(known, lifeMs).catch(() => undefined); // The next one that misses asks CountInfoDB again.
+        shared.keepNewest(known, lifeMs).catch(() => undefined); // The next one that misses asks CountInfoDB again.
       }
       return settled;
     });
 
   const fromStores = (countIds: readonly string[]): Promise<readonly (CachedInfo | undefined)[]> =>
     fillWith(async (fill, beganAt) => {
-      const cached = await readStore(countIds).catch(() => []); // Away: CountInfoDB has it.
+      const cached = await shared.read(countIds).catch(() => []); // Away: CountInfoDB has it.
       const missing = countIds.filter((_, index) => cached[index] === undefined);
       const read = missing.length === 0 ? [] : await fromView(missing);
       const byId = new Map(missing.map((countId, index) => [countId, read[index]]));
@@ -218,7 +215,10 @@ export function createInfoCache(deps: InfoCacheDeps): InfoCache {
         return cached;
       });
     },
-    forgetAll: memory.forgetAll,
+    forgetAll: () => {
+      memory.forgetAll();
+      return shared.forgetAll();
+    },
     announce: async (announced) => {
       const { countId } = announced.info;
       for (const fill of fills) fill.set(countId, newest(fill.get(countId), announced) ?? announced);
@@ -227,7 +227,7 @@ export function createInfoCache(deps: InfoCacheDeps): InfoCache {
         const askedRevision = before?.askedRevision ?? 0;
         memory.set(countId, { known: announced, readAt: clock.monotonic(), askedRevision });
       }
-      await keepNewest([announced], announcedLives * lifeMs).catch(() => undefined); // Its short life heals it.
+      await shared.keepNewest([announced], announcedLives * lifeMs).catch(() => undefined); // Its short life heals it.
     },
   };
 }

@@ -1,3 +1,4 @@
+import { systemRandom } from "../../../platform/clock/random.ts";
 import { openRedis } from "../../../platform/redis/open-redis.ts";
 import { startRedis } from "../../../platform/testing/redis.ts";
 import { createRedisInfoCache } from "./store-redis.ts";
@@ -8,7 +9,8 @@ describeInfoCacheStore("Redis", async () => {
   const store = openRedis({ url: server.url, name: "test" });
   await store.start();
   return {
-    cache: createRedisInfoCache(store),
+    cache: createRedisInfoCache(store, systemRandom),
+    other: createRedisInfoCache(store, systemRandom),
     [Symbol.asyncDispose]: async () => {
       await store.stop();
       await server.stop();

@@ -1,11 +1,15 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { CountInfoSchema } from "../../../gen/muin/count/v1/count_pb.ts";
+import type { Random } from "../../../platform/clock/random.ts";
 import type { RedisStore } from "../../../platform/redis/redis-store.ts";
 import { defineScript } from "../../../platform/redis/script.ts";
 import type { InfoCacheStore, VersionedInfo } from "./store.ts";
 
-/** Pattern of the keys that it uses. */
-export const cacheKeys = "count-read:info:2:*";
+/** Holds the name of the generation of what is cached now, a part of each key. A new name empties the cache: old keys end by themselves. */
+const generationKey = "count-read:info-generation";
+
+/** Patterns of the keys that it uses. */
+export const cacheKeys: readonly string[] = ["count-read:info:2:*", generationKey];
 
 /** Bytes of epoch and version before the metadata: two float64, little-endian. */
 const versionBytes = 16;
@@ -31,24 +35,38 @@ return nil`,
 });
 
 /** Metadata in the cache Redis. */
-export function createRedisInfoCache(store: RedisStore): InfoCacheStore {
+export function createRedisInfoCache({ client }: RedisStore, random: Pick<Random, "uuid">): InfoCacheStore {
+  let known: string | undefined;
+  const keyOf = (countId: string): string => `count-read:info:2:${known}:${countId}`;
+  /** Notes the generation of now; begins one where the server has none, or no longer. */
+  const look = async (): Promise<void> => {
+    await client.set(generationKey, random.uuid(), "NX");
+    known = (await client.get(generationKey)) ?? undefined;
+  };
+
   return {
     read: async (countIds) => {
-      const values = await store.client.mgetBuffer(...countIds.map(keyOf));
-      return values.map((value) => (value === null ? undefined : decode(value)));
+      const readAsKnown = () => client.mgetBuffer(generationKey, ...countIds.map(keyOf));
+      let [generation, ...values] = await readAsKnown();
+      if (known === undefined || generation?.toString() !== known) {
+        await look();
+        [generation, ...values] = await readAsKnown();
+      }
+      const isCurrent = known !== undefined && generation?.toString() === known;
+      return values.map((value) => (value === null || !isCurrent ? undefined : decode(value)));
     },
     keepNewest: async (infos, lifeMs) => {
+      if (known === undefined) await look();
       await keepNewestScript.run(
-        store.client,
+        client,
         infos.map(({ info }) => keyOf(info.countId)),
         [lifeMs, ...infos.map(encode)],
       );
     },
+    empty: async () => {
+      await client.set(generationKey, random.uuid());
+    },
   };
-}
-
-function keyOf(countId: string): string {
-  return `count-read:info:2:${countId}`;
 }
 
 function encode({ info, epoch, version }: VersionedInfo): Buffer {

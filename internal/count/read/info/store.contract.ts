@@ -17,6 +17,8 @@ export interface StartedInfoView extends AsyncDisposable {
 /** A cache of metadata to be tried. */
 export interface StartedInfoCacheStore extends AsyncDisposable {
   readonly cache: InfoCacheStore;
+  /** The same as another instance sees it. */
+  readonly other: InfoCacheStore;
 }
 
 let ids = 0;
@@ -92,6 +94,21 @@ export function describeInfoCacheStore(name: string, start: () => Promise<Starte
       for (const info of [before, after, { ...after, version: 0 }, before])
         await started.cache.keepNewest([info], 60_000);
       expect(await started.cache.read([before.info.countId])).toEqual([after]);
+    });
+
+    test("is emptied for all who share it, and fills anew", async () => {
+      const { cache, other } = started;
+      const [first, second] = [newInfo(1), newInfo(1)];
+      const ids = [first, second].map(({ info }) => info.countId);
+      await cache.keepNewest([first], 60_000);
+      expect(await other.read(ids)).toEqual([first, undefined]);
+      await cache.empty();
+      expect(await other.read(ids)).toEqual([undefined, undefined]);
+      await other.keepNewest([second], 60_000);
+      expect([await cache.read(ids), await other.read(ids)]).toEqual([
+        [undefined, second],
+        [undefined, second],
+      ]);
     });
 
     test("keeps nothing for longer than it was asked to", async () => {

@@ -14,8 +14,10 @@ export interface InfoView {
 
 /** Metadata in the cache Redis. */
 export interface InfoCacheStore {
-  /** Metadata in the order of the ids; `undefined` where nothing is cached. One round trip. */
+  /** Metadata in the order of the ids; `undefined` where nothing is cached. One round trip, and more after it was emptied. */
   read(countIds: readonly string[]): Promise<readonly (VersionedInfo | undefined)[]>;
   /** Keeps each for `lifeMs`, unless the same or a later version is there. One round trip. */
   keepNewest(infos: readonly VersionedInfo[], lifeMs: number): Promise<void>;
+  /** Empties it for all who share it. */
+  empty(): Promise<void>;
 }

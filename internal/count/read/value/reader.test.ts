@@ -5,6 +5,7 @@ import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { ErrorInfoSchema } from "../../../gen/google/rpc/error_details_pb.ts";
 import { CountSource, type Count } from "../../../gen/muin/count/v1/count_pb.ts";
 import { systemClock } from "../../../platform/clock/clock.ts";
+import { systemRandom } from "../../../platform/clock/random.ts";
 import { eventually } from "../../../platform/testing/eventually.ts";
 import { importMutant } from "../../../platform/testing/mutant.ts";
 import { keysOf, shardOf } from "../../shared/key-schema.ts";
@@ -185,7 +186,7 @@ function createReader(create: typeof createCountReader = createCountReader): Cou
     readReplica: createReplicaSource(service.stores.replica, { clock, primaryClock }),
     infos: createInfoCache({
       view: createPostgresInfoView(service.stores.info),
-      store: createRedisInfoCache(service.stores.cache),
+      store: createRedisInfoCache(service.stores.cache, systemRandom),
       clock,
       lifeMs: 60_000,
       storeTimeoutMs: sideStoreTimeoutMs,
