@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import { BranchCreatedSchema } from "../../gen/muin/identity/v1/branch_events_pb.ts";
 import { ApiKeyService } from "../../gen/muin/identity/v1/api_key_service_pb.ts";
 import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
@@ -10,6 +11,7 @@ import {
 import { everyInstance, group } from "../service/consumption.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
 import { on, personalData, rebuilder, republisher, serve, setup, type ServicePart } from "../service/parts.ts";
+import { caught, importMutant } from "../testing/mutant.ts";
 import { checkParts } from "./check-parts.ts";
 
 const info: ServiceInfo = {
@@ -31,7 +33,10 @@ const due = [
   serve(ApiKeyService, {} as never),
   on(ApiKeyRevokedSchema, async () => {}),
   on(DeviceRevokedSchema, async () => {}),
+  rebuilder([DeviceRevokedSchema], () => Promise.resolve()),
 ];
+const notDropped =
+  "one: rebuilder([muin.identity.v1.DeviceRevoked]) is missing: every instance consumes muin.identity.v1.DeviceRevoked and must drop what it made of it when events were removed unseen";
 const again = (): Promise<number> => Promise.resolve(0);
 const rebuild = (): Promise<void> => Promise.resolve();
 const held = personalData({ exportOf: () => Promise.resolve(undefined), erase: () => Promise.resolve() });
@@ -45,6 +50,19 @@ describe("checking the parts of a service", () => {
     expect(checkParts(all, [...due, held, firstSteps])).toEqual([]);
   });
 
+  test("finds what every instance consumes and would not drop, and asks none of a group", () => {
+    expect(checkParts(info, due.slice(0, 3))).toEqual([notDropped]);
+  });
+
+  test("mutant: a check that lets instances go without is noticed", async () => {
+    const mutant = await importMutant<{ checkParts: typeof checkParts }>(
+      join(import.meta.dir, "check-parts.ts"),
+      "    ...notRebuilt(info, parts),\n",
+      "",
+    );
+    await caught(() => expect(mutant.checkParts(info, due.slice(0, 3))).toEqual([notDropped]));
+  });
+
   test("finds a republisher that is declared and missing", () => {
     expect(checkParts({ ...info, republishes: [ApiKeyRevokedSchema] }, due)).toEqual([
       "one: republisher([muin.identity.v1.ApiKeyRevoked]) is missing",
@@ -52,7 +70,7 @@ describe("checking the parts of a service", () => {
   });
 
   test.each<[string, readonly ServicePart[], readonly string[]]>([
-    ["missing parts", due.slice(0, 2), ["one: part 3 is missing, declared is on(muin.identity.v1.DeviceRevoked)"]],
+    ["missing parts", due.toSpliced(2, 1), ["one: part 3 is missing, declared is on(muin.identity.v1.DeviceRevoked)"]],
     [
       "another service of the same shape",
       [serve(PersonKeyService, {} as never), ...due.slice(1)],

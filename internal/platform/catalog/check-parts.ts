@@ -12,6 +12,7 @@ export function checkParts(info: ServiceInfo, parts: readonly ServicePart[]): re
     ...misplaced(info, parts),
     ...strayTopics(info, parts),
     ...notRepublished(info, parts),
+    ...notRebuilt(info, parts),
     ...miscounted(info, parts),
   ];
 }
@@ -67,6 +68,19 @@ function notRepublished(
       .filter((type) => !declared.includes(type) && publishes.some(({ typeName }) => typeName === type))
       .map((type) => `${name}: republisher([${type}]) is given, but the declaration does not say republishes`),
   ];
+}
+
+/** What every instance consumes it makes good by itself: nobody asks in the name of one instance. A group asks the owner, see `checkCatalog`. */
+function notRebuilt({ name, consumes }: ServiceInfo, parts: readonly ServicePart[]): readonly string[] {
+  const rebuilt = new Set(
+    partsOf(parts, "rebuilder").flatMap(({ schemas }) => schemas.map(({ typeName }) => typeName)),
+  );
+  return consumes
+    .filter(({ kind, schema }) => kind === "everyInstance" && !rebuilt.has(schema.typeName))
+    .map(
+      ({ schema: { typeName } }) =>
+        `${name}: rebuilder([${typeName}]) is missing: every instance consumes ${typeName} and must drop what it made of it when events were removed unseen`,
+    );
 }
 
 /** Parts that follow from a word in the declaration are there once with it, and not at all without. */

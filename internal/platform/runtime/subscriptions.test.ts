@@ -66,14 +66,15 @@ test("what a service does where events are removed unseen runs in each instance 
   let dropped = 0;
   const own = rebuilder([ApiKeyRevokedSchema], async () => void dropped++);
   const wiring = { tracing, consumedTopics: () => ["identity.session"] };
+  const other = rebuilder([ApiKeyRevokedSchema], async () => void dropped++);
   const of = (consumption: Consumption) =>
     real.subscriptionsOf(
       { ...bare, consumes: [consumption] },
       [on(ApiKeyRevokedSchema, () => Promise.resolve())],
       wiring,
-      [own],
+      [own, other],
     )[0];
   await of(everyInstance(ApiKeyRevokedSchema))?.onTrimmed?.();
-  expect(dropped).toBe(1);
+  expect(dropped).toBe(2);
   expect(of(group(ApiKeyRevokedSchema))).not.toHaveProperty("onTrimmed");
 });

@@ -47,7 +47,7 @@ function subscriptionOf(
   { consumption, topic, handlers }: Subscribed,
   { tracing, rebuilders }: { readonly tracing: Tracing; readonly rebuilders: readonly Rebuilder[] },
 ): Subscription {
-  const own = rebuilders.find(({ schemas }) => schemas.some(({ typeName }) => handlers.has(typeName)));
+  const own = rebuilders.filter(({ schemas }) => schemas.some(({ typeName }) => handlers.has(typeName)));
   const traced = tracedBy(tracing, `${topic} process`);
   const subscription: Subscription = {
     service: info.name,
@@ -57,7 +57,13 @@ function subscriptionOf(
     onFailure: consumption.onFailure,
     backMs: consumption.backMs,
     attemptsMax: consumption.attemptsMax,
-    ...(consumption.kind === "group" || own === undefined ? {} : { onTrimmed: () => own.rebuild() }),
+    ...(consumption.kind === "group"
+      ? {}
+      : {
+          onTrimmed: async () => {
+            for (const { rebuild } of own) await rebuild();
+          },
+        }),
     handle: async (record, delivery) => {
       const handler = handlers.get(record.type);
       if (handler === undefined) return; // Not among `types`.

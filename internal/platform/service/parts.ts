@@ -180,7 +180,7 @@ export function republisher<const T extends OfOneTopic<DescMessage>>(
 /**
  * Makes good by itself what the service missed of a topic, when retention removed events before they were handled. `schemas` are messages of
  * that topic. Of a group it rebuilds what was made of them, from their source; after it the group reads on from the oldest retained event. Where every
- * instance consumes them, it runs in that instance before it reads on, and drops what is kept in memory.
+ * instance consumes them there must be one: it runs in that instance before it reads on, and drops what was made of earlier events.
  */
 export function rebuilder<const T extends OfOneTopic<DescMessage>>(
   schemas: T,
