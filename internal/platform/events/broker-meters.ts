@@ -20,6 +20,11 @@ export function createBrokerMeters(metrics: Metrics) {
       help: "Unix time since which the consumer missed events in its present or last loss; 0 without one.",
       labels,
     }),
+    spoilt: metrics.gauge({
+      name: "events_spoilt_places",
+      help: "Partitions and consumers of a topic that cannot be read for what stands in their keys.",
+      labels: ["topic"],
+    }),
     isLost: metrics.gauge({ name: "events_consumer_lost", help: "1 when the consumer must be rebuilt.", labels }),
   };
 }

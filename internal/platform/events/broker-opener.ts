@@ -16,6 +16,8 @@ import type { Topic } from "./topics.ts";
 export interface OpenBroker extends Broker, Component {
   readonly deadLetters: DeadLetters;
   readonly consumerGroups: ConsumerGroups;
+  /** What cannot be read for what stands in the store, for people, such as "events: partition 1 of count.value cannot be read …"; empty when all is well. */
+  spoilt(): readonly string[];
 }
 
 /** What a broker is opened with, whatever keeps its events. */

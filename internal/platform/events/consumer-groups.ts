@@ -16,7 +16,10 @@ export interface ConsumerGroupState {
 
 /** The consumer groups of a broker, seen from outside. */
 export interface ConsumerGroups {
-  /** Every group of one service, or of all of the broker's, that ever consumed, by service and topic. */
+  /**
+   * Every group of one service, or of all of the broker's, that ever consumed, by service and topic; without those of which the store keeps
+   * what cannot be read.
+   */
   states(service?: string): Promise<readonly ConsumerGroupState[]>;
   /**
    * Starts a new inbox generation for a group and moves it to the oldest retained event. Returns the generation. Rejects with

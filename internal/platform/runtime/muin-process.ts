@@ -111,7 +111,7 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
   const status: StatusSources = {
     services,
     broker,
-    degraded: () => [...degradation.reasons(), ...sizes.reasons()],
+    degraded: () => [...degradation.reasons(), ...sizes.reasons(), ...broker.spoilt()],
     localStores: options.localStores,
     notices: () =>
       [

@@ -4,6 +4,7 @@ import type { Random } from "../../clock/random.ts";
 import type { LeaseKeeper } from "../../lease/redis/lease-keeper.ts";
 import type { Logger } from "../../telemetry/logger.ts";
 import type { BrokerMeters } from "../broker-meters.ts";
+import type { SpoiltPlaces } from "./spoilt-places.ts";
 
 /** What the parts of a broker on Redis share. */
 export interface BrokerParts {
@@ -25,4 +26,6 @@ export interface BrokerParts {
   readonly random: Random;
   readonly log: Logger;
   readonly meters: BrokerMeters;
+  /** What its readers find that cannot be read. */
+  readonly spoilt: SpoiltPlaces;
 }

@@ -3,6 +3,7 @@ import { createLoop } from "../../lifecycle/loop.ts";
 import type { ConsumerGroups, ConsumerGroupState } from "../consumer-groups.ts";
 import { eventErrors } from "../errors.ts";
 import type { BrokerParts } from "./broker-parts.ts";
+import { isKeySpoilt } from "./key-errors.ts";
 import { keys } from "./keys.ts";
 import { replayScript, settleScript } from "./scripts.ts";
 
@@ -24,28 +25,22 @@ export interface RedisConsumerGroups extends ConsumerGroups {
 }
 
 /** Creates the view of a broker's consumer groups, of the given services, which may grow. */
-export function createConsumerGroups(
-  services: ReadonlySet<string>,
-  { client, open, partitions, clock, meters }: BrokerParts,
-): RedisConsumerGroups {
-  const stateOf = async ({ service, topic }: ConsumerGroup): Promise<ConsumerGroupState> => {
-    const [position, counts, ...parked] = await Promise.all([
-      client.hgetall(keys.group(service, topic)),
-      client.hgetall(keys.topic(topic)),
-      ...partitions.map((partition) => client.xlen(keys.parked(service, topic, partition))),
-    ]);
-    let lag = 0;
-    for (const partition of partitions) {
-      const added = Number(counts[`a${partition}`] ?? 0);
-      lag += Math.max(0, added - Number(position[`o${partition}`] ?? counts[`r${partition}`] ?? 0));
+export function createConsumerGroups(services: ReadonlySet<string>, parts: BrokerParts): RedisConsumerGroups {
+  const { client, open, partitions, clock, meters, spoilt } = parts;
+  const finder = {};
+  /** `undefined` for one whose keys, or those of its topic, are spoilt: that stands in the list of these, and others go on. */
+  const stateOf = async (group: ConsumerGroup): Promise<ConsumerGroupState | undefined> => {
+    const note = (isSpoilt: boolean): void =>
+      spoilt.set(finder, group.topic, `the consumer group of ${group.service} on ${group.topic}`, isSpoilt);
+    try {
+      const state = await readState(group, parts);
+      note(false);
+      return state;
+    } catch (error) {
+      if (!isKeySpoilt(error)) throw error;
+      note(true);
+      return undefined;
     }
-    return {
-      service,
-      topic,
-      lag,
-      deadLetters: parked.reduce((sum, count) => sum + count, 0),
-      ...lossOf(position, partitions),
-    };
   };
 
   const listOf = async (service: string): Promise<readonly ConsumerGroup[]> =>
@@ -55,7 +50,8 @@ export function createConsumerGroups(
 
   return {
     list,
-    states: async (service) => Promise.all((await list(service)).map(stateOf)),
+    states: async (service) =>
+      (await Promise.all((await list(service)).map(stateOf))).filter((state) => state !== undefined),
     replay: async (service, topic) => {
       await open(topic);
       const perPartition = partitions.flatMap((partition) => [
@@ -79,8 +75,9 @@ export function createConsumerGroups(
         everyMs: sampleEveryMs,
         work: async () => {
           for (const group of groups) {
-            const { lag, deadLetters, lost, lostSinceMs = 0 } = await stateOf(group);
-            const { service, topic } = group;
+            const state = await stateOf(group);
+            if (state === undefined) continue;
+            const { service, topic, lag, deadLetters, lost, lostSinceMs = 0 } = state;
             meters.lag.set(lag, { service, topic });
             meters.deadLetters.set(deadLetters, { service, topic });
             meters.isLost.set(lost ? 1 : 0, { service, topic });
@@ -89,6 +86,29 @@ export function createConsumerGroups(
         },
         onFailure: () => undefined, // The store is away; its probe says so.
       }),
+  };
+}
+
+async function readState(
+  { service, topic }: ConsumerGroup,
+  { client, partitions }: Pick<BrokerParts, "client" | "partitions">,
+): Promise<ConsumerGroupState> {
+  const [position, counts, ...parked] = await Promise.all([
+    client.hgetall(keys.group(service, topic)),
+    client.hgetall(keys.topic(topic)),
+    ...partitions.map((partition) => client.xlen(keys.parked(service, topic, partition))),
+  ]);
+  let lag = 0;
+  for (const partition of partitions) {
+    const added = Number(counts[`a${partition}`] ?? 0);
+    lag += Math.max(0, added - Number(position[`o${partition}`] ?? counts[`r${partition}`] ?? 0));
+  }
+  return {
+    service,
+    topic,
+    lag,
+    deadLetters: parked.reduce((sum, count) => sum + count, 0),
+    ...lossOf(position, partitions),
   };
 }
 

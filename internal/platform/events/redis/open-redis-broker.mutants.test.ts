@@ -61,6 +61,29 @@ const mutants: readonly RuleMutant[] = [
     caughtBy: "an event of a topic that was spoilt by another type in the place of a stream is refused for itself",
   },
   {
+    rule: "a partition that cannot be read is seen by operators",
+    file: inThisFolder("stream-reader.ts"),
+    from: "spoilt.set(cursor, topic, placeOf(topic, cursor), true);",
+    to: "",
+    caughtBy:
+      "a partition whose key is spoilt before the consumers begin keeps no consumer from the others, is named, and goes on once it is good again",
+  },
+  {
+    rule: "a partition that can be read again is seen as good by operators",
+    file: inThisFolder("stream-reader.ts"),
+    from: "spoilt.set(cursor, topic, placeOf(topic, cursor), false);",
+    to: "",
+    caughtBy:
+      "a partition whose key is spoilt before the consumers begin keeps no consumer from the others, is named, and goes on once it is good again",
+  },
+  {
+    rule: "a consumer group that cannot be read is left out",
+    file: inThisFolder("consumer-groups.ts"),
+    from: "if (!isKeySpoilt(error)) throw error;",
+    to: "throw error;",
+    caughtBy: "a consumer group of which the store keeps what cannot be read is named, and hides no other",
+  },
+  {
     rule: "a stream that takes nothing more says something of the event",
     file: inThisFolder("key-errors.ts"),
     from: "stream has exhausted the last possible ID|",

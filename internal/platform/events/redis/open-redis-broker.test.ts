@@ -309,7 +309,8 @@ describe("Redis Streams", () => {
         error: (_message, fields) => void named.push(fields?.["key"]),
         child: () => log,
       };
-      const bus = connectBus(server.url, { instance: "one", topics: [topic], log });
+      const metrics = createMetrics();
+      const bus = connectBus(server.url, { instance: "one", topics: [topic], log, metrics });
       await bus.start();
       const subjects = subjectsByPartition(4);
       const got = { group: [] as string[], instance: [] as string[], tail: [] as string[] };
@@ -350,10 +351,14 @@ describe("Redis Streams", () => {
         await haveAll([0, 0, 2, 3]);
       }
       await eventually(() => expect(named).toHaveLength(3)); // Once by each reader.
+      expect(bus.spoilt()).toEqual(["events: partition 1 of test.topic cannot be read for what stands in its key"]);
+      expect(await metrics.render()).toContain('muin_events_spoilt_places{topic="test.topic"} 1');
       expect(new Set(named)).toEqual(new Set([`events:stream:${topic.name}:1`]));
       await redis.client.del(`events:stream:${topic.name}:1`);
       await publish([1]);
       await haveAll([0, 0, 1, 2, 3]);
+      await eventually(() => expect(bus.spoilt()).toEqual([]));
+      expect(await metrics.render()).toContain('muin_events_spoilt_places{topic="test.topic"} 0');
       stop.abort();
       await tailing.reading;
       for (const consumer of [group, instance]) await consumer.stop();
@@ -361,6 +366,32 @@ describe("Redis Streams", () => {
       await redis.stop();
     },
   );
+
+  test("a consumer group of which the store keeps what cannot be read is named, and hides no other", async () => {
+    await using server = await startRedis({ appendfsync: "no" });
+    const redis = openRedis({ url: server.url, name: "test" });
+    await redis.start();
+    const other = { ...topic, name: "test.other" };
+    const bus = connectBus(server.url, { instance: "one", topics: [topic, other] });
+    await bus.start();
+    const consumers = [topic, other].map(({ name }) =>
+      bus.subscribe({ ...groupOf(() => Promise.resolve()), topic: name }),
+    );
+    for (const consumer of consumers) await consumer.start();
+    const topics = async () => (await bus.consumerGroups.states()).map((state) => state.topic);
+    await eventually(async () => expect(await topics()).toEqual(["test.other", "test.topic"]));
+    for (const consumer of consumers) await consumer.stop();
+    await redis.client.set("events:topic:test.other", "x");
+    expect(await topics()).toEqual(["test.topic"]);
+    expect(bus.spoilt()).toEqual([
+      "events: the consumer group of one on test.other cannot be read for what stands in its key",
+    ]);
+    await redis.client.del("events:topic:test.other");
+    expect(await topics()).toEqual(["test.other", "test.topic"]);
+    expect(bus.spoilt()).toEqual([]);
+    await bus.stop();
+    await redis.stop();
+  });
 
   test("with leases on another server each server keeps its own keys", async () => {
     await using server = await startRedis({ appendfsync: "no" });

@@ -14,6 +14,7 @@ import { createInstanceConsumer } from "./instance-consumer.ts";
 import { isKeyDenied, isKeySpoilt } from "./key-errors.ts";
 import { createPublisher } from "./publish-records.ts";
 import { createRetention } from "./retention.ts";
+import { createSpoiltPlaces } from "./spoilt-places.ts";
 import { tailTopic } from "./tail-topic.ts";
 import { createTopicOpener } from "./topic-opener.ts";
 
@@ -76,6 +77,7 @@ export function openRedisBroker(url: string, options: RedisBrokerOptions): OpenB
     heartbeatReceivedAt: () => heartbeat.receivedAt(),
     deadLetters: createDeadLetters(groups, parts),
     consumerGroups: groups,
+    spoilt: () => parts.spoilt.list().map((place) => `events: ${place} cannot be read for what stands in its key`),
   };
 }
 
@@ -83,6 +85,7 @@ function openParts(url: string, options: RedisBrokerOptions, written: ReadonlySe
   const { clock, random, log, instance, parkedMax = parkedMaxDefault } = options;
   const redisOptions = { url, name: `events ${instance}`, clock, random, log };
   const client = connect(redisOptions, {});
+  const meters = createBrokerMeters(options.metrics);
   const shared = new Set([...(options.sharedTopics ?? []), heartbeatTopic.name]);
   return {
     client,
@@ -98,7 +101,8 @@ function openParts(url: string, options: RedisBrokerOptions, written: ReadonlySe
     clock,
     random,
     log,
-    meters: createBrokerMeters(options.metrics),
+    meters,
+    spoilt: createSpoiltPlaces(meters),
   };
 }
 

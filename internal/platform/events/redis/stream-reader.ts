@@ -9,6 +9,7 @@ import type { Logger } from "../../telemetry/logger.ts";
 import type { RawEntry } from "./entries.ts";
 import { isKeySpoilt } from "./key-errors.ts";
 import { keys } from "./keys.ts";
+import type { SpoiltPlaces } from "./spoilt-places.ts";
 
 /** Event records and bytes of one partition that are read at once; as many more are read ahead. */
 const chunkRecordsMax = 256;
@@ -74,6 +75,8 @@ interface ReaderOptions {
   readonly topic: string;
   /** Key of the group's hash, when it reads for one. */
   readonly group: string | undefined;
+  /** Hears of partitions that it cannot read. */
+  readonly spoilt: SpoiltPlaces;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -81,7 +84,7 @@ interface ReaderOptions {
 
 /** Creates a reader; it connects with its first cursor. */
 export function createStreamReader(options: ReaderOptions): StreamReader {
-  const { connection, topic, clock, random, log } = options;
+  const { connection, topic, spoilt, clock, random, log } = options;
   const cursors = new Map<string, CursorState>();
   const stopping = new AbortController();
   const { signal } = stopping;
@@ -138,12 +141,16 @@ export function createStreamReader(options: ReaderOptions): StreamReader {
       cursors.set(key, state);
       loop ??= connection.connect().then(run, run);
       bell.ring();
-      return cursorOf(state, bell.ring, () => cursors.delete(key));
+      return cursorOf(state, bell.ring, () => {
+        cursors.delete(key);
+        spoilt.forget(state);
+      });
     },
     stop: async () => {
       stopping.abort();
       cutOff(connection); // Ends a read that waits.
       await loop;
+      for (const state of cursors.values()) spoilt.forget(state);
     },
   };
 }
@@ -183,7 +190,7 @@ function cursorOf(state: CursorState, ask: () => void, onClose: () => void): Cur
 async function readChunks(
   wanting: readonly CursorState[],
   { isWaiting, recordBytes }: { readonly isWaiting: boolean; readonly recordBytes: { mean: number } },
-  { connection, topic, group, log }: Pick<ReaderOptions, "connection" | "topic" | "group" | "log">,
+  { connection, topic, group, spoilt, log }: Pick<ReaderOptions, "connection" | "topic" | "group" | "spoilt" | "log">,
 ): Promise<boolean> {
   const count = Math.max(1, Math.min(chunkRecordsMax, Math.floor(chunkBytesMax / recordBytes.mean)));
   const asked = wanting.map(({ seeks }) => seeks);
@@ -212,6 +219,7 @@ async function readChunks(
     const last = entries.at(-1);
     if (cursor.retryAtMs !== undefined) {
       cursor.retryAtMs = undefined;
+      spoilt.set(cursor, topic, placeOf(topic, cursor), false);
       log.info("a partition can be read again", { key: cursor.key });
     }
     if (last !== undefined) {
@@ -233,7 +241,7 @@ async function readChunks(
  */
 async function setSpoiltAside(
   wanting: readonly CursorState[],
-  { connection, clock, log }: Pick<ReaderOptions, "connection" | "clock" | "log">,
+  { connection, topic, spoilt, clock, log }: Pick<ReaderOptions, "connection" | "topic" | "spoilt" | "clock" | "log">,
 ): Promise<boolean> {
   const pipeline = connection.pipeline();
   for (const { key } of wanting) pipeline.xlen(key);
@@ -243,6 +251,7 @@ async function setSpoiltAside(
     const [error = null] = replies[index] ?? [];
     if (!isKeySpoilt(error)) continue; // One that is good again is read next.
     if (cursor.retryAtMs === undefined) {
+      spoilt.set(cursor, topic, placeOf(topic, cursor), true);
       log.error("a partition cannot be read for what stands in its key; the others go on", {
         key: cursor.key,
         err: error,
@@ -252,6 +261,10 @@ async function setSpoiltAside(
     hasFound = true;
   }
   return hasFound;
+}
+
+function placeOf(topic: string, { partition }: CursorState): string {
+  return `partition ${partition} of ${topic}`;
 }
 
 function bytesOf([, fields]: RawEntry): number {

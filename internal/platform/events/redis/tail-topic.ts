@@ -13,12 +13,12 @@ const aheadRecordsMax = 1024;
 export async function* tailTopic(
   topic: string,
   { fromStart, signal }: Parameters<Broker["tail"]>[1],
-  { client, open, openReader, partitions, clock, random, log }: BrokerParts,
+  { client, open, openReader, partitions, ...parts }: BrokerParts,
 ): AsyncGenerator<EventRecord> {
   await open(topic);
   const streams = partitions.map((partition) => keys.stream(topic, partition));
   const [, ...newest] = await newestScript.run(client, [], streams);
-  const reader = createStreamReader({ connection: openReader("tail"), topic, group: undefined, clock, random, log });
+  const reader = createStreamReader({ ...parts, connection: openReader("tail"), topic, group: undefined });
   const ended = new AbortController();
   const stop = AbortSignal.any([signal, ended.signal]);
   const queue: EventRecord[] = [];
