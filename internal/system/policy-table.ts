@@ -33,6 +33,7 @@ export const policyTable: Readonly<Record<string, PolicyRow>> = {
   "AuthService.ChangePassword": { callers: "person" },
   "AuthService.ListKeys": { callers: "anybody", services: every },
   "AuthService.GetOpenIdConfiguration": { callers: "anybody" },
+  "AuthService.ListRevocations": { callers: "service", services: every },
 
   "ApiKeyService.CreateApiKey": { callers: "person api_key", scopes: "keys.manage" },
   "ApiKeyService.ListApiKeys": { callers: "person api_key", scopes: "keys.manage" },

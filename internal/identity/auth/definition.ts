@@ -11,6 +11,11 @@ import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_
 import { ScopeService } from "../../gen/muin/identity/v1/scope_service_pb.ts";
 import { ServiceTokenService } from "../../gen/muin/identity/v1/service_token_service_pb.ts";
 import {
+  DeviceRevokedSchema,
+  ServiceWithdrawnSchema,
+  SessionRevokedSchema,
+} from "../../gen/muin/identity/v1/session_events_pb.ts";
+import {
   UserCreatedSchema,
   UserStatusChangedSchema,
   UserUpdatedSchema,
@@ -69,6 +74,9 @@ import { postgresPersonKeyStore } from "./person-key/store-postgres.ts";
 import { createNetworkQuotas } from "./quota/rules.ts";
 import { postgresQuotaStore } from "./quota/store-postgres.ts";
 import { createPruning } from "./retention/rules.ts";
+import { createRevocationHandlers } from "./revocation/handlers.ts";
+import { createLateRevocations } from "./revocation/rules.ts";
+import { postgresRevocationStore } from "./revocation/store-postgres.ts";
 import { createScopeHandlers } from "./scope/handlers.ts";
 import { createScopes } from "./scope/rules.ts";
 import { postgresScopeStore } from "./scope/store-postgres.ts";
@@ -95,6 +103,7 @@ const stores = {
   factors: postgresFactorStore,
   mailStore: postgresMailStore,
   newcomers: postgresNewcomerStore,
+  revocations: postgresRevocationStore,
   scopes: postgresScopeStore,
 };
 
@@ -117,7 +126,7 @@ export const auth: ServiceInfo<"auth"> = defineService({
   calls: {},
   stores: { database: postgres({ database: "auth", migrations }) },
   publishes: published,
-  republishes: [UserCreatedSchema],
+  republishes: [UserCreatedSchema, SessionRevokedSchema, DeviceRevokedSchema, ServiceWithdrawnSchema],
   consumes: [
     group(UserUpdatedSchema),
     group(UserStatusChangedSchema),
@@ -163,12 +172,14 @@ export const auth: ServiceInfo<"auth"> = defineService({
     const activation = createActivation({ ...base, store: postgresDeviceStore, lockout, tokens });
     const branches = { database, store: postgresDeviceStore };
     const republished = { ...base, personKeys };
+    const revocations = createLateRevocations(base);
     return [
       serve(AuthService, {
         ...createNewcomerHandlers(newcomers),
         ...createAccountHandlers({ accounts, signIns }),
         ...createSessionHandlers({ sessions, refreshes }),
         ...createKeyHandlers({ keys, issuer: config.issuer }),
+        ...createRevocationHandlers(revocations),
       }),
       serve(ApiKeyService, createApiKeyHandlers(apiKeys)),
       serve(ServiceTokenService, {
@@ -204,6 +215,7 @@ export const auth: ServiceInfo<"auth"> = defineService({
       personalData,
       setup(setupConfig, (context) => takeFirstSteps(createAuthSetup(base), context, random)),
       republisher([UserCreatedSchema], () => republishAll((after) => republishAccounts(republished, after))),
+      republisher([SessionRevokedSchema, DeviceRevokedSchema, ServiceWithdrawnSchema], () => revocations.republish()),
     ];
   },
 });

@@ -180,6 +180,7 @@ test("says which services may call a method, and which methods are for services 
     ["muin.identity.v1.PersonKeyService.GetPersonKeys", true, "reader"],
     ["muin.identity.v1.PersonKeyService.DestroyPersonKey", true, ""],
     ["muin.identity.v1.AuthService.ListKeys", false, "serving reader collecting"],
+    ["muin.identity.v1.AuthService.ListRevocations", true, "serving reader collecting"],
   ]);
 });
 

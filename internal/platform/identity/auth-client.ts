@@ -2,22 +2,33 @@ import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
 import { ApiKeyService } from "../../gen/muin/identity/v1/api_key_service_pb.ts";
-import { AuthService } from "../../gen/muin/identity/v1/auth_service_pb.ts";
+import { AuthService, type Revocation } from "../../gen/muin/identity/v1/auth_service_pb.ts";
 import { ServiceTokenService } from "../../gen/muin/identity/v1/service_token_service_pb.ts";
 import type { AuthenticatorDeps } from "./authenticator.ts";
 import type { RenewedToken } from "./service-token.ts";
 
 /** All that is asked of auth in the name of every service. */
-export const authCalls: readonly DescMethod[] = [AuthService.method.listKeys, ApiKeyService.method.verifyApiKey];
+export const authCalls: readonly DescMethod[] = [
+  AuthService.method.listKeys,
+  AuthService.method.listRevocations,
+  ApiKeyService.method.verifyApiKey,
+];
 
-/** Asks auth what an authenticator cannot know by itself. `transportTo` carries calls to an RPC service of auth. */
-export function createAuthClient(
-  transportTo: (target: DescService) => Transport,
-): Pick<AuthenticatorDeps, "fetchKeys" | "verifyApiKey"> {
-  const keys = createClient(AuthService, transportTo(AuthService));
+/** Revocations that are asked for at once. */
+const revocationsPage = 1000;
+
+/** What is asked of auth: for an authenticator, and for who tells it of revocations. */
+export interface AuthClient extends Pick<AuthenticatorDeps, "fetchKeys" | "verifyApiKey"> {
+  /** All that ended before its time and of which a token may still live. Rejects when auth cannot be asked. */
+  revocations(): AsyncIterable<Revocation>;
+}
+
+/** Asks auth what a process cannot know by itself. `transportTo` carries calls to an RPC service of auth. */
+export function createAuthClient(transportTo: (target: DescService) => Transport): AuthClient {
+  const auth = createClient(AuthService, transportTo(AuthService));
   const apiKeys = createClient(ApiKeyService, transportTo(ApiKeyService));
   return {
-    fetchKeys: async () => (await keys.listKeys({})).keys,
+    fetchKeys: async () => (await auth.listKeys({})).keys,
     verifyApiKey: async (secretHash) => {
       try {
         const { apiKey } = await apiKeys.verifyApiKey({ secretHash });
@@ -30,6 +41,14 @@ export function createAuthClient(
       } catch (error) {
         if (ConnectError.from(error).code === Code.Unauthenticated) return undefined;
         throw error;
+      }
+    },
+    revocations: async function* () {
+      for (let pageToken = ""; ;) {
+        const page = await auth.listRevocations({ pageSize: revocationsPage, pageToken });
+        yield* page.revocations;
+        if (page.nextPageToken === "") return;
+        pageToken = page.nextPageToken;
       }
     },
   };

@@ -41,8 +41,13 @@ export interface Authenticator {
   serviceWithdrawn(service: string, untilMs: number): void;
   /** From now on the API key is not accepted. */
   apiKeyRevoked(apiKeyId: string): void;
-  /** Revocations may not have been heard: API keys are asked for again. */
+  /**
+   * Revocations may not have been heard: API keys are asked for again, and tokens that were issued before are taken for a minute more, and
+   * then refused as `unavailable` until `revocationsRead`.
+   */
   revocationsMissed(): void;
+  /** All revocations of sessions, devices and services that still matter have been told. */
+  revocationsRead(): void;
   /** Why no token can be verified, or `undefined`. Fetches the keys when there are none yet. */
   readiness(): Promise<string | undefined>;
   /** What whoever runs the process should know: that services call by tokens that have ended, because auth is away. */
@@ -102,7 +107,11 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
     sessionRevoked: (sessionId, untilMs) => tokens.sessionRevoked(sessionId, untilMs),
     deviceRevoked: (deviceId) => tokens.deviceRevoked(deviceId),
     serviceWithdrawn: (service, untilMs) => tokens.serviceWithdrawn(service, untilMs),
-    revocationsMissed: () => apiKeys.revocationsMissed(),
+    revocationsMissed: () => {
+      apiKeys.revocationsMissed();
+      tokens.revocationsMissed();
+    },
+    revocationsRead: () => tokens.revocationsRead(),
     apiKeyRevoked: (apiKeyId) => apiKeys.apiKeyRevoked(apiKeyId),
     readiness: () => tokens.readiness(),
     notice: () => {

@@ -8,7 +8,12 @@ import {
   ServiceWithdrawnSchema,
   SessionRevokedSchema,
 } from "../../gen/muin/identity/v1/session_events_pb.ts";
+import { RevocationSchema, type Revocation } from "../../gen/muin/identity/v1/auth_service_pb.ts";
+import { systemRandom } from "../clock/random.ts";
+import { silentLog } from "../events/redis/redis-broker-fixture.ts";
 import { topicsOf } from "../events/topics.ts";
+import { eventually } from "../testing/eventually.ts";
+import { createHeldClock } from "../testing/held-clock.ts";
 import { caught, importMutant } from "../testing/mutant.ts";
 import * as real from "./revocation-feed.ts";
 
@@ -19,19 +24,26 @@ const nowMs = 1_800_000_000_000;
 /** The feed, and what it told the authenticator. */
 function setUp({ createRevocationFeed }: Pick<typeof real, "createRevocationFeed">) {
   const told: string[] = [];
+  const clock = createHeldClock();
+  /** What auth answers, in turns; then nothing. */
+  const answers: (() => AsyncIterable<Revocation>)[] = [];
   const feed = createRevocationFeed({
-    clock: { now: () => nowMs },
+    clock: { ...clock, now: () => nowMs },
+    random: systemRandom,
+    log: silentLog,
+    revocations: () => (answers.shift() ?? (() => listOf([])))(),
     authenticator: {
       sessionRevoked: (id, untilMs) => void told.push(`session ${id} ${untilMs - nowMs}`),
       apiKeyRevoked: (id) => void told.push(`key ${id}`),
       serviceWithdrawn: (name, untilMs) => void told.push(`service ${name} ${untilMs - nowMs}`),
       revocationsMissed: () => void told.push("missed"),
+      revocationsRead: () => void told.push("read"),
       deviceRevoked: (id) => void told.push(`device ${id}`),
     },
   });
   const deliver = <M extends DescMessage>(schema: M, event: MessageInitShape<M>): Promise<void> =>
     feed.handle({ type: schema.typeName, data: toBinary(schema, create(schema, event)) });
-  return { told, feed, deliver };
+  return { told, feed, deliver, clock, answers };
 }
 
 test("reads back two days and an hour, which the topic keeps, and wants every kind of revocation", () => {
@@ -61,14 +73,67 @@ async function tellsAll(feed: Pick<typeof real, "createRevocationFeed">): Promis
 
 test("tells of every device, key, service and session, and until when their tokens may be dated", () => tellsAll(real));
 
-test("tells that revocations were missed", () => {
-  const { told, feed } = setUp(real);
+/** A list of auth's; `during` runs before its end. */
+async function* listOf(
+  subjects: readonly Revocation["subject"][],
+  during: () => void = () => undefined,
+): AsyncGenerator<Revocation> {
+  await Promise.resolve();
+  for (const subject of subjects) {
+    yield create(RevocationSchema, { subject, time: timestampFromMs(nowMs - minuteMs) });
+  }
+  during();
+}
+
+/** What is told when revocations are missed while auth is away at first, and missed once more while it answers. */
+async function toldOfMissed(module: Pick<typeof real, "createRevocationFeed">): Promise<readonly string[]> {
+  const { told, feed, clock, answers } = setUp(module);
+  answers.push(
+    () => {
+      throw new Error("away");
+    },
+    () => listOf([{ case: "sessionId", value: "s" }], () => feed.missed()),
+    () =>
+      listOf([
+        { case: "deviceId", value: "d" },
+        { case: "serviceName", value: "user" },
+      ]),
+  );
   feed.missed();
+  await eventually(() => expect(clock.asleep()).toHaveLength(1));
+  clock.release();
+  await eventually(() => expect(told.at(-1)).toBe("read"));
+  await feed.stop();
+  return told;
+}
+const toldOnce = ["missed", `session s ${-minuteMs}`, "missed", "device d", `service user ${-minuteMs}`, "read"];
+
+test("what was missed is asked of auth until it answers, and again when more is missed meanwhile", async () => {
+  expect(await toldOfMissed(real)).toEqual(toldOnce);
+});
+
+test("a feed that is stopped asks no more, and tells nothing of what it did not read", async () => {
+  const { told, feed, clock, answers } = setUp(real);
+  answers.push(() => {
+    throw new Error("away");
+  });
+  feed.missed();
+  await eventually(() => expect(clock.asleep()).toHaveLength(1));
+  await feed.stop();
   expect(told).toEqual(["missed"]);
 });
 
+test("mutant: what is missed while auth answers is found out", async () => {
+  const mutant = await importMutant<typeof real>(
+    join(import.meta.dir, "revocation-feed.ts"),
+    "for (let upTo = 0; upTo !== missed;) {",
+    "for (let upTo = 0; upTo === 0;) {",
+  );
+  await caught(async () => expect(await toldOfMissed(mutant)).toEqual(toldOnce));
+});
+
 test.each([
-  ["devices are not told of", "authenticator.deviceRevoked(", "String("],
+  ["devices are not told of", "authenticator.deviceRevoked(fromBinary", "String(fromBinary"],
   [
     "sessions end when they are heard of",
     "time === undefined ? clock.now() : timestampMs(time));\n      } else if (type === Dev",

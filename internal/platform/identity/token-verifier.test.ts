@@ -398,3 +398,48 @@ describe("keys", () => {
     expect(await call(await one.sign(good))).toBe("unknown key id");
   });
 });
+
+/** What tokens bring after revocations may have been missed: at once, for a person and a service, then 59 and 60 s later, and a newer one. */
+async function afterMissing(create?: Create): Promise<string> {
+  const { state, verifier, call } = setUp(create);
+  const [token, ofServices] = [await one.sign(good), await one.sign(ofService, serviceHeader)];
+  await call(token);
+  verifier.revocationsMissed();
+  const answers = [await call(token), await call(ofServices)];
+  state.nowMs += 59_999;
+  verifier.revocationsMissed(); // Once more gives no further time.
+  answers.push(await call(token));
+  state.nowMs += 1;
+  answers.push(await call(token), await call(ofServices), await call(await one.sign({ ...good, sid: "other" })));
+  const newer = { ...good, sid: "s2", iat: startSeconds + 66, exp: startSeconds + 900 };
+  state.nowMs = startMs + 66_000;
+  answers.push(await call(await one.sign(newer)));
+  // By a clock that is put back by now.
+  answers.push(await call(await one.sign({ ...good, iat: startSeconds + 3600, exp: startSeconds + 4500 })));
+  verifier.sessionRevoked("other", state.nowMs);
+  verifier.revocationsRead();
+  answers.push(await call(token), await call(await one.sign({ ...good, sid: "other" })));
+  const shown = (from: number, to: number): string => answers.slice(from, to).join(" ");
+  return `${shown(0, 3)}, then ${shown(3, 6)}, then ${shown(6, 7)}, ahead ${shown(7, 8)}, read: ${shown(8, 10)}`;
+}
+const takenAMinute =
+  "sync verified sync, then unavailable unavailable unavailable, then verified, ahead unavailable, read: sync session revoked";
+
+test("tokens are taken for a minute after revocations may have been missed, then until they are read newer ones alone", async () => {
+  expect(await afterMissing()).toBe(takenAMinute);
+});
+
+test.each([
+  ["goes on for ever", "clock.monotonic() - doubt.beganAtMs >= doubtMsMax", "false"],
+  ["begins anew each time", "doubt?.beganAtMs ?? clock.monotonic()", "clock.monotonic()"],
+  ["is of newer tokens too", "issueMs <= doubt.issuedUntilMs", "true"],
+  ["is of none that is dated ahead", " || issueMs > clock.now() + clockSkewMs", ""],
+])("mutant: it is seen when the doubt %s", async (_, from, to) => {
+  const broken = await importMutant<{ createTokenVerifier: Create }>(
+    join(import.meta.dir, "revocation-doubt.ts"),
+    from,
+    to,
+    [source],
+  );
+  expect(await afterMissing(broken.createTokenVerifier)).not.toBe(takenAMinute);
+});

@@ -5,7 +5,9 @@ import type { Logger } from "../telemetry/logger.ts";
 import { createLruMap } from "../cache/lru-map.ts";
 import type { Caller } from "./caller.ts";
 import { deviceIn } from "./device-token.ts";
+import { identityErrors } from "./errors.ts";
 import { createKeySet, type TokenKey } from "./key-set.ts";
+import { createRevocationDoubt } from "./revocation-doubt.ts";
 import { createRevocations, revocationLifeMs } from "./revocations.ts";
 import {
   accessTokenLifeMsMax,
@@ -46,6 +48,13 @@ export interface TokenVerifier {
   deviceRevoked(deviceId: string): void;
   /** From now on no token of the service is accepted that was issued until then, in milliseconds since 1970. */
   serviceWithdrawn(service: string, untilMs: number): void;
+  /**
+   * Revocations may not have been heard until now: tokens that were issued before are taken for a minute more, and then refused as
+   * `unavailable` until `revocationsRead`.
+   */
+  revocationsMissed(): void;
+  /** All revocations that still matter have been told. */
+  revocationsRead(): void;
   /** Why no token can be verified, or `undefined`. Fetches the keys when there are none yet. */
   readiness(): Promise<string | undefined>;
 }
@@ -59,6 +68,8 @@ const pastSessionsMax = 100_000;
 /** Revoked devices that are remembered, and for how long: an hour longer than a token of theirs can live, one dated ahead too. */
 const revokedDevicesMax = 1_000_000;
 export const deviceRevocationLifeMs: number = tokenAheadMsMax + deviceTokenLifeMsMax + 60 * 60_000;
+/** How long a service's withdrawal matters: a minute longer than a token of it may be taken. */
+export const withdrawalLifeMs: number = serviceTokenGraceMs + 60_000;
 /** How far clocks may differ. */
 const clockSkewMs = 5000;
 /** Withdrawn services that are remembered. */
@@ -86,12 +97,14 @@ export function createTokenVerifier(deps: TokenVerifierDeps): TokenVerifier {
   const revokedAhead = createRevocations(clock, revokedSessionsMax, tokenAheadMsMax + revocationLifeMs);
   const revokedDevices = createRevocations(clock, revokedDevicesMax, deviceRevocationLifeMs);
   const withdrawn = createLruMap<number>(withdrawnServicesMax);
+  const doubt = createRevocationDoubt(clock);
 
   const admit = ({ caller, issueMs }: Verified): Caller => {
     if (caller.kind === "person" && (revoked.has(caller.sessionId) || revokedAhead.has(caller.sessionId)))
       throw refused("session revoked");
     if (caller.kind === "device" && revokedDevices.has(caller.id)) throw refused("device revoked");
     if (caller.kind === "service" && issueMs <= (withdrawn.get(caller.id) ?? -1)) throw refused("service withdrawn");
+    if (doubt.refuses(issueMs)) throw identityErrors.tokensUnavailable();
     return caller;
   };
 
@@ -149,6 +162,8 @@ export function createTokenVerifier(deps: TokenVerifierDeps): TokenVerifier {
     deviceRevoked: (deviceId) => revokedDevices.add(deviceId),
     serviceWithdrawn: (service, untilMs) =>
       withdrawn.set(service, Math.max(untilMs, withdrawn.get(service) ?? Number.NEGATIVE_INFINITY)),
+    revocationsMissed: () => doubt.begin(),
+    revocationsRead: () => doubt.end(),
     readiness: () => keys.readiness(),
   };
 }

@@ -130,8 +130,7 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
   ];
   planMethods([...served, ...own], { plans, serviceCallers: options.serviceCallers });
 
-  const authenticator = createProcessAuthenticator(options, { calls, broker, telemetry });
-  const revocations = follow(broker, name, createRevocationFeed({ authenticator, clock }));
+  const { authenticator, revocations } = createIdentity(options, { calls, broker, telemetry });
   const readiness = createProcessReadiness({ name, look: lookAt(services, authenticator, revocations), clock, log });
   const certificates = openProcessCertificates(options, telemetry, (certificate) => rpc.useTls(certificate));
   const nonces = openNonces(options.coordinationUrl, { instance, clock, random, log });
@@ -189,23 +188,26 @@ function composeServices(
   );
 }
 
-/** Tells who calls, by the keys that auth gives it. */
-function createProcessAuthenticator(
-  { name, settings, clock, log }: MuinProcessOptions,
+/** What tells who calls, by the keys that auth gives it, and what tells it of revocations. */
+function createIdentity(
+  { name, settings, clock, random, log }: MuinProcessOptions,
   parts: {
     readonly calls: ProcessCalls;
-    readonly broker: Pick<Broker, "heartbeatReceivedAt">;
+    readonly broker: Pick<Broker, "heartbeatReceivedAt" | "subscribe">;
     readonly telemetry: ProcessTelemetry;
   },
-): Authenticator {
-  return createAuthenticator({
-    ...createAuthClient((target) => parts.calls.to(name, target)),
+): { readonly authenticator: Authenticator; readonly revocations: Consumer } {
+  const client = createAuthClient((target) => parts.calls.to(name, target));
+  const authenticator = createAuthenticator({
+    ...client,
     issuer: settings.issuer,
     heartbeatAgeMs: () => clock.monotonic() - parts.broker.heartbeatReceivedAt(),
     clock,
     log,
     metrics: parts.telemetry.metrics,
   });
+  const feed = createRevocationFeed({ authenticator, revocations: () => client.revocations(), clock, random, log });
+  return { authenticator, revocations: follow(parts.broker, name, feed) };
 }
 
 /** The certificate of both ports, if there is one. Throws `ConfigError` where there must be one, or where it cannot be used. */
@@ -253,7 +255,7 @@ function openProcessBroker(
 
 /** Hears of revocations for the process `service`. */
 function follow(broker: Pick<Broker, "subscribe">, service: string, feed: RevocationFeed): Consumer {
-  return broker.subscribe({
+  const consumer = broker.subscribe({
     service,
     topic: topicOf(feed.schemas[0]),
     types: feed.schemas.map(({ typeName }) => typeName),
@@ -264,6 +266,13 @@ function follow(broker: Pick<Broker, "subscribe">, service: string, feed: Revoca
     handle: (record) => feed.handle(record),
     onTrimmed: async () => feed.missed(),
   });
+  return {
+    ...consumer,
+    stop: async () => {
+      await consumer.stop();
+      await feed.stop();
+    },
+  };
 }
 
 /** Says why a process cannot serve: the first of its services that cannot, or that it cannot tell who calls. */

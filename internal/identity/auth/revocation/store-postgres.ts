@@ -1,0 +1,38 @@
+import type { RevocationStore } from "./store.ts";
+
+/** What ended in PostgreSQL, as the tables of sessions, devices and bootstrap secrets say. */
+export const postgresRevocationStore: RevocationStore = {
+  sessions: async (on, { sinceMs, after, limit }) => {
+    const rows = await on<Row[]>`
+      SELECT session_id::text AS id, version, greatest(end_time, use_time) AS time FROM sessions
+      WHERE end_time IS NOT NULL AND greatest(end_time, use_time) >= ${new Date(sinceMs)} ${after === "" ? on`` : on`AND session_id > ${after}::uuid`}
+      ORDER BY sessions.session_id LIMIT ${limit}`;
+    return rows.map(endedOf);
+  },
+
+  devices: async (on, { sinceMs, after, limit }) => {
+    const rows = await on<Row[]>`
+      SELECT device_id::text AS id, version, revoke_time AS time FROM devices
+      WHERE revoke_time >= ${new Date(sinceMs)} ${after === "" ? on`` : on`AND device_id > ${after}::uuid`}
+      ORDER BY devices.device_id LIMIT ${limit}`;
+    return rows.map(endedOf);
+  },
+
+  services: async (on, { sinceMs, after, limit }) => {
+    const rows = await on<Row[]>`
+      SELECT service_name AS id, version, withdraw_time AS time FROM bootstrap_secrets
+      WHERE withdraw_time >= ${new Date(sinceMs)} AND service_name > ${after}
+      ORDER BY service_name LIMIT ${limit}`;
+    return rows.map(endedOf);
+  },
+};
+
+interface Row {
+  readonly id: string;
+  readonly version: string;
+  readonly time: Date;
+}
+
+function endedOf({ id, version, time }: Row) {
+  return { id, version: BigInt(version), timeMs: time.getTime() };
+}
