@@ -2,8 +2,10 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { catalog } from "../catalog.ts";
+import { cacheKeys } from "../count/read/info/store-redis.ts";
 import { keys } from "../platform/events/redis/keys.ts";
 import { silentLog } from "../platform/events/redis/redis-broker-fixture.ts";
+import { noncePattern } from "../platform/identity/nonces.ts";
 import { leaseKey } from "../platform/lease/redis/lease-key.ts";
 import { migrate } from "../platform/postgres/migrate.ts";
 import { openDatabase } from "../platform/postgres/open-database.ts";
@@ -62,7 +64,7 @@ describe("what grows", () => {
       expect({ table, isSaid: (bound ?? "").length > 5 }).toEqual({ table, isSaid: true });
   });
 
-  test("names every key of the counts store, of the bus and of the leases", async () => {
+  test("names every key of the counts store, of the cache, of the bus, of the leases and of nonces", async () => {
     const named = new Set((await rowsOf("Keys")).map(([, key]) => (key ?? "").replaceAll("`", "")));
     const schema = await readFile(keySchema, "utf8");
     const counts = [...schema.matchAll(/^ \* \| `(count:[^`]+)`/gm)].map(([, key]) => key ?? "");
@@ -82,6 +84,10 @@ describe("what grows", () => {
       leaseKey("<name>"),
     ];
     expect(Object.keys(keys)).toHaveLength(10);
+    for (const pattern of [...cacheKeys, noncePattern("<service>")]) {
+      const [start = ""] = pattern.split("*");
+      expect([...named].filter((key) => key.startsWith(start))).not.toEqual([]);
+    }
     const missing = [...counts, ...bus.map((key) => key.replace("NaN", "<partition>"))].filter(
       (key) => !named.has(key),
     );

@@ -75,7 +75,7 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
         ...createInfoHandlers({ infos, changes }),
         ...createVerifyHandlers({ verifier }),
       }),
-      onMany(CountsChangedSchema, (_, delivery) => watchChanges(delivery)),
+      onMany(CountsChangedSchema, watchChanges),
       background(createSweeper({ infos, requests, changes, clock, log, ageMs: config.sweepAgeMs })),
       background(createAuditor({ verifier, leases, clock, log, metrics })),
       republisher([CountUpdatedSchema, CountDeletedSchema], () =>

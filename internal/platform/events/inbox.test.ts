@@ -5,7 +5,7 @@ import { systemClock } from "../clock/clock.ts";
 import { systemRandom } from "../clock/random.ts";
 import { importMutant } from "../testing/mutant.ts";
 import type { DeadLetter } from "./dead-letters.ts";
-import { createInboxPruner, once, onceEach } from "./inbox.ts";
+import { createInboxPruner, once } from "./inbox.ts";
 import { newDatabase, schema } from "./outbox-fixture.ts";
 import { silentLog } from "./redis/redis-broker-fixture.ts";
 import { createRecord } from "./topics.ts";
@@ -22,26 +22,6 @@ test("mutant: without a look at the row a repeat has an effect", async () => {
 test("mutant: without the generation in the row a replay has no effect", async () => {
   const { once: broken } = await mutantInbox("${key.generation}, ${key.eventId}", "1, ${key.eventId}");
   expect(await race(broken)).toMatchObject({ others: [false, true, true], happened: 3 });
-});
-
-test("of several events each has its effect once, also beside those that came before", async () => {
-  expect(await handleSeveral(onceEach)).toEqual(["a,b", "c"]);
-});
-
-test("mutant: an effect that is given all of several events repeats some", async () => {
-  const { onceEach: broken } = await mutantInbox("new Set(rows.map((row) => row.event_id))", "new Set(eventIds)");
-  expect(await handleSeveral(broken)).toEqual(["a,b", "b,c"]);
-});
-
-test("of several events whose effect failed none has a row", async () => {
-  const database = await newDatabase();
-  const handled: string[] = [];
-  const several = { consumer: "c", generation: 1, eventIds: ["c", "d"] };
-  const failed = onceEach(database, several, () => Promise.reject(new Error("no")));
-  expect(await failed.catch((error: Error) => error.message)).toBe("no");
-  await onceEach(database, several, async (_, fresh) => void handled.push(...fresh));
-  expect(handled.toSorted()).toEqual(["c", "d"]);
-  await database.stop();
 });
 
 test("a failed effect leaves no row: the next attempt runs", async () => {
@@ -69,23 +49,6 @@ type Inbox = typeof import("./inbox.ts");
 
 function mutantInbox(from: string, to: string): Promise<Inbox> {
   return importMutant<Inbox>(join(import.meta.dir, "inbox.ts"), from, to);
-}
-
-/** Handles events together that partly came before: the ids that each effect was given. */
-async function handleSeveral(handleEach: typeof onceEach): Promise<readonly string[]> {
-  const database = await newDatabase();
-  const handled: string[] = [];
-  for (const eventIds of [
-    ["a", "b", "b"],
-    ["b", "c"],
-    ["a", "c"],
-  ]) {
-    await handleEach(database, { consumer: "c", generation: 1, eventIds }, async (_, fresh) => {
-      handled.push([...fresh].toSorted().join());
-    });
-  }
-  await database.stop();
-  return handled;
 }
 
 /** Prunes rows of four ages, with a dead letter of 20 days and without: the ids that are left, when events are kept for 7 days. */

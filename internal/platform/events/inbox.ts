@@ -38,24 +38,6 @@ export function once(database: Database, key: InboxKey, effect: (tx: Transaction
 }
 
 /**
- * As `once` for several events, in one transaction: `effect` gets the ids of those that had not been handled, and is not run when
- * there are none.
- */
-export async function onceEach(
-  database: Database,
-  { consumer, generation, eventIds }: Omit<InboxKey, "eventId"> & { readonly eventIds: readonly string[] },
-  effect: (tx: Transaction, fresh: ReadonlySet<string>) => Promise<void>,
-): Promise<void> {
-  await database.transaction(async (tx) => {
-    const rows = await tx<{ event_id: string }[]>`
-      INSERT INTO platform.inbox (consumer, generation, event_id)
-      SELECT ${consumer}, ${generation}, id FROM unnest(${[...eventIds]}::text[]) AS id
-      ON CONFLICT DO NOTHING RETURNING event_id`;
-    if (rows.length > 0) await effect(tx, new Set(rows.map((row) => row.event_id)));
-  });
-}
-
-/**
  * Removes rows of events that cannot come again: older than the bus keeps events (`retentionMs`, the longest of the consumed
  * topics) and older than the service's oldest dead letter, which may be redriven at any time.
  */

@@ -1,7 +1,7 @@
 import { fromBinary, type DescMessage, type Message } from "@bufbuild/protobuf";
 import type { BusDelivery, Subscription } from "../events/broker.ts";
 import type { EventRecord } from "../service/event-record.ts";
-import { once, onceEach } from "../events/inbox.ts";
+import { once } from "../events/inbox.ts";
 import { isOnOwnTopic } from "../events/topics.ts";
 import type { Tracing } from "../telemetry/tracing.ts";
 import type { Consumption } from "../service/consumption.ts";
@@ -82,13 +82,12 @@ function subscriptionOf(
     handleTogether: (records, delivery) =>
       traced(undefined, () => {
         const received = records.map((record) => ({
-          id: record.id,
           epoch: record.epoch,
           event: messageOf(handler.schema, topic, record),
         }));
         return handleMany(
           received.map(({ event }) => event),
-          manyDeliveryOf(info, topic, received, delivery),
+          manyDeliveryOf(received, delivery),
         );
       }),
   };
@@ -122,23 +121,9 @@ function deliveryOf(info: ServiceInfo, topic: string, record: EventRecord, deliv
 }
 
 function manyDeliveryOf(
-  info: ServiceInfo,
-  topic: string,
-  received: readonly { readonly id: string; readonly epoch: number; readonly event: Message }[],
-  { generation, signal }: BusDelivery,
+  received: readonly { readonly epoch: number; readonly event: Message }[],
+  { signal }: BusDelivery,
 ): ManyDelivery {
-  const key = { consumer: `${info.name}/${topic}`, generation, eventIds: received.map(({ id }) => id) };
   const epochs = new Map(received.map(({ event, epoch }) => [event, epoch]));
-  return {
-    signal,
-    epochOf: (event) => epochs.get(event) ?? 0,
-    once: (database, effect) =>
-      onceEach(database, key, (tx, fresh) => {
-        const left = new Set(fresh); // An event that came twice counts once.
-        return effect(
-          tx,
-          received.filter(({ id }) => left.delete(id)).map(({ event }) => event),
-        );
-      }),
-  };
+  return { signal, epochOf: (event) => epochs.get(event) ?? 0 };
 }

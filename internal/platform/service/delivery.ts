@@ -31,12 +31,4 @@ export interface ManyDelivery<M extends DescMessage = DescMessage> {
   readonly signal: AbortSignal;
   /** The epoch of one of the events, as its record has it. */
   epochOf(event: MessageShape<M>): number;
-  /**
-   * Runs `effect` in a transaction of `database` together with an inbox row for each event. It gets those events that had not been
-   * handled before, in order, and is not run when there are none.
-   */
-  once(
-    database: Database,
-    effect: (tx: Transaction, events: readonly MessageShape<M>[]) => Promise<void>,
-  ): Promise<void>;
 }

@@ -132,7 +132,8 @@ export function on<M extends DescMessage>(
 
 /**
  * Handles a consumed message, several at once where several wait: for effects that cost less together. Events come in order per
- * key. When it rejects for several, each comes again by itself, so that one bad event does not hold up the others.
+ * key. When it rejects for several, each comes again by itself, so that one bad event does not hold up the others. There is no inbox: what an
+ * event changes must tell a repeat by itself, as by a revision.
  */
 export function onMany<M extends DescMessage>(
   schema: M,
@@ -146,9 +147,6 @@ export function onMany<M extends DescMessage>(
       handleMany([event], {
         signal: delivery.signal,
         epochOf: () => delivery.record.epoch,
-        once: async (database, effect) => {
-          await delivery.once(database, (tx) => effect(tx, [event]));
-        },
       }),
   };
 }

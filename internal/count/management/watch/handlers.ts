@@ -1,9 +1,9 @@
-import type { CountsChangedSchema } from "../../../gen/muin/count/v1/count_value_events_pb.ts";
+import type { CountsChanged, CountsChangedSchema } from "../../../gen/muin/count/v1/count_value_events_pb.ts";
 import type { Database } from "../../../platform/postgres/database.ts";
 import type { ManyDelivery } from "../../../platform/service/delivery.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
 import type { Metrics } from "../../../platform/telemetry/metrics.ts";
-import { runsOf, type WatchFailure } from "./rules.ts";
+import { runsOf } from "./rules.ts";
 import type { WatchStore } from "./store.ts";
 
 /** Advances the sums by changes as they come, and counts and logs what they show to be wrong. */
@@ -12,21 +12,17 @@ export function createWatchHandler(deps: {
   readonly watch: Pick<WatchStore, "advance">;
   readonly log: Logger;
   readonly metrics: Metrics;
-}): (delivery: ManyDelivery<typeof CountsChangedSchema>) => Promise<void> {
+}): (events: readonly CountsChanged[], delivery: ManyDelivery<typeof CountsChangedSchema>) => Promise<void> {
   const { database, watch, log } = deps;
   const failures = deps.metrics.counter({
     name: "count_watch_failures_total",
     help: "Counts whose change events were first seen to miss a revision, or to add up to another value.",
     labels: ["kind"],
   });
-  return async (delivery) => {
-    let found: readonly WatchFailure[] = [];
-    await delivery.once(database, async (tx, events) => {
-      found = await watch.advance(
-        tx,
-        runsOf(events.map((event) => ({ epoch: delivery.epochOf(event), changes: event.changes }))),
-      );
-    });
+  return async (events, delivery) => {
+    const told = events.map((event) => ({ epoch: delivery.epochOf(event), changes: event.changes }));
+    // Revisions tell a repeat: no inbox is needed.
+    const found = await database.transaction((tx) => watch.advance(tx, runsOf(told)));
     for (const { countId, kind, revision } of found) {
       failures.add(1, { kind });
       log.error("the change events of a Count do not add up", { count_id: countId, kind, revision: `${revision}` });
