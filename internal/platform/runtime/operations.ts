@@ -36,6 +36,7 @@ export function createOperations(sources: StatusSources): Served<typeof Operatio
       };
     },
     listDeadLetters: async ({ service, pageSize, pageToken }) => {
+      if (service !== "") serviceNamed(services, service);
       const { deadLetters, nextPageToken } = await broker.deadLetters.list({
         service: service === "" ? undefined : service,
         pageSize: pageSize === 0 ? pageSizeDefault : pageSize,
@@ -47,7 +48,10 @@ export function createOperations(sources: StatusSources): Served<typeof Operatio
       serviceNamed(services, service);
       return { redriven: BigInt(await broker.deadLetters.redrive(service, subject === "" ? undefined : subject)) };
     },
-    listParkedEvents: (request) => listParkedEvents(services, request),
+    listParkedEvents: async (request) => {
+      if (request.service !== "") serviceNamed(services, request.service);
+      return listParkedEvents(services, request);
+    },
     redriveParkedEvents: async ({ service, subject }) => ({
       redriven: BigInt(await redriveParkedEvents(serviceNamed(services, service), subject)),
     }),

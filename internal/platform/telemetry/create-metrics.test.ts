@@ -46,3 +46,10 @@ test("the process's own metrics are among them", async () => {
     expect(text).toContain(`\n${name} `);
   }
 });
+
+test("only a counter's name ends in _total", async () => {
+  const text = await createMetrics().render();
+  const types = [...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name = "", type]) => ({ name, type }));
+  expect(types.length).toBeGreaterThan(10);
+  expect(types.filter(({ name, type }) => name.endsWith("_total") !== (type === "counter"))).toEqual([]);
+});

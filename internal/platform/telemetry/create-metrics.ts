@@ -29,10 +29,16 @@ export interface MetricsRegistry extends Metrics {
 /** The content type of `render`. */
 export const metricsContentType = "text/plain; version=0.0.4; charset=utf-8";
 
+/**
+ * Gauges whose names end as counters' do (https://prometheus.io/docs/practices/naming). Each is the sum of a family beside it, by type.
+ */
+const misnamed = ["nodejs_active_handles_total", "nodejs_active_requests_total", "nodejs_active_resources_total"];
+
 /** Makes the metrics of a process, its own (memory, CPU, open files, event loop) among them. */
 export function createMetrics(): MetricsRegistry {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry, prefix: "" });
+  for (const name of misnamed) registry.removeSingleMetric(name);
 
   const made = new Map<string, { readonly metric: unknown; readonly shape: string }>();
 

@@ -1,6 +1,7 @@
 import { mkdir } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
+import { runToEnd, toolFolder } from "../run-program.ts";
 
 const version = "v1.0.5";
 const goModule = "connectrpc.com/conformance";
@@ -37,18 +38,13 @@ export function missingForSuite(): string | undefined {
  * ignored cache folder, where they find their packages.
  */
 export async function prepareSuite(): Promise<Suite> {
-  const cache = join(
-    process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"),
-    "muin",
-    `connectconformance-${version.slice(1)}`,
-  );
+  const cache = toolFolder(`connectconformance-${version.slice(1)}`);
   const binary = join(cache, "connectconformance");
-  const { Dir: source } = JSON.parse(
-    await run(["go", "mod", "download", "-json", `${goModule}@${version}`], { cwd: homedir() }),
-  ) as { Dir: string };
+  const download = ["go", "mod", "download", "-json", `${goModule}@${version}`];
+  const { Dir: source } = JSON.parse((await runToEnd(download, { cwd: homedir() })).output) as { Dir: string };
   if (!(await Bun.file(binary).exists())) {
     await mkdir(cache, { recursive: true });
-    await run(["go", "install", `${goModule}/cmd/connectconformance@${version}`], { env: { GOBIN: cache } });
+    await runToEnd(["go", "install", `${goModule}/cmd/connectconformance@${version}`], { env: { GOBIN: cache } });
   }
   const generated = join(root, ".cache/conformance");
   const bin = join(root, "node_modules/.bin");
@@ -56,7 +52,7 @@ export async function prepareSuite(): Promise<Suite> {
     version: "v2",
     plugins: [{ local: join(bin, "protoc-gen-es"), out: ".", opt: ["target=ts", "import_extension=ts"] }],
   };
-  await run(
+  await runToEnd(
     [
       join(bin, "buf"),
       "generate",
@@ -70,7 +66,7 @@ export async function prepareSuite(): Promise<Suite> {
   );
   return {
     run: async (port) => {
-      const output = await run(
+      const { output } = await runToEnd(
         [
           binary,
           "--mode=server",
@@ -89,23 +85,4 @@ export async function prepareSuite(): Promise<Suite> {
       return { passed: Number(counts[1]), failed: Number(counts[2]), output };
     },
   };
-}
-
-async function run(
-  command: readonly string[],
-  options: { env?: Record<string, string>; cwd?: string; mayFail?: boolean; timeout?: number },
-): Promise<string> {
-  const child = Bun.spawn([...command], {
-    cwd: options.cwd ?? root,
-    env: { ...process.env, ...options.env },
-    stdio: ["ignore", "pipe", "pipe"],
-    ...(options.timeout === undefined ? {} : { timeout: options.timeout }),
-  });
-  const [out, err, code] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-    child.exited,
-  ]);
-  if (code !== 0 && options.mayFail !== true) throw new Error(`${command.join(" ")} failed (${code}):\n${err}${out}`);
-  return options.mayFail === true ? out + err : out;
 }

@@ -80,7 +80,7 @@ export class Schemas {
   /** A field's type, with what the protos say of the field. */
   field(field: DescField, place: Place): JsonObject {
     const type = this.type(field, place);
-    const isNullable = place === "body" && !isRequired(field) && field.oneof === undefined;
+    const isNullable = place === "body" && !isRequired(field);
     return { ...(isNullable ? orNull(type) : type), ...this.described(nameOf(field)) };
   }
 
@@ -155,7 +155,10 @@ function isAlwaysWritten(field: DescField): boolean {
 /** Of the fields of a oneof one is given, or none where none is required. */
 function choiceOf(fields: readonly DescField[]): JsonObject {
   const choices = [...new Set(fields.flatMap(({ oneof }) => oneof ?? []))].map((oneof): JsonObject => {
-    const each = oneof.fields.map(({ jsonName }) => ({ required: [jsonName] }));
+    const each = oneof.fields.map(({ jsonName }) => ({
+      required: [jsonName],
+      properties: { [jsonName]: { not: { type: "null" } } },
+    }));
     const isRequired = hasOption(oneof, oneofOption) && getOption(oneof, oneofOption).required;
     return { oneOf: isRequired ? each : [...each, { not: { anyOf: each } }] };
   });

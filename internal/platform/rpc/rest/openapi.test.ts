@@ -171,7 +171,11 @@ test("what a request must have, and what it must choose, is required", async () 
   });
   expect(components.schemas["muin.count.v1.Write.Input"]).toMatchObject({
     required: ["countId"],
-    oneOf: [{ required: ["increment"] }, { required: ["decrement"] }, { required: ["set"] }],
+    oneOf: [
+      { required: ["increment"], properties: { increment: { not: { type: "null" } } } },
+      { required: ["decrement"], properties: { decrement: { not: { type: "null" } } } },
+      { required: ["set"], properties: { set: { not: { type: "null" } } } },
+    ],
     properties: { increment: { anyOf: [{ minimum: 1, maximum: 9007199254740991 }, { type: "string" }] } },
   });
   expect(paths["/api/v1/counts/{count_id}/increment"]!["post"]!.requestBody).toMatchObject({ required: false });

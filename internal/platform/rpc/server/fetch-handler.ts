@@ -15,6 +15,9 @@ import { createRateRefusal } from "./rate-refusal.ts";
 import { refuseHead } from "./request-head.ts";
 import { markForBrowsers } from "./response-marks.ts";
 
+/** What one path or another of the port answers, for the header Allow. */
+const allowedMethods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
 /** What the HTTP port serves: calls, and pages beside them. */
 export interface FetchOptions extends Omit<PortDeps, "host" | "port"> {
   readonly cors: CorsOptions | undefined;
@@ -38,11 +41,14 @@ export function createFetchHandler(options: FetchOptions): FetchHandler {
   const probes = createPages(probePages(options));
   const tooFast = createRateRefusal(life, registry);
 
-  const refuse = (error: ConnectError, status: number): Response =>
-    Response.json(errorToRest(life.describe(error), registry, status), { status });
+  const refuse = (error: ConnectError, status: number, headers: Record<string, string> = {}): Response =>
+    Response.json(errorToRest(life.describe(error), registry, status), { status, headers });
   const serve = (request: Request, peer: () => string, onKnown: OnKnown): Promise<Response> | Response => {
     const refused = refuseHead(request.method, request.headers.get("host"), request.url);
-    if (refused !== undefined) return refuse(new ConnectError(refused.message, Code.InvalidArgument), refused.status);
+    if (refused !== undefined) {
+      const headers = refused.status === 405 ? { allow: allowedMethods } : {};
+      return refuse(new ConnectError(refused.message, Code.InvalidArgument), refused.status, headers);
+    }
     const path = pathOf(request.url);
     unreadForwarding.look((name) => request.headers.get(name));
     const address = (): string =>

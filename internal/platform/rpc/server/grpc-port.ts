@@ -64,7 +64,7 @@ export function createGrpcPort(options: PortDeps): Port {
     options.unreadForwarding.look((name) => request.headers[name]);
     const refusal = refuseHead(request.method, hostsOf(request), request.url);
     if (refusal !== undefined) {
-      response.writeHead(refusal.status).end();
+      response.writeHead(refusal.status, refusal.status === 405 ? { allow: "POST" } : {}).end();
       return;
     }
     pending += 1;

@@ -40,11 +40,12 @@ export function createOperatorHandler(options: OperatorHandlerOptions): FetchHan
   const serve = (request: Request, peer: () => string): Promise<Response> | Response => {
     const host = request.headers.get("host") ?? "";
     const refused = refuseHead(request.method, host, request.url);
+    if (refused?.status === 405) return notAllowed(refused.message);
     if (refused !== undefined) return textPage(refused.status, refused.message);
     // Without any, as in HTTP/1.0, it comes from no browser.
     if (host !== "" && !isOwnName(host))
       return textPage(421, "call this port by its address, or give it this name: MUIN_OPERATOR_NAMES");
-    if (request.method !== "GET" && request.method !== "HEAD") return textPage(405, "only GET is answered here");
+    if (request.method !== "GET" && request.method !== "HEAD") return notAllowed("only GET is answered here");
     const path = pathOf(request.url);
     const probe = probes.at(path)?.(request);
     if (probe !== undefined) return probe;
@@ -53,4 +54,10 @@ export function createOperatorHandler(options: OperatorHandlerOptions): FetchHan
     return rates.pass(peer()) === "passes" ? page(request) : textPage(429, "too many pages in a second");
   };
   return async (request, peer) => markForBrowsers(await serve(request, peer), options.tls !== undefined);
+}
+
+function notAllowed(message: string): Response {
+  const response = textPage(405, message);
+  response.headers.set("allow", "GET, HEAD");
+  return response;
 }

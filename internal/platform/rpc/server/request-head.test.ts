@@ -56,6 +56,29 @@ async function expectMethodsToCount(start: typeof startProbeServer): Promise<voi
   ]);
 }
 
+async function allowed(url: string, method: string): Promise<readonly [status: number, allow: string | null]> {
+  const { status, headers } = await fetch(url, { method });
+  return [status, headers.get("allow")];
+}
+
+test("each 405 says what is answered", async () => {
+  await using server = await startProbeServer({ operator: { host: "127.0.0.1", port: 0, pages: {} } });
+  const { http, grpc, operator } = server.addresses;
+  const every = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+  expect(await allowed(`${http}/healthz`, "TRACE")).toEqual([405, every]);
+  expect(await allowed(`${operator}/metrics`, "TRACE")).toEqual([405, "GET, HEAD"]);
+  expect(await allowed(`${operator}/metrics`, "POST")).toEqual([405, "GET, HEAD"]);
+  const session = connectHttp2(`http://${grpc}`);
+  try {
+    const request = session.request({ ":method": "TRACE", ":path": "/" });
+    request.end();
+    const [answer] = (await once(request, "response")) as [{ readonly ":status"?: number; readonly allow?: string }];
+    expect([answer[":status"], answer.allow]).toEqual([405, "POST"]);
+  } finally {
+    session.destroy();
+  }
+});
+
 test("a request names one host", () => expectHostsToCount(startProbeServer));
 
 test("nor is a host named twice over HTTP/2", async () => {

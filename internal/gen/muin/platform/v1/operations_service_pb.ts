@@ -298,7 +298,7 @@ export const ConsumerStatusSchema: GenMessage<ConsumerStatus> = /*@__PURE__*/
  */
 export type ListDeadLettersRequest = Message<"muin.platform.v1.ListDeadLettersRequest"> & {
   /**
-   * Only those of this service; empty for all.
+   * Only those of this service, which runs here; empty for all.
    *
    * @generated from field: string service = 1;
    */
@@ -487,7 +487,7 @@ export const RedriveDeadLettersResponseSchema: GenMessage<RedriveDeadLettersResp
  */
 export type ListParkedEventsRequest = Message<"muin.platform.v1.ListParkedEventsRequest"> & {
   /**
-   * Only those of this service; empty for all that run here.
+   * Only those of this service, which runs here; empty for all that do.
    *
    * @generated from field: string service = 1;
    */
