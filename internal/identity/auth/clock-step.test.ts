@@ -2,6 +2,7 @@ import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { describe, expect, test } from "bun:test";
 import { decodeJwt } from "jose";
 import { AuthService } from "../../gen/muin/identity/v1/auth_service_pb.ts";
+import { CredentialService } from "../../gen/muin/identity/v1/credential_service_pb.ts";
 import { ServiceTokenService } from "../../gen/muin/identity/v1/service_token_service_pb.ts";
 import { ServiceWithdrawnSchema, SessionRevokedSchema } from "../../gen/muin/identity/v1/session_events_pb.ts";
 import { scopes } from "../../gen/scopes.ts";
@@ -58,6 +59,26 @@ async function endsSessionsAhead(definition?: ServiceInfo): Promise<void> {
   expect(await endedUntilMs(auth, SessionRevokedSchema.typeName)).toBeGreaterThanOrEqual(issuedMs(tokens.accessToken));
 }
 
+/** Somebody gets all the mails of an hour while the clock is three hours ahead, and another mail is put off. */
+async function sendsMails(definition?: ServiceInfo): Promise<void> {
+  await using auth = await start(definition);
+  const email = "ada@example.org";
+  const ask = () => auth.as(CredentialService).requestPasswordReset({ email });
+  const resets = async () => (await auth.mails()).filter(({ subject }) => subject.includes("password")).length;
+  await auth.signUp({ email, password: "correct horse battery" });
+  auth.clock.advance(3 * hourMs);
+  for (let mail = 1; mail <= 6; mail += 1) {
+    await ask();
+    expect(await resets()).toBe(Math.min(mail, 5));
+  }
+  auth.clock.advance(-3 * hourMs);
+  await ask();
+  expect(await resets()).toBe(6);
+  await ask();
+  await auth.database.sql`UPDATE outgoing_mails SET attempts = 1, next_time = next_time + interval '3 hours'`;
+  expect(await resets()).toBe(7);
+}
+
 /** While the clock is three hours ahead, keys are removed that are no longer published. */
 async function keepsKeys(definition?: ServiceInfo): Promise<void> {
   await using auth = await start(definition);
@@ -83,7 +104,17 @@ describe("a clock that ran ahead and was put back", () => {
 
   test("leaves the keys that verify what is good once it was put back", () => keepsKeys());
 
+  test("keeps no mail back", () => sendsMails());
+
   test.each([
+    ["mails of an hour to come count", "mail/sender.ts", "untilMs: nowMs + clockMarginMs", "untilMs: 1e13", sendsMails],
+    [
+      "mails that were put off wait",
+      "mail/sender.ts",
+      "latestMs: nowMs + pause.maxMs + clockMarginMs",
+      "latestMs: 1e13",
+      sendsMails,
+    ],
     ["keys are removed at once", "token/signing-keys.ts", "clock.now() - tokenAheadMsMax", "clock.now()", keepsKeys],
     [
       "a new secret forgets what was issued",
