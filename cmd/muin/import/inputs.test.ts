@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import {
   createMuinFolder,
   startMuin,
@@ -147,5 +148,81 @@ describe("lines", () => {
       /^muin: the first line of \S+ has no end within 64 KiB, .*: say --format access, json, csv or tsv/,
     );
     expect(await importFile(file, "s", "long.", "--format", "json")).toMatchObject({ code: 0, report: { counted: 2 } });
+  });
+});
+
+/** The data with bits of one byte turned. */
+function flipped(data: Uint8Array, at: number): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(data, (byte, place) => (place === at ? byte ^ 0x55 : byte));
+}
+
+describe("gzip data", () => {
+  const [first, second, third] = [`${request("/a")}\n`, `${request("/b", 404)}\n`, `${request("/c", 404)}\n`] as const;
+  const both = gzipSync(first + second);
+
+  test.each<[what: string, id: string, data: Uint8Array, counted: number]>([
+    ["of two members is counted whole", "members", Buffer.concat([both, gzipSync(third)]), 3],
+    ["padded with zeros is counted", "zeros", Buffer.concat([both, Buffer.alloc(512)]), 2],
+    ["of members with zeros between them is counted whole", "between", Buffer.concat([both, Buffer.alloc(9), both]), 4],
+    ["that begins with an empty member is counted", "empty", Buffer.concat([gzipSync(""), both]), 2],
+  ])("%s", async (_, id, data, counted) => {
+    const file = await write(`${id}.log.gz`, data);
+    const imported = await importFile(file, "method", `gz.${id}.`);
+    expect(imported).toMatchObject({ code: 0, report: { counted, end: "finished", warnings: [] } });
+    expect(await named(`gz.${id}.`)).toEqual([["GET", counted]]);
+  });
+
+  test("with bytes behind its end is counted, with a warning", async () => {
+    const file = await write("trailing.log.gz", Buffer.concat([both, Buffer.from("garbage after the end")]));
+    const warning = `${file} has bytes behind the end of its gzip data, which are not counted`;
+    const { code, report, stderr } = await importFile(file, "status", "gz.trailing.");
+    expect({ code, report }).toMatchObject({ code: 0, report: { counted: 2, end: "finished", warnings: [warning] } });
+    expect(stderr).toContain(`warning: ${warning}\n`);
+    expect(await named("gz.trailing.")).toEqual([
+      ["200", 1],
+      ["404", 1],
+    ]);
+  });
+
+  test.each<[what: string, id: string, data: Uint8Array, says: string]>([
+    ["a wrong checksum", "crc", flipped(both, both.length - 8), "its checksum is another"],
+    ["a wrong length", "length", flipped(both, both.length - 4), "its length is another"],
+    [
+      "a wrong checksum behind more than is read at first",
+      "late",
+      flipped(gzipSync(first.repeat(20_000)), gzipSync(first.repeat(20_000)).length - 8),
+      "its checksum is another",
+    ],
+    ["a byte that cannot be", "broken", flipped(both, 10), "it cannot be decompressed"],
+  ])("with %s is damaged, and nothing of it is counted", async (_, id, data, says) => {
+    const file = await write(`${id}.log.gz`, data);
+    const imported = await importFile(file, "status", `gz.${id}.`);
+    const stderr = `muin: ${file} is not counted: the gzip data is damaged: ${says}\n`;
+    expect(imported).toEqual({ code: 1, report: undefined, stderr });
+    expect(await named(`gz.${id}.`)).toEqual([]);
+  });
+
+  test("that is damaged and comes in a stream counts nothing of the part that was not sent", async () => {
+    const args = ["counts", "import", "-", "--by", "status", "--prefix", "gz.stream.", "--import-id", "gz-stream"];
+    const { code, stderr } = await muin.begin(args, { stdin: flipped(both, both.length - 8) }).ended;
+    expect(code).toBe(1);
+    expect(stderr).toContain("the gzip data is damaged: its checksum is another");
+    expect(await named("gz.stream.")).toEqual([]);
+  });
+
+  test("that is cut off is counted as far as it goes, and says so", async () => {
+    const noise = Array.from({ length: 3000 }, (_, place) => request(`/${place * 7919}`)).join("\n");
+    const data = gzipSync(`${noise}\n`);
+    const file = await write("cut.log.gz", data.subarray(0, data.length / 2));
+    const { code, report, stderr } = await importFile(file, "status", "gz.cut.");
+    expect({ code, report }).toMatchObject({ code: 1, report: { end: "broken", bad_lines: 0 } });
+    expect(stderr).toContain(
+      "the gzip data ends too early: it is cut off or still being written; what came before is counted",
+    );
+    const [[name, counted] = ["", 0]] = await named("gz.cut.");
+    expect({ name, counted: counted > 100 && counted < 3000 }).toEqual({ name: "200", counted: true });
+    await write("cut.log.gz", data);
+    expect(await importFile(file, "status", "gz.cut.")).toMatchObject({ code: 0, report: { counted: 3000 - counted } });
+    expect(await named("gz.cut.")).toEqual([["200", 3000]]);
   });
 });

@@ -29,6 +29,7 @@ export function reportAsJson({ file, dryRun, result, seconds }: ImportReport): u
     bad: result.bad,
     refused: result.refused.map(({ countId, lines, reason }) => ({ count_id: countId, lines, reason })),
     counts: Object.fromEntries(result.writes),
+    warnings: result.warnings,
     seconds: Number(seconds.toFixed(3)),
   };
 }

@@ -5,7 +5,8 @@ import { createExtractor, ImportOptionsError } from "./extract.ts";
 import { detectFormat, type Format } from "./format.ts";
 import { decodeText, endsLinesInCr } from "./lines.ts";
 import { type BadLine, type Batch, createPlanner } from "./planner.ts";
-import { type Source, SourceError } from "./source.ts";
+import type { Source } from "./source.ts";
+import { DamagedSourceError, OtherSourceError, SourceError } from "./source-error.ts";
 import type { ImportPosition, ImportTarget, Refusal } from "./target.ts";
 
 /** What the user asked for. */
@@ -43,6 +44,8 @@ export interface ImportResult {
   readonly writes: Map<string, number>;
   /** How it ended: all is counted; a last line has no end yet; it was told to stop; the source broke, with the reason. */
   end: "finished" | "unterminated" | "interrupted" | { readonly broken: string };
+  /** What is odd about the source, a sentence each. */
+  warnings: readonly string[];
 }
 
 /** The source of a run, where its batches go, and who is told. */
@@ -71,9 +74,10 @@ function hashOptions(format: Format, options: ImportOptions): Uint8Array<ArrayBu
   return Uint8Array.from(createHash("sha256").update(text).digest());
 }
 
-/** Counts what of the source was not counted before. */
+/** Counts what of the source was not counted before. Rejects with `SourceError` when it is damaged or not the one that was counted. */
 export async function runImport(options: ImportOptions, deps: ImportDeps): Promise<ImportResult> {
   const { source, target, signal } = deps;
+  await source.verify(signal);
   if (endsLinesInCr(source.head)) {
     throw new ImportOptionsError(
       `the lines of ${source.name} end in CR alone; convert them to LF, such as with tr '\\r' '\\n', and import that`,
@@ -119,9 +123,12 @@ export async function runImport(options: ImportOptions, deps: ImportDeps): Promi
       }
     }
   } catch (error) {
-    if (!(error instanceof SourceError)) throw error;
+    if (!(error instanceof SourceError) || error instanceof OtherSourceError) throw error;
     result.end = { broken: error.message };
+    // Only of a stream, as a file was verified: what was not sent yet may be wrong.
+    if (error instanceof DamagedSourceError) return result;
   }
+  result.warnings = source.warnings();
   if (signal.aborted) {
     result.end = "interrupted";
     return result;
@@ -163,6 +170,7 @@ function resultAt({ importId, offset }: ImportPosition, format: Format): ImportR
     refused: [],
     writes: new Map(),
     end: "finished",
+    warnings: [],
   };
 }
 

@@ -3,7 +3,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { openSource, openStream, type Source, SourceError } from "./source.ts";
+import { SourceError } from "./source-error.ts";
+import { openSource, openStream, type Source } from "./source.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "muin-source-"));
 afterAll(() => rm(folder, { recursive: true }));

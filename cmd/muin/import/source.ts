@@ -1,7 +1,7 @@
 import { createReadStream } from "node:fs";
 import { open, stat } from "node:fs/promises";
-import { pipeline, Readable } from "node:stream";
-import { createGunzip } from "node:zlib";
+import { gunzip, isGzip } from "./gunzip.ts";
+import { DamagedSourceError, OtherSourceError, SourceError } from "./source-error.ts";
 
 /** Bytes at the beginning that name a file and tell its format. */
 const headBytesMax = 64 * 1024;
@@ -20,26 +20,33 @@ export interface Source {
   readonly bytesTotal: number | undefined;
   /** Bytes read so far, as stored: to be compared with `bytesTotal`. */
   bytesRead(): number;
+  /** What is odd about it and keeps nothing from being counted, as far as it was read; a sentence each. */
+  warnings(): readonly string[];
+  /**
+   * Reads a compressed file whole, before anything of it is counted. Throws `SourceError` when it is damaged
+   * or nothing of it can be read; ends early when the signal is aborted. Of a stream only the head is known.
+   */
+  verify(signal: AbortSignal): Promise<void>;
   /** The bytes from `offset` on. May be called once. Throws `SourceError` behind the last good bytes. */
   read(offset: number): AsyncGenerator<Uint8Array, void, void>;
-}
-
-/** Thrown when a source cannot be read, or not to its end; the message says why. */
-export class SourceError extends Error {
-  override readonly name = "SourceError";
 }
 
 /** Opens a file. What is not a regular file, a pipe for one, is read as a stream. */
 export async function openSource(path: string): Promise<Source> {
   const size = await sizeOf(path);
   if (size === undefined) return openStream(path, createReadStream(path));
-  const compressed = isGzip(await firstBytes(path), path);
+  const compressed = isCompressed(await firstBytes(path), path);
   let read = 0;
+  let trailing = false;
   const bytes = (start: number): AsyncGenerator<Uint8Array, void, void> => {
     read = start;
     return counted(createReadStream(path, { start }), (count) => (read += count));
   };
-  const { head, ended } = await headOf(compressed ? gunzip(bytes(0)) : bytes(0), () => false);
+  const decoded = (): AsyncGenerator<Uint8Array, void, void> =>
+    compressed ? gunzip(bytes(0), () => (trailing = true)) : bytes(0);
+  const first = decoded();
+  const { head, ended, error } = await headOf(first, () => false);
+  await first.return();
   return {
     name: path,
     compressed,
@@ -47,8 +54,13 @@ export async function openSource(path: string): Promise<Source> {
     headIsAll: ended,
     bytesTotal: size,
     bytesRead: () => read,
+    warnings: () => (trailing ? [trailingBytes(path)] : []),
+    verify: async (signal) => {
+      if (head.length === 0 && error !== undefined) throw notCounted(path, error);
+      if (compressed) await readWhole(path, decoded(), signal);
+    },
     read: (offset) => {
-      if (compressed) return skip(gunzip(bytes(0)), offset, path);
+      if (compressed) return skip(decoded(), offset, path);
       if (offset > size) throw shorter(path, size, offset);
       return bytes(offset);
     },
@@ -58,12 +70,13 @@ export async function openSource(path: string): Promise<Source> {
 /** Opens a stream that can be read once, such as standard input. */
 export async function openStream(name: string, input: AsyncIterable<Uint8Array>): Promise<Source> {
   let read = 0;
+  let trailing = false;
   const raw = counted(input, (count) => (read += count));
   const first = await headOf(raw, (head) => head.length >= magicLength);
-  const compressed = isGzip(first.head, name);
-  const whole = chain(first.chunks, raw);
-  const decoded = compressed ? gunzip(whole) : whole;
-  const { head, chunks, ended } = await headOf(decoded, (bytes) => bytes.includes(0x0a));
+  const compressed = isCompressed(first.head, name);
+  const whole = chain(first.chunks, raw, first.error);
+  const decoded = compressed ? gunzip(whole, () => (trailing = true)) : whole;
+  const { head, chunks, ended, error } = await headOf(decoded, (bytes) => bytes.includes(0x0a));
   return {
     name,
     compressed,
@@ -71,8 +84,35 @@ export async function openStream(name: string, input: AsyncIterable<Uint8Array>)
     headIsAll: ended,
     bytesTotal: undefined,
     bytesRead: () => read,
-    read: (offset) => skip(chain(chunks, decoded), offset, name),
+    warnings: () => (trailing ? [trailingBytes(name)] : []),
+    verify: () =>
+      error instanceof DamagedSourceError || (head.length === 0 && error !== undefined)
+        ? Promise.reject(notCounted(name, error))
+        : Promise.resolve(),
+    read: (offset) => skip(chain(chunks, decoded, error), offset, name),
   };
+}
+
+function trailingBytes(name: string): string {
+  return `${name} has bytes behind the end of its gzip data, which are not counted`;
+}
+
+function notCounted(name: string, error: SourceError): SourceError {
+  return new SourceError(`${name} is not counted: ${error.message}`, { cause: error });
+}
+
+/** Reads all there is, to see whether it is damaged: an early end is told when it is counted. */
+async function readWhole(
+  name: string,
+  input: AsyncGenerator<Uint8Array, void, void>,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    for await (const _ of input) if (signal.aborted) return;
+  } catch (error) {
+    if (error instanceof DamagedSourceError) throw notCounted(name, error);
+    if (!(error instanceof SourceError)) throw error;
+  }
 }
 
 /** Size of a regular file; `undefined` for a pipe. */
@@ -115,10 +155,10 @@ const unreadable: readonly { readonly magic: readonly number[]; readonly hint: (
   { magic: [0xfe, 0xff], hint: () => "UTF-16: convert it to UTF-8, such as with iconv -f UTF-16 -t UTF-8" },
 ];
 
-function isGzip(first: Uint8Array, name: string): boolean {
+function isCompressed(first: Uint8Array, name: string): boolean {
   const other = unreadable.find(({ magic }) => magic.every((byte, index) => first[index] === byte));
   if (other !== undefined) throw new SourceError(`${name} is ${other.hint(name)}`);
-  return first[0] === 0x1f && first[1] === 0x8b;
+  return isGzip(first);
 }
 
 async function* counted(
@@ -131,18 +171,26 @@ async function* counted(
   }
 }
 
-/** Takes chunks until `enough` or 64 KiB; an error leaves what came before it, and comes again when all is read. */
+/** Takes chunks until `enough` or 64 KiB, or until a `SourceError`. */
 async function headOf(
   input: AsyncGenerator<Uint8Array, void, void>,
   enough: (head: Uint8Array) => boolean,
-): Promise<{ readonly head: Uint8Array; readonly chunks: readonly Uint8Array[]; readonly ended: boolean }> {
+): Promise<{
+  readonly head: Uint8Array;
+  readonly chunks: readonly Uint8Array[];
+  readonly ended: boolean;
+  /** What kept more from being read. */
+  readonly error: SourceError | undefined;
+}> {
   const chunks: Uint8Array[] = [];
   let head: Uint8Array = new Uint8Array();
   let ended = false;
+  let broken: SourceError | undefined;
   while (head.length < headBytesMax && !(head.length > 0 && enough(head))) {
     const next = await input.next().catch((error: unknown) => {
-      if (error instanceof SourceError) return undefined;
-      throw error;
+      if (!(error instanceof SourceError)) throw error;
+      broken = error;
+      return undefined;
     });
     if (next === undefined) break;
     if (next.done === true) {
@@ -153,30 +201,18 @@ async function headOf(
     head = Buffer.concat([head, next.value]);
   }
   ended &&= head.length <= headBytesMax;
-  return { head: head.subarray(0, headBytesMax), chunks, ended };
+  return { head: head.subarray(0, headBytesMax), chunks, ended, error: broken };
 }
 
+/** Chunks, and what follows them: an error, when it came then. */
 async function* chain(
   first: readonly Uint8Array[],
   rest: AsyncIterable<Uint8Array>,
+  error: SourceError | undefined,
 ): AsyncGenerator<Uint8Array, void, void> {
   yield* first;
+  if (error !== undefined) throw error;
   yield* rest;
-}
-
-async function* gunzip(input: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, void> {
-  const output = createGunzip();
-  // Its errors come out of the iteration below.
-  pipeline(Readable.from(input, { objectMode: false }), output, () => undefined);
-  try {
-    for await (const chunk of output) yield chunk as Uint8Array;
-  } catch (error) {
-    const code = error instanceof Error && "code" in error ? String(error.code) : "";
-    if (code === "Z_BUF_ERROR")
-      throw new SourceError("the gzip data ends too early: it is cut off or still being written");
-    if (code.startsWith("Z_")) throw new SourceError("the gzip data is damaged");
-    throw error;
-  }
 }
 
 async function* skip(
@@ -193,8 +229,9 @@ async function* skip(
   if (position < offset) throw shorter(name, position, offset);
 }
 
-function shorter(name: string, size: number, offset: number): SourceError {
-  return new SourceError(
+/** What has fewer bytes than were counted of it. */
+export function shorter(name: string, size: number, offset: number): OtherSourceError {
+  return new OtherSourceError(
     `${name} has ${size} bytes, but ${offset} were counted before: it is not the same file or was cut; --restart counts it anew`,
   );
 }

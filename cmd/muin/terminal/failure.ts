@@ -5,7 +5,7 @@ import { BadRequestSchema, ErrorInfoSchema } from "../../../internal/gen/google/
 import type { ExitName } from "./exit-codes.ts";
 import { ImportOptionsError } from "../import/extract.ts";
 import { TooManyValuesError } from "../import/planner.ts";
-import { SourceError } from "../import/source.ts";
+import { SourceError } from "../import/source-error.ts";
 
 /** A failure that is told to the user in one sentence. */
 export class Failure extends Error {

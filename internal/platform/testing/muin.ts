@@ -238,7 +238,7 @@ export interface ProgramOptions {
   /** Beside the test's own environment, of which it gets no setting of Muin. */
   readonly env?: Readonly<Record<string, string>>;
   /** Its standard input. Default: closed. */
-  readonly stdin?: string;
+  readonly stdin?: string | Uint8Array<ArrayBuffer>;
 }
 
 /** Starts a program. */

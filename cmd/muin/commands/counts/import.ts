@@ -12,6 +12,7 @@ import { dryRunTarget, type ImportTarget } from "../../import/target.ts";
 import { type Remote, remoteCommand } from "../../remote/remote-command.ts";
 import type { ExitName } from "../../terminal/exit-codes.ts";
 import { Failure, toFailure } from "../../terminal/failure.ts";
+import type { Output } from "../../terminal/output.ts";
 
 /** How long a call is repeated while Muin is away, in milliseconds: a restart of Muin does not end an import. */
 const withinMs = 60_000;
@@ -40,8 +41,8 @@ it, all but the first. Several --by count each combination of values: GET and 20
 
 Interrupt it at any moment and run the same command again: it goes on where it was and counts no line twice.
 When the file has grown, the new lines are counted. A last line without an end counts at the end of a gzip
-file, or with --final. Bad lines are counted and shown, and never stop it. Standard input must bring the same
-bytes again from its beginning when an import goes on.`;
+file, or with --final. Bad lines are counted and shown, and never stop it. A damaged gzip file is not counted.
+Standard input must bring the same bytes again from its beginning when an import goes on.`;
 
 /** `muin counts import`. */
 export const importFile = remoteCommand({
@@ -74,6 +75,7 @@ export const importFile = remoteCommand({
     const { output } = muin;
     const source = await openGiven(given, muin);
     if (source.head.length === 0 && source.headIsAll) {
+      warn(source.warnings(), output);
       if (given.json !== true) output.print(`${source.name} is empty: nothing to count`);
       else output.json(nothingCounted(given));
       return;
@@ -84,6 +86,7 @@ export const importFile = remoteCommand({
     const report = { file: given.file, dryRun: given.dryRun === true, result, seconds };
     if (given.json === true) output.json(reportAsJson(report));
     else printReport(report, output);
+    warn(result.warnings, output);
     failUnlessCounted(result);
   },
 });
@@ -101,8 +104,21 @@ async function openGiven({ file, prefix, importId, dryRun }: ImportGiven, { stdi
   return source;
 }
 
+function warn(warnings: readonly string[], output: Output): void {
+  for (const warning of warnings) output.note(`warning: ${warning}`);
+}
+
 function nothingCounted({ file, dryRun }: ImportGiven): unknown {
-  return { file, dry_run: dryRun === true, end: "finished", lines: 0, counted: 0, bad_lines: 0, counts: {} };
+  return {
+    file,
+    dry_run: dryRun === true,
+    end: "finished",
+    lines: 0,
+    counted: 0,
+    bad_lines: 0,
+    counts: {},
+    warnings: [],
+  };
 }
 
 async function runGiven(given: ImportGiven, source: Source, muin: Remote): Promise<ImportResult> {
