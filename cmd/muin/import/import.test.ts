@@ -164,8 +164,8 @@ describe("muin counts import", () => {
   test("a mutant that forgets where it was is caught", async () => {
     const mutant = await importMutant<typeof importer>(
       join(import.meta.dir, "run-import.ts"),
-      "source.read(position.offset), deps",
-      "source.read(0), deps",
+      "readOn(source, position, tail)",
+      "source.read(0)",
     );
     const file = await write("mutant.log", log.text);
     const imports = muin.client(CountImportService);

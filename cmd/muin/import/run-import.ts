@@ -7,6 +7,7 @@ import { decodeText, endsLinesInCr } from "./lines.ts";
 import { type BadLine, type Batch, createPlanner } from "./planner.ts";
 import type { Source } from "./source.ts";
 import { DamagedSourceError, OtherSourceError, SourceError } from "./source-error.ts";
+import { createTail, readOn, type Tail, tailStart } from "./tail.ts";
 import type { ImportPosition, ImportTarget, Refusal } from "./target.ts";
 
 /** What the user asked for. */
@@ -105,11 +106,12 @@ export async function runImport(options: ImportOptions, deps: ImportDeps): Promi
   const result = resultAt(position, format);
   deps.onStart(result, options.format === undefined);
 
-  const send = createSend(position, result, deps);
+  const tail = createTail(tailStart(position.offset));
+  const send = createSend(position, result, tail, deps);
   const planner = createPlanner({ offset: position.offset, lines: position.lines, extractor, ids });
   let offsetRead = position.offset;
   try {
-    for await (const chunk of withPauses(source.read(position.offset), deps)) {
+    for await (const chunk of withPauses(readOn(source, position, tail), deps)) {
       if (signal.aborted) break;
       if (chunk === "pause") {
         const batch = planner.flush();
@@ -178,11 +180,12 @@ function resultAt({ importId, offset }: ImportPosition, format: Format): ImportR
 function createSend(
   { importId, sequence: sequenceStart }: ImportPosition,
   result: ImportResult,
+  tail: Tail,
   { target, onBatch }: ImportDeps,
 ): (batch: Batch) => Promise<void> {
   let sequence = sequenceStart;
   return async (batch) => {
-    const refused = await target.apply(importId, sequence + 1, batch);
+    const refused = await target.apply(importId, sequence + 1, batch, tail.hashAt(batch.offsetEnd));
     sequence++;
     result.offset = batch.offsetEnd;
     result.lines += batch.lines;

@@ -45,6 +45,7 @@ export function createServerTarget(
         offset: Number(reply.offset),
         sequence: Number(reply.sequence),
         lines: Number(reply.lines),
+        ...(reply.tailHash.length === 0 ? {} : { tailHash: reply.tailHash }),
       };
     },
     assignments: async function* assignments(importId) {
@@ -56,7 +57,7 @@ export function createServerTarget(
         pageToken = page.nextPageToken;
       } while (pageToken !== "");
     },
-    apply: async (importId, sequence, batch) => {
+    apply: async (importId, sequence, batch, tailHash) => {
       for (let from = 0; from < batch.assignments.length; from += creationsMax) {
         const some = batch.assignments.slice(from, from + creationsMax);
         await Promise.all(some.map(({ countId, value }) => createCount(importId, countId, value)));
@@ -68,6 +69,7 @@ export function createServerTarget(
         writes: Array.from(batch.writes, ([countId, delta]) => ({ countId, delta: BigInt(delta) })),
         assignments: [...batch.assignments],
         lines: BigInt(batch.lines),
+        ...(tailHash === undefined ? {} : { tailHash }),
       };
       const { refused } = await repeat(() => imports.importBatch(request, { timeoutMs: batchTimeoutMs }), patient);
       return refused.map(({ countId, delta, reason }) => ({ countId, lines: Number(delta), reason }));

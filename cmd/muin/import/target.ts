@@ -9,6 +9,8 @@ export interface ImportPosition {
   readonly sequence: number;
   /** Lines counted so far. */
   readonly lines: number;
+  /** SHA-256 of the source's bytes before the offset; absent when it is not known. */
+  readonly tailHash?: Uint8Array;
 }
 
 /** Lines that a Count would not take although their batch was applied: it was deleted at that moment. */
@@ -32,9 +34,14 @@ export interface ImportTarget {
   assignments(importId: string): AsyncIterable<{ readonly value: string; readonly countId: string }>;
   /**
    * Makes sure the batch's new Counts exist, then applies it once, however often this is called for a sequence. Resolves with
-   * what was refused.
+   * what was refused. `tailHash` is of the source's bytes before the end of the batch, when it is known.
    */
-  apply(importId: string, sequence: number, batch: Batch): Promise<readonly Refusal[]>;
+  apply(
+    importId: string,
+    sequence: number,
+    batch: Batch,
+    tailHash: Uint8Array<ArrayBuffer> | undefined,
+  ): Promise<readonly Refusal[]>;
 }
 
 /** A target that keeps nothing: for a look at what would be counted. */

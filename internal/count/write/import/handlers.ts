@@ -26,7 +26,7 @@ export function createImportHandlers({
         { optionsHash, prefix, importId, restart },
         deadlineOf(context, clock),
       );
-      return wire(progress);
+      return { ...wire(progress), ...(progress.tailHash === undefined ? {} : { tailHash: progress.tailHash }) };
     },
     importBatch: async (request, context) => {
       const countIds = request.writes.map(({ countId }) => countId);
@@ -43,6 +43,7 @@ export function createImportHandlers({
           countIds,
           deltas: request.writes.map(({ delta }) => Number(delta)),
           assignments: request.assignments.map(({ value, countId }) => [value, countId] as const),
+          ...(request.tailHash.length === 0 ? {} : { tailHash: request.tailHash }),
         },
         deadlineOf(context, clock),
       );

@@ -1,4 +1,4 @@
-import type { ImportPrefix } from "./store.ts";
+import { type ImportPrefix, type ImportRecord, tailBytesMax } from "./store.ts";
 
 /** SHA-256. */
 export function hashOf(bytes: Uint8Array): Buffer {
@@ -18,4 +18,9 @@ export function callerIndexOf(principal: string): string {
 /** The beginning of a file, as imports are found by it. */
 export function beginningOf(prefix: Uint8Array): ImportPrefix {
   return { bytes: prefix.length, hash: hashOf(prefix) };
+}
+
+/** The beginning of a file that is counted; `undefined` when it is too long to be told from the bytes before the offset. */
+export function countedOf({ offset, tailHash }: ImportRecord): ImportPrefix | undefined {
+  return tailHash === undefined || offset > tailBytesMax ? undefined : { bytes: offset, hash: tailHash };
 }

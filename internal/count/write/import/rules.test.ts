@@ -8,7 +8,7 @@ import { caught, importMutant } from "../../../platform/testing/mutant.ts";
 import { startRedis, type TestRedis } from "../../../platform/testing/redis.ts";
 import { type CountFixture, createActive, openCounts } from "../count-fixture.ts";
 import { type CountImports, createCountImports } from "./rules.ts";
-import { callerIndexOf } from "./name.ts";
+import { callerIndexOf, keyOf } from "./name.ts";
 import type { ImportIntent } from "./store.ts";
 import type { MuinError } from "../../../platform/errors/muin-error.ts";
 
@@ -110,6 +110,67 @@ async function checkFound(create?: CreateImports): Promise<void> {
   expect(empty[0]?.importId).not.toBe(empty[1]?.importId as string);
 }
 
+function sha256(file: Uint8Array): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(new Bun.CryptoHasher("sha256").update(file).digest());
+}
+
+/** A file is known by what was counted of it too: two that began alike when they were first seen are two. */
+async function checkCounted(create?: CreateImports): Promise<void> {
+  await using one = await open(create === undefined ? {} : { create });
+  const [countId] = one.ids(1) as [string];
+  await one.counts.seed(countId);
+  const fileOf = (rest: string): Buffer => Buffer.concat([one.prefix, Buffer.from(rest)]);
+  const [first, other] = [fileOf("KR,1\nKR,2\n"), fileOf("DE,1\nDE,2\nDE,3\n")];
+  const counted = (sequence: number, file: Uint8Array): ImportIntent => ({
+    ...batchOf(sequence, [countId]),
+    offsetEnd: file.length,
+    tailHash: sha256(file),
+  });
+  const { importId } = await one.start();
+  const batch = counted(1, first);
+  const done = await apply(one.imports, importId, batch);
+  expect(await apply(one.imports, importId, batch)).toEqual(done);
+  const there = { importId, offset: first.length, sequence: 1, lines: 1, tailHash: sha256(first) };
+  expect(await one.start({ prefix: first })).toEqual(there);
+  const otherId = (await one.start({ prefix: other })).importId;
+  expect(otherId).not.toBe(importId);
+  await apply(one.imports, otherId, counted(1, other));
+  for (const grown of ["", "KR,3\n"]) {
+    expect((await one.start({ prefix: Buffer.concat([first, Buffer.from(grown)]) })).importId).toBe(importId);
+  }
+  expect((await one.start({ prefix: other })).importId).toBe(otherId);
+  // Shorter than what was counted: whoever reads the file sees it.
+  expect(await one.start()).toEqual(there);
+  // Begun anew, it takes nothing from the file that it began like.
+  const anew = await one.start({ restart: true });
+  expect(anew).toMatchObject({ offset: 0, sequence: 0 });
+  expect((await one.start()).importId).toBe(anew.importId);
+  expect(await one.start({ prefix: first })).toEqual(there);
+  expect((await one.start({ prefix: other })).importId).toBe(otherId);
+}
+
+/** An import that an earlier version began is known by its beginning alone, until its next batch. */
+async function checkOlder(create?: CreateImports): Promise<void> {
+  await using one = await open(create === undefined ? {} : { create });
+  const [countId] = one.ids(1) as [string];
+  await one.counts.seed(countId);
+  const { importId } = await one.start();
+  await apply(one.imports, importId, { ...batchOf(1, [countId]), tailHash: new Uint8Array(32) });
+  const { client } = one.counts.store;
+  const keys = await client.keys(`count:*:import:${keyOf(me, importId)}`);
+  const home = keys.find((key) => /^count:\{\d+\}:import:/.test(key)) as string;
+  expect(await client.hdel(home, "tail")).toBe(1);
+  const grown = Buffer.concat([one.prefix, new Uint8Array(100)]);
+  const found = { importId, offset: 100, sequence: 1, lines: 1 };
+  expect(await one.start({ prefix: grown })).toEqual(found);
+  await apply(one.imports, importId, batchOf(2, [countId]));
+  expect(await one.start({ prefix: grown })).toEqual({ ...found, offset: 200, sequence: 2, lines: 2 });
+  await apply(one.imports, importId, { ...batchOf(3, [countId]), tailHash: new Uint8Array(32).fill(7) });
+  expect(await one.start({ importId })).toMatchObject({ offset: 300, tailHash: new Uint8Array(32).fill(7) });
+  expect(await one.start({ importId, restart: true })).toEqual({ importId, offset: 0, sequence: 3, lines: 0 });
+  expect(await valuesOf(one.counts, [countId])).toEqual([3]);
+}
+
 async function checkAnew(create?: CreateImports): Promise<void> {
   await using one = await open(create === undefined ? {} : { create });
   const [countId] = one.ids(1) as [string];
@@ -207,12 +268,19 @@ async function checkCutOff(create?: CreateImports): Promise<void> {
   const ids = one.ids(8);
   await one.counts.seed(...ids);
   const { importId } = await one.start();
-  expect(apply(one.cutOff, importId, batchOf(1, ids))).rejects.toMatchObject({ reason: "OUTBOX_FULL" });
-  expect(new Set(await valuesOf(one.counts, ids))).toEqual(new Set([0]));
-  expect(await one.start()).toEqual({ importId, offset: 100, sequence: 1, lines: 8 });
-  expect(await one.start()).toEqual({ importId, offset: 100, sequence: 1, lines: 8 });
-  expect(apply(one.imports, importId, batchOf(2, ids))).resolves.toMatchObject({ progress: { sequence: 2 } });
-  expect(new Set(await valuesOf(one.counts, ids))).toEqual(new Set([2]));
+  for (const [batch, name] of ["", importId].entries()) {
+    const sequence = 2 * batch + 1;
+    const cutOff = apply(one.cutOff, importId, batchOf(sequence, ids));
+    expect(cutOff).rejects.toMatchObject({ reason: "OUTBOX_FULL" });
+    expect(new Set(await valuesOf(one.counts, ids))).toEqual(new Set([sequence - 1]));
+    const there = { importId, offset: sequence * 100, sequence, lines: sequence * 8 };
+    expect(await one.start({ importId: name })).toEqual(there);
+    expect(await one.start({ importId: name })).toEqual(there);
+    expect(apply(one.imports, importId, batchOf(sequence + 1, ids))).resolves.toMatchObject({
+      progress: { sequence: sequence + 1 },
+    });
+    expect(new Set(await valuesOf(one.counts, ids))).toEqual(new Set([sequence + 1]));
+  }
 }
 
 /** More writes to one shard than one call of the script takes, remembered for ever, and no way back. */
@@ -290,6 +358,8 @@ async function checkRemoval(create?: CreateImports): Promise<void> {
 describe("an import", () => {
   test.each([
     ["is found again by the beginning of its file, also when the file has grown, by its caller alone", checkFound],
+    ["is found again by what was counted of its file, where two files began alike", checkCounted],
+    ["that an earlier version began goes on", checkOlder],
     ["begins anew when it is told to", checkAnew],
     ["that was named refuses other options and another file", checkNamed],
     ["applies each batch once, 1000 writes over all shards, and keeps its assignments in order", checkOnce],
@@ -316,7 +386,24 @@ describe("an import", () => {
     ],
     ["another caller's file", checkFound, "find.ts", "Buffer.from(`${principal}\\0`)", "Buffer.from('')"],
     ["two beginnings at once", checkFound, "store-redis.ts", "if #ARGV == 3 and standing then return standing end", ""],
-    ["a restart", checkAnew, "find.ts", "longest !== undefined && !restart", "longest !== undefined"],
+    ["what was counted", checkCounted, "find.ts", "if (isOther) continue;", ""],
+    [
+      "what was counted of a longer file",
+      checkCounted,
+      "find.ts",
+      "counted !== undefined && counted.bytes > prefix.length)",
+      "counted === null)",
+    ],
+    ["what is counted", checkCounted, "store-redis.ts", "'tail', ARGV[5])", "'tail', '')"],
+    [
+      "a batch without its bytes",
+      checkOlder,
+      "store-redis.ts",
+      "'tail', ARGV[5])",
+      "'tail', ARGV[5] ~= '' and ARGV[5] or 'x')",
+    ],
+    ["the bytes of a restart", checkOlder, "store-redis.ts", "'lines', '0', 'tail', '',", "'lines', '0',"],
+    ["a restart", checkAnew, "find.ts", "if (!restart) return found.importId;", "return found.importId;"],
     ["a restart by name", checkAnew, "store-redis.ts", "sequence or '0', 'lines'", "'0', 'lines'"],
     [
       "another content",

@@ -25,6 +25,12 @@ export interface ImportProgress {
   readonly lines: number;
 }
 
+/** Where an import goes on. */
+export interface ImportStart extends ImportProgress {
+  /** SHA-256 of the bytes before the offset, of at most `tailBytesMax`; absent when it is not known. */
+  readonly tailHash?: Uint8Array<ArrayBuffer>;
+}
+
 /** Imports of one caller. */
 export interface CountImports {
   /** Finds or begins an import, and brings a batch that was cut off to its end. */
@@ -38,7 +44,7 @@ export interface CountImports {
       readonly restart: boolean;
     },
     deadlineMs: number,
-  ): Promise<ImportProgress>;
+  ): Promise<ImportStart>;
   /** Applies a batch once. */
   apply(
     principal: string,
@@ -126,7 +132,7 @@ export function createCountImports(options: CountImportsOptions): CountImports {
         if (prefix.length > 0 && record.prefixBytes > 0 && !hashOf(own).equals(record.prefixHash)) {
           throw countWriteErrors.importPrefixDiffers();
         }
-        return progressOf(importId, record);
+        return startOf(importId, record);
       }),
     apply: (principal, importId, batch, deadlineMs) =>
       limited(principal, async () => {
@@ -193,6 +199,14 @@ function offsetBehind(offsetEnd: number, offset: number): MuinError {
     { offset_end: offsetEnd.toString(), offset: offset.toString() },
     { violations: [{ field: "offset_end", description: `must be ${offset} or more` }] },
   );
+}
+
+function startOf(importId: string, record: ImportRecord): ImportStart {
+  const { tailHash } = record;
+  return {
+    ...progressOf(importId, record),
+    ...(tailHash === undefined ? {} : { tailHash: Uint8Array.from(tailHash) }),
+  };
 }
 
 function progressOf(importId: string, { offset, sequence, lines }: ImportRecord): ImportProgress {

@@ -37,6 +37,7 @@ export function createImportStore(store: RedisStore, shards: number): ImportStor
         prefixBytes: numberOf(fields["prefix_bytes"]),
         prefixHash: prefix as Buffer,
         offset: numberOf(fields["offset"]),
+        tailHash: hashIn(fields["tail"]),
         sequence: numberOf(fields["sequence"]),
         lines: numberOf(fields["lines"]),
         lastHash: last as Buffer,
@@ -68,6 +69,7 @@ export function createImportStore(store: RedisStore, shards: number): ImportStor
           batch.offsetEnd,
           batch.lines,
           encode(refused),
+          batch.tailHash ?? "",
           ...batch.assignments.map((pair) => encode(pair)),
         ],
       );
@@ -83,21 +85,30 @@ function numberOf(text: Buffer | undefined): number {
   return Number(text?.toString());
 }
 
+/** A hash that is kept; `undefined` for none, as imports begun by earlier versions have. */
+function hashIn(field: Buffer | undefined): Buffer | undefined {
+  return field === undefined || field.length === 0 ? undefined : field;
+}
+
 /** Packs a batch, the same batch always to the same bytes. */
 export function packIntent(batch: ImportIntent): Uint8Array {
-  return encode([batch.sequence, batch.offsetEnd, batch.lines, batch.countIds, batch.deltas, batch.assignments]);
+  const { sequence, offsetEnd, lines, countIds, deltas, assignments, tailHash } = batch;
+  const tail = tailHash === undefined ? [] : [tailHash];
+  return encode([sequence, offsetEnd, lines, countIds, deltas, assignments, ...tail]);
 }
 
 function unpackIntent(packed: unknown): ImportIntent {
-  const [sequence, offsetEnd, lines, countIds, deltas, assignments] = packed as readonly [
+  const [sequence, offsetEnd, lines, countIds, deltas, assignments, tailHash] = packed as readonly [
     number,
     number,
     number,
     readonly string[],
     readonly number[],
     readonly (readonly [string, string])[],
+    Uint8Array?,
   ];
-  return { sequence, offsetEnd, lines, countIds, deltas, assignments };
+  const tail = tailHash === undefined ? {} : { tailHash };
+  return { sequence, offsetEnd, lines, countIds, deltas, assignments, ...tail };
 }
 
 /** "bytes:hash" in hexadecimal names a beginning in the index. */
@@ -132,7 +143,7 @@ redis.call('LLEN', KEYS[2])
 if sequence and (ARGV[1] == '' or redis.call('HEXISTS', KEYS[1], 'intent') == 1) then return 0 end
 redis.call('UNLINK', KEYS[2])
 redis.call('HSET', KEYS[1], 'options', ARGV[2], 'prefix_bytes', ARGV[3], 'prefix', ARGV[4], 'offset', '0',
-  'sequence', sequence or '0', 'lines', '0', 'last', '', 'refused', ARGV[5])
+  'sequence', sequence or '0', 'lines', '0', 'tail', '', 'last', '', 'refused', ARGV[5])
 return 1
 `,
 });
@@ -159,9 +170,10 @@ local intent_hash, sequence, lines = unpack(redis.call('HMGET', KEYS[1], 'intent
 if tonumber(sequence) + 1 ~= tonumber(ARGV[1]) then return 0 end
 local total = string.format('%.0f', tonumber(lines) + tonumber(ARGV[3]))
 redis.call('LLEN', KEYS[2])
-redis.call('HSET', KEYS[1], 'sequence', ARGV[1], 'offset', ARGV[2], 'lines', total, 'last', intent_hash, 'refused', ARGV[4])
+redis.call('HSET', KEYS[1], 'sequence', ARGV[1], 'offset', ARGV[2], 'lines', total, 'last', intent_hash, 'refused', ARGV[4],
+  'tail', ARGV[5])
 redis.call('HDEL', KEYS[1], 'intent', 'intent_hash')
-if #ARGV > 4 then redis.call('RPUSH', KEYS[2], unpack(ARGV, 5)) end
+if #ARGV > 5 then redis.call('RPUSH', KEYS[2], unpack(ARGV, 6)) end
 return 1
 `,
 });

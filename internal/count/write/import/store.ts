@@ -1,3 +1,6 @@
+/** So many bytes before its offset name a file there: up to that offset they are all of its beginning. */
+export const tailBytesMax = 65_536;
+
 /** A batch of an import, as it is kept until it is applied. */
 export interface ImportIntent {
   readonly sequence: number;
@@ -7,6 +10,8 @@ export interface ImportIntent {
   readonly deltas: readonly number[];
   /** Pairs of original value and Count. */
   readonly assignments: readonly (readonly [value: string, countId: string])[];
+  /** SHA-256 of the bytes before `offsetEnd`, of at most `tailBytesMax`; absent when the client does not know it. */
+  readonly tailHash?: Uint8Array;
 }
 
 /** A write that a Count refused after its batch had begun. */
@@ -24,6 +29,8 @@ export interface ImportRecord {
   readonly prefixBytes: number;
   readonly prefixHash: Buffer;
   readonly offset: number;
+  /** SHA-256 of the bytes before the offset, of at most `tailBytesMax`; `undefined` when it is not known. */
+  readonly tailHash: Buffer | undefined;
   readonly sequence: number;
   readonly lines: number;
   /** SHA-256 of the last batch, and what it was answered. */

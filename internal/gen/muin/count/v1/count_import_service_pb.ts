@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file muin/count/v1/count_import_service.proto.
  */
 export const file_muin_count_v1_count_import_service: GenFile = /*@__PURE__*/
-  fileDesc("CihtdWluL2NvdW50L3YxL2NvdW50X2ltcG9ydF9zZXJ2aWNlLnByb3RvEg1tdWluLmNvdW50LnYxIo4BChJTdGFydEltcG9ydFJlcXVlc3QSHQoMb3B0aW9uc19oYXNoGAEgASgMQge6SAR6AmggEhkKBnByZWZpeBgCIAEoDEIJukgGegQYgIAEEi0KCWltcG9ydF9pZBgDIAEoCUIaukgXchUYQDIRXlthLXpBLVowLTkuXy1dKiQSDwoHcmVzdGFydBgEIAEoCCJZChNTdGFydEltcG9ydFJlc3BvbnNlEhEKCWltcG9ydF9pZBgBIAEoCRIOCgZvZmZzZXQYAiABKAMSEAoIc2VxdWVuY2UYAyABKAMSDQoFbGluZXMYBCABKAMikgIKEkltcG9ydEJhdGNoUmVxdWVzdBIcCglpbXBvcnRfaWQYASABKAlCCbpIBnIEEAEYQBIiCghzZXF1ZW5jZRgCIAEoA0IQukgNIgsY/////////w8oARIkCgpvZmZzZXRfZW5kGAMgASgDQhC6SA0iCxj/////////DygAEjUKBndyaXRlcxgEIAMoCzIaLm11aW4uY291bnQudjEuSW1wb3J0V3JpdGVCCbpIBpIBAxDoBxI/Cgthc3NpZ25tZW50cxgFIAMoCzIfLm11aW4uY291bnQudjEuSW1wb3J0QXNzaWdubWVudEIJukgGkgEDEOgHEhwKBWxpbmVzGAYgASgDQg26SAoiCBj/////BygAImQKC0ltcG9ydFdyaXRlEjQKCGNvdW50X2lkGAEgASgJQiK6SB9yHRABGIABMhZeW2EtejAtOV1bYS16MC05Ll8tXSokEh8KBWRlbHRhGAIgASgDQhC6SA0iCxj/////////DygBImEKEEltcG9ydEFzc2lnbm1lbnQSFwoFdmFsdWUYASABKAlCCLpIBXIDGIAIEjQKCGNvdW50X2lkGAIgASgJQiK6SB9yHRABGIABMhZeW2EtejAtOV1bYS16MC05Ll8tXSokImYKE0ltcG9ydEJhdGNoUmVzcG9uc2USDgoGb2Zmc2V0GAEgASgDEhAKCHNlcXVlbmNlGAIgASgDEi0KB3JlZnVzZWQYAyADKAsyHC5tdWluLmNvdW50LnYxLkltcG9ydFJlZnVzYWwiQAoNSW1wb3J0UmVmdXNhbBIQCghjb3VudF9pZBgBIAEoCRINCgVkZWx0YRgCIAEoAxIOCgZyZWFzb24YAyABKAkibQoQR2V0SW1wb3J0UmVxdWVzdBIcCglpbXBvcnRfaWQYASABKAlCCbpIBnIEEAEYQBIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGOgHKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAQipgEKEUdldEltcG9ydFJlc3BvbnNlEhEKCWltcG9ydF9pZBgBIAEoCRIOCgZvZmZzZXQYAiABKAMSEAoIc2VxdWVuY2UYAyABKAMSDQoFbGluZXMYBCABKAMSNAoLYXNzaWdubWVudHMYBSADKAsyHy5tdWluLmNvdW50LnYxLkltcG9ydEFzc2lnbm1lbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAYgASgJMuUCChJDb3VudEltcG9ydFNlcnZpY2USbwoLU3RhcnRJbXBvcnQSIS5tdWluLmNvdW50LnYxLlN0YXJ0SW1wb3J0UmVxdWVzdBoiLm11aW4uY291bnQudjEuU3RhcnRJbXBvcnRSZXNwb25zZSIZkAICirUYEhIMY291bnRzLndyaXRlGgIBAhJ0CgtJbXBvcnRCYXRjaBIhLm11aW4uY291bnQudjEuSW1wb3J0QmF0Y2hSZXF1ZXN0GiIubXVpbi5jb3VudC52MS5JbXBvcnRCYXRjaFJlc3BvbnNlIh6QAgKKtRgXEgxjb3VudHMud3JpdGUaAgECMICAwAISaAoJR2V0SW1wb3J0Eh8ubXVpbi5jb3VudC52MS5HZXRJbXBvcnRSZXF1ZXN0GiAubXVpbi5jb3VudC52MS5HZXRJbXBvcnRSZXNwb25zZSIYkAIBirUYERILY291bnRzLnJlYWQaAgECYgZwcm90bzM", [file_buf_validate_validate, file_muin_platform_v1_options]);
+  fileDesc("CihtdWluL2NvdW50L3YxL2NvdW50X2ltcG9ydF9zZXJ2aWNlLnByb3RvEg1tdWluLmNvdW50LnYxIo4BChJTdGFydEltcG9ydFJlcXVlc3QSHQoMb3B0aW9uc19oYXNoGAEgASgMQge6SAR6AmggEhkKBnByZWZpeBgCIAEoDEIJukgGegQYgIAEEi0KCWltcG9ydF9pZBgDIAEoCUIaukgXchUYQDIRXlthLXpBLVowLTkuXy1dKiQSDwoHcmVzdGFydBgEIAEoCCJsChNTdGFydEltcG9ydFJlc3BvbnNlEhEKCWltcG9ydF9pZBgBIAEoCRIOCgZvZmZzZXQYAiABKAMSEAoIc2VxdWVuY2UYAyABKAMSDQoFbGluZXMYBCABKAMSEQoJdGFpbF9oYXNoGAUgASgMIrECChJJbXBvcnRCYXRjaFJlcXVlc3QSHAoJaW1wb3J0X2lkGAEgASgJQgm6SAZyBBABGEASIgoIc2VxdWVuY2UYAiABKANCELpIDSILGP////////8PKAESJAoKb2Zmc2V0X2VuZBgDIAEoA0IQukgNIgsY/////////w8oABI1CgZ3cml0ZXMYBCADKAsyGi5tdWluLmNvdW50LnYxLkltcG9ydFdyaXRlQgm6SAaSAQMQ6AcSPwoLYXNzaWdubWVudHMYBSADKAsyHy5tdWluLmNvdW50LnYxLkltcG9ydEFzc2lnbm1lbnRCCbpIBpIBAxDoBxIcCgVsaW5lcxgGIAEoA0INukgKIggY/////wcoABIdCgl0YWlsX2hhc2gYByABKAxCCrpIB9gBAXoCaCAiZAoLSW1wb3J0V3JpdGUSNAoIY291bnRfaWQYASABKAlCIrpIH3IdEAEYgAEyFl5bYS16MC05XVthLXowLTkuXy1dKiQSHwoFZGVsdGEYAiABKANCELpIDSILGP////////8PKAEiYQoQSW1wb3J0QXNzaWdubWVudBIXCgV2YWx1ZRgBIAEoCUIIukgFcgMYgAgSNAoIY291bnRfaWQYAiABKAlCIrpIH3IdEAEYgAEyFl5bYS16MC05XVthLXowLTkuXy1dKiQiZgoTSW1wb3J0QmF0Y2hSZXNwb25zZRIOCgZvZmZzZXQYASABKAMSEAoIc2VxdWVuY2UYAiABKAMSLQoHcmVmdXNlZBgDIAMoCzIcLm11aW4uY291bnQudjEuSW1wb3J0UmVmdXNhbCJACg1JbXBvcnRSZWZ1c2FsEhAKCGNvdW50X2lkGAEgASgJEg0KBWRlbHRhGAIgASgDEg4KBnJlYXNvbhgDIAEoCSJtChBHZXRJbXBvcnRSZXF1ZXN0EhwKCWltcG9ydF9pZBgBIAEoCUIJukgGcgQQARhAEh0KCXBhZ2Vfc2l6ZRgCIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxiABCKmAQoRR2V0SW1wb3J0UmVzcG9uc2USEQoJaW1wb3J0X2lkGAEgASgJEg4KBm9mZnNldBgCIAEoAxIQCghzZXF1ZW5jZRgDIAEoAxINCgVsaW5lcxgEIAEoAxI0Cgthc3NpZ25tZW50cxgFIAMoCzIfLm11aW4uY291bnQudjEuSW1wb3J0QXNzaWdubWVudBIXCg9uZXh0X3BhZ2VfdG9rZW4YBiABKAky5QIKEkNvdW50SW1wb3J0U2VydmljZRJvCgtTdGFydEltcG9ydBIhLm11aW4uY291bnQudjEuU3RhcnRJbXBvcnRSZXF1ZXN0GiIubXVpbi5jb3VudC52MS5TdGFydEltcG9ydFJlc3BvbnNlIhmQAgKKtRgSEgxjb3VudHMud3JpdGUaAgECEnQKC0ltcG9ydEJhdGNoEiEubXVpbi5jb3VudC52MS5JbXBvcnRCYXRjaFJlcXVlc3QaIi5tdWluLmNvdW50LnYxLkltcG9ydEJhdGNoUmVzcG9uc2UiHpACAoq1GBcSDGNvdW50cy53cml0ZRoCAQIwgIDAAhJoCglHZXRJbXBvcnQSHy5tdWluLmNvdW50LnYxLkdldEltcG9ydFJlcXVlc3QaIC5tdWluLmNvdW50LnYxLkdldEltcG9ydFJlc3BvbnNlIhiQAgGKtRgREgtjb3VudHMucmVhZBoCAQJiBnByb3RvMw", [file_buf_validate_validate, file_muin_platform_v1_options]);
 
 /**
  * Names the file by its beginning.
@@ -29,7 +29,8 @@ export type StartImportRequest = Message<"muin.count.v1.StartImportRequest"> & {
 
   /**
    * The file's first bytes, decompressed: 64 KiB, or all of it when it is shorter. An import remembers as many of them as there
-   * were at its first run, and is found again by a file that begins with these; an empty prefix is never found again.
+   * were at its first run, and is found again by a file that begins with these and, as far as can be seen here, with what was counted;
+   * an empty prefix is never found again.
    *
    * @generated from field: bytes prefix = 2;
    */
@@ -91,6 +92,14 @@ export type StartImportResponse = Message<"muin.count.v1.StartImportResponse"> &
    * @generated from field: int64 lines = 4;
    */
   lines: bigint;
+
+  /**
+   * SHA-256 of the bytes before the offset, as its last batch gave it: a file with others there is not the one that was counted. Empty
+   * when it is not known.
+   *
+   * @generated from field: bytes tail_hash = 5;
+   */
+  tailHash: Uint8Array;
 };
 
 /**
@@ -147,6 +156,14 @@ export type ImportBatchRequest = Message<"muin.count.v1.ImportBatchRequest"> & {
    * @generated from field: int64 lines = 6;
    */
   lines: bigint;
+
+  /**
+   * SHA-256 of the decompressed bytes before offset_end: of the last 64 KiB of them, or of all when there are fewer. Empty when the
+   * client does not know it: the file is then known by its beginning alone.
+   *
+   * @generated from field: bytes tail_hash = 7;
+   */
+  tailHash: Uint8Array;
 };
 
 /**
