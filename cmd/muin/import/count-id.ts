@@ -18,47 +18,15 @@ const displayNameLengthMax = 256;
 /** Stands between the fields of a combined value: the unit separator. A field that holds it is not counted. */
 export const fieldSeparator = "\u001f";
 
+/** How an empty field is shown. */
+const emptyName = "(empty)";
+
 /** What a prefix must look like, in words. */
 export const prefixRule = `begin with a-z or 0-9, go on with a-z 0-9 . _ - and have at most ${prefixLengthMax} characters`;
 
 /** Whether every id that begins with `prefix` and goes on with a slug is valid. */
 export function isPrefix(prefix: string): boolean {
   return prefix === "" || (prefix.length <= prefixLengthMax && /^[a-z0-9][a-z0-9._-]*$/.test(prefix));
-}
-
-/** Which original value owns which count_id. The first value that meets an id owns it; each value keeps its id. */
-export interface CountIds {
-  /** The id of a value; `isNew` when the value was not seen before. */
-  idOf(value: string): { readonly countId: string; readonly isNew: boolean };
-  /** Takes over what an earlier run assigned. */
-  restore(value: string, countId: string): void;
-  /** Number of different values. */
-  readonly size: number;
-}
-
-/** Ids made of `prefix`, which must be valid, and the value made valid. */
-export function createCountIds(prefix: string): CountIds {
-  const ids = new Map<string, string>();
-  const taken = new Set<string>();
-  return {
-    idOf: (value) => {
-      const known = ids.get(value);
-      if (known !== undefined) return { countId: known, isNew: false };
-      const free = candidates(prefix, value);
-      let countId = free.next().value;
-      while (taken.has(countId)) countId = free.next().value;
-      ids.set(value, countId);
-      taken.add(countId);
-      return { countId, isNew: true };
-    },
-    restore: (value, countId) => {
-      ids.set(value, countId);
-      taken.add(countId);
-    },
-    get size() {
-      return ids.size;
-    },
-  };
 }
 
 /** A well-formed value as it is kept: when it is very long its beginning and a hash of it all. */
@@ -69,33 +37,59 @@ export function keptValue(value: string): string {
 
 /** A value as people see it: its fields apart by a space, no control characters, cut to what a display name may have. */
 export function displayNameOf(value: string): string {
-  const fields = value.split(fieldSeparator).map((field) => (field === "" ? "(empty)" : field));
-  const name = fields.join(" ").replaceAll(/\p{Cc}/gu, "\uFFFD");
+  const name = fullNameOf(value).replaceAll(/\p{Cc}/gu, "\uFFFD");
   return name.length <= displayNameLengthMax
     ? name
     : `${name.slice(0, displayNameLengthMax - 1).replace(/[\uD800-\uDBFF]$/, "")}…`;
 }
 
-/** Ids for a value in the order of preference: readable, then with a short hash of the value, then with long ones. */
-function* candidates(prefix: string, value: string): Generator<string, never, void> {
+function fullNameOf(value: string): string {
+  const fields = value.split(fieldSeparator);
+  return fields.map((field) => (field === "" ? emptyName : field)).join(" ");
+}
+
+/**
+ * Ids for a value in the order of preference: readable, then with a short hash of the value, then with long ones. A Count of the
+ * readable or short id is the value's when its name is; where the name does not tell the value, only long ones do.
+ */
+export function* countIdsOf(prefix: string, value: string): Generator<string, never, void> {
   const plain = prefix + value.split(fieldSeparator).map(slugOf).join(".");
-  if (plain.length <= countIdLengthMax) yield plain;
   const withSuffix = (suffix: string): string => `${plain.slice(0, countIdLengthMax - suffix.length - 1)}-${suffix}`;
-  yield withSuffix(hash(value, 6));
+  if (isToldByName(value)) {
+    if (plain.length <= countIdLengthMax) yield plain;
+    yield withSuffix(hash(value, 6));
+  }
   for (let attempt = 0; ; attempt++) yield withSuffix(hash(`${attempt}${fieldSeparator}${value}`, 32));
+}
+
+/** Whether no other value of the same readable id has the same display name. */
+function isToldByName(value: string): boolean {
+  const fields = value.split(fieldSeparator);
+  if (displayNameOf(value) !== fullNameOf(value) || fields.includes(emptyName)) return false;
+  // Where a field holds spaces, its first and last word must be part of the id, or the fields could be cut elsewhere.
+  const words = fields.length > 1 && fields.some((field) => field.includes(" ")) ? fields : [];
+  return words.every((field) => {
+    const parts = field.split(" ");
+    return field === "" || [parts[0], parts.at(-1)].every((word) => keptOf(word ?? "") !== "");
+  });
 }
 
 /** A field in the characters of an id, beginning with a letter or digit: "empty" for an empty one, a hash when nothing can be kept. */
 function slugOf(field: string): string {
   if (field === "") return "empty";
-  const slug = field
+  const kept = keptOf(field);
+  return kept === "" ? hash(field, 6) : kept;
+}
+
+/** What of a field can be kept in an id. */
+function keptOf(field: string): string {
+  return field
     .slice(0, slugSourceLengthMax)
     .normalize("NFKD")
     .replaceAll(/\p{M}/gu, "")
     .toLowerCase()
     .replaceAll(/[^a-z0-9._-]+/g, "-")
     .replaceAll(/^[._-]+|[._-]+$/g, "");
-  return slug === "" ? hash(field, 6) : slug;
 }
 
 function hash(text: string, length: number): string {

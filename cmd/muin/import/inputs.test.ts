@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
+import { CountManagementService } from "../../../internal/gen/muin/count/v1/count_management_service_pb.ts";
 import {
   createMuinFolder,
   startMuin,
@@ -224,5 +225,134 @@ describe("gzip data", () => {
     await write("cut.log.gz", data);
     expect(await importFile(file, "status", "gz.cut.")).toMatchObject({ code: 0, report: { counted: 3000 - counted } });
     expect(await named("gz.cut.")).toEqual([["200", 3000]]);
+  });
+});
+
+/** A table whose first 120 000 bytes are always the same. */
+function alike(country: string): string {
+  return `id,country\n${"1,AT\n".repeat(24_000)}${`2,${country}\n`.repeat(20_000)}`;
+}
+
+describe("a file that takes the place of another", () => {
+  const morning = "country,n\n";
+  const evening = `${morning}KR,1\nKR,2\nKR,3\nKR,4\nKR,5\n`;
+  const nextDay = `${morning}DE,1\nDE,2\nDE,3\nDE,4\nDE,5\nDE,6\nDE,7\nDE,8\n`;
+
+  test.each<[kind: string, ending: string, stored: (text: string) => string | Uint8Array]>([
+    ["as it is", "csv", (text) => text],
+    ["compressed", "csv.gz", (text) => gzipSync(text)],
+  ])("is counted from its beginning although both began with the same header, %s", async (_, ending, stored) => {
+    const prefix = `day.${ending}.`;
+    const importDay = async (text: string): Promise<Imported> =>
+      importFile(await write(`day.${ending}`, stored(text)), "country", prefix);
+    expect(await importDay(morning)).toMatchObject({ code: 0, report: { counted: 0 } });
+    expect(await importDay(evening)).toMatchObject({ code: 0, report: { counted: 5, offset_start: 10 } });
+    expect(await importDay(nextDay)).toMatchObject({ code: 0, report: { counted: 8, offset_start: 0 } });
+    expect(await named(prefix)).toEqual([
+      ["DE", 8],
+      ["KR", 5],
+    ]);
+    // Each goes on where it was.
+    expect(await importDay(`${evening}KR,6\n`)).toMatchObject({ code: 0, report: { counted: 1, offset_start: 35 } });
+    expect(await importDay(nextDay)).toMatchObject({ code: 0, report: { counted: 0, lines: 0 } });
+    // One that is shorter than what was counted may be the same, cut.
+    const cut = await importDay(morning);
+    expect(cut).toMatchObject({ code: 1, report: undefined });
+    expect(cut.stderr).toMatch(/has 10 bytes, but 40 were counted before: .*; --restart counts it anew\n$/);
+    expect(await named(prefix)).toEqual([
+      ["DE", 8],
+      ["KR", 6],
+    ]);
+  });
+
+  test("is refused where it differs only behind what names a file, and counted with --restart", async () => {
+    const first = await write("long.csv", alike("KR"));
+    expect(await importFile(first, "country", "alike.")).toMatchObject({ code: 0, report: { counted: 44_000 } });
+    await write("long.csv", `${alike("DE")}3,DE\n`);
+    const refused = await importFile(first, "country", "alike.");
+    expect(refused).toMatchObject({ code: 1, report: undefined });
+    expect(refused.stderr).toMatch(/is not the file that was counted before: .*; --restart counts it anew\n$/);
+    expect(await named("alike.")).toEqual([
+      ["AT", 24_000],
+      ["KR", 20_000],
+    ]);
+    expect(await importFile(first, "country", "alike.", "--restart")).toMatchObject({ report: { counted: 44_001 } });
+    await write("long.csv", `${alike("DE")}3,DE\n4,DE\n`);
+    expect(await importFile(first, "country", "alike.")).toMatchObject({ code: 0, report: { counted: 1 } });
+  });
+
+  test("is refused by its name, in a stream too", async () => {
+    const args = ["counts", "import", "-", "--by", "country", "--prefix", "stream.", "--import-id", "stream", "--json"];
+    expect(await muin.begin(args, { stdin: evening }).ended).toMatchObject({ code: 0 });
+    const { code, stdout, stderr } = await muin.begin(args, { stdin: nextDay }).ended;
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toContain("--restart counts it anew");
+    expect(await muin.begin(args, { stdin: `${evening}AT,1\n` }).ended).toMatchObject({ code: 0 });
+    expect(await named("stream.")).toEqual([
+      ["AT", 1],
+      ["KR", 5],
+    ]);
+  });
+});
+
+describe("the Count of a value", () => {
+  test.each<[first: string, second: string, prefix: string]>([
+    ["/a/b", "/a-b", "slug."],
+    ["/a-b", "/a/b", "gulp."],
+  ])("has its name, whatever file came first: %s, %s", async (first, second, prefix) => {
+    const [day1, day2] = [
+      await write(`${prefix}1.log`, `${request(first)}\n`),
+      await write(`${prefix}2.log`, `${request(second)}\n`),
+    ];
+    expect(await importFile(day1, "path", prefix)).toMatchObject({ code: 0, report: { counted: 1 } });
+    expect(await importFile(day2, "path", prefix)).toMatchObject({ code: 0, report: { counted: 1 } });
+    expect(await named(prefix)).toEqual([
+      ["/a-b", 1],
+      ["/a/b", 1],
+    ]);
+    // Both values in one more file, in both orders, go where they went.
+    const both = await write(
+      `${prefix}3.log`,
+      [second, first, second].map((path) => `${request(path, 404)}\n`).join(""),
+    );
+    expect(await importFile(both, "path", prefix)).toMatchObject({ code: 0, report: { counted: 3 } });
+    const counted = [
+      [first, 2],
+      [second, 3],
+    ] as const;
+    expect(await named(prefix)).toEqual(counted.toSorted(([a], [b]) => (a < b ? -1 : 1)));
+  });
+
+  test("is one of two imports at the same time", async () => {
+    const paths = ["/a/b", "/a-b", "/a.b", "/a_b", "/A/b", "/a b"];
+    const files = await Promise.all(
+      [paths, paths.toReversed()].map((each, place) =>
+        write(`twin-${place}.log`, each.map((path) => `${request(path, 200 + place)}\n`).join("")),
+      ),
+    );
+    const imported = await Promise.all(files.map((file) => importFile(file, "path", "twin.")));
+    for (const each of imported) expect(each).toMatchObject({ code: 0, report: { counted: 6 } });
+    expect(await named("twin.")).toEqual(paths.toSorted().map((path) => [path, 2] as const));
+  });
+
+  test("is no Count that has another name; one without a name is given the value's", async () => {
+    await muin.run("counts", "create", "taken.tx", "--name", "Texas", "--value", "7");
+    await muin.run("counts", "create", "taken.ca", "--value", "7");
+    const file = await write("taken.csv", "state\nTX\nCA\nTX\n");
+    expect(await importFile(file, "1", "taken.", "--format", "csv")).toMatchObject({ code: 0, report: { counted: 3 } });
+    const counted = [
+      ["CA", 8],
+      ["TX", 2],
+      ["Texas", 7],
+    ] as const;
+    expect(await named("taken.")).toEqual(counted);
+    // A later name keeps no import from going on.
+    await muin.client(CountManagementService).updateCount({
+      countInfo: { countId: "taken.ca", displayName: "California" },
+      updateMask: { paths: ["display_name"] },
+    });
+    await write("taken.csv", "state\nTX\nCA\nTX\nCA\n");
+    expect(await importFile(file, "1", "taken.", "--format", "csv")).toMatchObject({ code: 0, report: { counted: 1 } });
+    expect(await named("taken.")).toEqual([["California", 9], ...counted.slice(1)]);
   });
 });

@@ -2,7 +2,6 @@ import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import * as fc from "fast-check";
 import { importMutant } from "../../../internal/platform/testing/mutant.ts";
-import { createCountIds } from "./count-id.ts";
 import { createExtractor } from "./extract.ts";
 import * as planning from "./planner.ts";
 import type { Batch, BatchLimits } from "./planner.ts";
@@ -25,10 +24,10 @@ const limits = fc.record<BatchLimits>({
 interface Position {
   readonly offset: number;
   readonly lines: number;
-  readonly owned: ReadonlyMap<string, string>;
+  readonly known: ReadonlySet<string>;
 }
 
-const beginning: Position = { offset: 0, lines: 0, owned: new Map() };
+const beginning: Position = { offset: 0, lines: 0, known: new Set() };
 
 /** The batches of the part behind a position, as one run would make them. */
 function planFrom(
@@ -39,9 +38,7 @@ function planFrom(
   createPlanner: typeof planning.createPlanner = planning.createPlanner,
 ): Batch[] {
   const extractor = createExtractor({ format: "csv", by: ["state"], header: true, head: bytes, headIsAll: true });
-  const ids = createCountIds("s.");
-  for (const [value, countId] of position.owned) ids.restore(value, countId);
-  const planner = createPlanner({ ...position, extractor, ids, limits: batchLimits });
+  const planner = createPlanner({ ...position, extractor, limits: batchLimits });
   const batches: Batch[] = [];
   for (let from = position.offset; from < bytes.length; from += chunk)
     batches.push(...planner.push(bytes.subarray(from, from + chunk)));
@@ -49,23 +46,21 @@ function planFrom(
 }
 
 function after(position: Position, batches: readonly Batch[]): Position {
-  const assigned = batches.flatMap(({ assignments }) =>
-    assignments.map(({ value, countId }) => [value, countId] as const),
-  );
   return {
     offset: batches.at(-1)?.offsetEnd ?? position.offset,
     lines: position.lines + batches.reduce((sum, { lines }) => sum + lines, 0),
-    owned: new Map([...position.owned, ...assigned]),
+    known: new Set([...position.known, ...batches.flatMap(({ newValues }) => newValues)]),
   };
 }
 
 function totals(batches: readonly Batch[]): unknown {
-  const writes = new Map<string, number>();
+  const values = new Map<string, number>();
   for (const batch of batches) {
-    for (const [countId, delta] of batch.writes) writes.set(countId, (writes.get(countId) ?? 0) + delta);
+    for (const [value, lines] of batch.values) values.set(value, (values.get(value) ?? 0) + lines);
   }
   return {
-    writes: Object.fromEntries([...writes].toSorted(([a], [b]) => (a < b ? -1 : 1))),
+    values: Object.fromEntries([...values].toSorted(([a], [b]) => (a < b ? -1 : 1))),
+    newValues: batches.flatMap(({ newValues }) => newValues),
     bad: batches.reduce((sum, { badCount }) => sum + badCount, 0),
     end: batches.at(-1)?.offsetEnd ?? 0,
     lines: batches.reduce((sum, { lines }) => sum + lines, 0),
@@ -98,17 +93,13 @@ describe("batches", () => {
       "countsMax) { batch.offsetEnd = record.end; yield close(); }",
     ],
     ["the header is never counted", "record.end <= extractor.headerEnd", "record.end < extractor.headerEnd"],
-    [
-      "what earlier runs assigned stays",
-      "ids.idOf(extracted)",
-      "(options.offset > 0 ? ids.idOf(`${extracted}!`) : ids.idOf(extracted))",
-    ],
+    ["what earlier runs met is known", "new Set(options.known)", "new Set<string>()"],
   ])("would be caught otherwise: %s", async (_rule, from, to) => {
     const mutant = await importMutant<typeof planning>(join(import.meta.dir, "planner.ts"), from, to);
     expect(() => assertResumable(mutant.createPlanner)).toThrow();
   });
 
-  test("keep their limits, follow each other, and assign a value where it is first counted", () => {
+  test("keep their limits, follow each other, and name a value where it is first counted", () => {
     fc.assert(
       fc.property(file, limits, (bytes, batchLimits) => {
         const seen = new Set<string>();
@@ -116,14 +107,14 @@ describe("batches", () => {
         for (const batch of planFrom(bytes, beginning, batchLimits, 7)) {
           expect(batch.offsetEnd).toBeGreaterThan(offset);
           offset = batch.offsetEnd;
-          expect(batch.writes.size).toBeLessThanOrEqual(batchLimits.countsMax);
-          for (const { countId } of batch.assignments) {
-            expect(seen.has(countId)).toBe(false);
-            seen.add(countId);
-            expect(batch.writes.has(countId)).toBe(true);
+          expect(batch.values.size).toBeLessThanOrEqual(batchLimits.countsMax);
+          for (const value of batch.newValues) {
+            expect(seen.has(value)).toBe(false);
+            seen.add(value);
+            expect(batch.values.has(value)).toBe(true);
           }
-          for (const countId of batch.writes.keys()) expect(seen.has(countId)).toBe(true);
-          expect([...batch.writes.values()].reduce((sum, delta) => sum + delta, 0)).toBe(batch.counted);
+          for (const value of batch.values.keys()) expect(seen.has(value)).toBe(true);
+          expect([...batch.values.values()].reduce((sum, delta) => sum + delta, 0)).toBe(batch.counted);
         }
       }),
     );
@@ -145,11 +136,12 @@ describe("batches", () => {
       badCount: 1,
       bad: [{ line: 5, why: "it has 1 column, not 2", text: "bad" }],
     });
-    expect([...(batch?.writes ?? [])]).toEqual([
-      ["s.tx", 2],
-      ["s.n-y", 1],
-      [expect.stringMatching(/^s\.tx-[0-9a-f]{6}$/), 1],
+    expect([...(batch?.values ?? [])]).toEqual([
+      ["TX", 2],
+      ["N\nY", 1],
+      ["tx", 1],
     ]);
+    expect(batch?.newValues).toEqual(["TX", "N\nY", "tx"]);
   });
 
   test("an unterminated last line is left when more may come", () => {
@@ -160,7 +152,7 @@ describe("batches", () => {
       head: Buffer.from(""),
       headIsAll: false,
     });
-    const planner = planning.createPlanner({ offset: 0, lines: 0, extractor, ids: createCountIds("") });
+    const planner = planning.createPlanner({ offset: 0, lines: 0, extractor, known: [] });
     expect([...planner.push(Buffer.from("a,1\nb,2"))]).toEqual([]);
     expect(planner.flush()).toMatchObject({ offsetEnd: 4, counted: 1 });
     expect(planner.flush()).toBeUndefined();

@@ -1,4 +1,3 @@
-import type { CountIds } from "./count-id.ts";
 import type { Extractor } from "./extract.ts";
 import { createRecordSplitter, type FileRecord } from "./records.ts";
 
@@ -50,12 +49,12 @@ export interface Batch {
   readonly offsetEnd: number;
   /** Lines that it covers: counted, bad, blank and header lines. */
   readonly lines: number;
-  /** Records counted: the sum of `writes`. */
+  /** Records counted: the sum of `values`. */
   readonly counted: number;
-  /** What to add to which Count. */
-  readonly writes: ReadonlyMap<string, number>;
-  /** Values that met their count_id for the first time. */
-  readonly assignments: readonly { readonly value: string; readonly countId: string }[];
+  /** How often each value was met. */
+  readonly values: ReadonlyMap<string, number>;
+  /** Those of them that were not met before, in their order. */
+  readonly newValues: readonly string[];
   /** Number of bad lines. */
   readonly badCount: number;
   /** The first of them. */
@@ -67,7 +66,7 @@ export class TooManyValuesError extends Error {
   override readonly name = "TooManyValuesError";
 }
 
-/** Groups a file's records into batches. What a batch holds depends on the bytes and the ids alone, not on the chunks. */
+/** Groups a file's records into batches. What a batch holds depends on the bytes and the known values alone, not on the chunks. */
 export interface Planner {
   /** The batches that are full with this chunk. */
   push(chunk: Uint8Array): Generator<Batch, void, void>;
@@ -84,13 +83,15 @@ export interface PlannerOptions {
   /** Lines before that offset. */
   readonly lines: number;
   readonly extractor: Extractor;
-  readonly ids: CountIds;
+  /** Values that were met before that offset. */
+  readonly known: Iterable<string>;
   readonly limits?: BatchLimits;
 }
 
 /** A planner for the part of a file from `offset` on. */
 export function createPlanner(options: PlannerOptions): Planner {
-  const { extractor, ids, limits = batchLimits } = options;
+  const { extractor, limits = batchLimits } = options;
+  const known = new Set(options.known);
   const splitter = createRecordSplitter(options.offset, extractor.scanQuotes);
   let offset = options.offset;
   let line = options.lines;
@@ -109,8 +110,8 @@ export function createPlanner(options: PlannerOptions): Planner {
       offsetEnd: offset,
       lines: 0,
       counted: 0,
-      writes: new Map<string, number>(),
-      assignments: [] as { value: string; countId: string }[],
+      values: new Map<string, number>(),
+      newValues: [] as string[],
       assignedChars: 0,
       badCount: 0,
       bad: [] as BadLine[],
@@ -126,13 +127,13 @@ export function createPlanner(options: PlannerOptions): Planner {
           ? { bad: "it is too long, or a quote is never closed" }
           : extractor.extract(text);
     if (typeof extracted === "string") {
-      const { countId, isNew } = ids.idOf(extracted);
-      if (isNew && ids.size > valuesMax) throw new TooManyValuesError(`more than ${valuesMax} different values`);
-      if (!batch.writes.has(countId) && batch.writes.size >= limits.countsMax) yield close();
-      batch.writes.set(countId, (batch.writes.get(countId) ?? 0) + 1);
+      if (!batch.values.has(extracted) && batch.values.size >= limits.countsMax) yield close();
+      batch.values.set(extracted, (batch.values.get(extracted) ?? 0) + 1);
       batch.counted++;
-      if (isNew) {
-        batch.assignments.push({ value: extracted, countId });
+      if (!known.has(extracted)) {
+        known.add(extracted);
+        if (known.size > valuesMax) throw new TooManyValuesError(`more than ${valuesMax} different values`);
+        batch.newValues.push(extracted);
         batch.assignedChars += extracted.length;
       }
     } else if (extracted !== undefined) {

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Clock } from "../../../internal/platform/clock/clock.ts";
-import { createCountIds } from "./count-id.ts";
+import { createCountOwners, type CountOwners } from "./count-owners.ts";
 import { createExtractor, ImportOptionsError } from "./extract.ts";
 import { detectFormat, type Format } from "./format.ts";
 import { decodeText, endsLinesInCr } from "./lines.ts";
@@ -99,16 +99,20 @@ export async function runImport(options: ImportOptions, deps: ImportDeps): Promi
     importId: options.importId,
     restart: options.restart,
   });
-  const ids = createCountIds(options.prefix);
+  const owners = createCountOwners(options.prefix);
+  const known: string[] = [];
   if (position.sequence > 0) {
-    for await (const { value, countId } of target.assignments(position.importId)) ids.restore(value, countId);
+    for await (const { value, countId } of target.assignments(position.importId)) {
+      owners.restore(value, countId);
+      known.push(value);
+    }
   }
   const result = resultAt(position, format);
   deps.onStart(result, options.format === undefined);
 
   const tail = createTail(tailStart(position.offset));
-  const send = createSend(position, result, tail, deps);
-  const planner = createPlanner({ offset: position.offset, lines: position.lines, extractor, ids });
+  const send = createSend(position, result, { owners, tail }, deps);
+  const planner = createPlanner({ offset: position.offset, lines: position.lines, extractor, known });
   let offsetRead = position.offset;
   try {
     for await (const chunk of withPauses(readOn(source, position, tail), deps)) {
@@ -180,19 +184,37 @@ function resultAt({ importId, offset }: ImportPosition, format: Format): ImportR
 function createSend(
   { importId, sequence: sequenceStart }: ImportPosition,
   result: ImportResult,
-  tail: Tail,
+  { owners, tail }: { readonly owners: CountOwners; readonly tail: Tail },
   { target, onBatch }: ImportDeps,
 ): (batch: Batch) => Promise<void> {
   let sequence = sequenceStart;
+  const claim = target.claim(importId);
+  const ownerOf = (value: string): string => {
+    const countId = owners.idOf(value);
+    if (countId === undefined) throw new Error(`the value ${JSON.stringify(value)} has no Count`);
+    return countId;
+  };
   return async (batch) => {
-    const refused = await target.apply(importId, sequence + 1, batch, tail.hashAt(batch.offsetEnd));
+    await owners.assign(batch.newValues, claim);
+    const writes = new Map<string, number>();
+    for (const [value, lines] of batch.values) {
+      const countId = ownerOf(value);
+      writes.set(countId, (writes.get(countId) ?? 0) + lines);
+    }
+    const refused = await target.apply(importId, sequence + 1, {
+      offsetEnd: batch.offsetEnd,
+      lines: batch.lines,
+      writes,
+      assignments: batch.newValues.map((value) => ({ value, countId: ownerOf(value) })),
+      tailHash: tail.hashAt(batch.offsetEnd),
+    });
     sequence++;
     result.offset = batch.offsetEnd;
     result.lines += batch.lines;
     result.counted += batch.counted;
     result.badCount += batch.badCount;
     result.bad.push(...batch.bad.slice(0, badLinesShownMax - result.bad.length));
-    for (const [countId, delta] of batch.writes) result.writes.set(countId, (result.writes.get(countId) ?? 0) + delta);
+    for (const [countId, delta] of writes) result.writes.set(countId, (result.writes.get(countId) ?? 0) + delta);
     for (const refusal of refused) {
       result.refused.push(refusal);
       result.counted -= refusal.lines;

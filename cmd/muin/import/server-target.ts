@@ -1,13 +1,9 @@
-import { createHash } from "node:crypto";
-import { type Client, Code, ConnectError } from "@connectrpc/connect";
+import type { Client } from "@connectrpc/connect";
 import type { CountImportService } from "../../../internal/gen/muin/count/v1/count_import_service_pb.ts";
 import type { CountManagementService } from "../../../internal/gen/muin/count/v1/count_management_service_pb.ts";
 import type { Repeat } from "../remote/repeat.ts";
-import { displayNameOf } from "./count-id.ts";
+import { createOnceCreated, createServerClaims } from "./server-claims.ts";
 import type { ImportTarget } from "./target.ts";
-
-/** Counts created at once. */
-const creationsMax = 32;
 
 /** How long a batch may take, in milliseconds: the server goes on with it, and the repetition finds it done. */
 const batchTimeoutMs = 60_000;
@@ -25,18 +21,7 @@ export function createServerTarget(
   repeat: Repeat,
 ): ImportTarget {
   const patient = { patient: true };
-  const createCount = async (importId: string, countId: string, value: string): Promise<void> => {
-    const requestId = createHash("sha256").update(`${importId}\n${countId}`).digest("hex").slice(0, 32);
-    try {
-      await repeat(
-        () => management.createCount({ countId, countInfo: { displayName: displayNameOf(value) }, requestId }),
-        patient,
-      );
-    } catch (error) {
-      if (error instanceof ConnectError && error.code === Code.AlreadyExists) return; // Any Count of that id will do.
-      throw error;
-    }
-  };
+  const onceCreated = createOnceCreated(repeat);
   return {
     start: async (request) => {
       const reply = await repeat(() => imports.startImport(request));
@@ -57,11 +42,8 @@ export function createServerTarget(
         pageToken = page.nextPageToken;
       } while (pageToken !== "");
     },
-    apply: async (importId, sequence, batch, tailHash) => {
-      for (let from = 0; from < batch.assignments.length; from += creationsMax) {
-        const some = batch.assignments.slice(from, from + creationsMax);
-        await Promise.all(some.map(({ countId, value }) => createCount(importId, countId, value)));
-      }
+    claim: createServerClaims(management, repeat),
+    apply: async (importId, sequence, batch) => {
       const request = {
         importId,
         sequence: BigInt(sequence),
@@ -69,9 +51,9 @@ export function createServerTarget(
         writes: Array.from(batch.writes, ([countId, delta]) => ({ countId, delta: BigInt(delta) })),
         assignments: [...batch.assignments],
         lines: BigInt(batch.lines),
-        ...(tailHash === undefined ? {} : { tailHash }),
+        ...(batch.tailHash === undefined ? {} : { tailHash: batch.tailHash }),
       };
-      const { refused } = await repeat(() => imports.importBatch(request, { timeoutMs: batchTimeoutMs }), patient);
+      const { refused } = await onceCreated(() => imports.importBatch(request, { timeoutMs: batchTimeoutMs }));
       return refused.map(({ countId, delta, reason }) => ({ countId, lines: Number(delta), reason }));
     },
   };

@@ -1,4 +1,4 @@
-import type { Batch } from "./planner.ts";
+import { type ClaimCount, createDryClaims } from "./count-owners.ts";
 
 /** Where an import stands. */
 export interface ImportPosition {
@@ -21,6 +21,20 @@ export interface Refusal {
   readonly reason: string;
 }
 
+/** A batch as it is applied. */
+export interface CountBatch {
+  /** Offset of the first byte after it. */
+  readonly offsetEnd: number;
+  /** Lines that it covers. */
+  readonly lines: number;
+  /** What to add to which Count. */
+  readonly writes: ReadonlyMap<string, number>;
+  /** Values that met their Count for the first time. */
+  readonly assignments: readonly { readonly value: string; readonly countId: string }[];
+  /** SHA-256 of the source's bytes before the end of the batch, when it is known. */
+  readonly tailHash: Uint8Array<ArrayBuffer> | undefined;
+}
+
 /** Where an import's batches go. */
 export interface ImportTarget {
   /** Finds the import or begins it. */
@@ -32,22 +46,22 @@ export interface ImportTarget {
   }): Promise<ImportPosition>;
   /** What earlier runs assigned. */
   assignments(importId: string): AsyncIterable<{ readonly value: string; readonly countId: string }>;
-  /**
-   * Makes sure the batch's new Counts exist, then applies it once, however often this is called for a sequence. Resolves with
-   * what was refused. `tailHash` is of the source's bytes before the end of the batch, when it is known.
-   */
-  apply(
-    importId: string,
-    sequence: number,
-    batch: Batch,
-    tailHash: Uint8Array<ArrayBuffer> | undefined,
-  ): Promise<readonly Refusal[]>;
+  /** Makes a Count a value's, which is created when there is none of that id. */
+  claim(importId: string): ClaimCount;
+  /** Applies a batch once, however often this is called for a sequence. Resolves with what was refused. */
+  apply(importId: string, sequence: number, batch: CountBatch): Promise<readonly Refusal[]>;
 }
 
 /** A target that keeps nothing: for a look at what would be counted. */
-export const dryRunTarget: ImportTarget = {
-  start: () => Promise.resolve({ importId: "", offset: 0, sequence: 0, lines: 0 }),
-  // oxlint-disable-next-line require-yield -- there is nothing to yield
-  assignments: async function* assignments() {},
-  apply: () => Promise.resolve([]),
-};
+export function createDryRunTarget(): ImportTarget {
+  const claim = createDryClaims();
+  return {
+    start: () => Promise.resolve({ importId: "", offset: 0, sequence: 0, lines: 0 }),
+    assignments: noAssignments,
+    claim: () => claim,
+    apply: () => Promise.resolve([]),
+  };
+}
+
+// oxlint-disable-next-line require-yield -- there is nothing to yield
+async function* noAssignments(): AsyncGenerator<never, void, void> {}

@@ -8,7 +8,7 @@ import { printReport, reportAsJson } from "../../import/report.ts";
 import { type ImportResult, runImport } from "../../import/run-import.ts";
 import { createServerTarget } from "../../import/server-target.ts";
 import { openSource, openStream, type Source } from "../../import/source.ts";
-import { dryRunTarget, type ImportTarget } from "../../import/target.ts";
+import { createDryRunTarget, type ImportTarget } from "../../import/target.ts";
 import { type Remote, remoteCommand } from "../../remote/remote-command.ts";
 import type { ExitName } from "../../terminal/exit-codes.ts";
 import { Failure, toFailure } from "../../terminal/failure.ts";
@@ -35,9 +35,10 @@ interface ImportGiven {
 
 const details = `The file is an access log (common or combined format, with the fields ${accessLogFields.join(", ")};
 vhost_combined has vhost and port as well), JSON lines, CSV or TSV, plain or gzip; - is standard input. The columns
-of a CSV are separated by commas or semicolons, as its first line shows; a first line sep=; says so. The count_id is the prefix and the value, made
-valid: TX becomes tx, with the value as the Count's name. Values that meet in one id get a short hash behind
-it, all but the first. Several --by count each combination of values: GET and 200 become get.200.
+of a CSV are separated by commas or semicolons, as its first line shows; a first line sep=; says so. The count_id
+is the prefix and the value, made valid: TX becomes tx, with the value as the Count's name. Where there is a Count of
+that id with another name, a short hash goes behind it; a Count without a name is given the value's. Several --by
+count each combination of values: GET and 200 become get.200.
 
 Interrupt it at any moment and run the same command again: it goes on where it was and counts no line twice.
 When the file has grown, the new lines are counted. A last line without an end counts at the end of a gzip
@@ -139,7 +140,7 @@ async function runGiven(given: ImportGiven, source: Source, muin: Remote): Promi
       },
       {
         source,
-        target: isDryRun ? dryRunTarget : await serverTarget(muin),
+        target: isDryRun ? createDryRunTarget() : await serverTarget(muin),
         clock,
         signal,
         onStart: ({ format: read, offset, importId }, detected) => {
