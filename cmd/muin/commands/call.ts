@@ -1,6 +1,7 @@
 import { type DescMethod, fromJson, type JsonValue, type Message } from "@bufbuild/protobuf";
 import { type CallOptions, ConnectError } from "@connectrpc/connect";
 import { InvalidArgumentError } from "commander";
+import { compileJsonForms } from "../../../internal/platform/rpc/call/json-forms.ts";
 import { loadMethods, type Methods, shortNameOf } from "../remote/methods.ts";
 import { plainMessage } from "../remote/plain-message.ts";
 import { type Remote, remoteCommand } from "../remote/remote-command.ts";
@@ -95,9 +96,10 @@ function headerOf(text: string): readonly [name: string, value: string] {
 function requestOf(method: DescMethod, json: JsonValue, requestId: string | undefined): Message {
   let request: Message & Record<string, unknown>;
   try {
+    compileJsonForms(method.input)(JSON.stringify(json));
     request = fromJson(method.input, json) as Message & Record<string, unknown>;
   } catch (error) {
-    throw new Failure("usage", error instanceof Error ? error.message : String(error), { cause: error });
+    throw new Failure("usage", ConnectError.from(error).rawMessage, { cause: error });
   }
   if (requestId === undefined) return request;
   const field = method.input.fields.find(({ name }) => name === "request_id");

@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from "commander";
+import { isOnCalendar } from "../../../internal/platform/clock/calendar.ts";
 
 /** Reads a whole number from an argument. */
 export function wholeNumber(min: number, max: number): (text: string) => number {
@@ -28,9 +29,8 @@ export function namesOf<T extends object>(words: T): readonly (keyof T & string)
 
 /** Reads a date (midnight UTC) or a time with its offset, in milliseconds since the Unix epoch. */
 export function momentMs(text: string): number {
-  const ms = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?(Z|[+-]\d{2}:\d{2}))?$/.test(text)
-    ? Date.parse(text)
-    : Number.NaN;
+  const isMoment = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?(Z|[+-]\d{2}:\d{2}))?$/.test(text);
+  const ms = isMoment && isOnCalendar(text) ? Date.parse(text) : Number.NaN;
   if (!Number.isNaN(ms)) return ms;
   throw new InvalidArgumentError(
     "Give a date such as 2026-12-01, or a time with its offset such as 2026-12-01T09:00:00+09:00.",

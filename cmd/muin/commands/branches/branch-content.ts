@@ -7,6 +7,7 @@ import {
   type MessageInitShape,
   type MessageShape,
 } from "@bufbuild/protobuf";
+import { ConnectError } from "@connectrpc/connect";
 import { InvalidArgumentError } from "commander";
 import {
   AddressSchema,
@@ -14,6 +15,7 @@ import {
   EntryRulesSchema,
   type Branch,
 } from "../../../../internal/gen/muin/identity/v1/branch_pb.ts";
+import { compileJsonForms } from "../../../../internal/platform/rpc/call/json-forms.ts";
 import type { Cli } from "../../cli.ts";
 import type { Given } from "../../terminal/command.ts";
 import { Failure } from "../../terminal/failure.ts";
@@ -80,9 +82,10 @@ export async function contentOf(given: GivenContent, stdin: Cli["stdin"]): Promi
 function fileContentOf(json: JsonValue, file: string): Content {
   let branch: Branch;
   try {
+    compileJsonForms(BranchSchema)(JSON.stringify(json));
     branch = fromJson(BranchSchema, json);
   } catch (error) {
-    throw new Failure("usage", `${file} is not a branch: ${error instanceof Error ? error.message : String(error)}`);
+    throw new Failure("usage", `${file} is not a branch: ${ConnectError.from(error).rawMessage}`);
   }
   const { displayName, address, position, timeZone, openingHours, facilities, equipment, entryRules } = branch;
   return {

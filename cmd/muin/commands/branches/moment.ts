@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from "commander";
+import { isOnCalendar } from "../../../../internal/platform/clock/calendar.ts";
 
 /** The moment that a command asks about. */
 export const atOption = {
@@ -8,7 +9,8 @@ export const atOption = {
 } as const;
 
 function momentOf(text: string): Date {
-  const moment = new Date(/^\d{4}-\d{2}-\d{2}T[\d:.]+(?:Z|[+-]\d{2}:?\d{2})$/.test(text) ? text : Number.NaN);
+  const isMoment = /^\d{4}-\d{2}-\d{2}T[\d:.]+(?:Z|[+-]\d{2}:?\d{2})$/.test(text) && isOnCalendar(text);
+  const moment = new Date(isMoment ? text : Number.NaN);
   if (!Number.isNaN(moment.getTime())) return moment;
   throw new InvalidArgumentError("Write a moment with its offset, such as 2026-12-25T03:00+09:00.");
 }

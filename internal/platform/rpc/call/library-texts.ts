@@ -16,3 +16,22 @@ export const libraryTexts = {
 export function isLibraryError(error: ConnectError, text: keyof typeof libraryTexts): boolean {
   return error.code === Code.Internal && error.rawMessage.startsWith(libraryTexts[text]);
 }
+
+/** What the library says in its own or the platform's words, and what a caller is told instead. */
+const rewordings: readonly (readonly [from: RegExp, to: string])[] = [
+  [/^parse binary: [^]*/, "the message is no protobuf of the request's type"],
+  [/^cannot decode message \S+ from JSON: JSON Parse error[^]*/, "the body is no JSON"],
+  [/^cannot decode message \S+ from JSON: (duplicate object key [^]*)/, "the body is no JSON of one meaning: $1"],
+  [
+    /^message .*larger than configured readMaxBytes (\d+)[^]*/,
+    "a message may have $1 bytes here, and this one has more",
+  ],
+  [/^decompression failed$/, "the message is not compressed as its encoding says"],
+  [/^received compressed envelope[^]*/, "a message is flagged as compressed, and no compression is named"],
+];
+
+/** A text of the protocol library's as a caller is told it. */
+export function reword(text: string): string {
+  for (const [from, to] of rewordings) if (from.test(text)) return text.replace(from, to);
+  return text;
+}

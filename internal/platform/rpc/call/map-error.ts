@@ -5,7 +5,7 @@ import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../../../gen
 import { MuinError } from "../../errors/muin-error.ts";
 import { boundError } from "./bound-error.ts";
 import { callErrors, connectError } from "./errors.ts";
-import { isLibraryError } from "./library-texts.ts";
+import { isLibraryError, reword } from "./library-texts.ts";
 
 /** `domain` of every google.rpc.ErrorInfo that Muin makes. */
 export const errorDomain = "muin";
@@ -69,7 +69,7 @@ export function createErrorMapper(domain: string | undefined): ErrorMapper {
     const code = isLibraryError(error, "binaryMalformed") ? Code.InvalidArgument : error.code;
     // A reply that cannot be written, for one, is the handler's fault.
     if (code === Code.Internal && !isLibraryError(error, "compressionUnnamed")) return hide(error);
-    const revised = new ConnectError(error.rawMessage, code);
+    const revised = new ConnectError(reword(error.rawMessage), code);
     revised.details.push(...error.details);
     return { error: inform(revised, protocolReasons[code] ?? reasonOf(code)), hidden: undefined };
   };

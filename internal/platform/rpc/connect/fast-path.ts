@@ -1,13 +1,13 @@
 import type { Registry } from "@bufbuild/protobuf";
 import { createMethodSerializationLookup } from "@connectrpc/connect/protocol";
-import { parseTimeout } from "@connectrpc/connect/protocol-connect";
 import { answer } from "../call/answer.ts";
 import { CallContext } from "../call/call-context.ts";
 import type { OnKnown } from "../call/call.ts";
 import type { CallLife } from "../call/life.ts";
 import { readBytesMaxOf, type RpcLimits } from "../call/limits.ts";
+import { readConnectTimeout } from "../call/named-timeout.ts";
 import type { MethodPlan, MethodPlans } from "../call/plan.ts";
-import { jsonText } from "../call/wire-text.ts";
+import { createJsonDecoder } from "../call/wire-text.ts";
 import { codecOf, readMessage } from "./read-request.ts";
 import { respond, respondError } from "./write-reply.ts";
 
@@ -33,7 +33,7 @@ export function createFastPaths(plans: MethodPlans, options: FastPathOptions): R
 
 function createFastPath(plan: MethodPlan, { life, limits, registry }: FastPathOptions): FastPath {
   const readBytesMax = readBytesMaxOf(plan.policy, limits);
-  const jsonOptions = { registry, textDecoder: jsonText };
+  const jsonOptions = { registry, textDecoder: createJsonDecoder(plan.method.input) };
   const serialization = createMethodSerializationLookup(plan.method, undefined, jsonOptions, {
     readMaxBytes: readBytesMax,
     writeMaxBytes: limits.writeBytesMax,
@@ -57,7 +57,7 @@ function createFastPath(plan: MethodPlan, { life, limits, registry }: FastPathOp
         address,
         onKnown,
       },
-      parseTimeout(header.get("connect-timeout-ms"), limits.timeoutMsMax),
+      readConnectTimeout(header.get("connect-timeout-ms"), limits.timeoutMsMax),
       true,
     );
     const context = new CallContext(call);

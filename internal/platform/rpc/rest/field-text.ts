@@ -1,18 +1,18 @@
 import { ScalarType, type DescField, type DescMessage, type JsonValue } from "@bufbuild/protobuf";
 import { isWrapperDesc } from "@bufbuild/protobuf/wkt";
+import type { MuinError } from "../../errors/muin-error.ts";
 import { callErrors } from "../call/errors.ts";
+import { judgeText } from "../call/json-forms.ts";
 import { enumNames } from "./enum-names.ts";
 
 /** The protobuf JSON of one value: numbers may stay strings, booleans may not; of an enum it is a name. */
 export function jsonOf(field: DescField, text: string): JsonValue {
   if (field.fieldKind === "enum" || (field.fieldKind === "list" && field.listKind === "enum")) {
     if (field.enum.values.some(({ name }) => name === text)) return text;
-    const description = enumNames(field.enum);
-    throw callErrors.queryParameterInvalid({
-      message: `query parameter ${field.name} ${description}`,
-      violations: [{ field: field.name, description }],
-    });
+    throw invalid(field, enumNames(field.enum));
   }
+  const wanted = judgeText(field, text);
+  if (wanted !== undefined) throw invalid(field, wanted);
   if (isMask(field)) return jsonMask(text);
   const scalar =
     field.fieldKind === "scalar" || (field.fieldKind === "list" && field.listKind === "scalar")
@@ -23,6 +23,13 @@ export function jsonOf(field: DescField, text: string): JsonValue {
     (field.fieldKind === "message" && field.message.typeName === "google.protobuf.BoolValue");
   if (isBool && (text === "true" || text === "false")) return text === "true";
   return text;
+}
+
+function invalid({ name }: DescField, description: string): MuinError {
+  return callErrors.queryParameterInvalid({
+    message: `query parameter ${name} ${description}`,
+    violations: [{ field: name, description }],
+  });
 }
 
 /** Whether a message is a well-known one whose JSON is one string, number or boolean. */

@@ -84,7 +84,7 @@ test.each([
     "query parameter colour must be one of COLOUR_UNSPECIFIED, COLOUR_RED, COLOUR_BLUE",
     "QUERY_PARAMETER_INVALID",
   ],
-  ["/api/v1/looks/a?at=tomorrow", undefined, "REQUEST_MALFORMED"],
+  ["/api/v1/looks/a?at=tomorrow", undefined, "QUERY_PARAMETER_INVALID"],
   ["/api/v1/looks/%ZZ", "the path /api/v1/looks/%ZZ is not percent-encoded", "INVALID_ARGUMENT"],
 ] as const)("GET %s is refused", async (path, message, reason) => {
   const { status, body } = await get(path);

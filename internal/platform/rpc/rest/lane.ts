@@ -1,11 +1,12 @@
 import type { Registry } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { codeToHttpStatus, parseTimeout } from "@connectrpc/connect/protocol-connect";
+import { codeToHttpStatus } from "@connectrpc/connect/protocol-connect";
 import { answer } from "../call/answer.ts";
 import { CallContext } from "../call/call-context.ts";
 import type { OnKnown } from "../call/call.ts";
 import type { CallLife } from "../call/life.ts";
 import type { RpcLimits } from "../call/limits.ts";
+import { readConnectTimeout } from "../call/named-timeout.ts";
 import { readRequest } from "./read-request.ts";
 import type { RestRoute } from "./route.ts";
 import { createRestRouter, type RestRouter } from "./router.ts";
@@ -72,7 +73,7 @@ function serve(
     address,
     onKnown,
   };
-  const named = parseTimeout(header.get("connect-timeout-ms"), limits.timeoutMsMax);
+  const named = readConnectTimeout(header.get("connect-timeout-ms"), limits.timeoutMsMax);
   const call = life.begin(route.plan, origin, named, true);
   const context = new CallContext(call);
   return answer(life, call, context, {

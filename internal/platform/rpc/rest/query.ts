@@ -6,6 +6,9 @@ import { hasStringForm, jsonOf } from "./field-text.ts";
 
 /** Puts what a query names where its fields lead, by their names with dots. Throws for a parameter that is none of the route's. */
 export function putQuery(target: JsonObject, binding: RequestBinding, query: string): void {
+  if (/%(?![\da-f]{2})/i.test(query)) {
+    throw callErrors.requestMalformed({ message: "the query is not percent-encoded: write % as %25" });
+  }
   for (const [name, value] of new URLSearchParams(percentText(query))) put(target, queryField(binding, name), value);
 }
 

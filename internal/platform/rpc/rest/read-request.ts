@@ -1,6 +1,7 @@
 import {
   create,
   fromJson,
+  fromJsonString,
   mergeFromJson,
   ScalarType,
   type DescField,
@@ -9,6 +10,7 @@ import {
   type JsonValue,
   type Message,
 } from "@bufbuild/protobuf";
+import { EmptySchema } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Compression } from "@connectrpc/connect/protocol";
 import { MuinError } from "../../errors/muin-error.ts";
@@ -18,7 +20,6 @@ import { compressionsOf } from "../call/compressions.ts";
 import { callErrors } from "../call/errors.ts";
 import { readBytesMaxOf, type RpcLimits } from "../call/limits.ts";
 import { readBytes } from "../call/read-bytes.ts";
-import { jsonText } from "../call/wire-text.ts";
 import { fieldNamed, type RequestBinding } from "./binding.ts";
 import { refuseEnumNumbers } from "./enum-names.ts";
 import { isMask, jsonMask } from "./field-text.ts";
@@ -31,7 +32,7 @@ import type { RestRoute } from "./route.ts";
  */
 export async function readRequest(
   call: Call,
-  { binding, plan }: RestRoute,
+  { binding, plan, json }: RestRoute,
   values: readonly string[],
   request: Request,
   limits: RpcLimits,
@@ -46,9 +47,12 @@ export async function readRequest(
     if (isEncoded(headers)) throw notSignable("a compressed body");
   }
   const hasBody = binding.body !== undefined || prove !== undefined;
-  const body = hasBody ? await readBody(call, request, compressionsOf(plan.policy, limits), bytesMax, prove) : "";
+  const body = hasBody
+    ? await readBody(call, request, compressionsOf(plan.policy, limits), bytesMax, prove)
+    : undefined;
   try {
-    return buildRequest(binding, values, queryStart < 0 ? "" : url.slice(queryStart + 1), body);
+    const text = body === undefined ? "" : json.decode(body);
+    return buildRequest(binding, values, queryStart < 0 ? "" : url.slice(queryStart + 1), text);
   } catch (error) {
     throw error instanceof MuinError ? error : ConnectError.from(error, Code.InvalidArgument);
   }
@@ -65,7 +69,7 @@ async function readBody(
   compressions: readonly Compression[],
   bytesMax: number,
   prove: ((body: Uint8Array) => Promise<void>) | undefined,
-): Promise<string> {
+): Promise<Uint8Array> {
   const { headers } = request;
   const type = headers.get("content-type");
   const encoding = headers.get("content-encoding");
@@ -77,21 +81,13 @@ async function readBody(
   }
   const bytes = await readBytes(call, request, bytesMax);
   await prove?.(bytes);
-  if (!isEncoded(headers)) return decode(bytes);
+  if (!isEncoded(headers)) return bytes;
   const compression = compressions.find((each) => each.name === encoding);
   if (compression === undefined) {
     const taken = compressions.map(({ name }) => name).join(" or ");
     throw new ConnectError(`content-encoding ${encoding} is not taken here, but ${taken}`, Code.Unimplemented);
   }
-  return decode(await compression.decompress(bytes, bytesMax));
-}
-
-function decode(body: Uint8Array): string {
-  try {
-    return jsonText.decode(body);
-  } catch {
-    throw callErrors.requestMalformed({ message: "the body is no UTF-8" }); // The decoder knows one failure only.
-  }
+  return compression.decompress(bytes, bytesMax);
 }
 
 /**
@@ -164,12 +160,18 @@ function isObject(value: JsonValue): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
+/** JSON in which each key stands once. */
 function parseJson(body: string): JsonValue {
+  const json = parsed(body);
+  // The library looks for keys that stand twice, of which JSON.parse takes the last; there is nothing else in it to read.
+  if (isObject(json)) fromJsonString(EmptySchema, body, { ignoreUnknownFields: true });
+  return json;
+}
+
+function parsed(body: string): JsonValue {
   try {
     return JSON.parse(body) as JsonValue;
-  } catch (error) {
-    throw callErrors.requestMalformed({
-      message: `the body is no JSON: ${(error as Error).message}`,
-    });
+  } catch {
+    throw callErrors.requestMalformed({ message: "the body is no JSON" }); // The parser knows one failure only.
   }
 }

@@ -1,7 +1,15 @@
-import { getOption, hasOption, type DescField, type DescMethod, type Registry } from "@bufbuild/protobuf";
+import {
+  getOption,
+  hasOption,
+  type DescField,
+  type DescMessage,
+  type DescMethod,
+  type Registry,
+} from "@bufbuild/protobuf";
 import { http as httpOption } from "../../../gen/google/api/annotations_pb.ts";
 import type { HttpRule } from "../../../gen/google/api/http_pb.ts";
 import type { MethodPlan, MethodPlans } from "../call/plan.ts";
+import { createJsonDecoder, type JsonDecoder } from "../call/wire-text.ts";
 import { resolveFields, type RequestBinding } from "./binding.ts";
 import { parsePathTemplate } from "./path-template.ts";
 
@@ -11,6 +19,8 @@ export interface RestRoute {
   readonly method: string;
   readonly template: string;
   readonly binding: RequestBinding;
+  /** Decodes the body. */
+  readonly json: JsonDecoder;
   /** The reply's field that is the response's body; `undefined` for all of the reply. */
   readonly responseField: DescField | undefined;
 }
@@ -44,8 +54,15 @@ function planRoute(plan: MethodPlan, rule: HttpRule, registry: Registry): RestRo
       variables: parsePathTemplate(template).variables.map(({ field }) => resolveFields(method.input, field)),
       json: { registry, ignoreUnknownFields: false },
     },
+    json: createJsonDecoder(bodySchema(method.input, body)),
     responseField: rule.responseBody === "" ? undefined : resolveFields(method.output, [rule.responseBody])[0]!,
   };
+}
+
+/** The message that stands in a request's body. */
+function bodySchema(input: DescMessage, body: DescField | string): DescMessage | undefined {
+  if (typeof body === "string") return input;
+  return body.fieldKind === "message" ? body.message : undefined;
 }
 
 function name(method: DescMethod): string {

@@ -19,8 +19,17 @@ import { compressionsOf } from "../call/compressions.ts";
 import type { CallLife } from "../call/life.ts";
 import { readBytesMaxOf, type RpcLimits } from "../call/limits.ts";
 import type { Input, MethodPlan, MethodPlans } from "../call/plan.ts";
-import { jsonText, percentText } from "../call/wire-text.ts";
-import { bodyKey, protocolOf, readTimeout, replayableBody, signedMessage, withoutTimeout } from "./read-request.ts";
+import { createJsonDecoder, percentText } from "../call/wire-text.ts";
+import {
+  bodyKey,
+  checkQuery,
+  protocolOf,
+  readTimeout,
+  replayableBody,
+  signedMessage,
+  withoutTimeout,
+  withPlainEncodings,
+} from "./read-request.ts";
 import { reviseResponse } from "./write-reply.ts";
 
 /** Serves one method over the library's protocols. `address` is the caller's network address; `onKnown` is told once it is known who calls. */
@@ -49,34 +58,37 @@ export function createUniversalLane(
   plans: MethodPlans,
   options: UniversalLaneOptions,
 ): ReadonlyMap<string, UniversalHandler> {
-  const router = createRouter(options);
-  for (const plan of plans.values()) {
-    router.rpc(plan.method, implement(plan, options.life), {
-      readMaxBytes: readBytesMaxOf(plan.policy, options.limits),
-      acceptCompression: compressionsOf(plan.policy, options.limits),
-    });
-  }
   return new Map(
-    router.handlers.map((handler) => [handler.requestPath, serve(plans.get(handler.requestPath)!, handler, options)]),
+    [...plans.values()].map((plan) => {
+      const [handler] = createRouter(plan, options).rpc(plan.method, implement(plan, options.life)).handlers;
+      return [plan.path, serve(plan, handler!, options)];
+    }),
   );
 }
 
-function createRouter({ life, limits, registry, protocols }: UniversalLaneOptions): ConnectRouter {
+/** A router for one method, whose options the library takes for all. */
+function createRouter(
+  { method: { input }, policy }: MethodPlan,
+  { life, limits, registry, protocols }: UniversalLaneOptions,
+): ConnectRouter {
   const gate = async (context: HandlerContext): Promise<void> => {
     const call = callIn(context);
     const admitted = life.admit(call);
     if (admitted !== undefined) await admitted;
+    if (call.origin.method === "GET") checkQuery(call.origin.url);
     const body = context.values.get(bodyKey);
     if (body !== undefined && mustBeSigned(call)) {
       await life.prove(call, await signedMessage(body, call, readBytesMaxOf(call.plan.policy, limits)));
     }
   };
-  const jsonOptions = { registry, textDecoder: jsonText };
+  const jsonOptions = { registry, textDecoder: createJsonDecoder(input) };
   return createConnectRouter({
     connect: protocols !== "grpc",
     grpcWeb: protocols !== "grpc",
     grpc: protocols === "grpc",
+    readMaxBytes: readBytesMaxOf(policy, limits),
     writeMaxBytes: limits.writeBytesMax,
+    acceptCompression: compressionsOf(policy, limits),
     jsonOptions,
     requestGate: (context) => life.settle(callIn(context), () => gate(context), reject),
   });
@@ -86,7 +98,8 @@ function createRouter({ life, limits, registry, protocols }: UniversalLaneOption
 function serve(plan: MethodPlan, handler: LibraryHandler, options: UniversalLaneOptions): UniversalHandler {
   const { life, limits, counted } = options;
   return async (request, address, onKnown) => {
-    const { header, method, url, signal } = request;
+    const { method, url, signal } = request;
+    const header = withPlainEncodings(request.header);
     const protocol = protocolOf(header);
     const named = readTimeout(protocol, header, limits.timeoutMsMax);
     const origin = { protocol, method, url, header, signal, address: () => address, onKnown };

@@ -1,9 +1,9 @@
 import { createContextKey } from "@connectrpc/connect";
 import { readAllBytes, type UniversalServerRequest } from "@connectrpc/connect/protocol";
-import { parseTimeout as parseConnectTimeout } from "@connectrpc/connect/protocol-connect";
-import { parseTimeout as parseGrpcTimeout } from "@connectrpc/connect/protocol-grpc";
 import { notSignable } from "../../identity/call-signature.ts";
 import type { Call, NamedTimeout } from "../call/call.ts";
+import { callErrors } from "../call/errors.ts";
+import { readConnectTimeout, readGrpcTimeout } from "../call/named-timeout.ts";
 import { raceIterable } from "../call/race.ts";
 import { single } from "../call/single.ts";
 
@@ -20,8 +20,8 @@ export function protocolOf(header: Headers): Protocol {
 /** The deadline that the caller named in the headers of its protocol. */
 export function readTimeout(protocol: Protocol, header: Headers, timeoutMsMax: number): NamedTimeout {
   return protocol === "connect"
-    ? parseConnectTimeout(header.get("connect-timeout-ms"), timeoutMsMax)
-    : parseGrpcTimeout(header.get("grpc-timeout"), timeoutMsMax);
+    ? readConnectTimeout(header.get("connect-timeout-ms"), timeoutMsMax)
+    : readGrpcTimeout(header.get("grpc-timeout"), timeoutMsMax);
 }
 
 /** A body that can be read whole before it is read. */
@@ -76,4 +76,36 @@ export function withoutTimeout(header: Headers): Headers {
   rest.delete("connect-timeout-ms");
   rest.delete("grpc-timeout");
   return rest;
+}
+
+/** Throws for the query of a GET whose message is no base64 though it says so, and for one that is not percent-encoded. */
+export function checkQuery(url: string): void {
+  const query = url.slice(url.indexOf("?") + 1);
+  if (/%(?![\da-f]{2})/i.test(query)) {
+    throw callErrors.requestMalformed({ message: "the query is not percent-encoded: write % as %25" });
+  }
+  const parameters = new URLSearchParams(query);
+  if (parameters.get("base64") !== "1" || isBase64(parameters.get("message") ?? "")) return;
+  throw callErrors.requestMalformed({
+    message: "the parameter message is no base64, as base64=1 says: send it as base64url",
+  });
+}
+
+/** Whether a text is base64 or base64url, padded or not. */
+function isBase64(text: string): boolean {
+  return /^(?:[\w+/-]{4})*(?:[\w+/-]{2,3}={0,2})?$/.test(text);
+}
+
+const encodingHeaders = ["content-encoding", "connect-content-encoding", "grpc-encoding"] as const;
+
+/** The headers with the names of content codings in lower case: https://www.rfc-editor.org/rfc/rfc9110#section-8.4.1. */
+export function withPlainEncodings(header: Headers): Headers {
+  let plain = header;
+  for (const name of encodingHeaders) {
+    const encoding = header.get(name);
+    if (encoding === null || encoding === encoding.toLowerCase()) continue;
+    if (plain === header) plain = new Headers(header);
+    plain.set(name, encoding.toLowerCase());
+  }
+  return plain;
 }
