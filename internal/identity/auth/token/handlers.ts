@@ -10,23 +10,34 @@ import { orThrow } from "../../../platform/errors/refusal.ts";
 import { jwksUriOf, type ServiceTokens } from "./rules.ts";
 import type { SigningKeys } from "./signing-keys.ts";
 
+/** How long whoever verifies tokens may keep the keys: far less than the time for which a key is published before it signs. */
+const cacheControl = "public, max-age=300";
+
 /** Serves the keys that verify tokens, and where they are. */
 export function createKeyHandlers(deps: {
   readonly keys: Pick<SigningKeys, "published">;
   readonly issuer: string;
 }): Pick<ServiceImpl<typeof AuthService>, "listKeys" | "getOpenIdConfiguration"> {
   return {
-    listKeys: async () => ({
-      keys: (await deps.keys.published()).map(({ kid, publicKey }) => ({
-        kty: "OKP",
-        crv: "Ed25519",
-        x: Buffer.from(publicKey).toString("base64url"),
-        kid,
-        alg: tokenAlgorithm,
-        use: "sig",
-      })),
-    }),
-    getOpenIdConfiguration: () => ({ issuer: deps.issuer, jwksUri: orThrow(jwksUriOf(deps.issuer)).jwksUri }),
+    listKeys: async (_request, { responseHeader }) => {
+      const published = await deps.keys.published();
+      responseHeader.set("cache-control", cacheControl);
+      return {
+        keys: published.map(({ kid, publicKey }) => ({
+          kty: "OKP",
+          crv: "Ed25519",
+          x: Buffer.from(publicKey).toString("base64url"),
+          kid,
+          alg: tokenAlgorithm,
+          use: "sig",
+        })),
+      };
+    },
+    getOpenIdConfiguration: (_request, { responseHeader }) => {
+      const { jwksUri } = orThrow(jwksUriOf(deps.issuer));
+      responseHeader.set("cache-control", cacheControl);
+      return { issuer: deps.issuer, jwksUri };
+    },
   };
 }
 

@@ -62,21 +62,18 @@ describe("Brotli", () => {
 
   test("is refused with a window beyond 4 MiB before any of it is decompressed", async () => {
     for (const bits of [23, 24]) {
-      for (const [status, text] of await answers(real, probes, "br", bomb(bits))) {
-        expect([status, text]).toEqual([
-          429,
-          expect.stringContaining("a Brotli window of more than 22 bits is not taken"),
-        ]);
-      }
+      const found = await answers(real, probes, "br", bomb(bits));
+      expect(statuses(found)).toEqual([429, 429, 413]);
+      for (const [, text] of found) expect(text).toContain("a Brotli window of more than 22 bits is not taken");
     }
   });
 
   test("and gzip end at the limit on messages, 16 KiB where anybody may call", async () => {
     const message = `{"name":"${"a".repeat(16_384)}"}`;
-    expect(statuses(await answers(real, looks, "gzip", Bun.gzipSync(message)))).toEqual([429, 429]);
-    expect(statuses(await answers(real, probes, "br", bomb(22)))).toEqual([429, 429, 429]);
+    expect(statuses(await answers(real, looks, "gzip", Bun.gzipSync(message)))).toEqual([429, 413]);
+    expect(statuses(await answers(real, probes, "br", bomb(22)))).toEqual([429, 429, 413]);
     expect(statuses(await answers(real, probes, "gzip", Bun.gzipSync(Buffer.alloc(1_048_577, 0x20))))).toEqual([
-      429, 429, 429,
+      429, 429, 413,
     ]);
   });
 });

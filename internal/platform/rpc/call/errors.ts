@@ -61,6 +61,11 @@ export const callErrors = defineErrors({
     text: "a service behind this one fails at the moment and is left alone",
   },
   requestMalformed: { reason: "REQUEST_MALFORMED", code: "invalid_argument", text: "the request cannot be read" },
+  contentTypeUnsupported: {
+    reason: "CONTENT_TYPE_UNSUPPORTED",
+    code: "invalid_argument",
+    text: "send the body as JSON with content-type: application/json",
+  },
   queryParameterInvalid: {
     reason: "QUERY_PARAMETER_INVALID",
     code: "invalid_argument",

@@ -39,7 +39,7 @@ export interface RpcLimits {
   readonly unidentifiedCallsMax: number;
   /** When a call that was refused for load is to be tried again, in milliseconds. */
   readonly overloadRetryAfterMs: number;
-  /** Bytes of all headers of one request on the gRPC port. The HTTP port has Bun's own 16 KiB. */
+  /** Bytes of all headers of one request on the gRPC port. The HTTP port takes 32 KiB, `headBytesMax`. */
   readonly headerBytesMax: number;
   /** Streams in flight on one HTTP/2 connection of the gRPC port. */
   readonly streamsPerConnectionMax: number;

@@ -82,7 +82,7 @@ function compileField(field: DescField, within: ReadonlySet<string>): FieldCheck
   if (check === undefined) return undefined;
   const name = field.localName;
   if (rules?.required === true) {
-    if (field.fieldKind !== "message" || field.oneof !== undefined) return undefined;
+    if (field.oneof !== undefined || !canBeAbsent(field)) return undefined;
     return (fields) => fields[name] !== undefined && check(fields[name]);
   }
   if (check === always) return always;
@@ -100,6 +100,14 @@ function compileField(field: DescField, within: ReadonlySet<string>): FieldCheck
   }
   // Absent with explicit presence: nothing to check. Implicit presence always has a value.
   return (fields) => fields[name] === undefined || check(fields[name]);
+}
+
+/** Whether a field of a message tells that it was not given: with none, required means more than zero, which is not compiled. */
+function canBeAbsent(field: DescField): boolean {
+  return (
+    field.fieldKind === "message" ||
+    (field.fieldKind === "scalar" && field.presence === FeatureSet_FieldPresence.EXPLICIT)
+  );
 }
 
 function compileValue(

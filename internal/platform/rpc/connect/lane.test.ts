@@ -142,9 +142,9 @@ async function statusOfEndless(url: string, start: typeof startProbeServer): Pro
 }
 
 test("a body in chunks is refused as soon as it is too large, though its end never comes", async () => {
-  for (const url of [`${path}/Fast`, `${path}/Slow`, "/api/v1/probes/a"]) {
-    expect([url, await statusOfEndless(url, startProbeServer)]).toEqual([url, "429"]);
-  }
+  expect(await statusOfEndless(`${path}/Fast`, startProbeServer)).toBe("429");
+  expect(await statusOfEndless(`${path}/Slow`, startProbeServer)).toBe("429");
+  expect(await statusOfEndless("/api/v1/probes/a", startProbeServer)).toBe("413");
   const patient = await importMutant<{ startProbeServer: typeof startProbeServer }>(
     `${import.meta.dir}/fast-path.ts`,
     "readMessage(call, request, readBytesMax,",
@@ -192,7 +192,7 @@ test("a call as curl makes it by default is told what to send instead", async ()
   const rest = await fetch(`${server.addresses.http}/api/v1/probes/a`, { method: "POST", headers, body });
   expect(await rest.json()).toMatchObject({
     error: {
-      code: 400,
+      code: 415,
       message:
         "content-type application/x-www-form-urlencoded is not taken: send the body as JSON with content-type: application/json",
     },

@@ -35,6 +35,7 @@ async function serve(
   address: string,
   onKnown: OnKnown,
 ): Promise<Response> {
-  const universal = { ...universalServerRequestFromFetch(request, {}), url: parsableUrl(request.url) };
+  const method = request.method === "HEAD" ? "GET" : request.method; // Bun leaves out the body.
+  const universal = { ...universalServerRequestFromFetch(request, {}), method, url: parsableUrl(request.url) };
   return toFetch(await handler(universal, address, onKnown));
 }

@@ -1,6 +1,5 @@
 import type { Registry } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { codeToHttpStatus } from "@connectrpc/connect/protocol-connect";
 import { answer } from "../call/answer.ts";
 import { CallContext } from "../call/call-context.ts";
 import type { OnKnown } from "../call/call.ts";
@@ -10,7 +9,7 @@ import { readConnectTimeout } from "../call/named-timeout.ts";
 import { readRequest } from "./read-request.ts";
 import type { RestRoute } from "./route.ts";
 import { createRestRouter, type RestRouter } from "./router.ts";
-import { errorToRest, replyToRest, respond, setRetryAfter } from "./write-reply.ts";
+import { errorToRest, replyToRest, respond, setRetryAfter, statusOf } from "./write-reply.ts";
 
 /** Serves a request at `path`; `undefined` when no route leads there. `onKnown` is told once it is known who calls. */
 export type RestLane = (
@@ -37,14 +36,14 @@ export function createRestLane(routes: readonly RestRoute[], options: RestLaneOp
     Response.json(errorToRest(life.describe(error), registry, status), { status, ...(headers && { headers }) });
 
   return (request, path, address, onKnown) => {
-    const found = router.find(request.method, path);
+    const found = router.find(request.method === "HEAD" ? "GET" : request.method, path);
     switch (found.kind) {
       case "none":
         return undefined;
       case "malformed":
         return refuse(400, new ConnectError(`the path ${path} is not percent-encoded`, Code.InvalidArgument));
       case "method": {
-        const allow = found.allowed.join(", ");
+        const allow = found.allowed.map((method) => (method === "GET" ? "GET, HEAD" : method)).join(", ");
         const error = new ConnectError(`${request.method} is not served at ${path}, but ${allow}`, Code.Unimplemented);
         return refuse(405, error, { allow });
       }
@@ -80,7 +79,7 @@ function serve(
     read: (prove) => readRequest(call, route, values, request, limits, prove),
     write: (reply) => respond(200, replyToRest(route, reply, registry), context),
     refuse: (error) => {
-      const status = codeToHttpStatus(error.code);
+      const status = statusOf(error);
       setRetryAfter(error, context);
       return respond(status, errorToRest(error, registry, status), context);
     },

@@ -60,7 +60,7 @@ export async function readRequest(
 
 function isEncoded(headers: Headers): boolean {
   const encoding = headers.get("content-encoding");
-  return encoding !== null && encoding !== "identity";
+  return encoding !== null && encoding.toLowerCase() !== "identity";
 }
 
 async function readBody(
@@ -74,15 +74,14 @@ async function readBody(
   const type = headers.get("content-type");
   const encoding = headers.get("content-encoding");
   if (type !== null && type !== "application/json" && !/^application\/json\s*(;|$)/i.test(type)) {
-    throw new ConnectError(
-      `content-type ${type} is not taken: send the body as JSON with content-type: application/json`,
-      Code.InvalidArgument,
-    );
+    throw callErrors.contentTypeUnsupported({
+      message: `content-type ${type} is not taken: send the body as JSON with content-type: application/json`,
+    });
   }
   const bytes = await readBytes(call, request, bytesMax);
   await prove?.(bytes);
   if (!isEncoded(headers)) return bytes;
-  const compression = compressions.find((each) => each.name === encoding);
+  const compression = compressions.find((each) => each.name === encoding?.toLowerCase());
   if (compression === undefined) {
     const taken = compressions.map(({ name }) => name).join(" or ");
     throw new ConnectError(`content-encoding ${encoding} is not taken here, but ${taken}`, Code.Unimplemented);

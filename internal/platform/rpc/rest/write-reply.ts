@@ -10,9 +10,10 @@ import {
 } from "@bufbuild/protobuf";
 import { base64Encode } from "@bufbuild/protobuf/wire";
 import { Code, type ConnectError } from "@connectrpc/connect";
-import { codeToString, trailerMux } from "@connectrpc/connect/protocol-connect";
-import { RetryInfoSchema } from "../../../gen/google/rpc/error_details_pb.ts";
+import { codeToHttpStatus, codeToString, trailerMux } from "@connectrpc/connect/protocol-connect";
+import { ErrorInfoSchema, RetryInfoSchema } from "../../../gen/google/rpc/error_details_pb.ts";
 import type { CallContext } from "../call/call-context.ts";
+import { callErrors } from "../call/errors.ts";
 import type { RestRoute } from "./route.ts";
 
 const jsonHeaders = { "content-type": "application/json" };
@@ -40,6 +41,18 @@ export function setRetryAfter(error: ConnectError, context: CallContext): void {
   const delay = error.findDetails(RetryInfoSchema)[0]?.retryDelay;
   if (delay === undefined) return;
   context.responseHeader.set("retry-after", String(Number(delay.seconds) + (delay.nanos > 0 ? 1 : 0)));
+}
+
+/** Where HTTP has a better status for an error's reason than for its code. */
+const statuses: Readonly<Record<string, number>> = {
+  [callErrors.table.messageTooLarge.reason]: 413,
+  [callErrors.table.contentTypeUnsupported.reason]: 415,
+};
+
+/** The HTTP status of an error that was mapped. */
+export function statusOf(error: ConnectError): number {
+  const reason = error.findDetails(ErrorInfoSchema)[0]?.reason ?? "";
+  return statuses[reason] ?? codeToHttpStatus(error.code);
 }
 
 /** An error as google.rpc.Status in JSON: https://cloud.google.com/apis/design/errors#http_mapping. */

@@ -15,10 +15,10 @@ export interface Cors {
 /** How long a browser may keep a preflight's answer, in seconds. */
 const preflightAgeMaxS = 7200;
 
-const methods = "GET, POST, PATCH, PUT, DELETE";
+const methods = "GET, HEAD, POST, PATCH, PUT, DELETE";
 const requestHeaders =
   "Authorization, Content-Type, Connect-Protocol-Version, Connect-Timeout-Ms, Grpc-Timeout, X-Grpc-Web, X-User-Agent, Idempotency-Key, Traceparent";
-const exposedHeaders = "Grpc-Status, Grpc-Message, Grpc-Status-Details-Bin, Retry-After";
+const exposedHeaders = "Grpc-Status, Grpc-Message, Grpc-Status-Details-Bin, Retry-After, Www-Authenticate";
 
 /** Without options, pages served by this machine itself (any port of localhost) may call, and no others. */
 export function createCors(options: CorsOptions | undefined): Cors {

@@ -70,9 +70,20 @@ export function createFetchHandler(options: FetchOptions): FetchHandler {
   };
   return async (request, peer, onKnown) =>
     markForBrowsers(
-      cors.preflight(request) ?? cors.allow(request, await serve(request, peer, onKnown)),
+      cors.preflight(request) ?? cors.allow(request, challenge(request, await serve(request, peer, onKnown))),
       options.tls !== undefined,
     );
+}
+
+/** Says with a 401 what credentials are taken, and whether those that came were not: https://www.rfc-editor.org/rfc/rfc6750#section-3. */
+function challenge(request: Request, response: Response): Response {
+  if (response.status !== 401) return response;
+  const isGiven = request.headers.get("authorization") !== null;
+  response.headers.set(
+    "www-authenticate",
+    isGiven ? 'Bearer realm="muin", error="invalid_token"' : 'Bearer realm="muin"',
+  );
+  return response;
 }
 
 /** What those ask who watch over the process: it costs nothing, is never refused, and gives strangers no reasons. */

@@ -1,4 +1,5 @@
 import type { Server } from "bun";
+import http from "node:http";
 import type { Call } from "../call/call.ts";
 import type { FetchHandler } from "./fetch-handler.ts";
 import { PortTakenError } from "./port-taken-error.ts";
@@ -12,6 +13,9 @@ const retireMs = 1000;
 /** Servers that wait for their last streams. Beyond, those of the oldest are cut off. */
 const retiringMax = 4;
 
+/** Bytes of one request's head, for all servers of the process; of more, Bun says 431 and no words. So long URLs are told what to do. */
+const headBytesMax = 32 * 1024;
+
 /** Where an HTTP port listens, and who answers there. */
 export interface HttpPortOptions extends Pick<
   PortDeps,
@@ -24,6 +28,7 @@ export interface HttpPortOptions extends Pick<
 /** Creates a port that speaks HTTP/1.1 and HTTP/2: the one for Connect, gRPC-Web and REST, or the operator's. */
 export function createHttpPort(options: HttpPortOptions): Port {
   const { answer, tls, clock, log, connectionLimits } = options;
+  Object.assign(http, { maxHeaderSize: headBytesMax });
   const retiring = new Set<Server<undefined>>();
   const stopped = new AbortController();
   let server: Server<undefined> | undefined;

@@ -1,3 +1,4 @@
+import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import {
   encodeEnvelope,
@@ -35,11 +36,14 @@ export async function reviseResponse(
 ): Promise<UniversalServerResponse> {
   const { body } = response;
   if (body === undefined) {
-    const error = life.fail(call, new ProtocolFailure(explainStatus(request, response.status)));
+    const isSafe = call.plan.method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
+    const allowed = protocolOf(request.header) === "connect" && isSafe ? "GET, HEAD, POST" : "POST";
+    const error = life.fail(call, new ProtocolFailure(explainStatus(request, response.status, allowed)));
     life.end(call);
     // A client goes by the status, whatever its protocol; the text is for whoever tries the call by hand.
     const header = new Headers(response.header);
     header.set("content-type", "text/plain; charset=utf-8");
+    if (response.status === 405) header.set("allow", allowed);
     return { ...response, header, body: single(new TextEncoder().encode(`${error.rawMessage}\n`)) };
   }
   const protocol = protocolOf(request.header);
@@ -99,10 +103,19 @@ function reviseBody(
 }
 
 /** What the library answered by its status alone: a wrong HTTP method, content type or HTTP version. */
-function explainStatus({ method, header }: UniversalServerRequest, status: number): ConnectError {
+function explainStatus({ method, header }: UniversalServerRequest, status: number, allowed: string): ConnectError {
   switch (status) {
     case 415: {
+      if (method === "GET") {
+        return new ConnectError("a GET names its encoding: encoding=json or encoding=proto", Code.InvalidArgument);
+      }
       const type = header.get("content-type");
+      if (type?.startsWith("application/grpc-web-text") === true) {
+        return new ConnectError(
+          "gRPC-Web is served in binary: content-type application/grpc-web+proto",
+          Code.InvalidArgument,
+        );
+      }
       const found = type === null ? "there is no content-type" : `content-type ${type} is not taken here`;
       return new ConnectError(
         `${found}: send JSON with content-type: application/json, or what Connect, gRPC or gRPC-Web asks for`,
@@ -110,7 +123,7 @@ function explainStatus({ method, header }: UniversalServerRequest, status: numbe
       );
     }
     case 405:
-      return new ConnectError(`${method} is not served here, but POST`, Code.Unimplemented);
+      return new ConnectError(`${method} is not served here, but ${allowed}`, Code.Unimplemented);
     default:
       return new ConnectError(`HTTP ${status}`, Code.InvalidArgument);
   }

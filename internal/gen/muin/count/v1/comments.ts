@@ -186,7 +186,7 @@ export const comments: Readonly<Record<string, string>> = {
   "muin.count.v1.SetRequest": "Asks to set a Count.",
   "muin.count.v1.SetRequest.count_id": "The Count.",
   "muin.count.v1.SetRequest.request_id": "Makes the write safe to repeat: 8 to 64 printable characters, a UUID is advised. Also as header Idempotency-Key.",
-  "muin.count.v1.SetRequest.value": "The new value.",
+  "muin.count.v1.SetRequest.value": "The new value, which must be given, 0 too.",
   "muin.count.v1.SetResponse": "The result of setting.",
   "muin.count.v1.SetResponse.replayed": "True when this request_id was applied before and this is its first reply.",
   "muin.count.v1.SetResponse.value": "The value after this write.",
