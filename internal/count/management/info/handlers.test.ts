@@ -92,6 +92,25 @@ describe("the life of a Count", () => {
     expect(await eventsOf(countId)).toEqual(["CountCreated 1", "CountDeleted 2"]);
   });
 
+  test("an update that changes nothing has no version and no event", async () => {
+    const { client } = service;
+    const countId = newId();
+    const content = { displayName: "Visits", labels: { site: "seoul" }, maxValue: 9n };
+    const { countInfo: first } = await client.createCount({ countId, countInfo: content });
+    const repeats = [{ countId }, { countId, ...content }, { countId, etag: first?.etag ?? "" }];
+    for (const countInfo of repeats) {
+      expect((await client.updateCount({ countInfo, requestId: `nothing-${newId()}` })).countInfo).toEqual(first);
+    }
+    expect(
+      (await client.updateCount({ countInfo: { countId }, updateMask: { paths: ["min_value"] } })).countInfo,
+    ).toEqual(first);
+    const stale = client.updateCount({ countInfo: { countId, etag: '"0"' } });
+    expect(await outcomeOf(stale)).toBe("Aborted ETAG_MISMATCH");
+    expect(await eventsOf(countId)).toEqual(["CountCreated 1"]);
+    const { countInfo: other } = await client.updateCount({ countInfo: { countId, displayName: "Guests" } });
+    expect(other?.etag).not.toBe(first?.etag);
+  });
+
   test("changes only what the etag has read", async () => {
     const { client } = service;
     const countId = newId();

@@ -137,6 +137,11 @@ export interface Plan {
   readonly stateMeanwhile: CountStateName;
 }
 
+/** A mutation that is allowed, and would leave the Count as it is. */
+export interface Unchanged {
+  readonly unchanged: CountRecord;
+}
+
 /** Why a mutation is not allowed on what there is. */
 export type PlanRefusal =
   | { readonly refused: "COUNT_EXISTS" | "COUNT_NOT_FOUND" | "COUNT_DELETED" | "COUNT_NOT_DELETED" | "ETAG_MISMATCH" }
@@ -144,7 +149,7 @@ export type PlanRefusal =
   | { readonly refused: "FIELD_INVALID"; readonly violation: FieldViolation };
 
 /** Whether a mutation is allowed on what there is (`undefined`: nothing), and what it comes to. */
-export function planOf(record: CountRecord | undefined, mutation: Mutation): Plan | PlanRefusal {
+export function planOf(record: CountRecord | undefined, mutation: Mutation): Plan | Unchanged | PlanRefusal {
   if (mutation.operation === "CREATE") {
     if (record !== undefined) return { refused: "COUNT_EXISTS" };
     return { content: mutation.content, stateMeanwhile: "PENDING" };
@@ -158,9 +163,10 @@ export function planOf(record: CountRecord | undefined, mutation: Mutation): Pla
     case "UPDATE": {
       const content = { ...pickContent(record), ...mutation.patch };
       const disorder = boundsDisorder(content);
-      return disorder === undefined
-        ? { content, stateMeanwhile: "ACTIVE" }
-        : { refused: "FIELD_INVALID", violation: disorder };
+      if (disorder !== undefined) return { refused: "FIELD_INVALID", violation: disorder };
+      return Bun.deepEquals(content, pickContent(record))
+        ? { unchanged: record }
+        : { content, stateMeanwhile: "ACTIVE" };
     }
     case "DELETE":
       return { content: pickContent(record), stateMeanwhile: "DELETING" };

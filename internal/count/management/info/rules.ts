@@ -135,8 +135,8 @@ export function createCountChanges(deps: CountChangesDeps): CountChanges {
         case "accepted":
         case "resumed":
           return runOwn(acceptance.change);
-        case "replayed":
-          return fromBinary(CreateCountResponseSchema, acceptance.response);
+        case "answered":
+          return acceptance.response;
         case "refused":
           return acceptance.refusal;
         case "busy":
@@ -161,8 +161,8 @@ type Acceptance =
 type NotAccepted =
   /** An earlier change of the Count has to be finished first. */
   | { readonly kind: "busy"; readonly change: CountChange }
-  /** The same request was answered before, with this reply in protobuf binary. */
-  | { readonly kind: "replayed"; readonly response: Uint8Array }
+  /** There is nothing to do: the same request was answered before, or the Count would stay as it is. */
+  | { readonly kind: "answered"; readonly response: CreateCountResponse }
   /** The same request was accepted before, and its change is still on its way. */
   | { readonly kind: "resumed"; readonly change: CountChange }
   | { readonly kind: "refused"; readonly refusal: PlanRefusal | { readonly refused: "REQUEST_ID_REUSED" } };
@@ -181,7 +181,9 @@ function acceptance({ database, infos, requests }: CountChangesDeps) {
     if (!Buffer.from(known.fingerprint).equals(request.fingerprint)) {
       return { kind: "refused", refusal: { refused: "REQUEST_ID_REUSED" } };
     }
-    if (known.response !== undefined) return { kind: "replayed", response: known.response };
+    if (known.response !== undefined) {
+      return { kind: "answered", response: fromBinary(CreateCountResponseSchema, known.response) };
+    }
     const change = await infos.changeOf(tx, known.countId);
     // A request without a reply has its change beside it: both come and go in the same transactions.
     if (change === undefined) throw new Error(`request of Count ${known.countId} has neither reply nor change`);
@@ -203,6 +205,10 @@ function acceptance({ database, infos, requests }: CountChangesDeps) {
         }
         const plan = planOf(record, mutation);
         if ("refused" in plan) throw new RolledBack({ kind: "refused", refusal: plan });
+        if ("unchanged" in plan) {
+          const response = create(CreateCountResponseSchema, { countInfo: toCountInfo(plan.unchanged) });
+          throw new RolledBack({ kind: "answered", response });
+        }
         const change = await infos.begin(tx, {
           countId,
           infoRevision: infoRevision + 1,

@@ -1,6 +1,8 @@
 import { expect, test } from "bun:test";
 import { createLocalJWKSet, decodeJwt, jwtVerify } from "jose";
 import { AuthService } from "../../../gen/muin/identity/v1/auth_service_pb.ts";
+import { partsOf } from "../../../platform/service/parts.ts";
+import { startHttpServer } from "../../../platform/testing/http-server.ts";
 import { outcomeOf, startAuth } from "../auth-fixture.ts";
 
 const ada = { email: "ada@example.org", password: "correct horse battery" };
@@ -41,3 +43,18 @@ test.each(["muin", "http://id.example.org", "https://id.example.org?x", "https:/
     expect(await outcomeOf(auth.as(AuthService).getOpenIdConfiguration({}))).toBe("NotFound ISSUER_NOT_AN_ADDRESS");
   },
 );
+
+/** Statuses of the keys and of the document of an issuer, and how long they may be kept. */
+async function kept(issuer: string) {
+  await using auth = await startAuth({ config: { issuer } });
+  await using server = await startHttpServer(partsOf(auth.parts, "served"), { clock: auth.clock });
+  const paths = ["/.well-known/jwks.json", "/.well-known/openid-configuration"];
+  const replies = await Promise.all(paths.map((path) => fetch(server.url + path)));
+  return replies.map(({ status, headers }) => [status, headers.get("cache-control")]);
+}
+
+test("keys and discovery may be kept for 5 minutes, and a refusal not at all", async () => {
+  const fiveMinutes = [200, "public, max-age=300"];
+  expect(await kept("https://id.example.org")).toEqual([fiveMinutes, fiveMinutes]);
+  expect(await kept("muin")).toEqual([fiveMinutes, [404, null]]);
+});

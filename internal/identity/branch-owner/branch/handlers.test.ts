@@ -160,6 +160,19 @@ describe("an update", () => {
     if (paths?.includes("*") === true) expect(reply.branch?.openingHours).toBeUndefined();
   });
 
+  test("that changes nothing has no version and no event", async () => {
+    const owner = await service.newOwner();
+    const { branchId } = await service.newBranch(owner, full);
+    const branches = service.branches(owner);
+    const { branch: first } = await branches.getBranch({ branchId });
+    const before = (await service.events()).length;
+    for (const branch of [{ branchId }, { branchId, ...full }]) {
+      expect((await branches.updateBranch({ branch })).branch).toEqual(first);
+    }
+    expect((await branches.getBranch({ branchId })).branch).toEqual(first);
+    expect((await service.events()).length).toBe(before);
+  });
+
   test.each(["owner_id", "state", "branch_id", "etag", "create_time", "address.locality", "constructor"])(
     "of %s is refused",
     async (path) => {
@@ -190,7 +203,7 @@ describe("an update", () => {
       "branch.state: does not change by an update; use CloseBranch or ReopenBranch",
     ]);
     const { branch } = await service.branches(owner).updateBranch({ branch: present });
-    expect(branch).toMatchObject({ ownerId: owner.id, state: BranchState.ACTIVE, etag: "v2" });
+    expect(branch).toMatchObject({ ownerId: owner.id, state: BranchState.ACTIVE, etag: "v1" });
   });
 });
 
@@ -562,6 +575,9 @@ describe("an owner", () => {
     });
     expect(changed).toMatchObject({ ...owner, companyName: "", contactPhoneNumber: "+82212345678", etag: "v2" });
     expect((await owners.getOwner({ userId: person.id })).owner).toEqual(changed);
+    const same = { userId: person.id, contactPhoneNumber: "+82212345678" };
+    expect((await owners.updateOwner({ owner: same })).owner).toEqual(changed);
+    expect((await owners.updateOwner({ owner: { userId: person.id } })).owner).toEqual(changed);
     expect(await outcomeOf(owners.updateOwner({ owner: change }))).toBe("Aborted ETAG_MISMATCH");
     const [violation] = await violationsOf(
       owners.updateOwner({ owner: { userId: person.id }, updateMask: { paths: ["display_name"] } }),

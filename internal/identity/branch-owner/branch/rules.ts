@@ -1,11 +1,11 @@
-import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { equals, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { BranchCreatedSchema } from "../../../gen/muin/identity/v1/branch_events_pb.ts";
 import { BranchSchema, type Branch } from "../../../gen/muin/identity/v1/branch_pb.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Random } from "../../../platform/clock/random.ts";
 import { isRefusal, type Refusal } from "../../../platform/errors/refusal.ts";
 import type { Caller } from "../../../platform/identity/caller.ts";
-import type { Database } from "../../../platform/postgres/database.ts";
+import type { Database, Transaction } from "../../../platform/postgres/database.ts";
 import { personIdOf } from "../../../platform/resource/caller-scopes.ts";
 import { republishAll } from "../../../platform/resource/republish.ts";
 import { refuse } from "../errors.ts";
@@ -130,7 +130,7 @@ export function createBranchRules(deps: {
       database.transaction(async (tx) => {
         const branch = await locked.open(tx, caller, target, "change");
         if (isRefusal(branch)) return branch;
-        return locked.save(tx, { ...branch, content: updatedContent(branch, given, mask) });
+        return saveContent(locked, tx, branch, updatedContent(branch, given, mask));
       }),
 
     close: (caller, target) =>
@@ -178,4 +178,14 @@ export function createBranchRules(deps: {
 function fingerprintOf(ownerId: string, content: Branch): Uint8Array {
   const hash = new Bun.CryptoHasher("sha256").update(`${ownerId}\0`).update(toBinary(BranchSchema, content));
   return new Uint8Array(hash.digest());
+}
+
+/** Saves what is said of a branch; the branch as it is, without a new version, when that is the same. */
+async function saveContent(
+  locked: LockedBranches,
+  tx: Transaction,
+  branch: StoredBranch,
+  content: Branch,
+): Promise<StoredBranch> {
+  return equals(BranchSchema, content, branch.content) ? branch : locked.save(tx, { ...branch, content });
 }

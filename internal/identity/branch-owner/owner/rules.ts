@@ -78,6 +78,7 @@ export function createOwnerRules(deps: {
         applyUpdate(OwnerSchema, content, given, { mask, allowed: contentFields });
         const { companyName, contactEmail, contactPhoneNumber } = content;
         const said = { companyName, contactEmail, contactPhoneNumber };
+        if (Bun.deepEquals({ ...before, ...said }, before)) return before;
         const after = { ...before, ...said, version: before.version + 1, updateTimeMs: clock.now() };
         await owners.save(tx, after);
         return after;
