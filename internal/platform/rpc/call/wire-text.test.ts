@@ -66,6 +66,24 @@ function get(target: string, body?: string | Uint8Array<ArrayBuffer>): Way {
     );
 }
 
+/** A GET whose target has these bytes, each written as a Latin-1 character. */
+function raw8(target: string, version = "HTTP/1.1\r\nHost: a"): Way {
+  return ({ addresses }) =>
+    new Promise((resolve, reject) => {
+      const { hostname, port } = new URL(addresses.http);
+      let answer = "";
+      const socket = connect(Number(port), hostname, () =>
+        socket.write(Buffer.from(`GET ${target} ${version}\r\nConnection: close\r\n\r\n`, "latin1")),
+      );
+      socket.on("data", (chunk) => (answer += chunk.toString()));
+      socket.on("error", reject);
+      socket.on("close", () => {
+        const [head = "", body] = answer.split("\r\n\r\n");
+        resolve(toldByHttp(new Response(body ?? "", { status: Number(head.split(" ")[1]) })));
+      });
+    });
+}
+
 function byClient(
   transportOf: (server: ProbeServer) => Transport,
   request: MessageInitShape<typeof ProbeRequestSchema>,
@@ -173,6 +191,11 @@ const refused: Readonly<Record<string, readonly [way: Way, answer: string]>> = {
   "REST query: half a pair": [get(look("tags=a&tags=%ED%A0%80")), field("tags[1]")],
   "REST query, a field of a field: no UTF-8": [get(look("nested.nested.name=%FF")), field("nested.nested.name")],
   "REST query: a per cent sign by itself": [get(look("name=100%")), malformed],
+  "REST path: bytes as they are, no UTF-8": [raw8("/api/v1/looks/a\xff"), field("name")],
+  "REST path: such bytes, HTTP/1.0": [raw8("/api/v1/looks/a\xff", "HTTP/1.0"), field("name")],
+  "REST query: bytes as they are, no UTF-8": [raw8(look("tags=a&tags=\xed\xa0\x80")), field("tags[1]")],
+  "REST query: such bytes, HTTP/1.0": [raw8(look("tags=a&tags=\xff"), "HTTP/1.0"), field("tags[1]")],
+  "REST query: what stands for such bytes": [get(look("name=a%EF%BF%bd")), field("name")],
   "REST query: half an escape": [get(look("tags=a&tags=%F")), malformed],
   "REST query: an escape in a name": [get(look("na%ZZme=a")), malformed],
   "REST query, a mask: NUL": [get(look("mask=a,%00")), field("mask.paths[1]")],
@@ -194,7 +217,7 @@ const taken: Readonly<Record<string, readonly [way: Way, part: string]>> = {
   "Connect JSON: bytes": [post("Look", '{"raw":"AO2ggP8="}'), '"raw":"AO2ggP8="'],
   "Connect GET: text": [get(getJson(encodeURIComponent('{"name":"😀 100%"}'))), '"name":"😀 100%"'],
   "REST path: text": [get("/api/v1/looks/%F0%9F%98%80%ED%95%9C"), '"name":"😀한"'],
-  "REST query: text": [get(look("name=%F0%9F%98%80%EF%BF%BD+%EF%BF%BF")), '"name":"😀\ufffd \uffff"'],
+  "REST query: text": [get(look("name=%F0%9F%98%80+%EF%BF%BF")), '"name":"😀 \uffff"'],
   "REST query: a per cent sign": [get(look("name=100%25")), '"name":"100%"'],
   "REST body: text": [get("/api/v1/looks:whole", '{"name":"\\ud83d\\ude00한글"}'), '"name":"😀한글"'],
 };
@@ -269,6 +292,13 @@ describe("mutants", () => {
       'return "%00";',
       "return run;",
       ["REST path: half a pair", "REST query: half a pair", "Connect GET: no UTF-8"],
+    ],
+    [
+      "NUL for what Bun has replaced",
+      "wire-text.ts",
+      'encoded.replace(replaced, "%00")',
+      "encoded",
+      ["REST path: bytes as they are, no UTF-8", "REST query: such bytes, HTTP/1.0"],
     ],
     [
       "the fast path's decoder",

@@ -42,13 +42,17 @@ function decodeUtf8(bytes: Uint8Array | undefined): string {
 /** What is percent-encoded in a row: characters do not go beyond it. */
 const percentRun = /(?:%[\da-fA-F]{2})+/g;
 
+/** What Bun puts in a URL for bytes that came as they are and are no UTF-8. Whoever writes it there themself has damaged text too. */
+const replaced = /\ufffd|%EF%BF%BD/gi;
+
 /**
- * A path's segment or a query as it came, but with NUL for what is percent-encoded and no UTF-8: decoders would put a replacement
- * character there or give up, and the check of the message's text refuses NUL by the name of its field.
+ * A path's segment or a query as it came, but with NUL for what is no UTF-8: decoders would put a replacement character there or give
+ * up, and the check of the message's text refuses NUL by the name of its field.
  */
 export function percentText(encoded: string): string {
-  if (!encoded.includes("%")) return encoded;
-  return encoded.replace(percentRun, (run) => {
+  const text = encoded.replace(replaced, "%00");
+  if (!text.includes("%")) return text;
+  return text.replace(percentRun, (run) => {
     try {
       decodeURIComponent(run);
       return run;
