@@ -207,7 +207,10 @@ function bodyOf(route: RestRoute, schemas: Schemas): JsonObject {
   const bound = new Set(variables.filter((fields) => fields.length === 1).map(([field]) => field));
   const fields = body === "*" ? input.fields.filter((field) => !bound.has(field)) : [body];
   const schema = body === "*" ? schemas.object(fields, "body") : schemas.type(body, "body");
-  return { requestBody: { required: fields.some(isRequired), content: { "application/json": { schema } } } };
+  // What the path fills a part of is there without a body.
+  const isThere = variables.some(([first]) => first === body);
+  const required = !isThere && fields.some(isRequired);
+  return { requestBody: { required, content: { "application/json": { schema } } } };
 }
 
 /** The first sentence, without its full stop. */
