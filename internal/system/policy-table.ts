@@ -67,6 +67,7 @@ export const policyTable: Readonly<Record<string, PolicyRow>> = {
   "ScopeService.GetScopes": { callers: "person api_key", scopes: "scopes.manage" },
   "ScopeService.GrantScopes": { callers: "person api_key", scopes: "scopes.manage" },
   "ScopeService.RevokeScopes": { callers: "person api_key", scopes: "scopes.manage" },
+  "ScopeService.GetHeldScopes": { callers: "service", services: "user" },
 
   "AuditService.ListAuditEvents": { callers: "person api_key", wider: "audit.read" },
 

@@ -1,4 +1,5 @@
 import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
+import { ScopeService } from "../../gen/muin/identity/v1/scope_service_pb.ts";
 import {
   UserCreatedSchema,
   UserDataErasedSchema,
@@ -20,6 +21,7 @@ import { userErrors } from "./errors.ts";
 import { published } from "./events.ts";
 import { createMembershipHandlers } from "./membership/handlers.ts";
 import { migrations } from "./migrations.ts";
+import { createActing } from "./person/acting.ts";
 import { createPersonHandlers } from "./person/handlers.ts";
 import { createPersonRules } from "./person/rules.ts";
 import { postgresPersonStore } from "./person/store-postgres.ts";
@@ -37,7 +39,10 @@ export const user: ServiceInfo<"user"> = defineService({
   name: "user",
   summary: "Knows people: profile, roles, preferences, membership, status; runs the deletion of their data.",
   serves: [UserService],
-  calls: { personKeys: rpcs(PersonKeyService, ["getPersonKeys", "destroyPersonKey"]) },
+  calls: {
+    personKeys: rpcs(PersonKeyService, ["getPersonKeys", "destroyPersonKey"]),
+    scopes: rpcs(ScopeService, ["getHeldScopes"]),
+  },
   stores: { database: postgres({ database: "users", migrations }) },
   publishes: published,
   republishes: [UserUpdatedSchema, UserStatusChangedSchema],
@@ -47,17 +52,19 @@ export const user: ServiceInfo<"user"> = defineService({
   personalData: "collected",
   create: ({ stores, calls, personalData, publish, config, clock, random, log }) => {
     const { database } = stores;
-    const { personKeys } = calls;
+    const { personKeys, scopes } = calls;
     const people = postgresPersonStore;
     const preferences = postgresPreferenceStore;
     const erasures = postgresErasureStore;
     const keys = createPersonKeyReader({ keys: personKeys, clock });
+    const acting = createActing({ scopes });
     const rules = createPersonRules({ database, people, keys, publish, clock, random });
-    const statusRules = createStatusRules({ database, people, publish, clock });
+    const statusRules = createStatusRules({ database, people, acting, publish, clock });
     const preferenceRules = createPreferenceRules({ database, people, preferences });
     const erasureRules = createErasureRules({
       database,
       people,
+      acting,
       preferences,
       erasures,
       personKeys,
@@ -71,15 +78,16 @@ export const user: ServiceInfo<"user"> = defineService({
     return [
       serve(UserService, {
         ...createPersonHandlers({ database, people }),
-        ...createProfileHandlers({ rules, log }),
-        ...createRoleHandlers({ rules, log }),
-        ...createMembershipHandlers({ rules, log }),
+        ...createProfileHandlers({ rules, acting, log }),
+        ...createRoleHandlers({ rules, acting, log }),
+        ...createMembershipHandlers({ rules, acting, log }),
         ...createStatusHandlers({ rules: statusRules, log }),
         ...createPreferenceHandlers({ rules: preferenceRules }),
         ...createErasureHandlers({ rules: erasureRules, database, erasures, log }),
         ...createPersonalDataHandlers({
           database,
           people,
+          acting,
           preferences: preferenceRules,
           holders: personalData,
           clock,

@@ -61,6 +61,12 @@ export const userErrors = defineErrors({
     text: "the key of the person's data cannot be read at the moment; nothing was changed",
     retryAfterMs: 1000,
   },
+  scopesUnavailable: {
+    reason: "IDENTITY_UNAVAILABLE",
+    code: "unavailable",
+    text: "what the person may do cannot be read at the moment, which decides whether you may act on them; nothing was changed",
+    retryAfterMs: 1000,
+  },
   copyUnavailable: {
     reason: "COPY_UNAVAILABLE",
     code: "unavailable",

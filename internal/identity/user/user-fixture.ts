@@ -4,6 +4,7 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createRouterTransport, type Client, type Transport } from "@connectrpc/connect";
 import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
+import { ScopeService } from "../../gen/muin/identity/v1/scope_service_pb.ts";
 import {
   UserCreatedSchema,
   UserDataErasedSchema,
@@ -51,6 +52,8 @@ export interface SignUpOptions {
 export interface HeldAuth {
   /** By person: `undefined` for a destroyed one. */
   readonly keys: Map<string, Uint8Array<ArrayBuffer> | undefined>;
+  /** By person, the scopes that auth says they hold; nobody holds any unless the test says so. */
+  readonly held: Map<string, readonly string[]>;
   /** While true, every call is UNAVAILABLE. */
   away: boolean;
   /** Ids of people whose key was destroyed, as often as it was asked for. */
@@ -140,6 +143,7 @@ function holdAuth(): HeldAuth {
   const keys = new Map<string, Uint8Array<ArrayBuffer> | undefined>();
   return {
     keys,
+    held: new Map(),
     away: false,
     destroyed: [],
     newcomer: () => {
@@ -164,6 +168,12 @@ function transportOf(auth: HeldAuth): Transport {
     if (auth.away) throw new ConnectError("away", Code.Unavailable);
   };
   return createRouterTransport(({ service }) => {
+    service(ScopeService, {
+      getHeldScopes: ({ userId }) => {
+        check();
+        return { scopes: [...(auth.held.get(userId) ?? [])] };
+      },
+    });
     service(PersonKeyService, {
       getPersonKeys: ({ personIds }) => {
         check();

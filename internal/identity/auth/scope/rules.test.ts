@@ -5,7 +5,7 @@ import { UserStatusChangedSchema, UserUpdatedSchema } from "../../../gen/muin/id
 import { ScopeService } from "../../../gen/muin/identity/v1/scope_service_pb.ts";
 import type { Caller } from "../../../platform/identity/caller.ts";
 import type { ServiceInfo } from "../../../platform/service/define-service.ts";
-import { mutantOf, outcomeOf, personOfToken, startAuth, type AuthFixture } from "../auth-fixture.ts";
+import { mutantOf, outcomeOf, personOfToken, service, startAuth, type AuthFixture } from "../auth-fixture.ts";
 import { auth as real } from "../definition.ts";
 import { scopes } from "../../../gen/scopes.ts";
 
@@ -47,6 +47,8 @@ describe("scopes of a person", () => {
     });
     const refreshed = await client.refreshToken({ refreshToken: tokens?.refreshToken ?? "" });
     expect([...personOfToken(refreshed.tokens?.accessToken ?? "").scopes]).toEqual(["counts.read", "users.read"]);
+    const { scopes: held } = await auth.as(ScopeService, { caller: service }).getHeldScopes({ userId });
+    expect(held).toEqual(["counts.read", "users.read"]);
     // Given twice is given once, and taken back is gone.
     await administration.grantScopes({ userId, scopes: ["counts.read"] });
     await administration.revokeScopes({ userId, scopes: ["counts.read", "counts.write"] });
@@ -58,6 +60,9 @@ describe("scopes of a person", () => {
     const revoked = await administration.revokeScopes({ userId, scopes: ["users.read"] });
     expect(revoked.personScopes).toMatchObject({ grantedScopes: [], roleScopes: [...scopes], scopes: [...scopes] });
     expect((await administration.getScopes({ userId })).personScopes).toEqual(revoked.personScopes);
+    const asService = auth.as(ScopeService, { caller: service });
+    expect((await asService.getHeldScopes({ userId })).scopes).toEqual([...scopes]);
+    expect((await asService.getHeldScopes({ userId: "nobody" })).scopes).toEqual([]);
 
     const acts = await auth.database.sql<{ act: string }[]>`
       SELECT action || ' ' || principal || ' ' || subject || ' ' || detail AS act FROM audit_log

@@ -13,6 +13,7 @@ import { orThrow } from "../../../platform/errors/refusal.ts";
 import { openDatabase } from "../../../platform/postgres/open-database.ts";
 import type { Delivery } from "../../../platform/service/delivery.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
+import { createActing } from "../person/acting.ts";
 import { postgresPersonStore } from "../person/store-postgres.ts";
 import { postgresPreferenceStore } from "../preference/store-postgres.ts";
 import { personOf } from "../user-fixture.ts";
@@ -51,6 +52,7 @@ const erasures: ErasureStore = {
 const rules = createErasureRules({
   database,
   people: postgresPersonStore,
+  acting: createActing({ scopes: { getHeldScopes: () => Promise.reject(new Error("they delete themself")) } }),
   preferences: postgresPreferenceStore,
   erasures,
   personKeys: {

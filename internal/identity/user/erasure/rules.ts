@@ -13,8 +13,8 @@ import { republishAll } from "../../../platform/resource/republish.ts";
 import type { Delivery } from "../../../platform/service/delivery.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
 import { publishUserStatusChanged, type UserPublish } from "../events.ts";
-import { by } from "../person/call.ts";
-import { changed, erased, type Change, type ChangeRefusal } from "../person/person.ts";
+import type { Acting } from "../person/acting.ts";
+import { changed, erased, type ChangeRefusal } from "../person/person.ts";
 import type { PersonStore } from "../person/store.ts";
 import type { PreferenceStore } from "../preference/store.ts";
 import type { ErasureStore, StoredErasure } from "./store.ts";
@@ -45,6 +45,7 @@ export interface ErasureRules {
 export function createErasureRules(deps: {
   readonly database: Database;
   readonly people: Pick<PersonStore, "otherAdministrators" | "lock" | "lockAll" | "save">;
+  readonly acting: Pick<Acting, "by">;
   readonly preferences: Pick<PreferenceStore, "remove">;
   readonly erasures: Omit<ErasureStore, "get">;
   readonly personKeys: Pick<Client<typeof PersonKeyService>, "destroyPersonKey">;
@@ -57,7 +58,7 @@ export function createErasureRules(deps: {
   readonly random: Random;
   readonly log: Logger;
 }): ErasureRules {
-  const { database, people, preferences, erasures, personKeys, publish, services, clock, random, log } = deps;
+  const { database, people, acting, preferences, erasures, personKeys, publish, services, clock, random, log } = deps;
 
   const sweep = async (signal: AbortSignal): Promise<void> => {
     for (const { erasureId, userId } of await erasures.due(database.sql, sweepMax)) {
@@ -73,14 +74,15 @@ export function createErasureRules(deps: {
   };
 
   return {
-    begin: (userId, caller) =>
-      database.transaction(async (tx) => {
+    begin: async (userId, caller) => {
+      const decide = await acting.by(caller, userId, (person) => erased(person, caller.principal));
+      return database.transaction(async (tx) => {
         const others = await people.otherAdministrators(tx, userId);
         const before = await people.lock(tx, userId);
         // Somebody else may have been first: theirs is the one erasure that there is.
         const known = before && (await erasures.find(tx, userId));
         if (known !== undefined) return known;
-        const after = changed(userId, before, erasedBy(caller), others, clock.now());
+        const after = changed(userId, before, decide, others, clock.now());
         if (isRefusal(after)) return after;
         const erasure = newErasure(userId);
         await people.save(tx, after);
@@ -88,7 +90,8 @@ export function createErasureRules(deps: {
         await erasures.add(tx, erasure);
         await publishUserStatusChanged(tx, publish, after);
         return erasure;
-      }),
+      });
+    },
 
     confirmed: async ({ userId, service, time }, delivery) => {
       const confirmTimeMs = time === undefined ? clock.now() : timestampMs(time);
@@ -125,9 +128,4 @@ export function createErasureRules(deps: {
       doneTimeMs: undefined,
     };
   }
-}
-
-/** The deletion as this caller makes it. */
-function erasedBy(caller: Caller): Change {
-  return by(caller, (person) => erased(person, caller.principal));
 }

@@ -38,25 +38,49 @@ const ways: Readonly<Record<string, Way>> = {
 /** Who holds every scope but one. */
 const without = (scope: string) => keyWith(...scopes.filter((each) => each !== scope));
 
-/** What goes through on an administrator, by a caller who lacks one scope; and what does not, by one who lacks none. */
+/** Who holds every scope: by a role that user knows of, or by what auth knows of alone. */
+const holders = {
+  role: (on: UserFixture, email: string) => on.signUp({ roles: ["administrator"], email }),
+  grant: async (on: UserFixture, email: string) => {
+    const person = await on.signUp({ email });
+    on.auth.held.set(person.id, scopes);
+    return person;
+  },
+} as const;
+
+/** What goes through on who holds every scope, by a caller who lacks one; and what does not, by one who lacks none. */
 async function wronglyDone(on: UserFixture): Promise<readonly string[]> {
   const wrong: string[] = [];
   await on.signUp({ roles: ["administrator"] }); // There is another one.
-  for (const [name, way] of Object.entries(ways)) {
-    const { id } = await on.signUp({ roles: ["administrator"], email: `${name}@example.org` });
-    const before = await newsOf(on, id);
-    for (const scope of scopes) {
-      const outcome = await outcomeOf(way(on.as(without(scope)), id));
-      const isPolicy = ["users.manage", "audit.read"].includes(scope) && outcome.startsWith("PermissionDenied ");
-      if (outcome !== "PermissionDenied PERSON_HOLDS_MORE" && !isPolicy)
-        wrong.push(`${name} without ${scope}: ${outcome}`);
+  for (const [how, make] of Object.entries(holders)) {
+    for (const [name, way] of Object.entries(ways)) {
+      const { id } = await make(on, `${name}@${how}.example.org`);
+      const before = await newsOf(on, id);
+      for (const scope of scopes) {
+        const outcome = await outcomeOf(way(on.as(without(scope)), id));
+        const isPolicy = ["users.manage", "audit.read"].includes(scope) && outcome.startsWith("PermissionDenied ");
+        if (outcome !== "PermissionDenied PERSON_HOLDS_MORE" && !isPolicy)
+          wrong.push(`${how}: ${name} without ${scope}: ${outcome}`);
+      }
+      const after = await newsOf(on, id);
+      if (after.length !== before.length) wrong.push(`${how}: ${name}: ${after.join()}`);
+      const whole = await outcomeOf(way(on.as(operator), id));
+      if (whole.startsWith("PermissionDenied")) wrong.push(`${how}: ${name} with every scope: ${whole}`);
     }
-    const after = await newsOf(on, id);
-    if (after.length !== before.length) wrong.push(`${name}: ${after.join()}`);
-    const whole = await outcomeOf(way(on.as(operator), id));
-    if (whole.startsWith("PermissionDenied")) wrong.push(`${name} with every scope: ${whole}`);
   }
   return wrong;
+}
+
+/** What who lacks a scope is answered while auth, which knows what people hold, cannot be asked; by method. */
+async function doneUnasked(on: UserFixture): Promise<Readonly<Record<string, string>>> {
+  const outcomes: Record<string, string> = {};
+  for (const [name, way] of Object.entries(ways)) {
+    const { id } = await on.signUp({ email: `${name}@example.org` });
+    on.auth.away = true;
+    outcomes[name] = await outcomeOf(way(on.as(without("counts.read")), id));
+    on.auth.away = false;
+  }
+  return outcomes;
 }
 
 /** Who may make somebody an administrator, or one an ordinary person, though they lack a scope. */
@@ -76,10 +100,22 @@ async function wronglyMade(on: UserFixture): Promise<readonly string[]> {
   return wrong;
 }
 
-test("acting on an administrator, and making one, needs every scope that one holds", async () => {
+test("acting on who holds every scope, by role or by grant, and making an administrator, needs every scope that one holds", async () => {
   await using user = await startUser();
   expect(await wronglyDone(user)).toEqual([]);
   expect(await wronglyMade(user)).toEqual([]);
+});
+
+test("while auth is away nobody acts on others but who holds every scope, and everybody on themself", async () => {
+  await using user = await startUser();
+  const unavailable = Object.keys(ways).map((name) => [name, "Unavailable IDENTITY_UNAVAILABLE"]);
+  expect(await doneUnasked(user)).toEqual(Object.fromEntries(unavailable));
+  const { id } = await user.signUp({ email: "ada@example.org" });
+  user.auth.away = true;
+  expect([
+    await outcomeOf(user.as(operator).suspendUser({ userId: id, reason: "x" })),
+    await outcomeOf(user.as(personOf(id)).updateUser({ user: { userId: "me", displayName: "Me" } })),
+  ]).toEqual(["done", "done"]);
 });
 
 test("what is missing is named", async () => {
@@ -110,26 +146,32 @@ test("the other methods do not change people, or are one's own", () => {
 });
 
 test.each([
+  ["by what auth says alone", "person/acting.ts", "[...new Set([...held, ...scopesOfRoles(person.roles)])]", "held"],
+  ["by roles alone", "person/acting.ts", "[...new Set([...held,", "[...new Set(["],
+  ["never", "person/acting.ts", "refusal(before) ?? change(before)", "change(before)"],
   [
-    "a change",
-    "person/call.ts",
-    "refusalToActOn(caller, before.userId, scopesOfRoles(before.roles)) ?? change(before)",
-    "change(before)",
+    "no suspension",
+    "status/rules.ts",
+    "await acting.by(caller, userId, (person) => ({ ...person, ...to, ...principal }))",
+    "(person: Person) => ({ ...person, ...to, ...principal })",
   ],
-  ["a suspension", "status/rules.ts", "by(caller, decide)", "decide"],
   [
-    "a deletion",
+    "no deletion",
     "erasure/rules.ts",
-    "by(caller, (person) => erased(person, caller.principal))",
-    "(person) => erased(person, caller.principal)",
+    "await acting.by(caller, userId, (person) => erased(person, caller.principal))",
+    "(person: Person) => erased(person, caller.principal)",
   ],
-  [
-    "a copy of all data",
-    "personal-data/handlers.ts",
-    "accepted(caller, target, refusalToActOn(caller, target, scopesOfRoles(person.roles)));",
-    "",
-  ],
-])("mutant: %s of an administrator by anybody who manages people", async (_, file, from, to) => {
+  ["no copy of all data", "personal-data/handlers.ts", "accepted(caller, target, refusal(person));", ""],
+])("mutant: judged %s", async (_, file, from, to) => {
   await using careless = await startMutant(file, from, to);
   expect(await wronglyDone(careless)).not.toEqual([]);
+});
+
+test("mutant: who cannot be asked about holds nothing", async () => {
+  await using careless = await startMutant(
+    "person/acting.ts",
+    "throw userErrors.scopesUnavailable({ cause });",
+    "void cause; return { scopes: [] };",
+  );
+  expect(Object.values(await doneUnasked(careless))).toContain("done");
 });

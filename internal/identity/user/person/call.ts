@@ -3,12 +3,12 @@ import type { User } from "../../../gen/muin/identity/v1/user_service_pb.ts";
 import { isRefusal, orThrow, type Refusal } from "../../../platform/errors/refusal.ts";
 import { callerOf, personOf, type Caller } from "../../../platform/identity/caller.ts";
 import type { Scope } from "../../../gen/scopes.ts";
-import { checkPersonOrScopes, hasScope, personIdOf, refusalToActOn } from "../../../platform/resource/caller-scopes.ts";
+import { checkPersonOrScopes, hasScope, personIdOf } from "../../../platform/resource/caller-scopes.ts";
 import { resourceErrors } from "../../../platform/resource/errors.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
 import { userErrors } from "../errors.ts";
 import { toUser } from "./message.ts";
-import { scopesOfRoles, type Change, type Person } from "./person.ts";
+import type { Person } from "./person.ts";
 
 /** Shows all that is known of people. */
 export const readScope = "users.read";
@@ -49,11 +49,6 @@ export function accepted<T>(caller: Caller, userId: string, outcome: T): Exclude
   const isNobody = isRefusal(outcome) && outcome.refused === "userNotFound";
   if (isNobody && personIdOf(caller) === userId) throw userErrors.profileNotReady();
   return orThrow(outcome);
-}
-
-/** The change as this caller makes it: refused for who holds scopes that the caller lacks, as `refusalToActOn` says. */
-export function by(caller: Caller, change: Change): Change {
-  return (before) => refusalToActOn(caller, before.userId, scopesOfRoles(before.roles)) ?? change(before);
 }
 
 /** A person as the caller may see them. */

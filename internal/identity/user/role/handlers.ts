@@ -6,7 +6,8 @@ import { callerOf } from "../../../platform/identity/caller.ts";
 import { scopesOfCaller } from "../../../platform/resource/caller-scopes.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
 import { userErrors } from "../errors.ts";
-import { accepted, by, note, shown, targetOf } from "../person/call.ts";
+import type { Acting } from "../person/acting.ts";
+import { accepted, note, shown, targetOf } from "../person/call.ts";
 import { scopesOfRoles, type AssignedRole, type Change } from "../person/person.ts";
 import type { PersonRules } from "../person/rules.ts";
 import { assignedRoleOf, roleGiven, roleTaken } from "./rules.ts";
@@ -14,9 +15,10 @@ import { assignedRoleOf, roleGiven, roleTaken } from "./rules.ts";
 /** Gives and takes roles. */
 export function createRoleHandlers(deps: {
   readonly rules: Pick<PersonRules, "update">;
+  readonly acting: Pick<Acting, "by">;
   readonly log: Logger;
 }): Pick<ServiceImpl<typeof UserService>, "assignRole" | "unassignRole"> {
-  const { rules, log } = deps;
+  const { rules, acting, log } = deps;
 
   const change = async (
     context: HandlerContext,
@@ -30,7 +32,8 @@ export function createRoleHandlers(deps: {
     if (missing.length > 0) throw userErrors.roleScopesMissing({ scopes: missing.join(", ") });
     const target = targetOf(caller, userId);
     note(log, context, target);
-    const answer = await rules.update(target, by(caller, decide), { keepsAdministrator: isAdministrator });
+    const permitted = await acting.by(caller, target, decide);
+    const answer = await rules.update(target, permitted, { keepsAdministrator: isAdministrator });
     return shown(caller, accepted(caller, target, answer));
   };
 

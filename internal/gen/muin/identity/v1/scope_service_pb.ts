@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file muin/identity/v1/scope_service.proto.
  */
 export const file_muin_identity_v1_scope_service: GenFile = /*@__PURE__*/
-  fileDesc("CiRtdWluL2lkZW50aXR5L3YxL3Njb3BlX3NlcnZpY2UucHJvdG8SEG11aW4uaWRlbnRpdHkudjEiJQoFU2NvcGUSDQoFc2NvcGUYASABKAkSDQoFcm9sZXMYAiADKAkiXAoMUGVyc29uU2NvcGVzEg8KB3VzZXJfaWQYASABKAkSDgoGc2NvcGVzGAIgAygJEhYKDmdyYW50ZWRfc2NvcGVzGAMgAygJEhMKC3JvbGVfc2NvcGVzGAQgAygJIhMKEUxpc3RTY29wZXNSZXF1ZXN0Ij0KEkxpc3RTY29wZXNSZXNwb25zZRInCgZzY29wZXMYASADKAsyFy5tdWluLmlkZW50aXR5LnYxLlNjb3BlIi4KEEdldFNjb3Blc1JlcXVlc3QSGgoHdXNlcl9pZBgBIAEoCUIJukgGcgQQARhAIkoKEUdldFNjb3Blc1Jlc3BvbnNlEjUKDXBlcnNvbl9zY29wZXMYASABKAsyHi5tdWluLmlkZW50aXR5LnYxLlBlcnNvblNjb3BlcyJWChJHcmFudFNjb3Blc1JlcXVlc3QSGgoHdXNlcl9pZBgBIAEoCUIJukgGcgQQARhAEiQKBnNjb3BlcxgCIAMoCUIUukgRkgEOCAEQQBgBIgZyBBABGEAiTAoTR3JhbnRTY29wZXNSZXNwb25zZRI1Cg1wZXJzb25fc2NvcGVzGAEgASgLMh4ubXVpbi5pZGVudGl0eS52MS5QZXJzb25TY29wZXMiVwoTUmV2b2tlU2NvcGVzUmVxdWVzdBIaCgd1c2VyX2lkGAEgASgJQgm6SAZyBBABGEASJAoGc2NvcGVzGAIgAygJQhS6SBGSAQ4IARBAGAEiBnIEEAEYQCJNChRSZXZva2VTY29wZXNSZXNwb25zZRI1Cg1wZXJzb25fc2NvcGVzGAEgASgLMh4ubXVpbi5pZGVudGl0eS52MS5QZXJzb25TY29wZXMy9QQKDFNjb3BlU2VydmljZRKJAQoKTGlzdFNjb3BlcxIjLm11aW4uaWRlbnRpdHkudjEuTGlzdFNjb3Blc1JlcXVlc3QaJC5tdWluLmlkZW50aXR5LnYxLkxpc3RTY29wZXNSZXNwb25zZSIwkAIBirUYExINc2NvcGVzLm1hbmFnZRoCAQKC0+STAhASDi9hcGkvdjEvc2NvcGVzEpABCglHZXRTY29wZXMSIi5tdWluLmlkZW50aXR5LnYxLkdldFNjb3Blc1JlcXVlc3QaIy5tdWluLmlkZW50aXR5LnYxLkdldFNjb3Blc1Jlc3BvbnNlIjqQAgGKtRgTEg1zY29wZXMubWFuYWdlGgIBAoLT5JMCGhIYL2FwaS92MS9zY29wZXMve3VzZXJfaWR9Ep8BCgtHcmFudFNjb3BlcxIkLm11aW4uaWRlbnRpdHkudjEuR3JhbnRTY29wZXNSZXF1ZXN0GiUubXVpbi5pZGVudGl0eS52MS5HcmFudFNjb3Blc1Jlc3BvbnNlIkOQAgKKtRgTEg1zY29wZXMubWFuYWdlGgIBAoLT5JMCIzoBKiIeL2FwaS92MS9zY29wZXMve3VzZXJfaWR9OmdyYW50EqMBCgxSZXZva2VTY29wZXMSJS5tdWluLmlkZW50aXR5LnYxLlJldm9rZVNjb3Blc1JlcXVlc3QaJi5tdWluLmlkZW50aXR5LnYxLlJldm9rZVNjb3Blc1Jlc3BvbnNlIkSQAgKKtRgTEg1zY29wZXMubWFuYWdlGgIBAoLT5JMCJDoBKiIfL2FwaS92MS9zY29wZXMve3VzZXJfaWR9OnJldm9rZWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_muin_platform_v1_options]);
+  fileDesc("CiRtdWluL2lkZW50aXR5L3YxL3Njb3BlX3NlcnZpY2UucHJvdG8SEG11aW4uaWRlbnRpdHkudjEiJQoFU2NvcGUSDQoFc2NvcGUYASABKAkSDQoFcm9sZXMYAiADKAkiXAoMUGVyc29uU2NvcGVzEg8KB3VzZXJfaWQYASABKAkSDgoGc2NvcGVzGAIgAygJEhYKDmdyYW50ZWRfc2NvcGVzGAMgAygJEhMKC3JvbGVfc2NvcGVzGAQgAygJIhMKEUxpc3RTY29wZXNSZXF1ZXN0Ij0KEkxpc3RTY29wZXNSZXNwb25zZRInCgZzY29wZXMYASADKAsyFy5tdWluLmlkZW50aXR5LnYxLlNjb3BlIi4KEEdldFNjb3Blc1JlcXVlc3QSGgoHdXNlcl9pZBgBIAEoCUIJukgGcgQQARhAIkoKEUdldFNjb3Blc1Jlc3BvbnNlEjUKDXBlcnNvbl9zY29wZXMYASABKAsyHi5tdWluLmlkZW50aXR5LnYxLlBlcnNvblNjb3BlcyJWChJHcmFudFNjb3Blc1JlcXVlc3QSGgoHdXNlcl9pZBgBIAEoCUIJukgGcgQQARhAEiQKBnNjb3BlcxgCIAMoCUIUukgRkgEOCAEQQBgBIgZyBBABGEAiTAoTR3JhbnRTY29wZXNSZXNwb25zZRI1Cg1wZXJzb25fc2NvcGVzGAEgASgLMh4ubXVpbi5pZGVudGl0eS52MS5QZXJzb25TY29wZXMiVwoTUmV2b2tlU2NvcGVzUmVxdWVzdBIaCgd1c2VyX2lkGAEgASgJQgm6SAZyBBABGEASJAoGc2NvcGVzGAIgAygJQhS6SBGSAQ4IARBAGAEiBnIEEAEYQCJNChRSZXZva2VTY29wZXNSZXNwb25zZRI1Cg1wZXJzb25fc2NvcGVzGAEgASgLMh4ubXVpbi5pZGVudGl0eS52MS5QZXJzb25TY29wZXMiMgoUR2V0SGVsZFNjb3Blc1JlcXVlc3QSGgoHdXNlcl9pZBgBIAEoCUIJukgGcgQQARhAIicKFUdldEhlbGRTY29wZXNSZXNwb25zZRIOCgZzY29wZXMYASADKAky4wUKDFNjb3BlU2VydmljZRKJAQoKTGlzdFNjb3BlcxIjLm11aW4uaWRlbnRpdHkudjEuTGlzdFNjb3Blc1JlcXVlc3QaJC5tdWluLmlkZW50aXR5LnYxLkxpc3RTY29wZXNSZXNwb25zZSIwkAIBirUYExINc2NvcGVzLm1hbmFnZRoCAQKC0+STAhASDi9hcGkvdjEvc2NvcGVzEpABCglHZXRTY29wZXMSIi5tdWluLmlkZW50aXR5LnYxLkdldFNjb3Blc1JlcXVlc3QaIy5tdWluLmlkZW50aXR5LnYxLkdldFNjb3Blc1Jlc3BvbnNlIjqQAgGKtRgTEg1zY29wZXMubWFuYWdlGgIBAoLT5JMCGhIYL2FwaS92MS9zY29wZXMve3VzZXJfaWR9Ep8BCgtHcmFudFNjb3BlcxIkLm11aW4uaWRlbnRpdHkudjEuR3JhbnRTY29wZXNSZXF1ZXN0GiUubXVpbi5pZGVudGl0eS52MS5HcmFudFNjb3Blc1Jlc3BvbnNlIkOQAgKKtRgTEg1zY29wZXMubWFuYWdlGgIBAoLT5JMCIzoBKiIeL2FwaS92MS9zY29wZXMve3VzZXJfaWR9OmdyYW50EqMBCgxSZXZva2VTY29wZXMSJS5tdWluLmlkZW50aXR5LnYxLlJldm9rZVNjb3Blc1JlcXVlc3QaJi5tdWluLmlkZW50aXR5LnYxLlJldm9rZVNjb3Blc1Jlc3BvbnNlIkSQAgKKtRgTEg1zY29wZXMubWFuYWdlGgIBAoLT5JMCJDoBKiIfL2FwaS92MS9zY29wZXMve3VzZXJfaWR9OnJldm9rZRJsCg1HZXRIZWxkU2NvcGVzEiYubXVpbi5pZGVudGl0eS52MS5HZXRIZWxkU2NvcGVzUmVxdWVzdBonLm11aW4uaWRlbnRpdHkudjEuR2V0SGVsZFNjb3Blc1Jlc3BvbnNlIgqQAgGKtRgDGgEEYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_muin_platform_v1_options]);
 
 /**
  * A scope.
@@ -262,6 +262,48 @@ export const RevokeScopesResponseSchema: GenMessage<RevokeScopesResponse> = /*@_
   messageDesc(file_muin_identity_v1_scope_service, 9);
 
 /**
+ * Names the person.
+ *
+ * @generated from message muin.identity.v1.GetHeldScopesRequest
+ */
+export type GetHeldScopesRequest = Message<"muin.identity.v1.GetHeldScopesRequest"> & {
+  /**
+   * The person.
+   *
+   * @generated from field: string user_id = 1;
+   */
+  userId: string;
+};
+
+/**
+ * Describes the message muin.identity.v1.GetHeldScopesRequest.
+ * Use `create(GetHeldScopesRequestSchema)` to create a new message.
+ */
+export const GetHeldScopesRequestSchema: GenMessage<GetHeldScopesRequest> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_scope_service, 10);
+
+/**
+ * What they hold.
+ *
+ * @generated from message muin.identity.v1.GetHeldScopesResponse
+ */
+export type GetHeldScopesResponse = Message<"muin.identity.v1.GetHeldScopesResponse"> & {
+  /**
+   * All scopes, each once.
+   *
+   * @generated from field: repeated string scopes = 1;
+   */
+  scopes: string[];
+};
+
+/**
+ * Describes the message muin.identity.v1.GetHeldScopesResponse.
+ * Use `create(GetHeldScopesResponseSchema)` to create a new message.
+ */
+export const GetHeldScopesResponseSchema: GenMessage<GetHeldScopesResponse> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_scope_service, 11);
+
+/**
  * Scopes that people hold beside those of their roles. Whoever changes those of somebody else needs every scope that they hold:
  * PERMISSION_DENIED, reason PERSON_HOLDS_MORE, names those that are missing. A change shows in a person's tokens from their next refresh on: a token that
  * was issued before keeps its scopes until it ends, at most 15 minutes.
@@ -308,6 +350,17 @@ export const ScopeService: GenService<{
     methodKind: "unary";
     input: typeof RevokeScopesRequestSchema;
     output: typeof RevokeScopesResponseSchema;
+  },
+  /**
+   * For services: tells what a person holds now, by roles and by grants, so that who acts on them is judged by it. None for a person who is
+   * not known.
+   *
+   * @generated from rpc muin.identity.v1.ScopeService.GetHeldScopes
+   */
+  getHeldScopes: {
+    methodKind: "unary";
+    input: typeof GetHeldScopesRequestSchema;
+    output: typeof GetHeldScopesResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_muin_identity_v1_scope_service, 0);

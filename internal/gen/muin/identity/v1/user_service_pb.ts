@@ -1080,7 +1080,7 @@ export const ErasureStateSchema: GenEnum<ErasureState> = /*@__PURE__*/
 /**
  * Knows people: profile, roles, preferences, membership, status. A person reads and changes their own; users.read sees everybody,
  * users.manage gives roles and membership, suspends and deletes. Whoever may not gets PERMISSION_DENIED, whether there is such a
- * person or not. Whoever changes, suspends, deletes or exports somebody else needs every scope that their roles give: PERMISSION_DENIED,
+ * person or not. Whoever changes, suspends, deletes or exports somebody else needs every scope that they hold: PERMISSION_DENIED,
  * reason PERSON_HOLDS_MORE, names those that are missing. Wherever a user_id stands, "me" is the person who calls.
  *
  * A person who signed up a moment ago may have no profile yet: their own calls answer UNAVAILABLE, reason PROFILE_NOT_READY, for
