@@ -62,6 +62,8 @@ export const policyTable: Readonly<Record<string, PolicyRow>> = {
   "CredentialService.ResetTotp": { callers: "person api_key", scopes: "scopes.manage users.manage" },
 
   "AccountService.InviteUser": { callers: "person api_key", scopes: "users.manage" },
+  "AccountService.ListInvitations": { callers: "person api_key", scopes: "users.read" },
+  "AccountService.WithdrawInvitation": { callers: "person api_key", scopes: "users.manage" },
 
   "ScopeService.ListScopes": { callers: "person api_key", scopes: "scopes.manage" },
   "ScopeService.GetScopes": { callers: "person api_key", scopes: "scopes.manage" },

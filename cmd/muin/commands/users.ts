@@ -3,6 +3,7 @@ import { remove } from "./users/delete.ts";
 import { erasure } from "./users/erasure.ts";
 import { exportData } from "./users/export.ts";
 import { get } from "./users/get.ts";
+import { invitations } from "./users/invitations.ts";
 import { invite } from "./users/invite.ts";
 import { list } from "./users/list.ts";
 import { membership } from "./users/membership.ts";
@@ -17,5 +18,20 @@ import { update } from "./users/update.ts";
 export const users = noun(
   "users",
   "list, read, invite, change, suspend and delete people; give them roles, scopes and memberships",
-  [list, get, invite, update, role, scopes, membership, suspend, reactivate, resetTotp, exportData, remove, erasure],
+  [
+    list,
+    get,
+    invite,
+    invitations,
+    update,
+    role,
+    scopes,
+    membership,
+    suspend,
+    reactivate,
+    resetTotp,
+    exportData,
+    remove,
+    erasure,
+  ],
 );

@@ -66,6 +66,7 @@ import { createMailSender } from "./mail/sender.ts";
 import { postgresMailStore } from "./mail/store-postgres.ts";
 import { migrations } from "./migrations.ts";
 import { createInvitationHandlers, createNewcomerHandlers } from "./newcomer/handlers.ts";
+import { createInvitations } from "./newcomer/invitations.ts";
 import { createNewcomers } from "./newcomer/rules.ts";
 import { postgresNewcomerStore } from "./newcomer/store-postgres.ts";
 import { createPersonKeyHandlers } from "./person-key/handlers.ts";
@@ -189,7 +190,7 @@ export const auth: ServiceInfo<"auth"> = defineService({
       serve(PersonKeyService, createPersonKeyHandlers(personKeys)),
       serve(EnrolmentRecordService, createEnrolmentRecordHandlers(enrolments)),
       serve(CredentialService, { ...createRecoveryHandlers(recovery), ...createFactorHandlers(factors) }),
-      serve(AccountService, createInvitationHandlers(newcomers)),
+      serve(AccountService, createInvitationHandlers(newcomers, createInvitations(base))),
       serve(ScopeService, createScopeHandlers(createScopes({ ...base, store: postgresScopeStore }))),
       serve(AuditService, createAuditHandlers(createAuditLog({ ...base, store: postgresAuditStore }))),
       serve(DeviceService, createDeviceHandlers({ devices, activation })),

@@ -136,6 +136,18 @@ describe("muin users", () => {
     });
   });
 
+  test("invites, lists who is invited, and withdraws", async () => {
+    const [invited] = await users("invite", "carol@example.org");
+    const id = String(invited?.["invitation_id"]);
+    expect(await users("invitations", "list")).toEqual([
+      { ...invited, email: "carol@example.org", inviter: expect.stringMatching(/^api_key:/) },
+    ]);
+    expect((await muin.run("users", "invitations", "withdraw", id)).stdout).toBe(`withdrew ${id}\n`);
+    expect(await users("invitations", "withdraw", id)).toEqual([{ withdrawn: false }]);
+    expect((await muin.run("users", "invitations", "withdraw", id)).stdout).toBe(`${id} is no open invitation\n`);
+    expect((await muin.run("users", "invitations", "list")).stdout).toBe("no invitation is open\n");
+  });
+
   test("removes a lost second factor, and says when there is none", async () => {
     expect(await muin.run("users", "reset-totp", "ada@example.org")).toMatchObject({
       code: 6,

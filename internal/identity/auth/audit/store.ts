@@ -6,6 +6,7 @@ export type Action =
   | "REQUEST_SIGN_UP"
   | "SIGN_UP"
   | "INVITE_PERSON"
+  | "WITHDRAW_INVITATION"
   | "SIGN_IN"
   | "SIGN_OUT"
   | "REFRESH"

@@ -1,11 +1,14 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
-import type { AccountService } from "../../../gen/muin/identity/v1/account_service_pb.ts";
+import type { AccountService, InvitationSchema } from "../../../gen/muin/identity/v1/account_service_pb.ts";
 import type { AuthService } from "../../../gen/muin/identity/v1/auth_service_pb.ts";
 import { orThrow } from "../../../platform/errors/refusal.ts";
 import { clientOf } from "../audit/client.ts";
 import { tokenPairOf } from "../session/handlers.ts";
+import type { Invitations } from "./invitations.ts";
 import type { Newcomers } from "./rules.ts";
+import type { Invited } from "./store.ts";
 
 /** Serves signing up and accepting an invitation. */
 export function createNewcomerHandlers(
@@ -23,21 +26,37 @@ export function createNewcomerHandlers(
   };
 }
 
-/** Serves inviting people. */
-export function createInvitationHandlers(newcomers: Newcomers): Pick<ServiceImpl<typeof AccountService>, "inviteUser"> {
+/** Serves invitations. */
+export function createInvitationHandlers(
+  newcomers: Pick<Newcomers, "invite">,
+  invitations: Invitations,
+): ServiceImpl<typeof AccountService> {
   return {
     inviteUser: async (request, context) => {
-      const { newcomerId, email, createTimeMs, expireTimeMs } = orThrow(
-        await newcomers.invite(request, clientOf(context)),
-      );
-      return {
-        invitation: {
-          invitationId: newcomerId,
-          email,
-          createTime: timestampFromMs(createTimeMs),
-          expireTime: timestampFromMs(expireTimeMs),
-        },
-      };
+      return { invitation: messageOf(orThrow(await newcomers.invite(request, clientOf(context)))) };
     },
+    listInvitations: async (request) => {
+      const { page, nextPageToken } = await invitations.list(request);
+      return { invitations: page.map(messageOf), nextPageToken };
+    },
+    withdrawInvitation: async ({ invitationId }, context) => ({
+      withdrawn: await invitations.withdraw(invitationId, clientOf(context)),
+    }),
+  };
+}
+
+function messageOf({
+  newcomerId,
+  email,
+  createTimeMs,
+  expireTimeMs,
+  inviter,
+}: Invited): MessageInitShape<typeof InvitationSchema> {
+  return {
+    invitationId: newcomerId,
+    email,
+    createTime: timestampFromMs(createTimeMs),
+    expireTime: timestampFromMs(expireTimeMs),
+    inviter,
   };
 }

@@ -18,7 +18,7 @@ import type { NetworkQuotas } from "../quota/rules.ts";
 import type { Vault } from "../secret/vault.ts";
 import type { Sessions } from "../session/rules.ts";
 import { admit, openFirst, type AdmissionDeps } from "./admission.ts";
-import type { Newcomer, NewcomerStore } from "./store.ts";
+import type { Invited, NewcomerStore } from "./store.ts";
 
 /** Invitations that are open at a time. */
 const invitationsMax = 10_000;
@@ -49,7 +49,7 @@ export interface Newcomers {
     invitation: { readonly email: string; readonly requestId: string },
     client: ClientInfo,
   ): Promise<
-    | Newcomer
+    | Invited
     | Refusal<
         "signUpClosed" | "fieldInvalid" | "requestIdReused" | "emailTaken" | "tooManyInvitations" | "mailsWaiting"
       >
@@ -154,12 +154,12 @@ async function invite(
   deps: NewcomerDeps,
   { email, requestId }: { readonly email: string; readonly requestId: string },
   client: ClientInfo,
-): Promise<Newcomer | Refusal<"requestIdReused" | "emailTaken" | "tooManyInvitations" | "mailsWaiting">> {
+): Promise<Invited | Refusal<"requestIdReused" | "emailTaken" | "tooManyInvitations" | "mailsWaiting">> {
   const { newcomers, accounts, mails, audit, clock } = deps;
   await takeLock(tx, "muin auth invitations"); // A repeat that comes at once sees the first.
   const inviter = { principal: client.principal, requestId };
   const known = await newcomers.findInvited(tx, inviter, clock.now());
-  if (known !== undefined) return known.email === email ? known : refuseReused();
+  if (known !== undefined) return known.email === email ? { ...known, inviter: client.principal } : refuseReused();
   if ((await accounts.findByEmail(tx, email)) !== undefined) return refuse("emailTaken");
   if ((await newcomers.countInvited(tx, clock.now(), invitationsMax)) >= invitationsMax) {
     return refuse("tooManyInvitations", { max: String(invitationsMax) });
@@ -169,7 +169,7 @@ async function invite(
   await newcomers.insert(tx, newcomer, inviter);
   const act = { action: "INVITE_PERSON", outcome: "DONE", client } as const;
   await audit.append(tx, { ...act, subject: emailSubject(deps.vault, email) }, clock.now());
-  return newcomer;
+  return { ...newcomer, inviter: client.principal };
 }
 
 function refuseReused(): Refusal<"requestIdReused"> {

@@ -16,6 +16,14 @@ export const postgresNewcomerStore: NewcomerStore = {
     return row && newcomerOf(row);
   },
 
+  listInvited: async (on, { beforeId, nowMs }, limit) => {
+    const rows = await on<Row[]>`
+      SELECT * FROM newcomers WHERE inviter <> '' AND expire_time > ${new Date(nowMs)}
+        ${beforeId === "" ? on`` : on`AND newcomer_id < ${beforeId}`}
+      ORDER BY newcomer_id DESC LIMIT ${limit}`;
+    return rows.map((row) => Object.assign(newcomerOf(row), { inviter: row.inviter }));
+  },
+
   lock: async (tx, newcomerId) => {
     const rows = await tx<Row[]>`
       SELECT * FROM newcomers WHERE email = (SELECT email FROM newcomers WHERE newcomer_id = ${newcomerId})
@@ -47,6 +55,10 @@ export const postgresNewcomerStore: NewcomerStore = {
     return row?.count ?? 0;
   },
 
+  remove: async (tx, newcomerId) => {
+    await tx`DELETE FROM newcomers WHERE newcomer_id = ${newcomerId}`;
+  },
+
   removeByEmail: async (tx, email) => {
     await tx`DELETE FROM newcomers WHERE email = ${email}`;
   },
@@ -63,6 +75,7 @@ interface Row {
   readonly email: string;
   readonly display_name: string;
   readonly password_hash: string | null;
+  readonly inviter: string;
   readonly create_time: Date;
   readonly expire_time: Date;
 }

@@ -77,6 +77,27 @@ export function describeNewcomerStore(name: string, start: StartStore<NewcomerSt
       expect(await store.countInvited(sql, 6000, 100)).toBe(0);
     });
 
+    test("lists who was invited and can still accept, newest first, and removes one alone", async () => {
+      const { database } = started;
+      const listed = async (beforeId: string, nowMs: number, limit = 100): Promise<readonly unknown[]> =>
+        (await store.listInvited(database.sql, { beforeId, nowMs }, limit)).map(({ email, inviter }) => [
+          email,
+          inviter,
+        ]);
+      const first = await add("l1@example.org", 20_000, { principal: "person:1", requestId: "" });
+      const second = await add("l2@example.org", 20_001, { principal: "api_key:1", requestId: "" });
+      await add("l3@example.org", 20_001);
+      expect(await listed("", 20_999)).toEqual([
+        ["l2@example.org", "api_key:1"],
+        ["l1@example.org", "person:1"],
+      ]);
+      expect(await listed("", 21_000)).toEqual([["l2@example.org", "api_key:1"]]);
+      expect(await listed(second.newcomerId, 20_999)).toEqual([["l1@example.org", "person:1"]]);
+      expect(await listed("", 20_999, 1)).toEqual([["l2@example.org", "api_key:1"]]);
+      await database.transaction((tx) => store.remove(tx, first.newcomerId));
+      expect([await find(first.newcomerId), await find(second.newcomerId)]).toEqual([undefined, second]);
+    });
+
     test("removes who has ended", async () => {
       const [over, open] = [await add("over@example.org", 8000), await add("open@example.org", 8001)];
       await started.database.transaction((tx) => store.prune(tx, 9000, 100));

@@ -20,11 +20,22 @@ export interface Inviter {
   readonly requestId: string;
 }
 
+/** Somebody who was invited, and by which principal. */
+export interface Invited extends Newcomer {
+  readonly inviter: string;
+}
+
 /** Newcomers. One address may have several: each sign-up has a password of its own. */
 export interface NewcomerStore {
   /** Adds one who signed up, or whom `inviter` invited. Waits for no lock. */
   insert(tx: Transaction, newcomer: Newcomer, inviter?: Inviter): Promise<void>;
   find(on: Sql, newcomerId: string): Promise<Newcomer | undefined>;
+  /** Who was invited and can still accept at `nowMs`, newest first; those before `beforeId` unless that is empty. */
+  listInvited(
+    on: Sql,
+    query: { readonly beforeId: string; readonly nowMs: number },
+    limit: number,
+  ): Promise<readonly Invited[]>;
   /** The newcomer, with all rows of their address locked: no other transaction gives any of them an account meanwhile. */
   lock(tx: Transaction, newcomerId: string): Promise<Newcomer | undefined>;
   /** Whom the inviter invited by a request with a key, if that has not ended at `nowMs`. */
@@ -33,6 +44,8 @@ export interface NewcomerStore {
   countInvited(on: Sql, nowMs: number, max: number): Promise<number>;
   /** How many came before this one with the same address, in the same way, after `sinceMs`. */
   countEarlier(on: Sql, newcomer: Newcomer, sinceMs: number): Promise<number>;
+  /** Removes one, and their tokens. */
+  remove(tx: Transaction, newcomerId: string): Promise<void>;
   /** Removes all of an address, and their tokens. */
   removeByEmail(tx: Transaction, email: string): Promise<void>;
   /** Removes at most `rowsMax` that have ended at `nowMs`, and their tokens. */

@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file muin/identity/v1/account_service.proto.
  */
 export const file_muin_identity_v1_account_service: GenFile = /*@__PURE__*/
-  fileDesc("CiZtdWluL2lkZW50aXR5L3YxL2FjY291bnRfc2VydmljZS5wcm90bxIQbXVpbi5pZGVudGl0eS52MSKUAQoKSW52aXRhdGlvbhIVCg1pbnZpdGF0aW9uX2lkGAEgASgJEg0KBWVtYWlsGAIgASgJEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiWgoRSW52aXRlVXNlclJlcXVlc3QSGQoFZW1haWwYASABKAlCCrpIB3IFEAMY/gESKgoKcmVxdWVzdF9pZBgCIAEoCUIWukgT2AEBcg4QCBhAMgheWyEtfl0qJCJGChJJbnZpdGVVc2VyUmVzcG9uc2USMAoKaW52aXRhdGlvbhgBIAEoCzIcLm11aW4uaWRlbnRpdHkudjEuSW52aXRhdGlvbjKjAQoOQWNjb3VudFNlcnZpY2USkAEKCkludml0ZVVzZXISIy5tdWluLmlkZW50aXR5LnYxLkludml0ZVVzZXJSZXF1ZXN0GiQubXVpbi5pZGVudGl0eS52MS5JbnZpdGVVc2VyUmVzcG9uc2UiN5ACAoq1GBISDHVzZXJzLm1hbmFnZRoCAQKC0+STAhg6ASoiEy9hcGkvdjEvaW52aXRhdGlvbnNiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_muin_platform_v1_options]);
+  fileDesc("CiZtdWluL2lkZW50aXR5L3YxL2FjY291bnRfc2VydmljZS5wcm90bxIQbXVpbi5pZGVudGl0eS52MSKlAQoKSW52aXRhdGlvbhIVCg1pbnZpdGF0aW9uX2lkGAEgASgJEg0KBWVtYWlsGAIgASgJEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHaW52aXRlchgFIAEoCSJaChFJbnZpdGVVc2VyUmVxdWVzdBIZCgVlbWFpbBgBIAEoCUIKukgHcgUQAxj+ARIqCgpyZXF1ZXN0X2lkGAIgASgJQha6SBPYAQFyDhAIGEAyCF5bIS1+XSokIkYKEkludml0ZVVzZXJSZXNwb25zZRIwCgppbnZpdGF0aW9uGAEgASgLMhwubXVpbi5pZGVudGl0eS52MS5JbnZpdGF0aW9uIlUKFkxpc3RJbnZpdGF0aW9uc1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIACImUKF0xpc3RJbnZpdGF0aW9uc1Jlc3BvbnNlEjEKC2ludml0YXRpb25zGAEgAygLMhwubXVpbi5pZGVudGl0eS52MS5JbnZpdGF0aW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSI9ChlXaXRoZHJhd0ludml0YXRpb25SZXF1ZXN0EiAKDWludml0YXRpb25faWQYASABKAlCCbpIBnIEEAEYQCIvChpXaXRoZHJhd0ludml0YXRpb25SZXNwb25zZRIRCgl3aXRoZHJhd24YASABKAgyhAQKDkFjY291bnRTZXJ2aWNlEpABCgpJbnZpdGVVc2VyEiMubXVpbi5pZGVudGl0eS52MS5JbnZpdGVVc2VyUmVxdWVzdBokLm11aW4uaWRlbnRpdHkudjEuSW52aXRlVXNlclJlc3BvbnNlIjeQAgKKtRgSEgx1c2Vycy5tYW5hZ2UaAgECgtPkkwIYOgEqIhMvYXBpL3YxL2ludml0YXRpb25zEpoBCg9MaXN0SW52aXRhdGlvbnMSKC5tdWluLmlkZW50aXR5LnYxLkxpc3RJbnZpdGF0aW9uc1JlcXVlc3QaKS5tdWluLmlkZW50aXR5LnYxLkxpc3RJbnZpdGF0aW9uc1Jlc3BvbnNlIjKQAgGKtRgQEgp1c2Vycy5yZWFkGgIBAoLT5JMCFRITL2FwaS92MS9pbnZpdGF0aW9ucxLBAQoSV2l0aGRyYXdJbnZpdGF0aW9uEisubXVpbi5pZGVudGl0eS52MS5XaXRoZHJhd0ludml0YXRpb25SZXF1ZXN0GiwubXVpbi5pZGVudGl0eS52MS5XaXRoZHJhd0ludml0YXRpb25SZXNwb25zZSJQkAICirUYEhIMdXNlcnMubWFuYWdlGgIBAoLT5JMCMToBKiIsL2FwaS92MS9pbnZpdGF0aW9ucy97aW52aXRhdGlvbl9pZH06d2l0aGRyYXdiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_muin_platform_v1_options]);
 
 /**
  * An invitation.
@@ -50,6 +50,13 @@ export type Invitation = Message<"muin.identity.v1.Invitation"> & {
    * @generated from field: google.protobuf.Timestamp expire_time = 4;
    */
   expireTime?: Timestamp | undefined;
+
+  /**
+   * Principal that invited, such as "person:<id>".
+   *
+   * @generated from field: string inviter = 5;
+   */
+  inviter: string;
 };
 
 /**
@@ -110,6 +117,104 @@ export const InviteUserResponseSchema: GenMessage<InviteUserResponse> = /*@__PUR
   messageDesc(file_muin_identity_v1_account_service, 2);
 
 /**
+ * Asks for a page.
+ *
+ * @generated from message muin.identity.v1.ListInvitationsRequest
+ */
+export type ListInvitationsRequest = Message<"muin.identity.v1.ListInvitationsRequest"> & {
+  /**
+   * How many at most; 0 means 100.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * next_page_token of the page before; empty for the first.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message muin.identity.v1.ListInvitationsRequest.
+ * Use `create(ListInvitationsRequestSchema)` to create a new message.
+ */
+export const ListInvitationsRequestSchema: GenMessage<ListInvitationsRequest> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_account_service, 3);
+
+/**
+ * A page.
+ *
+ * @generated from message muin.identity.v1.ListInvitationsResponse
+ */
+export type ListInvitationsResponse = Message<"muin.identity.v1.ListInvitationsResponse"> & {
+  /**
+   * Open invitations, newest first.
+   *
+   * @generated from field: repeated muin.identity.v1.Invitation invitations = 1;
+   */
+  invitations: Invitation[];
+
+  /**
+   * Continues the list; empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message muin.identity.v1.ListInvitationsResponse.
+ * Use `create(ListInvitationsResponseSchema)` to create a new message.
+ */
+export const ListInvitationsResponseSchema: GenMessage<ListInvitationsResponse> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_account_service, 4);
+
+/**
+ * Names the invitation.
+ *
+ * @generated from message muin.identity.v1.WithdrawInvitationRequest
+ */
+export type WithdrawInvitationRequest = Message<"muin.identity.v1.WithdrawInvitationRequest"> & {
+  /**
+   * The invitation.
+   *
+   * @generated from field: string invitation_id = 1;
+   */
+  invitationId: string;
+};
+
+/**
+ * Describes the message muin.identity.v1.WithdrawInvitationRequest.
+ * Use `create(WithdrawInvitationRequestSchema)` to create a new message.
+ */
+export const WithdrawInvitationRequestSchema: GenMessage<WithdrawInvitationRequest> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_account_service, 5);
+
+/**
+ * What came of it.
+ *
+ * @generated from message muin.identity.v1.WithdrawInvitationResponse
+ */
+export type WithdrawInvitationResponse = Message<"muin.identity.v1.WithdrawInvitationResponse"> & {
+  /**
+   * Whether the invitation was open until now.
+   *
+   * @generated from field: bool withdrawn = 1;
+   */
+  withdrawn: boolean;
+};
+
+/**
+ * Describes the message muin.identity.v1.WithdrawInvitationResponse.
+ * Use `create(WithdrawInvitationResponseSchema)` to create a new message.
+ */
+export const WithdrawInvitationResponseSchema: GenMessage<WithdrawInvitationResponse> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_account_service, 6);
+
+/**
  * Who gets an account.
  *
  * @generated from service muin.identity.v1.AccountService
@@ -126,6 +231,27 @@ export const AccountService: GenService<{
     methodKind: "unary";
     input: typeof InviteUserRequestSchema;
     output: typeof InviteUserResponseSchema;
+  },
+  /**
+   * Lists the invitations that are open, newest first.
+   *
+   * @generated from rpc muin.identity.v1.AccountService.ListInvitations
+   */
+  listInvitations: {
+    methodKind: "unary";
+    input: typeof ListInvitationsRequestSchema;
+    output: typeof ListInvitationsResponseSchema;
+  },
+  /**
+   * Withdraws an invitation: its token begins no account. One that is not open, since it was withdrawn or accepted or has ended, stays as
+   * it is, and the reply says so.
+   *
+   * @generated from rpc muin.identity.v1.AccountService.WithdrawInvitation
+   */
+  withdrawInvitation: {
+    methodKind: "unary";
+    input: typeof WithdrawInvitationRequestSchema;
+    output: typeof WithdrawInvitationResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_muin_identity_v1_account_service, 0);
