@@ -43,7 +43,7 @@ export const authErrors = defineErrors({
   emailNotVerified: {
     reason: "EMAIL_NOT_VERIFIED",
     code: "failed_precondition",
-    text: "verify the e-mail address of the account first, with SendEmailVerification",
+    text: "verify the e-mail address of the account first: SignIn and SendEmailVerification send a token for VerifyEmail",
   },
   emailTaken: {
     reason: "EMAIL_TAKEN",

@@ -11,6 +11,7 @@ import type { SecondFactors } from "../factor/second-factor.ts";
 import type { FactorStore } from "../factor/store.ts";
 import { networkOf } from "../../../platform/identity/network.ts";
 import type { Charge, Lockout } from "../lockout/rules.ts";
+import type { OutgoingMails } from "../mail/rules.ts";
 import type { Vault } from "../secret/vault.ts";
 import type { OpenedSession, Sessions } from "../session/rules.ts";
 import { emailRule, emailSubject, normaliseKnownEmail } from "./email.ts";
@@ -31,20 +32,24 @@ export interface HalfSignedIn {
 export interface SignIns {
   /**
    * Begins a session, or its first step when the person has a second factor. A wrong password and an unknown address are answered
-   * alike, and cost the same.
+   * alike, and cost the same. An account whose address is not proven gets a mail instead.
    */
   signIn(
     credentials: { readonly email: string; readonly password: string },
     client: ClientInfo,
     signal: AbortSignal,
   ): Promise<
-    SignedIn | HalfSignedIn | Refusal<"fieldInvalid" | "signInLocked" | "credentialsInvalid" | "accountSuspended">
+    | SignedIn
+    | HalfSignedIn
+    | Refusal<"fieldInvalid" | "signInLocked" | "credentialsInvalid" | "accountSuspended" | "emailNotVerified">
   >;
   /** Begins a session, given a challenge and a code of the second factor. */
   completeSignIn(
     step: { readonly challenge: string; readonly code: string },
     client: ClientInfo,
-  ): Promise<SignedIn | Refusal<"challengeInvalid" | "signInLocked" | "accountSuspended" | "codeInvalid">>;
+  ): Promise<
+    SignedIn | Refusal<"challengeInvalid" | "signInLocked" | "accountSuspended" | "emailNotVerified" | "codeInvalid">
+  >;
 }
 
 /** What signing in works on: the accounts of a database, and all that stands between a caller and a session of theirs. */
@@ -53,6 +58,7 @@ interface SignInDeps {
   readonly accounts: Pick<AccountStore, "findByEmail" | "lock" | "setPasswordHash">;
   readonly factors: Pick<FactorStore, "addChallenge" | "findChallenge" | "takeChallenge">;
   readonly audit: Pick<AuditStore, "append">;
+  readonly mails: Pick<OutgoingMails, "add">;
   readonly vault: Vault;
   readonly passwords: PasswordQueue;
   readonly lockout: Lockout;
@@ -97,6 +103,7 @@ export function createSignIns(deps: SignInDeps): SignIns {
               // A password that was changed meanwhile opens nothing.
               if (account?.passwordHash !== passwordHash) return refuse("credentialsInvalid");
               if (account.isSuspended) return refuse("accountSuspended");
+              if (!account.isEmailVerified) return askForProof(tx, deps, account.email, charged);
               if (proven.rehashed !== undefined) await accounts.setPasswordHash(tx, userId, proven.rehashed);
               if (!(await secondFactors.isInForce(tx, userId))) {
                 return { userId, opened: await open(tx, deps, userId, client, charged, "") };
@@ -126,6 +133,7 @@ export function createSignIns(deps: SignInDeps): SignIns {
       const outcome = await database.transaction(async (tx) => {
         const account = await accounts.lock(tx, userId);
         if (account?.isSuspended === true) return refuse("accountSuspended");
+        if (account?.isEmailVerified === false) return askForProof(tx, deps, email, charged);
         const used = await secondFactors.use(tx, userId, code);
         if (used === undefined) return refuse("codeInvalid");
         // Another call was faster, or the password was changed: the code is used up all the same.
@@ -139,6 +147,18 @@ export function createSignIns(deps: SignInDeps): SignIns {
       return { userId, tokens: await sessions.handOut(userId, outcome) };
     },
   };
+}
+
+/** Sends a token for VerifyEmail, by which who knows the password of an account from before that was asked for comes to a session. */
+async function askForProof(
+  tx: Transaction,
+  { mails, lockout }: SignInDeps,
+  email: string,
+  charged: Charge,
+): Promise<Refusal<"emailNotVerified">> {
+  await mails.add(tx, "VERIFY_EMAIL", email); // Where too many wait, the next sign-in sends it.
+  await lockout.forgive(tx, charged, "step");
+  return refuse("emailNotVerified");
 }
 
 /** Opens a session for who has shown all that is asked for; `detail` says by which second factor. */

@@ -241,7 +241,7 @@ function createLookup({
     const isLive = key?.revokeTimeMs === undefined && clock.now() < (key?.expireTimeMs ?? Infinity);
     if (key === undefined || !isLive) return refuse("apiKeyInvalid");
     const owner = await accounts.find(database.sql, key.ownerId);
-    if (owner === undefined || owner.isSuspended) return refuse("apiKeyInvalid");
+    if (owner === undefined || owner.isSuspended || !owner.isEmailVerified) return refuse("apiKeyInvalid");
     const held = (await scopesOfPerson(scopes, database.sql, key.ownerId)).scopes;
     return { ...key, scopes: key.scopes.filter((scope) => held.includes(scope)) };
   };

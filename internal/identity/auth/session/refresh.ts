@@ -1,6 +1,7 @@
 import type { Random } from "../../../platform/clock/random.ts";
 import { assertNever } from "../../../platform/errors/assert-never.ts";
 import type { Database, Transaction } from "../../../platform/postgres/database.ts";
+import type { AccountStore } from "../account/store.ts";
 import type { ClientInfo } from "../audit/client.ts";
 import type { AuditStore } from "../audit/store.ts";
 import { isRefusal, type Refusal } from "../../../platform/errors/refusal.ts";
@@ -31,15 +32,16 @@ import type { LockedSession, RefreshGrace, SessionStore } from "./store.ts";
 /** Exchanged tokens remembered for the grace, per session. */
 const gracesPerSessionMax = 16;
 
-/** Exchanges refresh tokens, each for one successor. Reuse ends the session. */
+/** Exchanges refresh tokens, each for one successor. Reuse ends the session; an account whose address is not proven gets no tokens. */
 export interface Refreshes {
-  refresh(text: string, client: ClientInfo): Promise<Tokens | Refusal<"refreshTokenInvalid">>;
+  refresh(text: string, client: ClientInfo): Promise<Tokens | Refusal<"refreshTokenInvalid" | "emailNotVerified">>;
 }
 
 /** What a refresh works on: the sessions of a database, and the keys and life of their tokens. */
 export interface RefreshDeps extends EndSessionDeps {
   readonly database: Database;
   readonly store: Pick<SessionStore, "lock" | "findGrace" | "rotate" | "addGrace" | "end">;
+  readonly accounts: Pick<AccountStore, "find">;
   readonly audit: Pick<AuditStore, "append">;
   readonly vault: Vault;
   readonly sessions: Pick<Sessions, "handOut">;
@@ -49,7 +51,7 @@ export interface RefreshDeps extends EndSessionDeps {
 
 /** Refreshes the sessions of a database. */
 export function createRefreshes(deps: RefreshDeps): Refreshes {
-  const { database, store, vault, sessions, clock } = deps;
+  const { database, store, accounts, vault, sessions, clock } = deps;
   return {
     refresh: async (text, client) => {
       const token = parseRefreshToken(vault, text);
@@ -70,9 +72,10 @@ export function createRefreshes(deps: RefreshDeps): Refreshes {
         });
         switch (verdict) {
           case "rotate":
-            return { userId, opened: await rotate(tx, deps, token, session, presenter) };
           case "repeat":
-            return { userId, opened: repeat(token, session, grace) };
+            if ((await accounts.find(tx, userId))?.isEmailVerified === false) return refuse("emailNotVerified");
+            if (verdict === "repeat") return { userId, opened: repeat(token, session, grace) };
+            return { userId, opened: await rotate(tx, deps, token, session, presenter) };
           case "reuse":
             await endReused(tx, deps, token.sessionId, userId, client);
             return refuse("refreshTokenInvalid");

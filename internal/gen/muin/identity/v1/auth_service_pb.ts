@@ -865,7 +865,9 @@ export const AuthService: GenService<{
   },
   /**
    * Begins a session, or the first of two steps of it when the person has a second factor. UNAUTHENTICATED, the same in words and time, for an unknown address and for a wrong password.
-   * RESOURCE_EXHAUSTED with a retry delay after too many failures, or when too many sign-ins are waiting.
+   * RESOURCE_EXHAUSTED with a retry delay after too many failures, or when too many sign-ins are waiting. FAILED_PRECONDITION, reason
+   * EMAIL_NOT_VERIFIED, for the right password of an account from before a proof of the address was asked for: a mail with a token for
+   * CredentialService.VerifyEmail goes there. Until it is used, RefreshToken answers the same, and the account's API keys are taken for none.
    *
    * @generated from rpc muin.identity.v1.AuthService.SignIn
    */
