@@ -64,6 +64,7 @@ export const policyTable: Readonly<Record<string, PolicyRow>> = {
   "AccountService.InviteUser": { callers: "person api_key", scopes: "users.manage" },
   "AccountService.ListInvitations": { callers: "person api_key", scopes: "users.read" },
   "AccountService.WithdrawInvitation": { callers: "person api_key", scopes: "users.manage" },
+  "AccountService.ListLapsedAccounts": { callers: "service", services: "user" },
 
   "ScopeService.ListScopes": { callers: "person api_key", scopes: "scopes.manage" },
   "ScopeService.GetScopes": { callers: "person api_key", scopes: "scopes.manage" },

@@ -33,7 +33,6 @@ const longFunctionsKnown: Readonly<Record<string, number>> = {
   createCountImports: 83,
   createCountReader: 130,
   createCountWriter: 102,
-  createErasureRules: 84,
   createInfoCache: 141,
   createSigningKeys: 81,
   createSupervisedProcess: 151,

@@ -26,7 +26,7 @@ import { group } from "../../platform/service/consumption.ts";
 import { defineService, type ServiceInfo } from "../../platform/service/define-service.ts";
 import { background, on, readiness, republisher, serve, setup } from "../../platform/service/parts.ts";
 import { postgres } from "../../platform/service/stores.ts";
-import { createAccountHandlers, createRecoveryHandlers } from "./account/handlers.ts";
+import { createAccountHandlers, createLapseHandlers, createRecoveryHandlers } from "./account/handlers.ts";
 import { createPasswordQueue } from "./account/password.ts";
 import { createPeople } from "./account/person.ts";
 import { createPasswordProofs } from "./account/proof.ts";
@@ -101,11 +101,13 @@ const stores = {
   apiKeys: postgresApiKeyStore,
   audit: postgresAuditStore,
   devices: postgresDeviceStore,
+  enrolments: postgresEnrolmentStore,
   factors: postgresFactorStore,
   mailStore: postgresMailStore,
   newcomers: postgresNewcomerStore,
   revocations: postgresRevocationStore,
   scopes: postgresScopeStore,
+  sessionStore: postgresSessionStore,
 };
 
 /** Accounts, sessions, tokens, API keys and people's keys. */
@@ -160,12 +162,7 @@ export const auth: ServiceInfo<"auth"> = defineService({
     const signIns = createSignIns(guarded);
     const recovery = createRecovery(guarded);
     const factors = createFactors({ ...guarded, store: postgresFactorStore, proofs });
-    const personalData = createPersonalData({
-      ...base,
-      sessions,
-      sessionStore: postgresSessionStore,
-      enrolments: postgresEnrolmentStore,
-    });
+    const personalData = createPersonalData({ ...base, sessions });
     const people = createPeople({ ...base, sessions, personalData });
     const apiKeys = createApiKeys({ ...base, store: postgresApiKeyStore });
     const enrolments = createEnrolments({ ...base, store: postgresEnrolmentStore });
@@ -190,7 +187,10 @@ export const auth: ServiceInfo<"auth"> = defineService({
       serve(PersonKeyService, createPersonKeyHandlers(personKeys)),
       serve(EnrolmentRecordService, createEnrolmentRecordHandlers(enrolments)),
       serve(CredentialService, { ...createRecoveryHandlers(recovery), ...createFactorHandlers(factors) }),
-      serve(AccountService, createInvitationHandlers(newcomers, createInvitations(base))),
+      serve(AccountService, {
+        ...createInvitationHandlers(newcomers, createInvitations(base)),
+        ...createLapseHandlers(base),
+      }),
       serve(ScopeService, createScopeHandlers(createScopes({ ...base, store: postgresScopeStore }))),
       serve(AuditService, createAuditHandlers(createAuditLog({ ...base, store: postgresAuditStore }))),
       serve(DeviceService, createDeviceHandlers({ devices, activation })),

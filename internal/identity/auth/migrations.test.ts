@@ -18,7 +18,7 @@ test("what waits in the outbox for a topic of before goes to that of now", async
   expect(rows).toEqual(moved.map(([type, , topic]) => [type, topic]));
 });
 
-test("accounts of before stay as they are, and whoever runs the installation counts as proven", async () => {
+test("accounts of before have 7 days to be proven, and whoever runs the installation counts as proven", async () => {
   const url = await (await sharedPostgres()).createDatabase();
   const before = migrations.findIndex(({ name }) => name === "0011_newcomers");
   await migrate({ url, migrations: migrations.slice(0, before), log: silentLog });
@@ -29,11 +29,12 @@ test("accounts of before stay as they are, and whoever runs the installation cou
     await database.sql`INSERT INTO role_assignments VALUES (${account?.user_id ?? ""}, ${role}, now())`;
   }
   await migrate({ url, migrations, log: silentLog });
-  const rows = await database.sql<{ email: string; proven: boolean }[]>`
-    SELECT email, email_verify_time IS NOT NULL AS proven FROM accounts ORDER BY email`;
-  expect(rows.map(({ email, proven }) => [email, proven])).toEqual([
-    ["administrator@example.org", true],
-    ["member@example.org", false],
+  const rows = await database.sql<{ email: string; proven: boolean; hours: number | null }[]>`
+    SELECT email, email_verify_time IS NOT NULL AS proven, round(extract(epoch FROM prove_by_time - now()) / 3600)::int AS hours
+    FROM accounts ORDER BY email`;
+  expect(rows.map(({ email, proven, hours }) => [email, proven, hours])).toEqual([
+    ["administrator@example.org", true, null],
+    ["member@example.org", false, 168],
   ]);
   await database.stop();
 });

@@ -1,3 +1,4 @@
+import { AccountService } from "../../gen/muin/identity/v1/account_service_pb.ts";
 import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
 import { ScopeService } from "../../gen/muin/identity/v1/scope_service_pb.ts";
 import {
@@ -15,6 +16,7 @@ import { postgres } from "../../platform/service/stores.ts";
 import { createPersonKeyReader } from "../../shared/person/person-key-reader.ts";
 import { userConfig } from "./config.ts";
 import { createErasureHandlers } from "./erasure/handlers.ts";
+import { createLapses } from "./erasure/lapses.ts";
 import { createErasureRules } from "./erasure/rules.ts";
 import { postgresErasureStore } from "./erasure/store-postgres.ts";
 import { userErrors } from "./errors.ts";
@@ -42,6 +44,7 @@ export const user: ServiceInfo<"user"> = defineService({
   calls: {
     personKeys: rpcs(PersonKeyService, ["getPersonKeys", "destroyPersonKey"]),
     scopes: rpcs(ScopeService, ["getHeldScopes"]),
+    accounts: rpcs(AccountService, ["listLapsedAccounts"]),
   },
   stores: { database: postgres({ database: "users", migrations }) },
   publishes: published,
@@ -52,7 +55,7 @@ export const user: ServiceInfo<"user"> = defineService({
   personalData: "collected",
   create: ({ stores, calls, personalData, publish, config, clock, random, log }) => {
     const { database } = stores;
-    const { personKeys, scopes } = calls;
+    const { personKeys, scopes, accounts } = calls;
     const people = postgresPersonStore;
     const preferences = postgresPreferenceStore;
     const erasures = postgresErasureStore;
@@ -97,6 +100,7 @@ export const user: ServiceInfo<"user"> = defineService({
       on(UserCreatedSchema, (event, delivery) => rules.signedUp(event, delivery)),
       on(UserDataErasedSchema, (event, delivery) => erasureRules.confirmed(event, delivery)),
       background(erasureRules.sweeper),
+      background(createLapses({ accounts, rules: erasureRules, clock, log })),
       republisher([UserUpdatedSchema, UserStatusChangedSchema], () => rules.republish()),
       // Whoever may have confirmed an erasure says so again.
       rebuilder([UserDataErasedSchema], () => erasureRules.reannounce()),

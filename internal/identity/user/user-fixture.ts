@@ -3,6 +3,7 @@ import { create, isMessage } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createRouterTransport, type Client, type Transport } from "@connectrpc/connect";
 import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
+import { AccountService } from "../../gen/muin/identity/v1/account_service_pb.ts";
 import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
 import { ScopeService } from "../../gen/muin/identity/v1/scope_service_pb.ts";
 import {
@@ -54,6 +55,8 @@ export interface HeldAuth {
   readonly keys: Map<string, Uint8Array<ArrayBuffer> | undefined>;
   /** By person, the scopes that auth says they hold; nobody holds any unless the test says so. */
   readonly held: Map<string, readonly string[]>;
+  /** People whose accounts are to go. */
+  readonly lapsed: string[];
   /** While true, every call is UNAVAILABLE. */
   away: boolean;
   /** Ids of people whose key was destroyed, as often as it was asked for. */
@@ -144,6 +147,7 @@ function holdAuth(): HeldAuth {
   return {
     keys,
     held: new Map(),
+    lapsed: [],
     away: false,
     destroyed: [],
     newcomer: () => {
@@ -172,6 +176,12 @@ function transportOf(auth: HeldAuth): Transport {
       getHeldScopes: ({ userId }) => {
         check();
         return { scopes: [...(auth.held.get(userId) ?? [])] };
+      },
+    });
+    service(AccountService, {
+      listLapsedAccounts: () => {
+        check();
+        return { userIds: [...auth.lapsed] };
       },
     });
     service(PersonKeyService, {

@@ -1,14 +1,21 @@
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
+import type { AccountService } from "../../../gen/muin/identity/v1/account_service_pb.ts";
 import type { AuthService } from "../../../gen/muin/identity/v1/auth_service_pb.ts";
 import type { CredentialService } from "../../../gen/muin/identity/v1/credential_service_pb.ts";
+import type { Clock } from "../../../platform/clock/clock.ts";
 import { personOf } from "../../../platform/identity/caller.ts";
+import type { Database } from "../../../platform/postgres/database.ts";
 import { clientOf } from "../audit/client.ts";
 import { orThrow } from "../../../platform/errors/refusal.ts";
 import { tokenPairOf } from "../session/handlers.ts";
 import type { Recovery } from "./recovery.ts";
 import type { Accounts } from "./rules.ts";
 import type { SignIns } from "./sign-in.ts";
+import type { AccountStore } from "./store.ts";
+
+/** Accounts that are told of at a time. */
+const lapsedMax = 100;
 
 /** Serves signing in and changing the password. */
 export function createAccountHandlers({
@@ -78,5 +85,17 @@ export function createRecoveryHandlers(
       orThrow(await recovery.resetPassword(token, newPassword, clientOf(context), context.signal));
       return {};
     },
+  };
+}
+
+/** Tells which accounts are to go. */
+export function createLapseHandlers(deps: {
+  readonly database: Pick<Database, "sql">;
+  readonly accounts: Pick<AccountStore, "lapsed">;
+  readonly clock: Pick<Clock, "now">;
+}): Pick<ServiceImpl<typeof AccountService>, "listLapsedAccounts"> {
+  const { database, accounts, clock } = deps;
+  return {
+    listLapsedAccounts: async () => ({ userIds: [...(await accounts.lapsed(database.sql, clock.now(), lapsedMax))] }),
   };
 }

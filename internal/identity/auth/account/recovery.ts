@@ -22,6 +22,7 @@ import type { Vault } from "../secret/vault.ts";
 import type { OpenedSession, Sessions, Tokens } from "../session/rules.ts";
 import { emailRule, emailSubject, normaliseKnownEmail } from "./email.ts";
 import { refuseNewPassword, type PasswordQueue } from "./password.ts";
+import { isLapsed } from "./proven.ts";
 import { setPassword } from "./rules.ts";
 import type { AccountStore } from "./store.ts";
 
@@ -161,9 +162,10 @@ async function verify(
   tokenHash: Uint8Array,
   client: ClientInfo,
 ): Promise<Verified | Refusal<"mailTokenInvalid">> {
-  await accounts.lock(tx, userId);
+  const account = await accounts.lock(tx, userId);
   if (!(await mailStore.takeToken(tx, "VERIFY_EMAIL", tokenHash))) return refuse("mailTokenInvalid");
   const nowMs = clock.now();
+  if (account === undefined || isLapsed(account, nowMs)) return refuse("mailTokenInvalid");
   await accounts.verifyEmail(tx, userId, nowMs);
   await mailStore.endTokens(tx, "VERIFY_EMAIL", userId);
   await audit.append(tx, { action: "VERIFY_EMAIL", outcome: "DONE", client, ...themself(userId) }, nowMs);
@@ -201,9 +203,10 @@ async function reset(
   const account = await accounts.lock(tx, userId);
   if (!(await mailStore.takeToken(tx, "RESET_PASSWORD", tokenHash))) return refuse("mailTokenInvalid");
   const nowMs = clock.now();
+  if (account === undefined || isLapsed(account, nowMs)) return refuse("mailTokenInvalid");
   await setPassword(tx, deps, userId, passwordHash, nowMs);
   await sessions.endAll(tx, userId);
-  if (account?.isEmailVerified === false) await wipe(tx, deps, userId, { ...client, ...themself(userId) });
+  if (!account.isEmailVerified) await wipe(tx, deps, userId, { ...client, ...themself(userId) });
   await accounts.verifyEmail(tx, userId, nowMs); // Who holds the token reads mail to the address.
   await audit.append(tx, { action: "RESET_PASSWORD", outcome: "DONE", client, ...themself(userId) }, nowMs);
   return undefined;

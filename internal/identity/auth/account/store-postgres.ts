@@ -47,6 +47,13 @@ export const postgresAccountStore: AccountStore = {
       WHERE user_id = ${userId}`;
   },
 
+  lapsed: async (on, nowMs, limit) => {
+    const rows = await on<{ user_id: string }[]>`
+      SELECT user_id FROM accounts WHERE email_verify_time IS NULL AND prove_by_time <= ${new Date(nowMs)}
+      ORDER BY prove_by_time LIMIT ${limit}`;
+    return rows.map((row) => row.user_id);
+  },
+
   setStatus: async (tx, userId, isSuspended, version) => {
     await tx`
       UPDATE accounts SET status = ${isSuspended ? "SUSPENDED" : "ACTIVE"}, status_epoch = ${version.epoch},
@@ -87,6 +94,7 @@ interface Row {
   readonly status_epoch: string;
   readonly status_version: string;
   readonly email_verify_time: Date | null;
+  readonly prove_by_time: Date | null;
   readonly create_time: Date;
   readonly version: string;
   readonly sign_up_roles: string[];
@@ -101,6 +109,7 @@ function accountOf(row: Row): Account {
     isSuspended: row.status === "SUSPENDED",
     isEmailVerified: row.email_verify_time !== null,
     emailVerifyTimeMs: row.email_verify_time?.getTime(),
+    proveByTimeMs: row.prove_by_time?.getTime(),
     createTimeMs: row.create_time.getTime(),
     version: BigInt(row.version),
     signUpRoles: row.sign_up_roles,

@@ -33,6 +33,7 @@ export function describeAccountStore(name: string, start: StartStore<AccountStor
         isSuspended: false,
         isEmailVerified: true,
         emailVerifyTimeMs: 1000,
+        proveByTimeMs: undefined,
         version: 1n,
         signUpRoles: [role],
         statusVersion: { epoch: 0, version: 0n },
@@ -45,6 +46,25 @@ export function describeAccountStore(name: string, start: StartStore<AccountStor
       const second = { ...row, userId: nobody };
       expect(await database.transaction((tx) => store.insert(tx, second))).toBe(false);
       expect(await store.find(database.sql, nobody)).toBeUndefined();
+    });
+
+    test("tells whose address nobody had proven when the time for it was over, the longest overdue first", async () => {
+      const { sql } = started.database;
+      const ids: string[] = [];
+      for (const [proveByMs, verifyTime] of [
+        [3000, null],
+        [2000, null],
+        [2000, new Date(1000)],
+        [3001, null],
+        [null, null],
+      ] as const) {
+        const { userId } = await started.newAccount();
+        const proveBy = proveByMs === null ? null : new Date(proveByMs);
+        await sql`UPDATE accounts SET prove_by_time = ${proveBy}, email_verify_time = ${verifyTime} WHERE user_id = ${userId}`;
+        ids.push(userId);
+      }
+      expect(await store.lapsed(sql, 3000, 100)).toEqual([ids[1]!, ids[0]!]);
+      expect(await store.lapsed(sql, 3000, 1)).toEqual([ids[1]!]);
     });
 
     test("of two that add one address at once, lets the second wait and then fail", async () => {

@@ -24,6 +24,8 @@ export interface Account {
   readonly isEmailVerified: boolean;
   /** When it was shown that the person reads mail to the address; `undefined` only for an account from before that was asked for. */
   readonly emailVerifyTimeMs: number | undefined;
+  /** When it goes unless the address is proven by then; `undefined` for an account that began with a proof. */
+  readonly proveByTimeMs: number | undefined;
   readonly createTimeMs: number;
   /** `aggregate_version` of the account's events. */
   readonly version: bigint;
@@ -47,6 +49,8 @@ export interface AccountStore {
   setPasswordHash(tx: Transaction, userId: string, passwordHash: string, nowMs?: number): Promise<void>;
   /** Marks the address as verified; a mark that is there stays as it is. */
   verifyEmail(tx: Transaction, userId: string, nowMs: number): Promise<void>;
+  /** Ids of at most `limit` accounts whose address nobody had proven when the time for it was over. */
+  lapsed(on: Sql, nowMs: number, limit: number): Promise<readonly string[]>;
   /** Takes a status over with its version, newer or not. */
   setStatus(tx: Transaction, userId: string, isSuspended: boolean, version: EventVersion): Promise<void>;
   /** Raises the version of the roles; false, without effect, when it is no newer or the account is gone. Leaves the row locked. */

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { AccountService } from "../../../gen/muin/identity/v1/account_service_pb.ts";
 import { ApiKeyService } from "../../../gen/muin/identity/v1/api_key_service_pb.ts";
 import { AuthService } from "../../../gen/muin/identity/v1/auth_service_pb.ts";
 import { CredentialService } from "../../../gen/muin/identity/v1/credential_service_pb.ts";
@@ -101,4 +102,40 @@ test("the right password of such an account, however often, locks nobody out", a
   const outcomes = new Set<string>();
   for (let time = 0; time < 12; time++) outcomes.add(await outcomeOf(auth.as(AuthService).signIn(ada)));
   expect([...outcomes]).toEqual([refused]);
+});
+
+/** Which accounts auth says are to go a moment before the end of their time and at it, and what then comes of a proof by each token. */
+async function lapses(definition: ServiceInfo): Promise<unknown> {
+  await using auth = await startAuth({ definition });
+  const { userId } = await auth.signUp(ada);
+  await auth.signUp({ ...ada, email: "bob@example.org" });
+  const endMs = auth.clock.now() + 3_600_000;
+  await auth.database.sql`
+    UPDATE accounts SET email_verify_time = NULL, prove_by_time = ${new Date(endMs)} WHERE user_id = ${userId}`;
+  const credentials = auth.as(CredentialService);
+  await outcomeOf(auth.as(AuthService).signIn(ada));
+  const verify = (await auth.mails()).at(-1)?.token ?? "";
+  auth.clock.advance(3_540_000);
+  await credentials.requestPasswordReset({ email: ada.email });
+  const reset = (await auth.mails()).at(-1)?.token ?? "";
+  const accounts = auth.as(AccountService, { caller: service });
+  const before = (await accounts.listLapsedAccounts({})).userIds;
+  auth.clock.advance(60_001);
+  return {
+    before,
+    isListed: (await accounts.listLapsedAccounts({})).userIds.join() === userId,
+    verify: await outcomeOf(credentials.verifyEmail({ token: verify })),
+    reset: await outcomeOf(credentials.resetPassword({ token: reset, newPassword: "another horse" })),
+  };
+}
+
+const over = { before: [], isListed: true, verify: badToken, reset: badToken };
+
+test("an account that nobody proved in time is listed to go, and nothing proves it any more", async () => {
+  expect(await lapses(real)).toEqual(over);
+});
+
+test("mutant: it is proven all the same", async () => {
+  const late = await mutantOf("account/proven.ts", "nowMs >= proveByTimeMs", "nowMs < 0");
+  expect(await lapses(late)).not.toEqual(over);
 });

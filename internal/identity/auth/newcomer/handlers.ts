@@ -30,7 +30,7 @@ export function createNewcomerHandlers(
 export function createInvitationHandlers(
   newcomers: Pick<Newcomers, "invite">,
   invitations: Invitations,
-): ServiceImpl<typeof AccountService> {
+): Omit<ServiceImpl<typeof AccountService>, "listLapsedAccounts"> {
   return {
     inviteUser: async (request, context) => {
       return { invitation: messageOf(orThrow(await newcomers.invite(request, clientOf(context)))) };

@@ -14,7 +14,7 @@ import type { Delivery } from "../../../platform/service/delivery.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
 import { publishUserStatusChanged, type UserPublish } from "../events.ts";
 import type { Acting } from "../person/acting.ts";
-import { changed, erased, type ChangeRefusal } from "../person/person.ts";
+import { changed, erased, type Change, type ChangeRefusal } from "../person/person.ts";
 import type { PersonStore } from "../person/store.ts";
 import type { PreferenceStore } from "../preference/store.ts";
 import type { ErasureStore, StoredErasure } from "./store.ts";
@@ -25,6 +25,8 @@ const erasureIdBytes = 16;
 const sweepMax = 100;
 /** People who are announced again in one transaction. */
 const reannouncePage = 200;
+/** Who deletes whose account has lapsed. */
+const itself = "service:user";
 
 /**
  * The deletion of people, a saga. In one transaction the person's status is DELETED, all that user holds of them is gone but the
@@ -34,6 +36,8 @@ const reannouncePage = 200;
 export interface ErasureRules {
   /** Deletes a person on behalf of the caller; of a deleted one it is the erasure that there is. */
   begin(userId: string, caller: Caller): Promise<StoredErasure | ChangeRefusal>;
+  /** Deletes a person whose account is to go, since nobody proved its address in time. */
+  lapsed(userId: string): Promise<StoredErasure | ChangeRefusal>;
   /** Notes that a service has erased what it held. */
   confirmed(event: UserDataErased, delivery: Delivery): Promise<void>;
   /** Announces the status of those again whose erasure not every service has confirmed, so that each confirms it again. */
@@ -42,7 +46,8 @@ export interface ErasureRules {
   readonly sweeper: Component;
 }
 
-export function createErasureRules(deps: {
+/** What deletions work on: people and what user keeps of them, whom to ask and to tell, and who must confirm. */
+interface ErasureDeps {
   readonly database: Database;
   readonly people: Pick<PersonStore, "otherAdministrators" | "lock" | "lockAll" | "save">;
   readonly acting: Pick<Acting, "by">;
@@ -57,8 +62,10 @@ export function createErasureRules(deps: {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
-}): ErasureRules {
-  const { database, people, acting, preferences, erasures, personKeys, publish, services, clock, random, log } = deps;
+}
+
+export function createErasureRules(deps: ErasureDeps): ErasureRules {
+  const { database, people, acting, erasures, personKeys, publish, clock, log } = deps;
 
   const sweep = async (signal: AbortSignal): Promise<void> => {
     for (const { erasureId, userId } of await erasures.due(database.sql, sweepMax)) {
@@ -74,24 +81,10 @@ export function createErasureRules(deps: {
   };
 
   return {
-    begin: async (userId, caller) => {
-      const decide = await acting.by(caller, userId, (person) => erased(person, caller.principal));
-      return database.transaction(async (tx) => {
-        const others = await people.otherAdministrators(tx, userId);
-        const before = await people.lock(tx, userId);
-        // Somebody else may have been first: theirs is the one erasure that there is.
-        const known = before && (await erasures.find(tx, userId));
-        if (known !== undefined) return known;
-        const after = changed(userId, before, decide, others, clock.now());
-        if (isRefusal(after)) return after;
-        const erasure = newErasure(userId);
-        await people.save(tx, after);
-        await preferences.remove(tx, userId);
-        await erasures.add(tx, erasure);
-        await publishUserStatusChanged(tx, publish, after);
-        return erasure;
-      });
-    },
+    begin: async (userId, caller) =>
+      begin(deps, userId, await acting.by(caller, userId, (person) => erased(person, caller.principal))),
+
+    lapsed: (userId) => begin(deps, userId, (person) => erased(person, itself)),
 
     confirmed: async ({ userId, service, time }, delivery) => {
       const confirmTimeMs = time === undefined ? clock.now() : timestampMs(time);
@@ -116,9 +109,20 @@ export function createErasureRules(deps: {
       onFailure: (error) => log.warn("a sweep failed", { err: error }),
     }),
   };
+}
 
-  function newErasure(userId: string): StoredErasure {
-    return {
+/** Deletes a person in one transaction, as `ErasureRules` says; of a deleted one it is the erasure that there is. */
+function begin(deps: ErasureDeps, userId: string, decide: Change): Promise<StoredErasure | ChangeRefusal> {
+  const { database, people, preferences, erasures, publish, services, clock, random } = deps;
+  return database.transaction(async (tx) => {
+    const others = await people.otherAdministrators(tx, userId);
+    const before = await people.lock(tx, userId);
+    // Somebody else may have been first: theirs is the one erasure that there is.
+    const known = before && (await erasures.find(tx, userId));
+    if (known !== undefined) return known;
+    const after = changed(userId, before, decide, others, clock.now());
+    if (isRefusal(after)) return after;
+    const erasure: StoredErasure = {
       // Hexadecimal: typed after a command, base64 that begins with "-" would be taken for an option.
       erasureId: random.bytes(erasureIdBytes).toHex(),
       userId,
@@ -127,5 +131,10 @@ export function createErasureRules(deps: {
       createTimeMs: clock.now(),
       doneTimeMs: undefined,
     };
-  }
+    await people.save(tx, after);
+    await preferences.remove(tx, userId);
+    await erasures.add(tx, erasure);
+    await publishUserStatusChanged(tx, publish, after);
+    return erasure;
+  });
 }

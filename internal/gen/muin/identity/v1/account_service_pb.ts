@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file muin/identity/v1/account_service.proto.
  */
 export const file_muin_identity_v1_account_service: GenFile = /*@__PURE__*/
-  fileDesc("CiZtdWluL2lkZW50aXR5L3YxL2FjY291bnRfc2VydmljZS5wcm90bxIQbXVpbi5pZGVudGl0eS52MSKlAQoKSW52aXRhdGlvbhIVCg1pbnZpdGF0aW9uX2lkGAEgASgJEg0KBWVtYWlsGAIgASgJEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHaW52aXRlchgFIAEoCSJaChFJbnZpdGVVc2VyUmVxdWVzdBIZCgVlbWFpbBgBIAEoCUIKukgHcgUQAxj+ARIqCgpyZXF1ZXN0X2lkGAIgASgJQha6SBPYAQFyDhAIGEAyCF5bIS1+XSokIkYKEkludml0ZVVzZXJSZXNwb25zZRIwCgppbnZpdGF0aW9uGAEgASgLMhwubXVpbi5pZGVudGl0eS52MS5JbnZpdGF0aW9uIlUKFkxpc3RJbnZpdGF0aW9uc1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIACImUKF0xpc3RJbnZpdGF0aW9uc1Jlc3BvbnNlEjEKC2ludml0YXRpb25zGAEgAygLMhwubXVpbi5pZGVudGl0eS52MS5JbnZpdGF0aW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSI9ChlXaXRoZHJhd0ludml0YXRpb25SZXF1ZXN0EiAKDWludml0YXRpb25faWQYASABKAlCCbpIBnIEEAEYQCIvChpXaXRoZHJhd0ludml0YXRpb25SZXNwb25zZRIRCgl3aXRoZHJhd24YASABKAgyhAQKDkFjY291bnRTZXJ2aWNlEpABCgpJbnZpdGVVc2VyEiMubXVpbi5pZGVudGl0eS52MS5JbnZpdGVVc2VyUmVxdWVzdBokLm11aW4uaWRlbnRpdHkudjEuSW52aXRlVXNlclJlc3BvbnNlIjeQAgKKtRgSEgx1c2Vycy5tYW5hZ2UaAgECgtPkkwIYOgEqIhMvYXBpL3YxL2ludml0YXRpb25zEpoBCg9MaXN0SW52aXRhdGlvbnMSKC5tdWluLmlkZW50aXR5LnYxLkxpc3RJbnZpdGF0aW9uc1JlcXVlc3QaKS5tdWluLmlkZW50aXR5LnYxLkxpc3RJbnZpdGF0aW9uc1Jlc3BvbnNlIjKQAgGKtRgQEgp1c2Vycy5yZWFkGgIBAoLT5JMCFRITL2FwaS92MS9pbnZpdGF0aW9ucxLBAQoSV2l0aGRyYXdJbnZpdGF0aW9uEisubXVpbi5pZGVudGl0eS52MS5XaXRoZHJhd0ludml0YXRpb25SZXF1ZXN0GiwubXVpbi5pZGVudGl0eS52MS5XaXRoZHJhd0ludml0YXRpb25SZXNwb25zZSJQkAICirUYEhIMdXNlcnMubWFuYWdlGgIBAoLT5JMCMToBKiIsL2FwaS92MS9pbnZpdGF0aW9ucy97aW52aXRhdGlvbl9pZH06d2l0aGRyYXdiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_muin_platform_v1_options]);
+  fileDesc("CiZtdWluL2lkZW50aXR5L3YxL2FjY291bnRfc2VydmljZS5wcm90bxIQbXVpbi5pZGVudGl0eS52MSKlAQoKSW52aXRhdGlvbhIVCg1pbnZpdGF0aW9uX2lkGAEgASgJEg0KBWVtYWlsGAIgASgJEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHaW52aXRlchgFIAEoCSJaChFJbnZpdGVVc2VyUmVxdWVzdBIZCgVlbWFpbBgBIAEoCUIKukgHcgUQAxj+ARIqCgpyZXF1ZXN0X2lkGAIgASgJQha6SBPYAQFyDhAIGEAyCF5bIS1+XSokIkYKEkludml0ZVVzZXJSZXNwb25zZRIwCgppbnZpdGF0aW9uGAEgASgLMhwubXVpbi5pZGVudGl0eS52MS5JbnZpdGF0aW9uIlUKFkxpc3RJbnZpdGF0aW9uc1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIACImUKF0xpc3RJbnZpdGF0aW9uc1Jlc3BvbnNlEjEKC2ludml0YXRpb25zGAEgAygLMhwubXVpbi5pZGVudGl0eS52MS5JbnZpdGF0aW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSI9ChlXaXRoZHJhd0ludml0YXRpb25SZXF1ZXN0EiAKDWludml0YXRpb25faWQYASABKAlCCbpIBnIEEAEYQCIvChpXaXRoZHJhd0ludml0YXRpb25SZXNwb25zZRIRCgl3aXRoZHJhd24YASABKAgiGwoZTGlzdExhcHNlZEFjY291bnRzUmVxdWVzdCIuChpMaXN0TGFwc2VkQWNjb3VudHNSZXNwb25zZRIQCgh1c2VyX2lkcxgBIAMoCTKBBQoOQWNjb3VudFNlcnZpY2USkAEKCkludml0ZVVzZXISIy5tdWluLmlkZW50aXR5LnYxLkludml0ZVVzZXJSZXF1ZXN0GiQubXVpbi5pZGVudGl0eS52MS5JbnZpdGVVc2VyUmVzcG9uc2UiN5ACAoq1GBISDHVzZXJzLm1hbmFnZRoCAQKC0+STAhg6ASoiEy9hcGkvdjEvaW52aXRhdGlvbnMSmgEKD0xpc3RJbnZpdGF0aW9ucxIoLm11aW4uaWRlbnRpdHkudjEuTGlzdEludml0YXRpb25zUmVxdWVzdBopLm11aW4uaWRlbnRpdHkudjEuTGlzdEludml0YXRpb25zUmVzcG9uc2UiMpACAYq1GBASCnVzZXJzLnJlYWQaAgECgtPkkwIVEhMvYXBpL3YxL2ludml0YXRpb25zEsEBChJXaXRoZHJhd0ludml0YXRpb24SKy5tdWluLmlkZW50aXR5LnYxLldpdGhkcmF3SW52aXRhdGlvblJlcXVlc3QaLC5tdWluLmlkZW50aXR5LnYxLldpdGhkcmF3SW52aXRhdGlvblJlc3BvbnNlIlCQAgKKtRgSEgx1c2Vycy5tYW5hZ2UaAgECgtPkkwIxOgEqIiwvYXBpL3YxL2ludml0YXRpb25zL3tpbnZpdGF0aW9uX2lkfTp3aXRoZHJhdxJ7ChJMaXN0TGFwc2VkQWNjb3VudHMSKy5tdWluLmlkZW50aXR5LnYxLkxpc3RMYXBzZWRBY2NvdW50c1JlcXVlc3QaLC5tdWluLmlkZW50aXR5LnYxLkxpc3RMYXBzZWRBY2NvdW50c1Jlc3BvbnNlIgqQAgGKtRgDGgEEYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_muin_platform_v1_options]);
 
 /**
  * An invitation.
@@ -215,6 +215,42 @@ export const WithdrawInvitationResponseSchema: GenMessage<WithdrawInvitationResp
   messageDesc(file_muin_identity_v1_account_service, 6);
 
 /**
+ * Asks for those that are there.
+ *
+ * @generated from message muin.identity.v1.ListLapsedAccountsRequest
+ */
+export type ListLapsedAccountsRequest = Message<"muin.identity.v1.ListLapsedAccountsRequest"> & {
+};
+
+/**
+ * Describes the message muin.identity.v1.ListLapsedAccountsRequest.
+ * Use `create(ListLapsedAccountsRequestSchema)` to create a new message.
+ */
+export const ListLapsedAccountsRequestSchema: GenMessage<ListLapsedAccountsRequest> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_account_service, 7);
+
+/**
+ * Accounts that are to go.
+ *
+ * @generated from message muin.identity.v1.ListLapsedAccountsResponse
+ */
+export type ListLapsedAccountsResponse = Message<"muin.identity.v1.ListLapsedAccountsResponse"> & {
+  /**
+   * The people; the longest overdue first.
+   *
+   * @generated from field: repeated string user_ids = 1;
+   */
+  userIds: string[];
+};
+
+/**
+ * Describes the message muin.identity.v1.ListLapsedAccountsResponse.
+ * Use `create(ListLapsedAccountsResponseSchema)` to create a new message.
+ */
+export const ListLapsedAccountsResponseSchema: GenMessage<ListLapsedAccountsResponse> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_account_service, 8);
+
+/**
  * Who gets an account.
  *
  * @generated from service muin.identity.v1.AccountService
@@ -252,6 +288,17 @@ export const AccountService: GenService<{
     methodKind: "unary";
     input: typeof WithdrawInvitationRequestSchema;
     output: typeof WithdrawInvitationResponseSchema;
+  },
+  /**
+   * For services: lists accounts from before a proof of the address was asked for, which nobody has proven within 7 days. user deletes
+   * them, as if their owners had. At most 100 at a time.
+   *
+   * @generated from rpc muin.identity.v1.AccountService.ListLapsedAccounts
+   */
+  listLapsedAccounts: {
+    methodKind: "unary";
+    input: typeof ListLapsedAccountsRequestSchema;
+    output: typeof ListLapsedAccountsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_muin_identity_v1_account_service, 0);
