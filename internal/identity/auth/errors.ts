@@ -28,7 +28,7 @@ export const authErrors = defineErrors({
     retryAfterMs: 2000,
   },
   callCanceled: { reason: "CANCELED", code: "canceled", text: "the caller has gone" },
-  /** Where strangers get no account. */
+  /** Where nobody gets an account uninvited. */
   invitationRequired: {
     reason: "INVITATION_REQUIRED",
     code: "permission_denied",

@@ -12,7 +12,7 @@ export const signUpField: ConfigField<(typeof words)[number]> = {
   isShared: true,
 };
 
-/** What the setting is where nobody gave it: strangers sign up only where nobody but this machine can call. */
+/** What the setting is where nobody gave it: people sign up uninvited only where nobody but this machine can call. */
 export function signUpWhere(listens: {
   readonly host: string;
   readonly behindProxy: boolean;

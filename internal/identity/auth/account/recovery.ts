@@ -15,7 +15,7 @@ import type { OutgoingMails } from "../mail/rules.ts";
 import type { MailStore } from "../mail/store.ts";
 import { hashOfMailToken } from "../mail/token.ts";
 import { admit, openFirst, type AdmissionDeps } from "../newcomer/admission.ts";
-import { closedToStrangers, type ClosedRefusal } from "../newcomer/rules.ts";
+import { closedToUninvited, type ClosedRefusal } from "../newcomer/rules.ts";
 import type { NewcomerStore } from "../newcomer/store.ts";
 import type { NetworkQuotas } from "../quota/rules.ts";
 import type { Vault } from "../secret/vault.ts";
@@ -180,7 +180,7 @@ async function beginSignedUp(
   tokenHash: Uint8Array,
   client: ClientInfo,
 ): Promise<Verified | ClosedRefusal | Refusal<"mailTokenInvalid">> {
-  const closed = closedToStrangers(deps.config);
+  const closed = closedToUninvited(deps.config);
   if (closed !== undefined) return closed;
   const newcomer = await deps.newcomers.lock(tx, newcomerId);
   const isTaken = await deps.mailStore.takeToken(tx, "VERIFY_EMAIL", tokenHash);
@@ -227,7 +227,7 @@ async function beginReset(
   { tokenHash, passwordHash }: { readonly tokenHash: Uint8Array; readonly passwordHash: string },
   client: ClientInfo,
 ): Promise<ClosedRefusal | Refusal<"mailTokenInvalid"> | undefined> {
-  const closed = closedToStrangers(deps.config);
+  const closed = closedToUninvited(deps.config);
   if (closed !== undefined) return closed;
   const newcomer = await deps.newcomers.lock(tx, newcomerId);
   const isTaken = await deps.mailStore.takeToken(tx, "RESET_PASSWORD", tokenHash);

@@ -168,8 +168,8 @@ describe("an address that has an account", () => {
     const look = "if ((await deps.accounts.findByEmail(database.sql, email)) !== undefined) return undefined;\n";
     const mutant = await mutantOf(
       "newcomer/rules.ts",
-      'const stranger = { rank: "sign-up", network } as const;',
-      `${look} const stranger = { rank: "sign-up", network } as const;`,
+      'const asker = { rank: "sign-up", network } as const;',
+      `${look} const asker = { rank: "sign-up", network } as const;`,
     );
     const [known, unknown] = await compared(mutant);
     expect(Bun.deepEquals(known, unknown)).toBe(false);

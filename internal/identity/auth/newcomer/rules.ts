@@ -82,7 +82,7 @@ export function createNewcomers(deps: NewcomerDeps): Newcomers {
   const { database, newcomers, mailStore, mails, passwords, quotas, sessions, audit, vault, clock } = deps;
   return {
     signUp: async ({ email: written, password, displayName }, client, signal) => {
-      const closed = closedToStrangers(deps.config);
+      const closed = closedToUninvited(deps.config);
       if (closed !== undefined) return closed;
       const email = normaliseEmail(written);
       if (email === undefined) return refuseField("email", emailRule);
@@ -91,8 +91,8 @@ export function createNewcomers(deps: NewcomerDeps): Newcomers {
       const network = networkOf(client.address);
       const exhausted = (await quotas.take("SIGN_UP", network)) ?? (await quotas.take("VERIFY_EMAIL", network));
       if (exhausted !== undefined) return exhausted;
-      const stranger = { rank: "sign-up", network } as const;
-      const passwordHash = await passwords.run(stranger, signal, (hasher) => hasher.hash(password));
+      const asker = { rank: "sign-up", network } as const;
+      const passwordHash = await passwords.run(asker, signal, (hasher) => hasher.hash(password));
       // The same statements whether the address has an account or not; which of both it is shows when the mail is written.
       return database.transaction(async (tx) => {
         const newcomer = { ...begin(deps), email, displayName, passwordHash };
@@ -136,8 +136,8 @@ export function createNewcomers(deps: NewcomerDeps): Newcomers {
   };
 }
 
-/** Why somebody who signed up gets no account here; `undefined` where strangers do. */
-export function closedToStrangers({ signUp }: Pick<AuthConfig, "signUp">): ClosedRefusal | undefined {
+/** Why somebody who signed up gets no account here; `undefined` where whoever asks does. */
+export function closedToUninvited({ signUp }: Pick<AuthConfig, "signUp">): ClosedRefusal | undefined {
   if (signUp === "open") return undefined;
   return signUp === "invite" ? refuse("invitationRequired") : refuse("signUpClosed");
 }

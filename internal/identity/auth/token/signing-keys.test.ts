@@ -25,7 +25,7 @@ const keySetOf = async (auth: AuthFixture): Promise<JSONWebKeySet> =>
 const problemOf = (parts: readonly ServicePart[]): Promise<string | undefined> | undefined =>
   parts.find((part) => part.part === "readiness")?.check();
 
-/** Verifies as a stranger would, who has nothing but the published keys. */
+/** Verifies as anybody can, who has nothing but the published keys. */
 const verify = async (auth: AuthFixture, token: string, audience = "muin"): Promise<JWTPayload> => {
   const keys = createLocalJWKSet(await keySetOf(auth));
   const currentDate = new Date(auth.clock.now());

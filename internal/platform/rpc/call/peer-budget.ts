@@ -20,7 +20,7 @@ export interface Sharers {
   full(): MuinError;
 }
 
-/** Calls of anonymous peers, by network. */
+/** Calls of anonymous callers, by network. */
 const strangers: Sharers = {
   peerOf: (call) => call.peer,
   peerFull: () => callErrors.peerOverloaded(),
