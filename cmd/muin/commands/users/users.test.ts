@@ -161,6 +161,19 @@ describe("muin users", () => {
     expect(await asAda("list")).toMatchObject({ code: 5 });
     expect(await asAda("get", crypto.randomUUID())).toMatchObject({ code: 5 });
   });
+
+  test("suspends nobody who was granted more than the caller holds", async () => {
+    const dora = { email: "dora@example.org", password: "correct horse battery" };
+    const { userId } = await muin.signUp(dora);
+    await eventually(async () => expect(await users("get", userId)).toMatchObject([{ email: dora.email }]));
+    const [key] = await muin.rows("keys", "create", "desk", "--scope", "users.manage", "--scope", "users.read");
+    const env = { MUIN_API_KEY: String(key?.["secret"]) };
+    const suspend = () => muin.begin(["users", "suspend", userId, "--reason", "x"], { env }).ended;
+    await users("scopes", "grant", userId, "counts.read");
+    expect(await suspend()).toMatchObject({ code: 5, stderr: expect.stringContaining("counts.read") });
+    await users("scopes", "revoke", userId, "counts.read");
+    expect(await suspend()).toMatchObject({ code: 0 });
+  });
 });
 
 const list = (...args: readonly string[]) => muin.run("audit", "list", ...args);
