@@ -115,6 +115,8 @@ describe("commands", () => {
     [3, "status", "--url", "http://127.0.0.1:1"],
     [3, "status", "--data-dir", "/nonexistent"],
     [2, "status", "--url", "ftp://x"],
+    [2, "status", "--url", "http:///127.0.0.1:1"],
+    [2, "status", "--url", "http://127.0.0.1:1/?x"],
     [0, "counts", "import", "--help"],
   ])("exits with %d for %s", async (code, ...args) => {
     const ended = await muin.run(...args);

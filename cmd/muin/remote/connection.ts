@@ -5,6 +5,7 @@ import type { DescService } from "@bufbuild/protobuf";
 import { type Client, Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
 import { createFetchClient } from "@connectrpc/connect/protocol";
 import { createTransport } from "@connectrpc/connect/protocol-connect";
+import { parseHttpUrl } from "../../../internal/platform/config/http-url.ts";
 import { type Environment, readConfig } from "../../../internal/platform/config/read-config.ts";
 import { defaultDataPath, readCredentials, readRunRecord } from "../../../internal/platform/local/data-folder.ts";
 import { untrusted } from "../../../internal/platform/tls/untrusted.ts";
@@ -135,9 +136,10 @@ async function ownerOnly<T>(folder: string, read: (path: string) => Promise<T>):
 }
 
 function baseUrl(text: string): string {
-  const url = URL.parse(text.includes("://") ? text : `http://${text}`);
-  if (url === null || (url.protocol !== "http:" && url.protocol !== "https:")) {
-    throw new Failure("usage", `"${text}" is not a URL; write it like http://127.0.0.1:8080`);
+  const url = parseHttpUrl(text.includes("://") ? text : `http://${text}`);
+  if (url === undefined) throw new Failure("usage", `"${text}" is not a URL; write it like http://127.0.0.1:8080`);
+  if (url.username + url.password + url.search + url.hash !== "" || /[?#]$/.test(text)) {
+    throw new Failure("usage", `"${url.host}" is named with more than an address; write it like http://127.0.0.1:8080`);
   }
   return url.href.replace(/\/+$/, "");
 }

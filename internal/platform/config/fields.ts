@@ -1,3 +1,5 @@
+import { parseHttpUrl } from "./http-url.ts";
+
 /** A value that never prints: logs, errors and JSON show "[redacted]". */
 export class Secret {
   readonly #value: string;
@@ -97,8 +99,10 @@ export function url(
   };
 }
 
-/** Whether a text is a URL whose parts can be decoded, as drivers do: a password with a bare "%" cannot. */
+/** Whether a text is a URL whose parts can be decoded, as drivers do: a password with a bare "%" cannot. Nothing in it is passed over. */
 function isReadable(text: string): boolean {
+  if (/\p{Cc}/u.test(text) || text !== text.trim()) return false;
+  if (/^https?:/i.test(text) && parseHttpUrl(text) === undefined) return false;
   try {
     const { username, password, pathname } = new URL(text);
     for (const part of [username, password, pathname]) decodeURIComponent(part);

@@ -51,6 +51,16 @@ describe("readConfig", () => {
     expect(`${String(pepper)} ${JSON.stringify({ pepper })} ${inspect(pepper)}`).not.toContain("hot");
   });
 
+  test.each(["http:h", "http:///h", "http://h\\x", "http://2130706433", "https://h/\n", "redis://h\n", "redis://h/0 "])(
+    "refuses the URL %p, which readers of URLs take for different ones",
+    (value) => {
+      const urls = { calls: url("CALLS_URL", { doc: "Where calls go.", schemes: ["http", "https", "redis"] }) };
+      expect(problemsOf(() => readConfig("", urls, { MUIN_CALLS_URL: value }))).toMatchObject([
+        expect.stringContaining("MUIN_CALLS_URL"),
+      ]);
+    },
+  );
+
   test("names every problem at once and shows no secret", () => {
     const long = "pepper".repeat(1000);
     expect(

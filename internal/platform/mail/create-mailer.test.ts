@@ -206,6 +206,13 @@ describe("no header can be put in by the way", () => {
     expect(server.received).toEqual([]);
   });
 
+  test.each(["smtp://", "smtps://ada:secret@", "smtp:///mail.example.org", "smtp://mail.example.org\n"])(
+    "nor does MUIN_MAIL_URL %p name a server",
+    (mailUrl) => {
+      expect(() => readConfig("auth", { mailUrl: mailUrlField }, { MUIN_MAIL_URL: mailUrl })).toThrow("MUIN_MAIL_URL");
+    },
+  );
+
   test("what looks like headers in the text stays text", async () => {
     await using server = await startServer();
     const text = "\r\nBcc: eve@example.org\r\n.\r\nRCPT TO:<eve@example.org>\r\n";

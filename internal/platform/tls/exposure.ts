@@ -1,3 +1,4 @@
+import { isIPv4 } from "node:net";
 import { flag } from "../config/fields.ts";
 import { ConfigError, variableOf } from "../config/read-config.ts";
 
@@ -17,7 +18,7 @@ export interface Listens {
 
 /** Whether only this machine reaches what listens there. A name but "localhost" may stand for any address. */
 export function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || host === "[::1]" || /^127(\.\d{1,3}){3}$/.test(host);
+  return host === "localhost" || host === "::1" || host === "[::1]" || (isIPv4(host) && host.startsWith("127."));
 }
 
 /** Throws `ConfigError` where others than this machine could call without TLS and nobody said that this is meant. */

@@ -128,7 +128,7 @@ function overlaid<M extends DescMessage>(
 function positionOf(text: string): { readonly latitude: number; readonly longitude: number } {
   const [latitude, longitude, ...rest] = text
     .split(",")
-    .map((part) => (part.trim() === "" ? Number.NaN : Number(part)));
+    .map((part) => (/^\s*[+-]?\d{1,3}(?:\.\d{1,20})?\s*$/.test(part) ? Number(part) : Number.NaN));
   if (latitude === undefined || longitude === undefined || rest.length > 0 || Number.isNaN(latitude + longitude)) {
     throw new InvalidArgumentError("Write degrees, north and east positive, such as 37.4979,127.0276.");
   }

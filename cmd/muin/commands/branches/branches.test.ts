@@ -200,6 +200,7 @@ describe("muin branches", () => {
       [6, /has changed since this etag/, "update", branchId, "--name", "x", "--etag", "v1"],
       [4, /there is no branch absent/, "get", "absent"],
       [2, /Write degrees/, "update", branchId, "--position", "here"],
+      [2, /Write degrees/, "update", branchId, "--position", "0x25,1e2"],
     ];
     await Bun.write(join(muin.folder.path, "colour.json"), '{"colour": "red"}');
     for (const [code, stderr, ...args] of refused) {

@@ -36,13 +36,19 @@ test.each([
   expect(await auth.as(AuthService).getOpenIdConfiguration({})).toMatchObject({ issuer, jwksUri });
 });
 
-test.each(["muin", "http://id.example.org", "https://id.example.org?x", "https://id.example.org#x", "ftp://x"])(
-  "the issuer %s has no document: none would be true for a verifier",
-  async (issuer) => {
-    await using auth = await startAuth({ config: { issuer } });
-    expect(await outcomeOf(auth.as(AuthService).getOpenIdConfiguration({}))).toBe("NotFound ISSUER_NOT_AN_ADDRESS");
-  },
-);
+test.each([
+  "muin",
+  "https:id.example.org",
+  "https://id.example.org\\x",
+  "http://2130706433",
+  "http://id.example.org",
+  "https://id.example.org?x",
+  "https://id.example.org#x",
+  "ftp://x",
+])("the issuer %s has no document: none would be true for a verifier", async (issuer) => {
+  await using auth = await startAuth({ config: { issuer } });
+  expect(await outcomeOf(auth.as(AuthService).getOpenIdConfiguration({}))).toBe("NotFound ISSUER_NOT_AN_ADDRESS");
+});
 
 /** Statuses of the keys and of the document of an issuer, and how long they may be kept. */
 async function kept(issuer: string) {

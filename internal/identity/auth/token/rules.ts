@@ -1,3 +1,4 @@
+import { parseHttpUrl } from "../../../platform/config/http-url.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Database } from "../../../platform/postgres/database.ts";
 import { serviceTokenLifeMsMax } from "../../../platform/identity/token-claims.ts";
@@ -56,8 +57,8 @@ export function createServiceTokens(deps: {
  * fragment (http on this machine alone). Refused for another name: a verifier could find nothing by it.
  */
 export function jwksUriOf(issuer: string): { readonly jwksUri: string } | Refusal<"issuerNotAnAddress"> {
-  const url = URL.parse(issuer);
-  if (url === null || /[?#]/.test(issuer)) return refuse("issuerNotAnAddress");
+  const url = parseHttpUrl(issuer);
+  if (url === undefined || /[?#]/.test(issuer)) return refuse("issuerNotAnAddress");
   const isLocal = url.protocol === "http:" && /^(?:localhost|127\.0\.0\.1|\[::1\])$/.test(url.hostname);
   if (url.protocol !== "https:" && !isLocal) return refuse("issuerNotAnAddress");
   return { jwksUri: `${issuer.replace(/\/$/, "")}/.well-known/jwks.json` };

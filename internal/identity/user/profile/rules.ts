@@ -1,6 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { UserSchema, type User } from "../../../gen/muin/identity/v1/user_service_pb.ts";
 import { zoneSpelling } from "../../../platform/clock/zones.ts";
+import { parseHttpUrl } from "../../../platform/config/http-url.ts";
 import { fieldInvalid } from "../../../platform/resource/errors.ts";
 import { isCurrent } from "../../../platform/resource/etag.ts";
 import { applyUpdate } from "../../../platform/resource/update-mask.ts";
@@ -47,8 +48,8 @@ function timeZoneOf(text: string): string {
 
 function checkPicture(text: string): void {
   if (text === "") return;
-  const url = URL.parse(text);
-  if (url?.protocol !== "https:" || url.hostname === "" || url.username !== "" || url.password !== "") {
+  const url = parseHttpUrl(text);
+  if (url?.protocol !== "https:" || url.username !== "" || url.password !== "") {
     throw fieldInvalid("user.picture_uri", "must be an https address without user name and password");
   }
 }

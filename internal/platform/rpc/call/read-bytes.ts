@@ -4,7 +4,7 @@ import type { Call } from "./call.ts";
 /** Reads the body of the call's request: `bytesMax` bytes at most, beyond which it rejects with ConnectError `resource_exhausted`. */
 export function readBytes(call: Call, request: Request, bytesMax: number): Promise<Uint8Array> {
   const length = request.headers.get("content-length");
-  if (length !== null && Number(length) <= bytesMax) {
+  if (length !== null && /^\d+$/.test(length) && Number(length) <= bytesMax) {
     call.hold?.(call, Number(length));
     return request.bytes();
   }

@@ -51,7 +51,7 @@ export function createCors(options: CorsOptions | undefined): Cors {
   };
 }
 
+/** Whether an origin, as browsers write it (RFC 6454, section 6.2), is a page that this machine serves. */
 function isLoopback(origin: string): boolean {
-  const host = URL.parse(origin)?.hostname;
-  return host === "localhost" || host === "127.0.0.1" || host === "[::1]";
+  return /^https?:\/\/(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?$/.test(origin);
 }

@@ -345,11 +345,16 @@ test("pages are served, and pages of other origins may call only when they are l
   const other = await preflight("https://evil.example");
   expect([other.status, other.headers.get("access-control-allow-origin")]).toEqual([403, null]);
   const local = await startProbeServer();
-  const reply = await fetch(`${local.addresses.http}/api/v1/probes/a`, {
-    method: "POST",
-    headers: { ...headers, origin: "http://localhost:5173" },
-  });
-  expect(reply.headers.get("access-control-allow-origin")).toBe("http://localhost:5173");
+  const allowedTo = async (origin: string): Promise<string | null> => {
+    const url = `${local.addresses.http}/api/v1/probes/a`;
+    const reply = await fetch(url, { method: "POST", headers: { ...headers, origin } });
+    return reply.headers.get("access-control-allow-origin");
+  };
+  expect(await allowedTo("http://localhost:5173")).toBe("http://localhost:5173");
+  // An app's own scheme is no page of this machine, and the others are no origins.
+  for (const origin of ["app://localhost", "http://localhost/x", "http://ada@localhost", "http://127.1"]) {
+    expect([origin, await allowedTo(origin)]).toEqual([origin, null]);
+  }
   await local.stop();
 });
 
