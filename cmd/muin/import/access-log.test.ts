@@ -1,4 +1,6 @@
 import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import { importMutant } from "../../../internal/platform/testing/mutant.ts";
 import { type AccessLogEntry, parseAccessLog } from "./access-log.ts";
 
 const before = "203.0.113.7 - - [17/May/2025:10:05:03 +0000]";
@@ -67,6 +69,40 @@ describe("parseAccessLog", () => {
     '{"status":200}',
   ])("refuses %p", (line) => {
     expect(parseAccessLog(line)).toBeUndefined();
+  });
+
+  const request = '[17/May/2025:10:05:03 +0000] "GET /a HTTP/1.1" 200 12';
+  const shifted = [
+    `shop.example:443 192.0.2.7 - - ${request}`,
+    `shop.example 192.0.2.7 - ada ${request}`,
+    `shop.example client.example - ada ${request}`,
+    `192.0.2.7, 198.51.100.3 - - ${request}`,
+    `192.0.2.7, client.example ada ${request}`,
+    `shop.example 192.0.2.7 ada ${request}`,
+    `192.0.2.7 -  ada ${request}`,
+    `192.0.2.7 - - ${request} 0.005 "https://x.test/" "Agent"`,
+    `192.0.2.7 - - ${request} "https://x.test/" 0.005 "Agent"`,
+    `192.0.2.7 - - ${request} "https://x.test/" "Agent" x"y"`,
+  ];
+
+  test("reads no field as another", () => {
+    expect(shifted.filter((line) => parseAccessLog(line) !== undefined)).toEqual([]);
+  });
+
+  test.each([
+    ["any host", "!(hostName.test(host) || isIP(host) > 0)", "false"],
+    ["an address as identity", 'ident !== "-" && isIP(ident) > 0', "false"],
+    ["a user that begins with a field", "(?!- [^[])", ""],
+    ["fields before the referer", "tail.includes('\"') ? undefined : { referer", "{ referer"],
+    ["fields before the agent", "const isAll = ", "const isAll = true || "],
+    ["any text behind the agent", "moreFields.test(more) ?", "true ?"],
+  ])("mutant: takes %s", async (_, from, to) => {
+    const mutant = await importMutant<{ parseAccessLog: typeof parseAccessLog }>(
+      join(import.meta.dir, "access-log.ts"),
+      from,
+      to,
+    );
+    expect(shifted.filter((line) => mutant.parseAccessLog(line) !== undefined)).not.toEqual([]);
   });
 
   // With its square it would be minutes, and the test be ended.

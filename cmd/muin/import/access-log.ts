@@ -83,15 +83,18 @@ export function parseVhostLog(line: string): VhostLogEntry | undefined {
   return entry === undefined || entry.host === "" ? undefined : { vhost: given(vhost), port, ...entry };
 }
 
+const startsQuotedOrEmpty = /^ (?:"|- |-$)/;
+
 /** Referer and agent, which stand behind the bytes, or neither; `undefined` when it is not clear which text is whose. */
 function readTail(tail: string): Pick<AccessLogEntry, "referer" | "agent"> | undefined {
-  if (!/^ (?:"|- |-$)/.test(tail)) return tail.includes('"') ? undefined : { referer: "", agent: "" };
-  const [referer, behindReferer] = tail[1] === "-" ? ["-", tail.slice(2)] : quotedUntil(tail.slice(2), beforeAgent);
-  if (!/^ (?:"|- |-$)/.test(behindReferer)) {
-    return behindReferer === "" ? { referer: given(referer), agent: "" } : undefined;
+  if (!startsQuotedOrEmpty.test(tail)) return tail.includes('"') ? undefined : { referer: "", agent: "" };
+  const isQuoted = tail[1] === '"';
+  const [referer, behind] = isQuoted ? quotedUntil(tail.slice(2), beforeAgent) : ["-", tail.slice(2)];
+  if (!startsQuotedOrEmpty.test(behind)) {
+    const isAll = behind === "" && (!isQuoted || endOfQuoted(tail, 2) >= tail.length - 1);
+    return isAll ? { referer: given(referer), agent: "" } : undefined;
   }
-  const [agent, more] =
-    behindReferer[1] === "-" ? ["-", behindReferer.slice(2)] : quotedUntil(behindReferer.slice(2), beforeMore);
+  const [agent, more] = behind[1] === '"' ? quotedUntil(behind.slice(2), beforeMore) : ["-", behind.slice(2)];
   return moreFields.test(more) ? { referer: given(referer), agent: given(agent) } : undefined;
 }
 
