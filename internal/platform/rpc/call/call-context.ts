@@ -3,7 +3,7 @@ import { createContextKey, type ContextKey, type ContextValues, type HandlerCont
 import { addressKey } from "../../identity/address.ts";
 import { signatureKey } from "../../identity/call-signature.ts";
 import { callerKey } from "../../identity/caller.ts";
-import type { Call } from "./call.ts";
+import type { Call, RequestHeader } from "./call.ts";
 
 /** Carries the call in a handler's context. */
 export const callKey: ReturnType<typeof createContextKey<Call | undefined>> = createContextKey<Call | undefined>(
@@ -17,6 +17,7 @@ export const callKey: ReturnType<typeof createContextKey<Call | undefined>> = cr
  */
 export class CallContext implements HandlerContext {
   readonly #call: Call;
+  #requestHeader: Headers | undefined;
   #responseHeader: Headers | undefined;
   #responseTrailer: Headers | undefined;
   #values: ContextValues | undefined;
@@ -41,7 +42,7 @@ export class CallContext implements HandlerContext {
     return this.#call.origin.protocol;
   }
   get requestHeader(): Headers {
-    return this.#call.origin.header;
+    return (this.#requestHeader ??= headersOf(this.#call.origin.header));
   }
   get responseHeader(): Headers {
     return (this.#responseHeader ??= new Headers());
@@ -64,6 +65,10 @@ export class CallContext implements HandlerContext {
     return this.#call.signal;
   }
   readonly timeoutMs = (): number | undefined => this.#call.deadline?.remainingMs();
+}
+
+function headersOf(header: RequestHeader): Headers {
+  return header instanceof Headers ? header : header.all();
 }
 
 /** Context values that know call, caller, signature and address without having been told. */

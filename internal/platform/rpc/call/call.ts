@@ -7,6 +7,18 @@ import type { Deadline } from "./deadlines.ts";
 import type { MethodPlan } from "./plan.ts";
 import { abortError } from "./race.ts";
 
+/** Looks up headers of a request: a `Headers`, or what becomes one only when a handler asks for it. */
+export type RequestHeader = Headers | LazyHeaders;
+
+/** Headers of a request that were not copied yet. Names are in lower case. */
+export interface LazyHeaders {
+  /** Several of one name are joined by ", "; `null` when there is none. */
+  get(name: string): string | null;
+  has(name: string): boolean;
+  /** A copy of all. */
+  all(): Headers;
+}
+
 /** Where a call came from. What costs something to find is asked for at most once, and only where it is used. */
 export interface CallOrigin {
   /** "connect", "grpc", "grpc-web", "rest" or "in-process". */
@@ -14,7 +26,7 @@ export interface CallOrigin {
   /** HTTP method. */
   readonly method: string;
   readonly url: string;
-  readonly header: Headers;
+  readonly header: RequestHeader;
   /** Aborted when the caller goes away. */
   readonly signal: AbortSignal | undefined;
   /** The caller's network address; empty for a call inside the process. */

@@ -367,15 +367,15 @@ describe("a service that is starting", () => {
 
   test("serves at once when nobody looks whether it is up", async () => {
     const mutant = await importMutant<typeof real>(join(import.meta.dir, "life.ts"), "!plan.isUp()", "false", [entry]);
-    expect((await starting(mutant.startProbeServer, "gRPC"))[0]).toMatchObject({ code: "ok" });
+    expect((await starting(mutant.startProbeServer, "gRPC, generic"))[0]).toMatchObject({ code: "ok" });
   });
 });
 
 /** One lane of each kind: what is broken in one of a kind is broken in all. */
 const fast = "Connect binary, fast";
 const generic = "Connect JSON, generic";
-const own = [fast, "REST"];
-const library = [generic, "gRPC"];
+const own = [fast, "gRPC, fast", "REST"];
+const library = [generic, "gRPC, generic"];
 const wire = [...own, ...library];
 const kinds = [...wire, "in process"];
 

@@ -1,10 +1,11 @@
-import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import type { Http2ServerRequest, Http2ServerResponse, IncomingHttpHeaders } from "node:http2";
 import { universalRequestFromNodeRequest } from "@connectrpc/connect-node";
 import type { UniversalServerRequest } from "@connectrpc/connect/protocol";
 
 /** Path of a request, without its query. */
-export function pathOf(request: Http2ServerRequest): string {
-  return request.url.split("?", 1)[0]!;
+export function pathOf({ ":path": path = "" }: IncomingHttpHeaders): string {
+  const query = path.indexOf("?");
+  return query < 0 ? path : path.slice(0, query);
 }
 
 /** A request as the library's handlers take it; aborted when its stream breaks off. */

@@ -4,8 +4,7 @@ import {
   constants,
   type Http2SecureServer,
   type Http2Server,
-  type Http2ServerRequest,
-  type Http2ServerResponse,
+  type IncomingHttpHeaders,
   type ServerHttp2Session,
   type ServerHttp2Stream,
   type ServerOptions,
@@ -23,9 +22,10 @@ import { callerAddress } from "./address.ts";
 import { systemRandom } from "../../clock/random.ts";
 import { createGrpcConnections, type GrpcConnection } from "./grpc-connections.ts";
 import { callErrors, connectError } from "../call/errors.ts";
-import { createGrpcLane } from "../grpc/lane.ts";
+import { createGrpcLane, type GrpcRequest } from "../grpc/lane.ts";
 import { pathOf } from "../grpc/read-request.ts";
-import { closeUnread, writeError } from "../grpc/write-reply.ts";
+import { closeUnread } from "../grpc/write-reply.ts";
+import { sendError } from "../grpc/write-stream.ts";
 import { hostOf, tlsOf, tlsVersionMin, type Port, type PortDeps } from "./port.ts";
 import { createHealth } from "./health.ts";
 import { planMethods, servicesOf, type MethodPlans } from "../call/plan.ts";
@@ -50,33 +50,37 @@ export function createGrpcPort(options: PortDeps): Port {
   });
   const isTooFast = createRateGuard(options);
 
-  // REFUSED_STREAM would be right, but Bun sends it after an empty DATA, or not at all.
-  const refuse = (request: Http2ServerRequest, response: Http2ServerResponse): Promise<void> => {
-    response.stream.once("finish", () => closeUnread(request, response));
-    return writeError(options.life.describe(connectError(callErrors.table.overloaded)), response);
-  };
   let pending = 0;
-  const onRequest = (request: Http2ServerRequest, response: Http2ServerResponse): void => {
-    const { stream } = response;
+  const onStream = (request: GrpcRequest): void => {
+    const { stream, headers } = request;
     const session = stream.session as ServerHttp2Session | undefined;
     const connection = session === undefined || session.destroyed ? undefined : connections.of(session);
-    if (connection === undefined || isTooFast(request, response, connection)) return; // It is over already, or now.
-    options.unreadForwarding.look((name) => request.headers[name]);
-    const refusal = refuseHead(request.method, hostsOf(request), request.url);
+    if (connection === undefined || isTooFast(request, connection)) return; // It is over already, or now.
+    options.unreadForwarding.look((name) => headers[name]);
+    const refusal = refuseHead(headers[":method"] ?? "", hostsOf(headers), headers[":path"] ?? "");
     if (refusal !== undefined) {
-      response.writeHead(refusal.status, refusal.status === 405 ? { allow: "POST" } : {}).end();
+      const allow = refusal.status === 405 ? { allow: "POST" } : {};
+      stream.respond({ ":status": refusal.status, ...allow }, { endStream: true });
       return;
     }
     pending += 1;
     stream.once("close", () => (pending -= 1));
-    const answered = connection.take(stream, request.headers.authorization !== undefined)
-      ? lane(request, response, addressOf(request, options.trustedHops), () => connection.know())
-      : refuse(request, response);
-    answered.catch((error: unknown) => closeFailed(stream, error, options.log));
+    if (!connection.take(stream, headers.authorization !== undefined)) {
+      // REFUSED_STREAM would be right, but Bun sends it after an empty DATA, or not at all.
+      sendError(stream, options.life.describe(connectError(callErrors.table.overloaded)));
+      return;
+    }
+    lane(
+      request,
+      () => addressOf(request, options.trustedHops),
+      () => connection.know(),
+    ).catch((error: unknown) => closeFailed(stream, error, options.log));
   };
 
   const server = createHttp2Server(options);
-  server.on("request", onRequest);
+  server.on("stream", (stream: ServerHttp2Stream, headers, _flags, rawHeaders: string[]) =>
+    onStream({ stream, headers, rawHeaders }),
+  );
   admitFirst(server, (socket) => connections.admits(socket.remoteAddress));
   server.on("session", (session) => connections.add(session));
   let listening = false;
@@ -123,18 +127,19 @@ function createRateGuard({
   registry,
   rates,
   trustedHops,
-}: PortDeps): (request: Http2ServerRequest, response: Http2ServerResponse, connection: GrpcConnection) => boolean {
+}: PortDeps): (request: GrpcRequest, connection: GrpcConnection) => boolean {
   const tooFast = createRateRefusal(life, registry);
-  return (request, response, connection) => {
-    if (request.headers.authorization !== undefined) return false;
-    const what = pathOf(request) === healthPath ? "probe" : "request";
+  return (request, connection) => {
+    const { stream, headers } = request;
+    if (headers.authorization !== undefined) return false;
+    const what = pathOf(headers) === healthPath ? "probe" : "request";
     const passage = rates.pass(addressOf(request, trustedHops), what);
     if (passage === "passes") return false;
     if (passage === "flood" && connection.isStrangers) {
       connection.calm();
     } else {
-      response.stream.respond(tooFast.grpc, { endStream: true });
-      closeUnread(request, response);
+      stream.respond(tooFast.grpc, { endStream: true });
+      closeUnread(stream);
     }
     return true;
   };
@@ -160,10 +165,14 @@ function admitFirst(server: Http2Server | Http2SecureServer, admits: (socket: So
   });
 }
 
-function addressOf({ socket, headers }: Http2ServerRequest, trustedHops: number): string {
+function addressOf({ stream, headers }: GrpcRequest, trustedHops: number): string {
   const forwardedFor = headers["x-forwarded-for"];
   const isTrusted = trustedHops > 0 && forwardedFor !== undefined;
-  return callerAddress(socket.remoteAddress ?? "", isTrusted ? String(forwardedFor) : null, trustedHops);
+  return callerAddress(
+    stream.session?.socket.remoteAddress ?? "",
+    isTrusted ? String(forwardedFor) : null,
+    trustedHops,
+  );
 }
 
 function closeFailed(stream: ServerHttp2Stream, error: unknown, log: Logger): void {
@@ -173,8 +182,7 @@ function closeFailed(stream: ServerHttp2Stream, error: unknown, log: Logger): vo
 }
 
 /** The host that a request names, or several, joined by commas: one by HTTP/2's own field, another by a header. */
-function hostsOf({ headers }: Http2ServerRequest): string | undefined {
-  const { host, ":authority": authority } = headers;
+function hostsOf({ host, ":authority": authority }: IncomingHttpHeaders): string | undefined {
   return host === undefined || authority === undefined || host === authority
     ? (authority ?? host)
     : `${authority},${host}`;

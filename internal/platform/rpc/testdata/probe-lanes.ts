@@ -231,6 +231,11 @@ const connect = (
     ...options,
   } as Parameters<typeof createConnectTransport>[0]);
 
+const grpc = (
+  { addresses }: ProbeServer,
+  options: Partial<Parameters<typeof createGrpcTransport>[0]> = {},
+): Transport => createGrpcTransport({ baseUrl: `http://${addresses.grpc}`, ...options });
+
 /** Name of the lane of a client of another make. */
 export const foreignName = "gRPC from @grpc/grpc-js under Node";
 
@@ -247,7 +252,10 @@ export const lanes: Readonly<Record<string, (server: ProbeServer) => Lane>> = {
     byClient("fast", connect(server, { sendCompression: compressionGzip, compressMinBytes: 0 })),
   "gRPC-Web": (server) =>
     byClient("slow", createGrpcWebTransport({ baseUrl: server.addresses.http, httpVersion: "1.1" })),
-  gRPC: (server) => byClient("slow", createGrpcTransport({ baseUrl: `http://${server.addresses.grpc}` })),
+  "gRPC, fast": (server) => byClient("fast", grpc(server)),
+  "gRPC, generic": (server) => byClient("slow", grpc(server)),
+  "gRPC gzip to a hot method": (server) =>
+    byClient("fast", grpc(server, { sendCompression: compressionGzip, compressMinBytes: 0 })),
   REST: rest,
   "in process": inProcess,
   ...(node === null ? {} : { [foreignName]: (server) => foreign(node, server) }),
