@@ -7,7 +7,7 @@ import type { OnKnown } from "../call/call.ts";
 import type { CallLife } from "../call/life.ts";
 import { readBytesMaxOf, type RpcLimits } from "../call/limits.ts";
 import type { MethodPlan, MethodPlans } from "../call/plan.ts";
-import { contentTypes, GrpcOrigin, isPlain, readMessage } from "./read-stream.ts";
+import { GrpcOrigin, isPlain, readMessage } from "./read-stream.ts";
 import { sendError, sendReply } from "./write-stream.ts";
 
 /** Serves a stream of HTTP/2, or answers `undefined` when it is unusual and the library must. Rejects when the reply cannot be delivered. */
@@ -49,14 +49,13 @@ function createFastPath(plan: MethodPlan, { life, limits }: GrpcFastPathOptions)
     const origin = new GrpcOrigin(stream, headers, address, onKnown);
     const call = life.begin(plan, origin, parseTimeout(origin.get("grpc-timeout"), limits.timeoutMsMax), true);
     const context = new CallContext(call);
-    const contentType = headers["content-type"] ?? contentTypes.plain;
     return answer(life, call, context, {
       read: (prove) => readMessage(call, stream, readBytesMax, input, prove),
       write: (reply) => {
         const body = output.serialize(reply);
-        return () => sendReply(stream, contentType, body, context);
+        return () => sendReply(stream, body, context);
       },
-      refuse: (error) => () => sendError(stream, error, context, contentType),
+      refuse: (error) => () => sendError(stream, error, context),
     }).then((send) => send());
   };
 }

@@ -86,11 +86,10 @@ export async function readMessage(
 /** The one message of a request, when it has ended. Rejects as soon as it cannot be one; what comes then is not read. */
 function readEnvelope(call: Call, stream: ServerHttp2Stream, bytesMax: number): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
-    let body: Buffer | undefined;
+    const body = new EnvelopeReader(bytesMax);
     const onData = (chunk: Buffer): void => {
       call.hold?.(call, chunk.byteLength);
-      body = body === undefined ? chunk : Buffer.concat([body, chunk]);
-      const fault = faultOf(body, bytesMax);
+      const fault = body.add(chunk);
       if (fault === undefined) return;
       stream.off("data", onData);
       stream.pause();
@@ -99,7 +98,7 @@ function readEnvelope(call: Call, stream: ServerHttp2Stream, bytesMax: number): 
     stream.on("data", onData);
     stream.once("end", () => {
       try {
-        resolve(openEnvelope(body));
+        resolve(body.message());
       } catch (error) {
         reject(error as ConnectError);
       }
@@ -109,31 +108,51 @@ function readEnvelope(call: Call, stream: ServerHttp2Stream, bytesMax: number): 
   });
 }
 
-/** What is wrong with the beginning of a body, whatever follows; in the words of the library's handlers. */
-function faultOf(body: Buffer, bytesMax: number): ConnectError | undefined {
-  if (body.byteLength < envelopeBytes) return undefined;
-  const length = body.readUInt32BE(1);
-  if (length > bytesMax) {
-    const text = `message size ${length} is larger than configured readMaxBytes ${bytesMax}`;
-    return new ConnectError(text, Code.ResourceExhausted);
-  }
-  if (body.byteLength <= envelopeBytes + length) return undefined;
-  return new ConnectError("protocol error: received extra input message for unary method", Code.Unimplemented);
-}
+/** A body that is one message in its envelope, as it comes. Errors are in the words of the library's handlers. */
+class EnvelopeReader {
+  readonly #bytesMax: number;
+  readonly #chunks: Buffer[] = [];
+  #bytes = 0;
+  /** What the envelope promises, once that has come. */
+  #promised: number | undefined;
 
-/** The message of a body that has ended. */
-function openEnvelope(body: Buffer | undefined): Uint8Array {
-  if (body === undefined) {
-    throw new ConnectError("protocol error: missing input message for unary method", Code.Unimplemented);
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax;
   }
-  if (body.byteLength < envelopeBytes) {
-    throw new ConnectError("protocol error: incomplete envelope", Code.InvalidArgument);
+
+  /** Takes what has come. Answers what is wrong with it, whatever follows. */
+  add(chunk: Buffer): ConnectError | undefined {
+    this.#chunks.push(chunk);
+    this.#bytes += chunk.byteLength;
+    if (this.#bytes < envelopeBytes) return undefined;
+    this.#promised ??= this.#whole().readUInt32BE(1);
+    const promised = this.#promised;
+    if (promised > this.#bytesMax) {
+      const text = `message size ${promised} is larger than configured readMaxBytes ${this.#bytesMax}`;
+      return new ConnectError(text, Code.ResourceExhausted);
+    }
+    if (this.#bytes <= envelopeBytes + promised) return undefined;
+    return new ConnectError("protocol error: received extra input message for unary method", Code.Unimplemented);
   }
-  const length = body.readUInt32BE(1);
-  if (body.byteLength < envelopeBytes + length) {
-    const text = `protocol error: promised ${length} bytes in enveloped message, got ${body.byteLength - envelopeBytes} bytes`;
-    throw new ConnectError(text, Code.InvalidArgument);
+
+  /** The message of a body that has ended. */
+  message(): Uint8Array {
+    const bytes = this.#bytes;
+    if (bytes === 0) {
+      throw new ConnectError("protocol error: missing input message for unary method", Code.Unimplemented);
+    }
+    const promised = this.#promised;
+    if (promised === undefined) throw new ConnectError("protocol error: incomplete envelope", Code.InvalidArgument);
+    if (bytes < envelopeBytes + promised) {
+      const text = `protocol error: promised ${promised} bytes in enveloped message, got ${bytes - envelopeBytes} bytes`;
+      throw new ConnectError(text, Code.InvalidArgument);
+    }
+    const body = this.#whole();
+    if (body[0] !== 0) throw new ConnectError(libraryTexts.compressionUnnamed, Code.Internal);
+    return body.subarray(envelopeBytes);
   }
-  if (body[0] !== 0) throw new ConnectError(libraryTexts.compressionUnnamed, Code.Internal);
-  return body.subarray(envelopeBytes);
+
+  #whole(): Buffer {
+    return this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks);
+  }
 }

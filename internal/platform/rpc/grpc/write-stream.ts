@@ -13,18 +13,13 @@ const withTrailers = { waitForTrailers: true };
 const withoutBody = { endStream: true };
 
 /** Sends a reply to a plain unary call, with the headers and trailers that the handler set. Nothing when its caller is gone. */
-export function sendReply(
-  stream: ServerHttp2Stream,
-  contentType: string,
-  body: Uint8Array,
-  context: CallContext,
-): void {
+export function sendReply(stream: ServerHttp2Stream, body: Uint8Array, context: CallContext): void {
   if (isGone(stream)) return;
   const { usedResponseHeader: header, usedResponseTrailer: trailer } = context;
   stream.once("wantTrailers", () => {
     if (!isGone(stream)) stream.sendTrailers(trailer === undefined ? ok : { ...Object.fromEntries(trailer), ...ok });
   });
-  stream.respond(headOf(contentType, header), withTrailers);
+  stream.respond(headOf(header), withTrailers);
   stream.end(inEnvelope(body));
 }
 
@@ -33,17 +28,16 @@ export function sendError(
   stream: ServerHttp2Stream,
   error: ConnectError,
   { usedResponseHeader: header, usedResponseTrailer: trailer = new Headers() }: Partial<UsedHeaders> = {},
-  contentType: string = contentTypes.plain,
 ): void {
   if (isGone(stream)) return;
   setTrailerStatus(trailer, error);
   spellMessage(trailer);
-  stream.respond({ ...headOf(contentType, header), ...Object.fromEntries(trailer) }, withoutBody);
+  stream.respond({ ...headOf(header), ...Object.fromEntries(trailer) }, withoutBody);
   closeUnread(stream);
 }
 
-function headOf(contentType: string, header: Headers | undefined): OutgoingHttpHeaders {
-  const head = { ":status": 200, "content-type": contentType };
+function headOf(header: Headers | undefined): OutgoingHttpHeaders {
+  const head = { ":status": 200, "content-type": contentTypes.proto };
   return header === undefined ? head : { ...Object.fromEntries(header), ...head };
 }
 
