@@ -22,19 +22,30 @@ async function checkLayout(record: typeof recordLayout): Promise<void> {
     [8, "has 4 shards"],
     [3, "power of two"],
     [128, "power of two"],
-    [0, "power of two"],
+    [-2, "power of two"],
   ] as const) {
     const refusal = await record(store, { shards, random: systemRandom }).then(() => "recorded", String);
     expect(refusal).toContain(why);
   }
+  expect(await record(store, { shards: 0, random: systemRandom }).then(({ shards }) => shards, String)).toBe(4);
   expect(await states.read(["a"])).toEqual([{ countId: "a", record: undefined, heartbeatMs: undefined }]);
 }
 
 describe("the layout of a store", () => {
+  test("is of one shard unless told otherwise", async () => {
+    await using redis = await startRedis();
+    await using stack = new AsyncDisposableStack();
+    const store = openRedis({ url: redis.url, name: "test" });
+    await store.start();
+    stack.defer(() => store.stop());
+    expect(await recordLayout(store, { shards: 0, random: systemRandom })).toMatchObject({ shards: 1 });
+  });
+
   test("is needed by whoever reads, and never changes", () => checkLayout(recordLayout));
 
   test.each([
-    ["if (layout.shards !== shards) {", "if (false) {"],
+    ["if (shards !== 0 && layout.shards !== shards) {", "if (false) {"],
+    ["if (shards !== 0 && layout.shards", "if (layout.shards"],
     ["!Number.isInteger(Math.log2(shards)) || ", ""],
     [" || shards > shardsMax", ""],
     ['client.hsetnx(storeKey, "shards"', 'client.hset(storeKey, "shards"'],

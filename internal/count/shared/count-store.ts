@@ -1,7 +1,7 @@
 import type { Random } from "../../platform/clock/random.ts";
 import { storeErrors } from "../../platform/errors/store-errors.ts";
 import type { RedisReader, RedisStore } from "../../platform/redis/redis-store.ts";
-import { shardsMax, storeKey } from "./key-schema.ts";
+import { shardsDefault, shardsMax, storeKey } from "./key-schema.ts";
 
 /** What a counts store is: for ever, but for its generation. */
 export interface CountStoreLayout {
@@ -14,21 +14,21 @@ export interface CountStoreLayout {
 }
 
 /**
- * Reads the layout, recording it first in a store that is new. Throws when the store was made with another number of shards:
+ * Reads the layout, recording it first in a store that is new: `shards`, or 1 when that is 0, which fits every store. Throws when the store was made with another number of shards:
  * a Count's shard would not be found again.
  */
 export async function recordLayout(
   store: RedisStore,
   { shards, random }: { readonly shards: number; readonly random: Random },
 ): Promise<CountStoreLayout> {
-  if (!Number.isInteger(Math.log2(shards)) || shards < 1 || shards > shardsMax) {
-    throw new Error(`the number of shards must be a power of two from 1 to ${shardsMax}, not ${shards}`);
+  if (shards !== 0 && (!Number.isInteger(Math.log2(shards)) || shards < 1 || shards > shardsMax)) {
+    throw new Error(`the number of shards must be 0 or a power of two from 1 to ${shardsMax}, not ${shards}`);
   }
   const { client } = store;
-  await client.hsetnx(storeKey, "shards", shards.toString());
+  await client.hsetnx(storeKey, "shards", (shards === 0 ? shardsDefault : shards).toString());
   await client.hsetnx(storeKey, "id", random.uuid());
   const layout = await readLayout(store);
-  if (layout.shards !== shards) {
+  if (shards !== 0 && layout.shards !== shards) {
     throw new Error(`the counts store has ${layout.shards} shards, recorded for ever; the setting says ${shards}`);
   }
   return layout;

@@ -17,7 +17,7 @@
 export const storeKey = "count:store";
 
 /** Shards of a store that is new, unless the setting says otherwise. */
-export const shardsDefault = 4;
+export const shardsDefault = 1;
 
 /** Most shards that a store may have. */
 export const shardsMax = 64;

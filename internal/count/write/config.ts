@@ -1,14 +1,14 @@
 import { int } from "../../platform/config/fields.ts";
-import { shardsDefault, shardsMax } from "../shared/key-schema.ts";
+import { shardsMax } from "../shared/key-schema.ts";
 import { outboxBytesMaxField } from "../shared/outbox-bound.ts";
 import { batchWritesMax } from "./write/batch.ts";
 
 /** The settings of count-write. */
 export const countWriteConfig = {
   shards: int("SHARDS", {
-    doc: "Shards of the counts store, a power of two. Recorded in the store when it is first used; another value later refuses to start.",
-    default: shardsDefault,
-    min: 1,
+    doc: "Shards of the counts store, a power of two, recorded in it when it is first used; another value later refuses to start. 0: as many as the store has, 1 in a new one. More than 1 is for Redis Cluster and for many cores; on one Redis it makes each batch smaller and each write dearer.",
+    default: 0,
+    min: 0,
     max: shardsMax,
   }),
   batchWritesMax: int("BATCH_WRITES_MAX", {

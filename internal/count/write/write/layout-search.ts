@@ -13,13 +13,13 @@ const retryPause = { minMs: 250, maxMs: 250 };
 /** The store, and what it should be. */
 export interface LayoutSearchOptions {
   readonly store: RedisStore;
-  /** Shards that the store must have; recorded in one that is new. */
+  /** Shards that the store must have; recorded in one that is new. 0: whatever it has. */
   readonly shards: number;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
   /** Told once, when the layout is known. */
-  readonly onFound: () => void;
+  readonly onFound: (layout: CountStoreLayout) => void;
 }
 
 /**
@@ -42,7 +42,7 @@ export function createLayoutSearch(options: LayoutSearchOptions): LayoutSearch {
 
   const ask = async (): Promise<void> => {
     layout = await recordLayout(store, { shards, random });
-    onFound();
+    onFound(layout);
   };
   const askAgain = async (): Promise<void> => {
     try {

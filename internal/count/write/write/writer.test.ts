@@ -475,6 +475,31 @@ describe("a store with another number of shards", () => {
   });
 });
 
+describe("a writer that is told no number of shards", () => {
+  test("takes the store's, and refuses writes until it knows it", async () => {
+    await using redis = await startRedis();
+    {
+      await using counts = await openCounts(redis.url, { limits: { shards: 4 } });
+      await counts.seed("a", "b", "c", "d", "e");
+      await counts.write([add("a", 1)]);
+    }
+    await redis.kill("SIGKILL");
+    const clock = createHeldClock();
+    await using counts = await openCounts(redis.url, { clock, limits: { shards: 0 } });
+    const write = async (countId: string) => counts.write([add(countId, 1)], 60_000);
+    expect(write("a")).rejects.toMatchObject({ code: "unavailable", reason: "STORE_UNAVAILABLE" });
+    await redis.restart();
+    await eventually(async () => {
+      await clock.pass(250);
+      expect(counts.writer.obstacle()).toBeUndefined();
+    });
+    expect(await write("a")).toMatchObject([{ outcome: "applied", value: 2 }]);
+    for (const countId of ["b", "c", "d", "e"]) {
+      expect(await write(countId)).toMatchObject([{ outcome: "applied", value: 1 }]);
+    }
+  });
+});
+
 /** The store forgets a writer whose batch it has applied, and whose answer was lost. */
 async function checkForgotten(createWriter?: CreateWriter): Promise<void> {
   await using redis = await startRedis();

@@ -18,7 +18,7 @@ const tickMs = 20;
 
 /** Bounds of the queues and batches of all shards. */
 export interface CountWriterLimits extends WriteQueueLimits, BatchLimits {
-  /** Shards of the store: recorded in it, never changed. */
+  /** Shards of the store: recorded in it, never changed. 0: as many as it has, known once it has answered. */
   readonly shards: number;
 }
 
@@ -40,7 +40,7 @@ export interface CountWriterOptions {
 export interface CountWriter extends Component {
   /** Most writes that `write` takes at once. */
   readonly batchMax: number;
-  /** The shard of a Count. */
+  /** The shard of a Count. Throws STORE_UNAVAILABLE while it is not known how many there are. */
   shardOf(countId: string): number;
   /**
    * Applies up to `batchMax` writes of one shard, in order and in one atomic step, each with its own outcome. Resolves
@@ -92,8 +92,7 @@ export function createCountWriter(options: CountWriterOptions): CountWriter {
       }
     });
   };
-  const search = createLayoutSearch({ store, shards: limits.shards, clock, random, log, onFound: duePump });
-  const shards: readonly Shard[] = Array.from({ length: limits.shards }, (_, shard) => {
+  const createShard = (shard: number): Shard => {
     const queue = createWriteQueue({ limits, clock, refused: metrics.refused });
     const inFlight = createBatchesInFlight({
       shard,
@@ -107,7 +106,14 @@ export function createCountWriter(options: CountWriterOptions): CountWriter {
       onSettled: duePump,
     });
     return { queue, inFlight, labels: { shard: shard.toString() } };
-  });
+  };
+  const createShards = (length: number): readonly Shard[] => Array.from({ length }, (_, shard) => createShard(shard));
+  let shards = createShards(limits.shards);
+  const onFound = (layout: CountStoreLayout): void => {
+    if (shards.length === 0) shards = createShards(layout.shards);
+    duePump();
+  };
+  const search = createLayoutSearch({ store, shards: limits.shards, clock, random, log, onFound });
 
   const isIdle = (): boolean => shards.every(({ queue, inFlight }) => queue.length === 0 && inFlight.length === 0);
   /** Looks after what waits and what is on the way, until there is nothing of either. */
@@ -130,7 +136,10 @@ export function createCountWriter(options: CountWriterOptions): CountWriter {
   return {
     name: "count writer",
     batchMax,
-    shardOf: (countId) => shardOf(countId, limits.shards),
+    shardOf: (countId) => {
+      if (shards.length === 0) throw storeErrors.unavailable({ cause: search.refusal() });
+      return shardOf(countId, shards.length);
+    },
     write: (shard, writes, deadlineMs) => {
       const own = shards[shard];
       if (own === undefined || writes.length === 0 || writes.length > batchMax) {
