@@ -204,7 +204,7 @@ describe("the batch script", () => {
       "after < low and low or high\n if digest then found[digest] = pack_struct('<Bdddd', kind, operand, before, 0, now) end\n",
     ],
   ])("is caught without its rule of %s", async (_, rule, instead) => {
-    await caught(async () => holdToModel(await brokenWriter(rule, instead), 60));
+    await caught(async () => holdToModel(await brokenWriter(rule, instead), 600));
   });
 
   test("applies 511 good writes beside a bad one, as one entry of the outbox", async () => {
