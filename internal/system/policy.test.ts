@@ -479,7 +479,7 @@ describe("whatever is thrown at the running process", () => {
         [429, "resource_exhausted"],
         [429, "resource_exhausted"],
         [400, "INVALID_ARGUMENT"],
-        [429, "RESOURCE_EXHAUSTED"],
+        [413, "RESOURCE_EXHAUSTED"],
       ]);
     }
     expect(await grpcStatus(truncated)).toBe(Code.InvalidArgument);

@@ -186,7 +186,7 @@ test("a stream does not hold up a stop as long as a call may", async () => {
 
 /** Has a long reply stand at its caller unread while the server is told to stop. Returns the bytes that the caller then gets of it. */
 async function readDuringStop(port: "http" | "grpc", create: typeof createProbeServer): Promise<number> {
-  const server = create();
+  const server = create({ shutdownGraceMs: 60_000 }); // However slowly it is read.
   await server.start();
   const { http, grpc } = server.addresses();
   const path = "/muin.probe.v1.ProbeService/Slow";

@@ -204,7 +204,7 @@ test.each<readonly [what: string, file: string, from: string, to: string, check:
   [
     "known calls apart",
     grpcPort,
-    "request.headers.authorization !== undefined) return",
+    "headers.authorization !== undefined) return",
     "false) return",
     callsOverGrpc,
   ],
@@ -212,7 +212,7 @@ test.each<readonly [what: string, file: string, from: string, to: string, check:
     "the address that a proxy saw",
     grpcPort,
     "rates.pass(addressOf(request, trustedHops), what)",
-    'rates.pass(request.socket.remoteAddress ?? "", what)',
+    'rates.pass(stream.session?.socket.remoteAddress ?? "", what)',
     callsBehindProxy,
   ],
   [
