@@ -201,13 +201,7 @@ test.each<readonly [what: string, file: string, from: string, to: string, check:
   ["a bound of pages", handler, "page !== undefined || ", "", asksOverHttp],
   ["probes apart", handler, "if (probe !== undefined) return probe(request);", "", asksOverHttp],
   ["a bound of calls", grpcPort, 'passage === "passes"', "true", callsOverGrpc],
-  [
-    "known calls apart",
-    grpcPort,
-    "headers.authorization !== undefined) return",
-    "false) return",
-    callsOverGrpc,
-  ],
+  ["known calls apart", grpcPort, "headers.authorization !== undefined) return", "false) return", callsOverGrpc],
   [
     "the address that a proxy saw",
     grpcPort,
