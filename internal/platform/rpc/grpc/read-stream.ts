@@ -37,7 +37,7 @@ export class GrpcOrigin implements CallOrigin, LazyHeaders {
 
   get url(): string {
     const { ":scheme": scheme = "http", ":authority": authority = "", ":path": path = "/" } = this.#headers;
-    return `${String(scheme)}://${authority}${path}`;
+    return `${scheme}://${authority}${path}`;
   }
   get header(): LazyHeaders {
     return this;
@@ -100,7 +100,7 @@ function readEnvelope(call: Call, stream: ServerHttp2Stream, bytesMax: number): 
       try {
         resolve(body.message());
       } catch (error) {
-        reject(error as ConnectError);
+        reject(error);
       }
     });
     stream.once("close", () => reject(new ConnectError("the request was cut off", Code.Canceled)));
