@@ -32,7 +32,7 @@ const longFunctionsKnown: Readonly<Record<string, number>> = {
   createCountChanges: 85,
   createCountImports: 83,
   createCountReader: 130,
-  createCountWriter: 102,
+  createCountWriter: 97,
   createInfoCache: 141,
   createSigningKeys: 81,
   createSupervisedProcess: 151,

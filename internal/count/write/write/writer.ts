@@ -92,22 +92,8 @@ export function createCountWriter(options: CountWriterOptions): CountWriter {
       }
     });
   };
-  const createShard = (shard: number): Shard => {
-    const queue = createWriteQueue({ limits, clock, refused: metrics.refused });
-    const inFlight = createBatchesInFlight({
-      shard,
-      client,
-      limits,
-      clock,
-      random,
-      log,
-      metrics,
-      putBack: (calls) => queue.putBack(calls),
-      onSettled: duePump,
-    });
-    return { queue, inFlight, labels: { shard: shard.toString() } };
-  };
-  const createShards = (length: number): readonly Shard[] => Array.from({ length }, (_, shard) => createShard(shard));
+  const createShards = (length: number): readonly Shard[] =>
+    Array.from({ length }, (_, shard) => createShard(shard, options, metrics, duePump));
   let shards = createShards(limits.shards);
   const onFound = (layout: CountStoreLayout): void => {
     if (shards.length === 0) shards = createShards(layout.shards);
@@ -175,6 +161,29 @@ export function createCountWriter(options: CountWriterOptions): CountWriter {
     },
   };
 }
+
+function createShard(
+  shard: number,
+  { store, limits, clock, random, log }: CountWriterOptions,
+  metrics: WriterMetrics,
+  onSettled: () => void,
+): Shard {
+  const queue = createWriteQueue({ limits, clock, refused: metrics.refused });
+  const inFlight = createBatchesInFlight({
+    shard,
+    client: store.client,
+    limits,
+    clock,
+    random,
+    log,
+    metrics,
+    putBack: (calls) => queue.putBack(calls),
+    onSettled,
+  });
+  return { queue, inFlight, labels: { shard: shard.toString() } };
+}
+
+type WriterMetrics = ReturnType<typeof writerMetrics>;
 
 function writerMetrics(metrics: Metrics) {
   return {

@@ -67,14 +67,10 @@ export function createGrpcPort(options: PortDeps): Port {
     stream.once("close", () => (pending -= 1));
     if (!connection.take(stream, headers.authorization !== undefined)) {
       // REFUSED_STREAM would be right, but Bun sends it after an empty DATA, or not at all.
-      sendError(stream, options.life.describe(connectError(callErrors.table.overloaded)));
-      return;
+      return sendError(stream, options.life.describe(connectError(callErrors.table.overloaded)));
     }
-    lane(
-      request,
-      () => addressOf(request, options.trustedHops),
-      () => connection.know(),
-    ).catch((error: unknown) => closeFailed(stream, error, options.log));
+    const address = (): string => addressOf(request, options.trustedHops);
+    lane(request, address, () => connection.know()).catch((error: unknown) => closeFailed(stream, error, options.log));
   };
 
   const server = createHttp2Server(options);
