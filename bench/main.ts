@@ -29,7 +29,7 @@ program
       wanted: (row) => pattern.test(row.id) && (!quick || row.quick),
       ...(quick
         ? { windowMs: 300, warmUpMs: 200, repetitions: 2, counts: 1000 }
-        : { windowMs: 2000, warmUpMs: 1000, repetitions: 3, counts: 10_000 }),
+        : { windowMs: 2000, warmUpMs: 10_000, repetitions: 3, counts: 10_000 }),
       report,
     });
     const { rows, targets, ...run } = result;

@@ -1,5 +1,6 @@
-import { writeFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { createLatencyRecorder, type Latency } from "../harness/latency.ts";
 import type { LoadResult } from "../harness/load.ts";
 import { countIdAt, createRequestIds, incrementOf, incrementPath } from "./requests.ts";
 
@@ -13,6 +14,8 @@ export interface CeilingOptions {
   readonly apiKey: string;
   readonly callers: number;
   readonly counts: number;
+  /** Calls a second of open-loop load, by h2load alone; absent: as many as are answered. */
+  readonly ratePerS?: number;
   /** Folder for scripts and bodies. */
   readonly folder: string;
 }
@@ -67,15 +70,18 @@ end
 }
 
 /**
- * Saturation by h2load: Increment over gRPC. It sends one body, so every call is to one Count and has no request id; its own
- * count of successes says little, as a refusal is HTTP 200 too: the server's counters decide.
+ * Load by h2load: Increment over gRPC. It sends one body, so every call is to one Count and has no request id; its own count of
+ * successes says little, as a refusal is HTTP 200 too: the server's counters decide. In open-loop load a call that finds all streams
+ * taken waits, which its latency does not tell: the rate does.
  */
 export async function runH2load(options: CeilingOptions, windowMs: number): Promise<LoadResult> {
-  const { url, apiKey, callers, folder } = options;
+  const { url, apiKey, callers, folder, ratePerS } = options;
   const body = incrementOf(countIdAt(0), "");
   const file = join(folder, "h2load-body");
   await writeFile(file, Buffer.concat([Buffer.from([0, 0, 0, 0, body.length]), Buffer.from(body, "latin1")]));
   const connections = Math.min(h2Connections, callers);
+  const log = join(folder, "h2load-log");
+  await rm(log, { force: true }); // It is appended to.
   const { output, ms, cpuMs } = await runTool([
     "h2load",
     "-c",
@@ -88,6 +94,7 @@ export async function runH2load(options: CeilingOptions, windowMs: number): Prom
     `${Math.max(1, Math.round(windowMs / 1000))}`,
     "-d",
     file,
+    ...(ratePerS === undefined ? [] : [`--rps=${ratePerS / connections}`, `--log-file=${log}`]),
     "-H",
     "content-type: application/grpc",
     "-H",
@@ -103,9 +110,19 @@ export async function runH2load(options: CeilingOptions, windowMs: number): Prom
     refused: namedCounts({ failed: Number(requests[2]) }),
     cutOff: callers,
     windowMs: ms,
-    latencyMs: undefined,
+    latencyMs: ratePerS === undefined ? undefined : await latencyIn(log),
     senderCpuMs: cpuMs,
   };
+}
+
+/** Latency of the calls of a log of h2load: microseconds are the third column. */
+async function latencyIn(log: string): Promise<Latency> {
+  const recorder = createLatencyRecorder();
+  for (const line of (await readFile(log, "utf8")).split("\n")) {
+    const us = line.split("\t")[2];
+    if (us !== undefined) recorder.record(Number(us) / 1000);
+  }
+  return recorder.summary();
 }
 
 function namedCounts(counts: Readonly<Record<string, number>>): Readonly<Record<string, number>> {

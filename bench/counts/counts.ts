@@ -7,6 +7,7 @@ import { fdatasyncP50Ms } from "../harness/fdatasync.ts";
 import { describeMachine, type Machine } from "../harness/machine.ts";
 import { createSlowDisk } from "../harness/slow-disk.ts";
 import { type Figure, figureOf } from "../harness/statistics.ts";
+import { buildGoPeer } from "./go-peer.ts";
 import { measure, type Sample, type Sender, storedAfter } from "./measure.ts";
 import { startMuinSubject } from "./muin-subject.ts";
 import { startRedisSubjects } from "./redis-subject.ts";
@@ -77,16 +78,19 @@ export async function runCounts(options: CountsOptions): Promise<CountsResult> {
   });
   if (slowDisk !== undefined) process.env["REDIS_SERVER"] = slowDisk.redisServer; // Every Redis from here on.
 
+  const needsGo = allRows.some((row) => row.needsGo === true && options.wanted(row));
+  if (needsGo) options.report("building the peer in Go");
+  const goPeer = needsGo ? await buildGoPeer(folder) : undefined;
   const skipped: { row: string; reason: string }[] = [];
   const rows = allRows.filter((row) => {
     if (!options.wanted(row)) return false;
-    const reason = obstacleOf(row, slowDisk !== undefined);
+    const reason = obstacleOf(row, { slowDisk: slowDisk !== undefined, goPeer: goPeer !== undefined });
     if (reason !== undefined) skipped.push({ row: row.id, reason });
     return reason === undefined;
   });
 
   options.report("starting Muin, the peers and their stores");
-  const outside = await startRedisSubjects(options.counts, { relayInside: false, generic: true });
+  const outside = await startRedisSubjects(options.counts, { relayInside: false, generic: true, goPeer });
   cleanUp.defer(() => outside.close());
   const inside = await startRedisSubjects(options.counts, { relayInside: true, generic: false });
   cleanUp.defer(() => inside.close());
@@ -151,9 +155,10 @@ async function measureGroup(
   }
 }
 
-function obstacleOf(row: Row, hasSlowDisk: boolean): string | undefined {
+function obstacleOf(row: Row, has: { readonly slowDisk: boolean; readonly goPeer: boolean }): string | undefined {
   if (row.tool !== undefined && Bun.which(row.tool) === null) return `${row.tool} is not installed`;
-  if (row.addedFsyncMs > 0 && !hasSlowDisk) return "no C compiler for the library that delays fsync";
+  if (row.needsGo === true && !has.goPeer) return "Go is not installed";
+  if (row.addedFsyncMs > 0 && !has.slowDisk) return "no C compiler for the library that delays fsync";
   return undefined;
 }
 

@@ -4,6 +4,7 @@ import { eventually } from "../../internal/platform/testing/eventually.ts";
 import { startRedis } from "../../internal/platform/testing/redis.ts";
 import { type Child, startChild } from "../harness/child.ts";
 import type { GenericServerOptions } from "./generic-server.ts";
+import { type GoPeer, startGoPeer } from "./go-peer.ts";
 import { genericKey, plainKeyOf } from "./peer-keys.ts";
 import type { RelayOptions } from "./relay.ts";
 import { countIdAt } from "./requests.ts";
@@ -23,15 +24,17 @@ export interface RedisSubjects {
   readonly plain: Subject;
   /** The generic Connect handler; `undefined` unless asked for. */
   readonly generic: (Subject & { readonly url: string }) | undefined;
+  /** The peer in Go, which keeps the values of plain INCR; `undefined` unless asked for. */
+  readonly goPeer: (Subject & Pick<GoPeer, "http" | "grpc">) | undefined;
   /** Data folder of the counts Redis. */
   readonly folder: string;
   close(): Promise<void>;
 }
 
-/** Starts both servers, fsync at every write, with `counts` Counts of value 0. */
+/** Starts both servers, fsync at every write, with `counts` Counts of value 0; `goPeer` is the program of that peer. */
 export async function startRedisSubjects(
   counts: number,
-  options: { readonly relayInside: boolean; readonly generic: boolean },
+  options: { readonly relayInside: boolean; readonly generic: boolean; readonly goPeer?: string | undefined },
 ): Promise<RedisSubjects> {
   const [countsRedis, eventsRedis] = await Promise.all([startRedis(), startRedis()]);
   const store = openRedis({ url: countsRedis.url, name: "bench-reader" });
@@ -46,9 +49,11 @@ export async function startRedisSubjects(
   const generic: Child<never, never> | undefined = options.generic
     ? await startChild(script("generic-server"), { redisUrl: countsRedis.url } satisfies GenericServerOptions)
     : undefined;
+  const goPeer = options.goPeer === undefined ? undefined : await startGoPeer(options.goPeer, countsRedis.url);
 
   const none = { outboxDepth: undefined, finished: undefined, verify: async () => undefined, close: async () => {} };
   const redisCounts = { "redis counts": [countsRedis.pid] };
+  const storedPlain = async (): Promise<number> => sumOf(await store.client.mget(ids.map(plainKeyOf)));
   return {
     ...urls,
     folder: countsRedis.dir,
@@ -80,11 +85,7 @@ export async function startRedisSubjects(
         }
       },
     },
-    plain: {
-      ...none,
-      processes: async () => redisCounts,
-      stored: async () => sumOf(await store.client.mget(ids.map(plainKeyOf))),
-    },
+    plain: { ...none, processes: async () => redisCounts, stored: storedPlain },
     generic:
       generic === undefined
         ? undefined
@@ -94,7 +95,18 @@ export async function startRedisSubjects(
             processes: async () => ({ "generic server": [generic.pid], ...redisCounts }),
             stored: async () => sumOf(await store.client.hvals(genericKey)),
           },
+    goPeer:
+      goPeer === undefined
+        ? undefined
+        : {
+            ...none,
+            http: goPeer.http,
+            grpc: goPeer.grpc,
+            processes: async () => ({ "Go server": [goPeer.pid], ...redisCounts }),
+            stored: storedPlain,
+          },
     close: async () => {
+      await goPeer?.close();
       await generic?.close();
       await relay?.close();
       await store.stop();

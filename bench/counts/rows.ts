@@ -42,6 +42,8 @@ export interface Row {
   readonly quick: boolean;
   /** Program that the row needs. */
   readonly tool?: "wrk" | "h2load";
+  /** Whether it loads the peer in Go. */
+  readonly needsGo?: boolean;
   subject(world: World): Subject;
   open(world: World): Promise<Sender>;
 }
@@ -139,26 +141,65 @@ function genericOf({ outside }: World): Subject & { readonly url: string } {
   return outside.generic;
 }
 
-function ceilingRow(kind: "connect-binary" | "generic" | "grpc", place: Place): Row {
-  const tool = kind === "grpc" ? "h2load" : "wrk";
-  const title = { "connect-binary": "Connect binary", generic: "generic Connect handler", grpc: "gRPC, no request id" };
+function goPeerOf({ outside }: World): Subject & { readonly http: string; readonly grpc: string } {
+  if (outside.goPeer === undefined) throw new Error("the peer in Go was not started");
+  return outside.goPeer;
+}
+
+/** What a program in C loads: how a row names it, where it is, and by which protocol. */
+const ceilings = {
+  "connect-binary": {
+    title: "Connect binary",
+    tool: "wrk",
+    subject: ({ muin }: World) => muin,
+    url: ({ muin: { muin } }: World) => muin.http,
+  },
+  generic: {
+    title: "generic Connect handler",
+    tool: "wrk",
+    subject: genericOf,
+    url: (world: World) => genericOf(world).url,
+  },
+  "go-connect": {
+    title: "Go peer, Connect binary",
+    tool: "wrk",
+    subject: goPeerOf,
+    url: (world: World) => goPeerOf(world).http,
+  },
+  grpc: {
+    title: "gRPC, no request id",
+    tool: "h2load",
+    subject: ({ muin }: World) => muin,
+    url: ({ muin: { muin } }: World) => muin.grpc,
+  },
+  "go-grpc": {
+    title: "Go peer, gRPC",
+    tool: "h2load",
+    subject: goPeerOf,
+    url: (world: World) => goPeerOf(world).grpc,
+  },
+} as const;
+
+function ceilingRow(kind: keyof typeof ceilings, place: Place, load: "saturation" | "open" = "saturation"): Row {
+  const { title, tool, subject, url } = ceilings[kind];
   const run = tool === "wrk" ? runWrk : runH2load;
   // h2load sends one body: one Count.
-  const oneCount = place.oneCount || kind === "grpc";
+  const oneCount = place.oneCount || tool === "h2load";
   return {
     ...place,
     oneCount,
-    id: nameOf(`${kind}/${tool}`, place),
-    title: title[kind],
+    id: nameOf(load === "open" ? `${kind}/${tool}/open` : `${kind}/${tool}`, place),
+    title: load === "open" ? `${title}, open loop ${openCallsPerS}/s` : title,
     sender: tool,
     tool,
-    subject: (world) => (kind === "generic" ? genericOf(world) : world.muin),
+    needsGo: kind.startsWith("go-"),
+    subject,
     open: async (world) => {
       const { muin } = world.muin;
-      const url = { "connect-binary": () => muin.http, generic: () => genericOf(world).url, grpc: () => muin.grpc };
       const options: CeilingOptions = {
-        url: url[kind](),
+        url: url(world),
         apiKey: muin.apiKey,
+        ...(load === "open" ? { ratePerS: openCallsPerS } : {}),
         callers: place.callers,
         counts: oneCount ? 1 : world.counts,
         folder: world.folder,
@@ -190,19 +231,22 @@ function listRows(): readonly Row[] {
     rows.push(
       ceilingRow("connect-binary", saturating),
       ceilingRow("generic", saturating),
+      ceilingRow("go-connect", saturating),
       rpcRow("connect-binary", "saturation", saturating),
       genericRow("saturation", saturating),
       rpcRow("connect-json", "saturation", saturating),
       rpcRow("rest", "saturation", saturating),
       rpcRow("grpc", "saturation", saturating),
       ceilingRow("grpc", saturating),
+      ceilingRow("go-grpc", saturating),
     );
     const open = place("open loop");
     rows.push(
       rpcRow("connect-binary", "open", open),
       rpcRow("connect-json", "open", open),
       rpcRow("rest", "open", open),
-      rpcRow("grpc", "open", open),
+      ceilingRow("grpc", open, "open"),
+      ceilingRow("go-grpc", open, "open"),
       rpcRow("batch-write", "open", open),
       genericRow("open", open),
     );

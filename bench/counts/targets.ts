@@ -61,6 +61,20 @@ function listTargets(withWrk: boolean): readonly Target[] {
         of: rate,
       },
       {
+        name: `Increment over Connect: rate / Go peer, ${callers} callers`,
+        bound: { least: 0.9 },
+        row: `connect-binary/wrk/${callers}`,
+        peer: `go-connect/wrk/${callers}`,
+        of: rate,
+      },
+      {
+        name: `Increment over gRPC: rate / Go peer, ${callers} callers`,
+        bound: { least: 0.8 },
+        row: `grpc/h2load/${callers}`,
+        peer: `go-grpc/h2load/${callers}`,
+        of: rate,
+      },
+      {
         name: `BatchWrite: writes / plain INCR, one connection, ${callers} callers`,
         bound: { least: 1 },
         row: `batch-write/${callers}`,
@@ -68,11 +82,16 @@ function listTargets(withWrk: boolean): readonly Target[] {
         of: rate,
       },
     );
-    for (const lane of ["connect-binary", "connect-json", "rest", "grpc"]) {
+    for (const [lane, row] of [
+      ["connect-binary", "connect-binary/open"],
+      ["connect-json", "connect-json/open"],
+      ["rest", "rest/open"],
+      ["grpc", "grpc/h2load/open"],
+    ] as const) {
       targets.push({
         name: `${lane}: p99 ms at 5000/s, ${callers} callers`,
         bound: { most: 10 },
-        row: `${lane}/open/${callers}`,
+        row: `${row}/${callers}`,
         of: p99,
       });
     }
