@@ -30,7 +30,7 @@ async function lookedUp(create: typeof createApiKeys) {
       return secretHash.toBase64() === good ? key : undefined;
     },
   };
-  const accounts = { find: async () => ({ isSuspended: false }) };
+  const accounts = { find: async () => ({ isSuspended: false, isEmailVerified: true }) };
   const scopes = { find: async () => ({ roles: [], granted: [] }) };
   const keys = create({ database: {}, store, accounts, scopes, clock } as unknown as Parameters<
     typeof createApiKeys
