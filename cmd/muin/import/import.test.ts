@@ -32,16 +32,14 @@ afterAll(async () => {
 
 /** The result of a command that must succeed, as JSON. */
 async function json(...args: readonly string[]): Promise<Record<string, unknown>> {
-  const { code, stdout, stderr } = await muin.run(...args, "--json");
-  if (code !== 0) throw new Error(`muin ${args.join(" ")} exited with ${code}: ${stderr}`);
-  return JSON.parse(stdout) as Record<string, unknown>;
+  const [result] = await muin.rows(...args);
+  if (result === undefined) throw new Error(`muin ${args.join(" ")} printed nothing`);
+  return result;
 }
 
 /** Values of all Counts whose ids begin with a prefix. */
 async function values(prefix: string): Promise<Record<string, number>> {
-  const { stdout } = await muin.run("counts", "list", "--prefix", prefix, "--json");
-  const rows = stdout.split("\n").filter((line) => line !== "");
-  const counts = rows.map((line) => JSON.parse(line) as { count_id: string; value: number });
+  const counts = (await muin.rows("counts", "list", "--prefix", prefix)) as { count_id: string; value: number }[];
   return Object.fromEntries(counts.map(({ count_id, value }) => [count_id.slice(prefix.length), value]));
 }
 

@@ -50,12 +50,8 @@ async function importFile(file: string, by: string, prefix: string, ...args: rea
 
 /** Values of all Counts whose ids begin with a prefix, by their names. */
 async function named(prefix: string): Promise<readonly (readonly [name: string, value: number])[]> {
-  const { stdout } = await muin.run("counts", "list", "--prefix", prefix, "--json");
-  const rows = stdout.split("\n").filter((line) => line !== "");
-  return rows
-    .map((line) => JSON.parse(line) as { display_name: string; value: number })
-    .map(({ display_name: name, value }) => [name, value] as const)
-    .toSorted(([a], [b]) => (a < b ? -1 : 1));
+  const counts = (await muin.rows("counts", "list", "--prefix", prefix)) as { display_name: string; value: number }[];
+  return counts.map(({ display_name: name, value }) => [name, value] as const).toSorted(([a], [b]) => (a < b ? -1 : 1));
 }
 
 /** A line of an access log. */
