@@ -66,24 +66,8 @@ export async function startRedisSubjects(
       }),
       stored: storedByWriter,
       outboxDepth,
-      verify: async () => {
-        if (relay === undefined) return undefined;
-        // Each creation is a change too.
-        const changes = (await storedByWriter()) + counts;
-        let received = 0;
-        try {
-          await eventually(
-            async () => {
-              received = await relay.ask({});
-              if (received !== changes) throw new Error("not yet");
-            },
-            { timeoutMs: receiveMsMax },
-          );
-          return undefined;
-        } catch {
-          return `the consumer received ${received} changes of ${changes}`;
-        }
-      },
+      // Each creation is a change too.
+      verify: async () => (relay === undefined ? undefined : notReceived(relay, (await storedByWriter()) + counts)),
     },
     plain: { ...none, processes: async () => redisCounts, stored: storedPlain },
     generic:
@@ -113,6 +97,23 @@ export async function startRedisSubjects(
       await Promise.all([countsRedis.stop(), eventsRedis.stop()]);
     },
   };
+}
+
+/** What is wrong when the consumer does not receive so many changes; `undefined` once it has. */
+async function notReceived(relay: Child<object, number>, changes: number): Promise<string | undefined> {
+  let received = 0;
+  try {
+    await eventually(
+      async () => {
+        received = await relay.ask({});
+        if (received !== changes) throw new Error("not yet");
+      },
+      { timeoutMs: receiveMsMax },
+    );
+    return undefined;
+  } catch {
+    return `the consumer received ${received} changes of ${changes}`;
+  }
 }
 
 function script(name: string): string {
