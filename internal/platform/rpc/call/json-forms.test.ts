@@ -64,6 +64,7 @@ const refused: readonly (readonly [json: string, message: string])[] = [
   ["{", "the body is no JSON"],
   ["nonsense", "the body is no JSON"],
   ['{"big":1,"big":2}', 'the body is no JSON of one meaning: duplicate object key "big"'],
+  ['{"big":"111111111111111111111"}', `big ${bits}`],
 ];
 
 const taken: readonly string[] = [
@@ -105,6 +106,21 @@ test.each([
   expect(await answerOf(await ask(server, '{"name":"a","amount":"12"}'))).toBe("200");
 });
 
+test("a whole number of more digits than 64 bits hold is refused, however many, and leading zeros mean nothing", async () => {
+  const ask = post(`${path}/Fast`);
+  for (const count of [21, 400, 900_000]) {
+    expect(await answerOf(await ask(server, `{"name":"a","amount":"-${"1".repeat(count)}"}`))).toBe(
+      `400 amount ${bits}`,
+    );
+  }
+  expect(await answerOf(await ask(server, `{"name":"a","amount":"${"0".repeat(1000)}12"}`))).toBe("200");
+});
+
+test("a number of very many zeros is judged at once", async () => {
+  const json = `{"name":"a","repeat":0.${"0".repeat(200_000)}1}`;
+  expect(await answerOf(await post(`${path}/Fast`)(server, json))).toBe(`400 repeat ${digits}`);
+}, 5000);
+
 test("a body that is one field is looked at as well, and each of its keys stands once", async () => {
   const ask = post("/api/v1/looks/a/nested");
   expect(await answerOf(await ask(server, '{"numbers":["0x10"]}'))).toBe(`400 numbers[0] ${digits}`);
@@ -136,6 +152,7 @@ describe("the tests notice", () => {
     ["when days roll over", "isOnCalendar(value) ?", "true ?", 0],
     ["when lengths of time are not looked at", "|| /^-?\\d+(?:\\.\\d{1,9})?s$/.test(value)", "|| true", 5],
     ["when numbers are taken in every base", "/^-?\\d+$/.test(value)", "true", 7],
+    ["when a number has very many digits", "/^-?0*\\d{1,20}$/.test(value)", "true", refused.length - 1],
     ["when fractions are rounded", "if (zeros < 0 || !Number.isInteger(number)) return digitsOnly;", "", 14],
     ["when numbers lose digits", "? undefined : exactOnly", "? undefined : undefined", 16],
     ["when nothing is remarkable", "!isRemarkable(json)", "json !== undefined", 3],

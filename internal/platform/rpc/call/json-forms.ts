@@ -23,9 +23,9 @@ const durationForm = "must be seconds, with up to 9 digits after the point, such
 
 const notNumbers: ReadonlySet<ScalarType> = new Set([ScalarType.BOOL, ScalarType.BYTES, ScalarType.STRING]);
 
-/** A text, from its quote on, that is a number but no plain one, a moment, or a length of time that goes on after its seconds. */
+/** A text, from its quote on, that is a number but no plain one of up to 20 digits, a moment, or a length of time that goes on after its seconds. */
 const oddText =
-  /^"(?:(?!-?\d+")\s*[+-]?[\d.](?:[\d.\sxoa-f]|e[+-])*"|\d{4}-\d\d-\d\dT|-?\d+(?:\.\d+)?s[^"]|-?\d+\.\d{10})/i;
+  /^"(?:(?!-?\d+")\s*[+-]?[\d.](?:[\d.\sxoa-f]|e[+-])*"|\d{4}-\d\d-\d\dT|-?\d+(?:\.\d+)?s[^"]|-?\d+\.\d{10}|-?\d{21})/i;
 
 /** Digits of a whole number that a double surely holds. */
 const exactDigits = 15;
@@ -158,17 +158,27 @@ function judgeScalar(scalar: ScalarType | undefined): Judge | undefined {
 }
 
 function judgeWhole(value: JsonValue): string | undefined {
-  if (typeof value === "string") return /^-?\d+$/.test(value) ? undefined : digitsOnly;
+  if (typeof value === "string") {
+    if (!/^-?\d+$/.test(value)) return digitsOnly;
+    return /^-?0*\d{1,20}$/.test(value) ? undefined : finiteOnly; // Very many digits are more than BigInt takes.
+  }
   const written = numberIn(value);
   if (written === undefined) return undefined;
   const [, whole = "", fraction = "", exponent = "0"] = /^(-?\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(written) ?? [];
   const number = Number(written);
   if (!Number.isFinite(number)) return finiteOnly;
-  const digits = `${whole}${fraction}`.replace(/0+$/, "");
+  const digits = withoutZerosBehind(`${whole}${fraction}`);
   const zeros = Number(exponent) + whole.length - digits.length;
   if (/^-?$/.test(digits)) return undefined; // Zero, however it is written.
   if (zeros < 0 || !Number.isInteger(number)) return digitsOnly;
   return BigInt(number) === BigInt(digits + "0".repeat(zeros)) ? undefined : exactOnly;
+}
+
+/** By hand, since a regular expression looks at each zero again for each one before it. */
+function withoutZerosBehind(digits: string): string {
+  let end = digits.length;
+  while (digits.charCodeAt(end - 1) === code.zero) end -= 1;
+  return digits.slice(0, end);
 }
 
 function judgeFraction(value: JsonValue): string | undefined {
