@@ -148,6 +148,27 @@ async function hearsWhileAhead(create: Create): Promise<void> {
 test("a session that was revoked while the clock of this process ran ahead stays so", () =>
   hearsWhileAhead(createTokenVerifier));
 
+/** Auth and this process, by one clock three hours ahead, issue a token, take it and end its session. Then the clock is put back. */
+async function remembersWhatEndedAhead(create: Create): Promise<void> {
+  for (const putBackMs of [minuteMs, 20 * minuteMs]) {
+    const { time, verifier, call } = setUp(create);
+    time.aheadMs = 3 * hourMs;
+    const token = await tokenOf("person", startMs + 3 * hourMs);
+    expect(await call(token)).toBe("taken");
+    verifier.sessionRevoked("s1", startMs + 3 * hourMs);
+    time.monotonicMs = putBackMs;
+    time.aheadMs = 0;
+    for (const atMs of [putBackMs, 17 * minuteMs + putBackMs, 3 * hourMs, 3 * hourMs + 14 * minuteMs]) {
+      time.monotonicMs = atMs;
+      verifier.sessionRevoked("other", startMs + atMs); // Makes no room.
+      expect([atMs, await call(token)]).toEqual([atMs, "session revoked"]);
+    }
+  }
+}
+
+test("a session that ended while all clocks ran ahead stays so until its tokens have ended by the clock that was put back", () =>
+  remembersWhatEndedAhead(createTokenVerifier));
+
 /** A process that starts hears of many sessions that ended long ago: of them it remembers so many. */
 async function keepsRoom(create: Create): Promise<void> {
   const { verifier, call } = setUp(create);
@@ -187,20 +208,26 @@ test.each([
   ],
   [
     "sessions are forgotten before their tokens live",
-    "if (isAhead({ issueMs: untilMs })) revokedAhead.add(sessionId);\n      else ",
-    "",
+    "if (isAhead({ issueMs: untilMs })) return revokedAhead.add(sessionId);",
+    "if (isAhead({ issueMs: untilMs })) return revoked.add(sessionId);",
     remembersRevocations,
   ],
   [
+    "sessions that ended while the clock was ahead are forgotten with it",
+    "revokedAhead.add(sessionId, isPast ? pastSessionsMax : daySessionsMax);",
+    "",
+    remembersWhatEndedAhead,
+  ],
+  [
     "sessions that seem to have ended are not remembered",
-    "untilMs < clock.now() - revocationLifeMs ? pastSessionsMax",
-    "untilMs < clock.now() - revocationLifeMs ? 0",
+    "revoked.add(sessionId, isPast ? pastSessionsMax : revokedSessionsMax);\n      revokedAhead.add(sessionId, isPast ? pastSessionsMax",
+    "revoked.add(sessionId, isPast ? 0 : revokedSessionsMax);\n      revokedAhead.add(sessionId, isPast ? 0",
     hearsWhileAhead,
   ],
   [
     "old sessions fill the memory",
-    "untilMs < clock.now() - revocationLifeMs ? pastSessionsMax",
-    "untilMs < 0 ? pastSessionsMax",
+    "const isPast = untilMs < clock.now() - revocationLifeMs;",
+    "const isPast = untilMs < 0;",
     keepsRoom,
   ],
   [

@@ -65,6 +65,8 @@ const tokensMax = 50_000;
 const revokedSessionsMax = 1_000_000;
 /** Of sessions whose tokens must have ended, if this clock is right, so many are remembered. */
 const pastSessionsMax = 100_000;
+/** So many are remembered for a day more, in which this clock may be put back: their tokens are then dated ahead. */
+const daySessionsMax = 500_000;
 /** Revoked devices that are remembered, and for how long: an hour longer than a token of theirs can live, one dated ahead too. */
 const revokedDevicesMax = 1_000_000;
 export const deviceRevocationLifeMs: number = tokenAheadMsMax + deviceTokenLifeMsMax + 60 * 60_000;
@@ -156,8 +158,10 @@ export function createTokenVerifier(deps: TokenVerifierDeps): TokenVerifier {
       return verify(token, hash);
     },
     sessionRevoked: (sessionId, untilMs) => {
-      if (isAhead({ issueMs: untilMs })) revokedAhead.add(sessionId);
-      else revoked.add(sessionId, untilMs < clock.now() - revocationLifeMs ? pastSessionsMax : revokedSessionsMax);
+      const isPast = untilMs < clock.now() - revocationLifeMs;
+      if (isAhead({ issueMs: untilMs })) return revokedAhead.add(sessionId);
+      revoked.add(sessionId, isPast ? pastSessionsMax : revokedSessionsMax);
+      revokedAhead.add(sessionId, isPast ? pastSessionsMax : daySessionsMax);
     },
     deviceRevoked: (deviceId) => revokedDevices.add(deviceId),
     serviceWithdrawn: (service, untilMs) =>
