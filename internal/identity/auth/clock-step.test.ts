@@ -35,8 +35,10 @@ async function withdrawsTokensAhead(definition?: ServiceInfo): Promise<void> {
     return endedUntilMs(auth, ServiceWithdrawnSchema.typeName);
   };
   auth.clock.advance(3 * hourMs);
-  const ahead = await renew(await issue());
-  auth.clock.advance(-3 * hourMs);
+  const first = await issue();
+  auth.clock.advance(hourMs);
+  const ahead = await renew(first);
+  auth.clock.advance(-4 * hourMs);
   await issue();
   expect(await withdraw()).toBeGreaterThanOrEqual(issuedMs(ahead));
   // One that was itself dated ahead stays the last word, and what is issued after it is good.
@@ -45,6 +47,20 @@ async function withdrawsTokensAhead(definition?: ServiceInfo): Promise<void> {
   auth.clock.advance(-6 * hourMs);
   expect(await withdraw()).toBe(last);
   expect(issuedMs(await renew(await issue()))).toBeGreaterThan(last);
+}
+
+/** A service gets a token and two new secrets, the first while the clock is three hours ahead, and is withdrawn. */
+async function withdrawsTokensOfSecretsBefore(definition?: ServiceInfo): Promise<void> {
+  await using auth = await start(definition);
+  const operations = auth.as(ServiceTokenService, { caller: operator });
+  const issue = async () => (await operations.issueBootstrapSecret({ serviceName: "user" })).secret;
+  auth.clock.advance(3 * hourMs);
+  const { token } = await auth.as(ServiceTokenService).renewServiceToken({ secret: await issue() });
+  await issue();
+  auth.clock.advance(-3 * hourMs);
+  await issue();
+  await operations.withdrawService({ serviceName: "user" });
+  expect(await endedUntilMs(auth, ServiceWithdrawnSchema.typeName)).toBeGreaterThanOrEqual(issuedMs(token));
 }
 
 /** A session is refreshed while the clock is three hours ahead, again once it was put back, and then ended. */
@@ -100,6 +116,9 @@ describe("a clock that ran ahead and was put back", () => {
   test("leaves no token of a service that was withdrawn, and none of a later secret that is not good", () =>
     withdrawsTokensAhead());
 
+  test("leaves no token of a secret before that of a service that was withdrawn", () =>
+    withdrawsTokensOfSecretsBefore());
+
   test("leaves no token of a session that was ended", () => endsSessionsAhead());
 
   test("leaves the keys that verify what is good once it was put back", () => keepsKeys());
@@ -122,6 +141,20 @@ describe("a clock that ran ahead and was put back", () => {
       "CASE WHEN b.renew_time > excluded.issue_time THEN b.renew_time END",
       "NULL",
       withdrawsTokensAhead,
+    ],
+    [
+      "a secret forgets when the one before was made",
+      "bootstrap/store-postgres.ts",
+      "greatest(b.issue_time, excluded.issue_time)",
+      "excluded.issue_time",
+      withdrawsTokensOfSecretsBefore,
+    ],
+    [
+      "a withdrawal asks for no secret before",
+      "bootstrap/rules.ts",
+      " known.issueTimeMs,",
+      "",
+      withdrawsTokensOfSecretsBefore,
     ],
     ["a second withdrawal ends less", "bootstrap/rules.ts", ", known.withdrawTimeMs ?? 0", "", withdrawsTokensAhead],
     ["a session ends as of now", "session/rules.ts", "Math.max(nowMs, ended.useTimeMs)", "nowMs", endsSessionsAhead],

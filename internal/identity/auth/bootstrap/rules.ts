@@ -93,8 +93,8 @@ export function createBootstrapSecrets(deps: {
       return database.transaction(async (tx) => {
         const known = await store.lock(tx, serviceName);
         if (known === undefined) return refuse("serviceUnknown", { service: serviceName });
-        // Another process, whose clock is ahead, may have issued the last token, or have withdrawn the service before.
-        const nowMs = Math.max(clock.now(), known.renewTimeMs ?? 0, known.withdrawTimeMs ?? 0);
+        // Another process, whose clock is ahead, may have issued the last token, of this secret or one before, or have withdrawn the service.
+        const nowMs = Math.max(clock.now(), known.issueTimeMs, known.renewTimeMs ?? 0, known.withdrawTimeMs ?? 0);
         const version = await store.withdraw(tx, serviceName, nowMs);
         await publishServiceWithdrawn(tx, publish, serviceName, version, nowMs);
         const act = { action: "WITHDRAW_SERVICE", outcome: "DONE", client } as const;

@@ -17,7 +17,7 @@ export const postgresBootstrapStore: BootstrapStore = {
       INSERT INTO bootstrap_secrets AS b (service_name, secret_hash, version, issue_time)
       VALUES (${serviceName}, ${secretHash}, 1, ${new Date(nowMs)})
       ON CONFLICT (service_name) DO UPDATE SET secret_hash = excluded.secret_hash, version = b.version + 1,
-        issue_time = excluded.issue_time,
+        issue_time = greatest(b.issue_time, excluded.issue_time),
         renew_time = CASE WHEN b.renew_time > excluded.issue_time THEN b.renew_time END`;
   },
 
