@@ -14,8 +14,8 @@ export interface CountStoreLayout {
 }
 
 /**
- * Reads the layout, recording it first in a store that is new: `shards`, or 1 when that is 0, which fits every store. Throws when the store was made with another number of shards:
- * a Count's shard would not be found again.
+ * Reads the layout, recording it first in a store that is new: `shards`, or 1 when that is 0, which fits every store. Throws when the
+ * store was made with another number of shards: a Count's shard would not be found again.
  */
 export async function recordLayout(
   store: RedisStore,

@@ -19,8 +19,8 @@ export interface GrpcRequest {
 export type GrpcLane = (request: GrpcRequest, address: () => string, onKnown: OnKnown) => Promise<void>;
 
 /**
- * Serves native gRPC over HTTP/2: plain calls to hot methods on the fast path, all else by the library's handlers. `aids`, health and reflection, do not count against the calls in flight:
- * asking for health must work under load too, and a watcher must not hold up a stop.
+ * Serves native gRPC over HTTP/2: plain calls to hot methods on the fast path, all else by the library's handlers. `aids`, health and
+ * reflection, do not count against the calls in flight: asking for health must work under load too, and a watcher must not hold up a stop.
  */
 export function createGrpcLane(
   { plans, aids }: { readonly plans: MethodPlans; readonly aids: MethodPlans },
