@@ -36,6 +36,8 @@ const noMessage = envelope(new Uint8Array());
 /** `list_services` of a reflection request. */
 const listServices = envelope(Buffer.from([0x3a, 0x01, 0x2a]));
 const heldBytes = 4 << 20;
+/** As much as anybody may send; four of them are within the window of a connection. */
+export const bytewiseBytes = 16_000;
 /** Packed it fits into one frame. */
 const bombBytes = 12 << 20;
 
@@ -106,6 +108,24 @@ export async function grpcBomb(target: Target, size: Size): Promise<Outcome> {
   const sent = await flood(peers, size.whole ? 400 : 40, size, (place) =>
     call(place, publicPath, bomb, [["grpc-encoding", "gzip"]]),
   );
+  await untilClosed(peers, performance.now() + closeMsMax / 5);
+  return summarize(peers, sent);
+}
+
+/** Messages that come at once, each byte in a frame of its own. */
+export async function byteFrames(target: Target, size: Size): Promise<Outcome> {
+  const peers = await openGrpc(target, size.whole ? 32 : 8);
+  const message = envelope(Buffer.alloc(bytewiseBytes));
+  const sent = await flood(peers, 4, size, (place) => {
+    const bytes = Array.from(message, (_, at) =>
+      frame(frameKinds.data, 0, streamOf(place), message.subarray(at, at + 1)),
+    );
+    return Buffer.concat([
+      callHead(place, publicPath),
+      ...bytes,
+      frame(frameKinds.data, flags.endStream, streamOf(place)),
+    ]);
+  });
   await untilClosed(peers, performance.now() + closeMsMax / 5);
   return summarize(peers, sent);
 }

@@ -10,8 +10,15 @@ import {
   type Target,
   untilClosed,
 } from "./attack-kit.ts";
-import { codes, flags, frame, frameKinds, headerBlock } from "../../internal/platform/testing/http2-frames.ts";
-import { publicPath } from "./grpc-attacks.ts";
+import {
+  codes,
+  envelope,
+  flags,
+  frame,
+  frameKinds,
+  headerBlock,
+} from "../../internal/platform/testing/http2-frames.ts";
+import { bytewiseBytes, publicPath } from "./grpc-attacks.ts";
 import type { Peer } from "./peer.ts";
 
 const closeMsMax = 5000;
@@ -68,6 +75,17 @@ export async function httpBomb(target: Target, size: Size): Promise<Outcome> {
     const [encoding, body] = place % 2 === 0 ? (["br", bombs.br] as const) : (["gzip", bombs.gzip] as const);
     return Buffer.concat([Buffer.from(postHead(publicPath, body.length, { "content-encoding": encoding })), body]);
   });
+  return summarize(peers, sent);
+}
+
+/** Messages of gRPC-Web that come at once, each byte in a chunk of its own. */
+export async function byteChunks(target: Target, size: Size): Promise<Outcome> {
+  const peers = await openHttp(target, size.whole ? 32 : 8);
+  const head = `POST ${publicPath} HTTP/1.1\r\nhost: muin\r\ncontent-type: application/grpc-web+proto\r\ntransfer-encoding: chunked\r\n\r\n`;
+  const message = envelope(Buffer.alloc(bytewiseBytes));
+  const chunks = Array.from(message, (byte) => Buffer.from([0x31, 0x0d, 0x0a, byte, 0x0d, 0x0a]));
+  const request = Buffer.concat([Buffer.from(head), ...chunks, Buffer.from("0\r\n\r\n")]);
+  const sent = await floodRequests(peers, 4, size, () => request);
   return summarize(peers, sent);
 }
 

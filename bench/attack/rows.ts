@@ -1,5 +1,6 @@
 import type { Outcome, Size, Target } from "./attack-kit.ts";
 import {
+  byteFrames,
   continuationFlood,
   emptyCalls,
   grpcBomb,
@@ -12,6 +13,7 @@ import {
   watchFlood,
 } from "./grpc-attacks.ts";
 import {
+  byteChunks,
   emptyHttpCalls,
   heldHttpBodies,
   httpBomb,
@@ -55,11 +57,13 @@ export const rows: readonly Row[] = [
   row("grpc-settings-flood", "SETTINGS without end", settingsFlood),
   row("grpc-ping-flood", "PING without end", pingFlood),
   row("grpc-bomb", "gzip: 12 KiB that are 12 MiB", grpcBomb),
+  row("grpc-byte-frames", "messages of 16 KiB, a frame for each byte", byteFrames),
   row("grpc-held-bodies", "messages of 4 MiB that never come", heldBodies, { lasts: true }),
   row("http-slow-heads", "a line of a request head each second", slowHeads, { lasts: true }),
   row("http-slow-bodies", "a byte of a body each second", slowBodies, { lasts: true }),
   row("http-held-bodies", "60 bodies of 4 MiB without their last byte", heldHttpBodies, { lasts: true }),
   row("http-bomb", "brotli and gzip: up to 64 KiB that are 64 MiB", httpBomb),
+  row("http-byte-chunks", "messages of 16 KiB, a chunk for each byte", byteChunks),
   row("http-page-flood", "pages, asked for by nobody in particular", pageFlood),
   row("http-empty-calls", "9 HTTP/2 connections, calls of headers only", emptyHttpCalls, { lasts: true }),
   row("http-rapid-reset", "streams opened and reset at once", rapidHttpReset),

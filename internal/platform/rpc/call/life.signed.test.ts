@@ -668,7 +668,7 @@ const broken: readonly [
   [
     "one message",
     "../universal/read-request.ts",
-    "framed.readUInt32BE(1) !== framed.length - frameBytes",
+    "framed.readUInt32BE(1) !== framed.length - envelopeBytes",
     "false",
     uncoveredOf("two messages"),
   ],

@@ -1,5 +1,6 @@
 import { readAllBytes, universalServerRequestFromFetch } from "@connectrpc/connect/protocol";
 import type { Call } from "./call.ts";
+import { inBlocks } from "./pieces.ts";
 
 /** Reads the body of the call's request: `bytesMax` bytes at most, beyond which it rejects with ConnectError `resource_exhausted`. */
 export function readBytes(call: Call, request: Request, bytesMax: number): Promise<Uint8Array> {
@@ -10,7 +11,7 @@ export function readBytes(call: Call, request: Request, bytesMax: number): Promi
   }
   // Many clients send a message in chunks, without saying how long it is.
   const chunks = universalServerRequestFromFetch(request, {}).body as AsyncIterable<Uint8Array>;
-  return readAllBytes(holdEach(call, chunks), bytesMax, length);
+  return readAllBytes(inBlocks(holdEach(call, chunks)), bytesMax, length);
 }
 
 /** The chunks of a body, each counted among what is held of it. */

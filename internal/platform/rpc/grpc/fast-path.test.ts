@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { eventually } from "../../testing/eventually.ts";
 import { envelope } from "../../testing/http2-frames.ts";
-import { importMutant } from "../../testing/mutant.ts";
+import { caught, importMutant } from "../../testing/mutant.ts";
 import { openHttp2 } from "../testdata/http2-peer.ts";
 import { huge, path, truncated, valid } from "../testdata/raw-bodies.ts";
 import { startProbeServer, type ProbeServer } from "../testdata/start-probe-server.ts";
@@ -48,6 +48,8 @@ function begin(method: string, headers: Readonly<Record<string, string>> = {}, o
 interface Answer {
   /** grpc-status. */
   readonly status: string;
+  /** grpc-message. */
+  readonly text: string;
   /** How many bytes came. */
   readonly bytes: number;
   /** Code by which the stream was closed. */
@@ -66,6 +68,7 @@ function answerTo(stream: ClientHttp2Stream): Promise<Answer> {
     stream.once("close", () =>
       resolve({
         status: String(seen["grpc-status"] ?? "none"),
+        text: String(seen["grpc-message"] ?? ""),
         bytes,
         code: stream.rstCode,
         contentType: seen["content-type"],
@@ -94,7 +97,9 @@ describe("answers as the library's handlers do", () => {
     ["a message that does not parse", envelope(truncated), {}, "3"],
     ["a message of 5 MiB", envelope(huge), {}, "8"],
     ["a length of 4 GiB and nothing of it", envelope(Buffer.alloc(0), { length: 0xffff_ffff }), {}, "8"],
+    ["a message with flags that nobody knows", Buffer.concat([Buffer.from([2]), message.subarray(1)]), {}, "0"],
     ["a deadline that is none", message, { "grpc-timeout": "soon" }, "3"],
+    ["a deadline of 25 hours", message, { "grpc-timeout": "25H" }, "3"],
     ["no credentials and 5 MiB", envelope(huge), { authorization: "" }, "16"],
     ["the content type application/grpc+proto", message, { "content-type": "application/grpc+proto" }, "0"],
     ["identity encoding", message, { "grpc-encoding": "identity" }, "0"],
@@ -129,12 +134,20 @@ test("a request that never ends has its deadline, and its stream is closed witho
   for (const answer of answers) expect(answer).toMatchObject({ status: "4", code: constants.NGHTTP2_NO_ERROR });
 });
 
+/** How calls end whose caller resets them: before a request, with a part of it, and all of it but its end; also while it is found out who calls. */
+async function endsOfCanceled({ addresses, ended }: ProbeServer): Promise<readonly string[]> {
+  using peer = openHttp2(addresses.grpc);
+  const before = ended.length;
+  for (const authorization of ["Bearer good", "Bearer later-good"]) {
+    for (const sent of [undefined, message.subarray(0, 7), message]) peer.cancel("Fast", authorization, sent);
+  }
+  await eventually(() => expect(ended.length).toBe(before + 6));
+  return ended.slice(before);
+}
+const canceled = Array.from({ length: 6 }, () => "grpc Fast canceled");
+
 test("a caller who goes away ends the call, and the handler does not run", async () => {
-  using peer = openHttp2(server.addresses.grpc);
-  const before = server.ended.length;
-  for (let call = 0; call < 20; call += 1) peer.cancel("Fast");
-  await eventually(() => expect(server.ended.length).toBe(before + 20));
-  expect(server.ended.slice(before)).not.toContain("grpc Fast ok");
+  expect(await endsOfCanceled(server)).toEqual(canceled);
   expect(await send("Fast", message)).toMatchObject({ status: "0" });
 });
 
@@ -172,6 +185,20 @@ test("a stop answers what is under way", async () => {
 });
 
 const entry = join(import.meta.dir, "../testdata/start-probe-server.ts");
+type Entry = typeof import("../testdata/start-probe-server.ts");
+
+test.each([
+  ["who went away while it was found out who calls", "if (stream.aborted || stream.destroyed) return onCutOff();", ""],
+  ["a reset after which the request looks ended", 'stream.once("aborted", onCutOff);', ""],
+])("the tests notice when %s is overlooked", async (_rule, from, to) => {
+  const mutant = await importMutant<Entry>(join(import.meta.dir, "read-stream.ts"), from, to, [entry]);
+  const broken = await mutant.startProbeServer({ limits: { bodyMsMax: 50 } });
+  try {
+    await caught(async () => expect(await endsOfCanceled(broken)).toEqual(canceled));
+  } finally {
+    await broken.stop();
+  }
+});
 
 test.each([
   [
@@ -190,13 +217,12 @@ test.each([
   ],
   [
     "a second message is overlooked",
-    "if (this.#bytes <= envelopeBytes + promised) return undefined;",
+    "if (this.#pieces.byteLength <= envelopeBytes + promised) return undefined;",
     "return undefined;",
     Buffer.concat([message, Buffer.alloc(5)]),
     "3",
   ],
 ] as const)("the tests notice when %s", async (_rule, from, to, body, status) => {
-  type Entry = typeof import("../testdata/start-probe-server.ts");
   const mutant = await importMutant<Entry>(join(import.meta.dir, "read-stream.ts"), from, to, [entry]);
   const broken = await mutant.startProbeServer();
   const client = openSession(broken);

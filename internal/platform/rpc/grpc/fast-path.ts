@@ -1,11 +1,11 @@
 import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import { createMethodSerializationLookup } from "@connectrpc/connect/protocol";
-import { parseTimeout } from "@connectrpc/connect/protocol-grpc";
 import { answer } from "../call/answer.ts";
 import { CallContext } from "../call/call-context.ts";
 import type { OnKnown } from "../call/call.ts";
 import type { CallLife } from "../call/life.ts";
 import { readBytesMaxOf, type RpcLimits } from "../call/limits.ts";
+import { readGrpcTimeout } from "../call/named-timeout.ts";
 import type { MethodPlan, MethodPlans } from "../call/plan.ts";
 import { GrpcOrigin, isPlain, readMessage } from "./read-stream.ts";
 import { sendError, sendReply } from "./write-stream.ts";
@@ -47,7 +47,7 @@ function createFastPath(plan: MethodPlan, { life, limits }: GrpcFastPathOptions)
   return (stream, headers, address, onKnown) => {
     if (!isPlain(headers)) return undefined;
     const origin = new GrpcOrigin(stream, headers, address, onKnown);
-    const call = life.begin(plan, origin, parseTimeout(origin.get("grpc-timeout"), limits.timeoutMsMax), true);
+    const call = life.begin(plan, origin, readGrpcTimeout(origin.get("grpc-timeout"), limits.timeoutMsMax), true);
     const context = new CallContext(call);
     return answer(life, call, context, {
       read: (prove) => readMessage(call, stream, readBytesMax, input, prove),

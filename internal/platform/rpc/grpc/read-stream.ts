@@ -1,15 +1,13 @@
 import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import type { Message } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import type { Serialization } from "@connectrpc/connect/protocol";
+import { compressedFlag, type Serialization } from "@connectrpc/connect/protocol";
 import { libraryTexts } from "../call/library-texts.ts";
 import type { Call, CallOrigin, LazyHeaders, OnKnown } from "../call/call.ts";
+import { envelopeBytes, Pieces } from "../call/pieces.ts";
 
 /** The content types of plain gRPC. */
 export const contentTypes = { plain: "application/grpc", proto: "application/grpc+proto" } as const;
-
-/** Flags and length before a message. */
-export const envelopeBytes = 5;
 
 /** Whether a request is a call with an uncompressed protobuf message. */
 export function isPlain(headers: IncomingHttpHeaders): boolean {
@@ -86,6 +84,8 @@ export async function readMessage(
 /** The one message of a request, when it has ended. Rejects as soon as it cannot be one; what comes then is not read. */
 function readEnvelope(call: Call, stream: ServerHttp2Stream, bytesMax: number): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
+    const onCutOff = (): void => reject(new ConnectError("the request was cut off", Code.Canceled));
+    if (stream.aborted || stream.destroyed) return onCutOff(); // While it was found out who calls.
     const body = new EnvelopeReader(bytesMax);
     const onData = (chunk: Buffer): void => {
       call.hold?.(call, chunk.byteLength);
@@ -96,6 +96,7 @@ function readEnvelope(call: Call, stream: ServerHttp2Stream, bytesMax: number): 
       reject(fault);
     };
     stream.on("data", onData);
+    stream.once("aborted", onCutOff); // Before "end", which comes of a canceled request too.
     stream.once("end", () => {
       try {
         resolve(body.message());
@@ -103,7 +104,7 @@ function readEnvelope(call: Call, stream: ServerHttp2Stream, bytesMax: number): 
         reject(error);
       }
     });
-    stream.once("close", () => reject(new ConnectError("the request was cut off", Code.Canceled)));
+    stream.once("close", onCutOff);
     stream.on("error", () => undefined); // "close" follows.
   });
 }
@@ -111,10 +112,7 @@ function readEnvelope(call: Call, stream: ServerHttp2Stream, bytesMax: number): 
 /** A body that is one message in its envelope, as it comes. Errors are in the words of the library's handlers. */
 class EnvelopeReader {
   readonly #bytesMax: number;
-  readonly #chunks: Buffer[] = [];
-  #bytes = 0;
-  /** What the envelope promises, once that has come. */
-  #promised: number | undefined;
+  readonly #pieces = new Pieces();
 
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax;
@@ -122,37 +120,29 @@ class EnvelopeReader {
 
   /** Takes what has come. Answers what is wrong with it, whatever follows. */
   add(chunk: Buffer): ConnectError | undefined {
-    this.#chunks.push(chunk);
-    this.#bytes += chunk.byteLength;
-    if (this.#bytes < envelopeBytes) return undefined;
-    this.#promised ??= this.#whole().readUInt32BE(1);
-    const promised = this.#promised;
+    this.#pieces.add(chunk);
+    const promised = this.#pieces.promisedAt(0);
+    if (promised === undefined) return undefined;
     if (promised > this.#bytesMax) {
       const text = `message size ${promised} is larger than configured readMaxBytes ${this.#bytesMax}`;
       return new ConnectError(text, Code.ResourceExhausted);
     }
-    if (this.#bytes <= envelopeBytes + promised) return undefined;
+    if (this.#pieces.byteLength <= envelopeBytes + promised) return undefined;
     return new ConnectError("protocol error: received extra input message for unary method", Code.Unimplemented);
   }
 
   /** The message of a body that has ended. */
   message(): Uint8Array {
-    const bytes = this.#bytes;
+    const bytes = this.#pieces.byteLength;
     if (bytes === 0) {
       throw new ConnectError("protocol error: missing input message for unary method", Code.Unimplemented);
     }
-    const promised = this.#promised;
-    if (promised === undefined) throw new ConnectError("protocol error: incomplete envelope", Code.InvalidArgument);
-    if (bytes < envelopeBytes + promised) {
-      const text = `protocol error: promised ${promised} bytes in enveloped message, got ${bytes - envelopeBytes} bytes`;
-      throw new ConnectError(text, Code.InvalidArgument);
+    const promised = this.#pieces.promisedAt(0);
+    if (promised === undefined || bytes < envelopeBytes + promised) {
+      throw new ConnectError("protocol error: incomplete envelope", Code.InvalidArgument);
     }
-    const body = this.#whole();
-    if (body[0] !== 0) throw new ConnectError(libraryTexts.compressionUnnamed, Code.Internal);
+    const body = this.#pieces.whole();
+    if ((body[0]! & compressedFlag) !== 0) throw new ConnectError(libraryTexts.compressionUnnamed, Code.Internal);
     return body.subarray(envelopeBytes);
-  }
-
-  #whole(): Buffer {
-    return this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks);
   }
 }

@@ -2,8 +2,9 @@ import type { OutgoingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import type { ConnectError } from "@connectrpc/connect";
 import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
 import type { CallContext } from "../call/call-context.ts";
+import { envelopeBytes } from "../call/pieces.ts";
 import { spellMessage } from "../universal/write-reply.ts";
-import { contentTypes, envelopeBytes } from "./read-stream.ts";
+import { contentTypes } from "./read-stream.ts";
 import { closeUnread } from "./write-reply.ts";
 
 type UsedHeaders = Pick<CallContext, "usedResponseHeader" | "usedResponseTrailer">;

@@ -22,8 +22,8 @@ export interface Http2Peer extends Disposable {
     method: string,
     authorization?: string,
   ): { readonly isOpen: () => boolean; readonly end: () => Promise<CallEnd> };
-  /** Begins a call and resets it at once. */
-  cancel(method: string): void;
+  /** Begins a call, sends so much of its request, default nothing, and resets it at once. */
+  cancel(method: string, authorization?: string, sent?: Uint8Array): void;
   ping(): void;
 }
 
@@ -84,9 +84,10 @@ export function openHttp2(address: string, from = "127.0.0.1", { window = 65_535
     isClosed: () => socket.destroyed,
     begin,
     call: (method, authorization) => begin(method, authorization).end(),
-    cancel: (method) => {
+    cancel: (method, authorization, sent) => {
       const stream = (last += 2);
-      socket.write(frame(frameKinds.headers, flags.endHeaders, stream, headersOf(method)));
+      socket.write(frame(frameKinds.headers, flags.endHeaders, stream, headersOf(method, authorization)));
+      if (sent !== undefined) socket.write(frame(frameKinds.data, 0, stream, sent));
       socket.write(frame(frameKinds.reset, 0, stream, Buffer.from([0, 0, 0, codes.cancel])));
     },
     ping: () => socket.write(frame(frameKinds.ping, 0, 0, Buffer.alloc(8))),

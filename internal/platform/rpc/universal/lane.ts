@@ -105,7 +105,7 @@ function serve(plan: MethodPlan, handler: LibraryHandler, options: UniversalLane
     const origin = { protocol, method, url, header, signal, address: () => address, onKnown };
     const call = life.begin(plan, origin, named, counted);
     try {
-      const body = replayableBody(request, call);
+      const body = replayableBody(request, call, readBytesMaxOf(plan.policy, limits));
       const contextValues = new CallValues(call);
       if (plan.method.methodKind === "unary") contextValues.set(bodyKey, body);
       const response = await handler({

@@ -4,6 +4,7 @@ import { notSignable } from "../../identity/call-signature.ts";
 import type { Call, NamedTimeout } from "../call/call.ts";
 import { callErrors } from "../call/errors.ts";
 import { readConnectTimeout, readGrpcTimeout } from "../call/named-timeout.ts";
+import { envelopeBytes, inBlocks, inEnvelopes } from "../call/pieces.ts";
 import { raceIterable } from "../call/race.ts";
 import { single } from "../call/single.ts";
 
@@ -36,23 +37,23 @@ export const bodyKey: ReturnType<typeof createContextKey<ReplayableBody | undefi
 >(undefined, { description: "body" });
 
 /**
- * The body of a call's request. One that never comes ends with the call. The source is then only left unread: cancelling it would
- * end the HTTP/2 stream before the reply.
+ * The body of a call's request, whose messages have `bytesMax` bytes at the most. One that never comes ends with the call. The source is
+ * then only left unread: cancelling it would end the HTTP/2 stream before the reply. The library takes the longer for each piece the more
+ * have come, and so gets few, however many the sender made.
  */
-export function replayableBody(request: UniversalServerRequest, call: Call): ReplayableBody {
-  const source = raceIterable(request.body as AsyncIterable<Uint8Array>, call.signal, {
+export function replayableBody(request: UniversalServerRequest, call: Call, bytesMax: number): ReplayableBody {
+  const pieces = raceIterable(request.body as AsyncIterable<Uint8Array>, call.signal, {
     release: false,
     onValue: (chunk) => call.hold?.(call, chunk.byteLength),
   });
+  const isOne = call.origin.protocol === "connect" && call.plan.method.methodKind === "unary";
+  const source = isOne ? inBlocks(pieces) : inEnvelopes(pieces, bytesMax);
   let read: Uint8Array | undefined;
   return {
     whole: async (bytesMax) => (read = await readAllBytes(source, bytesMax)),
     [Symbol.asyncIterator]: () => (read === undefined ? source : single(read))[Symbol.asyncIterator](),
   };
 }
-
-/** Length of what stands before a message of gRPC and gRPC-Web: flags and the message's length. */
-const frameBytes = 5;
 
 /** The request message as it was sent, of a call whose signature must cover it; `bytesMax` bytes at the most. */
 export async function signedMessage(body: ReplayableBody, { origin }: Call, bytesMax: number): Promise<Uint8Array> {
@@ -62,12 +63,12 @@ export async function signedMessage(body: ReplayableBody, { origin }: Call, byte
     if (encoding !== null && encoding !== "identity") throw notSignable("a compressed body");
     return body.whole(bytesMax);
   }
-  const framed = Buffer.from(await body.whole(frameBytes + bytesMax));
-  if (framed.length >= frameBytes && framed[0] === 1) throw notSignable("a compressed body");
-  if (framed.length < frameBytes || framed[0] !== 0 || framed.readUInt32BE(1) !== framed.length - frameBytes) {
+  const framed = Buffer.from(await body.whole(envelopeBytes + bytesMax));
+  if (framed.length >= envelopeBytes && framed[0] === 1) throw notSignable("a compressed body");
+  if (framed.length < envelopeBytes || framed[0] !== 0 || framed.readUInt32BE(1) !== framed.length - envelopeBytes) {
     throw notSignable("any body but one message");
   }
-  return framed.subarray(frameBytes);
+  return framed.subarray(envelopeBytes);
 }
 
 /** The headers without a deadline. */
