@@ -1,5 +1,4 @@
-import { domainToASCII } from "node:url";
-import { isMailbox } from "../../../platform/mail/mailer.ts";
+import { domainInAscii, isMailbox } from "../../../platform/mail/mailer.ts";
 import type { Vault } from "../secret/vault.ts";
 
 /** RFC 5321: of the whole address, and of the part before "@". */
@@ -10,8 +9,6 @@ const localCharsMax = 64;
 const invisible = /\p{Default_Ignorable_Code_Point}/gu;
 /** What may stand unquoted before "@"; quoted forms are refused. No line end can pass into a mail's header. */
 const localPart = /^[^\s\p{Cc}"(),:;<>@[\\\]]+$/u;
-/** A domain before UTS #46: `domainToASCII` is a URL parser, which would end it at "/", "?" or "#" and decode "%61". */
-const writtenDomain = /^[a-z0-9.\-\P{ASCII}]+$/u;
 const asciiDomain = /^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?$/;
 
 /**
@@ -33,10 +30,8 @@ export function normaliseKnownEmail(text: string): string | undefined {
   const folded = text.normalize("NFKC").replace(invisible, "").trim().toLowerCase().normalize("NFKC");
   const at = folded.lastIndexOf("@");
   const local = folded.slice(0, at);
-  const written = folded.slice(at + 1);
-  if (at < 1 || local.length > localCharsMax || !localPart.test(local) || !writtenDomain.test(written))
-    return undefined;
-  const domain = domainToASCII(written);
+  if (at < 1 || local.length > localCharsMax || !localPart.test(local)) return undefined;
+  const domain = domainInAscii(folded.slice(at + 1));
   const email = `${local}@${domain}`;
   return asciiDomain.test(domain) && email.length <= emailCharsMax ? email : undefined;
 }

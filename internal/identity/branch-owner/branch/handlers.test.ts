@@ -587,4 +587,34 @@ describe("an owner", () => {
       "PermissionDenied OWNER_FORBIDDEN",
     );
   });
+
+  test.each([
+    "ada@example.org/x",
+    "ada@example.org?x",
+    "ada@example.org#x",
+    "ada@example.org\\x",
+    "ada@ex%61mple.org",
+    "num@42",
+    "num@0x7f.1",
+    "num@2130706433",
+    "dd@example..org",
+    "hy@example-.org",
+    "a..b@example.org",
+    ".a@example.org",
+    "a.@example.org",
+    "ada@[192.0.2.1]",
+  ])("has no contact_email %s", async (contactEmail) => {
+    const person = await service.signUp();
+    const owner = { userId: person.id, contactEmail };
+    const rule = "owner.contact_email: must be an e-mail address such as office@example.org";
+    expect(await violationsOf(service.owners(administrator).registerOwner({ owner }))).toEqual([rule]);
+    await service
+      .owners(administrator)
+      .registerOwner({ owner: { userId: person.id, contactEmail: "a@bücher.example" } });
+    expect(await violationsOf(service.owners(person).updateOwner({ owner }))).toEqual([rule]);
+    expect((await service.owners(person).getOwner({ userId: person.id })).owner).toMatchObject({
+      contactEmail: "a@bücher.example",
+      etag: "v1",
+    });
+  });
 });

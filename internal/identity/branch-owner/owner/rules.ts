@@ -4,7 +4,9 @@ import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Refusal } from "../../../platform/errors/refusal.ts";
 import type { Caller } from "../../../platform/identity/caller.ts";
 import type { Database } from "../../../platform/postgres/database.ts";
+import { isWrittenMailbox } from "../../../platform/mail/mailer.ts";
 import { personIdOf } from "../../../platform/resource/caller-scopes.ts";
+import { fieldsInvalid } from "../../../platform/resource/errors.ts";
 import { etagOf, isCurrent } from "../../../platform/resource/etag.ts";
 import { applyUpdate } from "../../../platform/resource/update-mask.ts";
 import { isBarred, managesAll, seesAll } from "../branch/access.ts";
@@ -23,10 +25,10 @@ export type OwnerRefusal = Refusal<
 
 /** People who own branches. Who may not, learns nothing of them. */
 export interface OwnerRules {
-  /** Makes a person an owner. Whether the caller may is the policy's to say. */
+  /** Makes a person an owner. Whether the caller may is the policy's to say. Throws FIELD_INVALID for what is no e-mail address. */
   register(caller: Caller, given: Owner): Promise<StoredOwner | OwnerRefusal>;
   get(caller: Caller, userId: string): Promise<StoredOwner | OwnerRefusal>;
-  /** Changes what the mask says (AIP-134). Throws FIELD_INVALID for a mask that names anything else. */
+  /** Changes what the mask says (AIP-134). Throws FIELD_INVALID for a mask that names anything else, and for what is no e-mail address. */
   update(caller: Caller, given: Owner, mask: readonly string[] | undefined): Promise<StoredOwner | OwnerRefusal>;
   /** Owners after the id `after`, in the order of their ids. */
   list(caller: Caller, after: string, limit: number): Promise<readonly StoredOwner[] | OwnerRefusal>;
@@ -45,6 +47,7 @@ export function createOwnerRules(deps: {
     register: (caller, given) => {
       const content = create(OwnerSchema);
       applyUpdate(OwnerSchema, content, given, { mask: ["*"], allowed: contentFields });
+      checkContactEmail(content.contactEmail);
       const { userId } = given;
       return database.transaction(async (tx) => {
         if (isBarred(await people.statusOf(tx, personIdOf(caller)))) return refuse("accountSuspended");
@@ -76,6 +79,8 @@ export function createOwnerRules(deps: {
           return refuse("etagMismatch", { resource: `owner ${userId}` });
         const content = toOwner(before);
         applyUpdate(OwnerSchema, content, given, { mask, allowed: contentFields });
+        // One from before it was judged stays until it is changed.
+        if (content.contactEmail !== before.contactEmail) checkContactEmail(content.contactEmail);
         const { companyName, contactEmail, contactPhoneNumber } = content;
         const said = { companyName, contactEmail, contactPhoneNumber };
         if (Bun.deepEquals({ ...before, ...said }, before)) return before;
@@ -89,4 +94,10 @@ export function createOwnerRules(deps: {
       return owners.list(sql, after, limit);
     },
   };
+}
+
+function checkContactEmail(contactEmail: string): void {
+  if (contactEmail === "" || isWrittenMailbox(contactEmail)) return;
+  const description = "must be an e-mail address such as office@example.org";
+  throw fieldsInvalid([{ field: "owner.contact_email", description }]);
 }
