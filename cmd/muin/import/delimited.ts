@@ -53,13 +53,13 @@ export function splitTsv(line: string): readonly string[] | { readonly bad: stri
   return fields;
 }
 
-/** A first line that names the separator, as spreadsheets write and read it. */
-const separatorLine = /^\uFEFF?sep=([^"\r\n])\r?(?:\n|$)/;
+/** A first line that names the separator, as spreadsheets write and read it: in either case, in quotes or not. */
+const separatorLine = /^\uFEFF?("?)sep=([^"\r\n])\1\r?(?:\n|$)/i;
 
 /** The separator that the first line names, and how long that line is in bytes; `undefined` when it names none. */
 export function namedDelimiter(head: string): { readonly delimiter: Delimiter; readonly bytes: number } | undefined {
   const match = separatorLine.exec(head);
-  return match === null ? undefined : { delimiter: match[1] ?? ",", bytes: Buffer.byteLength(match[0]) };
+  return match === null ? undefined : { delimiter: match[2] ?? ",", bytes: Buffer.byteLength(match[0]) };
 }
 
 /**

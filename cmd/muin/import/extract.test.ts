@@ -76,7 +76,12 @@ describe("a table", () => {
       'there is no column "State"; there are "id", "state"',
     );
     expect(() => extractorOf({ ...options, by: ["state"], header: false })).toThrow("columns have no names");
-    expect(() => extractorOf({ ...options, by: ["state"], head: head("id,state") })).toThrow("no end");
+    expect(() => extractorOf({ ...options, by: ["state"], head: head("id,state") })).toThrow(
+      "the line with the column names has no end yet; --final takes it as it is",
+    );
+    expect(() => extractorOf({ ...options, by: ["state"], head: head("id,state".padEnd(64 * 1024)) })).toThrow(
+      "the line with the column names has no end within the first 64 KiB; is it a table?",
+    );
     expect(extractorOf({ ...options, by: ["state"], head: head("id,state"), headIsAll: true }).headerEnd).toBe(8);
   });
   test("splits as the library does, which reads the whole file at once", () => {

@@ -14,6 +14,7 @@ import { exactNumber } from "./json-number.ts";
 import { atJsonPath, parseJsonPath } from "./json-path.ts";
 import { decodeText } from "./lines.ts";
 import { createRecordSplitter, type QuoteScanner } from "./records.ts";
+import { headBytesMax } from "./source.ts";
 
 /** What a record counts: a value, nothing because it is blank, or nothing because it is bad, with the reason in a sentence. */
 export type Extracted = string | undefined | { readonly bad: string };
@@ -261,7 +262,11 @@ function readHeader(
     throw new ImportOptionsError("there is no line with column names yet: its first lines are empty");
   }
   if (record?.text === undefined) {
-    throw new ImportOptionsError("the line with the column names has no end within the first 64 KiB; is it a table?");
+    throw new ImportOptionsError(
+      head.length < headBytesMax
+        ? "the line with the column names has no end yet; --final takes it as it is"
+        : "the line with the column names has no end within the first 64 KiB; is it a table?",
+    );
   }
   const columns = split(record.text);
   if ("bad" in columns) throw new ImportOptionsError(`the line with the column names cannot be read: ${columns.bad}`);

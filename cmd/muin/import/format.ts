@@ -1,4 +1,5 @@
 import { parseAccessLog, parseVhostLog } from "./access-log.ts";
+import { namedDelimiter } from "./delimited.ts";
 
 /** Formats that an import can read. "access" is both the common and the combined access log; "vhost_combined" either behind a virtual host. */
 export const formats = ["access", "vhost_combined", "json", "csv", "tsv"] as const;
@@ -12,7 +13,7 @@ const detectionLinesMax = 20;
 /**
  * The format of a file that begins with `head`, or `undefined` when it shows none: the first line that reads as a JSON object or
  * as an access log decides; else JSON that is no lines, which is to be refused by name; else a tab, a comma or a semicolon in the first
- * line. An incomplete last line does not take part unless it is all.
+ * line, or a first line that names another separator. An incomplete last line does not take part unless it is all.
  */
 export function detectFormat(head: string): Format | undefined {
   if (wholeJson(head) !== undefined) return "json";
@@ -24,7 +25,8 @@ export function detectFormat(head: string): Format | undefined {
   }
   const first = lines[0] ?? "";
   if (/^\s*(?:\{|\[\s*["{[])/.test(first)) return undefined; // JSON whose first line goes on behind the head.
-  return first.includes("\t") ? "tsv" : /[,;]/.test(first) ? "csv" : undefined;
+  if (first.includes("\t")) return "tsv";
+  return /[,;]/.test(first) || namedDelimiter(head) !== undefined ? "csv" : undefined;
 }
 
 /** Whether a file that begins with `head` is JSON other than a value on each line: an array, or values that go over several lines. */

@@ -4,7 +4,7 @@ import { gunzip, isGzip } from "./gunzip.ts";
 import { DamagedSourceError, OtherSourceError, SourceError } from "./source-error.ts";
 
 /** Bytes at the beginning that name a file and tell its format. */
-const headBytesMax = 64 * 1024;
+export const headBytesMax = 64 * 1024;
 
 /** Where an import's bytes come from, decompressed. */
 export interface Source {
