@@ -317,7 +317,7 @@ describe("mutants", () => {
     [
       "the query of GET",
       "../universal/lane.ts",
-      'method === "GET" ? percentText(url) : url',
+      'method === "GET" ? readableUrl(url) : url',
       "url",
       ["Connect GET: no UTF-8"],
     ],

@@ -145,6 +145,8 @@ describe("Connect GET", () => {
     ["encoding=json&message=%zz", 400, "invalid_argument"],
     ["encoding=json&compression=gzip&message={}", 400, "invalid_argument"],
     ["encoding=json&compression=zstd&message={}", 501, "unimplemented"],
+    ['encoding=json&message={"name":"a"}&message={"name":"b"}', 400, "invalid_argument"],
+    ["encoding=json&encoding=proto&message={}", 400, "invalid_argument"],
   ])("?%s is %p", async (query, status, code) => {
     const answer = await ask(`${path}/Look?connect=v1&${query}`, { headers: good });
     expect([answer.status, (JSON.parse(answer.body) as { code: string }).code]).toEqual([status, code]);
@@ -157,6 +159,13 @@ describe("Connect GET", () => {
       expect((await ask(`${path}/Look?connect=v1&encoding=${encoding}&base64=1&message=${message}`)).status).toBe(200);
     },
   );
+});
+
+test.each(["gzip", "GZIP", "identity", "Identity"])("Connect GET takes the compression %s", async (compression) => {
+  const json = Buffer.from("{}");
+  const message = (compression.toLowerCase() === "gzip" ? Buffer.from(Bun.gzipSync(json)) : json).toString("base64url");
+  const query = `connect=v1&encoding=json&compression=${compression}&base64=1&message=${message}`;
+  expect((await ask(`${path}/Look?${query}`)).status).toBe(200);
 });
 
 describe("a deadline beyond a day, or that is none, is refused with what is right", () => {
@@ -223,6 +232,24 @@ test.each<[name: string, file: string, from: string, to: string, target: string,
     `${path}/Look?connect=v1&encoding=json&base64=1&message=***`,
     {},
     400,
+  ],
+  [
+    "parameters of a GET may stand twice",
+    "../universal/read-request.ts",
+    "if (parameters.getAll(name).length === 1) continue;",
+    "continue;",
+    `${look}{}&message={}`,
+    {},
+    400,
+  ],
+  [
+    "compression of a GET is told by its case",
+    "../universal/read-request.ts",
+    "(coding) => coding.toLowerCase()",
+    "(coding) => coding",
+    `${look}{}&compression=Identity`,
+    {},
+    200,
   ],
   [
     "URLs may be of any length",

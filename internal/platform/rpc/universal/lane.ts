@@ -19,11 +19,12 @@ import { compressionsOf } from "../call/compressions.ts";
 import type { CallLife } from "../call/life.ts";
 import { readBytesMaxOf, type RpcLimits } from "../call/limits.ts";
 import type { Input, MethodPlan, MethodPlans } from "../call/plan.ts";
-import { createJsonDecoder, percentText } from "../call/wire-text.ts";
+import { createJsonDecoder } from "../call/wire-text.ts";
 import {
   bodyKey,
   checkQuery,
   protocolOf,
+  readableUrl,
   readTimeout,
   replayableBody,
   signedMessage,
@@ -110,7 +111,7 @@ function serve(plan: MethodPlan, handler: LibraryHandler, options: UniversalLane
       if (plan.method.methodKind === "unary") contextValues.set(bodyKey, body);
       const response = await handler({
         ...request,
-        url: method === "GET" ? percentText(url) : url, // Its query is the message.
+        url: method === "GET" ? readableUrl(url) : url,
         // The library would set a timer for a deadline that the gate is about to refuse, however long it is.
         header: named.error === undefined ? header : withoutTimeout(header),
         body,

@@ -7,6 +7,7 @@ import { readConnectTimeout, readGrpcTimeout } from "../call/named-timeout.ts";
 import { envelopeBytes, inBlocks, inEnvelopes } from "../call/pieces.ts";
 import { raceIterable } from "../call/race.ts";
 import { single } from "../call/single.ts";
+import { percentText } from "../call/wire-text.ts";
 
 /** A protocol of the library, told by its content type. */
 export type Protocol = "connect" | "grpc" | "grpc-web";
@@ -79,17 +80,29 @@ export function withoutTimeout(header: Headers): Headers {
   return rest;
 }
 
-/** Throws for the query of a GET whose message is no base64 though it says so, and for one that is not percent-encoded. */
+/**
+ * Throws for the query of a GET whose message is no base64 though it says so, for one that is not percent-encoded, and for a parameter that
+ * stands twice.
+ */
 export function checkQuery(url: string): void {
   const query = url.slice(url.indexOf("?") + 1);
   if (/%(?![\da-f]{2})/i.test(query)) {
     throw callErrors.requestMalformed({ message: "the query is not percent-encoded: write % as %25" });
   }
   const parameters = new URLSearchParams(query);
+  for (const name of parameters.keys()) {
+    if (parameters.getAll(name).length === 1) continue;
+    throw callErrors.requestMalformed({ message: `query parameter ${name} stands twice` });
+  }
   if (parameters.get("base64") !== "1" || isBase64(parameters.get("message") ?? "")) return;
   throw callErrors.requestMalformed({
     message: "the parameter message is no base64, as base64=1 says: send it as base64url",
   });
+}
+
+/** The URL of a GET, whose query is the message, as the library reads it: text that is text, the content coding in lower case. */
+export function readableUrl(url: string): string {
+  return percentText(url).replace(/(?<=[?&]compression=)[^&]*/, (coding) => coding.toLowerCase());
 }
 
 /** Whether a text is base64 or base64url, padded or not. */
