@@ -61,6 +61,17 @@ const refused: readonly (readonly [json: string, message: string])[] = [
   ['{"parts":{"a":{"numbers":["+1"]}}}', `parts["a"].numbers[0] ${digits}`],
   ['{"numbered":{"0x10":"a"}}', `numbered["0x10"] (key) ${digits}`],
   ['{"extra":{"a":[1e400]}}', `extra["a"][0] ${bits}`],
+  ['{"wait":"315576000001s"}', `a length of time ${seconds}`],
+  ['{"wait":"1h"}', `a length of time ${seconds}`],
+  ['{"wait":1}', `a length of time ${seconds}`],
+  ['{"at":"99999-12-30T00:00:00Z"}', `a time ${moment}`],
+  ['{"at":"yesterday"}', `a time ${moment}`],
+  ['{"small":4294967296}', "small must be a whole number that uint32 holds"],
+  ['{"small":"-1"}', "small must be a whole number that uint32 holds"],
+  ['{"big":"9223372036854775808"}', "big must be a whole number that int64 holds"],
+  ['{"big":""}', `big ${digits}`],
+  ['{"big":true}', `big ${digits}`],
+  ['{"nested":{"numbers":["1","a"]}}', `numbers ${digits}`],
   ["{", "the body is no JSON"],
   ["nonsense", "the body is no JSON"],
   ['{"big":1,"big":2}', 'the body is no JSON of one meaning: duplicate object key "big"'],
@@ -135,6 +146,12 @@ test.each([
   ["at=2027-01-01T24:00:00Z", `query parameter at ${moment}`],
   ["wait=0.0000000001s", `query parameter wait ${seconds}`],
   ["wait=1s%20or%20so", `query parameter wait ${seconds}`],
+  ["wait=315576000001s", "query parameter wait must be from -315576000000s to 315576000000s"],
+  ["wait=-315576000001s", "query parameter wait must be from -315576000000s to 315576000000s"],
+  ["at=99999-12-30T00:00:00Z", `query parameter at ${moment}`],
+  ["big=9223372036854775808", "query parameter big must be a whole number that int64 holds"],
+  ["small=4294967296", "query parameter small must be a whole number that uint32 holds"],
+  ["small=-1", "query parameter small must be a whole number that uint32 holds"],
   ["big=0x10", `query parameter big ${digits}`],
   ["big=%2B5", `query parameter big ${digits}`],
   ["small=1e2", `query parameter small ${digits}`],
@@ -150,10 +167,10 @@ describe("the tests notice", () => {
   const entry = join(import.meta.dir, "../testdata/start-probe-server.ts");
   test.each([
     ["when days roll over", "isOnCalendar(value) ?", "true ?", 0],
-    ["when lengths of time are not looked at", "|| /^-?\\d+(?:\\.\\d{1,9})?s$/.test(value)", "|| true", 5],
-    ["when numbers are taken in every base", "/^-?\\d+$/.test(value)", "true", 7],
-    ["when a number has very many digits", "/^-?0*\\d{1,20}$/.test(value)", "true", refused.length - 1],
-    ["when fractions are rounded", "if (zeros < 0 || !Number.isInteger(number)) return digitsOnly;", "", 14],
+    ["when lengths of time are not looked at", "!/^-?\\d+(?:\\.\\d{1,9})?s$/.test(text)", "false", 5],
+    ["when numbers are taken in every base", "if (!/^-?\\d+$/.test(text)) return wantedForms.whole;", "", 7],
+    ["when a number has very many digits", "/^-?0*\\d{1,20}$/.test(text)", "true", refused.length - 1],
+    ["when fractions are rounded", "if (zeros < 0 || !Number.isInteger(number)) return wantedForms.whole;", "", 14],
     ["when numbers lose digits", "? undefined : exactOnly", "? undefined : undefined", 16],
     ["when nothing is remarkable", "!isRemarkable(json)", "json !== undefined", 3],
   ])("%s", async (_name, from, to, which) => {
@@ -168,5 +185,20 @@ describe("the tests notice", () => {
     await caught(async () => {
       expect(await answerOf(await ways["Connect, generic"]!(broken, json))).toStartWith(`400 ${message}`);
     });
+  });
+
+  test.each([
+    ["when whole numbers may have any size", "isHeld(text, type) ?", "true ?", "small=4294967296"],
+    ["when lengths of time may have any size", "<= durationSecondsMax ?", "<= Infinity ?", "wait=315576000001s"],
+  ])("%s in a query", async (_name, from, to, query) => {
+    const mutant = await importMutant<{ startProbeServer: typeof startProbeServer }>(
+      join(import.meta.dir, "json-forms.ts"),
+      from,
+      to,
+      [entry],
+    );
+    await using broken = await mutant.startProbeServer();
+    const response = await fetch(`${broken.addresses.http}/api/v1/looks:all?${query}`);
+    expect(await answerOf(response)).not.toStartWith("400 query parameter ");
   });
 });

@@ -15,11 +15,17 @@ type Look = (value: JsonValue, path: string) => void;
 /** A number of JSON as it was written, in the place of the number. */
 const numberKey = "\0number";
 
-const digitsOnly = "must be a whole number: decimal digits alone";
+/** What a value must be, in words that follow its name. */
+export const wantedForms = {
+  whole: "must be a whole number: decimal digits alone",
+  moment: "must be a moment that exists, such as 2026-12-01T09:30:00Z or 2026-12-01T09:30:00+09:00",
+  duration: "must be seconds, with up to 9 digits after the point, such as 3s or 0.25s",
+} as const;
 const exactOnly = "must be written as text, in quotes: a JSON number of this size is not exact";
 const finiteOnly = "must be a number that 64 bits hold";
-const timestampForm = "must be a moment that exists, such as 2026-12-01T09:30:00Z or 2026-12-01T09:30:00+09:00";
-const durationForm = "must be seconds, with up to 9 digits after the point, such as 3s or 0.25s";
+/** What the type Duration holds, about 10 000 years: https://protobuf.dev/reference/protobuf/google.protobuf/#duration. */
+const durationSecondsMax = 315_576_000_000;
+const durationRange = `must be from -${durationSecondsMax}s to ${durationSecondsMax}s`;
 
 const notNumbers: ReadonlySet<ScalarType> = new Set([ScalarType.BOOL, ScalarType.BYTES, ScalarType.STRING]);
 
@@ -144,9 +150,9 @@ function judgeMessage(schema: DescMessage): Judge | undefined {
   if (isWrapperDesc(schema)) return judgeScalar(schema.fields[0].scalar);
   switch (schema.typeName) {
     case "google.protobuf.Timestamp":
-      return (value) => (typeof value !== "string" || isOnCalendar(value) ? undefined : timestampForm);
+      return (value) => (typeof value !== "string" || isOnCalendar(value) ? undefined : wantedForms.moment);
     case "google.protobuf.Duration":
-      return (value) => (typeof value !== "string" || /^-?\d+(?:\.\d{1,9})?s$/.test(value) ? undefined : durationForm);
+      return (value) => (typeof value === "string" ? judgeDuration(value) : undefined);
     default:
       return undefined;
   }
@@ -154,14 +160,30 @@ function judgeMessage(schema: DescMessage): Judge | undefined {
 
 function judgeScalar(scalar: ScalarType | undefined): Judge | undefined {
   if (scalar === undefined || notNumbers.has(scalar)) return undefined;
-  return scalar === ScalarType.DOUBLE || scalar === ScalarType.FLOAT ? judgeFraction : judgeWhole;
+  if (scalar === ScalarType.DOUBLE || scalar === ScalarType.FLOAT) return judgeFraction;
+  return (value) => (typeof value === "string" ? judgeDigits(value, scalar) : judgeWhole(value));
+}
+
+function judgeDuration(text: string): string | undefined {
+  if (!/^-?\d+(?:\.\d{1,9})?s$/.test(text)) return wantedForms.duration;
+  return Math.abs(Number.parseFloat(text)) <= durationSecondsMax ? undefined : durationRange;
+}
+
+function judgeDigits(text: string, scalar: ScalarType): string | undefined {
+  if (!/^-?\d+$/.test(text)) return wantedForms.whole;
+  if (!/^-?0*\d{1,20}$/.test(text)) return finiteOnly; // Very many digits are more than BigInt takes.
+  const type = ScalarType[scalar].toLowerCase();
+  return isHeld(text, type) ? undefined : `must be a whole number that ${type} holds`;
+}
+
+/** Whether a type such as "int32" or "fixed64" holds a whole number. */
+function isHeld(digits: string, type: string): boolean {
+  const bits = type.endsWith("32") ? 32 : 64;
+  const number = BigInt(digits);
+  return number === (/^[uf]/.test(type) ? BigInt.asUintN(bits, number) : BigInt.asIntN(bits, number));
 }
 
 function judgeWhole(value: JsonValue): string | undefined {
-  if (typeof value === "string") {
-    if (!/^-?\d+$/.test(value)) return digitsOnly;
-    return /^-?0*\d{1,20}$/.test(value) ? undefined : finiteOnly; // Very many digits are more than BigInt takes.
-  }
   const written = numberIn(value);
   if (written === undefined) return undefined;
   const [, whole = "", fraction = "", exponent = "0"] = /^(-?\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(written) ?? [];
@@ -170,7 +192,7 @@ function judgeWhole(value: JsonValue): string | undefined {
   const digits = withoutZerosBehind(`${whole}${fraction}`);
   const zeros = Number(exponent) + whole.length - digits.length;
   if (/^-?$/.test(digits)) return undefined; // Zero, however it is written.
-  if (zeros < 0 || !Number.isInteger(number)) return digitsOnly;
+  if (zeros < 0 || !Number.isInteger(number)) return wantedForms.whole;
   return BigInt(number) === BigInt(digits + "0".repeat(zeros)) ? undefined : exactOnly;
 }
 

@@ -1,5 +1,6 @@
 import type { ConnectError } from "@connectrpc/connect";
 import { Code } from "@connectrpc/connect";
+import { wantedForms } from "./json-forms.ts";
 
 /**
  * What only its text tells of an error that the protocol library (@connectrpc/connect) made: it gives the code `internal` to faults
@@ -22,6 +23,19 @@ const rewordings: readonly (readonly [from: RegExp, to: string])[] = [
   [/^parse binary: [^]*/, "the message is no protobuf of the request's type"],
   [/^cannot decode message \S+ from JSON: JSON Parse error[^]*/, "the body is no JSON"],
   [/^cannot decode message \S+ from JSON: (duplicate object key [^]*)/, "the body is no JSON of one meaning: $1"],
+  [
+    /^cannot decode message google\.protobuf\.Duration from JSON: [^]*/,
+    `a length of time ${wantedForms.duration}, and at most 315576000000s`,
+  ],
+  [/^cannot decode message google\.protobuf\.Timestamp from JSON: [^]*/, `a time ${wantedForms.moment}`],
+  [
+    /^cannot decode field \S+\.(\w+) from JSON: (?:list item #\d+: )?expected (?:number|bigint) \((\w+)\): -?\d+ out of range$/,
+    "$1 must be a whole number that $2 holds",
+  ],
+  [
+    /^cannot decode field \S+\.(\w+) from JSON: (?:list item #\d+: )?expected (?:number|bigint) \((?!float)\w+\)[^]*/,
+    `$1 ${wantedForms.whole}`,
+  ],
   [
     /^message .*larger than configured readMaxBytes (\d+)[^]*/,
     "a message may have $1 bytes here, and this one has more",
