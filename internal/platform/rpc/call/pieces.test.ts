@@ -95,10 +95,33 @@ test.each([
   await caught(async () => expect(await envelopes(mutant)).toEqual(expected));
 });
 
-test("a body that is read whole comes in blocks of 16 KiB and what is left", async () => {
-  const bytes = bytesOf(40_000);
-  const blocks = await all(real.inBlocks(cut(bytes, 1)));
-  expect(blocks.map((block) => block.length / 2)).toEqual([16_384, 16_384, 7232]);
+/** Lengths of the blocks of a body of `length` bytes that is cut in some way, of which `bytesMax` are taken. */
+async function blocksOf(
+  { inBlocks }: Pick<typeof real, "inBlocks">,
+  length: number,
+  pieceBytes: number,
+  bytesMax: number,
+): Promise<readonly number[]> {
+  const bytes = bytesOf(length);
+  const blocks = await all(inBlocks(cut(bytes, pieceBytes), bytesMax));
   expect(blocks.join("")).toBe(hex(bytes));
-  expect((await all(real.inBlocks(cut(bytes, 20_000)))).map((block) => block.length / 2)).toEqual([20_000, 20_000]);
+  return blocks.map((block) => block.length / 2);
+}
+
+async function inTime(module: Pick<typeof real, "inBlocks">): Promise<void> {
+  expect(await blocksOf(module, 40_000, 1, 50_000)).toEqual([16_384, 16_384, 7232]);
+  expect(await blocksOf(module, 40_000, 20_000, 50_000)).toEqual([20_000, 20_000]);
+  expect(await blocksOf(module, 1600, 800, 1000)).toEqual([1600]);
+  expect(await blocksOf(module, 17_000, 1, 16_385)).toEqual([16_384, 2, ...Array.from({ length: 614 }, () => 1)]);
+}
+
+test("a body that is read whole comes in blocks of 16 KiB and what is left; what is too much at once", () =>
+  inTime(real));
+
+test.each([
+  ["small pieces stay apart", "waiting.byteLength < blockBytes && ", "false && "],
+  ["what is too much waits for more", " && bytes <= bytesMax", ""],
+])("a mutant is caught in which %s", async (_, from, to) => {
+  const mutant = await importMutant<typeof real>(join(import.meta.dir, "pieces.ts"), from, to);
+  await caught(() => inTime(mutant));
 });

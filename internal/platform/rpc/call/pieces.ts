@@ -72,12 +72,17 @@ export async function* inEnvelopes(pieces: AsyncIterable<Uint8Array>, bytesMax: 
   if (waiting.byteLength > 0) yield waiting.whole();
 }
 
-/** The pieces of a body, small ones put together: for who reads all of it before they do anything. */
-export async function* inBlocks(pieces: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+/**
+ * The pieces of a body, small ones put together: for who reads all of it before they do anything. What makes it larger than `bytesMax` goes
+ * on at once, for whoever refuses it.
+ */
+export async function* inBlocks(pieces: AsyncIterable<Uint8Array>, bytesMax: number): AsyncIterable<Uint8Array> {
   let waiting = new Pieces();
+  let bytes = 0;
   for await (const piece of pieces) {
     waiting.add(piece);
-    if (waiting.byteLength < blockBytes) continue;
+    bytes += piece.byteLength;
+    if (waiting.byteLength < blockBytes && bytes <= bytesMax) continue;
     yield waiting.whole();
     waiting = new Pieces();
   }

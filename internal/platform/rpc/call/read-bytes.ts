@@ -11,7 +11,7 @@ export function readBytes(call: Call, request: Request, bytesMax: number): Promi
   }
   // Many clients send a message in chunks, without saying how long it is.
   const chunks = universalServerRequestFromFetch(request, {}).body as AsyncIterable<Uint8Array>;
-  return readAllBytes(inBlocks(holdEach(call, chunks)), bytesMax, length);
+  return readAllBytes(inBlocks(holdEach(call, chunks), bytesMax), bytesMax, length);
 }
 
 /** The chunks of a body, each counted among what is held of it. */

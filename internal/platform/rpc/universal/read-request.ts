@@ -48,7 +48,7 @@ export function replayableBody(request: UniversalServerRequest, call: Call, byte
     onValue: (chunk) => call.hold?.(call, chunk.byteLength),
   });
   const isOne = call.origin.protocol === "connect" && call.plan.method.methodKind === "unary";
-  const source = isOne ? inBlocks(pieces) : inEnvelopes(pieces, bytesMax);
+  const source = isOne ? inBlocks(pieces, bytesMax) : inEnvelopes(pieces, bytesMax);
   let read: Uint8Array | undefined;
   return {
     whole: async (bytesMax) => (read = await readAllBytes(source, bytesMax)),
