@@ -157,7 +157,7 @@ async function measureGroup(
 
 function obstacleOf(row: Row, has: { readonly slowDisk: boolean; readonly goPeer: boolean }): string | undefined {
   if (row.tool !== undefined && Bun.which(row.tool) === null) return `${row.tool} is not installed`;
-  if (row.needsGo === true && !has.goPeer) return "Go is not installed";
+  if (row.needsGo === true && !has.goPeer) return "Go is not installed, or cannot build its peer";
   if (row.addedFsyncMs > 0 && !has.slowDisk) return "no C compiler for the library that delays fsync";
   return undefined;
 }

@@ -2,7 +2,16 @@ import type { Figure } from "../harness/statistics.ts";
 import { layOut } from "../harness/table.ts";
 import type { CountsResult, RowResult } from "./counts.ts";
 
-const processes = ["client", "muin", "generic server", "relay + consumer", "redis counts", "redis events", "postgres"];
+const processes = [
+  "client",
+  "muin",
+  "generic server",
+  "Go server",
+  "relay + consumer",
+  "redis counts",
+  "redis events",
+  "postgres",
+];
 
 /** The run as a table, for a person. */
 export function printCounts(result: CountsResult): string {
