@@ -4,20 +4,18 @@ import { systemClock } from "../../internal/platform/clock/clock.ts";
 import { systemRandom } from "../../internal/platform/clock/random.ts";
 import { exitCodesHelp } from "./terminal/exit-codes.ts";
 import { createOutput } from "./terminal/output.ts";
-import { createProgram } from "./program.ts";
+import { createProgram, runProgram } from "./program.ts";
 
 const silent = { write: () => true };
-const program = await createProgram(
-  {
-    env: {},
-    output: createOutput(silent, silent, false),
-    clock: systemClock,
-    random: systemRandom,
-    stdin: new ReadableStream(),
-    signal: () => AbortSignal.abort(),
-  },
-  { up: true },
-);
+const cli = {
+  env: {},
+  output: createOutput(silent, silent, false),
+  clock: systemClock,
+  random: systemRandom,
+  stdin: new ReadableStream(),
+  signal: () => AbortSignal.abort(),
+};
+const program = await createProgram(cli, { up: true });
 
 function helpOf(command: Command): string {
   let text = "";
@@ -67,4 +65,12 @@ describe("help", () => {
   test("tells the exit codes", () => {
     expect(helpOf(program)).toContain(exitCodesHelp());
   });
+});
+
+test("an argument that came as bytes that are no UTF-8 is refused", async () => {
+  let said = "";
+  const output = createOutput(silent, { write: (text: string) => (said += text) !== "" }, false);
+  const args = ["counts", "create", "cafe", "--name", Buffer.from("caf\u00e9", "latin1").toString()];
+  expect(await runProgram({ ...cli, output }, args)).toBe(2);
+  expect(said).toBe('muin: the argument "caf\uFFFD" is not UTF-8\n');
 });

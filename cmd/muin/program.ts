@@ -21,6 +21,12 @@ import { toFailure } from "./terminal/failure.ts";
 
 /** Runs one command and returns the exit code. `args` are what follows the program's name. */
 export async function runProgram(cli: Cli, args: readonly string[]): Promise<number> {
+  // What the platform puts for bytes that are no UTF-8: two names would be one.
+  const damaged = args.find((arg) => arg.includes("\uFFFD"));
+  if (damaged !== undefined) {
+    cli.output.note(`muin: the argument ${JSON.stringify(damaged)} is not UTF-8`);
+    return exitCodes.usage.code;
+  }
   try {
     const first = args.find((arg) => !arg.startsWith("-"));
     // `up` brings every service with it, which takes longer to load than most commands to run.

@@ -127,6 +127,18 @@ describe("muin call", () => {
     ['muin: name a method; "muin call --list" shows all\n'],
     [/"colour" is unknown\n$/, "CountReadService/GetCount", "--data", '{"colour": 1}'],
     [/^muin: it is not JSON: /, "CountReadService/GetCount", "--data", "{"],
+    [
+      'muin: it is not JSON: duplicate object key "delta"\n',
+      "CountWriteService/Increment",
+      "--data",
+      '{"count_id": "visits", "delta": "1", "delta": "2"}',
+    ],
+    [
+      "muin: delta must be a whole number: decimal digits alone\n",
+      "CountWriteService/Increment",
+      "--data",
+      '{"count_id": "visits", "delta": 1.00000000000000000001}',
+    ],
     [/cannot be read as JSON/, "CountReadService/GetCount", "--data", "@/nonexistent"],
     ["muin: CountReadService/GetCount takes no request id\n", "CountReadService/GetCount", "--request-id", "12345678"],
     [/Write it name:value\./, "CountReadService/GetCount", "--header", "nope"],

@@ -1,12 +1,11 @@
-import { type DescMethod, fromJson, type JsonValue, type Message } from "@bufbuild/protobuf";
+import type { DescMethod, Message } from "@bufbuild/protobuf";
 import { type CallOptions, ConnectError } from "@connectrpc/connect";
 import { InvalidArgumentError } from "commander";
-import { compileJsonForms } from "../../../internal/platform/rpc/call/json-forms.ts";
 import { loadMethods, type Methods, shortNameOf } from "../remote/methods.ts";
 import { plainMessage } from "../remote/plain-message.ts";
 import { type Remote, remoteCommand } from "../remote/remote-command.ts";
 import { detailedFailure, Failure } from "../terminal/failure.ts";
-import { readJsonArgument } from "../terminal/json-input.ts";
+import { messageFromJson, readJsonArgument } from "../terminal/json-input.ts";
 import type { Output } from "../terminal/output.ts";
 import { durationMs } from "../terminal/values.ts";
 
@@ -93,13 +92,12 @@ function headerOf(text: string): readonly [name: string, value: string] {
   return [name, value];
 }
 
-function requestOf(method: DescMethod, json: JsonValue, requestId: string | undefined): Message {
+function requestOf(method: DescMethod, json: string, requestId: string | undefined): Message {
   let request: Message & Record<string, unknown>;
   try {
-    compileJsonForms(method.input)(JSON.stringify(json));
-    request = fromJson(method.input, json) as Message & Record<string, unknown>;
+    request = messageFromJson(method.input, json) as Message & Record<string, unknown>;
   } catch (error) {
-    throw new Failure("usage", ConnectError.from(error).rawMessage, { cause: error });
+    throw new Failure("usage", (error as Error).message, { cause: error });
   }
   if (requestId === undefined) return request;
   const field = method.input.fields.find(({ name }) => name === "request_id");

@@ -1,13 +1,4 @@
-import {
-  clone,
-  create,
-  fromJson,
-  type DescMessage,
-  type JsonValue,
-  type MessageInitShape,
-  type MessageShape,
-} from "@bufbuild/protobuf";
-import { ConnectError } from "@connectrpc/connect";
+import { clone, create, type DescMessage, type MessageInitShape, type MessageShape } from "@bufbuild/protobuf";
 import { InvalidArgumentError } from "commander";
 import {
   AddressSchema,
@@ -15,11 +6,10 @@ import {
   EntryRulesSchema,
   type Branch,
 } from "../../../../internal/gen/muin/identity/v1/branch_pb.ts";
-import { compileJsonForms } from "../../../../internal/platform/rpc/call/json-forms.ts";
 import type { Cli } from "../../cli.ts";
 import type { Given } from "../../terminal/command.ts";
 import { Failure } from "../../terminal/failure.ts";
-import { readJson } from "../../terminal/json-input.ts";
+import { messageFromJson, readJson } from "../../terminal/json-input.ts";
 import { wholeNumber } from "../../terminal/values.ts";
 
 /** What a branch can be said to be like. */
@@ -79,13 +69,12 @@ export async function contentOf(given: GivenContent, stdin: Cli["stdin"]): Promi
 }
 
 /** Fields of a file that people say of a branch; Muin's own, which a printed branch has as well, are left out. */
-function fileContentOf(json: JsonValue, file: string): Content {
+function fileContentOf(json: string, file: string): Content {
   let branch: Branch;
   try {
-    compileJsonForms(BranchSchema)(JSON.stringify(json));
-    branch = fromJson(BranchSchema, json);
+    branch = messageFromJson(BranchSchema, json);
   } catch (error) {
-    throw new Failure("usage", `${file} is not a branch: ${ConnectError.from(error).rawMessage}`);
+    throw new Failure("usage", `${file} is not a branch: ${(error as Error).message}`);
   }
   const { displayName, address, position, timeZone, openingHours, facilities, equipment, entryRules } = branch;
   return {

@@ -73,7 +73,8 @@ async function hoursOf(
     throw new Failure("usage", "give hours by --always, by --from, or by --weekly, --except and --yearly");
   }
   if (given.always === true) return "always";
-  if (given.from !== undefined) return fileHoursOf(await readJson(given.from, stdin), given.from);
+  if (given.from !== undefined)
+    return fileHoursOf(JSON.parse(await readJson(given.from, stdin)) as JsonValue, given.from);
   if (!lines) return undefined;
   return { weekly: weekly ?? [], exceptions: except ?? [], yearly: yearly ?? [] };
 }
