@@ -23,6 +23,9 @@ export interface AwaitedBodies {
 
 /** What a request costs that is awaited, whatever has come of it, in bytes. */
 const awaitedBytes = 4096;
+/** Beyond so many pieces a body must have so many bytes in each, on average: a piece costs its receiver more than its sender. */
+const freePieces = 1000;
+const pieceBytesMin = 16;
 /** The time that limits give to a body is for so many bytes that its method takes. */
 const unitBytes = 1024 * 1024;
 
@@ -39,7 +42,9 @@ export function createAwaitedBodies(limits: RpcLimits, clock: Clock, errors: Err
   };
   const hold = (call: Call, bytes: number): void => {
     if (call.bodyDeadline === undefined) return; // It was let go meanwhile.
-    const refusal = take(call, bytes);
+    const isChopped = call.pieces >= freePieces && call.heldBytes - awaitedBytes < call.pieces * pieceBytesMin;
+    call.pieces += 1;
+    const refusal = isChopped ? chopped() : take(call, bytes);
     if (refusal !== undefined) call.cut(errors.map(refusal).error);
   };
 
@@ -60,6 +65,12 @@ export function createAwaitedBodies(limits: RpcLimits, clock: Clock, errors: Err
     },
     cutAll: (reason) => deadlines.expireAll(reason),
   };
+}
+
+function chopped(): MuinError {
+  return callErrors.requestMalformed({
+    message: `the request comes in too many small pieces: send ${pieceBytesMin} bytes or more at a time`,
+  });
 }
 
 /** Known callers, each by its own name: one of them keeps no other one out. */

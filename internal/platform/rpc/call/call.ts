@@ -68,6 +68,8 @@ export class Call {
   bodyDeadline: Deadline | undefined;
   /** What is held of its body while that is awaited, in bytes. */
   heldBytes = 0;
+  /** In how many pieces its body has come until now. */
+  pieces = 0;
   /** Says that so many bytes more are held of its body; cuts the call short when that is too much. */
   hold: ((call: Call, bytes: number) => void) | undefined;
   /** What its caller was told, when it failed. */

@@ -123,6 +123,57 @@ test("a request in many small pieces is put together", async () => {
   expect(await answered).toMatchObject({ status: "0" });
 });
 
+const entry = join(import.meta.dir, "../testdata/start-probe-server.ts");
+type Entry = typeof import("../testdata/start-probe-server.ts");
+
+/** A message of which so many bytes are in a field that nobody knows. */
+function ofBytes(bytes: number): Buffer {
+  const field = [0xc2, 0x3e, (bytes % 128) + 128, Math.floor(bytes / 128)]; // Number 1000, and its length.
+  return envelope(Buffer.concat([valid, Buffer.from(field), Buffer.alloc(bytes)]));
+}
+
+/** How requests end that come in frames of so many bytes. */
+async function endsOfChopped({ addresses }: ProbeServer): Promise<readonly string[]> {
+  const ends: string[] = [];
+  for (const method of ["Fast", "Slow"]) {
+    for (const [bytes, frameBytes] of [
+      [900, 1],
+      [2000, 1],
+      [15_900, 15],
+      [16_300, 16],
+      [16_000, 16_000],
+    ] as const) {
+      using peer = openHttp2(addresses.grpc);
+      ends.push(
+        `${method} ${bytes}/${frameBytes} ${await peer.begin(method, "Bearer good").end(ofBytes(bytes), frameBytes)}`,
+      );
+    }
+  }
+  return ends;
+}
+const chopped = ["Fast", "Slow"].flatMap((method) => [
+  `${method} 900/1 answered`,
+  `${method} 2000/1 refused`,
+  `${method} 15900/15 refused`,
+  `${method} 16300/16 answered`,
+  `${method} 16000/16000 answered`,
+]);
+
+test("a request of more than 1000 pieces must have 16 bytes in each", async () => {
+  expect(await endsOfChopped(server)).toEqual(chopped);
+});
+
+test.each([
+  ["may come in single bytes", "call.pieces >= freePieces && ", "false && "],
+  ["may not come in small pieces at all", "call.pieces >= freePieces && ", ""],
+  ["must come in pieces of more than 16 bytes", "pieceBytesMin = 16", "pieceBytesMin = 17"],
+])("the tests notice when a request %s", async (_rule, from, to) => {
+  const path = join(import.meta.dir, "../call/awaited-bodies.ts");
+  const mutant = await importMutant<Entry>(path, from, to, [entry]);
+  await using broken = await mutant.startProbeServer();
+  await caught(async () => expect(await endsOfChopped(broken)).toEqual(chopped));
+});
+
 test("a request that never ends has its deadline, and its stream is closed without error", async () => {
   const answers = await Promise.all(
     Array.from({ length: 4 }, () => {
@@ -183,9 +234,6 @@ test("a stop answers what is under way", async () => {
   await stopped;
   client.destroy();
 });
-
-const entry = join(import.meta.dir, "../testdata/start-probe-server.ts");
-type Entry = typeof import("../testdata/start-probe-server.ts");
 
 test.each([
   ["who went away while it was found out who calls", "if (stream.aborted || stream.destroyed) return onCutOff();", ""],

@@ -17,11 +17,11 @@ export interface Http2Peer extends Disposable {
   isClosed(): boolean;
   /** Calls a method of the probe service, or the one at a path, with a small request: how it ended. */
   call(method: string, authorization?: string): Promise<CallEnd>;
-  /** Begins a call. `end` sends the request, and resolves when it has ended. */
+  /** Begins a call. `end` sends the request, default a small one, and resolves when it has ended: in one frame, or with so many bytes in each. */
   begin(
     method: string,
     authorization?: string,
-  ): { readonly isOpen: () => boolean; readonly end: () => Promise<CallEnd> };
+  ): { readonly isOpen: () => boolean; readonly end: (request?: Uint8Array, frameBytes?: number) => Promise<CallEnd> };
   /** Begins a call, sends so much of its request, default nothing, and resets it at once. */
   cancel(method: string, authorization?: string, sent?: Uint8Array): void;
   ping(): void;
@@ -71,8 +71,12 @@ export function openHttp2(address: string, from = "127.0.0.1", { window = 65_535
     socket.write(frame(frameKinds.headers, flags.endHeaders, stream, headersOf(method, authorization, forwardedFor)));
     return {
       isOpen: () => waiting.has(stream),
-      end: () => {
-        socket.write(frame(frameKinds.data, flags.endStream, stream, request));
+      end: (sent = request, frameBytes = sent.length) => {
+        for (let at = 0; at < sent.length; at += frameBytes) {
+          const isLast = at + frameBytes >= sent.length;
+          const flag = isLast ? flags.endStream : 0;
+          socket.write(frame(frameKinds.data, flag, stream, sent.subarray(at, at + frameBytes)));
+        }
         return ended;
       },
     };
