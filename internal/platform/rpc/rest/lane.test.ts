@@ -77,7 +77,11 @@ test.each([
     "query parameter labels cannot be given as a query parameter",
     "QUERY_PARAMETER_INVALID",
   ],
-  ["/api/v1/looks/a?big=9223372036854775808", undefined, "REQUEST_MALFORMED"],
+  [
+    "/api/v1/looks/a?big=9223372036854775808",
+    "query parameter big must be a whole number that int64 holds",
+    "QUERY_PARAMETER_INVALID",
+  ],
   ["/api/v1/looks/a?flag=yes", undefined, "REQUEST_MALFORMED"],
   [
     "/api/v1/looks/a?colour=RED",
