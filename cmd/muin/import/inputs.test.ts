@@ -122,6 +122,30 @@ describe("lines", () => {
     expect(await named("cr.")).toEqual([]);
   });
 
+  test.each<[name: string, content: string, by: string, ...args: string[]]>([
+    ["cr-header.csv", "country,n\nKR,1\rDE,2\r", "country"],
+    ["cr-first.log", `${request("/a")}\n${request("/b", 404)}\r${request("/c", 404)}\r`, "status"],
+    ["cr-first.jsonl", '{"s":200}\n{"s":404}\r{"s":404}', "s"],
+    ["cr-quoted.csv", 'DE,"x\ny"\rKR,2\r', "1", "--no-header"],
+  ])("that end in CR alone behind the first do not wait for an end: %s", async (name, content, by, ...args) => {
+    const { code, stderr } = await importFile(await write(name, content), by, "cr-behind.", ...args);
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: expect.stringContaining(
+        "muin: the last line has no end, and CR stands within it: lines end in LF or CR LF; what came before is counted\n",
+      ) as string,
+    });
+  });
+
+  test.each([
+    ["half a CR LF", "country,n\r\nKR,1\r"],
+    ["a quoted field with CR", 'country,n\nKR,"1\r2'],
+  ])("whose last waits: %s", async (name, content) => {
+    const { code } = await importFile(await write(`${name}.csv`, content), "country", "cr-waits.");
+    expect(code).toBe(0);
+    expect(await named("cr-waits.")).toEqual([]);
+  });
+
   test("with a CR in their middle are bad, but for a CR in a quoted field", async () => {
     const log = await write("stray.log", `${request("/a")}\n${request("/b")}\r${request("/c")}\n`);
     expect(await importFile(log, "path", "stray.log.")).toMatchObject({

@@ -108,3 +108,8 @@ export function endsLinesInCr(head: Uint8Array): boolean {
   const at = head.indexOf(carriageReturn);
   return at !== -1 && at < head.length - 1 && !head.includes(newline);
 }
+
+/** Whether CR stands in a text where no quotes are around it, and neither LF nor the end behind it. */
+export function holdsCr(text: string): boolean {
+  return /\r(?!\n|$)/.test(text.replaceAll(/"(?:[^"]|"")*"?/g, ""));
+}

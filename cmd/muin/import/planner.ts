@@ -74,6 +74,8 @@ export interface Planner {
   flush(): Batch | undefined;
   /** The last batches, when nothing will ever follow: an unterminated last line counts. */
   finish(): Generator<Batch, void, void>;
+  /** The text of what follows the last complete record, once nothing is pushed any more. */
+  rest(): string;
 }
 
 /** Where a planner begins. */
@@ -160,5 +162,6 @@ export function createPlanner(options: PlannerOptions): Planner {
       const last = flush();
       if (last !== undefined) yield last;
     },
+    rest: () => [...splitter.finish()].map(({ text = "" }) => text).join("\n"),
   };
 }

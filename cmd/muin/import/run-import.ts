@@ -3,7 +3,7 @@ import type { Clock } from "../../../internal/platform/clock/clock.ts";
 import { createCountOwners, type CountOwners } from "./count-owners.ts";
 import { createExtractor, ImportOptionsError } from "./extract.ts";
 import { detectFormat, type Format } from "./format.ts";
-import { decodeText, endsLinesInCr } from "./lines.ts";
+import { decodeText, endsLinesInCr, holdsCr } from "./lines.ts";
 import { type BadLine, type Batch, createPlanner } from "./planner.ts";
 import type { Source } from "./source.ts";
 import { DamagedSourceError, OtherSourceError, SourceError } from "./source-error.ts";
@@ -64,6 +64,8 @@ export interface ImportDeps {
 
 /** Bad lines of which the result tells word for word. */
 const badLinesShownMax = 10;
+
+const crInRest = "the last line has no end, and CR stands within it: lines end in LF or CR LF";
 
 /** A stream that is quiet for so long has what came so far counted. */
 const idleMs = 1000;
@@ -144,7 +146,9 @@ export async function runImport(options: ImportOptions, deps: ImportDeps): Promi
   } else {
     const batch = planner.flush();
     if (batch !== undefined) await send(batch);
-    if (result.end === "finished" && offsetRead > result.offset) result.end = "unterminated";
+    if (result.end === "finished" && offsetRead > result.offset) {
+      result.end = holdsCr(planner.rest()) ? { broken: crInRest } : "unterminated";
+    }
   }
   return result;
 }
