@@ -152,6 +152,8 @@ test.each([
   ["big=9223372036854775808", "query parameter big must be a whole number that int64 holds"],
   ["small=4294967296", "query parameter small must be a whole number that uint32 holds"],
   ["small=-1", "query parameter small must be a whole number that uint32 holds"],
+  ["flag=TRUE", "query parameter flag must be true or false"],
+  ["maybe_flag=1", "query parameter maybe_flag must be true or false"],
   ["big=0x10", `query parameter big ${digits}`],
   ["big=%2B5", `query parameter big ${digits}`],
   ["small=1e2", `query parameter small ${digits}`],

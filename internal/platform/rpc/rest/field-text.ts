@@ -21,8 +21,9 @@ export function jsonOf(field: DescField, text: string): JsonValue {
   const isBool =
     scalar === ScalarType.BOOL ||
     (field.fieldKind === "message" && field.message.typeName === "google.protobuf.BoolValue");
-  if (isBool && (text === "true" || text === "false")) return text === "true";
-  return text;
+  if (!isBool) return text;
+  if (text !== "true" && text !== "false") throw invalid(field, "must be true or false");
+  return text === "true";
 }
 
 function invalid({ name }: DescField, description: string): MuinError {

@@ -82,7 +82,7 @@ test.each([
     "query parameter big must be a whole number that int64 holds",
     "QUERY_PARAMETER_INVALID",
   ],
-  ["/api/v1/looks/a?flag=yes", undefined, "REQUEST_MALFORMED"],
+  ["/api/v1/looks/a?flag=yes", "query parameter flag must be true or false", "QUERY_PARAMETER_INVALID"],
   [
     "/api/v1/looks/a?colour=RED",
     "query parameter colour must be one of COLOUR_UNSPECIFIED, COLOUR_RED, COLOUR_BLUE",
