@@ -69,6 +69,14 @@ describe("commands", () => {
     expect((await muin.run("services", "withdraw", "count-write")).code).toBe(0);
     expect((await muin.run("services", "list")).stdout).toMatch(/^count-write +\S+ \S+Z +never +\S+ \S+Z/m);
     expect((await muin.run("services", "withdraw", "nobody")).code).not.toBe(0);
+    for (const command of ["secret", "token"]) {
+      expect(await muin.run("services", command, "count-wirte")).toMatchObject({
+        code: 4,
+        stdout: "",
+        stderr:
+          "muin: there is no service count-wirte; there are auth, user, branch-owner, count-management, count-write, count-read\n",
+      });
+    }
   });
 
   test("events are shown as they are published, until interrupted", async () => {

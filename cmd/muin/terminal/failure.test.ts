@@ -10,6 +10,8 @@ describe("failures", () => {
       desc: BadRequestSchema,
       value: { fieldViolations: [{ field: "delta", description: "must be 1 or more" }] },
     },
+    keyInvalid: { desc: ErrorInfoSchema, value: { reason: "API_KEY_INVALID", domain: "muin" } },
+    codeInvalid: { desc: ErrorInfoSchema, value: { reason: "ACTIVATION_CODE_INVALID", domain: "muin" } },
     unknown: { desc: ErrorInfoSchema, value: { reason: "OUTCOME_UNKNOWN", domain: "muin" } },
   } as const;
 
@@ -20,6 +22,12 @@ describe("failures", () => {
     [new ConnectError("away", Code.Unavailable), 3, "away"],
     [new ConnectError("no", Code.PermissionDenied), 5, "no"],
     [new ConnectError("no key", Code.Unauthenticated), 5, /^no key; give a key with MUIN_API_KEY/],
+    [
+      new ConnectError("bad key", Code.Unauthenticated, undefined, [details.keyInvalid]),
+      5,
+      /^bad key; give a key with/,
+    ],
+    [new ConnectError("bad code", Code.Unauthenticated, undefined, [details.codeInvalid]), 5, /^bad code$/],
     [new ConnectError("full", Code.ResourceExhausted), 8, "full"],
     [new ConnectError("there", Code.AlreadyExists), 6, "there"],
     [new Error("boom"), 1, "boom"],

@@ -7,6 +7,14 @@ import { ImportOptionsError } from "../import/extract.ts";
 import { TooManyValuesError } from "../import/planner.ts";
 import { SourceError } from "../import/source-error.ts";
 
+/** Reasons of UNAUTHENTICATED that another key can mend; others are about codes, signatures and tokens. `undefined`: none was given. */
+const keyReasons: ReadonlySet<string | undefined> = new Set([
+  undefined,
+  "API_KEY_INVALID",
+  "CREDENTIALS_INVALID",
+  "CREDENTIALS_MISSING",
+]);
+
 /** A failure that is told to the user in one sentence. */
 export class Failure extends Error {
   override readonly name = "Failure";
@@ -84,7 +92,9 @@ function sentenceOf(error: ConnectError): string {
     return violations.map(({ field, description }) => `${field}: ${description}`).join("; ");
   }
   const said = error.rawMessage === "" ? Code[error.code] : error.rawMessage;
-  if (error.code === Code.Unauthenticated) return `${said}; give a key with MUIN_API_KEY or MUIN_API_KEY_FILE`;
+  if (error.code === Code.Unauthenticated && keyReasons.has(reasonOf(error))) {
+    return `${said}; give a key with MUIN_API_KEY or MUIN_API_KEY_FILE`;
+  }
   if (error.code === Code.Canceled) return "interrupted";
   if (error.code === Code.DeadlineExceeded) return "Muin did not answer in time";
   if (error.code === Code.Unimplemented) return `this Muin does not offer that: ${said}`;

@@ -64,7 +64,9 @@ test("hours of dates", () => {
     exceptions: lines.exceptions,
     yearly: lines.yearly,
   });
-  expect(() => parseHours({ ...none, exceptions: ["2026-12-31"] })).toThrow('"2026-12-31" is not hours of a date');
+  for (const line of ["2026-12-31", "12-25 closed", "25.12.2026 closed"]) {
+    expect(() => parseHours({ ...none, exceptions: [line] })).toThrow(`"${line}" is not hours of a date`);
+  }
 });
 
 test("what is written is read back", () => {

@@ -89,7 +89,7 @@ function daysOf(text: string): Weekday[] | undefined {
 }
 
 function exceptionOf(line: string, yearly: boolean): OpeningException {
-  const [, date, text, displayName = ""] = /^\s*(\S+)\s+(\S+)(?:\s+(.*\S))?\s*$/.exec(line) ?? [];
+  const [, date, text, displayName = ""] = /^\s*(\d{4}-\d{2}-\d{2})\s+(\S+)(?:\s+(.*\S))?\s*$/.exec(line) ?? [];
   const periods = text === undefined ? undefined : parsePeriods(text);
   if (date === undefined || periods === undefined) {
     throw new Failure(

@@ -15,7 +15,7 @@ export const list = remoteCommand({
   json: plain(InvitationSchema),
   columns: {
     INVITATION: ({ invitationId }) => invitationId,
-    EMAIL: ({ email }) => email,
+    "E-MAIL": ({ email }) => email,
     BY: ({ inviter }) => inviter,
     INVITED: ({ createTime }) => minuteText(createTime),
     ENDS: ({ expireTime }) => minuteText(expireTime),
