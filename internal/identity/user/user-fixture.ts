@@ -179,9 +179,15 @@ function transportOf(auth: HeldAuth): Transport {
       },
     });
     service(AccountService, {
-      listLapsedAccounts: () => {
+      // Two on a page.
+      listLapsedAccounts: ({ pageToken }) => {
         check();
-        return { userIds: [...auth.lapsed] };
+        const begin = Number(pageToken);
+        const end = begin + 2;
+        return {
+          userIds: auth.lapsed.slice(begin, end),
+          nextPageToken: end < auth.lapsed.length ? `${end}` : "",
+        };
       },
     });
     service(PersonKeyService, {

@@ -12,10 +12,9 @@ import { tokenPairOf } from "../session/handlers.ts";
 import type { Recovery } from "./recovery.ts";
 import type { Accounts } from "./rules.ts";
 import type { SignIns } from "./sign-in.ts";
+import { isUuid } from "../../../platform/clock/random.ts";
+import { pageOf } from "../../../platform/resource/page-token.ts";
 import type { AccountStore } from "./store.ts";
-
-/** Accounts that are told of at a time. */
-const lapsedMax = 100;
 
 /** Serves signing in and changing the password. */
 export function createAccountHandlers({
@@ -96,6 +95,15 @@ export function createLapseHandlers(deps: {
 }): Pick<ServiceImpl<typeof AccountService>, "listLapsedAccounts"> {
   const { database, accounts, clock } = deps;
   return {
-    listLapsedAccounts: async () => ({ userIds: [...(await accounts.lapsed(database.sql, clock.now(), lapsedMax))] }),
+    listLapsedAccounts: async (request) => {
+      const { page, nextPageToken } = await pageOf(
+        ["ListLapsedAccounts"],
+        request,
+        (after, limit) => accounts.lapsed(database.sql, clock.now(), after, limit),
+        (userId) => userId,
+        isUuid,
+      );
+      return { userIds: [...page], nextPageToken };
+    },
   };
 }

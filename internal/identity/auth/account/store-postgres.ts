@@ -47,10 +47,10 @@ export const postgresAccountStore: AccountStore = {
       WHERE user_id = ${userId}`;
   },
 
-  lapsed: async (on, nowMs, limit) => {
+  lapsed: async (on, nowMs, after, limit) => {
     const rows = await on<{ user_id: string }[]>`
       SELECT user_id FROM accounts WHERE email_verify_time IS NULL AND prove_by_time <= ${new Date(nowMs)}
-      ORDER BY prove_by_time LIMIT ${limit}`;
+        ${after === "" ? on`` : on`AND user_id > ${after}`} ORDER BY user_id LIMIT ${limit}`;
     return rows.map((row) => row.user_id);
   },
 

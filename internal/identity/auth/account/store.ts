@@ -49,8 +49,8 @@ export interface AccountStore {
   setPasswordHash(tx: Transaction, userId: string, passwordHash: string, nowMs?: number): Promise<void>;
   /** Marks the address as verified; a mark that is there stays as it is. */
   verifyEmail(tx: Transaction, userId: string, nowMs: number): Promise<void>;
-  /** Ids of at most `limit` accounts whose address nobody had proven when the time for it was over. */
-  lapsed(on: Sql, nowMs: number, limit: number): Promise<readonly string[]>;
+  /** Ids, in their order, of at most `limit` accounts whose address nobody had proven when the time for it was over; those behind `after`. */
+  lapsed(on: Sql, nowMs: number, after: string, limit: number): Promise<readonly string[]>;
   /** Takes a status over with its version, newer or not. */
   setStatus(tx: Transaction, userId: string, isSuspended: boolean, version: EventVersion): Promise<void>;
   /** Raises the version of the roles; false, without effect, when it is no newer or the account is gone. Leaves the row locked. */

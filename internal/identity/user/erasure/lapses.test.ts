@@ -54,7 +54,7 @@ test("mutant: one whom user does not know ends the look", async () => {
   await using user = await startMutant(
     "erasure/lapses.ts",
     "if (isRefusal(erasure))",
-    "if (isRefusal(erasure)) return;\n        if (isRefusal(erasure))",
+    "if (isRefusal(erasure)) return;\n          if (isRefusal(erasure))",
   );
   expect(await deleted(user).catch(() => "nothing")).not.toEqual(right);
 });

@@ -23,15 +23,19 @@ export function createLapses(deps: {
     clock,
     everyMs,
     work: async (signal) => {
-      const { userIds } = await accounts.listLapsedAccounts({}, { signal });
-      for (const userId of userIds) {
-        if (signal.aborted) return;
-        const erasure = await rules.lapsed(userId);
-        const fields = { user_id: userId };
-        if (isRefusal(erasure))
-          log.warn("an account that nobody proved cannot be deleted yet", { ...fields, why: erasure.refused });
-        else log.info("an account that nobody proved in time is deleted", fields);
-      }
+      let pageToken = "";
+      do {
+        const page = await accounts.listLapsedAccounts({ pageToken }, { signal });
+        for (const userId of page.userIds) {
+          if (signal.aborted) return;
+          const erasure = await rules.lapsed(userId);
+          const fields = { user_id: userId };
+          if (isRefusal(erasure))
+            log.warn("an account that nobody proved cannot be deleted yet", { ...fields, why: erasure.refused });
+          else log.info("an account that nobody proved in time is deleted", fields);
+        }
+        pageToken = page.nextPageToken;
+      } while (pageToken !== "");
     },
     onFailure: (error) => log.warn("accounts that nobody proved could not be looked for", { err: error }),
   });

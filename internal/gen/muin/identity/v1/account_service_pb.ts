@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file muin/identity/v1/account_service.proto.
  */
 export const file_muin_identity_v1_account_service: GenFile = /*@__PURE__*/
-  fileDesc("CiZtdWluL2lkZW50aXR5L3YxL2FjY291bnRfc2VydmljZS5wcm90bxIQbXVpbi5pZGVudGl0eS52MSKlAQoKSW52aXRhdGlvbhIVCg1pbnZpdGF0aW9uX2lkGAEgASgJEg0KBWVtYWlsGAIgASgJEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHaW52aXRlchgFIAEoCSJaChFJbnZpdGVVc2VyUmVxdWVzdBIZCgVlbWFpbBgBIAEoCUIKukgHcgUQAxj+ARIqCgpyZXF1ZXN0X2lkGAIgASgJQha6SBPYAQFyDhAIGEAyCF5bIS1+XSokIkYKEkludml0ZVVzZXJSZXNwb25zZRIwCgppbnZpdGF0aW9uGAEgASgLMhwubXVpbi5pZGVudGl0eS52MS5JbnZpdGF0aW9uIlUKFkxpc3RJbnZpdGF0aW9uc1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIACImUKF0xpc3RJbnZpdGF0aW9uc1Jlc3BvbnNlEjEKC2ludml0YXRpb25zGAEgAygLMhwubXVpbi5pZGVudGl0eS52MS5JbnZpdGF0aW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSI9ChlXaXRoZHJhd0ludml0YXRpb25SZXF1ZXN0EiAKDWludml0YXRpb25faWQYASABKAlCCbpIBnIEEAEYQCIvChpXaXRoZHJhd0ludml0YXRpb25SZXNwb25zZRIRCgl3aXRoZHJhd24YASABKAgiGwoZTGlzdExhcHNlZEFjY291bnRzUmVxdWVzdCIuChpMaXN0TGFwc2VkQWNjb3VudHNSZXNwb25zZRIQCgh1c2VyX2lkcxgBIAMoCTKBBQoOQWNjb3VudFNlcnZpY2USkAEKCkludml0ZVVzZXISIy5tdWluLmlkZW50aXR5LnYxLkludml0ZVVzZXJSZXF1ZXN0GiQubXVpbi5pZGVudGl0eS52MS5JbnZpdGVVc2VyUmVzcG9uc2UiN5ACAoq1GBISDHVzZXJzLm1hbmFnZRoCAQKC0+STAhg6ASoiEy9hcGkvdjEvaW52aXRhdGlvbnMSmgEKD0xpc3RJbnZpdGF0aW9ucxIoLm11aW4uaWRlbnRpdHkudjEuTGlzdEludml0YXRpb25zUmVxdWVzdBopLm11aW4uaWRlbnRpdHkudjEuTGlzdEludml0YXRpb25zUmVzcG9uc2UiMpACAYq1GBASCnVzZXJzLnJlYWQaAgECgtPkkwIVEhMvYXBpL3YxL2ludml0YXRpb25zEsEBChJXaXRoZHJhd0ludml0YXRpb24SKy5tdWluLmlkZW50aXR5LnYxLldpdGhkcmF3SW52aXRhdGlvblJlcXVlc3QaLC5tdWluLmlkZW50aXR5LnYxLldpdGhkcmF3SW52aXRhdGlvblJlc3BvbnNlIlCQAgKKtRgSEgx1c2Vycy5tYW5hZ2UaAgECgtPkkwIxOgEqIiwvYXBpL3YxL2ludml0YXRpb25zL3tpbnZpdGF0aW9uX2lkfTp3aXRoZHJhdxJ7ChJMaXN0TGFwc2VkQWNjb3VudHMSKy5tdWluLmlkZW50aXR5LnYxLkxpc3RMYXBzZWRBY2NvdW50c1JlcXVlc3QaLC5tdWluLmlkZW50aXR5LnYxLkxpc3RMYXBzZWRBY2NvdW50c1Jlc3BvbnNlIgqQAgGKtRgDGgEEYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_muin_platform_v1_options]);
+  fileDesc("CiZtdWluL2lkZW50aXR5L3YxL2FjY291bnRfc2VydmljZS5wcm90bxIQbXVpbi5pZGVudGl0eS52MSKlAQoKSW52aXRhdGlvbhIVCg1pbnZpdGF0aW9uX2lkGAEgASgJEg0KBWVtYWlsGAIgASgJEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHaW52aXRlchgFIAEoCSJaChFJbnZpdGVVc2VyUmVxdWVzdBIZCgVlbWFpbBgBIAEoCUIKukgHcgUQAxj+ARIqCgpyZXF1ZXN0X2lkGAIgASgJQha6SBPYAQFyDhAIGEAyCF5bIS1+XSokIkYKEkludml0ZVVzZXJSZXNwb25zZRIwCgppbnZpdGF0aW9uGAEgASgLMhwubXVpbi5pZGVudGl0eS52MS5JbnZpdGF0aW9uIlUKFkxpc3RJbnZpdGF0aW9uc1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIACImUKF0xpc3RJbnZpdGF0aW9uc1Jlc3BvbnNlEjEKC2ludml0YXRpb25zGAEgAygLMhwubXVpbi5pZGVudGl0eS52MS5JbnZpdGF0aW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSI9ChlXaXRoZHJhd0ludml0YXRpb25SZXF1ZXN0EiAKDWludml0YXRpb25faWQYASABKAlCCbpIBnIEEAEYQCIvChpXaXRoZHJhd0ludml0YXRpb25SZXNwb25zZRIRCgl3aXRoZHJhd24YASABKAgiWAoZTGlzdExhcHNlZEFjY291bnRzUmVxdWVzdBIdCglwYWdlX3NpemUYASABKAVCCrpIBxoFGOgHKAASHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAQiRwoaTGlzdExhcHNlZEFjY291bnRzUmVzcG9uc2USEAoIdXNlcl9pZHMYASADKAkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJMoEFCg5BY2NvdW50U2VydmljZRKQAQoKSW52aXRlVXNlchIjLm11aW4uaWRlbnRpdHkudjEuSW52aXRlVXNlclJlcXVlc3QaJC5tdWluLmlkZW50aXR5LnYxLkludml0ZVVzZXJSZXNwb25zZSI3kAICirUYEhIMdXNlcnMubWFuYWdlGgIBAoLT5JMCGDoBKiITL2FwaS92MS9pbnZpdGF0aW9ucxKaAQoPTGlzdEludml0YXRpb25zEigubXVpbi5pZGVudGl0eS52MS5MaXN0SW52aXRhdGlvbnNSZXF1ZXN0GikubXVpbi5pZGVudGl0eS52MS5MaXN0SW52aXRhdGlvbnNSZXNwb25zZSIykAIBirUYEBIKdXNlcnMucmVhZBoCAQKC0+STAhUSEy9hcGkvdjEvaW52aXRhdGlvbnMSwQEKEldpdGhkcmF3SW52aXRhdGlvbhIrLm11aW4uaWRlbnRpdHkudjEuV2l0aGRyYXdJbnZpdGF0aW9uUmVxdWVzdBosLm11aW4uaWRlbnRpdHkudjEuV2l0aGRyYXdJbnZpdGF0aW9uUmVzcG9uc2UiUJACAoq1GBISDHVzZXJzLm1hbmFnZRoCAQKC0+STAjE6ASoiLC9hcGkvdjEvaW52aXRhdGlvbnMve2ludml0YXRpb25faWR9OndpdGhkcmF3EnsKEkxpc3RMYXBzZWRBY2NvdW50cxIrLm11aW4uaWRlbnRpdHkudjEuTGlzdExhcHNlZEFjY291bnRzUmVxdWVzdBosLm11aW4uaWRlbnRpdHkudjEuTGlzdExhcHNlZEFjY291bnRzUmVzcG9uc2UiCpACAYq1GAMaAQRiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_muin_platform_v1_options]);
 
 /**
  * An invitation.
@@ -220,6 +220,19 @@ export const WithdrawInvitationResponseSchema: GenMessage<WithdrawInvitationResp
  * @generated from message muin.identity.v1.ListLapsedAccountsRequest
  */
 export type ListLapsedAccountsRequest = Message<"muin.identity.v1.ListLapsedAccountsRequest"> & {
+  /**
+   * At most so many, 1 to 1000; 0 means 100.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * From the previous page.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
 };
 
 /**
@@ -230,17 +243,24 @@ export const ListLapsedAccountsRequestSchema: GenMessage<ListLapsedAccountsReque
   messageDesc(file_muin_identity_v1_account_service, 7);
 
 /**
- * Accounts that are to go.
+ * A page of accounts that are to go.
  *
  * @generated from message muin.identity.v1.ListLapsedAccountsResponse
  */
 export type ListLapsedAccountsResponse = Message<"muin.identity.v1.ListLapsedAccountsResponse"> & {
   /**
-   * The people; the longest overdue first.
+   * The people, by their ids.
    *
    * @generated from field: repeated string user_ids = 1;
    */
   userIds: string[];
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
 };
 
 /**
@@ -291,7 +311,7 @@ export const AccountService: GenService<{
   },
   /**
    * For services: lists accounts from before a proof of the address was asked for, which nobody has proven within 7 days. user deletes
-   * them, as if their owners had. At most 100 at a time.
+   * them, as if their owners had.
    *
    * @generated from rpc muin.identity.v1.AccountService.ListLapsedAccounts
    */
