@@ -83,6 +83,16 @@ describe("muin up", () => {
     expect(await increment(second, "kept")).toBe(2n);
   });
 
+  test("a binary says how to call it again, by the name that it was called by", async () => {
+    await using folder = await createMuinFolder();
+    const [binary = ""] = await muinCommand("binary");
+    const ports = ["--http-port", "0", "--grpc-port", "0", "--operator-port", "0"];
+    await using muin = runProgram([binary, "up", "--data-dir", folder.dataDir, ...ports], { cwd: folder.path });
+    await muin.shows("Ctrl-C stops it.");
+    expect(muin.stdout()).toContain(`\n  ${binary} counts create visits --data-dir ${folder.dataDir}\n`);
+    expect(muin.stdout()).toContain(`\n  ${binary} counts inc visits --data-dir ${folder.dataDir}\n`);
+  });
+
   test("into a pipe prints no secret, in its table as in its log at debug level, and names the file that has them", async () => {
     await using folder = await createMuinFolder();
     const secretsIn = async (name: string): Promise<readonly string[]> =>

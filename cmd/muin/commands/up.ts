@@ -135,8 +135,10 @@ async function print(muin: Standalone, asJson: boolean, { env, output }: Cli): P
   output.print("");
   output.print("Try in another terminal:");
   const elsewhere = path === defaultDataPath(env) ? "" : ` --data-dir ${path}`;
-  output.print(`  npm run muin -- counts create visits${elsewhere}`);
-  output.print(`  npm run muin -- counts inc visits${elsewhere}`);
+  // A binary may be far from any checkout: it is called again as it was called.
+  const program = import.meta.dir.startsWith("/$bunfs/") ? process.argv0 : "npm run muin --";
+  output.print(`  ${program} counts create visits${elsewhere}`);
+  output.print(`  ${program} counts inc visits${elsewhere}`);
   const key = (await muin.folder.readCredentials())?.["api_key"];
   const bearer = key !== undefined && output.printsToTerminal ? key : "<API key>";
   const trust = caFile === undefined ? "" : ` --cacert ${caFile}`;
