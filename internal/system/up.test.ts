@@ -234,6 +234,7 @@ describe("muin up", () => {
       const refused = await runUp(other, flag, port);
       expect(refused).toMatchObject({ code: 1, stdout: "" });
       expect(refused.stderr).toContain(`port ${port}`);
+      expect(refused.stderr).not.toContain("is stopping");
       expect(refused.stderr).toContain(flag);
       expect(refused.stderr).toContain(`MUIN_${flag.slice(2).replace("-", "_").toUpperCase()}`);
       expect(await other.processes()).toEqual([]);

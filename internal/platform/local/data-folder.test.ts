@@ -38,6 +38,13 @@ describe("a data folder", () => {
     expect((await stat(path)).mode & 0o066).toBe(0);
   });
 
+  test("that cannot be made is named, with the option that names another", async () => {
+    const folder = createDataFolder({ path: "/proc/muin", random: systemRandom });
+    const message =
+      /^SetupError: The data folder \/proc\/muin cannot be made \(ENOENT: .*\)\. Choose another with --data-dir, or /;
+    expect(String(await folder.start().catch((error: unknown) => error))).toMatch(message);
+  });
+
   test("says where Muin serves while it does, and no longer", async () => {
     const folder = await open();
     expect(await readRunRecord(path)).toEqual({ pid: process.pid, startTicks: expect.stringMatching(/^\d+$/) });

@@ -105,7 +105,7 @@ export function createDataFolder(options: { readonly path: string; readonly rand
     credentialsFile,
     start: async () => {
       // One that was there keeps its mode: it may be a mount point or hold other things.
-      await mkdir(path, { recursive: true, mode: process.getuid?.() === 0 ? 0o711 : 0o700 });
+      await makeDataFolder(path, process.getuid?.() === 0 ? 0o711 : 0o700);
       lock = await takeDataLock(path);
       await writeRunRecord({});
       if (!(await exists(join(path, "secrets.json"))) && (await exists(join(path, "postgres", "data")))) {
@@ -137,6 +137,16 @@ export function createDataFolder(options: { readonly path: string; readonly rand
       replaceFile(credentialsFile, `${JSON.stringify(credentials, undefined, 2)}\n`, { mode: 0o600 }),
     readCredentials: () => readCredentials(path),
   };
+}
+
+/** Makes the folder at `path`, and those above, unless they are there. Rejects with a `SetupError` that says why it cannot. */
+export async function makeDataFolder(path: string, mode: number): Promise<void> {
+  await mkdir(path, { recursive: true, mode }).catch((error: unknown) => {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new SetupError(
+      `The data folder ${path} cannot be made (${why}). Choose another with --data-dir, or let Muin's user make it.`,
+    );
+  });
 }
 
 /** Takes the lock of the data folder at `path`. Rejects with a `SetupError` that names the process which holds it. */

@@ -1,8 +1,8 @@
-import { lchown, lstat, mkdir, readdir } from "node:fs/promises";
+import { lchown, lstat, readdir } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import type { Clock } from "../clock/clock.ts";
 import type { Logger } from "../telemetry/logger.ts";
-import { takeDataLock } from "./data-folder.ts";
+import { makeDataFolder, takeDataLock } from "./data-folder.ts";
 import { closedFolder } from "./files.ts";
 import { giveTree } from "./give-tree.ts";
 import { endOrphans } from "./orphans.ts";
@@ -23,7 +23,7 @@ export async function handOverDataFolder(
   deps: { readonly clock: Clock; readonly log: Logger },
 ): Promise<void> {
   const path = resolve(given);
-  await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+  await makeDataFolder(dirname(path), 0o755);
   const closed = await closedFolder(dirname(path), account);
   if (closed !== undefined) {
     throw new SetupError(
@@ -31,7 +31,7 @@ export async function handOverDataFolder(
         `or allow it: chmod o+x ${closed}`,
     );
   }
-  await mkdir(path, { mode: 0o700 }).catch(ignoreExisting);
+  await makeDataFolder(path, 0o700);
   const owners = await Promise.all([path, ...kept.map((name) => join(path, name))].map(ownerOf));
   if (owners.every((uid) => uid === undefined || uid === account.uid)) return;
   const lock = await takeDataLock(path);
@@ -59,9 +59,4 @@ async function ownerOf(path: string): Promise<number | undefined> {
     ({ uid }) => uid,
     () => undefined, // There is nothing yet.
   );
-}
-
-function ignoreExisting(error: unknown): void {
-  if (error instanceof Error && "code" in error && error.code === "EEXIST") return;
-  throw error;
 }

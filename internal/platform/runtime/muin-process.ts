@@ -157,12 +157,9 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
     ...(certificates === undefined ? [] : [certificates]),
     readiness,
   ]);
-  return {
-    ...sequence,
-    services,
-    addresses: () => rpc.addresses(),
-    up: Promise.all([...services.map(({ up }) => up), readiness.firstReady]).then(() => undefined),
-  };
+  const up = Promise.all([...services.map(({ up }) => up), readiness.firstReady]).then(() => undefined);
+  up.catch(() => undefined); // Where the start fails nobody waits for it, and its error says why.
+  return { ...sequence, services, addresses: () => rpc.addresses(), up };
 }
 
 /** The services of the process, in the order in which they were given. */
