@@ -116,7 +116,10 @@ export function passwordChars(password: string): number {
 export function refuseNewPassword(field: string, password: string): Refusal<"fieldInvalid"> | undefined {
   const chars = passwordChars(password);
   if (chars >= passwordCharsMin && chars <= passwordCharsMax) return undefined;
-  return refuseField(field, `must have ${passwordCharsMin} to ${passwordCharsMax} characters in NFKC; it has ${chars}`);
+  return refuseField(
+    field,
+    `in NFKC it must have ${passwordCharsMin} to ${passwordCharsMax} characters; it has ${chars}`,
+  );
 }
 
 /** Base64 without padding, as the PHC string format writes it. */

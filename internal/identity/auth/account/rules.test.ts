@@ -129,7 +129,7 @@ test("a new password is counted in NFKC wherever one is set", async () => {
   const { tokens } = await auth.signUp(ada);
   const mine = auth.as(AuthService, { caller: personOfToken(tokens?.accessToken ?? "") });
   const token = "a token that nobody has";
-  for (const unfit of ["e\u0301".repeat(9), "\uFDFA".repeat(15)]) {
+  for (const unfit of ["123456789", "e\u0301".repeat(9), "x".repeat(257), "\uFDFA".repeat(15)]) {
     const change = { currentPassword: ada.password, newPassword: unfit };
     for (const call of [
       mine.changePassword(change),
@@ -139,6 +139,15 @@ test("a new password is counted in NFKC wherever one is set", async () => {
       expect(await outcomeOf(call)).toBe("InvalidArgument FIELD_INVALID");
     }
   }
+  // Four ligatures of three letters; 256 letters, each with an accent of its own.
+  const fit = ["\uFB03".repeat(4), "e\u0301".repeat(256)];
+  for (const [place, newPassword] of fit.entries()) {
+    const currentPassword = fit[place - 1] ?? ada.password;
+    expect(await outcomeOf(mine.changePassword({ currentPassword, newPassword }))).toBe("done");
+  }
+  expect(await outcomeOf(auth.as(AuthService).signIn({ email: ada.email, password: "\u00E9".repeat(256) }))).toBe(
+    "done",
+  );
 });
 
 describe("sign-in", () => {
