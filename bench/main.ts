@@ -3,7 +3,7 @@ import { printAttack, runAttack } from "./attack/attack.ts";
 import { runCounts } from "./counts/counts.ts";
 import { isSound, printCounts } from "./counts/print.ts";
 import { writeResults, writeText } from "./harness/results.ts";
-import { runProfiles } from "./profile/profile.ts";
+import { printProfiles, runProfiles } from "./profile/profile.ts";
 import { printSignup, runSignup } from "./signup/signup.ts";
 import { printTelemetry, runTelemetry } from "./telemetry/telemetry.ts";
 
@@ -97,16 +97,20 @@ program
 
 program
   .command("profile")
-  .description("where Muin and the write path in process spend their CPU time under saturation")
-  .action(async () => {
-    const profiles = await runProfiles({ windowMs: 10_000, callers: 64, counts: 1000 });
-    const text = profiles
-      .map(({ process, load, writesPerS, summary }) =>
-        [`# ${process}`, load, `${(writesPerS / 1000).toFixed(1)} k writes/s while profiled`, "", summary].join("\n"),
-      )
-      .join("\n\n");
+  .description("CPU time of a write by process, kind of thread and, where perf is present, the code that ran")
+  .option("--quick", "short windows: shows that it works, not where time goes; writes no file")
+  .option("--only <pattern>", "rows of `counts` whose name matches this regular expression; writes no file")
+  .action(async ({ quick, only }: Options) => {
+    const profiles = await runProfiles({
+      wanted: only === undefined ? undefined : new RegExp(only),
+      ...(quick === true
+        ? { windowMs: 1000, warmUpMs: 0, counts: 100 }
+        : { windowMs: 10_000, warmUpMs: 10_000, counts: 10_000 }),
+      report,
+    });
+    const text = printProfiles(profiles);
     console.log(text);
-    report(`written: ${await writeText("profile", new Date(), text)}`);
+    if (quick !== true && only === undefined) report(`written: ${await writeText("profile", new Date(), text)}`);
   });
 
 /** Prints a run and keeps it when it is a whole one. Only what was lost or refused makes the command fail, never a timing. */

@@ -9,10 +9,9 @@ import { createSlowDisk } from "../harness/slow-disk.ts";
 import { type Figure, figureOf } from "../harness/statistics.ts";
 import { buildGoPeer } from "./go-peer.ts";
 import { measure, type Sample, type Sender, storedAfter } from "./measure.ts";
-import { startMuinSubject } from "./muin-subject.ts";
-import { startRedisSubjects } from "./redis-subject.ts";
-import { rows as allRows, type Row, type World } from "./rows.ts";
+import { rows as allRows, type Row } from "./rows.ts";
 import { judge, type TargetResult } from "./targets.ts";
+import { openWorld, type World } from "./world.ts";
 
 /** The slow disk's server is a script that calls another program: a user of Muin's own may reach neither. */
 const stayRoot = process.getuid?.() === 0 ? { MUIN_USER: "root" } : {};
@@ -90,17 +89,13 @@ export async function runCounts(options: CountsOptions): Promise<CountsResult> {
   });
 
   options.report("starting Muin, the peers and their stores");
-  const outside = await startRedisSubjects(options.counts, { relayInside: false, generic: true, goPeer });
-  cleanUp.defer(() => outside.close());
-  const inside = await startRedisSubjects(options.counts, { relayInside: true, generic: false });
-  cleanUp.defer(() => inside.close());
-  const muin = await startMuinSubject(
-    options.counts,
-    slowDisk === undefined ? {} : { REDIS_SERVER: slowDisk.redisServer, ...stayRoot },
-  );
-  cleanUp.defer(() => muin.close());
-  const world: World = { muin, outside, inside, folder, counts: options.counts };
-  const fdatasync = await fdatasyncP50Ms(outside.folder);
+  await using world = await openWorld(folder, {
+    counts: options.counts,
+    muinEnv: slowDisk === undefined ? {} : { REDIS_SERVER: slowDisk.redisServer, ...stayRoot },
+    peers: true,
+    goPeer,
+  });
+  const fdatasync = await fdatasyncP50Ms(world.outside.folder);
 
   const samples = new Map<string, Sample[]>();
   for (const series of new Set(rows.map((row) => row.series))) {
@@ -111,7 +106,7 @@ export async function runCounts(options: CountsOptions): Promise<CountsResult> {
   }
   await slowDisk?.setDelayUs(0);
   const faults: string[] = [];
-  for (const [name, subject] of Object.entries({ muin, "write path": outside.writer })) {
+  for (const [name, subject] of Object.entries({ muin: world.muin, "write path": world.outside.writer })) {
     const fault = await subject.verify();
     if (fault !== undefined) faults.push(`${name}: ${fault}`);
   }

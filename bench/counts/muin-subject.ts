@@ -22,13 +22,9 @@ export interface MuinSubject extends Subject {
   readonly muin: TestMuin;
 }
 
-/** Starts Muin, by `wrapper` when one is given, and creates `counts` Counts of value 0. */
-export async function startMuinSubject(
-  counts: number,
-  env: Readonly<Record<string, string>>,
-  wrapper: readonly string[] = [],
-): Promise<MuinSubject> {
-  const muin = await startMuin({ env, wrapper });
+/** Starts Muin and creates `counts` Counts of value 0. */
+export async function startMuinSubject(counts: number, env: Readonly<Record<string, string>>): Promise<MuinSubject> {
+  const muin = await startMuin({ env });
   const ids = Array.from({ length: counts }, (_, place) => countIdAt(place));
   await createCounts(muin, ids);
   return {

@@ -3,29 +3,17 @@ import { startChild } from "../harness/child.ts";
 import type { LoadResult, RunLoad } from "../harness/load.ts";
 import { type CeilingOptions, runH2load, runWrk } from "./ceilings.ts";
 import type { Sender } from "./measure.ts";
-import type { MuinSubject } from "./muin-subject.ts";
 import type { RedisLoadOptions } from "./redis-load.ts";
 import type { RedisSubjects } from "./redis-subject.ts";
 import { batchItems, type Lane } from "./requests.ts";
 import type { RpcLoadOptions } from "./rpc-load.ts";
 import type { Subject } from "./subject.ts";
+import type { World } from "./world.ts";
 
 /** Writes per second of open-loop load by single calls. */
 const openCallsPerS = 5000;
 /** BatchWrites per second of open-loop load. */
 const openBatchesPerS = 500;
-
-/** All that rows load. */
-export interface World {
-  readonly muin: MuinSubject;
-  /** Relay and consumer in a process of their own. */
-  readonly outside: RedisSubjects;
-  /** Relay and consumer in the writer's process. */
-  readonly inside: RedisSubjects;
-  readonly folder: string;
-  /** Counts that exist. */
-  readonly counts: number;
-}
 
 /** A row of the table. */
 export interface Row {

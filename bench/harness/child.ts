@@ -26,14 +26,10 @@ type Told<Reply> =
   | { readonly kind: "reply"; readonly reply: Reply }
   | { readonly kind: "failed"; readonly error: string };
 
-/** Starts `script`, a file that calls `serveChild`, with `options` and `flags` of Bun's; resolves when it is ready. */
-export async function startChild<Message, Reply>(
-  script: string,
-  options: object,
-  flags: readonly string[] = [],
-): Promise<Child<Message, Reply>> {
+/** Starts `script`, a file that calls `serveChild`, with `options`; resolves when it is ready. */
+export async function startChild<Message, Reply>(script: string, options: object): Promise<Child<Message, Reply>> {
   let waiting = Promise.withResolvers<Told<Reply>>();
-  const child = Bun.spawn([process.execPath, ...flags, script, JSON.stringify(options)], {
+  const child = Bun.spawn([process.execPath, script, JSON.stringify(options)], {
     stdin: "ignore",
     stdout: "inherit",
     stderr: "inherit",

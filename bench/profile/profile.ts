@@ -1,92 +1,133 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { startMuinSubject } from "../counts/muin-subject.ts";
-import type { RedisLoadOptions } from "../counts/redis-load.ts";
-import { startRedisSubjects } from "../counts/redis-subject.ts";
-import type { RpcLoadOptions } from "../counts/rpc-load.ts";
-import { startChild } from "../harness/child.ts";
-import type { LoadResult, RunLoad } from "../harness/load.ts";
-import { summariseProfile } from "./cpu-profile.ts";
+import { storedAfter } from "../counts/measure.ts";
+import { rows as allRows, type Row } from "../counts/rows.ts";
+import { openWorld, type World } from "../counts/world.ts";
+import { describeMachine, type Machine } from "../harness/machine.ts";
+import type { Processes } from "../harness/processes.ts";
+import { layOut } from "../harness/table.ts";
+import { type CpuShare, recordPerf } from "./perf.ts";
+import { type GroupTime, takeSnapshot, timesBetween } from "./thread-groups.ts";
+
+/** Rows of `bench counts` that are profiled unless others are named: each lane, at the most it takes and at a moderate rate. */
+const rowsDefault =
+  /^(connect-binary\/wrk|connect-binary\/open|connect-json\/open|rest\/open|grpc\/h2load|grpc\/h2load\/open|batch-write|writer)\/64$/;
+/** Less of a write than this, in microseconds, is left out of a table. */
+const usMin = 0.05;
 
 /** How the profiles are taken. */
 export interface ProfileOptions {
+  /** Rows of `bench counts` by name; absent: one of each lane. */
+  readonly wanted?: RegExp | undefined;
   readonly windowMs: number;
-  readonly callers: number;
+  /** Before each window: compilers still work after five seconds. */
+  readonly warmUpMs: number;
   readonly counts: number;
+  /** Told what is going on. */
+  readonly report: (line: string) => void;
 }
 
-/** A profiled process. */
-export interface ProfileResult {
-  readonly process: string;
-  readonly load: string;
-  /** The load that it was under, with the profiler's own cost. */
+/** A row and where its CPU time went. */
+export interface RowProfile {
+  readonly row: string;
   readonly writesPerS: number;
-  readonly summary: string;
+  readonly acknowledged: number;
+  readonly p99Ms: number | undefined;
+  /** By process and kind of thread, from the kernel's own count. */
+  readonly times: readonly GroupTime[];
+  /** The process of Muin's own code. */
+  readonly watched: "muin" | "client";
+  /** Its CPU time by the code that ran, sampled; `undefined` where perf cannot be used. */
+  readonly shares: readonly CpuShare[] | undefined;
 }
 
-/** Profiles Muin under saturation over Connect, and the write path alone. Start-up is in the profiles too. */
-export async function runProfiles(options: ProfileOptions): Promise<readonly ProfileResult[]> {
-  return [await profileMuin(options), await profileWriter(options)];
-}
-
-async function profileMuin({ windowMs, callers, counts }: ProfileOptions): Promise<ProfileResult> {
-  await using folder = await createFolder();
-  // Puts the profiler's flags between Bun and its script.
-  const insert = `bun="$1"; shift; exec "$bun" --cpu-prof --cpu-prof-dir='${folder.path}' "$@"`;
-  const subject = await startMuinSubject(counts, {}, ["sh", "-c", insert, "sh"]);
-  let result: LoadResult;
+/** Profiles rows one after the other. CPU time alone is counted, never time on the wall: whoever waits is blamed for nothing. */
+export async function runProfiles(options: ProfileOptions): Promise<readonly RowProfile[]> {
+  const pattern = options.wanted ?? rowsDefault;
+  const rows = allRows.filter((row) => {
+    if (!pattern.test(row.id)) return false;
+    const isPossible = row.addedFsyncMs === 0 && (row.tool === undefined || Bun.which(row.tool) !== null);
+    if (!isPossible || row.needsGo === true) options.report(`skipped ${row.id}`);
+    return isPossible && row.needsGo !== true;
+  });
+  const folder = await mkdtemp(join(tmpdir(), "muin-profile-"));
   try {
-    const load = await startChild<RunLoad, LoadResult>(join(import.meta.dir, "../counts/rpc-load.ts"), {
-      lane: "connect-binary",
-      url: subject.muin.http,
-      apiKey: subject.muin.apiKey,
-      callers,
-      counts,
-    } satisfies RpcLoadOptions);
-    result = await load.ask({ windowMs });
-    await load.close();
+    await using world = await openWorld(folder, { counts: options.counts, muinEnv: {}, peers: true });
+    const profiles: RowProfile[] = [];
+    for (const row of rows) {
+      options.report(row.id);
+      profiles.push(await profileRow(row, world, options));
+    }
+    return profiles;
   } finally {
-    await subject.close();
+    await rm(folder, { recursive: true, force: true });
   }
-  return {
-    process: "muin",
-    load: `Increment over Connect binary, ${callers} callers, ${counts} Counts, autocannon`,
-    writesPerS: (result.acknowledged * 1000) / result.windowMs,
-    summary: await summariseProfile(folder.path),
-  };
 }
 
-async function profileWriter({ windowMs, callers, counts }: ProfileOptions): Promise<ProfileResult> {
-  await using folder = await createFolder();
-  const subjects = await startRedisSubjects(counts, { relayInside: false, generic: false });
-  let result: LoadResult;
+async function profileRow(row: Row, world: World, { windowMs, warmUpMs }: ProfileOptions): Promise<RowProfile> {
+  const subject = row.subject(world);
+  const sender = await row.open(world);
   try {
-    const load = await startChild<RunLoad, LoadResult>(
-      join(import.meta.dir, "../counts/redis-load.ts"),
-      {
-        way: "writer",
-        countsUrl: subjects.countsUrl,
-        eventsUrl: subjects.eventsUrl,
-        callers,
-        counts,
-      } satisfies RedisLoadOptions,
-      ["--cpu-prof", `--cpu-prof-dir=${folder.path}`],
-    );
-    result = await load.ask({ windowMs });
-    await load.close();
+    if (warmUpMs > 0) await storedAfter(subject, await sender.run(warmUpMs));
+    const all: Processes = {
+      ...(await subject.processes()),
+      ...(sender.pid === undefined ? {} : { client: [sender.pid] }),
+    };
+    const watched = "muin" in all ? "muin" : "client";
+    const [pid] = all[watched] ?? [];
+    const before = await takeSnapshot(all);
+    const [result, shares] = await Promise.all([
+      sender.run(windowMs),
+      pid === undefined ? undefined : recordPerf(pid, windowMs, world.folder),
+    ]);
+    const times = timesBetween(before, await takeSnapshot(all));
+    return {
+      row: row.id,
+      writesPerS: (result.acknowledged * 1000) / result.windowMs,
+      acknowledged: result.acknowledged,
+      p99Ms: result.latencyMs?.p99,
+      times,
+      watched,
+      shares,
+    };
   } finally {
-    await subjects.close();
+    await sender.close();
   }
-  return {
-    process: "client of the write path in process",
-    load: `increments with request ids, ${callers} callers, ${counts} Counts, relay and consumer in another process`,
-    writesPerS: (result.acknowledged * 1000) / result.windowMs,
-    summary: await summariseProfile(folder.path),
-  };
 }
 
-async function createFolder(): Promise<AsyncDisposable & { readonly path: string }> {
-  const path = await mkdtemp(join(tmpdir(), "muin-profile-"));
-  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
+/** Profiles as text, for a person. */
+export function printProfiles(profiles: readonly RowProfile[], machine: Machine = describeMachine()): string {
+  const { cores, cpu, memoryGiB, kernel, bun, load } = machine;
+  return [
+    `${cores} x ${cpu}, ${memoryGiB} GiB, Linux ${kernel}, Bun ${bun}, load average ${load}`,
+    "CPU time of a write in microseconds: what the kernel counted by thread, and beside it what perf sampled by the code that ran",
+    ...profiles.map(printRow),
+  ].join("\n\n");
+}
+
+function printRow({ row, writesPerS, acknowledged, p99Ms, times, watched, shares }: RowProfile): string {
+  const usOf = (ms: number): number => (ms * 1000) / Math.max(1, acknowledged);
+  const spell = (ms: number): string => usOf(ms).toFixed(1);
+  const cells = times
+    .filter(({ userMs, kernelMs }) => usOf(userMs + kernelMs) >= usMin)
+    .map(({ process, group, userMs, kernelMs }) => [
+      `${process}: ${group}`,
+      spell(userMs + kernelMs),
+      spell(userMs),
+      spell(kernelMs),
+    ]);
+  const watchedMs = times
+    .filter(({ process }) => process === watched)
+    .reduce((sum, { userMs, kernelMs }) => sum + userMs + kernelMs, 0);
+  const parts = (shares ?? [])
+    .map(({ group, code, percent }) => [`${group}, ${code}`, (percent * usOf(watchedMs)) / 100] as const)
+    .filter(([, us]) => us >= usMin)
+    .map(([name, us]) => [name, us.toFixed(1)]);
+  const p99 = p99Ms === undefined ? "" : `, p99 ${p99Ms.toFixed(1)} ms`;
+  return [
+    `# ${row}: ${(writesPerS / 1000).toFixed(1)} k writes/s${p99}`,
+    layOut(["thread", "us/write", "user", "kernel"], cells),
+    parts.length === 0 ? "no perf: the code that ran is not told" : layOut([`${watched}, by code`, "us/write"], parts),
+  ].join("\n\n");
 }
