@@ -92,7 +92,7 @@ export async function runCounts(options: CountsOptions): Promise<CountsResult> {
   await using world = await openWorld(folder, {
     counts: options.counts,
     muinEnv: slowDisk === undefined ? {} : { REDIS_SERVER: slowDisk.redisServer, ...stayRoot },
-    peers: true,
+    generic: true,
     goPeer,
   });
   const fdatasync = await fdatasyncP50Ms(world.outside.folder);

@@ -20,14 +20,14 @@ export interface WorldOptions {
   readonly counts: number;
   readonly muinEnv: Readonly<Record<string, string>>;
   /** Whether the generic server is started. */
-  readonly peers: boolean;
+  readonly generic: boolean;
   /** Program of the peer in Go; absent: it is not started. */
   readonly goPeer?: string | undefined;
 }
 
 /** Starts Muin, the peers and their stores; what was started before something failed is stopped. */
 export async function openWorld(folder: string, options: WorldOptions): Promise<World> {
-  const { counts, muinEnv, peers: generic, goPeer } = options;
+  const { counts, muinEnv, generic, goPeer } = options;
   await using started = new AsyncDisposableStack();
   const outside = await startRedisSubjects(counts, { relayInside: false, generic, goPeer });
   started.defer(() => outside.close());

@@ -45,15 +45,17 @@ export interface RowProfile {
 /** Profiles rows one after the other. CPU time alone is counted, never time on the wall: whoever waits is blamed for nothing. */
 export async function runProfiles(options: ProfileOptions): Promise<readonly RowProfile[]> {
   const pattern = options.wanted ?? rowsDefault;
-  const rows = allRows.filter((row) => {
-    if (!pattern.test(row.id)) return false;
-    const isPossible = row.addedFsyncMs === 0 && (row.tool === undefined || Bun.which(row.tool) !== null);
-    if (!isPossible || row.needsGo === true) options.report(`skipped ${row.id}`);
-    return isPossible && row.needsGo !== true;
+  const rows = allRows.filter(({ id, tool, needsGo, addedFsyncMs }) => {
+    if (!pattern.test(id)) return false;
+    // Peers and slow disks are for comparing.
+    const isOwn = needsGo !== true && addedFsyncMs === 0;
+    const isPossible = isOwn && (tool === undefined || Bun.which(tool) !== null);
+    if (!isPossible) options.report(isOwn ? `skipped ${id}: ${tool} is not installed` : `skipped ${id}: not profiled`);
+    return isPossible;
   });
   const folder = await mkdtemp(join(tmpdir(), "muin-profile-"));
   try {
-    await using world = await openWorld(folder, { counts: options.counts, muinEnv: {}, peers: true });
+    await using world = await openWorld(folder, { counts: options.counts, muinEnv: {}, generic: true });
     const profiles: RowProfile[] = [];
     for (const row of rows) {
       options.report(row.id);
