@@ -13,8 +13,9 @@ import type { HeldClock } from "../../platform/testing/held-clock.ts";
 import { importMutant } from "../../platform/testing/mutant.ts";
 import { type Bounds, type CountStates, createCountStates } from "../shared/count-states.ts";
 import { keysOf } from "../shared/key-schema.ts";
+import { unpackAsked, unpackReply } from "../shared/packed-writes.ts";
 import { type CountWriter, type CountWriterLimits, createCountWriter } from "./write/writer.ts";
-import { type CountWrite, decodeOutboxEntry, type OutboxChange, type WriteOutcome } from "./write/batch.ts";
+import type { CountWrite, WriteOutcome } from "./write/batch.ts";
 
 /** Limits as in production. */
 export const limits: CountWriterLimits = {
@@ -146,4 +147,47 @@ export async function brokenWriter(rule: string, instead: string, file = "store-
 /** A bus for changes of Counts on the Redis at `url`. */
 export function openBus(url: string, instance: string): TestBus {
   return connectBus(url, { instance, topics: topicsOf([CountsChangedSchema]) });
+}
+
+/** One applied write, as an outbox entry holds it. */
+interface OutboxChange {
+  readonly countId: string;
+  /** By how much the value changed; up to +-(2^54 - 2), hence not a number. */
+  readonly delta: bigint;
+  readonly value: number;
+  readonly revision: number;
+  readonly requestId: string;
+}
+
+/** Reads the packed fields of an outbox entry: what was asked, the request ids, and the reply. */
+function decodeOutboxEntry(
+  asked: Buffer,
+  requested: Buffer,
+  reply: Buffer,
+): { readonly timeMs: number; readonly changes: readonly OutboxChange[] } {
+  const { countIds, places, kinds, operands } = unpackAsked(asked);
+  const requestIds = requested.toString("latin1").split("\n");
+  const packed = unpackReply(reply, kinds.length);
+  const { timeMs, codes } = packed;
+  const changes: OutboxChange[] = [];
+  let nextSet = 0;
+  for (let place = 0; place < kinds.length; place += 1) {
+    if (codes !== "" && codes[place] !== "0") continue;
+    const value = packed.valueOf(place);
+    let delta = 0n;
+    if (kinds[place] === "a" || kinds[place] === "A") {
+      delta = BigInt(operands[place] as number);
+    } else {
+      delta = BigInt(value) - BigInt(packed.valueBefore(nextSet));
+      nextSet += 1;
+    }
+    changes.push({
+      countId: countIds[(places[place] as number) - 1] as string,
+      delta,
+      value,
+      revision: packed.revisionOf(place),
+      requestId: requestIds[place] ?? "",
+    });
+  }
+  return { timeMs, changes };
 }

@@ -12,8 +12,16 @@ test("arrays go and come as they are", async () => {
   const database = openDatabase({ url: await (await sharedPostgres()).createDatabase(), applicationName: "test" });
   const [row] = await database.sql`
     SELECT ${words}::text[] AS words, ${uuids}::uuid[] AS uuids, ${["1", "9223372036854775807"]}::bigint[] AS bigints,
+      ${[7, -9_007_199_254_740_991, null]}::bigint[] AS numbers,
       ${[]}::text[] AS none, ${[]}::bigint[] AS nothing`;
-  expect(row).toEqual({ words, uuids, bigints: ["1", "9223372036854775807"], none: [], nothing: [] });
+  expect(row).toEqual({
+    words,
+    uuids,
+    bigints: ["1", "9223372036854775807"],
+    numbers: ["7", "-9007199254740991", null],
+    none: [],
+    nothing: [],
+  });
   await database.stop();
 });
 

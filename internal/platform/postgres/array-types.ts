@@ -22,11 +22,14 @@ function arrayType(oid: number): PostgresType<readonly Element[]> {
 
 /** Syntax: https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO */
 function serialize(elements: readonly Element[]): string {
-  return `{${elements.map((element) => (element === null ? "NULL" : quote(String(element)))).join()}}`;
+  return `{${elements.map(literal).join()}}`;
 }
 
-function quote(text: string): string {
-  return `"${text.replace(/["\\]/g, String.raw`\$&`)}"`;
+function literal(element: Element): string {
+  if (element === null) return "NULL";
+  if (typeof element !== "string") return String(element);
+  const isPlain = !element.includes('"') && !element.includes("\\");
+  return `"${isPlain ? element : element.replace(/["\\]/g, String.raw`\$&`)}"`;
 }
 
 function parse(array: string): readonly Element[] {

@@ -1,6 +1,6 @@
 import { createLruMap } from "../../../platform/cache/lru-map.ts";
 import { keysOf } from "../../shared/key-schema.ts";
-import { packAsked, packedWritesMax, unpackAsked, unpackReply } from "../../shared/packed-writes.ts";
+import { packAsked, packedWritesMax, unpackReply } from "../../shared/packed-writes.ts";
 
 /** Most writes that one call of the script takes. */
 export const batchWritesMax: number = packedWritesMax;
@@ -257,47 +257,4 @@ export function decodeReply(reply: Buffer, count: number): BatchReply {
     }
   }
   return { kind: "done", outcomes };
-}
-
-/** One applied write, as an outbox entry holds it. */
-export interface OutboxChange {
-  readonly countId: string;
-  /** By how much the value changed; up to +-(2^54 - 2), hence not a number. */
-  readonly delta: bigint;
-  readonly value: number;
-  readonly revision: number;
-  readonly requestId: string;
-}
-
-/** Reads the packed fields of an outbox entry: what was asked, the request ids, and the reply. */
-export function decodeOutboxEntry(
-  asked: Buffer,
-  requested: Buffer,
-  reply: Buffer,
-): { readonly timeMs: number; readonly changes: readonly OutboxChange[] } {
-  const { countIds, places, kinds, operands } = unpackAsked(asked);
-  const requestIds = requested.toString("latin1").split(requestIdSeparator);
-  const packed = unpackReply(reply, kinds.length);
-  const { timeMs, codes } = packed;
-  const changes: OutboxChange[] = [];
-  let nextSet = 0;
-  for (let place = 0; place < kinds.length; place += 1) {
-    if (codes !== "" && codes[place] !== "0") continue;
-    const value = packed.valueOf(place);
-    let delta = 0n;
-    if (kinds[place] === "a" || kinds[place] === "A") {
-      delta = BigInt(operands[place] as number);
-    } else {
-      delta = BigInt(value) - BigInt(packed.valueBefore(nextSet));
-      nextSet += 1;
-    }
-    changes.push({
-      countId: countIds[(places[place] as number) - 1] as string,
-      delta,
-      value,
-      revision: packed.revisionOf(place),
-      requestId: requestIds[place] ?? "",
-    });
-  }
-  return { timeMs, changes };
 }
