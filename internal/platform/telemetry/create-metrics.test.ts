@@ -1,5 +1,10 @@
-import { expect, test } from "bun:test";
-import { createMetrics } from "./create-metrics.ts";
+import { expect, spyOn, test } from "bun:test";
+import { join } from "node:path";
+import v8 from "node:v8";
+import { importMutant } from "../testing/mutant.ts";
+import * as real from "./create-metrics.ts";
+
+const { createMetrics } = real;
 
 const own = (text: string): string[] => text.split("\n").filter((line) => line.startsWith("muin_"));
 
@@ -52,4 +57,18 @@ test("only a counter's name ends in _total", async () => {
   const types = [...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name = "", type]) => ({ name, type }));
   expect(types.length).toBeGreaterThan(10);
   expect(types.filter(({ name, type }) => name.endsWith("_total") !== (type === "counter"))).toEqual([]);
+});
+
+/** How often the whole heap is walked while the metrics are rendered. */
+async function heapWalks(module: typeof real): Promise<number> {
+  const metrics = module.createMetrics();
+  using walk = spyOn(v8, "getHeapSpaceStatistics");
+  expect(await metrics.render()).toContain("\nnodejs_heap_size_used_bytes ");
+  return walk.mock.calls.length;
+}
+
+test("reading the metrics never walks the heap, for which all calls would stand still", async () => {
+  expect(await heapWalks(real)).toBe(0);
+  const path = join(import.meta.dir, "create-metrics.ts");
+  expect(await heapWalks(await importMutant<typeof real>(path, "...misnamed, ...costly", "...misnamed"))).toBe(1);
 });
