@@ -409,7 +409,7 @@ async function withRounds(
     await relay.stop();
   });
   await relay.start();
-  const isPausing = (): boolean => clock.asleep().includes(10);
+  const isPausing = (): boolean => clock.asleep().includes(25);
   await check({
     clock,
     counts,
@@ -432,7 +432,7 @@ async function checkGathering(create?: CreateRelay): Promise<void> {
     await eventually(() => expect(sizes).toEqual([1]), { unless: isInVain });
     await untilIdle();
     for (let entry = 0; entry < 3; entry += 1) await counts.write([add(countId, 1)]);
-    await clock.pass(10);
+    await clock.pass(25);
     await eventually(() => expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(4));
     expect(sizes).toEqual([1, 3]);
   });
@@ -452,7 +452,7 @@ describe("the relay's rounds", () => {
   const pause = "if (entries.length < countMax) await clock.sleep(roundPauseMs, signal).catch(() => undefined);";
   const delivering = "delivering = deliver(next, parking, term, signal);";
 
-  test("gather what comes within ten milliseconds, and let a lone event wait for nothing", async () => {
+  test("gather what comes within 25 milliseconds, and let a lone event wait for nothing", async () => {
     await checkGathering();
     await caught(async () => checkGathering(await brokenRelay(pause, "")));
     await caught(async () =>

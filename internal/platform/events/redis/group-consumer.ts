@@ -23,6 +23,7 @@ export function createGroupConsumer(subscription: Subscription, parts: BrokerPar
     connection: parts.openReader(`${service} ${topic}`),
     topic,
     group: keys.group(service, topic),
+    gatherMs: gatherMsOf(subscription),
     log,
   });
 
@@ -60,6 +61,11 @@ export function createGroupConsumer(subscription: Subscription, parts: BrokerPar
   };
 }
 
+/** How long events are gathered, in milliseconds; 0 for a subscriber that handles them one by one. */
+function gatherMsOf(subscription: Subscription): number {
+  return subscription.handleTogether === undefined ? 0 : (subscription.gatherMs ?? 0);
+}
+
 interface PartitionTurn {
   readonly subscription: Subscription;
   readonly partition: number;
@@ -72,7 +78,7 @@ interface PartitionTurn {
 async function consume({ subscription, partition, held, reader }: PartitionTurn, parts: BrokerParts): Promise<void> {
   const { service, topic } = subscription;
   const { clock, random } = parts;
-  const gatherMs = subscription.handleTogether === undefined ? 0 : (subscription.gatherMs ?? 0);
+  const gatherMs = gatherMsOf(subscription);
   const own = await openGroupPartition({ service, topic, partition, held }, parts);
   const handling = createGroupHandling({ subscription, own, held }, parts);
   const cursor = reader.open(partition, own.position().id);

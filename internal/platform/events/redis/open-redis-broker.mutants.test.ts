@@ -126,6 +126,13 @@ const mutants: readonly RuleMutant[] = [
     caughtBy: "a group that gathers handles together what comes in its pause, and a pause holds up no stop",
   },
   {
+    rule: "a reader asks no more often than its subscriber gathers",
+    file: inThisFolder("group-consumer.ts"),
+    from: "gatherMs: gatherMsOf(subscription),",
+    to: "",
+    caughtBy: "a group that gathers reads its other partitions as seldom as its pause allows",
+  },
+  {
     rule: "a parked event's key waits",
     file: inThisFolder("group-handling.ts"),
     from: `if (subscription.onFailure === "parkKey" && own.isWaiting(event.record.subject)) {`,

@@ -228,6 +228,30 @@ describe("Redis Streams", () => {
     await second.stop();
   });
 
+  test("a group that gathers reads its other partitions as seldom as its pause allows", async () => {
+    await using server = await startRedis({ appendfsync: "no" });
+    const clock = createHeldClock();
+    const bus = connectBus(server.url, { instance: "gathering", topics: [topic], clock });
+    await bus.start();
+    const rounds: number[] = [];
+    const consumer = bus.subscribe({
+      ...groupOf(() => Promise.resolve()),
+      gatherMs: 100,
+      handleTogether: (records) => {
+        rounds.push(records.length);
+        return Promise.resolve();
+      },
+    });
+    await consumer.start();
+    await bus.publish([record("k")]);
+    await eventually(() => expect(rounds).toEqual([1]));
+    await bus.publish([record("k")]); // Read ahead, and taken after the pause: from then on only the others can be read.
+    await eventually(() => expect(clock.asleep()).toContain(50), { unless: () => clock.asleep().includes(5) });
+    expect(rounds).toEqual([1]);
+    await consumer.stop();
+    await bus.stop();
+  });
+
   test("everything lies under two prefixes, and its user needs no more than that", async () => {
     await using server = await startRedis({ appendfsync: "no" });
     const redis = openRedis({ url: server.url, name: "test" });

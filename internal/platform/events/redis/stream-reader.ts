@@ -17,10 +17,10 @@ const chunkBytesMax = 1 << 20;
 /** The server holds a read for so long when there is nothing new. Bounds how late a new partition or a redrive is noticed. */
 const blockMs = 200;
 /**
- * Pause between reads that do not wait, while a partition's last chunk has not been taken yet: that partition must be read as
+ * Least pause between reads that do not wait, while a partition's last chunk has not been taken yet: that partition must be read as
  * soon as it is, and a read that waits cannot be called back (the server ends it with a precision of 100 ms).
  */
-const pollMs = 5;
+const pollMsMin = 5;
 /** Pause after a failure, doubled with each further one. */
 const failureBackoff = { minMs: 50, maxMs: 1000 };
 /** Pause before a partition that cannot be read for what stands in its key is tried again, in milliseconds. */
@@ -75,6 +75,8 @@ interface ReaderOptions {
   readonly topic: string;
   /** Key of the group's hash, when it reads for one. */
   readonly group: string | undefined;
+  /** How long its subscriber gathers events, in milliseconds: of partitions without any it asks twice in that time. Default 0. */
+  readonly gatherMs?: number;
   /** Hears of partitions that it cannot read. */
   readonly spoilt: SpoiltPlaces;
   readonly clock: Clock;
@@ -84,7 +86,8 @@ interface ReaderOptions {
 
 /** Creates a reader; it connects with its first cursor. */
 export function createStreamReader(options: ReaderOptions): StreamReader {
-  const { connection, topic, spoilt, clock, random, log } = options;
+  const { connection, topic, gatherMs = 0, spoilt, clock, random, log } = options;
+  const pollMs = Math.min(blockMs, Math.max(pollMsMin, gatherMs / 2));
   const cursors = new Map<string, CursorState>();
   const stopping = new AbortController();
   const { signal } = stopping;
