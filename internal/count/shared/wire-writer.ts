@@ -7,7 +7,7 @@ const twoTo32 = 2 ** 32;
  * Format: https://protobuf.dev/programming-guides/encoding/
  */
 export class WireWriter {
-  #bytes: Buffer<ArrayBuffer> = Buffer.alloc(firstBytes);
+  #bytes = new Uint8Array(firstBytes);
   #end = 0;
 
   /** Begins anew. */
@@ -19,7 +19,7 @@ export class WireWriter {
   reserve(bytes: number): void {
     const needed = this.#end + bytes;
     if (needed <= this.#bytes.length) return;
-    const larger = Buffer.alloc(Math.max(needed, 2 * this.#bytes.length));
+    const larger = new Uint8Array(Math.max(needed, 2 * this.#bytes.length));
     larger.set(this.#bytes.subarray(0, this.#end));
     this.#bytes = larger;
   }
@@ -43,6 +43,22 @@ export class WireWriter {
     const low = (value >>> 0) - (before >>> 0);
     const high = Math.floor(value / twoTo32) - Math.floor(before / twoTo32) - (low < 0 ? 1 : 0);
     this.#varint(low >>> 0, high >>> 0);
+  }
+
+  /** A Timestamp of milliseconds since the Unix epoch, with its length before it: at most 18 bytes. */
+  timestamp(ms: number): void {
+    const opened = this.open();
+    const seconds = Math.floor(ms / 1000);
+    const nanos = (ms - 1000 * seconds) * 1_000_000;
+    if (seconds !== 0) {
+      this.byte(0x08); // 1: seconds
+      this.int64(seconds);
+    }
+    if (nanos !== 0) {
+      this.byte(0x10); // 2: nanos
+      this.int64(nanos);
+    }
+    this.close(opened);
   }
 
   /** Text with its length before it: three bytes more at most, for texts below 2 MiB. Throws for text that is not ASCII. */
@@ -92,7 +108,7 @@ export class WireWriter {
 
   /** A copy of all that was written. */
   finish(): Uint8Array<ArrayBuffer> {
-    return new Uint8Array(this.#bytes.buffer.slice(this.#bytes.byteOffset, this.#bytes.byteOffset + this.#end));
+    return this.#bytes.slice(0, this.#end);
   }
 
   /** 64 bits: both halves unsigned. */

@@ -8,6 +8,7 @@ import { redis } from "../../platform/service/stores.ts";
 import { countWriteConfig } from "./config.ts";
 import { countWriteErrors } from "./errors.ts";
 import { createCountImports } from "./import/rules.ts";
+import { countWriteCodecs } from "./write/codecs.ts";
 import { createCountWriter } from "./write/writer.ts";
 import { createHandlers } from "./write/handlers.ts";
 import { createImportHandlers } from "./import/handlers.ts";
@@ -51,7 +52,7 @@ export const countWrite: ServiceInfo<"count-write"> = defineService({
       random,
     });
     return [
-      serve(CountWriteService, createHandlers({ writer, clock })),
+      serve(CountWriteService, createHandlers({ writer, clock }), { codecs: countWriteCodecs }),
       serve(CountImportService, createImportHandlers({ imports, clock })),
       // The relay is stopped last: what the writer finishes is still published.
       background(relay),

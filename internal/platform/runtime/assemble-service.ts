@@ -40,11 +40,12 @@ export function assembleService(info: ServiceInfo, given: Wiring): AssembledServ
     stores,
     parts,
     running: (isUp) =>
-      partsOf(parts, "served").map(({ part, service, impl }) => ({
+      partsOf(parts, "served").map(({ part, service, impl, codecs = [] }) => ({
         part,
         service,
         impl,
         hot: info.hot,
+        codecs,
         owner: info.name,
         errors: info.errors,
         isUp,

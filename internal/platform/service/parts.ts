@@ -3,6 +3,7 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import type { ConfigFields, ConfigValues } from "../config/fields.ts";
 import type { Component } from "../lifecycle/component.ts";
 import type { Transaction } from "../postgres/database.ts";
+import type { Codec } from "./codec.ts";
 import type { Delivery, ManyDelivery } from "./delivery.ts";
 import type { OutboxView } from "./outbox-view.ts";
 
@@ -13,6 +14,8 @@ export interface Served<S extends DescService = DescService> {
   readonly impl: ServiceImpl<S>;
   /** Unary methods with a fast path; the runtime takes them from the declaration. */
   readonly hot: readonly DescMethod[];
+  /** Codecs of hot methods: of those without one, the generated code reads and writes all messages. Default: none. */
+  readonly codecs?: readonly Codec[];
 }
 
 /** A consumed message with its handler. */
@@ -117,9 +120,13 @@ export function partsOf<K extends ServicePart["part"]>(
   return parts.filter((part): part is Extract<ServicePart, { readonly part: K }> => part.part === kind);
 }
 
-/** Implements an RPC service. */
-export function serve<S extends DescService>(service: S, impl: ServiceImpl<NoInfer<S>>): Served<S> {
-  return { part: "served", service, impl, hot: [] };
+/** Implements an RPC service. `codecs`: default none. */
+export function serve<S extends DescService>(
+  service: S,
+  impl: ServiceImpl<NoInfer<S>>,
+  { codecs = [] }: { readonly codecs?: readonly Codec[] } = {},
+): Served<S> {
+  return { part: "served", service, impl, hot: [], codecs };
 }
 
 /** Handles a consumed message. */

@@ -30,7 +30,6 @@ export function encodeCountsChanged(
   let beforeAt = numbersAt + 16 * writes;
   let requestAt = 0;
   const timeMs = reply.readDoubleLE(0);
-  const time = encodeTime(timeMs);
   writer.reset();
   writer.reserve(changeBytesMax + shard.length);
   writer.byte(0x0a); // 1: shard
@@ -74,7 +73,7 @@ export function encodeCountsChanged(
         writer.part(requested, requestAt, requestEnd);
       }
       writer.byte(0x32); // 6: time
-      writer.part(time, 0, time.length);
+      writer.timestamp(timeMs);
       writer.close(change);
     }
     requestAt = requestEnd + 1;
@@ -92,20 +91,4 @@ function findTexts(bytes: Buffer, from: number, texts: number): readonly number[
   }
   if (at > bytes.length) throw new Error("its last text is cut off");
   return starts;
-}
-
-/** A Timestamp. */
-function encodeTime(timeMs: number): Uint8Array {
-  writer.reset();
-  const seconds = Math.floor(timeMs / 1000);
-  const nanos = (timeMs % 1000) * 1_000_000;
-  if (seconds !== 0) {
-    writer.byte(0x08); // 1: seconds
-    writer.int64(seconds);
-  }
-  if (nanos !== 0) {
-    writer.byte(0x10); // 2: nanos
-    writer.int64(nanos);
-  }
-  return writer.finish();
 }

@@ -10,8 +10,11 @@ import {
   BatchWriteResponseSchema,
   CountWriteService,
   DecrementRequestSchema,
+  DecrementResponseSchema,
   IncrementRequestSchema,
+  IncrementResponseSchema,
   SetRequestSchema,
+  SetResponseSchema,
 } from "../../../gen/muin/count/v1/count_write_service_pb.ts";
 import { systemClock } from "../../../platform/clock/clock.ts";
 import { type Caller, callerKey } from "../../../platform/identity/caller.ts";
@@ -49,12 +52,19 @@ function context(caller: Caller = one, timeoutMs = 5000) {
   });
 }
 
-/** The handlers, in the shape of their messages. */
+/** The handlers, whose replies to single writes are made whole messages. */
 function handlers(writer: CountWriter = counts.writer, createThem = createHandlers) {
   const made = createThem({ writer, clock: systemClock });
   const { increment, decrement, set, batchWrite } = made;
   if (!increment || !decrement || !set || !batchWrite) throw new Error("a handler is missing");
-  return { increment, decrement, set, batchWrite };
+  return {
+    increment: async (...asked: Parameters<typeof increment>) =>
+      create(IncrementResponseSchema, await increment(...asked)),
+    decrement: async (...asked: Parameters<typeof decrement>) =>
+      create(DecrementResponseSchema, await decrement(...asked)),
+    set: async (...asked: Parameters<typeof set>) => create(SetResponseSchema, await set(...asked)),
+    batchWrite,
+  };
 }
 
 describe("a write", () => {

@@ -1,13 +1,8 @@
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import { anyPack } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { StatusSchema, type Status } from "../../../gen/google/rpc/status_pb.ts";
-import type { CountValueSchema } from "../../../gen/muin/count/v1/count_pb.ts";
-import {
-  type CountWriteService,
-  type Write,
-  type WriteResultSchema,
-} from "../../../gen/muin/count/v1/count_write_service_pb.ts";
+import type { CountWriteService, Write } from "../../../gen/muin/count/v1/count_write_service_pb.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
 import { MuinError } from "../../../platform/errors/muin-error.ts";
 import { callerOf } from "../../../platform/identity/caller.ts";
@@ -16,6 +11,7 @@ import { placesByShard } from "../../shared/key-schema.ts";
 import type { CountWriter } from "./writer.ts";
 import { refusedWrite } from "../errors.ts";
 import { type CountWrite, isApplied, type WriteOutcome } from "./batch.ts";
+import { AppliedReply, BatchReply, type BatchResult } from "./replies.ts";
 
 /** A caller without a deadline is answered within this. */
 const deadlineMsDefault = 10_000;
@@ -23,12 +19,6 @@ const deadlineMsDefault = 10_000;
 const deadlineMarginMs = 100;
 
 const mapper = createErrorMapper(errorDomain);
-
-/** An applied write, as a reply tells it. */
-interface Applied {
-  readonly value: MessageInitShape<typeof CountValueSchema>;
-  readonly replayed: boolean;
-}
 
 /** Implements CountWriteService over a writer. */
 export function createHandlers({
@@ -44,10 +34,12 @@ export function createHandlers({
     kind: CountWrite["kind"],
     operand: number,
     requestId: string,
-  ): Promise<Applied> => {
+  ): Promise<AppliedReply> => {
     const write = { countId, kind, operand, requestId, principal: principalOf(context, requestId) };
-    const [outcome] = await writer.write(writer.shardOf(countId), [write], deadlineOf(context, clock));
-    return appliedOf(countId, outcome as WriteOutcome);
+    const outcomes = await writer.write(writer.shardOf(countId), [write], deadlineOf(context, clock));
+    const outcome = outcomes[0] as WriteOutcome;
+    if (!isApplied(outcome)) throw refusedWrite(countId, outcome);
+    return new AppliedReply(countId, outcome);
   };
   return {
     increment: ({ countId, delta, requestId }, context) =>
@@ -57,7 +49,7 @@ export function createHandlers({
     set: ({ countId, value, requestId }, context) => writeOne(context, countId, "s", Number(value), requestId),
     batchWrite: async ({ writes }, context) => {
       const deadlineMs = deadlineOf(context, clock);
-      const results: MessageInitShape<typeof WriteResultSchema>[] = Array.from({ length: writes.length });
+      const told: BatchResult[] = Array.from({ length: writes.length });
       const shards = placesByShard(writes, ({ countId }) => writer.shardOf(countId));
       const writeShard = async (shard: number, places: readonly number[]): Promise<void> => {
         // One part after the other: writes of one Count apply in list order.
@@ -67,17 +59,20 @@ export function createHandlers({
           try {
             const outcomes = await writer.write(shard, ofShard, deadlineMs);
             for (const [index, place] of part.entries()) {
-              results[place] = resultOf((ofShard[index] as CountWrite).countId, outcomes[index] as WriteOutcome);
+              told[place] = resultOf((ofShard[index] as CountWrite).countId, outcomes[index] as WriteOutcome);
             }
           } catch (error) {
             if (!(error instanceof MuinError)) throw error;
             const status = statusOf(error);
-            for (const place of part) results[place] = { result: { case: "error", value: status } };
+            for (const place of part) told[place] = status;
           }
         }
       };
       await Promise.all([...shards].map(([shard, places]) => writeShard(shard, places)));
-      return { results };
+      return new BatchReply(
+        writes.map(({ countId }) => countId),
+        told,
+      );
     },
   };
 }
@@ -104,25 +99,8 @@ function writeOf(context: HandlerContext, { countId, operation, requestId }: Wri
   };
 }
 
-/** The reply to an applied write. Throws what refused it. */
-function appliedOf(countId: string, outcome: WriteOutcome): Applied {
-  if (!isApplied(outcome)) throw refusedWrite(countId, outcome);
-  const { value, revision, timeMs } = outcome;
-  return {
-    value: {
-      countId,
-      value: BigInt(value),
-      revision: BigInt(revision),
-      updateTime: { seconds: BigInt(Math.floor(timeMs / 1000)), nanos: (timeMs % 1000) * 1_000_000 },
-    },
-    replayed: outcome.outcome === "replayed",
-  };
-}
-
-function resultOf(countId: string, outcome: WriteOutcome): MessageInitShape<typeof WriteResultSchema> {
-  return isApplied(outcome)
-    ? { result: { case: "success", value: appliedOf(countId, outcome) } }
-    : { result: { case: "error", value: statusOf(refusedWrite(countId, outcome)) } };
+function resultOf(countId: string, outcome: WriteOutcome): BatchResult {
+  return isApplied(outcome) ? outcome : statusOf(refusedWrite(countId, outcome));
 }
 
 /** An error as one item of a reply carries it: what the whole call would have been answered with. */

@@ -10,6 +10,7 @@ export function accept(call: Call, request: Message): void {
   if (call.signature === undefined && mustBeSigned(call)) throw signatureMissing();
   const idempotencyKey = call.origin.header.get("idempotency-key");
   if (idempotencyKey !== null) applyIdempotencyKey(call.plan, request, idempotencyKey);
+  if (request === call.validRequest && idempotencyKey === null) return;
   call.plan.validate(request);
 }
 

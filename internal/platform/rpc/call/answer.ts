@@ -1,11 +1,10 @@
-import { create, type Message } from "@bufbuild/protobuf";
+import type { Message } from "@bufbuild/protobuf";
 import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
 import { MuinError } from "../../errors/muin-error.ts";
 import { mustBeSigned } from "./admission.ts";
 import type { Call } from "./call.ts";
 import type { CallLife } from "./life.ts";
 import { ProtocolFailure } from "./map-error.ts";
-import type { MethodPlan } from "./plan.ts";
 
 /** How a lane of our own reads a request and answers it. */
 export interface Exchange<R> {
@@ -14,7 +13,7 @@ export interface Exchange<R> {
    * parsing. A ConnectError that is thrown is the protocol's, a MuinError is not.
    */
   read(prove: ((body: Uint8Array) => Promise<void>) | undefined): Promise<Message> | Message;
-  /** The answer to a reply; what it throws is the handler's fault. */
+  /** The answer to a reply, which may be a part of one; what it throws is the handler's fault. */
   write(reply: Message): R;
   /** The answer to an error that was mapped. */
   refuse(error: ConnectError): R | Promise<R>;
@@ -34,7 +33,7 @@ export function answer<R>(life: CallLife, call: Call, context: HandlerContext, e
         throw error instanceof MuinError ? error : protocolFailure(error);
       }
       const reply = await (life.invoke(call, request, context) as Message | Promise<Message>);
-      const result = exchange.write(completed(call.plan, reply));
+      const result = exchange.write(reply);
       life.end(call);
       return result;
     },
@@ -50,9 +49,4 @@ function protocolFailure(error: unknown): ProtocolFailure {
   return new ProtocolFailure(
     error instanceof ConnectError ? error : new ConnectError("the request was cut off", Code.Canceled),
   );
-}
-
-/** A handler may return a part of its reply. */
-function completed({ method: { output } }: MethodPlan, reply: Message): Message {
-  return reply.$typeName === output.typeName ? reply : create(output, reply);
 }

@@ -1,3 +1,4 @@
+import type { Message } from "@bufbuild/protobuf";
 import type { ConnectError } from "@connectrpc/connect";
 import type { CallSignature } from "../../identity/call-signature.ts";
 import { anonymous, type Caller } from "../../identity/caller.ts";
@@ -60,6 +61,8 @@ export class Call {
   /** Set once it was proven, for a call that must be signed. */
   signature: CallSignature | undefined;
   deadline: Deadline | undefined;
+  /** Its request, when the method's codec read it and found that it keeps every rule. */
+  validRequest: Message | undefined;
   /** When the stream of an anonymous caller ends, however it goes. */
   end: Deadline | undefined;
   /** Which place it has taken: a known caller's, an anonymous caller's, or that of an anonymous caller's stream. */

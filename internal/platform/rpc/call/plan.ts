@@ -13,6 +13,7 @@ import { createMethodUrl } from "@connectrpc/connect/protocol";
 import { policy as policyOption, type Policy } from "../../../gen/muin/platform/v1/options_pb.ts";
 import type { ErrorTable } from "../../errors/define-errors.ts";
 import { MuinError } from "../../errors/muin-error.ts";
+import type { Codec } from "../../service/codec.ts";
 import type { Served } from "../../service/parts.ts";
 import { createJsonRegistry } from "./json-registry.ts";
 import { compileTextCheck, type TextCheck } from "./text.ts";
@@ -50,6 +51,8 @@ export interface MethodPlan {
   readonly services: ReadonlySet<string> | undefined;
   /** Whether it has a fast path. */
   readonly hot: boolean;
+  /** Its own, for its fast path. */
+  readonly codec: Codec | undefined;
   readonly validate: Validate;
   /** A part of `validate`, for a lane that cannot even copy a message of which it fails. */
   readonly checkText: TextCheck;
@@ -68,7 +71,8 @@ export interface MethodPlan {
 export type MethodPlans = ReadonlyMap<string, MethodPlan>;
 
 /**
- * Plans every method of `services`, by path, into `plans`. Refuses two services of one name, and a hot method that is not unary.
+ * Plans every method of `services`, by path, into `plans`. Refuses two services of one name, a hot method that is
+ * not unary, and a codec of a method that is not hot.
  * `policy` holds for protos of others, which carry none; `serviceCallers` names the services that may call a method (default: none).
  */
 export function planMethods(
@@ -106,7 +110,16 @@ export function servicesOf(plans: MethodPlans): readonly DescService[] {
 }
 
 function planMethod(
-  { service, impl, hot, owner = service.typeName, errors, isUp = always, callsOthers = false }: RunningService,
+  {
+    service,
+    impl,
+    hot,
+    codecs = [],
+    owner = service.typeName,
+    errors,
+    isUp = always,
+    callsOthers = false,
+  }: RunningService,
   method: DescMethod,
   path: string,
   { policy, services }: Pick<MethodPlan, "policy" | "services">,
@@ -116,6 +129,8 @@ function planMethod(
   if (isHot && method.methodKind !== "unary") {
     throw new Error(`${service.typeName}.${method.name} streams: it cannot be hot`);
   }
+  const codec = codecs.find((each) => each.method === method);
+  if (codec !== undefined && !isHot) throw new Error(`${service.typeName}.${method.name} has a codec and is not hot`);
   const implementation = (impl as Readonly<Record<string, Handler>>)[method.localName];
   if (implementation === undefined) throw new Error(`${service.typeName}.${method.name} has no implementation`);
   return {
@@ -124,6 +139,7 @@ function planMethod(
     policy,
     services,
     hot: isHot,
+    codec,
     validate: createValidate(method.input, checkText, isHot),
     checkText,
     hasRequestId: method.input.fields.some(isRequestId),

@@ -1,5 +1,4 @@
 import type { Registry } from "@bufbuild/protobuf";
-import { createMethodSerializationLookup } from "@connectrpc/connect/protocol";
 import { answer } from "../call/answer.ts";
 import { CallContext } from "../call/call-context.ts";
 import type { OnKnown } from "../call/call.ts";
@@ -7,6 +6,7 @@ import type { CallLife } from "../call/life.ts";
 import { readBytesMaxOf, type RpcLimits } from "../call/limits.ts";
 import { readConnectTimeout } from "../call/named-timeout.ts";
 import type { MethodPlan, MethodPlans } from "../call/plan.ts";
+import { createSerialization } from "../call/serialization.ts";
 import { createJsonDecoder } from "../call/wire-text.ts";
 import { codecOf, readMessage } from "./read-request.ts";
 import { respond, respondError } from "./write-reply.ts";
@@ -34,15 +34,11 @@ export function createFastPaths(plans: MethodPlans, options: FastPathOptions): R
 function createFastPath(plan: MethodPlan, { life, limits, registry }: FastPathOptions): FastPath {
   const readBytesMax = readBytesMaxOf(plan.policy, limits);
   const jsonOptions = { registry, textDecoder: createJsonDecoder(plan.method.input) };
-  const serialization = createMethodSerializationLookup(plan.method, undefined, jsonOptions, {
-    readMaxBytes: readBytesMax,
-    writeMaxBytes: limits.writeBytesMax,
-  });
+  const serializations = createSerialization(plan, limits, jsonOptions);
   return (request, address, onKnown) => {
     const codec = codecOf(request);
     if (codec === undefined) return undefined;
-    const input = serialization.getI(codec === "binary");
-    const output = serialization.getO(codec === "binary");
+    const serialization = serializations[codec];
     const header = request.headers;
     const call = life.begin(
       plan,
@@ -62,8 +58,8 @@ function createFastPath(plan: MethodPlan, { life, limits, registry }: FastPathOp
     );
     const context = new CallContext(call);
     return answer(life, call, context, {
-      read: (prove) => readMessage(call, request, readBytesMax, input, prove),
-      write: (reply) => respond(200, output.serialize(reply), codec, context),
+      read: (prove) => readMessage(call, request, readBytesMax, serialization, prove),
+      write: (reply) => respond(200, serialization.serialize(reply), codec, context),
       refuse: (error) => respondError(error, registry, context),
     });
   };

@@ -1,7 +1,7 @@
 import type { Message } from "@bufbuild/protobuf";
-import type { Serialization } from "@connectrpc/connect/protocol";
 import type { Call } from "../call/call.ts";
 import { readBytes } from "../call/read-bytes.ts";
+import type { Serialization } from "../call/serialization.ts";
 
 /** How a message is encoded. */
 export type Codec = "binary" | "json";
@@ -22,10 +22,10 @@ export async function readMessage(
   call: Call,
   request: Request,
   bytesMax: number,
-  serialization: Pick<Serialization<Message>, "parse">,
+  serialization: Pick<Serialization, "parse">,
   prove: ((body: Uint8Array) => Promise<void>) | undefined,
 ): Promise<Message> {
   const body = await readBytes(call, request, bytesMax);
   if (prove !== undefined) await prove(body);
-  return serialization.parse(body);
+  return serialization.parse(call, body);
 }

@@ -1,5 +1,4 @@
 import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
-import { createMethodSerializationLookup } from "@connectrpc/connect/protocol";
 import { answer } from "../call/answer.ts";
 import { CallContext } from "../call/call-context.ts";
 import type { OnKnown } from "../call/call.ts";
@@ -7,6 +6,7 @@ import type { CallLife } from "../call/life.ts";
 import { readBytesMaxOf, type RpcLimits } from "../call/limits.ts";
 import { readGrpcTimeout } from "../call/named-timeout.ts";
 import type { MethodPlan, MethodPlans } from "../call/plan.ts";
+import { createSerialization } from "../call/serialization.ts";
 import { GrpcOrigin, isPlain, readMessage } from "./read-stream.ts";
 import { sendError, sendReply } from "./write-stream.ts";
 
@@ -38,21 +38,16 @@ export function createGrpcFastPaths(
 
 function createFastPath(plan: MethodPlan, { life, limits }: GrpcFastPathOptions): GrpcFastPath {
   const readBytesMax = readBytesMaxOf(plan.policy, limits);
-  const serialization = createMethodSerializationLookup(plan.method, undefined, undefined, {
-    readMaxBytes: readBytesMax,
-    writeMaxBytes: limits.writeBytesMax,
-  });
-  const input = serialization.getI(true);
-  const output = serialization.getO(true);
+  const { binary } = createSerialization(plan, limits);
   return (stream, headers, address, onKnown) => {
     if (!isPlain(headers)) return undefined;
     const origin = new GrpcOrigin(stream, headers, address, onKnown);
     const call = life.begin(plan, origin, readGrpcTimeout(origin.get("grpc-timeout"), limits.timeoutMsMax), true);
     const context = new CallContext(call);
     return answer(life, call, context, {
-      read: (prove) => readMessage(call, stream, readBytesMax, input, prove),
+      read: (prove) => readMessage(call, stream, readBytesMax, binary, prove),
       write: (reply) => {
-        const body = output.serialize(reply);
+        const body = binary.serialize(reply);
         return () => sendReply(stream, body, context);
       },
       refuse: (error) => () => sendError(stream, error, context),

@@ -1,10 +1,11 @@
 import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import type { Message } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { compressedFlag, type Serialization } from "@connectrpc/connect/protocol";
+import { compressedFlag } from "@connectrpc/connect/protocol";
 import { libraryTexts } from "../call/library-texts.ts";
 import type { Call, CallOrigin, LazyHeaders, OnKnown } from "../call/call.ts";
 import { envelopeBytes, Pieces } from "../call/pieces.ts";
+import type { Serialization } from "../call/serialization.ts";
 
 /** The content types of plain gRPC. */
 export const contentTypes = { plain: "application/grpc", proto: "application/grpc+proto" } as const;
@@ -73,12 +74,12 @@ export async function readMessage(
   call: Call,
   stream: ServerHttp2Stream,
   bytesMax: number,
-  serialization: Pick<Serialization<Message>, "parse">,
+  serialization: Pick<Serialization, "parse">,
   prove: ((body: Uint8Array) => Promise<void>) | undefined,
 ): Promise<Message> {
   const message = await readEnvelope(call, stream, bytesMax);
   if (prove !== undefined) await prove(message);
-  return serialization.parse(message);
+  return serialization.parse(call, message);
 }
 
 /** The one message of a request, when it has ended. Rejects as soon as it cannot be one; what comes then is not read. */

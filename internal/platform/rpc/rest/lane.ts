@@ -6,6 +6,7 @@ import type { OnKnown } from "../call/call.ts";
 import type { CallLife } from "../call/life.ts";
 import type { RpcLimits } from "../call/limits.ts";
 import { readConnectTimeout } from "../call/named-timeout.ts";
+import { completed } from "../call/serialization.ts";
 import { readRequest } from "./read-request.ts";
 import type { RestRoute } from "./route.ts";
 import { createRestRouter, type RestRouter } from "./router.ts";
@@ -77,7 +78,7 @@ function serve(
   const context = new CallContext(call);
   return answer(life, call, context, {
     read: (prove) => readRequest(call, route, values, request, limits, prove),
-    write: (reply) => respond(200, replyToRest(route, reply, registry), context),
+    write: (reply) => respond(200, replyToRest(route, completed(route.plan, reply), registry), context),
     refuse: (error) => {
       const status = statusOf(error);
       setRetryAfter(error, context);
