@@ -1,13 +1,19 @@
 import { assertNever } from "../../platform/errors/assert-never.ts";
 import type { RedisStore } from "../../platform/redis/redis-store.ts";
 import { defineScript } from "../../platform/redis/script.ts";
+import {
+  activateOnShard,
+  type CountActivation,
+  type CountCreation,
+  createOnShard,
+  type CreationResult,
+  creationsMax,
+} from "./count-creations.ts";
 import { type CountStateWord, countStateOf, stateFormat } from "./count-state.ts";
 import { type CountStoreLayout, readLayout } from "./count-store.ts";
-import { countErrors } from "./errors.ts";
-import { keysOf, shardOf, valueMax } from "./key-schema.ts";
-import { packAsked, replyFormat } from "./packed-writes.ts";
+import { keysOf, placesByShard, type ShardKeys, shardOf, valueMax } from "./key-schema.ts";
 import { type ReadCount, readValues } from "./read-values.ts";
-import { metaPlace, outboxEntryOverheadBytes, shardMetaLua } from "./shard-meta.ts";
+import { shardMetaLua } from "./shard-meta.ts";
 
 /** What came of a change of a Count's state. */
 export interface StateChange {
@@ -44,14 +50,17 @@ export interface Bounds {
  */
 export interface CountStates {
   /**
-   * Makes a Count with revision 1, pending: nobody can write to it before it is activated. The initial value is its first
-   * change, in the outbox like any other. Throws RESOURCE_EXHAUSTED, reason OUTBOX_FULL, with nothing changed.
+   * Makes Counts with revision 1, pending: nobody can write to one before it is activated. The initial value is its first
+   * change, in the outbox like any other. Those of one shard are made in steps of up to 512; an Error stands where a step's outcome is not
+   * known, or where the outbox has no room: RESOURCE_EXHAUSTED, reason OUTBOX_FULL, with nothing changed.
    */
-  create(
-    change: { readonly countId: string; readonly infoRevision: number; readonly initialValue: number } & Bounds,
-  ): Promise<StateChange>;
-  /** Opens a pending Count for writes; its info revision is the one that it was created with. */
-  activate(change: { readonly countId: string; readonly infoRevision: number }): Promise<StateChange>;
+  createAll(creations: readonly CountCreation[]): Promise<readonly (StateChange | Error)[]>;
+  /** Opens pending Counts for writes, in such steps too; their info revision is the one that they were created with. */
+  activateAll(activations: readonly CountActivation[]): Promise<readonly (StateChange | Error)[]>;
+  /** `createAll` of one; throws the Error. */
+  create(creation: CountCreation): Promise<StateChange>;
+  /** `activateAll` of one; throws the Error. */
+  activate(activation: CountActivation): Promise<StateChange>;
   /** Sets both bounds. */
   setBounds(change: { readonly countId: string; readonly infoRevision: number } & Bounds): Promise<StateChange>;
   /** Sets the tombstone: no write is accepted once this has answered. Value and revision stay. */
@@ -62,38 +71,32 @@ export interface CountStates {
   read(countIds: readonly string[]): Promise<readonly ReadCount[]>;
 }
 
-type Operation = "create" | "activate" | "bounds" | "remove" | "restore";
+type Operation = "bounds" | "remove" | "restore";
 
 /** Changes the state of Counts in `store`. A count-write must have recorded the store's layout. */
 export function createCountStates(store: RedisStore, options: { readonly outboxBytesMax: number }): CountStates {
-  const { outboxBytesMax } = options;
   let known: CountStoreLayout | undefined;
   const layoutOf = async (): Promise<CountStoreLayout> => (known ??= await readLayout(store));
   const change = async (
     operation: Operation,
     countId: string,
     infoRevision: number,
-    numbers: { readonly initialValue?: number } & Bounds,
+    bounds: Bounds,
   ): Promise<StateChange> => {
     const { shards } = await layoutOf();
     const keys = keysOf(shardOf(countId, shards));
-    const initialValue = numbers.initialValue ?? 0;
     const [code, state, value, revision, updateTimeMs, carried] = await changeScript.run(
       store.client,
-      [keys.states, keys.outbox, keys.meta],
+      [keys.states, keys.meta],
       [
         operation,
         countId,
         infoRevision.toString(),
-        initialValue.toString(),
-        (numbers.minValue ?? -valueMax).toString(),
-        (numbers.maxValue ?? valueMax).toString(),
-        outboxBytesMax.toString(),
-        // A Set of one Count, as a batch of a writer would say it.
-        packAsked({ countIds: [countId], places: [1], kinds: "s", operands: [initialValue] }),
+        (bounds.minValue ?? -valueMax).toString(),
+        (bounds.maxValue ?? valueMax).toString(),
       ],
     );
-    const outcome = code.toString() as StateChange["outcome"] | "outbox_full";
+    const outcome = code.toString() as StateChange["outcome"];
     switch (outcome) {
       case "applied":
       case "repeated":
@@ -108,31 +111,73 @@ export function createCountStates(store: RedisStore, options: { readonly outboxB
           updateTimeMs: Number(updateTimeMs.toString()),
           infoRevision: Number(carried.toString()),
         };
-      case "outbox_full":
-        throw countErrors.outboxFull();
       default:
         return assertNever(outcome);
     }
   };
+
+  /** Runs a step for each shard, or several after each other where there are more Counts than one takes. */
+  const onShards = async <T extends CountActivation>(
+    counts: readonly T[],
+    step: (keys: ShardKeys, counts: readonly T[]) => Promise<readonly CreationResult[]>,
+  ): Promise<readonly (StateChange | Error)[]> => {
+    const { shards } = await layoutOf();
+    const results: (StateChange | Error)[] = Array.from({ length: counts.length });
+    const onShard = async (shard: number, places: readonly number[]): Promise<void> => {
+      for (let from = 0; from < places.length; from += creationsMax) {
+        const part = places.slice(from, from + creationsMax);
+        try {
+          const answers = await step(
+            keysOf(shard),
+            part.map((place) => counts[place] as T),
+          );
+          for (const [index, place] of part.entries()) results[place] = changeOf(answers[index] as CreationResult);
+        } catch (error) {
+          const failure = error instanceof Error ? error : new Error(String(error));
+          for (const place of part) results[place] = failure;
+        }
+      }
+    };
+    const byShard = placesByShard(counts, ({ countId }) => shardOf(countId, shards));
+    await Promise.all([...byShard].map(([shard, places]) => onShard(shard, places)));
+    return results;
+  };
+  const createAll: CountStates["createAll"] = (creations) =>
+    onShards(creations, (keys, part) => createOnShard(store.client, keys, part, options.outboxBytesMax));
+  const activateAll: CountStates["activateAll"] = (activations) =>
+    onShards(activations, (keys, part) => activateOnShard(store.client, keys, part));
+
   return {
-    create: ({ countId, infoRevision, ...numbers }) => change("create", countId, infoRevision, numbers),
-    activate: ({ countId, infoRevision }) => change("activate", countId, infoRevision, {}),
-    setBounds: ({ countId, infoRevision, ...numbers }) => change("bounds", countId, infoRevision, numbers),
+    createAll,
+    activateAll,
+    create: async (creation) => onlyOf(await createAll([creation])),
+    activate: async (activation) => onlyOf(await activateAll([activation])),
+    setBounds: ({ countId, infoRevision, ...bounds }) => change("bounds", countId, infoRevision, bounds),
     remove: ({ countId, infoRevision }) => change("remove", countId, infoRevision, {}),
     restore: ({ countId, infoRevision }) => change("restore", countId, infoRevision, {}),
     read: async (countIds) => (await readValues(store, await layoutOf(), countIds)).counts,
   };
 }
 
+function onlyOf([result]: readonly (StateChange | Error)[]): StateChange {
+  if (result === undefined || result instanceof Error) throw result ?? new Error("nothing was asked for");
+  return result;
+}
+
+function changeOf({ outcome, record }: CreationResult): StateChange {
+  const { state = "active", value = 0, revision = 0, updateTimeMs = 0, infoRevision = 0 } = record ?? {};
+  return { outcome, state, value, revision, updateTimeMs, infoRevision };
+}
+
 /** All checks stand before the first write, and no command after it can fail. */
 const changeScript = defineScript<readonly [Buffer, Buffer, Buffer, Buffer, Buffer, Buffer]>({
   name: "change-count-state",
-  keys: 3,
+  keys: 2,
   lua: `
-local META = KEYS[3]
+local META = KEYS[2]
 ${shardMetaLua}
 local operation, id, given = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local low, high = tonumber(ARGV[5]), tonumber(ARGV[6])
+local low, high = tonumber(ARGV[4]), tonumber(ARGV[5])
 local record = redis.call('HGET', KEYS[1], id)
 local state, value, revision, time, min, max, info = 0, 0, 0, 0, 0, 0, 0
 if record then state, value, revision, time, min, max, info = struct.unpack('${stateFormat}', record) end
@@ -140,29 +185,15 @@ local function answer(outcome)
   return {outcome, string.format('%d', state), string.format('%.0f', value), string.format('%.0f', revision),
     string.format('%.0f', time), string.format('%.0f', info)}
 end
-if not record and operation ~= 'create' then return answer('not_found') end
+if not record then return answer('not_found') end
 local function store() redis.call('HSET', KEYS[1], id, struct.pack('${stateFormat}', state, value, revision, time, min, max, info)) end
-if operation == 'activate' then
-  if given ~= info then return answer('stale') end
-  if state ~= 3 then return answer('repeated') end
-  state = 1
-  store()
-  return answer('applied')
-end
-if record and given == info then
+if given == info then
   -- Bounds that were set before are there; others were refused.
   if operation == 'bounds' and (min ~= low or max ~= high) then return answer('out_of_range') end
   return answer('repeated')
 end
-if record and (given < info or operation == 'create') then return answer('stale') end
-local entry, size
-if operation == 'create' then
-  state, value, revision, time, min, max = 3, tonumber(ARGV[4]), 1, now, low, high
-  entry = struct.pack('${replyFormat}ddd', now, 0, 1, 0, '', value, 1, 0)
-  size = #ARGV[8] + #entry + ${outboxEntryOverheadBytes}
-  if meta[${metaPlace.written}] - meta[${metaPlace.trimmed}] + size > tonumber(ARGV[7]) then return answer('outbox_full') end
-  redis.call('XLEN', KEYS[2])
-elseif operation == 'bounds' then
+if given < info then return answer('stale') end
+if operation == 'bounds' then
   if value < low or value > high then
     info = given
     store()
@@ -173,10 +204,6 @@ elseif operation == 'remove' then state = 2
 else state = 1 end
 info = given
 store()
-if entry then
-  meta[${metaPlace.written}] = meta[${metaPlace.written}] + size
-  redis.call('XADD', KEYS[2], '*', 'w', ARGV[8], 'i', '', 'r', entry, 'p', struct.pack('<d', meta[${metaPlace.written}]))
-end
 save_meta()
 return answer('applied')
 `,

@@ -578,12 +578,16 @@ async function checkReturn(createStates?: typeof createCountStates): Promise<voi
 
 describe("the revision of a Count that was deleted", () => {
   test.each([
-    ["else state = 1 end", "else state, revision = 1, 1 end"],
-    ["(given < info or operation == 'create')", "given < info"],
-  ])("never restarts, and it is noticed when it does: %s", async (rule, instead) => {
+    ["count-states.ts", "else state = 1 end", "else state, revision = 1, 1 end"],
+    ["count-creations.ts", "if record then", "if false then"],
+  ])("never restarts, and it is noticed when it does: %s, %s", async (file, rule, instead) => {
     await checkReturn();
-    const path = join(import.meta.dir, "../../shared/count-states.ts");
-    const mutant = await importMutant<{ createCountStates: typeof createCountStates }>(path, rule, instead);
+    const [path, states] = [file, "count-states.ts"].map((name) => join(import.meta.dir, "../../shared", name)) as [
+      string,
+      string,
+    ];
+    const above = path === states ? [] : [states];
+    const mutant = await importMutant<{ createCountStates: typeof createCountStates }>(path, rule, instead, above);
     await caught(() => checkReturn(mutant.createCountStates));
   });
 });
