@@ -14,10 +14,17 @@ import { createCountStates } from "../shared/count-states.ts";
 import { countManagementConfig } from "./config.ts";
 import { countManagementErrors } from "./errors.ts";
 import { announceCount } from "./events.ts";
-import { activateInCountsStore, createAdmission, decideInCountsStore } from "./info/counts-store.ts";
+import {
+  activateInCountsStore,
+  createAdmission,
+  createInCountsStore,
+  decideInCountsStore,
+} from "./info/counts-store.ts";
+import { type CreationLimits, createCreationQueue } from "./info/creation-queue.ts";
+import { createCreations } from "./info/creations.ts";
 import { createInfoHandlers } from "./info/handlers.ts";
 import { republishInfos } from "./info/republish.ts";
-import { createCountChanges } from "./info/rules.ts";
+import { type CountChangesDeps, createCountChanges } from "./info/rules.ts";
 import { createPostgresInfoStore } from "./info/store-postgres.ts";
 import { createSweeper } from "./info/sweeper.ts";
 import { migrations } from "./migrations.ts";
@@ -52,27 +59,44 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
     const requests = createPostgresRequestStore({ sql: stores.info.sql, windowMs: config.requestIdWindowMs });
     const watch = createPostgresWatchStore(stores.info);
     const states = createCountStates(stores.counts, config);
+    const admission = createAdmission(stores.counts, config);
+    const parts = { database: stores.info, infos, requests, log };
+    const announce: CountChangesDeps["announce"] = (tx, change, record) =>
+      announceCount(publish, tx, change.operation, record);
+    const creations = createCreations({
+      ...parts,
+      admit: admission.creations,
+      decide: (changes) => createInCountsStore(states, changes),
+      activate: (changes) => activateInCountsStore(states, changes),
+      announce,
+    });
     const changes = createCountChanges({
-      database: stores.info,
-      infos,
-      requests,
+      ...parts,
       decide: (change) => decideInCountsStore(states, change),
-      activate: (change) => activateInCountsStore(states, change),
-      admit: createAdmission(stores.counts, config),
-      announce: (tx, change, record) => announceCount(publish, tx, change.operation, record),
+      creations,
+      admit: admission.change,
+      announce,
       turns: createBulkhead({
         name: "changes of Counts",
         concurrentMax: atOnceMax,
         queueMax: waitingMax,
         metrics,
       }),
-      log,
+    });
+    const queue = createCreationQueue({
+      creations,
+      limits: creationLimits,
+      batchSizes: metrics.histogram({
+        name: "count_management_batch_creations",
+        help: "Creations per batch.",
+        buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256],
+      }),
     });
     const watchChanges = createWatchHandler({ database: stores.info, watch, log, metrics });
     const verifier = createCountVerifier({ watch, states });
     return [
       serve(CountManagementService, {
-        ...createInfoHandlers({ infos, changes }),
+        ...createInfoHandlers({ infos, changes, creations: queue }),
         ...createVerifyHandlers({ verifier }),
       }),
       onMany(CountsChangedSchema, watchChanges),
@@ -90,7 +114,9 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
   },
 });
 
-/** Mutations of one process that are worked on at a time: fewer than its database has connections. */
+/** Creations go through the saga in batches. Each batch on its way takes a connection of the database. */
+const creationLimits: CreationLimits = { batchMax: 256, batchesMax: 2, waitingMax: 4096 };
+/** Other mutations of one process that are worked on at a time: with the batches, fewer than its database has connections. */
 const atOnceMax = 6;
 /** Mutations of one process that may wait for their turn. */
 const waitingMax = 4096;

@@ -1,8 +1,9 @@
 import { create } from "@bufbuild/protobuf";
-import type { ServiceImpl } from "@connectrpc/connect";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { CountInfoSchema, CountState, type CountInfo } from "../../../gen/muin/count/v1/count_pb.ts";
 import type {
   CountManagementService,
+  CreateCountRequest,
   CreateCountResponse,
 } from "../../../gen/muin/count/v1/count_management_service_pb.ts";
 import { assertNever } from "../../../platform/errors/assert-never.ts";
@@ -10,6 +11,8 @@ import type { MuinError } from "../../../platform/errors/muin-error.ts";
 import { callerOf } from "../../../platform/identity/caller.ts";
 import { fieldsInvalid, resourceErrors } from "../../../platform/resource/errors.ts";
 import { pageOf } from "../../../platform/resource/page-token.ts";
+import type { CreationQueue } from "./creation-queue.ts";
+import type { Creation, CreationRefusal, CreationResult } from "./creations.ts";
 import type { CountChanges, MutationRefusal } from "./rules.ts";
 import { labelFilterOf, planCreation, planUpdate } from "./plan.ts";
 import { toCountInfo, type CountStateName } from "./record.ts";
@@ -29,23 +32,19 @@ const stateNames: ReadonlyMap<number, CountStateName> = new Map([
 export interface InfoHandlersDeps {
   readonly infos: Pick<InfoStore, "get" | "list">;
   readonly changes: Pick<CountChanges, "mutate">;
+  readonly creations: CreationQueue;
 }
 
 /** The RPCs that make, change and show Counts. */
 export function createInfoHandlers({
   infos,
   changes,
+  creations,
 }: InfoHandlersDeps): Omit<ServiceImpl<typeof CountManagementService>, "verifyCounts"> {
   return {
     createCount: async (request, context) => {
-      const mutation = planCreation(request.countId, request.countInfo, request.initialValue);
-      const { content } = mutation;
-      const answer = await changes.mutate(mutation, {
-        principal: callerOf(context).principal,
-        requestId: request.requestId,
-        fingerprint: fingerprintOf(mutation.operation, mutation.countId, [content, mutation.initialValue]),
-      });
-      return made(mutation.countId, answer);
+      const [result] = await creations.create([creationOf(request, context)]);
+      return created(request.countId, result as CreationResult);
     },
 
     getCountInfo: async ({ countId }) => {
@@ -103,13 +102,29 @@ export function createInfoHandlers({
   };
 }
 
+/** The creation that a request asks for. Throws what is wrong with it. */
+function creationOf(request: CreateCountRequest, context: HandlerContext): Creation {
+  const { requestId } = request;
+  const planned = planCreation(request.countId, request.countInfo, request.initialValue);
+  const { countId, content, initialValue } = planned;
+  const fingerprint = fingerprintOf("CREATE", countId, [content, initialValue]);
+  return { ...planned, request: { principal: callerOf(context).principal, requestId, fingerprint } };
+}
+
+/** The reply to a creation. Throws why there is none. */
+function created(countId: string, result: CreationResult): CreateCountResponse {
+  if (result instanceof Error) throw result;
+  if ("refused" in result) throw refusalOf(countId, result);
+  return result;
+}
+
 /** The reply to a mutation. Throws why it was refused. */
 function made(countId: string, answer: CreateCountResponse | MutationRefusal): CreateCountResponse {
   if ("refused" in answer) throw refusalOf(countId, answer);
   return answer;
 }
 
-function refusalOf(countId: string, refusal: MutationRefusal): MuinError {
+function refusalOf(countId: string, refusal: MutationRefusal | CreationRefusal): MuinError {
   const count = { count_id: countId };
   switch (refusal.refused) {
     case "COUNT_EXISTS":

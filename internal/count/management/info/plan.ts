@@ -5,6 +5,7 @@ import { fieldsInvalid } from "../../../platform/resource/errors.ts";
 import { etagOf, isCurrent } from "../../../platform/resource/etag.ts";
 import { countManagementErrors } from "../errors.ts";
 import type { CountContent, CountRecord, CountStateName } from "./record.ts";
+import type { NewCount } from "./store.ts";
 
 /** Values, deltas and bounds lie within +-valueMax. */
 const valueMax = BigInt(Number.MAX_SAFE_INTEGER);
@@ -14,14 +15,8 @@ function isCountId(text: string): boolean {
   return /^[a-z0-9][a-z0-9._-]{0,127}$/.test(text);
 }
 
-/** What a caller wants done with a Count. `etag` is empty for "whatever it is". */
+/** What a caller wants done with a Count that there is. `etag` is empty for "whatever it is". */
 export type Mutation =
-  | {
-      readonly operation: "CREATE";
-      readonly countId: string;
-      readonly content: CountContent;
-      readonly initialValue: bigint;
-    }
   | {
       readonly operation: "UPDATE";
       readonly countId: string;
@@ -46,7 +41,7 @@ export function planCreation(
   countId: string,
   info: CountInfo | undefined,
   initialValue: bigint | undefined,
-): Extract<Mutation, { operation: "CREATE" }> {
+): Pick<NewCount, "countId" | "content" | "initialValue"> {
   if (info !== undefined && info.countId !== "" && info.countId !== countId) {
     throw fieldsInvalid([{ field: "count_info.count_id", description: "must be empty or the same as count_id" }]);
   }
@@ -64,7 +59,7 @@ export function planCreation(
       max_value: max.toString(),
     });
   }
-  return { operation: "CREATE", countId, content, initialValue: value };
+  return { countId, content, initialValue: value };
 }
 
 const updatePaths = {
@@ -144,16 +139,12 @@ export interface Unchanged {
 
 /** Why a mutation is not allowed on what there is. */
 export type PlanRefusal =
-  | { readonly refused: "COUNT_EXISTS" | "COUNT_NOT_FOUND" | "COUNT_DELETED" | "COUNT_NOT_DELETED" | "ETAG_MISMATCH" }
+  | { readonly refused: "COUNT_NOT_FOUND" | "COUNT_DELETED" | "COUNT_NOT_DELETED" | "ETAG_MISMATCH" }
   /** One bound came with the update, the other stood there before, and they contradict each other. */
   | { readonly refused: "FIELD_INVALID"; readonly violation: FieldViolation };
 
 /** Whether a mutation is allowed on what there is (`undefined`: nothing), and what it comes to. */
 export function planOf(record: CountRecord | undefined, mutation: Mutation): Plan | Unchanged | PlanRefusal {
-  if (mutation.operation === "CREATE") {
-    if (record !== undefined) return { refused: "COUNT_EXISTS" };
-    return { content: mutation.content, stateMeanwhile: "PENDING" };
-  }
   if (record === undefined || record.state === "PENDING") return { refused: "COUNT_NOT_FOUND" };
   const isDeleted = record.state === "DELETED";
   if (mutation.operation === "UNDELETE" && !isDeleted) return { refused: "COUNT_NOT_DELETED" };

@@ -5,16 +5,18 @@ import { systemClock } from "../../../platform/clock/clock.ts";
 import { eventually } from "../../../platform/testing/eventually.ts";
 import { importMutant } from "../../../platform/testing/mutant.ts";
 import { keysOf, shardOf } from "../../shared/key-schema.ts";
+import type { Applied, Decision } from "./change-result.ts";
+import { createCreations } from "./creations.ts";
 import { createCountChanges, type CountChanges, type CountChangesDeps } from "./rules.ts";
 import type { Mutation } from "./plan.ts";
 import type { Operation } from "./record.ts";
-import { activateInCountsStore, decideInCountsStore } from "./counts-store.ts";
+import { activateInCountsStore, createInCountsStore, decideInCountsStore } from "./counts-store.ts";
 import { announceCount } from "../events.ts";
 import { fixtureShards, startManagement, type ManagementFixture } from "../management-fixture.ts";
 import { createPostgresRequestStore } from "../request/store-postgres.ts";
 import type { RequestIdentity, RequestStore } from "../request/store.ts";
 import { createPostgresInfoStore } from "./store-postgres.ts";
-import type { InfoStore } from "./store.ts";
+import type { CountChange, InfoStore, NewCount } from "./store.ts";
 import { createSweeper } from "./sweeper.ts";
 
 const childFile = Bun.fileURLToPath(new URL("saga-child.ts", import.meta.url));
@@ -30,29 +32,72 @@ beforeAll(async () => {
 });
 afterAll(() => service[Symbol.asyncDispose]());
 
+/** The parts of the saga, for one Count each. */
+interface Parts {
+  readonly decide: (change: CountChange) => Promise<Decision>;
+  readonly activate: (change: CountChange) => Promise<void>;
+  readonly announce: CountChangesDeps["announce"];
+  readonly infos: InfoStore;
+}
+/** The saga as it is written, or as a mutant has it. */
+const whole = { createCreations, createCountChanges };
+
+async function decide(change: CountChange): Promise<Decision> {
+  if (change.operation !== "CREATE") return decideInCountsStore(service.states, change);
+  const [made] = await createInCountsStore(service.states, [change]);
+  if (made === undefined || made instanceof Error) throw made;
+  return made;
+}
+
+async function activate(change: CountChange): Promise<void> {
+  const [failure] = await activateInCountsStore(service.states, [change]);
+  if (failure !== undefined) throw failure;
+}
+
 /** The saga on real stores, with some of its parts replaced. */
 function sagaWith(
-  broken: Partial<CountChangesDeps> = {},
-  create: typeof createCountChanges = createCountChanges,
+  broken: Partial<Parts> = {},
+  { createCreations, createCountChanges }: typeof whole = whole,
 ): Pick<CountChanges, "finish"> & {
-  mutate(...mutation: Parameters<CountChanges["mutate"]>): Promise<CreateCountResponse>;
+  mutate(mutation: Mutation | Wanted, request: RequestIdentity): Promise<CreateCountResponse>;
 } {
-  const changes = create({
-    database: service.info,
-    infos,
-    requests,
-    decide: (change) => decideInCountsStore(service.states, change),
-    activate: (change) => activateInCountsStore(service.states, change),
-    admit: () => Promise.resolve(),
+  const parts: Parts = {
+    decide,
+    activate,
     announce: (tx, change, record) => announceCount(service.publish, tx, change.operation, record),
-    turns: { run: (work) => work() },
-    log: silent,
+    infos,
     ...broken,
+  };
+  const { announce } = parts;
+  const common = { database: service.info, infos: parts.infos, requests, announce, log: silent };
+  const each =
+    <R>(step: (change: CountChange) => Promise<R>) =>
+    (changes: readonly CountChange[]) =>
+      Promise.all(changes.map((change) => step(change).catch((error: Error) => error)));
+  const creations = createCreations({
+    ...common,
+    admit: (countIds) => Promise.resolve(countIds.map(() => undefined)),
+    decide: each(parts.decide as (change: CountChange) => Promise<Applied>),
+    activate: each(async (change) => {
+      await parts.activate(change);
+      return undefined;
+    }),
+  });
+  const changes = createCountChanges({
+    ...common,
+    decide: parts.decide,
+    creations,
+    admit: () => Promise.resolve(),
+    turns: { run: (work) => work() },
   });
   return {
-    ...changes,
+    finish: changes.finish,
     mutate: async (mutation, request) => {
-      const answer = await changes.mutate(mutation, request);
+      const [answer] =
+        mutation.operation === "CREATE"
+          ? await creations.create([{ ...mutation, request, within: (work) => work() }])
+          : [await changes.mutate(mutation, request)];
+      if (answer === undefined || answer instanceof Error) throw answer;
       if ("refused" in answer) throw new Error(answer.refused);
       return answer;
     },
@@ -60,11 +105,11 @@ function sagaWith(
 }
 
 /** Where a process may die, as parts of the saga that never come back. */
-const crashes: Readonly<Record<string, (die: () => never) => Partial<CountChangesDeps>>> = {
+const crashes: Readonly<Record<string, (die: () => never) => Partial<Parts>>> = {
   "after it was accepted": (die) => ({ decide: async () => die() }),
   "after the counts store decided": (die) => ({
     decide: async (change) => {
-      await decideInCountsStore(service.states, change);
+      await decide(change);
       return die();
     },
   }),
@@ -79,10 +124,13 @@ const die = (): never => {
   throw new Error("killed");
 };
 
+/** A creation among the other mutations. */
+type Wanted = Pick<NewCount, "countId" | "content" | "initialValue"> & { readonly operation: "CREATE" };
+
 let ids = 0;
 const request = (requestId = ""): RequestIdentity => ({ principal: "p", requestId, fingerprint: new Uint8Array([1]) });
 const content = { displayName: "d", labels: {}, minValue: undefined, maxValue: undefined };
-const mutationOf = (operation: Operation, countId: string): Mutation => {
+const mutationOf = (operation: Operation, countId: string): Mutation | Wanted => {
   if (operation === "CREATE") return { operation, countId, content, initialValue: 5n };
   return operation === "UPDATE"
     ? { operation, countId, etag: "", patch: { maxValue: 9n } }
@@ -175,7 +223,7 @@ describe.each(Object.keys(before) as Operation[])("%s", (operation) => {
 });
 
 /** Kills a creation at a point and says what each store holds of it. */
-async function killedCreation(parts: Partial<CountChangesDeps>, create?: typeof createCountChanges): Promise<string> {
+async function killedCreation(parts: Partial<Parts>, create = whole): Promise<string> {
   const countId = `c${(ids += 1)}`;
   await sagaWith(parts, create)
     .mutate(mutationOf("CREATE", countId), request())
@@ -242,8 +290,8 @@ test("many that finish the same change at once do it once", async () => {
     .catch(() => undefined);
   const [change] = await infos.takeUp(0, 1);
   if (change === undefined) throw new Error("a change is left");
-  const outcomes = await Promise.all(Array.from({ length: 8 }, () => sagaWith().finish(change)));
-  expect(outcomes.map(({ kind }) => kind)).toEqual(Array.from({ length: 8 }, () => "applied"));
+  const outcomes = await Promise.all(Array.from({ length: 8 }, () => sagaWith().finish([change])));
+  expect(outcomes.flat()).toMatchObject(Array.from({ length: 8 }, () => ({ kind: "applied" })));
   expect(await disagreements(countId)).toEqual([]);
 });
 
@@ -274,23 +322,36 @@ test("kill -9 of a process under load, three times: the stores and the events ag
 });
 
 describe("mutant", () => {
-  const path = join(import.meta.dir, "rules.ts");
-  const mutantOf = async (from: string, to: string): Promise<typeof createCountChanges> =>
-    (await importMutant<{ createCountChanges: typeof createCountChanges }>(path, from, to)).createCountChanges;
+  const mutantOf = async (file: "creations" | "rules", from: string, to: string): Promise<typeof whole> =>
+    Object.assign({}, whole, await importMutant<Partial<typeof whole>>(join(import.meta.dir, `${file}.ts`), from, to));
+
   test("a creation that is opened before it is known is found out", async () => {
-    const known = "await announceCreation(change, record);";
+    const known = "    steps = without(steps, await together(steps, makeKnown));\n";
+    const open = "    steps = without(steps, await deps.activate(steps.map(({ change }) => change)));\n";
     const crash = crashes["in the transaction that makes it known"] as (typeof crashes)[string];
-    expect(await killedCreation(crash(die), await mutantOf(known, ""))).toBe("PENDING active");
+    expect(await killedCreation(crash(die), await mutantOf("creations", known + open, open + known))).toBe(
+      "PENDING active",
+    );
   });
 
-  const decided = "const decision = await deps.decide(change);";
-  const assumed = `const decision: Decision = { kind: "applied", value: 0n, revision: 0n, updateTimeMs: 0 };`;
-
-  test.each(Object.keys(before) as Operation[])(
+  test.each(["CREATE", "UPDATE", "DELETE", "UNDELETE"] as const)(
     "%s made known before it is decided is found out",
     async (operation) => {
       const countId = await prepare(operation);
-      const broken = sagaWith({ decide: die, activate: async () => {} }, await mutantOf(decided, assumed));
+      const assumed = `{ kind: "applied" as const, value: 0n, revision: 0n, updateTimeMs: 0 }`;
+      const mutant =
+        operation === "CREATE"
+          ? await mutantOf(
+              "creations",
+              "const decisions = await deps.decide(started.map(({ change }) => change));",
+              `const decisions = started.map(() => (${assumed}));`,
+            )
+          : await mutantOf(
+              "rules",
+              "const decision = await deps.decide(change);",
+              `const decision: Decision = ${assumed};`,
+            );
+      const broken = sagaWith({ decide: die, activate: async () => {} }, mutant);
       await broken.mutate(mutationOf(operation, countId), request());
       expect(await disagreements(countId)).not.toEqual([]);
     },

@@ -1,6 +1,4 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { CountValueSchema } from "../../../gen/muin/count/v1/count_pb.ts";
 import {
   CreateCountResponseSchema,
   type CreateCountResponse,
@@ -10,18 +8,14 @@ import type { Bulkhead } from "../../../platform/rpc/client/create-bulkhead.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
 import { countManagementErrors } from "../errors.ts";
 import type { RequestIdentity, RequestStore } from "../request/store.ts";
+import { type Decision, recordAfter, responseOf } from "./change-result.ts";
+import type { Creations } from "./creations.ts";
 import { planOf, type Mutation, type PlanRefusal } from "./plan.ts";
-import { stateAfter, toCountInfo, type CountRecord } from "./record.ts";
+import { toCountInfo, type CountRecord } from "./record.ts";
 import type { CountChange, InfoStore } from "./store.ts";
 
 /** Changes of other callers that a mutation may find in its way before it gives up. */
 const attemptsMax = 32;
-
-/** What the counts store decided of a change. It decides each info revision of a Count once and repeats its answer. */
-export type Decision =
-  | { readonly kind: "applied"; readonly value: bigint; readonly revision: bigint; readonly updateTimeMs: number }
-  /** The new bounds do not admit the value. */
-  | { readonly kind: "out_of_range"; readonly value: bigint };
 
 /** Why a mutation was not made: nothing was changed. */
 export type MutationRefusal =
@@ -33,73 +27,70 @@ export type MutationRefusal =
 /** Stores, the steps outside of them, and who takes turns. */
 export interface CountChangesDeps {
   readonly database: Pick<Database, "transaction">;
-  readonly infos: Pick<InfoStore, "reserve" | "lock" | "save" | "changeOf" | "begin" | "end">;
+  readonly infos: Pick<InfoStore, "lock" | "save" | "changeOf" | "begin" | "end">;
   readonly requests: Pick<RequestStore, "enter" | "answer" | "remove">;
   /**
    * Has the counts store decide a change, idempotent by count_id and info revision. Rejects when the outcome could not be
    * learned.
    */
   readonly decide: (change: CountChange) => Promise<Decision>;
-  /** Opens a Count that was created for writes; idempotent. Rejects when the outcome could not be learned. */
-  readonly activate: (change: CountChange) => Promise<void>;
+  /** Finish creations. */
+  readonly creations: Pick<Creations, "finish">;
   /** Rejects while the counts store cannot decide: nothing is accepted that would only wait. */
-  readonly admit: (mutation: Mutation) => Promise<void>;
+  readonly admit: (countId: string) => Promise<void>;
   /** Records the change's event in the transaction that makes it known. */
   readonly announce: (tx: Transaction, change: CountChange, record: CountRecord) => Promise<void>;
   readonly turns: Bulkhead;
   readonly log: Logger;
 }
 
-/** Makes changes of Counts, each a small saga: accepted, decided by the counts store, made known. */
+/** Makes changes of Counts that there are, each a small saga: accepted, decided by the counts store, made known. */
 export interface CountChanges {
   /**
    * Makes a mutation. Resolves once it is known and its event recorded, or with why it was refused. Rejects with UNAVAILABLE: reason
    * OUTCOME_UNKNOWN when it was accepted and will be finished later, any other when nothing was changed.
    */
   mutate(mutation: Mutation, request: RequestIdentity): Promise<CreateCountResponse | MutationRefusal>;
-  /** Finishes a change that somebody began. Safe to run at the same time as others that finish it. */
-  finish(change: CountChange): Promise<Decision>;
+  /**
+   * Finishes changes that somebody began, creations together; an Error stands for one that could not be finished. Safe to run at the same time
+   * as others that finish them. Never rejects.
+   */
+  finish(changes: readonly CountChange[]): Promise<readonly (Decision | Error)[]>;
 }
 
 /**
- * The order is the guarantee: nothing reaches the counts store that CountInfoDB does not know of, nothing is known to others
- * that the counts store has not decided, and a new Count takes no write before it is known. Whoever finds a change half done
- * finishes it: a later mutation of the same Count, the same request when it comes again, or the sweeper.
+ * The order is the guarantee: nothing reaches the counts store that CountInfoDB does not know of, and nothing is known to others
+ * that the counts store has not decided. Whoever finds a change half done finishes it: a later mutation of the same Count, the same
+ * request when it comes again, or the sweeper.
  */
 export function createCountChanges(deps: CountChangesDeps): CountChanges {
   const { database, infos, requests, log } = deps;
   const accept = acceptance(deps);
 
-  /** Saves the Count as a change made it and records its event, unless that was done before. */
-  const makeKnown = async (tx: Transaction, change: CountChange, record: CountRecord): Promise<void> => {
-    if (await infos.save(tx, record)) await deps.announce(tx, change, record);
-  };
-
-  /** Makes a creation known, which stays on its way until the Count is open. */
-  const announceCreation = (change: CountChange, record: CountRecord): Promise<void> =>
-    database.transaction(async (tx) => {
-      const underWay = await infos.changeOf(tx, change.countId);
-      if (underWay?.infoRevision === change.infoRevision) await makeKnown(tx, change, record);
-    });
-
-  /** Ends a decided change, with the reply to its request, unless somebody has ended it before. */
+  /** Makes a decided change known and ends it, with the reply to its request, unless somebody has done so before. */
   const complete = (change: CountChange, record: CountRecord, response: CreateCountResponse): Promise<void> =>
     database.transaction(async (tx) => {
-      const request = await infos.end(tx, change);
+      const [request] = await infos.end(tx, [change]);
       if (request === undefined) return;
-      await makeKnown(tx, change, record);
+      const [isSaved] = await infos.save(tx, [record]);
+      if (isSaved === true) await deps.announce(tx, change, record);
       if (request.requestId === "") return;
-      await requests.answer(tx, request, toBinary(CreateCountResponseSchema, response));
+      await requests.answer(tx, [{ request, response: toBinary(CreateCountResponseSchema, response) }]);
     });
 
   /** Forgets a change that the counts store refused, and its request. */
   const withdraw = (change: CountChange): Promise<void> =>
     database.transaction(async (tx) => {
-      const request = await infos.end(tx, change);
-      if (request !== undefined && request.requestId !== "") await requests.remove(tx, request);
+      const [request] = await infos.end(tx, [change]);
+      if (request !== undefined && request.requestId !== "") await requests.remove(tx, [request]);
     });
 
   const run = async (change: CountChange): Promise<{ decision: Decision; response: CreateCountResponse }> => {
+    if (change.operation === "CREATE") {
+      const [created] = await deps.creations.finish([change]);
+      if (created === undefined || created instanceof Error) throw created ?? new Error("nothing came of a creation");
+      return created;
+    }
     const decision = await deps.decide(change);
     if (decision.kind !== "applied") {
       await withdraw(change);
@@ -107,11 +98,6 @@ export function createCountChanges(deps: CountChangesDeps): CountChanges {
     }
     const record = recordAfter(change);
     const response = responseOf(record, decision);
-    if (change.operation === "CREATE") {
-      // Writes come last: a Count that takes them while it is PENDING would be there for some and not for others.
-      await announceCreation(change, record);
-      await deps.activate(change);
-    }
     await complete(change, record, response);
     return { decision, response };
   };
@@ -128,7 +114,7 @@ export function createCountChanges(deps: CountChangesDeps): CountChanges {
   };
 
   const mutate: CountChanges["mutate"] = async (mutation, request) => {
-    await deps.admit(mutation);
+    await deps.admit(mutation.countId);
     for (let attempt = 1; attempt <= attemptsMax; attempt += 1) {
       const acceptance = await accept(mutation, request);
       switch (acceptance.kind) {
@@ -148,7 +134,25 @@ export function createCountChanges(deps: CountChangesDeps): CountChanges {
 
   return {
     mutate: (mutation, request) => deps.turns.run(() => mutate(mutation, request)),
-    finish: async (change) => (await run(change)).decision,
+    finish: async (changes) => {
+      const creations = changes.filter(({ operation }) => operation === "CREATE");
+      const created = creations.length === 0 ? [] : await deps.creations.finish(creations);
+      const decisions = new Map<CountChange, Decision | Error>(
+        created.map((result, index) => [
+          creations[index] as CountChange,
+          result instanceof Error ? result : result.decision,
+        ]),
+      );
+      for (const change of changes) {
+        if (decisions.has(change)) continue;
+        try {
+          decisions.set(change, (await run(change)).decision);
+        } catch (error) {
+          decisions.set(change, error instanceof Error ? error : new Error(String(error)));
+        }
+      }
+      return changes.map((change) => decisions.get(change) as Decision | Error);
+    },
   };
 }
 
@@ -176,7 +180,7 @@ function acceptance({ database, infos, requests }: CountChangesDeps) {
     countId: string,
   ): Promise<NotAccepted | undefined> => {
     if (request.requestId === "") return undefined;
-    const known = await requests.enter(tx, request, countId);
+    const [known] = await requests.enter(tx, [{ request, countId }]);
     if (known === undefined) return undefined;
     if (!Buffer.from(known.fingerprint).equals(request.fingerprint)) {
       return { kind: "refused", refusal: { refused: "REQUEST_ID_REUSED" } };
@@ -194,8 +198,6 @@ function acceptance({ database, infos, requests }: CountChangesDeps) {
     const { countId, operation } = mutation;
     try {
       return await database.transaction<Acceptance>(async (tx) => {
-        // First come: a second creator waits here until the first one's row is there, then finds it below.
-        if (operation === "CREATE") await infos.reserve(tx, countId);
         const { record, infoRevision } = await infos.lock(tx, countId);
         const known = await enter(tx, request, countId);
         if (known !== undefined) throw new RolledBack(known);
@@ -214,7 +216,6 @@ function acceptance({ database, infos, requests }: CountChangesDeps) {
           infoRevision: infoRevision + 1,
           operation,
           content: plan.content,
-          initialValue: mutation.operation === "CREATE" ? mutation.initialValue : undefined,
           stateMeanwhile: plan.stateMeanwhile,
           request,
         });
@@ -235,31 +236,4 @@ class RolledBack extends Error {
     super(`not accepted: ${outcome.kind}`);
     this.outcome = outcome;
   }
-}
-
-/** The Count once the change is made. */
-function recordAfter(change: CountChange): CountRecord {
-  return {
-    ...change.content,
-    countId: change.countId,
-    state: stateAfter(change.operation),
-    version: change.infoRevision,
-    createTimeMs: change.createTimeMs,
-    updateTimeMs: change.startTimeMs,
-  };
-}
-
-function responseOf(
-  record: CountRecord,
-  { value, revision, updateTimeMs }: Extract<Decision, { kind: "applied" }>,
-): CreateCountResponse {
-  return create(CreateCountResponseSchema, {
-    countInfo: toCountInfo(record),
-    value: create(CountValueSchema, {
-      countId: record.countId,
-      value,
-      revision,
-      updateTime: timestampFromMs(updateTimeMs),
-    }),
-  });
 }

@@ -1,7 +1,7 @@
 import type { Database, Transaction } from "../../../platform/postgres/database.ts";
 import { idsWith } from "../id-range.ts";
 import type { CountContent, CountRecord, CountStateName, Operation } from "./record.ts";
-import type { CountChange, InfoStore, NewChange } from "./store.ts";
+import type { CountChange, InfoStore, NewChange, NewCount } from "./store.ts";
 
 interface InfoRow {
   readonly count_id: string;
@@ -58,16 +58,19 @@ export function createPostgresInfoStore({ sql }: Pick<Database, "sql">): InfoSto
       return rows.map(toChange);
     },
 
-    reserve: async (tx, countId) => {
-      await tx`
-        INSERT INTO count_info (count_id, display_name, labels, state, version, info_revision, create_time, update_time)
-        VALUES (${countId}, '', '{}', 'PENDING', 0, 0, now(), now()) ON CONFLICT DO NOTHING`;
+    beginCreations,
+
+    takeBack: async (tx, creations) => {
+      const ids = idsOf(creations);
+      await Promise.all([
+        tx`DELETE FROM count_change WHERE count_id = ANY(${ids}::text[])`,
+        tx`DELETE FROM count_info WHERE count_id = ANY(${ids}::text[])`,
+      ]);
     },
 
     lock: async (tx, countId) => {
       const [row] = await tx<InfoRow[]>`SELECT * FROM count_info WHERE count_id = ${countId} FOR UPDATE`;
-      const infoRevision = Number(row?.info_revision ?? 0);
-      return { record: row === undefined || infoRevision === 0 ? undefined : toRecord(row), infoRevision };
+      return { record: row === undefined ? undefined : toRecord(row), infoRevision: Number(row?.info_revision ?? 0) };
     },
 
     lockSettled: async (tx, after, limit) => {
@@ -77,40 +80,103 @@ export function createPostgresInfoStore({ sql }: Pick<Database, "sql">): InfoSto
       return rows.map(toRecord);
     },
 
-    save: async (tx, record) => {
-      const saved = await tx`
-        UPDATE count_info SET display_name = ${record.displayName}, labels = ${tx.json(record.labels)},
-          min_value = ${record.minValue?.toString() ?? null}, max_value = ${record.maxValue?.toString() ?? null},
-          state = ${record.state}, version = ${record.version}, update_time = ${new Date(record.updateTimeMs)}
-        WHERE count_id = ${record.countId} AND version < ${record.version}`;
-      return saved.count > 0;
-    },
+    save,
 
     changeOf,
 
     begin,
 
-    end: async (tx, { countId, infoRevision }) => {
+    end: async (tx, changes) => {
+      const ids = idsOf(changes);
       // The Count's row first, as who accepts a change does: whoever waits here sees what the one before did.
-      await tx`SELECT FROM count_info WHERE count_id = ${countId} FOR UPDATE`;
-      const [ended] = await tx<{ principal: string; request_id: string | null }[]>`
-        DELETE FROM count_change WHERE count_id = ${countId} AND info_revision = ${infoRevision}
-        RETURNING principal, request_id`;
-      return ended === undefined ? undefined : { principal: ended.principal, requestId: ended.request_id ?? "" };
+      const [, ended] = await Promise.all([
+        lockCounts(tx, ids),
+        tx<{ count_id: string; principal: string; request_id: string | null }[]>`
+          DELETE FROM count_change USING unnest(
+            ${ids}::text[], ${changes.map(({ infoRevision }) => infoRevision)}::bigint[]) AS given (count_id, info_revision)
+          WHERE count_change.count_id = given.count_id AND count_change.info_revision = given.info_revision
+          RETURNING count_change.count_id, principal, request_id`,
+      ]);
+      const requests = new Map(
+        ended.map((row) => [row.count_id, { principal: row.principal, requestId: row.request_id ?? "" }]),
+      );
+      return changes.map(({ countId }) => requests.get(countId));
     },
   };
 }
 
+/** Locks rows in the order of their ids. */
+async function lockCounts(tx: Transaction, countIds: readonly string[]): Promise<void> {
+  await tx`SELECT FROM count_info WHERE count_id = ANY(${countIds}::text[]) ORDER BY count_id FOR UPDATE`;
+}
+
+async function save(tx: Transaction, records: readonly CountRecord[]): Promise<readonly boolean[]> {
+  const ids = idsOf(records);
+  const [, saved] = await Promise.all([
+    lockCounts(tx, ids),
+    tx<{ count_id: string }[]>`
+      UPDATE count_info SET display_name = given.display_name, labels = given.labels::jsonb, min_value = given.min_value,
+        max_value = given.max_value, state = given.state, version = given.version,
+        update_time = to_timestamp(given.update_ms / 1000.0)
+      FROM unnest(${ids}::text[], ${records.map(({ displayName }) => displayName)}::text[],
+          ${records.map(({ labels }) => JSON.stringify(labels))}::text[],
+          ${records.map(({ minValue }) => minValue?.toString() ?? null)}::bigint[],
+          ${records.map(({ maxValue }) => maxValue?.toString() ?? null)}::bigint[],
+          ${records.map(({ state }) => state)}::text[], ${records.map(({ version }) => version)}::bigint[],
+          ${records.map(({ updateTimeMs }) => updateTimeMs)}::bigint[])
+        AS given (count_id, display_name, labels, min_value, max_value, state, version, update_ms)
+      WHERE count_info.count_id = given.count_id AND count_info.version < given.version
+      RETURNING count_info.count_id`,
+  ]);
+  const changed = new Set(saved.map((row) => row.count_id));
+  return ids.map((countId) => changed.has(countId));
+}
+
+async function beginCreations(
+  tx: Transaction,
+  counts: readonly NewCount[],
+): Promise<readonly (CountChange | undefined)[]> {
+  const contents = counts.map(({ content }) => content);
+  const made = await tx<{ count_id: string; create_time: Date }[]>`
+    WITH given AS (
+      SELECT * FROM unnest(${idsOf(counts)}::text[], ${contents.map(({ displayName }) => displayName)}::text[],
+          ${contents.map(({ labels }) => JSON.stringify(labels))}::text[],
+          ${contents.map(({ minValue }) => minValue?.toString() ?? null)}::bigint[],
+          ${contents.map(({ maxValue }) => maxValue?.toString() ?? null)}::bigint[],
+          ${counts.map(({ initialValue }) => initialValue.toString())}::bigint[],
+          ${counts.map(({ request }) => request.principal)}::text[],
+          ${counts.map(({ request }) => (request.requestId === "" ? null : request.requestId))}::text[])
+        AS given (count_id, display_name, labels, min_value, max_value, initial_value, principal, request_id)),
+    made AS (
+      INSERT INTO count_info (count_id, display_name, labels, state, version, info_revision, create_time, update_time)
+      SELECT count_id, '', '{}', 'PENDING', 0, 1, now(), now() FROM given ORDER BY count_id COLLATE "C"
+      ON CONFLICT DO NOTHING
+      RETURNING count_id, create_time),
+    begun AS (
+      INSERT INTO count_change (count_id, info_revision, operation, display_name, labels, min_value, max_value,
+        initial_value, principal, request_id, start_time, attempt_time)
+      SELECT count_id, 1, 'CREATE', display_name, labels::jsonb, min_value, max_value, initial_value, principal,
+        request_id, now(), now()
+      FROM made JOIN given USING (count_id))
+    SELECT count_id, create_time FROM made`;
+  const times = new Map(made.map((row) => [row.count_id, row.create_time.getTime()]));
+  return counts.map(({ countId, content, initialValue }) => {
+    const timeMs = times.get(countId);
+    if (timeMs === undefined) return undefined;
+    const change = { countId, infoRevision: 1, operation: "CREATE" as const, content, initialValue };
+    return { ...change, createTimeMs: timeMs, startTimeMs: timeMs };
+  });
+}
+
 async function begin(tx: Transaction, change: NewChange): Promise<CountChange> {
-  const { countId, infoRevision, operation, content, initialValue, stateMeanwhile, request } = change;
+  const { countId, infoRevision, operation, content, stateMeanwhile, request } = change;
   await tx`
     UPDATE count_info SET info_revision = ${infoRevision}, state = ${stateMeanwhile} WHERE count_id = ${countId}`;
   await tx`
-    INSERT INTO count_change (count_id, info_revision, operation, display_name, labels, min_value, max_value,
-      initial_value, principal, request_id, start_time, attempt_time)
+    INSERT INTO count_change (count_id, info_revision, operation, display_name, labels, min_value, max_value, principal,
+      request_id, start_time, attempt_time)
     VALUES (${countId}, ${infoRevision}, ${operation}, ${content.displayName}, ${tx.json(content.labels)},
-      ${content.minValue?.toString() ?? null}, ${content.maxValue?.toString() ?? null},
-      ${initialValue?.toString() ?? null}, ${request.principal},
+      ${content.minValue?.toString() ?? null}, ${content.maxValue?.toString() ?? null}, ${request.principal},
       ${request.requestId === "" ? null : request.requestId}, now(), now())`;
   const begun = await changeOf(tx, countId);
   if (begun === undefined) throw new Error("a change that was just recorded is not there");
@@ -154,4 +220,8 @@ function contentOfRow(row: InfoRow | ChangeRow): CountContent {
     minValue: row.min_value === null ? undefined : BigInt(row.min_value),
     maxValue: row.max_value === null ? undefined : BigInt(row.max_value),
   };
+}
+
+function idsOf(counts: readonly { readonly countId: string }[]): readonly string[] {
+  return counts.map(({ countId }) => countId);
 }

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Database } from "../../../platform/postgres/database.ts";
 import type { CountContent, CountRecord } from "./record.ts";
-import type { CountChange, InfoStore, NewChange } from "./store.ts";
+import type { CountChange, InfoStore, NewCount } from "./store.ts";
 
 /** A store of Counts to be tried, and the database whose transactions it works in. */
 export interface StartedInfoStore extends AsyncDisposable {
@@ -18,13 +18,10 @@ const content: CountContent = {
 
 let ids = 0;
 const newId = (): string => `n${(ids += 1)}`;
-const creationOf = (countId: string): NewChange => ({
+const creationOf = (countId: string): NewCount => ({
   countId,
-  infoRevision: 1,
-  operation: "CREATE",
   content,
   initialValue: 9_007_199_254_740_991n,
-  stateMeanwhile: "PENDING",
   request: { principal: "p", requestId: "r" },
 });
 const recordOf = (change: CountChange): CountRecord => ({
@@ -49,32 +46,63 @@ export function describeInfoStore(name: string, start: () => Promise<StartedInfo
     });
     afterAll(() => started[Symbol.asyncDispose]());
 
-    const begin = (change: NewChange): Promise<CountChange> =>
-      transaction(async (tx) => {
-        await infos.reserve(tx, change.countId);
-        return infos.begin(tx, change);
-      });
+    const beginAll = (counts: readonly NewCount[]): Promise<readonly (CountChange | undefined)[]> =>
+      transaction((tx) => infos.beginCreations(tx, counts));
+    const begin = async (count: NewCount): Promise<CountChange> => {
+      const [change] = await beginAll([count]);
+      if (change === undefined) throw new Error(`there is a ${count.countId}`);
+      return change;
+    };
     /** An ACTIVE Count at version 1, with nothing on its way. */
     const made = async (countId: string): Promise<CountRecord> => {
       const change = await begin(creationOf(countId));
       const record = recordOf(change);
       await transaction(async (tx) => {
-        await infos.end(tx, change);
-        await infos.save(tx, record);
+        await infos.end(tx, [change]);
+        await infos.save(tx, [record]);
       });
       return record;
     };
 
-    test("a reserved row is no Count, and a rolled back one leaves nothing", async () => {
-      const countId = newId();
+    test("creations that are rolled back or taken back leave nothing", async () => {
+      const [one, other] = [newId(), newId()];
       const failing = transaction(async (tx) => {
-        await infos.reserve(tx, countId);
-        expect(await infos.lock(tx, countId)).toEqual({ record: undefined, infoRevision: 0 });
+        await infos.beginCreations(tx, [creationOf(one)]);
         throw new Error("no");
       });
       expect(await failing.catch((error: Error) => error.message)).toBe("no");
-      expect(await infos.get(countId)).toBeUndefined();
-      expect(await transaction((tx) => infos.lock(tx, countId))).toEqual({ record: undefined, infoRevision: 0 });
+      await transaction(async (tx) => {
+        const [first, second] = await infos.beginCreations(tx, [creationOf(one), creationOf(other)]);
+        await infos.takeBack(tx, [first as CountChange]);
+        expect(await infos.changeOf(tx, other)).toEqual(second as CountChange);
+      });
+      expect([await infos.get(one), (await infos.get(other))?.state]).toEqual([undefined, "PENDING"]);
+      expect(await transaction((tx) => infos.lock(tx, one))).toEqual({ record: undefined, infoRevision: 0 });
+      expect(await transaction((tx) => infos.changeOf(tx, one))).toBeUndefined();
+    });
+
+    test("of several only those are begun that there are none of, each with its own content", async () => {
+      const there = await begin(creationOf(newId()));
+      const [one, other] = [newId(), newId()];
+      const odd: CountContent = { displayName: `"\\,{}`, labels: { a: `"\\` }, minValue: undefined, maxValue: 7n };
+      const begun = await beginAll([
+        { ...creationOf(other), content: odd, initialValue: -3n, request: { principal: "q", requestId: "" } },
+        creationOf(there.countId),
+        creationOf(one),
+      ]);
+      expect(begun).toMatchObject([
+        { countId: other, infoRevision: 1, operation: "CREATE", content: odd, initialValue: -3n },
+        undefined as never,
+        { countId: one, content, initialValue: 9_007_199_254_740_991n },
+      ]);
+      expect(await transaction((tx) => infos.changeOf(tx, other))).toEqual(begun[0]);
+      expect(await transaction((tx) => infos.changeOf(tx, there.countId))).toEqual(there);
+      const ended = await transaction((tx) => infos.end(tx, [begun[2], begun[0], there] as CountChange[]));
+      expect(ended).toEqual([
+        { principal: "p", requestId: "r" },
+        { principal: "q", requestId: "" },
+        { principal: "p", requestId: "r" },
+      ]);
     });
 
     test("a change is there from its beginning to its end, which comes once", async () => {
@@ -90,24 +118,26 @@ export function describeInfoStore(name: string, start: () => Promise<StartedInfo
       expect(await transaction((tx) => infos.changeOf(tx, countId))).toEqual(change);
       expect(await infos.get(countId)).toMatchObject({ state: "PENDING", version: 0 });
       expect(await transaction((tx) => infos.lock(tx, countId))).toMatchObject({ infoRevision: 1 });
-      expect(await transaction((tx) => infos.end(tx, { ...change, infoRevision: 2 }))).toBeUndefined();
-      expect(await transaction((tx) => infos.end(tx, change))).toEqual({ principal: "p", requestId: "r" });
-      expect(await transaction((tx) => infos.end(tx, change))).toBeUndefined();
+      expect(await transaction((tx) => infos.end(tx, [{ ...change, infoRevision: 2 }]))).toEqual([undefined]);
+      expect(await transaction((tx) => infos.end(tx, [change]))).toEqual([{ principal: "p", requestId: "r" }]);
+      expect(await transaction((tx) => infos.end(tx, [change]))).toEqual([undefined]);
       expect(await transaction((tx) => infos.changeOf(tx, countId))).toBeUndefined();
     });
 
     test("of a change without a request id none is told", async () => {
       const change = await begin({ ...creationOf(newId()), request: { principal: "p", requestId: "" } });
-      expect(await transaction((tx) => infos.end(tx, change))).toEqual({ principal: "p", requestId: "" });
+      expect(await transaction((tx) => infos.end(tx, [change]))).toEqual([{ principal: "p", requestId: "" }]);
     });
 
     test("a Count is saved once per version, never back", async () => {
       const record = await made(newId());
       expect(await infos.get(record.countId)).toEqual(record);
       const later: CountRecord = { ...record, version: 3, displayName: "", labels: {}, maxValue: 7n, state: "DELETED" };
-      expect(await transaction((tx) => infos.save(tx, later))).toBe(true);
-      expect(await transaction((tx) => infos.save(tx, later))).toBe(false);
-      expect(await transaction((tx) => infos.save(tx, { ...record, version: 2 }))).toBe(false);
+      expect(await transaction((tx) => infos.save(tx, [later]))).toEqual([true]);
+      expect(await transaction((tx) => infos.save(tx, [later]))).toEqual([false]);
+      const newer = { ...(await made(newId())), version: 2, displayName: "newer" };
+      expect(await transaction((tx) => infos.save(tx, [{ ...record, version: 2 }, newer]))).toEqual([false, true]);
+      expect(await infos.get(newer.countId)).toEqual(newer);
       expect(await infos.get(record.countId)).toEqual(later);
     });
 

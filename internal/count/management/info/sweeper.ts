@@ -4,9 +4,9 @@ import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
 import type { RequestStore } from "../request/store.ts";
 import type { CountChanges } from "./rules.ts";
-import type { InfoStore } from "./store.ts";
+import type { CountChange, InfoStore } from "./store.ts";
 
-/** Changes that one sweep takes up at most. */
+/** Changes that are taken up at a time. */
 const takenUpMax = 100;
 /** Remembered requests that one sweep forgets at most. */
 const forgetMax = 1000;
@@ -28,15 +28,20 @@ export interface SweeperDeps {
  */
 export function createSweeper({ infos, requests, changes, clock, log, ageMs }: SweeperDeps): Component {
   const sweep = async (): Promise<void> => {
-    for (const change of await infos.takeUp(ageMs, takenUpMax)) {
-      const facts = { count_id: change.countId, operation: change.operation, info_revision: change.infoRevision };
-      try {
-        const { kind } = await changes.finish(change);
-        log.info("finished a change that was left half done", { ...facts, outcome: kind });
-      } catch (error) {
-        log.warn("a change that was left half done cannot be finished yet", { ...facts, err: error });
+    let taken: readonly CountChange[];
+    do {
+      taken = await infos.takeUp(ageMs, takenUpMax);
+      const decisions = await changes.finish(taken);
+      for (const [index, change] of taken.entries()) {
+        const facts = { count_id: change.countId, operation: change.operation, info_revision: change.infoRevision };
+        const decision = decisions[index];
+        if (decision instanceof Error) {
+          log.warn("a change that was left half done cannot be finished yet", { ...facts, err: decision });
+        } else {
+          log.info("finished a change that was left half done", { ...facts, outcome: decision?.kind });
+        }
       }
-    }
+    } while (taken.length === takenUpMax);
     await requests.removeExpired(forgetMax);
   };
 

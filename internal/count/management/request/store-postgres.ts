@@ -1,7 +1,9 @@
-import type { Database } from "../../../platform/postgres/database.ts";
-import type { RequestStore } from "./store.ts";
+import type { Database, Transaction } from "../../../platform/postgres/database.ts";
+import type { RememberedRequest, RequestName, RequestStore } from "./store.ts";
 
 interface RequestRow {
+  readonly principal: string;
+  readonly request_id: string;
   readonly fingerprint: Uint8Array;
   readonly count_id: string;
   readonly response: Uint8Array | null;
@@ -13,32 +15,57 @@ export function createPostgresRequestStore({
   windowMs,
 }: Pick<Database, "sql"> & { readonly windowMs: number }): RequestStore {
   return {
-    enter: async (tx, { principal, requestId, fingerprint }, countId) => {
-      const entered = await tx`
+    enter: async (tx, requests) => {
+      if (requests.length === 0) return [];
+      const names = requests.map(({ request }) => request);
+      const entered = await tx<Pick<RequestRow, "principal" | "request_id">[]>`
         INSERT INTO request_memory (principal, request_id, fingerprint, count_id, expire_time)
-        VALUES (${principal}, ${requestId}, ${fingerprint}, ${countId}, now() + ${windowMs} * interval '1 millisecond')
+        SELECT principal, request_id, decode(fingerprint, 'hex'), count_id, now() + ${windowMs} * interval '1 millisecond'
+        FROM unnest(${principalsOf(names)}::text[], ${idsOf(names)}::text[],
+            ${names.map(({ fingerprint }) => hex(fingerprint))}::text[],
+            ${requests.map(({ countId }) => countId)}::text[])
+          AS given (principal, request_id, fingerprint, count_id)
+        ORDER BY principal COLLATE "C", request_id COLLATE "C"
         ON CONFLICT (principal, request_id) DO UPDATE
           SET fingerprint = excluded.fingerprint, count_id = excluded.count_id, response = NULL,
             expire_time = excluded.expire_time
           WHERE request_memory.expire_time <= now() AND request_memory.response IS NOT NULL
-        RETURNING 1`;
-      if (entered.length > 0) return undefined;
-      const [row] = await tx<RequestRow[]>`
-        SELECT fingerprint, count_id, response FROM request_memory
-        WHERE principal = ${principal} AND request_id = ${requestId}`;
-      // Removed just now, by a change that was refused: what it was is not known any more, and it is not this request's turn.
-      if (row === undefined) return { fingerprint: new Uint8Array(), countId, response: undefined };
-      return { fingerprint: row.fingerprint, countId: row.count_id, response: row.response ?? undefined };
+        RETURNING principal, request_id`;
+      const fresh = new Set(entered.map(nameOfRow));
+      const known = await readKnown(
+        tx,
+        names.filter((name) => !fresh.has(nameOf(name))),
+      );
+      return requests.map(({ request, countId }) => {
+        const name = nameOf(request);
+        if (fresh.has(name)) return undefined;
+        // Removed just now, by a change that was refused: what it was is not known any more, and it is not this request's turn.
+        return known.get(name) ?? { fingerprint: new Uint8Array(), countId, response: undefined };
+      });
     },
 
-    answer: async (tx, { principal, requestId }, response) => {
-      await tx`
-        UPDATE request_memory SET response = ${response}, expire_time = now() + ${windowMs} * interval '1 millisecond'
-        WHERE principal = ${principal} AND request_id = ${requestId}`;
+    answer: async (tx, answers) => {
+      if (answers.length === 0) return;
+      const names = answers.map(({ request }) => request);
+      await Promise.all([
+        lock(tx, names),
+        tx`
+          UPDATE request_memory SET response = decode(given.response, 'hex'),
+            expire_time = now() + ${windowMs} * interval '1 millisecond'
+          FROM unnest(${principalsOf(names)}::text[], ${idsOf(names)}::text[],
+              ${answers.map(({ response }) => hex(response))}::text[]) AS given (principal, request_id, response)
+          WHERE request_memory.principal = given.principal AND request_memory.request_id = given.request_id`,
+      ]);
     },
 
-    remove: async (tx, { principal, requestId }) => {
-      await tx`DELETE FROM request_memory WHERE principal = ${principal} AND request_id = ${requestId}`;
+    remove: async (tx, requests) => {
+      if (requests.length === 0) return;
+      await Promise.all([
+        lock(tx, requests),
+        tx`
+          DELETE FROM request_memory WHERE (principal, request_id) IN (
+            SELECT * FROM unnest(${principalsOf(requests)}::text[], ${idsOf(requests)}::text[]))`,
+      ]);
     },
 
     removeExpired: async (limit) => {
@@ -49,4 +76,50 @@ export function createPostgresRequestStore({
       return removed.count;
     },
   };
+}
+
+/** Locks the rows of requests, in the order of their names; one row needs no order. */
+async function lock(tx: Transaction, requests: readonly RequestName[]): Promise<void> {
+  if (requests.length < 2) return;
+  await tx`
+    SELECT FROM request_memory WHERE (principal, request_id) IN (
+      SELECT * FROM unnest(${principalsOf(requests)}::text[], ${idsOf(requests)}::text[]))
+    ORDER BY principal COLLATE "C", request_id COLLATE "C" FOR UPDATE`;
+}
+
+async function readKnown(
+  tx: Transaction,
+  requests: readonly RequestName[],
+): Promise<ReadonlyMap<string, RememberedRequest>> {
+  if (requests.length === 0) return new Map();
+  const rows = await tx<RequestRow[]>`
+    SELECT * FROM request_memory WHERE (principal, request_id) IN (
+      SELECT * FROM unnest(${principalsOf(requests)}::text[], ${idsOf(requests)}::text[]))`;
+  return new Map(
+    rows.map((row) => [
+      nameOfRow(row),
+      { fingerprint: row.fingerprint, countId: row.count_id, response: row.response ?? undefined },
+    ]),
+  );
+}
+
+function principalsOf(requests: readonly RequestName[]): readonly string[] {
+  return requests.map(({ principal }) => principal);
+}
+
+function idsOf(requests: readonly RequestName[]): readonly string[] {
+  return requests.map(({ requestId }) => requestId);
+}
+
+function nameOfRow(row: Pick<RequestRow, "principal" | "request_id">): string {
+  return nameOf({ principal: row.principal, requestId: row.request_id });
+}
+
+/** The name as one text; a request id is printable. */
+function nameOf({ principal, requestId }: RequestName): string {
+  return `${requestId}\n${principal}`;
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("hex");
 }

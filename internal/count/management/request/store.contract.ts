@@ -23,8 +23,25 @@ export function describeRequestStore(name: string, start: () => Promise<StartedR
     });
     afterAll(() => started[Symbol.asyncDispose]());
 
-    const enter = (requests: RequestStore, request: RequestIdentity): Promise<RememberedRequest | undefined> =>
-      started.database.transaction((tx) => requests.enter(tx, request, "a"));
+    const enterAll = (
+      requests: RequestStore,
+      entered: readonly RequestIdentity[],
+    ): Promise<readonly (RememberedRequest | undefined)[]> =>
+      started.database.transaction((tx) =>
+        requests.enter(
+          tx,
+          entered.map((request) => ({ request, countId: "a" })),
+        ),
+      );
+    const enter = async (requests: RequestStore, request: RequestIdentity): Promise<RememberedRequest | undefined> =>
+      (await enterAll(requests, [request]))[0];
+    const answer = (requests: RequestStore, ...answered: readonly RequestIdentity[]): Promise<void> =>
+      started.database.transaction((tx) =>
+        requests.answer(
+          tx,
+          answered.map((request) => ({ request, response: reply })),
+        ),
+      );
 
     test("tells of a request what it was and what it was answered, to its caller alone", async () => {
       const requests = started.storeOf(600_000);
@@ -34,7 +51,7 @@ export function describeRequestStore(name: string, start: () => Promise<StartedR
       expect(known).toMatchObject({ countId: "a", response: undefined });
       expect(new Uint8Array(known!.fingerprint)).toEqual(fingerprint);
       expect(await enter(requests, { ...request, principal: "q" })).toBeUndefined();
-      await started.database.transaction((tx) => requests.answer(tx, request, reply));
+      await answer(requests, request);
       expect(new Uint8Array((await enter(requests, request))!.response!)).toEqual(reply);
     });
 
@@ -42,13 +59,39 @@ export function describeRequestStore(name: string, start: () => Promise<StartedR
       const requests = started.storeOf(600_000);
       const request = newRequest();
       await enter(requests, request);
-      await started.database.transaction((tx) => requests.remove(tx, request));
+      await started.database.transaction((tx) => requests.remove(tx, [request]));
       const failing = started.database.transaction(async (tx) => {
-        expect(await requests.enter(tx, request, "a")).toBeUndefined();
+        expect(await requests.enter(tx, [{ request, countId: "a" }])).toEqual([undefined]);
         throw new Error("no");
       });
       expect(await failing.catch((error: Error) => error.message)).toBe("no");
       expect(await enter(requests, request)).toBeUndefined();
+    });
+
+    test("tells of each of several, whatever the others are", async () => {
+      const requests = started.storeOf(600_000);
+      const [known, fresh, answered, other] = [newRequest(), newRequest(), newRequest(), newRequest()];
+      await enterAll(requests, [known, answered]);
+      await answer(requests, answered);
+      const again = { ...answered, fingerprint: new Uint8Array([3]) };
+      const told = await enterAll(requests, [known, fresh, { ...fresh, principal: "q" }, again, other]);
+      expect(told.map((each) => each && [each.countId, Buffer.from(each.fingerprint).toString("hex")])).toEqual([
+        ["a", "00ff07"],
+        undefined,
+        undefined,
+        ["a", "00ff07"],
+        undefined,
+      ]);
+      expect(told.map((each) => each?.response && [...each.response])).toEqual([
+        undefined,
+        undefined,
+        undefined,
+        [0, 1, 2, 255],
+        undefined,
+      ]);
+      await started.database.transaction((tx) => requests.remove(tx, [fresh, other]));
+      expect(await enterAll(requests, [other, fresh])).toEqual([undefined, undefined]);
+      expect(await enter(requests, { ...fresh, principal: "q" })).toBeDefined();
     });
 
     test("of two that enter the same at once one is the first", async () => {
@@ -62,10 +105,10 @@ export function describeRequestStore(name: string, start: () => Promise<StartedR
       const brief = started.storeOf(1);
       const [answered, open] = [newRequest(), newRequest()];
       for (const request of [answered, open]) await enter(brief, request);
-      await started.database.transaction((tx) => brief.answer(tx, answered, reply));
+      await answer(brief, answered);
       await eventually(async () => expect(await enter(brief, answered)).toBeUndefined());
       expect(await enter(brief, open)).toBeDefined();
-      await started.database.transaction((tx) => brief.answer(tx, answered, reply));
+      await answer(brief, answered);
       await eventually(async () => expect(await brief.removeExpired(1)).toBe(1));
       expect(await brief.removeExpired(100)).toBe(0);
       expect(await enter(brief, open)).toBeDefined();

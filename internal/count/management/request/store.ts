@@ -18,21 +18,29 @@ export interface RememberedRequest {
   readonly response: Uint8Array | undefined;
 }
 
-/** Mutations by caller and request_id, so that a repeated one gets the first reply. Only requests with an id are given to it. */
+/** Names a remembered request. */
+export type RequestName = Pick<RequestIdentity, "principal" | "requestId">;
+
+/**
+ * Mutations by caller and request_id, so that a repeated one gets the first reply. Only requests with an id are given to it, those of one
+ * call each once. Their rows are locked in the order of their names, so that two who want the same do not wait for each other.
+ */
 export interface RequestStore {
   /**
-   * Enters a request, in place of one whose time is over. Returns what is known of it when it had been entered before; waits for
-   * another transaction that enters the same.
+   * Enters requests, in place of those whose time is over. Tells for each, in their order, what is known of it when it had been entered
+   * before; waits for another transaction that enters the same.
    */
-  enter(tx: Transaction, request: RequestIdentity, countId: string): Promise<RememberedRequest | undefined>;
-  /** Keeps the reply, in protobuf binary, for the time that requests are remembered. */
+  enter(
+    tx: Transaction,
+    requests: readonly { readonly request: RequestIdentity; readonly countId: string }[],
+  ): Promise<readonly (RememberedRequest | undefined)[]>;
+  /** Keeps replies, in protobuf binary, for the time that requests are remembered. */
   answer(
     tx: Transaction,
-    request: Pick<RequestIdentity, "principal" | "requestId">,
-    response: Uint8Array,
+    answers: readonly { readonly request: RequestName; readonly response: Uint8Array }[],
   ): Promise<void>;
-  /** Forgets a request. */
-  remove(tx: Transaction, request: Pick<RequestIdentity, "principal" | "requestId">): Promise<void>;
+  /** Forgets requests. */
+  remove(tx: Transaction, requests: readonly RequestName[]): Promise<void>;
   /** Forgets at most `limit` answered requests whose time is over. Returns how many. */
   removeExpired(limit: number): Promise<number>;
 }
