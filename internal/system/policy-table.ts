@@ -117,6 +117,11 @@ export const policyTable: Readonly<Record<string, PolicyRow>> = {
   "BranchService.TryEntryRules": { callers: "person api_key", wider: "branches.manage branches.read" },
 
   "CountManagementService.CreateCount": { callers: "person api_key", scopes: "counts.manage" },
+  "CountManagementService.BatchCreateCounts": {
+    callers: "person api_key",
+    scopes: "counts.manage",
+    bytes: 5242880,
+  },
   "CountManagementService.GetCountInfo": { callers: "person api_key", scopes: "counts.read" },
   "CountManagementService.UpdateCount": { callers: "person api_key", scopes: "counts.manage" },
   "CountManagementService.DeleteCount": { callers: "person api_key", scopes: "counts.manage" },

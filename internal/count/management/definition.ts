@@ -96,7 +96,7 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
     const verifier = createCountVerifier({ watch, states });
     return [
       serve(CountManagementService, {
-        ...createInfoHandlers({ infos, changes, creations: queue }),
+        ...createInfoHandlers({ infos, changes, creations: queue, log }),
         ...createVerifyHandlers({ verifier }),
       }),
       onMany(CountsChangedSchema, watchChanges),

@@ -1,16 +1,19 @@
-import { create } from "@bufbuild/protobuf";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import { CountInfoSchema, CountState, type CountInfo } from "../../../gen/muin/count/v1/count_pb.ts";
 import type {
   CountManagementService,
   CreateCountRequest,
   CreateCountResponse,
+  CreateCountResultSchema,
 } from "../../../gen/muin/count/v1/count_management_service_pb.ts";
 import { assertNever } from "../../../platform/errors/assert-never.ts";
 import type { MuinError } from "../../../platform/errors/muin-error.ts";
 import { callerOf } from "../../../platform/identity/caller.ts";
 import { fieldsInvalid, resourceErrors } from "../../../platform/resource/errors.ts";
 import { pageOf } from "../../../platform/resource/page-token.ts";
+import { itemStatusOf } from "../../../platform/rpc/call/item-status.ts";
+import type { Logger } from "../../../platform/telemetry/logger.ts";
 import type { CreationQueue } from "./creation-queue.ts";
 import type { Creation, CreationRefusal, CreationResult } from "./creations.ts";
 import type { CountChanges, MutationRefusal } from "./rules.ts";
@@ -33,6 +36,7 @@ export interface InfoHandlersDeps {
   readonly infos: Pick<InfoStore, "get" | "list">;
   readonly changes: Pick<CountChanges, "mutate">;
   readonly creations: CreationQueue;
+  readonly log: Logger;
 }
 
 /** The RPCs that make, change and show Counts. */
@@ -40,11 +44,43 @@ export function createInfoHandlers({
   infos,
   changes,
   creations,
+  log,
 }: InfoHandlersDeps): Omit<ServiceImpl<typeof CountManagementService>, "verifyCounts"> {
   return {
     createCount: async (request, context) => {
       const [result] = await creations.create([creationOf(request, context)]);
       return created(request.countId, result as CreationResult);
+    },
+
+    batchCreateCounts: async ({ requests }, context) => {
+      const results: MessageInitShape<typeof CreateCountResultSchema>[] = Array.from({ length: requests.length });
+      const fail = (place: number, error: unknown): void => {
+        const { status, hidden } = itemStatusOf(error);
+        if (hidden !== undefined) log.error("a creation of a batch failed", { err: hidden });
+        results[place] = { result: { case: "error", value: status } };
+      };
+      const asked: { readonly creation: Creation; readonly place: number }[] = [];
+      for (const [place, request] of requests.entries()) {
+        try {
+          asked.push({ creation: creationOf(request, context), place });
+        } catch (error) {
+          fail(place, error);
+        }
+      }
+      // One part after the other, so that one call holds no more of the queue than a batch.
+      for (let from = 0; from < asked.length; from += creations.batchMax) {
+        const part = asked.slice(from, from + creations.batchMax);
+        const made = await creations.create(part.map(({ creation }) => creation)).catch((error: Error) => error);
+        for (const [index, { creation, place }] of part.entries()) {
+          try {
+            const result = made instanceof Error ? made : (made[index] as CreationResult);
+            results[place] = { result: { case: "success", value: created(creation.countId, result) } };
+          } catch (error) {
+            fail(place, error);
+          }
+        }
+      }
+      return { results };
     },
 
     getCountInfo: async ({ countId }) => {

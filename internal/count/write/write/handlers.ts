@@ -1,12 +1,9 @@
-import { create } from "@bufbuild/protobuf";
-import { anyPack } from "@bufbuild/protobuf/wkt";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
-import { StatusSchema, type Status } from "../../../gen/google/rpc/status_pb.ts";
 import type { CountWriteService, Write } from "../../../gen/muin/count/v1/count_write_service_pb.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
 import { MuinError } from "../../../platform/errors/muin-error.ts";
 import { callerOf } from "../../../platform/identity/caller.ts";
-import { createErrorMapper, errorDomain } from "../../../platform/rpc/call/map-error.ts";
+import { itemStatusOf } from "../../../platform/rpc/call/item-status.ts";
 import { placesByShard } from "../../shared/key-schema.ts";
 import type { CountWriter } from "./writer.ts";
 import { refusedWrite } from "../errors.ts";
@@ -17,8 +14,6 @@ import { AppliedReply, BatchReply, type BatchResult } from "./replies.ts";
 const deadlineMsDefault = 10_000;
 /** The answer leaves so long before the caller's deadline that it still arrives. */
 const deadlineMarginMs = 100;
-
-const mapper = createErrorMapper(errorDomain);
 
 /** Implements CountWriteService over a writer. */
 export function createHandlers({
@@ -63,7 +58,7 @@ export function createHandlers({
             }
           } catch (error) {
             if (!(error instanceof MuinError)) throw error;
-            const status = statusOf(error);
+            const { status } = itemStatusOf(error);
             for (const place of part) told[place] = status;
           }
         }
@@ -100,17 +95,5 @@ function writeOf(context: HandlerContext, { countId, operation, requestId }: Wri
 }
 
 function resultOf(countId: string, outcome: WriteOutcome): BatchResult {
-  return isApplied(outcome) ? outcome : statusOf(refusedWrite(countId, outcome));
-}
-
-/** An error as one item of a reply carries it: what the whole call would have been answered with. */
-function statusOf(thrown: MuinError): Status {
-  const { error } = mapper.map(thrown);
-  return create(StatusSchema, {
-    code: error.code,
-    message: error.rawMessage,
-    details: error.details.flatMap((detail) =>
-      "desc" in detail ? [anyPack(detail.desc, create(detail.desc, detail.value))] : [],
-    ),
-  });
+  return isApplied(outcome) ? outcome : itemStatusOf(refusedWrite(countId, outcome)).status;
 }

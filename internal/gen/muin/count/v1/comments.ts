@@ -3,6 +3,10 @@
 
 /** What the protos of this package say of services, RPCs, messages, fields, enums and their values, by full name. */
 export const comments: Readonly<Record<string, string>> = {
+  "muin.count.v1.BatchCreateCountsRequest": "The Counts to create.",
+  "muin.count.v1.BatchCreateCountsRequest.requests": "The creations, 1 to 1000, each safe to repeat by a request_id of its own.",
+  "muin.count.v1.BatchCreateCountsResponse": "The results of a batch.",
+  "muin.count.v1.BatchCreateCountsResponse.results": "One result per creation, in the order of the requests.",
   "muin.count.v1.BatchGetCountsRequest": "Names the Counts to read.",
   "muin.count.v1.BatchGetCountsRequest.count_ids": "The Counts, 1 to 1000.",
   "muin.count.v1.BatchGetCountsRequest.max_staleness": "How old the values may be, 0 to 1 hour; absent means 1 s, 0 reads the primary.",
@@ -65,6 +69,7 @@ export const comments: Readonly<Record<string, string>> = {
   "muin.count.v1.CountInfo.state": "Where it is in its life. Output only.",
   "muin.count.v1.CountInfo.update_time": "When its metadata last changed. Output only.",
   "muin.count.v1.CountManagementService": "Creates, describes and deletes Counts, and watches that the sum of their changes equals their value.  A mutation with a request_id is safe to repeat: for 24 hours (a setting) the same caller's same request_id with the same content returns the first reply, with other content it is INVALID_ARGUMENT, reason REQUEST_ID_REUSED. UNAVAILABLE with reason OUTCOME_UNKNOWN means that the change was accepted and will be finished; COUNTS_UNAVAILABLE means that nothing was changed. A Count that is being created is NOT_FOUND until it is created.",
+  "muin.count.v1.CountManagementService.BatchCreateCounts": "Creates up to 1000 Counts, in a message of up to 5 MiB, each by itself: one that is refused does not stop the others. Those of one count_id take turns in the order of the list.",
   "muin.count.v1.CountManagementService.CreateCount": "Creates a Count. ALREADY_EXISTS when there is one of that id, deleted ones included.",
   "muin.count.v1.CountManagementService.DeleteCount": "Deletes a Count: no write is accepted once this has answered. It can be undeleted. FAILED_PRECONDITION when it is deleted.",
   "muin.count.v1.CountManagementService.GetCountInfo": "Reads the metadata of a Count, deleted ones included.",
@@ -112,6 +117,9 @@ export const comments: Readonly<Record<string, string>> = {
   "muin.count.v1.CreateCountResponse": "The created Count.",
   "muin.count.v1.CreateCountResponse.count_info": "Its metadata.",
   "muin.count.v1.CreateCountResponse.value": "Its value.",
+  "muin.count.v1.CreateCountResult": "The result of one creation of a batch.",
+  "muin.count.v1.CreateCountResult.error": "It was refused and changed nothing, or it is still being made (reason OUTCOME_UNKNOWN).",
+  "muin.count.v1.CreateCountResult.success": "It was created; with a request_id that came before, the first reply.",
   "muin.count.v1.DecrementRequest": "Asks to subtract from a Count.",
   "muin.count.v1.DecrementRequest.count_id": "The Count.",
   "muin.count.v1.DecrementRequest.delta": "What to subtract; absent means 1.",

@@ -8,6 +8,8 @@ import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts
 import { file_google_api_annotations } from "../../../google/api/annotations_pb.ts";
 import type { FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_field_mask, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Status } from "../../../google/rpc/status_pb.ts";
+import { file_google_rpc_status } from "../../../google/rpc/status_pb.ts";
 import type { CountInfo, CountState, CountValue } from "./count_pb.ts";
 import { file_muin_count_v1_count } from "./count_pb.ts";
 import { file_muin_platform_v1_options } from "../../platform/v1/options_pb.ts";
@@ -17,7 +19,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file muin/count/v1/count_management_service.proto.
  */
 export const file_muin_count_v1_count_management_service: GenFile = /*@__PURE__*/
-  fileDesc("CixtdWluL2NvdW50L3YxL2NvdW50X21hbmFnZW1lbnRfc2VydmljZS5wcm90bxINbXVpbi5jb3VudC52MSLtAQoSQ3JlYXRlQ291bnRSZXF1ZXN0EjQKCGNvdW50X2lkGAEgASgJQiK6SB9yHRABGIABMhZeW2EtejAtOV1bYS16MC05Ll8tXSokEiwKCmNvdW50X2luZm8YAiABKAsyGC5tdWluLmNvdW50LnYxLkNvdW50SW5mbxI1Cg1pbml0aWFsX3ZhbHVlGAMgASgDQhm6SBYiFBj/////////DyiBgICAgICA8P8BSACIAQESKgoKcmVxdWVzdF9pZBgEIAEoCUIWukgT2AEBcg4QCBhAMgheWyEtfl0qJEIQCg5faW5pdGlhbF92YWx1ZSJtChNDcmVhdGVDb3VudFJlc3BvbnNlEiwKCmNvdW50X2luZm8YASABKAsyGC5tdWluLmNvdW50LnYxLkNvdW50SW5mbxIoCgV2YWx1ZRgCIAEoCzIZLm11aW4uY291bnQudjEuQ291bnRWYWx1ZSJLChNHZXRDb3VudEluZm9SZXF1ZXN0EjQKCGNvdW50X2lkGAEgASgJQiK6SB9yHRABGIABMhZeW2EtejAtOV1bYS16MC05Ll8tXSokIkQKFEdldENvdW50SW5mb1Jlc3BvbnNlEiwKCmNvdW50X2luZm8YASABKAsyGC5tdWluLmNvdW50LnYxLkNvdW50SW5mbyKnAQoSVXBkYXRlQ291bnRSZXF1ZXN0EjQKCmNvdW50X2luZm8YASABKAsyGC5tdWluLmNvdW50LnYxLkNvdW50SW5mb0IGukgDyAEBEi8KC3VwZGF0ZV9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzaxIqCgpyZXF1ZXN0X2lkGAMgASgJQha6SBPYAQFyDhAIGEAyCF5bIS1+XSokIkMKE1VwZGF0ZUNvdW50UmVzcG9uc2USLAoKY291bnRfaW5mbxgBIAEoCzIYLm11aW4uY291bnQudjEuQ291bnRJbmZvIo0BChJEZWxldGVDb3VudFJlcXVlc3QSNAoIY291bnRfaWQYASABKAlCIrpIH3IdEAEYgAEyFl5bYS16MC05XVthLXowLTkuXy1dKiQSFQoEZXRhZxgCIAEoCUIHukgEcgIYQBIqCgpyZXF1ZXN0X2lkGAMgASgJQha6SBPYAQFyDhAIGEAyCF5bIS1+XSokIkMKE0RlbGV0ZUNvdW50UmVzcG9uc2USLAoKY291bnRfaW5mbxgBIAEoCzIYLm11aW4uY291bnQudjEuQ291bnRJbmZvIo8BChRVbmRlbGV0ZUNvdW50UmVxdWVzdBI0Cghjb3VudF9pZBgBIAEoCUIiukgfch0QARiAATIWXlthLXowLTldW2EtejAtOS5fLV0qJBIVCgRldGFnGAIgASgJQge6SARyAhhAEioKCnJlcXVlc3RfaWQYAyABKAlCFrpIE9gBAXIOEAgYQDIIXlshLX5dKiQiRQoVVW5kZWxldGVDb3VudFJlc3BvbnNlEiwKCmNvdW50X2luZm8YASABKAsyGC5tdWluLmNvdW50LnYxLkNvdW50SW5mbyLiAQoRTGlzdENvdW50c1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAEEigKBnByZWZpeBgDIAEoCUIYukgVchMYgAEyDl5bYS16MC05Ll8tXSokEjIKBmxhYmVscxgEIAMoCUIiukgfkgEcEBAiGHIWGMACMhFeW2EtejAtOS5fLV0rPS4qJBIyCgVzdGF0ZRgFIAEoDjIZLm11aW4uY291bnQudjEuQ291bnRTdGF0ZUIIukgFggECEAEiXAoSTGlzdENvdW50c1Jlc3BvbnNlEi0KC2NvdW50X2luZm9zGAEgAygLMhgubXVpbi5jb3VudC52MS5Db3VudEluZm8SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJInwKE1ZlcmlmeUNvdW50c1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAEEigKBnByZWZpeBgDIAEoCUIYukgVchMYgAEyDl5bYS16MC05Ll8tXSokIloKFFZlcmlmeUNvdW50c1Jlc3BvbnNlEikKBmNoZWNrcxgBIAMoCzIZLm11aW4uY291bnQudjEuQ291bnRDaGVjaxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAki2QEKCkNvdW50Q2hlY2sSEAoIY291bnRfaWQYASABKAkSCwoDc3VtGAIgASgDEhQKDHN1bV9yZXZpc2lvbhgDIAEoAxINCgV2YWx1ZRgEIAEoAxIQCghyZXZpc2lvbhgFIAEoAxIWCg5zaW5jZV9yZXZpc2lvbhgGIAEoAxItCgVzdGF0ZRgHIAEoDjIeLm11aW4uY291bnQudjEuQ291bnRDaGVja1N0YXRlEi4KCndhdGNoX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKqsBCg9Db3VudENoZWNrU3RhdGUSIQodQ09VTlRfQ0hFQ0tfU1RBVEVfVU5TUEVDSUZJRUQQABIbChdDT1VOVF9DSEVDS19TVEFURV9FUVVBTBABEhwKGENPVU5UX0NIRUNLX1NUQVRFX0JFSElORBACEh8KG0NPVU5UX0NIRUNLX1NUQVRFX0RJRkZFUkVOVBADEhkKFUNPVU5UX0NIRUNLX1NUQVRFX0dBUBAEMt8IChZDb3VudE1hbmFnZW1lbnRTZXJ2aWNlEpcBCgtDcmVhdGVDb3VudBIhLm11aW4uY291bnQudjEuQ3JlYXRlQ291bnRSZXF1ZXN0GiIubXVpbi5jb3VudC52MS5DcmVhdGVDb3VudFJlc3BvbnNlIkGQAgKKtRgTEg1jb3VudHMubWFuYWdlGgIBAoLT5JMCIToKY291bnRfaW5mbyITL2FwaS92MS9jb3VudC1pbmZvcxKXAQoMR2V0Q291bnRJbmZvEiIubXVpbi5jb3VudC52MS5HZXRDb3VudEluZm9SZXF1ZXN0GiMubXVpbi5jb3VudC52MS5HZXRDb3VudEluZm9SZXNwb25zZSI+kAIBirUYERILY291bnRzLnJlYWQaAgECgtPkkwIgEh4vYXBpL3YxL2NvdW50LWluZm9zL3tjb3VudF9pZH0SrQEKC1VwZGF0ZUNvdW50EiEubXVpbi5jb3VudC52MS5VcGRhdGVDb3VudFJlcXVlc3QaIi5tdWluLmNvdW50LnYxLlVwZGF0ZUNvdW50UmVzcG9uc2UiV5ACAoq1GBMSDWNvdW50cy5tYW5hZ2UaAgECgtPkkwI3Ogpjb3VudF9pbmZvMikvYXBpL3YxL2NvdW50LWluZm9zL3tjb3VudF9pbmZvLmNvdW50X2lkfRKWAQoLRGVsZXRlQ291bnQSIS5tdWluLmNvdW50LnYxLkRlbGV0ZUNvdW50UmVxdWVzdBoiLm11aW4uY291bnQudjEuRGVsZXRlQ291bnRSZXNwb25zZSJAkAICirUYExINY291bnRzLm1hbmFnZRoCAQKC0+STAiAqHi9hcGkvdjEvY291bnQtaW5mb3Mve2NvdW50X2lkfRKoAQoNVW5kZWxldGVDb3VudBIjLm11aW4uY291bnQudjEuVW5kZWxldGVDb3VudFJlcXVlc3QaJC5tdWluLmNvdW50LnYxLlVuZGVsZXRlQ291bnRSZXNwb25zZSJMkAICirUYExINY291bnRzLm1hbmFnZRoCAQKC0+STAiw6ASoiJy9hcGkvdjEvY291bnQtaW5mb3Mve2NvdW50X2lkfTp1bmRlbGV0ZRKGAQoKTGlzdENvdW50cxIgLm11aW4uY291bnQudjEuTGlzdENvdW50c1JlcXVlc3QaIS5tdWluLmNvdW50LnYxLkxpc3RDb3VudHNSZXNwb25zZSIzkAIBirUYERILY291bnRzLnJlYWQaAgECgtPkkwIVEhMvYXBpL3YxL2NvdW50LWluZm9zEpMBCgxWZXJpZnlDb3VudHMSIi5tdWluLmNvdW50LnYxLlZlcmlmeUNvdW50c1JlcXVlc3QaIy5tdWluLmNvdW50LnYxLlZlcmlmeUNvdW50c1Jlc3BvbnNlIjqQAgGKtRgREgtjb3VudHMucmVhZBoCAQKC0+STAhwSGi9hcGkvdjEvY291bnQtaW5mb3M6dmVyaWZ5YgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_muin_count_v1_count, file_muin_platform_v1_options]);
+  fileDesc("CixtdWluL2NvdW50L3YxL2NvdW50X21hbmFnZW1lbnRfc2VydmljZS5wcm90bxINbXVpbi5jb3VudC52MSLtAQoSQ3JlYXRlQ291bnRSZXF1ZXN0EjQKCGNvdW50X2lkGAEgASgJQiK6SB9yHRABGIABMhZeW2EtejAtOV1bYS16MC05Ll8tXSokEiwKCmNvdW50X2luZm8YAiABKAsyGC5tdWluLmNvdW50LnYxLkNvdW50SW5mbxI1Cg1pbml0aWFsX3ZhbHVlGAMgASgDQhm6SBYiFBj/////////DyiBgICAgICA8P8BSACIAQESKgoKcmVxdWVzdF9pZBgEIAEoCUIWukgT2AEBcg4QCBhAMgheWyEtfl0qJEIQCg5faW5pdGlhbF92YWx1ZSJtChNDcmVhdGVDb3VudFJlc3BvbnNlEiwKCmNvdW50X2luZm8YASABKAsyGC5tdWluLmNvdW50LnYxLkNvdW50SW5mbxIoCgV2YWx1ZRgCIAEoCzIZLm11aW4uY291bnQudjEuQ291bnRWYWx1ZSJcChhCYXRjaENyZWF0ZUNvdW50c1JlcXVlc3QSQAoIcmVxdWVzdHMYASADKAsyIS5tdWluLmNvdW50LnYxLkNyZWF0ZUNvdW50UmVxdWVzdEILukgIkgEFCAEQ6AciTgoZQmF0Y2hDcmVhdGVDb3VudHNSZXNwb25zZRIxCgdyZXN1bHRzGAEgAygLMiAubXVpbi5jb3VudC52MS5DcmVhdGVDb3VudFJlc3VsdCJ5ChFDcmVhdGVDb3VudFJlc3VsdBI1CgdzdWNjZXNzGAEgASgLMiIubXVpbi5jb3VudC52MS5DcmVhdGVDb3VudFJlc3BvbnNlSAASIwoFZXJyb3IYAiABKAsyEi5nb29nbGUucnBjLlN0YXR1c0gAQggKBnJlc3VsdCJLChNHZXRDb3VudEluZm9SZXF1ZXN0EjQKCGNvdW50X2lkGAEgASgJQiK6SB9yHRABGIABMhZeW2EtejAtOV1bYS16MC05Ll8tXSokIkQKFEdldENvdW50SW5mb1Jlc3BvbnNlEiwKCmNvdW50X2luZm8YASABKAsyGC5tdWluLmNvdW50LnYxLkNvdW50SW5mbyKnAQoSVXBkYXRlQ291bnRSZXF1ZXN0EjQKCmNvdW50X2luZm8YASABKAsyGC5tdWluLmNvdW50LnYxLkNvdW50SW5mb0IGukgDyAEBEi8KC3VwZGF0ZV9tYXNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzaxIqCgpyZXF1ZXN0X2lkGAMgASgJQha6SBPYAQFyDhAIGEAyCF5bIS1+XSokIkMKE1VwZGF0ZUNvdW50UmVzcG9uc2USLAoKY291bnRfaW5mbxgBIAEoCzIYLm11aW4uY291bnQudjEuQ291bnRJbmZvIo0BChJEZWxldGVDb3VudFJlcXVlc3QSNAoIY291bnRfaWQYASABKAlCIrpIH3IdEAEYgAEyFl5bYS16MC05XVthLXowLTkuXy1dKiQSFQoEZXRhZxgCIAEoCUIHukgEcgIYQBIqCgpyZXF1ZXN0X2lkGAMgASgJQha6SBPYAQFyDhAIGEAyCF5bIS1+XSokIkMKE0RlbGV0ZUNvdW50UmVzcG9uc2USLAoKY291bnRfaW5mbxgBIAEoCzIYLm11aW4uY291bnQudjEuQ291bnRJbmZvIo8BChRVbmRlbGV0ZUNvdW50UmVxdWVzdBI0Cghjb3VudF9pZBgBIAEoCUIiukgfch0QARiAATIWXlthLXowLTldW2EtejAtOS5fLV0qJBIVCgRldGFnGAIgASgJQge6SARyAhhAEioKCnJlcXVlc3RfaWQYAyABKAlCFrpIE9gBAXIOEAgYQDIIXlshLX5dKiQiRQoVVW5kZWxldGVDb3VudFJlc3BvbnNlEiwKCmNvdW50X2luZm8YASABKAsyGC5tdWluLmNvdW50LnYxLkNvdW50SW5mbyLiAQoRTGlzdENvdW50c1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAEEigKBnByZWZpeBgDIAEoCUIYukgVchMYgAEyDl5bYS16MC05Ll8tXSokEjIKBmxhYmVscxgEIAMoCUIiukgfkgEcEBAiGHIWGMACMhFeW2EtejAtOS5fLV0rPS4qJBIyCgVzdGF0ZRgFIAEoDjIZLm11aW4uY291bnQudjEuQ291bnRTdGF0ZUIIukgFggECEAEiXAoSTGlzdENvdW50c1Jlc3BvbnNlEi0KC2NvdW50X2luZm9zGAEgAygLMhgubXVpbi5jb3VudC52MS5Db3VudEluZm8SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJInwKE1ZlcmlmeUNvdW50c1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAEEigKBnByZWZpeBgDIAEoCUIYukgVchMYgAEyDl5bYS16MC05Ll8tXSokIloKFFZlcmlmeUNvdW50c1Jlc3BvbnNlEikKBmNoZWNrcxgBIAMoCzIZLm11aW4uY291bnQudjEuQ291bnRDaGVjaxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAki2QEKCkNvdW50Q2hlY2sSEAoIY291bnRfaWQYASABKAkSCwoDc3VtGAIgASgDEhQKDHN1bV9yZXZpc2lvbhgDIAEoAxINCgV2YWx1ZRgEIAEoAxIQCghyZXZpc2lvbhgFIAEoAxIWCg5zaW5jZV9yZXZpc2lvbhgGIAEoAxItCgVzdGF0ZRgHIAEoDjIeLm11aW4uY291bnQudjEuQ291bnRDaGVja1N0YXRlEi4KCndhdGNoX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKqsBCg9Db3VudENoZWNrU3RhdGUSIQodQ09VTlRfQ0hFQ0tfU1RBVEVfVU5TUEVDSUZJRUQQABIbChdDT1VOVF9DSEVDS19TVEFURV9FUVVBTBABEhwKGENPVU5UX0NIRUNLX1NUQVRFX0JFSElORBACEh8KG0NPVU5UX0NIRUNLX1NUQVRFX0RJRkZFUkVOVBADEhkKFUNPVU5UX0NIRUNLX1NUQVRFX0dBUBAEMpMKChZDb3VudE1hbmFnZW1lbnRTZXJ2aWNlEpcBCgtDcmVhdGVDb3VudBIhLm11aW4uY291bnQudjEuQ3JlYXRlQ291bnRSZXF1ZXN0GiIubXVpbi5jb3VudC52MS5DcmVhdGVDb3VudFJlc3BvbnNlIkGQAgKKtRgTEg1jb3VudHMubWFuYWdlGgIBAoLT5JMCIToKY291bnRfaW5mbyITL2FwaS92MS9jb3VudC1pbmZvcxKxAQoRQmF0Y2hDcmVhdGVDb3VudHMSJy5tdWluLmNvdW50LnYxLkJhdGNoQ3JlYXRlQ291bnRzUmVxdWVzdBooLm11aW4uY291bnQudjEuQmF0Y2hDcmVhdGVDb3VudHNSZXNwb25zZSJJkAICirUYGBINY291bnRzLm1hbmFnZRoCAQIwgIDAAoLT5JMCJDoBKiIfL2FwaS92MS9jb3VudC1pbmZvczpiYXRjaENyZWF0ZRKXAQoMR2V0Q291bnRJbmZvEiIubXVpbi5jb3VudC52MS5HZXRDb3VudEluZm9SZXF1ZXN0GiMubXVpbi5jb3VudC52MS5HZXRDb3VudEluZm9SZXNwb25zZSI+kAIBirUYERILY291bnRzLnJlYWQaAgECgtPkkwIgEh4vYXBpL3YxL2NvdW50LWluZm9zL3tjb3VudF9pZH0SrQEKC1VwZGF0ZUNvdW50EiEubXVpbi5jb3VudC52MS5VcGRhdGVDb3VudFJlcXVlc3QaIi5tdWluLmNvdW50LnYxLlVwZGF0ZUNvdW50UmVzcG9uc2UiV5ACAoq1GBMSDWNvdW50cy5tYW5hZ2UaAgECgtPkkwI3Ogpjb3VudF9pbmZvMikvYXBpL3YxL2NvdW50LWluZm9zL3tjb3VudF9pbmZvLmNvdW50X2lkfRKWAQoLRGVsZXRlQ291bnQSIS5tdWluLmNvdW50LnYxLkRlbGV0ZUNvdW50UmVxdWVzdBoiLm11aW4uY291bnQudjEuRGVsZXRlQ291bnRSZXNwb25zZSJAkAICirUYExINY291bnRzLm1hbmFnZRoCAQKC0+STAiAqHi9hcGkvdjEvY291bnQtaW5mb3Mve2NvdW50X2lkfRKoAQoNVW5kZWxldGVDb3VudBIjLm11aW4uY291bnQudjEuVW5kZWxldGVDb3VudFJlcXVlc3QaJC5tdWluLmNvdW50LnYxLlVuZGVsZXRlQ291bnRSZXNwb25zZSJMkAICirUYExINY291bnRzLm1hbmFnZRoCAQKC0+STAiw6ASoiJy9hcGkvdjEvY291bnQtaW5mb3Mve2NvdW50X2lkfTp1bmRlbGV0ZRKGAQoKTGlzdENvdW50cxIgLm11aW4uY291bnQudjEuTGlzdENvdW50c1JlcXVlc3QaIS5tdWluLmNvdW50LnYxLkxpc3RDb3VudHNSZXNwb25zZSIzkAIBirUYERILY291bnRzLnJlYWQaAgECgtPkkwIVEhMvYXBpL3YxL2NvdW50LWluZm9zEpMBCgxWZXJpZnlDb3VudHMSIi5tdWluLmNvdW50LnYxLlZlcmlmeUNvdW50c1JlcXVlc3QaIy5tdWluLmNvdW50LnYxLlZlcmlmeUNvdW50c1Jlc3BvbnNlIjqQAgGKtRgREgtjb3VudHMucmVhZBoCAQKC0+STAhwSGi9hcGkvdjEvY291bnQtaW5mb3M6dmVyaWZ5YgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_google_rpc_status, file_muin_count_v1_count, file_muin_platform_v1_options]);
 
 /**
  * Describes the Count to create.
@@ -90,6 +92,85 @@ export const CreateCountResponseSchema: GenMessage<CreateCountResponse> = /*@__P
   messageDesc(file_muin_count_v1_count_management_service, 1);
 
 /**
+ * The Counts to create.
+ *
+ * @generated from message muin.count.v1.BatchCreateCountsRequest
+ */
+export type BatchCreateCountsRequest = Message<"muin.count.v1.BatchCreateCountsRequest"> & {
+  /**
+   * The creations, 1 to 1000, each safe to repeat by a request_id of its own.
+   *
+   * @generated from field: repeated muin.count.v1.CreateCountRequest requests = 1;
+   */
+  requests: CreateCountRequest[];
+};
+
+/**
+ * Describes the message muin.count.v1.BatchCreateCountsRequest.
+ * Use `create(BatchCreateCountsRequestSchema)` to create a new message.
+ */
+export const BatchCreateCountsRequestSchema: GenMessage<BatchCreateCountsRequest> = /*@__PURE__*/
+  messageDesc(file_muin_count_v1_count_management_service, 2);
+
+/**
+ * The results of a batch.
+ *
+ * @generated from message muin.count.v1.BatchCreateCountsResponse
+ */
+export type BatchCreateCountsResponse = Message<"muin.count.v1.BatchCreateCountsResponse"> & {
+  /**
+   * One result per creation, in the order of the requests.
+   *
+   * @generated from field: repeated muin.count.v1.CreateCountResult results = 1;
+   */
+  results: CreateCountResult[];
+};
+
+/**
+ * Describes the message muin.count.v1.BatchCreateCountsResponse.
+ * Use `create(BatchCreateCountsResponseSchema)` to create a new message.
+ */
+export const BatchCreateCountsResponseSchema: GenMessage<BatchCreateCountsResponse> = /*@__PURE__*/
+  messageDesc(file_muin_count_v1_count_management_service, 3);
+
+/**
+ * The result of one creation of a batch.
+ *
+ * @generated from message muin.count.v1.CreateCountResult
+ */
+export type CreateCountResult = Message<"muin.count.v1.CreateCountResult"> & {
+  /**
+   * What came of it.
+   *
+   * @generated from oneof muin.count.v1.CreateCountResult.result
+   */
+  result: {
+    /**
+     * It was created; with a request_id that came before, the first reply.
+     *
+     * @generated from field: muin.count.v1.CreateCountResponse success = 1;
+     */
+    value: CreateCountResponse;
+    case: "success";
+  } | {
+    /**
+     * It was refused and changed nothing, or it is still being made (reason OUTCOME_UNKNOWN).
+     *
+     * @generated from field: google.rpc.Status error = 2;
+     */
+    value: Status;
+    case: "error";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message muin.count.v1.CreateCountResult.
+ * Use `create(CreateCountResultSchema)` to create a new message.
+ */
+export const CreateCountResultSchema: GenMessage<CreateCountResult> = /*@__PURE__*/
+  messageDesc(file_muin_count_v1_count_management_service, 4);
+
+/**
  * Names the Count to describe.
  *
  * @generated from message muin.count.v1.GetCountInfoRequest
@@ -108,7 +189,7 @@ export type GetCountInfoRequest = Message<"muin.count.v1.GetCountInfoRequest"> &
  * Use `create(GetCountInfoRequestSchema)` to create a new message.
  */
 export const GetCountInfoRequestSchema: GenMessage<GetCountInfoRequest> = /*@__PURE__*/
-  messageDesc(file_muin_count_v1_count_management_service, 2);
+  messageDesc(file_muin_count_v1_count_management_service, 5);
 
 /**
  * The metadata.
@@ -129,7 +210,7 @@ export type GetCountInfoResponse = Message<"muin.count.v1.GetCountInfoResponse">
  * Use `create(GetCountInfoResponseSchema)` to create a new message.
  */
 export const GetCountInfoResponseSchema: GenMessage<GetCountInfoResponse> = /*@__PURE__*/
-  messageDesc(file_muin_count_v1_count_management_service, 3);
+  messageDesc(file_muin_count_v1_count_management_service, 6);
 
 /**
  * Describes the change.
@@ -164,7 +245,7 @@ export type UpdateCountRequest = Message<"muin.count.v1.UpdateCountRequest"> & {
  * Use `create(UpdateCountRequestSchema)` to create a new message.
  */
 export const UpdateCountRequestSchema: GenMessage<UpdateCountRequest> = /*@__PURE__*/
-  messageDesc(file_muin_count_v1_count_management_service, 4);
+  messageDesc(file_muin_count_v1_count_management_service, 7);
 
 /**
  * The changed Count.
@@ -185,7 +266,7 @@ export type UpdateCountResponse = Message<"muin.count.v1.UpdateCountResponse"> &
  * Use `create(UpdateCountResponseSchema)` to create a new message.
  */
 export const UpdateCountResponseSchema: GenMessage<UpdateCountResponse> = /*@__PURE__*/
-  messageDesc(file_muin_count_v1_count_management_service, 5);
+  messageDesc(file_muin_count_v1_count_management_service, 8);
 
 /**
  * Names the Count to delete.
@@ -220,7 +301,7 @@ export type DeleteCountRequest = Message<"muin.count.v1.DeleteCountRequest"> & {
  * Use `create(DeleteCountRequestSchema)` to create a new message.
  */
 export const DeleteCountRequestSchema: GenMessage<DeleteCountRequest> = /*@__PURE__*/
-  messageDesc(file_muin_count_v1_count_management_service, 6);
+  messageDesc(file_muin_count_v1_count_management_service, 9);
 
 /**
  * The deleted Count.
@@ -241,7 +322,7 @@ export type DeleteCountResponse = Message<"muin.count.v1.DeleteCountResponse"> &
  * Use `create(DeleteCountResponseSchema)` to create a new message.
  */
 export const DeleteCountResponseSchema: GenMessage<DeleteCountResponse> = /*@__PURE__*/
-  messageDesc(file_muin_count_v1_count_management_service, 7);
+  messageDesc(file_muin_count_v1_count_management_service, 10);
 
 /**
  * Names the Count to bring back.
@@ -276,7 +357,7 @@ export type UndeleteCountRequest = Message<"muin.count.v1.UndeleteCountRequest">
  * Use `create(UndeleteCountRequestSchema)` to create a new message.
  */
 export const UndeleteCountRequestSchema: GenMessage<UndeleteCountRequest> = /*@__PURE__*/
-  messageDesc(file_muin_count_v1_count_management_service, 8);
+  messageDesc(file_muin_count_v1_count_management_service, 11);
 
 /**
  * The Count that is back.
@@ -297,7 +378,7 @@ export type UndeleteCountResponse = Message<"muin.count.v1.UndeleteCountResponse
  * Use `create(UndeleteCountResponseSchema)` to create a new message.
  */
 export const UndeleteCountResponseSchema: GenMessage<UndeleteCountResponse> = /*@__PURE__*/
-  messageDesc(file_muin_count_v1_count_management_service, 9);
+  messageDesc(file_muin_count_v1_count_management_service, 12);
 
 /**
  * Says which Counts to list.
@@ -346,7 +427,7 @@ export type ListCountsRequest = Message<"muin.count.v1.ListCountsRequest"> & {
  * Use `create(ListCountsRequestSchema)` to create a new message.
  */
 export const ListCountsRequestSchema: GenMessage<ListCountsRequest> = /*@__PURE__*/
-  messageDesc(file_muin_count_v1_count_management_service, 10);
+  messageDesc(file_muin_count_v1_count_management_service, 13);
 
 /**
  * A page of Counts.
@@ -374,7 +455,7 @@ export type ListCountsResponse = Message<"muin.count.v1.ListCountsResponse"> & {
  * Use `create(ListCountsResponseSchema)` to create a new message.
  */
 export const ListCountsResponseSchema: GenMessage<ListCountsResponse> = /*@__PURE__*/
-  messageDesc(file_muin_count_v1_count_management_service, 11);
+  messageDesc(file_muin_count_v1_count_management_service, 14);
 
 /**
  * Says which Counts to verify.
@@ -409,7 +490,7 @@ export type VerifyCountsRequest = Message<"muin.count.v1.VerifyCountsRequest"> &
  * Use `create(VerifyCountsRequestSchema)` to create a new message.
  */
 export const VerifyCountsRequestSchema: GenMessage<VerifyCountsRequest> = /*@__PURE__*/
-  messageDesc(file_muin_count_v1_count_management_service, 12);
+  messageDesc(file_muin_count_v1_count_management_service, 15);
 
 /**
  * A page of results.
@@ -437,7 +518,7 @@ export type VerifyCountsResponse = Message<"muin.count.v1.VerifyCountsResponse">
  * Use `create(VerifyCountsResponseSchema)` to create a new message.
  */
 export const VerifyCountsResponseSchema: GenMessage<VerifyCountsResponse> = /*@__PURE__*/
-  messageDesc(file_muin_count_v1_count_management_service, 13);
+  messageDesc(file_muin_count_v1_count_management_service, 16);
 
 /**
  * How one Count's value compares with the sum of its change events.
@@ -507,7 +588,7 @@ export type CountCheck = Message<"muin.count.v1.CountCheck"> & {
  * Use `create(CountCheckSchema)` to create a new message.
  */
 export const CountCheckSchema: GenMessage<CountCheck> = /*@__PURE__*/
-  messageDesc(file_muin_count_v1_count_management_service, 14);
+  messageDesc(file_muin_count_v1_count_management_service, 17);
 
 /**
  * Verdict on one Count.
@@ -584,6 +665,17 @@ export const CountManagementService: GenService<{
     methodKind: "unary";
     input: typeof CreateCountRequestSchema;
     output: typeof CreateCountResponseSchema;
+  },
+  /**
+   * Creates up to 1000 Counts, in a message of up to 5 MiB, each by itself: one that is refused does not stop the others. Those of one
+   * count_id take turns in the order of the list.
+   *
+   * @generated from rpc muin.count.v1.CountManagementService.BatchCreateCounts
+   */
+  batchCreateCounts: {
+    methodKind: "unary";
+    input: typeof BatchCreateCountsRequestSchema;
+    output: typeof BatchCreateCountsResponseSchema;
   },
   /**
    * Reads the metadata of a Count, deleted ones included.
