@@ -7,19 +7,19 @@ import { CountWriteService } from "../../internal/gen/muin/count/v1/count_write_
 import { OperationsService } from "../../internal/gen/muin/platform/v1/operations_service_pb.ts";
 import { eventually } from "../../internal/platform/testing/eventually.ts";
 import { startMuin, type TestMuin } from "../../internal/platform/testing/muin.ts";
-import { countIdAt } from "./requests.ts";
+import { countIdAt, createdPrefix } from "./requests.ts";
 import type { Subject } from "./subject.ts";
 
-/** Ids of one BatchGetCounts, and checks on one page. */
+/** Counts of one call and of one page. */
 const pageSize = 1000;
-/** Creations on their way at once. */
-const creatorsMax = 64;
 /** Time for the watch to have seen all events once the load is over. */
 const verifyMsMax = 60_000;
 
 /** All of Muin, with count-management's watch as the consumer. */
 export interface MuinSubject extends Subject {
   readonly muin: TestMuin;
+  /** The same Muin under a load of creations: what is stored are Counts that a load created. */
+  readonly creations: Subject;
 }
 
 /** Starts Muin and creates `counts` Counts of value 0. */
@@ -27,8 +27,17 @@ export async function startMuinSubject(counts: number, env: Readonly<Record<stri
   const muin = await startMuin({ env });
   const ids = Array.from({ length: counts }, (_, place) => countIdAt(place));
   await createCounts(muin, ids);
-  return {
-    muin,
+  const depthOf = async (...services: readonly string[]): Promise<number> => {
+    const { outboxes } = await muin.client(OperationsService).getStatus({});
+    let sum = 0;
+    for (const name of services) {
+      const depth = outboxes.find(({ service }) => service === name)?.depth;
+      if (depth === undefined || depth < 0n) throw new Error(`the status names no outbox of ${name}`);
+      sum += Number(depth);
+    }
+    return sum;
+  };
+  const subject: Subject = {
     processes: async () => {
       const found = await muin.folder.processes();
       const named = (prefix: string): number[] =>
@@ -41,13 +50,8 @@ export async function startMuinSubject(counts: number, env: Readonly<Record<stri
       };
     },
     stored: () => storedSum(muin, ids),
-    outboxDepth: async () => {
-      const { outboxes } = await muin.client(OperationsService).getStatus({});
-      const depth = outboxes.find(({ service }) => service === "count-write")?.depth;
-      if (depth === undefined || depth < 0n) throw new Error("the status names no outbox of count-write");
-      return Number(depth);
-    },
-    finished: () => finishedByCode(muin),
+    outboxDepth: () => depthOf("count-write"),
+    finished: () => finishedByCode(muin, CountWriteService.typeName),
     verify: async () => {
       try {
         await eventually(
@@ -66,16 +70,36 @@ export async function startMuinSubject(counts: number, env: Readonly<Record<stri
       await muin[Symbol.asyncDispose]();
     },
   };
+  const creations: Subject = {
+    ...subject,
+    stored: () => createdCounts(muin),
+    outboxDepth: () => depthOf("count-write", "count-management"),
+    finished: () => finishedByCode(muin, CountManagementService.typeName),
+  };
+  return { ...subject, muin, creations };
 }
 
-/** Creates Counts of value 0, several at a time. */
+/** Creates Counts of value 0. */
 async function createCounts(muin: TestMuin, ids: readonly string[]): Promise<void> {
   const management = muin.client(CountManagementService);
-  const left = ids.values();
-  const createSome = async (): Promise<void> => {
-    for (const countId of left) await management.createCount({ countId, countInfo: {} });
-  };
-  await Promise.all(Array.from({ length: creatorsMax }, createSome));
+  for (let from = 0; from < ids.length; from += pageSize) {
+    const requests = ids.slice(from, from + pageSize).map((countId) => ({ countId }));
+    const { results } = await management.batchCreateCounts({ requests });
+    const refused = results.find(({ result }) => result.case !== "success")?.result.value;
+    if (refused !== undefined) throw new Error(`a Count was not created: ${JSON.stringify(refused)}`);
+  }
+}
+
+/** How many Counts loads have created. */
+async function createdCounts(muin: TestMuin): Promise<number> {
+  const management = muin.client(CountManagementService);
+  let found = 0;
+  for (let pageToken = ""; ;) {
+    const page = await management.listCounts({ prefix: createdPrefix, pageSize, pageToken });
+    found += page.countInfos.length;
+    if (page.nextPageToken === "") return found;
+    pageToken = page.nextPageToken;
+  }
 }
 
 /** Sum of the values of Counts, read from the primary. */
@@ -92,12 +116,12 @@ async function storedSum(muin: TestMuin, ids: readonly string[]): Promise<number
   return sum;
 }
 
-/** Calls of count-write that have ended, by code. */
-async function finishedByCode(muin: TestMuin): Promise<Record<string, number>> {
+/** Calls of a service that have ended, by code. */
+async function finishedByCode(muin: TestMuin, service: string): Promise<Record<string, number>> {
   const codes: Record<string, number> = {};
   const metrics = await (await fetch(`${muin.operator}/metrics`)).text();
   for (const [, labels, count] of metrics.matchAll(/^muin_rpc_server_finished_total\{(.*)\} (\d+)$/gm)) {
-    if (labels?.includes(`service="${CountWriteService.typeName}"`) !== true) continue;
+    if (labels?.includes(`service="${service}"`) !== true) continue;
     const code = /code="([^"]*)"/.exec(labels)?.[1] ?? "none";
     codes[code] = (codes[code] ?? 0) + Number(count);
   }

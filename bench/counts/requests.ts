@@ -3,8 +3,26 @@ import type { WireRequest } from "../harness/http-connections.ts";
 /** Items of one BatchWrite. */
 export const batchItems = 100;
 
-/** How a write reaches the server. */
-export type Lane = "connect-binary" | "connect-json" | "rest" | "batch-write" | "grpc";
+/** Items of one BatchCreateCounts, as an import sends them. */
+export const batchCreations = 1000;
+
+/** How a write or a creation reaches the server. */
+export type Lane =
+  "connect-binary" | "connect-json" | "rest" | "batch-write" | "grpc" | "create-count" | "batch-create-counts";
+
+/** Writes or creations of one call. */
+export function itemsOf(lane: Lane): number {
+  if (lane === "batch-write") return batchItems;
+  return lane === "batch-create-counts" ? batchCreations : 1;
+}
+
+/** Whether the calls of a lane create Counts. */
+export function isCreation(lane: Lane): boolean {
+  return lane === "create-count" || lane === "batch-create-counts";
+}
+
+/** What the ids of the Counts begin with that a load creates. */
+export const createdPrefix = "made.";
 
 /** Id of the Count at `place`; all have the same length. */
 export function countIdAt(place: number): string {
@@ -21,7 +39,10 @@ export function createRequestIds(): () => string {
   };
 }
 
-/** Makes calls of a lane: increments by one of `counts` Counts, drawn evenly, each write with a request id of its own. */
+/**
+ * Makes calls of a lane: increments by one of `counts` Counts, drawn evenly, each write with a request id of its own; or creations of
+ * Counts that nobody else creates.
+ */
 export function createRequests(lane: Lane, counts: number): () => WireRequest {
   const requestId = createRequestIds();
   const ids = Array.from({ length: counts }, (_, place) => countIdAt(place));
@@ -60,9 +81,35 @@ export function createRequests(lane: Lane, counts: number): () => WireRequest {
         contentType: "application/grpc",
         body: incrementOf(countId(), requestId()),
       });
+    case "create-count":
+      return () => ({
+        path: "/muin.count.v1.CountManagementService/CreateCount",
+        contentType: "application/proto",
+        body: creationOf(requestId()),
+      });
+    case "batch-create-counts":
+      return () => {
+        let body = "";
+        for (let item = 0; item < batchCreations; item += 1) body += fieldOf(1, creationOf(requestId()));
+        return {
+          path: "/muin.count.v1.CountManagementService/BatchCreateCounts",
+          contentType: "application/proto",
+          body,
+        };
+      };
     default:
       return lane satisfies never;
   }
+}
+
+/** A CreateCountRequest of field 1 count_id, 4 request_id; the request names the Count. */
+function creationOf(requestId: string): string {
+  return `${fieldOf(1, `${createdPrefix}${requestId}`)}${fieldOf(4, requestId)}`;
+}
+
+/** A field of protobuf binary that holds text or a message, of less than 128 bytes. */
+function fieldOf(number: number, content: string): string {
+  return `${byte((number << 3) | 2)}${byte(content.length)}${content}`;
 }
 
 /** Connect and gRPC path of Increment. */

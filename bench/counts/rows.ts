@@ -5,7 +5,7 @@ import { type CeilingOptions, runH2load, runWrk } from "./ceilings.ts";
 import type { Sender } from "./measure.ts";
 import type { RedisLoadOptions } from "./redis-load.ts";
 import type { RedisSubjects } from "./redis-subject.ts";
-import { batchItems, type Lane } from "./requests.ts";
+import { batchCreations, batchItems, type Lane } from "./requests.ts";
 import type { RpcLoadOptions } from "./rpc-load.ts";
 import type { Subject } from "./subject.ts";
 import type { World } from "./world.ts";
@@ -84,6 +84,8 @@ const laneTitles = {
   rest: "REST",
   "batch-write": `BatchWrite(${batchItems})`,
   grpc: "gRPC",
+  "create-count": "CreateCount",
+  "batch-create-counts": `BatchCreateCounts(${batchCreations})`,
 } as const;
 
 function rpcRow(lane: Lane, load: "saturation" | "open", place: Place): Row {
@@ -132,6 +134,11 @@ function genericOf({ outside }: World): Subject & { readonly url: string } {
 function goPeerOf({ outside }: World): Subject & { readonly http: string; readonly grpc: string } {
   if (outside.goPeer === undefined) throw new Error("the peer in Go was not started");
   return outside.goPeer;
+}
+
+/** Creations over Connect binary. */
+function creationRow(lane: "create-count" | "batch-create-counts", place: Place): Row {
+  return { ...rpcRow(lane, "saturation", place), sender: "own", subject: ({ muin }) => muin.creations };
 }
 
 /** What a program in C loads: how a row names it, where it is, and by which protocol. */
@@ -255,6 +262,12 @@ function listRows(): readonly Row[] {
       rpcRow("connect-binary", "open", { ...slow, quick: false }),
     );
   }
+  const creating: Place = { series: "creation", callers: 64, oneCount: false, addedFsyncMs: 0, quick: true };
+  rows.push(
+    creationRow("create-count", creating),
+    creationRow("create-count", { ...creating, callers: 1 }),
+    creationRow("batch-create-counts", { ...creating, callers: 1 }),
+  );
   return rows;
 }
 

@@ -3,7 +3,7 @@ import { runAutocannon } from "../harness/autocannon.ts";
 import { openHttpConnections } from "../harness/http-connections.ts";
 import { type Served, serveChild } from "../harness/child.ts";
 import { closedLoop, type LoadResult, openLoop, type RunLoad, type Send } from "../harness/load.ts";
-import { batchItems, createRequests, incrementPath, type Lane } from "./requests.ts";
+import { createRequests, incrementPath, isCreation, itemsOf, type Lane } from "./requests.ts";
 
 /** Connections that the callers of gRPC share. */
 const grpcConnections = 8;
@@ -22,13 +22,13 @@ export interface RpcLoadOptions {
   readonly ratePerS?: number;
 }
 
-/** Load on a server of RPCs: open loop and gRPC by senders of our own, saturation over HTTP/1.1 by autocannon. */
+/** Load on a server of RPCs: creations, open loop and gRPC by senders of our own, else saturation over HTTP/1.1 by autocannon. */
 async function openRpcLoad(options: RpcLoadOptions): Promise<Served<RunLoad, LoadResult>> {
   const { lane, url, callers, counts, ratePerS } = options;
   const next = createRequests(lane, counts);
   const headers = { authorization: `Bearer ${options.apiKey}` };
-  const writesPerCall = lane === "batch-write" ? batchItems : 1;
-  if (lane !== "grpc" && ratePerS === undefined) {
+  const writesPerCall = itemsOf(lane);
+  if (lane !== "grpc" && ratePerS === undefined && !isCreation(lane)) {
     return {
       greeting: "",
       answer: ({ windowMs }) => runAutocannon(url, callers, windowMs, headers, writesPerCall, next),

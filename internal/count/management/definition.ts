@@ -13,7 +13,7 @@ import { createBulkhead } from "../../platform/rpc/client/create-bulkhead.ts";
 import { createCountStates } from "../shared/count-states.ts";
 import { countManagementConfig } from "./config.ts";
 import { countManagementErrors } from "./errors.ts";
-import { announceCount } from "./events.ts";
+import { announceCount, announceCreated } from "./events.ts";
 import {
   activateInCountsStore,
   createAdmission,
@@ -24,7 +24,7 @@ import { type CreationLimits, createCreationQueue } from "./info/creation-queue.
 import { createCreations } from "./info/creations.ts";
 import { createInfoHandlers } from "./info/handlers.ts";
 import { republishInfos } from "./info/republish.ts";
-import { type CountChangesDeps, createCountChanges } from "./info/rules.ts";
+import { createCountChanges } from "./info/rules.ts";
 import { createPostgresInfoStore } from "./info/store-postgres.ts";
 import { createSweeper } from "./info/sweeper.ts";
 import { migrations } from "./migrations.ts";
@@ -61,21 +61,19 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
     const states = createCountStates(stores.counts, config);
     const admission = createAdmission(stores.counts, config);
     const parts = { database: stores.info, infos, requests, log };
-    const announce: CountChangesDeps["announce"] = (tx, change, record) =>
-      announceCount(publish, tx, change.operation, record);
     const creations = createCreations({
       ...parts,
-      admit: admission.creations,
+      admit: (countIds) => admission.creations(countIds),
       decide: (changes) => createInCountsStore(states, changes),
       activate: (changes) => activateInCountsStore(states, changes),
-      announce,
+      announce: (tx, created) => announceCreated(publish, tx, created),
     });
     const changes = createCountChanges({
       ...parts,
       decide: (change) => decideInCountsStore(states, change),
       creations,
-      admit: admission.change,
-      announce,
+      admit: (countId) => admission.change(countId),
+      announce: (tx, change, record) => announceCount(publish, tx, change.operation, record),
       turns: createBulkhead({
         name: "changes of Counts",
         concurrentMax: atOnceMax,

@@ -107,7 +107,7 @@ export async function startReading(
   const parts = countRead.create({
     calls: {},
     stores: stores as never, // Typed by the declaration.
-    publish: () => Promise.reject(new Error("not used")),
+    publish: undefined as never, // It publishes nothing.
     broker: { publish: () => Promise.reject(new Error("not used")) },
     leases: { leaseholder: () => ({ name: "none", start: async () => {}, stop: async () => {} }) },
     config: { ...configDefault, ...config },

@@ -162,8 +162,10 @@ async function checkMany(create: typeof createCountStates): Promise<void> {
   ]);
 
   // A shard that cannot answer leaves the others.
-  const of = (shard: number): readonly string[] => ["m0", "m1", "m2", "m3"].filter((id) => shardOf(id, 2) === shard);
-  const [broken, whole] = [of(0), of(1)];
+  const [broken, whole] = [0, 1].map((shard) => ["m0", "m1", "m2", "m3"].filter((id) => shardOf(id, 2) === shard)) as [
+    string[],
+    string[],
+  ];
   await fresh.store.client.unlink(keysOf(0).outbox);
   await fresh.store.client.set(keysOf(0).outbox, "not what belongs here");
   const mixed = await states.createAll(

@@ -54,6 +54,31 @@ async function lateCommit(service: string, createRelay: typeof createOutboxRelay
 }
 
 describe("outbox", () => {
+  test("events that were made one by one are recorded together, in their order, or none of them", async () => {
+    const database = await newDatabase();
+    await database.sql`UPDATE platform.epoch SET epoch = 3`;
+    const made = Array.from({ length: 20 }, (_, place) => publish.make(schema, { apiKeyId: `odd "\\,{} ${place}` }));
+    await database.transaction((tx) => publish.record(tx, made));
+    const large = publish.make(schema, { apiKeyId: "x".repeat(2 ** 20) });
+    const refused = database.transaction((tx) => publish.record(tx, [...made, large]));
+    expect(await refused.catch((error: unknown) => error)).toMatchObject({ reason: "EVENT_TOO_LARGE" });
+    const rows = await database.sql<Record<string, unknown>[]>`SELECT * FROM platform.outbox ORDER BY sequence`;
+    expect(
+      rows.map(({ event_id, source, type, subject, topic, time_ms, traceparent: trace, data, epoch }) => ({
+        id: event_id,
+        source,
+        type,
+        subject,
+        topic,
+        timeMs: Number(time_ms),
+        epoch: Number(epoch),
+        traceparent: trace,
+        data: new Uint8Array(data as Buffer),
+      })),
+    ).toEqual(made.map((record) => Object.assign({}, record, { epoch: 3, traceparent })));
+    await database.stop();
+  });
+
   test("a recorded event is published if and only if its transaction commits, as soon as it does", async () => {
     const [database, watched] = [await newDatabase(), await target.watch("commit")];
     // It never looks by itself while its clock stands still: it must be told.

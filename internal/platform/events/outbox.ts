@@ -8,7 +8,7 @@ import { createLoop } from "../lifecycle/loop.ts";
 import { retry } from "../lifecycle/retry.ts";
 import type { Database, Transaction } from "../postgres/database.ts";
 import type { Publish } from "../service/delivery.ts";
-import type { EventPublisher } from "../service/event-record.ts";
+import type { EventPublisher, EventRecord } from "../service/event-record.ts";
 import type { OutboxView } from "../service/outbox-view.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
@@ -16,7 +16,7 @@ import { eventBytesMax } from "./broker.ts";
 import { eventErrors } from "./errors.ts";
 import { movePage } from "./move-page.ts";
 import { channelName, createOutboxView, retryParked } from "./outbox-table.ts";
-import { createRecord, type RecordContext } from "./topics.ts";
+import { createRecord } from "./topics.ts";
 
 /** The relay looks so often when nobody woke it: a notification can be lost with its connection. */
 const pollMs = 1000;
@@ -28,24 +28,35 @@ const sampleMs = 2000;
 const retryParkedEveryMs = 1000;
 
 /**
- * Records an event in the transaction of its change. Call it after the statement that locked the aggregate's row (an update, an
- * insert of a new key, `SELECT … FOR UPDATE`): then the row's sequence grows, per aggregate, in the order of the commits, since
+ * Records events in the transaction of their changes. Call it after the statement that locked the aggregates' rows (an update, an
+ * insert of a new key, `SELECT … FOR UPDATE`): then the rows' sequence grows, per aggregate, in the order of the commits, since
  * the next writer can take its own only after this transaction has ended.
  */
-export async function recordEvent<M extends DescMessage>(
-  tx: Transaction,
-  schema: M,
-  message: MessageInitShape<M>,
-  context: RecordContext,
-): Promise<void> {
-  const event = createRecord(schema, create(schema, message), context);
-  if (event.data.byteLength > eventBytesMax) {
+async function recordEvents(tx: Transaction, events: readonly EventRecord[]): Promise<void> {
+  if (events.some(({ data }) => data.byteLength > eventBytesMax)) {
     throw eventErrors.eventTooLarge({ bytes_max: String(eventBytesMax) });
   }
+  const [event] = events;
+  if (event === undefined) return;
+  if (events.length === 1) {
+    await tx`
+      INSERT INTO platform.outbox (event_id, source, type, subject, topic, time_ms, epoch, traceparent, data)
+      VALUES (${event.id}, ${event.source}, ${event.type}, ${event.subject}, ${event.topic}, ${event.timeMs},
+        (SELECT epoch FROM platform.epoch), ${event.traceparent}, ${event.data})`;
+    return;
+  }
+  const texts = (of: (event: EventRecord) => string): readonly string[] => events.map(of);
   await tx`
     INSERT INTO platform.outbox (event_id, source, type, subject, topic, time_ms, epoch, traceparent, data)
-    VALUES (${event.id}, ${event.source}, ${event.type}, ${event.subject}, ${event.topic}, ${event.timeMs},
-      (SELECT epoch FROM platform.epoch), ${event.traceparent}, ${event.data})`;
+    SELECT event_id, source, type, subject, topic, time_ms, (SELECT epoch FROM platform.epoch), traceparent,
+      decode(data, 'hex')
+    FROM unnest(${texts(({ id }) => id)}::text[], ${texts(({ source }) => source)}::text[],
+        ${texts(({ type }) => type)}::text[], ${texts(({ subject }) => subject)}::text[],
+        ${texts(({ topic }) => topic)}::text[], ${events.map(({ timeMs }) => timeMs)}::bigint[],
+        ${texts(({ traceparent }) => traceparent)}::text[], ${texts(({ data }) => data.toHex())}::text[])
+      WITH ORDINALITY
+      AS made (event_id, source, type, subject, topic, time_ms, traceparent, data, place)
+    ORDER BY place`;
 }
 
 /** Creates what a service publishes with; `currentTraceparent` gives the trace of the call under way, or "". */
@@ -56,7 +67,14 @@ export function createPublish<const P extends readonly DescMessage[]>(options: {
   readonly currentTraceparent: () => string;
 }): Publish<P> {
   const { currentTraceparent, ...context } = options;
-  return (tx, schema, message) => recordEvent(tx, schema, message, { ...context, traceparent: currentTraceparent() });
+  const make = <D extends P[number]>(schema: D, message: MessageInitShape<D>): EventRecord =>
+    createRecord(schema, create(schema, message), { ...context, traceparent: currentTraceparent() });
+  const publish = async <D extends P[number]>(
+    tx: Transaction,
+    schema: D,
+    message: MessageInitShape<D>,
+  ): Promise<void> => recordEvents(tx, [make(schema, message)]);
+  return Object.assign(publish, { make, record: recordEvents });
 }
 
 /** The relay of one database, with the view of its outbox. */

@@ -2,12 +2,15 @@ import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/prot
 import type { Database, Transaction } from "../postgres/database.ts";
 import type { EventRecord } from "./event-record.ts";
 
-/** Records an event in a transaction; a relay publishes it after the commit, in order per subject. */
-export type Publish<P extends readonly DescMessage[]> = <D extends P[number]>(
-  tx: Transaction,
-  schema: D,
-  message: MessageInitShape<D>,
-) => Promise<void>;
+/** Records events in a transaction; a relay publishes them after the commit, in order per subject. */
+export interface Publish<P extends readonly DescMessage[]> {
+  /** Records an event. */
+  <D extends P[number]>(tx: Transaction, schema: D, message: MessageInitShape<D>): Promise<void>;
+  /** Makes an event as part of the call under way, to be recorded among others. */
+  make<D extends P[number]>(schema: D, message: MessageInitShape<D>): EventRecord;
+  /** Records events that were made, in their order, in one round trip. */
+  record(tx: Transaction, events: readonly EventRecord[]): Promise<void>;
+}
 
 /** What the handler of an event gets beside the event. */
 export interface Delivery {

@@ -1,4 +1,3 @@
-import { AsyncLocalStorage } from "node:async_hooks";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import {
   CreateCountResponseSchema,
@@ -47,8 +46,11 @@ export interface CreationsDeps {
   readonly decide: (changes: readonly CountChange[]) => Promise<readonly (Applied | Error)[]>;
   /** Opens Counts for writes; idempotent. */
   readonly activate: (changes: readonly CountChange[]) => Promise<readonly (Error | undefined)[]>;
-  /** Records the event of a creation in the transaction that makes it known. */
-  readonly announce: (tx: Transaction, change: CountChange, record: CountRecord) => Promise<void>;
+  /** Records the events of creations, each as part of its call, in the transaction that makes them known. */
+  readonly announce: (
+    tx: Transaction,
+    created: readonly { readonly record: CountRecord; readonly within: Within }[],
+  ) => Promise<void>;
   readonly log: Logger;
 }
 
@@ -101,8 +103,10 @@ export function createCreations(deps: CreationsDeps): Creations {
       tx,
       steps.map(({ record }) => record),
     );
-    const fresh = steps.filter((_, index) => saved[index] === true);
-    await Promise.all(fresh.map(({ change, record, within }) => within(() => deps.announce(tx, change, record))));
+    await deps.announce(
+      tx,
+      steps.filter((_, index) => saved[index] === true),
+    );
     return saved;
   });
 
@@ -184,11 +188,6 @@ export function createCreations(deps: CreationsDeps): Creations {
     },
     finish: (changes) => run(changes.map((change) => ({ change, within: (work) => work() }))),
   };
-}
-
-/** The context of whoever calls this now. */
-export function withinCall(): Within {
-  return AsyncLocalStorage.snapshot();
 }
 
 /**

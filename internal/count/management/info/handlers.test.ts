@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
+import { anyUnpack } from "@bufbuild/protobuf/wkt";
+import type { CreateCountRequestSchema } from "../../../gen/muin/count/v1/count_management_service_pb.ts";
 import { CountInfoSchema, CountState } from "../../../gen/muin/count/v1/count_pb.ts";
 import { ErrorInfoSchema } from "../../../gen/google/rpc/error_details_pb.ts";
 import { eventually } from "../../../platform/testing/eventually.ts";
@@ -316,6 +318,67 @@ test("of 1000 concurrent creators of one Count exactly one wins", async () => {
 
 const idsOf = async (query: Parameters<ManagementFixture["client"]["listCounts"]>[0]): Promise<readonly string[]> =>
   (await service.client.listCounts(query)).countInfos.map(({ countId }) => countId);
+
+/** What came of each creation of a batch: its Count and value, or the code and reason of its error. */
+async function batchOf(
+  requests: readonly MessageInitShape<typeof CreateCountRequestSchema>[],
+): Promise<readonly string[]> {
+  const { results } = await service.client.batchCreateCounts({ requests: [...requests] });
+  return results.map(({ result }) => {
+    if (result.case === "success") return `${result.value.countInfo?.countId} ${result.value.value?.value}`;
+    const [info] = (result.value?.details ?? []).flatMap((detail) => anyUnpack(detail, ErrorInfoSchema) ?? []);
+    return `${Code[result.value?.code ?? 0]} ${info?.reason}`;
+  });
+}
+
+describe("BatchCreateCounts", () => {
+  test("creates each by itself, in the order of the list, and says of each what came of it", async () => {
+    const [a, b, c, d] = [newId(), newId(), newId(), newId()];
+    await service.client.createCount({ countId: a });
+    const requestId = `batch-${b}`;
+    expect(
+      await batchOf([
+        { countId: a },
+        { countId: b, initialValue: 3n, requestId },
+        { countId: c, countInfo: { displayName: "x\u0001" } },
+        { countId: b, initialValue: 3n, requestId },
+        { countId: b, initialValue: 4n },
+        { countId: d, initialValue: 3n, requestId },
+        { countId: c, initialValue: 7n, countInfo: { maxValue: 6n } },
+        { countId: c, countInfo: { displayName: "Visits", labels: { site: "seoul" }, minValue: 2n } },
+      ]),
+    ).toEqual([
+      "AlreadyExists COUNT_EXISTS",
+      `${b} 3`,
+      "InvalidArgument FIELD_INVALID",
+      `${b} 3`,
+      "AlreadyExists COUNT_EXISTS",
+      "InvalidArgument REQUEST_ID_REUSED",
+      "OutOfRange VALUE_OUT_OF_RANGE",
+      `${c} 2`,
+    ]);
+    expect(await batchOf([{ countId: b, initialValue: 3n, requestId }])).toEqual([`${b} 3`]);
+    expect(await outcomeOf(service.client.getCountInfo({ countId: d }))).toBe("NotFound COUNT_NOT_FOUND");
+    const { countInfo } = await service.client.getCountInfo({ countId: c });
+    expect(countInfo).toMatchObject({ displayName: "Visits", labels: { site: "seoul" }, minValue: 2n, etag: "v1" });
+    for (const countId of [a, b, c]) expect(await eventsOf(countId)).toEqual(["CountCreated 1"]);
+    expect((await service.states.read([b]))[0]?.record).toMatchObject({ state: "active", value: 3, revision: 1 });
+  });
+
+  test("takes 1000, which two callers may ask for at once, and no more", async () => {
+    const prefix = `${newId()}.`;
+    const requests = Array.from({ length: 1000 }, (_, place) => ({ countId: `${prefix}${place}` }));
+    const [one, other] = await Promise.all([batchOf(requests), batchOf(requests.toReversed())]);
+    const created = [...one, ...other].filter((word) => word !== "AlreadyExists COUNT_EXISTS");
+    expect(new Set(created)).toEqual(new Set(requests.map(({ countId }) => `${countId} 0`)));
+    expect(created).toHaveLength(1000);
+    const events = (await service.events()).filter(({ event }) => event.countId.startsWith(prefix));
+    expect([events.length, new Set(events.map(({ event }) => event.countId)).size]).toEqual([1000, 1000]);
+    const tooMany = service.client.batchCreateCounts({ requests: [...requests, { countId: `${prefix}more` }] });
+    expect(await outcomeOf(tooMany)).toBe("InvalidArgument FIELD_INVALID");
+    expect(await outcomeOf(service.client.batchCreateCounts({}))).toBe("InvalidArgument FIELD_INVALID");
+  });
+});
 
 describe("a list", () => {
   beforeAll(async () => {

@@ -2,14 +2,15 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import type { CreateCountResponse } from "../../../gen/muin/count/v1/count_management_service_pb.ts";
 import { systemClock } from "../../../platform/clock/clock.ts";
+import type { Transaction } from "../../../platform/postgres/database.ts";
 import { eventually } from "../../../platform/testing/eventually.ts";
 import { importMutant } from "../../../platform/testing/mutant.ts";
 import { keysOf, shardOf } from "../../shared/key-schema.ts";
 import type { Applied, Decision } from "./change-result.ts";
 import { createCreations } from "./creations.ts";
-import { createCountChanges, type CountChanges, type CountChangesDeps } from "./rules.ts";
+import { createCountChanges, type CountChanges } from "./rules.ts";
 import type { Mutation } from "./plan.ts";
-import type { Operation } from "./record.ts";
+import type { CountRecord, Operation } from "./record.ts";
 import { activateInCountsStore, createInCountsStore, decideInCountsStore } from "./counts-store.ts";
 import { announceCount } from "../events.ts";
 import { fixtureShards, startManagement, type ManagementFixture } from "../management-fixture.ts";
@@ -36,7 +37,7 @@ afterAll(() => service[Symbol.asyncDispose]());
 interface Parts {
   readonly decide: (change: CountChange) => Promise<Decision>;
   readonly activate: (change: CountChange) => Promise<void>;
-  readonly announce: CountChangesDeps["announce"];
+  readonly announce: (tx: Transaction, operation: Operation, record: CountRecord) => Promise<void>;
   readonly infos: InfoStore;
 }
 /** The saga as it is written, or as a mutant has it. */
@@ -54,6 +55,12 @@ async function activate(change: CountChange): Promise<void> {
   if (failure !== undefined) throw failure;
 }
 
+/** A step for several, from that for one. */
+function each<R>(step: (change: CountChange) => Promise<R>) {
+  return (changes: readonly CountChange[]): Promise<(R | Error)[]> =>
+    Promise.all(changes.map((change) => step(change).catch((error: Error) => error)));
+}
+
 /** The saga on real stores, with some of its parts replaced. */
 function sagaWith(
   broken: Partial<Parts> = {},
@@ -64,16 +71,12 @@ function sagaWith(
   const parts: Parts = {
     decide,
     activate,
-    announce: (tx, change, record) => announceCount(service.publish, tx, change.operation, record),
+    announce: (tx, operation, record) => announceCount(service.publish, tx, operation, record),
     infos,
     ...broken,
   };
   const { announce } = parts;
-  const common = { database: service.info, infos: parts.infos, requests, announce, log: silent };
-  const each =
-    <R>(step: (change: CountChange) => Promise<R>) =>
-    (changes: readonly CountChange[]) =>
-      Promise.all(changes.map((change) => step(change).catch((error: Error) => error)));
+  const common = { database: service.info, infos: parts.infos, requests, log: silent };
   const creations = createCreations({
     ...common,
     admit: (countIds) => Promise.resolve(countIds.map(() => undefined)),
@@ -82,16 +85,20 @@ function sagaWith(
       await parts.activate(change);
       return undefined;
     }),
+    announce: async (tx, created) => {
+      for (const { record } of created) await announce(tx, "CREATE", record);
+    },
   });
   const changes = createCountChanges({
     ...common,
     decide: parts.decide,
     creations,
     admit: () => Promise.resolve(),
+    announce: (tx, { operation }, record) => announce(tx, operation, record),
     turns: { run: (work) => work() },
   });
   return {
-    finish: changes.finish,
+    finish: (left) => changes.finish(left),
     mutate: async (mutation, request) => {
       const [answer] =
         mutation.operation === "CREATE"
@@ -114,8 +121,8 @@ const crashes: Readonly<Record<string, (die: () => never) => Partial<Parts>>> = 
     },
   }),
   "in the transaction that makes it known": (die) => ({
-    announce: async (tx, change, record) => {
-      await announceCount(service.publish, tx, change.operation, record);
+    announce: async (tx, operation, record) => {
+      await announceCount(service.publish, tx, operation, record);
       die();
     },
   }),
@@ -321,10 +328,13 @@ test("kill -9 of a process under load, three times: the stores and the events ag
   expect({ unannounced, some: acknowledged.length > 100 }).toEqual({ unannounced: [], some: true });
 });
 
-describe("mutant", () => {
-  const mutantOf = async (file: "creations" | "rules", from: string, to: string): Promise<typeof whole> =>
-    Object.assign({}, whole, await importMutant<Partial<typeof whole>>(join(import.meta.dir, `${file}.ts`), from, to));
+/** The saga with one of its files changed. */
+async function mutantOf(file: "creations" | "rules", from: string, to: string): Promise<typeof whole> {
+  const mutant = await importMutant<Partial<typeof whole>>(join(import.meta.dir, `${file}.ts`), from, to);
+  return { ...whole, ...mutant };
+}
 
+describe("mutant", () => {
   test("a creation that is opened before it is known is found out", async () => {
     const known = "    steps = without(steps, await together(steps, makeKnown));\n";
     const open = "    steps = without(steps, await deps.activate(steps.map(({ change }) => change)));\n";

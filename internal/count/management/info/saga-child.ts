@@ -10,11 +10,11 @@ import { createPublish } from "../../../platform/events/outbox.ts";
 import { openDatabase } from "../../../platform/postgres/open-database.ts";
 import { openRedis } from "../../../platform/redis/open-redis.ts";
 import { createCountStates } from "../../shared/count-states.ts";
-import { type CountChangesDeps, createCountChanges } from "./rules.ts";
+import { createCountChanges } from "./rules.ts";
 import type { Mutation } from "./plan.ts";
 import { activateInCountsStore, createInCountsStore, decideInCountsStore } from "./counts-store.ts";
 import { createCreations } from "./creations.ts";
-import { announceCount } from "../events.ts";
+import { announceCount, announceCreated } from "../events.ts";
 import { createPostgresInfoStore } from "./store-postgres.ts";
 import { createPostgresRequestStore } from "../request/store-postgres.ts";
 
@@ -34,8 +34,6 @@ const parts = {
   database: info,
   infos: createPostgresInfoStore(info),
   requests: createPostgresRequestStore({ sql: info.sql, windowMs: 600_000 }),
-  announce: ((tx, change, record) =>
-    announceCount(publish, tx, change.operation, record)) satisfies CountChangesDeps["announce"],
   log: silent,
 };
 const creations = createCreations({
@@ -43,12 +41,14 @@ const creations = createCreations({
   admit: (countIds) => Promise.resolve(countIds.map(() => undefined)),
   decide: (changes) => createInCountsStore(states, changes),
   activate: (changes) => activateInCountsStore(states, changes),
+  announce: (tx, created) => announceCreated(publish, tx, created),
 });
 const changes = createCountChanges({
   ...parts,
   decide: (change) => decideInCountsStore(states, change),
   creations,
   admit: () => Promise.resolve(),
+  announce: (tx, change, record) => announceCount(publish, tx, change.operation, record),
   turns: { run: (work) => work() },
 });
 

@@ -54,18 +54,14 @@ export function createPostgresRequestStore({
             expire_time = now() + ${windowMs} * interval '1 millisecond'
           FROM unnest(${principalsOf(names)}::text[], ${idsOf(names)}::text[],
               ${answers.map(({ response }) => hex(response))}::text[]) AS given (principal, request_id, response)
-          WHERE request_memory.principal = given.principal AND request_memory.request_id = given.request_id`,
+          WHERE ${areThese(tx, names)} AND request_memory.principal = given.principal
+            AND request_memory.request_id = given.request_id`,
       ]);
     },
 
     remove: async (tx, requests) => {
       if (requests.length === 0) return;
-      await Promise.all([
-        lock(tx, requests),
-        tx`
-          DELETE FROM request_memory WHERE (principal, request_id) IN (
-            SELECT * FROM unnest(${principalsOf(requests)}::text[], ${idsOf(requests)}::text[]))`,
-      ]);
+      await Promise.all([lock(tx, requests), tx`DELETE FROM request_memory WHERE ${areThese(tx, requests)}`]);
     },
 
     removeExpired: async (limit) => {
@@ -82,8 +78,7 @@ export function createPostgresRequestStore({
 async function lock(tx: Transaction, requests: readonly RequestName[]): Promise<void> {
   if (requests.length < 2) return;
   await tx`
-    SELECT FROM request_memory WHERE (principal, request_id) IN (
-      SELECT * FROM unnest(${principalsOf(requests)}::text[], ${idsOf(requests)}::text[]))
+    SELECT FROM request_memory WHERE ${areThese(tx, requests)}
     ORDER BY principal COLLATE "C", request_id COLLATE "C" FOR UPDATE`;
 }
 
@@ -92,15 +87,22 @@ async function readKnown(
   requests: readonly RequestName[],
 ): Promise<ReadonlyMap<string, RememberedRequest>> {
   if (requests.length === 0) return new Map();
-  const rows = await tx<RequestRow[]>`
-    SELECT * FROM request_memory WHERE (principal, request_id) IN (
-      SELECT * FROM unnest(${principalsOf(requests)}::text[], ${idsOf(requests)}::text[]))`;
+  const rows = await tx<RequestRow[]>`SELECT * FROM request_memory WHERE ${areThese(tx, requests)}`;
   return new Map(
     rows.map((row) => [
       nameOfRow(row),
       { fingerprint: row.fingerprint, countId: row.count_id, response: row.response ?? undefined },
     ]),
   );
+}
+
+/** The condition that a row is one of these. The ANY are for the planner: without them it reads the whole table. */
+function areThese(tx: Transaction, requests: readonly RequestName[]) {
+  const principals = [...new Set(principalsOf(requests))];
+  return tx`
+    request_memory.principal = ANY(${principals}::text[]) AND request_memory.request_id = ANY(${idsOf(requests)}::text[])
+    AND (request_memory.principal, request_memory.request_id) IN (
+      SELECT * FROM unnest(${principalsOf(requests)}::text[], ${idsOf(requests)}::text[]))`;
 }
 
 function principalsOf(requests: readonly RequestName[]): readonly string[] {

@@ -82,7 +82,7 @@ export function describeRequestStore(name: string, start: () => Promise<StartedR
         ["a", "00ff07"],
         undefined,
       ]);
-      expect(told.map((each) => each?.response && [...each.response])).toEqual([
+      expect(told.map((each) => each?.response && Array.from(each.response))).toEqual([
         undefined,
         undefined,
         undefined,
