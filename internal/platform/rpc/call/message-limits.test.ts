@@ -15,7 +15,10 @@ import { policy as policyOption } from "../../../gen/muin/platform/v1/options_pb
 import { defaultRpcLimits, readBytesMaxOf } from "./limits.ts";
 
 /** Methods that say themselves how large a request may be. */
-const named: Readonly<Record<string, number>> = { "muin.count.v1.CountImportService.ImportBatch": 5_242_880 };
+const named: Readonly<Record<string, number>> = {
+  "muin.count.v1.CountImportService.ImportBatch": 5_242_880,
+  "muin.count.v1.CountManagementService.BatchCreateCounts": 5_242_880,
+};
 
 /** Bytes that UTF-8 takes for a character at the most, and protobuf for a tag with a length or a number. */
 const charBytesMax = 4;

@@ -60,6 +60,7 @@ test("one path is one item, whatever the protos call its variables", async () =>
   const { paths, info } = await documentOf(CountManagementService);
   expect(Object.entries(paths).map(([path, item]) => [path, Object.keys(item)])).toEqual([
     ["/api/v1/count-infos", ["post", "get"]],
+    ["/api/v1/count-infos:batchCreate", ["post"]],
     ["/api/v1/count-infos/{count_id}", ["get", "patch", "delete"]],
     ["/api/v1/count-infos/{count_id}:undelete", ["post"]],
     ["/api/v1/count-infos:verify", ["get"]],
