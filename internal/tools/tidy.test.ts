@@ -29,7 +29,6 @@ const longFunctionsKnown: Readonly<Record<string, number>> = {
   createApiKeyVerifier: 85,
   createBatchesInFlight: 131,
   createBranchRules: 106,
-  createCountChanges: 85,
   createCountImports: 83,
   createCountReader: 130,
   createCountWriter: 97,

@@ -20,6 +20,7 @@ import {
   createInCountsStore,
   decideInCountsStore,
 } from "./info/counts-store.ts";
+import { createCreationHandlers } from "./info/creation-handlers.ts";
 import { type CreationLimits, createCreationQueue } from "./info/creation-queue.ts";
 import { createCreations } from "./info/creations.ts";
 import { createInfoHandlers } from "./info/handlers.ts";
@@ -94,7 +95,8 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
     const verifier = createCountVerifier({ watch, states });
     return [
       serve(CountManagementService, {
-        ...createInfoHandlers({ infos, changes, creations: queue, log }),
+        ...createInfoHandlers({ infos, changes }),
+        ...createCreationHandlers({ creations: queue, log }),
         ...createVerifyHandlers({ verifier }),
       }),
       onMany(CountsChangedSchema, watchChanges),

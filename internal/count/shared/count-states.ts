@@ -116,36 +116,10 @@ export function createCountStates(store: RedisStore, options: { readonly outboxB
     }
   };
 
-  /** Runs a step for each shard, or several after each other where there are more Counts than one takes. */
-  const onShards = async <T extends CountActivation>(
-    counts: readonly T[],
-    step: (keys: ShardKeys, counts: readonly T[]) => Promise<readonly CreationResult[]>,
-  ): Promise<readonly (StateChange | Error)[]> => {
-    const { shards } = await layoutOf();
-    const results: (StateChange | Error)[] = Array.from({ length: counts.length });
-    const onShard = async (shard: number, places: readonly number[]): Promise<void> => {
-      for (let from = 0; from < places.length; from += creationsMax) {
-        const part = places.slice(from, from + creationsMax);
-        try {
-          const answers = await step(
-            keysOf(shard),
-            part.map((place) => counts[place] as T),
-          );
-          for (const [index, place] of part.entries()) results[place] = changeOf(answers[index] as CreationResult);
-        } catch (error) {
-          const failure = error instanceof Error ? error : new Error(String(error));
-          for (const place of part) results[place] = failure;
-        }
-      }
-    };
-    const byShard = placesByShard(counts, ({ countId }) => shardOf(countId, shards));
-    await Promise.all([...byShard].map(([shard, places]) => onShard(shard, places)));
-    return results;
-  };
   const createAll: CountStates["createAll"] = (creations) =>
-    onShards(creations, (keys, part) => createOnShard(store.client, keys, part, options.outboxBytesMax));
+    onShards(layoutOf, creations, (keys, part) => createOnShard(store.client, keys, part, options.outboxBytesMax));
   const activateAll: CountStates["activateAll"] = (activations) =>
-    onShards(activations, (keys, part) => activateOnShard(store.client, keys, part));
+    onShards(layoutOf, activations, (keys, part) => activateOnShard(store.client, keys, part));
 
   return {
     createAll,
@@ -157,6 +131,34 @@ export function createCountStates(store: RedisStore, options: { readonly outboxB
     restore: ({ countId, infoRevision }) => change("restore", countId, infoRevision, {}),
     read: async (countIds) => (await readValues(store, await layoutOf(), countIds)).counts,
   };
+}
+
+/** Runs a step for each shard, or several after each other where there are more Counts than one takes. */
+async function onShards<T extends CountActivation>(
+  layoutOf: () => Promise<CountStoreLayout>,
+  counts: readonly T[],
+  step: (keys: ShardKeys, counts: readonly T[]) => Promise<readonly CreationResult[]>,
+): Promise<readonly (StateChange | Error)[]> {
+  const { shards } = await layoutOf();
+  const results: (StateChange | Error)[] = Array.from({ length: counts.length });
+  const onShard = async (shard: number, places: readonly number[]): Promise<void> => {
+    for (let from = 0; from < places.length; from += creationsMax) {
+      const part = places.slice(from, from + creationsMax);
+      try {
+        const answers = await step(
+          keysOf(shard),
+          part.map((place) => counts[place] as T),
+        );
+        for (const [index, place] of part.entries()) results[place] = changeOf(answers[index] as CreationResult);
+      } catch (error) {
+        const failure = error instanceof Error ? error : new Error(String(error));
+        for (const place of part) results[place] = failure;
+      }
+    }
+  };
+  const byShard = placesByShard(counts, ({ countId }) => shardOf(countId, shards));
+  await Promise.all([...byShard].map(([shard, places]) => onShard(shard, places)));
+  return results;
 }
 
 function onlyOf([result]: readonly (StateChange | Error)[]): StateChange {

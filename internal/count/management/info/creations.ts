@@ -76,58 +76,57 @@ type Acceptance =
   | { readonly kind: "answered"; readonly response: CreateCountResponse }
   | { readonly kind: "refused"; readonly refusal: CreationRefusal };
 
-/** A creation that goes through the steps. */
-interface Step extends CreatedCount {
-  readonly place: number;
+/** A creation that was accepted. */
+interface Started {
   readonly change: CountChange;
-  readonly record: CountRecord;
   readonly within: Within;
 }
 
-/**
- * The order is the guarantee, as it is for every change: nothing reaches the counts store that CountInfoDB does not know of, nothing is known
- * to others that the counts store has not decided, and a Count takes no write before it is known. Each step takes all creations together:
- * a transaction for all, one call of the script for each shard. What fails for one of them is no other's failure.
- */
-export function createCreations(deps: CreationsDeps): Creations {
-  const { database, infos, requests, log } = deps;
-  const accept = acceptance(deps);
-  const inTransaction =
-    <T, R>(work: (tx: Transaction, things: readonly T[]) => Promise<readonly R[]>) =>
-    (things: readonly T[]) =>
-      database.transaction((tx) => work(tx, things));
+/** A creation that goes through the other steps. */
+interface Step extends CreatedCount, Started {
+  readonly place: number;
+  readonly record: CountRecord;
+}
 
+/**
+ * Takes creations that were accepted through the other steps. The order is the guarantee, as it is for every change: nothing reaches the counts
+ * store that CountInfoDB does not know of, nothing is known to others that the counts store has not decided, and a Count takes no write
+ * before it is known. Each step takes all creations together: a transaction for all, one call of the script for each shard. What fails for one of
+ * them is no other's failure.
+ */
+function stepsOf(deps: CreationsDeps) {
+  const { database, infos, requests } = deps;
   /** Makes decided creations known, unless that was done before. */
-  const makeKnown = inTransaction(async (tx, steps: readonly Step[]) => {
-    const saved = await infos.save(
-      tx,
-      steps.map(({ record }) => record),
-    );
-    await deps.announce(
-      tx,
-      steps.filter((_, index) => saved[index] === true),
-    );
-    return saved;
-  });
+  const makeKnown = (steps: readonly Step[]): Promise<readonly boolean[]> =>
+    database.transaction(async (tx) => {
+      const saved = await infos.save(
+        tx,
+        steps.map(({ record }) => record),
+      );
+      await deps.announce(
+        tx,
+        steps.filter((_, index) => saved[index] === true),
+      );
+      return saved;
+    });
 
   /** Ends creations, with the replies to their requests, unless somebody has ended them before. */
-  const end = inTransaction(async (tx, steps: readonly Step[]) => {
-    const ended = await infos.end(
-      tx,
-      steps.map(({ change }) => change),
-    );
-    const answers = steps.flatMap(({ response }, index) => {
-      const request = ended[index];
-      if (request === undefined || request.requestId === "") return [];
-      return [{ request, response: toBinary(CreateCountResponseSchema, response) }];
+  const end = (steps: readonly Step[]): Promise<readonly unknown[]> =>
+    database.transaction(async (tx) => {
+      const ended = await infos.end(
+        tx,
+        steps.map(({ change }) => change),
+      );
+      const answers = steps.flatMap(({ response }, index) => {
+        const request = ended[index];
+        if (request === undefined || request.requestId === "") return [];
+        return [{ request, response: toBinary(CreateCountResponseSchema, response) }];
+      });
+      await requests.answer(tx, answers);
+      return ended;
     });
-    await requests.answer(tx, answers);
-    return ended;
-  });
 
-  const run = async (
-    started: readonly { readonly change: CountChange; readonly within: Within }[],
-  ): Promise<readonly (CreatedCount | Error)[]> => {
+  return async (started: readonly Started[]): Promise<readonly (CreatedCount | Error)[]> => {
     const results: (CreatedCount | Error)[] = Array.from({ length: started.length });
     /** Notes failures; what goes on is the rest. */
     const without = (steps: readonly Step[], answers: readonly unknown[]): readonly Step[] =>
@@ -154,7 +153,12 @@ export function createCreations(deps: CreationsDeps): Creations {
     for (const { place, decision, response } of steps) results[place] = { decision, response };
     return results;
   };
+}
 
+/** Creates Counts by the stores and steps that are given. */
+export function createCreations(deps: CreationsDeps): Creations {
+  const accept = acceptance(deps);
+  const run = stepsOf(deps);
   return {
     create: async (creations) => {
       const results: CreationResult[] = Array.from({ length: creations.length });
@@ -181,7 +185,7 @@ export function createCreations(deps: CreationsDeps): Creations {
           results[place] = result.response;
           continue;
         }
-        within(() => log.warn("a change is left to the sweeper", { count_id: countId, operation, err: result }));
+        within(() => deps.log.warn("a change is left to the sweeper", { count_id: countId, operation, err: result }));
         results[place] = countManagementErrors.outcomeUnknown({ count_id: countId }, { cause: result });
       }
       return results;

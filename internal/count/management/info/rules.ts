@@ -134,26 +134,32 @@ export function createCountChanges(deps: CountChangesDeps): CountChanges {
 
   return {
     mutate: (mutation, request) => deps.turns.run(() => mutate(mutation, request)),
-    finish: async (changes) => {
-      const creations = changes.filter(({ operation }) => operation === "CREATE");
-      const created = creations.length === 0 ? [] : await deps.creations.finish(creations);
-      const decisions = new Map<CountChange, Decision | Error>(
-        created.map((result, index) => [
-          creations[index] as CountChange,
-          result instanceof Error ? result : result.decision,
-        ]),
-      );
-      for (const change of changes) {
-        if (decisions.has(change)) continue;
-        try {
-          decisions.set(change, (await run(change)).decision);
-        } catch (error) {
-          decisions.set(change, error instanceof Error ? error : new Error(String(error)));
-        }
-      }
-      return changes.map((change) => decisions.get(change) as Decision | Error);
-    },
+    finish: (changes) => finishAll(changes, deps.creations, run),
   };
+}
+
+/** Finishes creations together, and then each of the others. */
+async function finishAll(
+  changes: readonly CountChange[],
+  creations: CountChangesDeps["creations"],
+  run: (change: CountChange) => Promise<{ readonly decision: Decision }>,
+): Promise<readonly (Decision | Error)[]> {
+  const wanted = changes.filter(({ operation }) => operation === "CREATE");
+  const created = wanted.length === 0 ? [] : await creations.finish(wanted);
+  const decisions = new Map<CountChange, Decision | Error>();
+  for (const [index, change] of wanted.entries()) {
+    const result = created[index] as (typeof created)[number];
+    decisions.set(change, result instanceof Error ? result : result.decision);
+  }
+  for (const change of changes) {
+    if (decisions.has(change)) continue;
+    try {
+      decisions.set(change, (await run(change)).decision);
+    } catch (error) {
+      decisions.set(change, error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+  return changes.map((change) => decisions.get(change) as Decision | Error);
 }
 
 /** What came of accepting a mutation. */
