@@ -34,6 +34,7 @@ import { createAuditor } from "./verify/auditor.ts";
 import { createVerifyHandlers } from "./verify/handlers.ts";
 import { createCountVerifier } from "./verify/rules.ts";
 import { createWatchHandler } from "./watch/handlers.ts";
+import { readChanges } from "./watch/read-changes.ts";
 import { createPostgresWatchStore } from "./watch/store-postgres.ts";
 
 /** Changes are watched in rounds of at least so long: a round costs the same few statements however many Counts changed. */
@@ -99,7 +100,7 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
         ...createCreationHandlers({ creations: queue, log }),
         ...createVerifyHandlers({ verifier }),
       }),
-      onMany(CountsChangedSchema, watchChanges),
+      onMany(CountsChangedSchema, readChanges, watchChanges),
       background(createSweeper({ infos, requests, changes, clock, log, ageMs: config.sweepAgeMs })),
       background(createAuditor({ verifier, leases, clock, log, metrics })),
       republisher([CountUpdatedSchema, CountDeletedSchema], () =>

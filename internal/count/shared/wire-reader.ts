@@ -10,6 +10,8 @@ const varintBytesMax = 10;
 export class WireReader {
   readonly #bytes: Buffer;
   #at = 0;
+  /** Where the text began that it read last. */
+  #textAt = 0;
   /** Where the message ends in which it reads. */
   #end: number;
   #isRefused = false;
@@ -49,19 +51,19 @@ export class WireReader {
     this.#end = outer;
   }
 
-  /** Passes over a text or a message. */
-  skip(): void {
-    this.#at = this.#endOfNext();
+  /** A text, whose bytes must be among the `allowed`, which are ASCII: a place for each byte, those allowed hold 1. */
+  text(allowed: Uint8Array): string {
+    this.pass(allowed);
+    return this.#isRefused ? "" : this.#bytes.toString("latin1", this.#textAt, this.#at);
   }
 
-  /** A text, whose bytes must be among the `allowed`: a place for each byte, those allowed hold 1. They must be ASCII. */
-  text(allowed: Uint8Array): string {
+  /** Passes over such a text. */
+  pass(allowed: Uint8Array): void {
     const bytes = this.#bytes;
     const to = this.#endOfNext();
-    const from = this.#at;
-    for (let at = from; at < to; at += 1) if (allowed[bytes[at]!] === 0) this.#isRefused = true;
+    this.#textAt = this.#at;
+    for (let at = this.#at; at < to; at += 1) if (allowed[bytes[at]!] === 0) this.#isRefused = true;
     this.#at = to;
-    return bytes.toString("latin1", from, to);
   }
 
   /** An int64. Refuses one beyond +-(2^53 - 1). */
@@ -99,6 +101,9 @@ export class WireReader {
     return this.#at;
   }
 }
+
+/** The bytes of printable ASCII characters but the space, for `WireReader.text`. */
+export const printable: Uint8Array = new Uint8Array(256).fill(1, 0x21, 0x7f);
 
 /** The bytes of these ASCII characters, for `WireReader.text`. */
 export function bytesOf(characters: string): Uint8Array {

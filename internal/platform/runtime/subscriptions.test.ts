@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
-import { create } from "@bufbuild/protobuf";
+import { create, fromBinary } from "@bufbuild/protobuf";
 import { ApiKeyRevokedSchema } from "../../gen/muin/identity/v1/session_events_pb.ts";
 import { UserDataErasedSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
 import { systemClock } from "../clock/clock.ts";
@@ -9,7 +9,7 @@ import { createRecord, topicsFrom } from "../events/topics.ts";
 import { silentLog } from "../events/redis/redis-broker-fixture.ts";
 import { everyInstance, group, type Consumption } from "../service/consumption.ts";
 import { defineService, type ServiceInfo } from "../service/define-service.ts";
-import { on, rebuilder } from "../service/parts.ts";
+import { on, onMany, rebuilder } from "../service/parts.ts";
 import { createTracing } from "../telemetry/tracing.ts";
 import { importMutant } from "../testing/mutant.ts";
 import * as real from "./subscriptions.ts";
@@ -77,4 +77,40 @@ test("what a service does where events are removed unseen runs in each instance 
   await of(everyInstance(ApiKeyRevokedSchema))?.onTrimmed?.();
   expect(dropped).toBe(2);
   expect(of(group(ApiKeyRevokedSchema))).not.toHaveProperty("onTrimmed");
+});
+
+/** What a consumer that reads several events at once from their bytes subscribes to. */
+const readTogether = (
+  { subscriptionsOf }: typeof real,
+  schema: typeof ApiKeyRevokedSchema | typeof UserDataErasedSchema,
+) => {
+  const heard: object[] = [];
+  const read = (data: Uint8Array): object => ({ read: fromBinary(schema, data).$typeName });
+  const handled = onMany(schema, read, async (events, delivery) => {
+    for (const event of events) heard.push({ ...event, epoch: delivery.epochOf(event) });
+  });
+  const [subscription] = subscriptionsOf({ ...bare, consumes: [group(schema)] }, [handled], {
+    tracing,
+    consumedTopics: () => topicsFrom(schema, ["one"]),
+  });
+  return { subscription, heard };
+};
+
+test("several events are handled together as their consumer reads them, each with its epoch, and one alone as well", async () => {
+  const { subscription, heard } = readTogether(real, ApiKeyRevokedSchema);
+  const message = create(ApiKeyRevokedSchema, { apiKeyId: "k" });
+  const record = createRecord(ApiKeyRevokedSchema, message, { ...context, source: "/muin/auth" });
+  const delivery = { generation: 1, attempt: 1, signal: new AbortController().signal };
+  await subscription?.handleTogether?.([record, { ...record, epoch: 2 }], delivery);
+  await subscription?.handle({ ...record, epoch: 3 }, delivery);
+  const name = "muin.identity.v1.ApiKeyRevoked";
+  expect(heard).toEqual([0, 2, 3].map((epoch) => ({ read: name, epoch })));
+});
+
+test("a message that must say of which service it is cannot be read from its bytes alone", async () => {
+  const refusal = "muin.identity.v1.UserDataErased has a topic of each service that publishes it";
+  expect(() => readTogether(real, UserDataErasedSchema)).toThrow(refusal);
+  const path = join(import.meta.dir, "subscriptions.ts");
+  const broken = await importMutant<typeof real>(path, "topicOf(handler.schema);", "");
+  expect(() => readTogether(broken, UserDataErasedSchema)).not.toThrow();
 });

@@ -2,7 +2,7 @@ import { fromBinary, type DescMessage, type Message } from "@bufbuild/protobuf";
 import type { BusDelivery, Subscription } from "../events/broker.ts";
 import type { EventRecord } from "../service/event-record.ts";
 import { once } from "../events/inbox.ts";
-import { isOnOwnTopic } from "../events/topics.ts";
+import { isOnOwnTopic, topicOf } from "../events/topics.ts";
 import type { Tracing } from "../telemetry/tracing.ts";
 import type { Consumption } from "../service/consumption.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
@@ -74,8 +74,11 @@ function subscriptionOf(
   };
   // Events of several types stay one by one: their order holds across the types.
   const [handler, ...others] = handlers.values();
-  const handleMany = handler?.handleMany;
-  if (handler === undefined || handleMany === undefined || others.length > 0) return subscription;
+  const many = handler?.many;
+  if (handler === undefined || many === undefined) return subscription;
+  // What is read from bytes alone says not of which service it is: `topicOf` throws for a message that needs to.
+  topicOf(handler.schema);
+  if (others.length > 0) return subscription;
   return {
     ...subscription,
     gatherMs: consumption.gatherMs,
@@ -83,9 +86,9 @@ function subscriptionOf(
       traced(undefined, () => {
         const received = records.map((record) => ({
           epoch: record.epoch,
-          event: messageOf(handler.schema, topic, record),
+          event: many.read(record.data),
         }));
-        return handleMany(
+        return many.handle(
           received.map(({ event }) => event),
           manyDeliveryOf(received, delivery),
         );
@@ -121,7 +124,7 @@ function deliveryOf(info: ServiceInfo, topic: string, record: EventRecord, deliv
 }
 
 function manyDeliveryOf(
-  received: readonly { readonly epoch: number; readonly event: Message }[],
+  received: readonly { readonly epoch: number; readonly event: object }[],
   { signal }: BusDelivery,
 ): ManyDelivery {
   const epochs = new Map(received.map(({ event, epoch }) => [event, epoch]));

@@ -1,4 +1,4 @@
-import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
 import type { Database, Transaction } from "../postgres/database.ts";
 import type { EventRecord } from "./event-record.ts";
 
@@ -29,9 +29,9 @@ export interface Delivery {
 }
 
 /** What the handler of several events gets beside them. */
-export interface ManyDelivery<M extends DescMessage = DescMessage> {
+export interface ManyDelivery<E extends object = object> {
   /** Aborted when the consumer stops or loses its partition. */
   readonly signal: AbortSignal;
   /** The epoch of one of the events, as its record has it. */
-  epochOf(event: MessageShape<M>): number;
+  epochOf(event: E): number;
 }

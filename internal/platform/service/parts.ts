@@ -23,8 +23,14 @@ export interface Handled<M extends DescMessage = DescMessage> {
   readonly part: "handled";
   readonly schema: M;
   readonly handle: (event: MessageShape<M>, delivery: Delivery) => Promise<void>;
-  /** Handles several at once; absent: they come one by one. */
-  readonly handleMany: ((events: readonly MessageShape<M>[], delivery: ManyDelivery<M>) => Promise<void>) | undefined;
+  /** Handles several at once, as it reads them; absent: they come one by one. */
+  readonly many: HandledMany | undefined;
+}
+
+/** How events of one message are read and handled, several at once. */
+export interface HandledMany<E extends object = object> {
+  read(data: Uint8Array): E;
+  handle(events: readonly E[], delivery: ManyDelivery<E>): Promise<void>;
 }
 
 /** Work that a service does beside its calls and events. */
@@ -134,27 +140,25 @@ export function on<M extends DescMessage>(
   schema: M,
   handle: (event: MessageShape<NoInfer<M>>, delivery: Delivery) => Promise<void>,
 ): Handled<M> {
-  return { part: "handled", schema, handle, handleMany: undefined };
+  return { part: "handled", schema, handle, many: undefined };
 }
 
 /**
- * Handles a consumed message, several at once where several wait: for effects that cost less together. Events come in order per
+ * Handles a consumed message, several at once where several wait: for effects that cost less together. `read` makes of an event's bytes
+ * what is handled, and throws for bytes that are no such message; the message must have one topic. Events come in order per
  * key. When it rejects for several, each comes again by itself, so that one bad event does not hold up the others. There is no inbox: what an
  * event changes must tell a repeat by itself, as by a revision.
  */
-export function onMany<M extends DescMessage>(
+export function onMany<M extends DescMessage, E extends object>(
   schema: M,
-  handleMany: (events: readonly MessageShape<NoInfer<M>>[], delivery: ManyDelivery<NoInfer<M>>) => Promise<void>,
+  read: (data: Uint8Array) => E,
+  handleMany: (events: readonly NoInfer<E>[], delivery: ManyDelivery<NoInfer<E>>) => Promise<void>,
 ): Handled<M> {
   return {
     part: "handled",
     schema,
-    handleMany,
-    handle: (event, delivery) =>
-      handleMany([event], {
-        signal: delivery.signal,
-        epochOf: () => delivery.record.epoch,
-      }),
+    many: { read, handle: handleMany },
+    handle: (_, { record, signal }) => handleMany([read(record.data)], { signal, epochOf: () => record.epoch }),
   };
 }
 

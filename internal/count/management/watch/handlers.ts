@@ -1,8 +1,8 @@
-import type { CountsChanged, CountsChangedSchema } from "../../../gen/muin/count/v1/count_value_events_pb.ts";
 import type { Database } from "../../../platform/postgres/database.ts";
 import type { ManyDelivery } from "../../../platform/service/delivery.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
 import type { Metrics } from "../../../platform/telemetry/metrics.ts";
+import type { Changes } from "./read-changes.ts";
 import { runsOf } from "./rules.ts";
 import type { WatchStore } from "./store.ts";
 
@@ -12,7 +12,7 @@ export function createWatchHandler(deps: {
   readonly watch: Pick<WatchStore, "advance">;
   readonly log: Logger;
   readonly metrics: Metrics;
-}): (events: readonly CountsChanged[], delivery: ManyDelivery<typeof CountsChangedSchema>) => Promise<void> {
+}): (events: readonly Changes[], delivery: ManyDelivery<Changes>) => Promise<void> {
   const { database, watch, log } = deps;
   const failures = deps.metrics.counter({
     name: "count_watch_failures_total",
@@ -20,7 +20,7 @@ export function createWatchHandler(deps: {
     labels: ["kind"],
   });
   return async (events, delivery) => {
-    const told = events.map((event) => ({ epoch: delivery.epochOf(event), changes: event.changes }));
+    const told = events.map((event) => ({ epoch: delivery.epochOf(event), changes: event }));
     // Revisions tell a repeat: no inbox is needed.
     const found = await database.transaction((tx) => watch.advance(tx, runsOf(told)));
     for (const { countId, kind, revision } of found) {

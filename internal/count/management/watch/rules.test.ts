@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import { create } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { CountCheckState } from "../../../gen/muin/count/v1/count_management_service_pb.ts";
 import { CountsChangedSchema, type CountsChanged } from "../../../gen/muin/count/v1/count_value_events_pb.ts";
 import type { Delivery } from "../../../platform/service/delivery.ts";
@@ -8,7 +8,8 @@ import type { Handled } from "../../../platform/service/parts.ts";
 import { importMutant } from "../../../platform/testing/mutant.ts";
 import { keysOf, shardOf } from "../../shared/key-schema.ts";
 import type { EventRecord } from "../../../platform/service/event-record.ts";
-import { runsOf } from "./rules.ts";
+import { readChanges } from "./read-changes.ts";
+import { runsOf, type ToldChanges } from "./rules.ts";
 import { fixtureShards, startManagement, type ManagementFixture } from "../management-fixture.ts";
 import { createPostgresWatchStore } from "./store-postgres.ts";
 import type { WatchStore } from "./store.ts";
@@ -37,10 +38,17 @@ function message(...changes: readonly (readonly [string, number, number, number]
   });
 }
 
+/** What the watch reads of a message. */
+const told = (changed: CountsChanged): ToldChanges => ({
+  epoch: 0,
+  changes: readChanges(toBinary(CountsChangedSchema, changed)),
+});
+
 /** Hands a message to the service's consumer. */
 async function deliver(changed: CountsChanged): Promise<void> {
   const consumer = service.parts.find((part): part is Handled => part.part === "handled");
-  const delivery: Pick<Delivery, "record"> = { record: { epoch: 0 } as EventRecord };
+  const record = { epoch: 0, data: toBinary(CountsChangedSchema, changed) } as EventRecord;
+  const delivery: Pick<Delivery, "record"> = { record };
   await consumer?.handle(changed, delivery as Delivery);
 }
 
@@ -162,17 +170,17 @@ describe("the sum of a Count's changes", () => {
 
 test("runs keep the first gap of a message and what leads to it", () => {
   const changed = message(["a", 1, 1, 1], ["a", 1, 2, 2], ["a", 1, 4, 4], ["a", 1, 5, 5]);
-  expect(runsOf([{ epoch: 0, changes: changed.changes }])).toEqual([
+  expect(runsOf([told(changed)])).toEqual([
     {
       epoch: 0,
       countId: "a",
-      firstRevision: 1n,
-      lastRevision: 2n,
-      deltas: [1n, 1n],
-      delta: 2n,
-      value: 2n,
+      firstRevision: 1,
+      lastRevision: 2,
+      deltas: [1, 1],
+      delta: 2,
+      value: 2,
       consistent: true,
-      gapRevision: 4n,
+      gapRevision: 4,
     },
   ]);
 });
@@ -181,7 +189,7 @@ const sumAfter = async (mutant: WatchStore, ...messages: readonly CountsChanged[
   const countId = messages[0]?.changes[0]?.countId ?? "";
   for (const changed of messages) {
     await service.info.transaction(async (tx) => {
-      await mutant.advance(tx, runsOf([{ epoch: 0, changes: changed.changes }]));
+      await mutant.advance(tx, runsOf([told(changed)]));
     });
   }
   return checkOf(countId);

@@ -1,22 +1,22 @@
-import type { CountChanged } from "../../../gen/muin/count/v1/count_value_events_pb.ts";
+import { type Changes, plus, type Whole } from "./read-changes.ts";
 
 /** The changes of one Count in one message, as far as their revisions follow one another. */
 export interface WatchRun {
   readonly countId: string;
   /** Generation of the counts store that the revisions belong to. */
   readonly epoch: number;
-  readonly firstRevision: bigint;
-  readonly lastRevision: bigint;
+  readonly firstRevision: number;
+  readonly lastRevision: number;
   /** In the order of the revisions. */
-  readonly deltas: readonly bigint[];
+  readonly deltas: readonly Whole[];
   /** Sum of the deltas. */
-  readonly delta: bigint;
+  readonly delta: Whole;
   /** The value after the last change, as the events say. */
-  readonly value: bigint;
+  readonly value: number;
   /** False when a change's value is not the one before it plus its delta. */
   readonly consistent: boolean;
   /** The first revision of the Count in this message that does not follow; 0 when all do. */
-  readonly gapRevision: bigint;
+  readonly gapRevision: number;
 }
 
 /** What an event showed to be wrong with a Count's changes. */
@@ -55,7 +55,7 @@ export type WatchVerdict = "EQUAL" | "BEHIND" | "DIFFERENT" | "GAP";
 export interface ToldChanges {
   /** The event's epoch: the generation of the counts store. */
   readonly epoch: number;
-  readonly changes: readonly CountChanged[];
+  readonly changes: Changes;
 }
 
 /**
@@ -63,39 +63,39 @@ export interface ToldChanges {
  * earlier generation than another change of its Count.
  */
 export function runsOf(told: readonly ToldChanges[]): readonly WatchRun[] {
-  const runs = new Map<string, { -readonly [K in keyof WatchRun]: WatchRun[K] } & { deltas: bigint[] }>();
-  for (const { epoch, change } of eachOf(told)) {
-    const { countId, delta, value, revision } = change;
-    const run = runs.get(countId);
-    if (run === undefined || run.epoch < epoch) {
-      runs.set(countId, {
-        countId,
-        epoch,
-        firstRevision: revision,
-        lastRevision: revision,
-        deltas: [delta],
-        delta,
-        value,
-        consistent: true,
-        gapRevision: 0n,
-      });
-    } else if (run.epoch > epoch) {
-      continue;
-    } else if (run.gapRevision === 0n && revision === run.lastRevision + 1n) {
-      run.consistent &&= run.value + delta === value;
-      run.lastRevision = revision;
-      run.deltas.push(delta);
-      run.delta += delta;
-      run.value = value;
-    } else if (run.gapRevision === 0n && revision > run.lastRevision) {
-      run.gapRevision = revision;
+  const runs = new Map<string, { -readonly [K in keyof WatchRun]: WatchRun[K] } & { deltas: Whole[] }>();
+  for (const { epoch, changes } of told) {
+    for (const [place, countId] of changes.countIds.entries()) {
+      const delta = changes.deltas[place]!;
+      const value = changes.values[place]!;
+      const revision = changes.revisions[place]!;
+      const run = runs.get(countId);
+      if (run === undefined || run.epoch < epoch) {
+        runs.set(countId, {
+          countId,
+          epoch,
+          firstRevision: revision,
+          lastRevision: revision,
+          deltas: [delta],
+          delta,
+          value,
+          consistent: true,
+          gapRevision: 0,
+        });
+      } else if (run.epoch > epoch) {
+        continue;
+      } else if (run.gapRevision === 0 && revision === run.lastRevision + 1) {
+        run.consistent &&= plus(run.value, delta) === value;
+        run.lastRevision = revision;
+        run.deltas.push(delta);
+        run.delta = plus(run.delta, delta);
+        run.value = value;
+      } else if (run.gapRevision === 0 && revision > run.lastRevision) {
+        run.gapRevision = revision;
+      }
     }
   }
   return [...runs.values()];
-}
-
-function* eachOf(told: readonly ToldChanges[]): Generator<{ readonly epoch: number; readonly change: CountChanged }> {
-  for (const { epoch, changes } of told) for (const change of changes) yield { epoch, change };
 }
 
 /**

@@ -22,10 +22,10 @@ export function createPostgresWatchStore({ sql }: Pick<Database, "sql">): WatchS
         WITH merged AS (
           MERGE INTO count_watch w
           USING unnest(
-            ${runs.map((run) => run.countId)}::text[], ${runs.map((run) => run.firstRevision.toString())}::bigint[],
-            ${runs.map((run) => run.lastRevision.toString())}::bigint[], ${runs.map((run) => run.delta.toString())}::bigint[],
-            ${runs.map((run) => run.value.toString())}::bigint[], ${runs.map((run) => `${run.consistent}`)}::text[]::boolean[],
-            ${runs.map((run) => run.gapRevision.toString())}::bigint[], ${runs.map((run) => run.epoch.toString())}::bigint[],
+            ${runs.map((run) => run.countId)}::text[], ${runs.map((run) => run.firstRevision)}::bigint[],
+            ${runs.map((run) => run.lastRevision)}::bigint[], ${runs.map((run) => String(run.delta))}::bigint[],
+            ${runs.map((run) => run.value)}::bigint[], ${runs.map((run) => `${run.consistent}`)}::text[]::boolean[],
+            ${runs.map((run) => run.gapRevision)}::bigint[], ${runs.map((run) => run.epoch)}::bigint[],
             ${runs.map((run) => `{${run.deltas.join()}}`)}::text[]
           ) AS run (count_id, first, last, delta, value, consistent, gap, epoch, deltas)
           ON w.count_id = run.count_id

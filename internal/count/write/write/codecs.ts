@@ -6,7 +6,7 @@ import {
   type Write,
 } from "../../../gen/muin/count/v1/count_write_service_pb.ts";
 import { codecFor, type Codec } from "../../../platform/service/codec.ts";
-import { bytesOf, WireReader } from "../../shared/wire-reader.ts";
+import { bytesOf, printable, WireReader } from "../../shared/wire-reader.ts";
 import { WireWriter } from "../../shared/wire-writer.ts";
 import type { AppliedWrite } from "./batch.ts";
 import { AppliedReply, BatchReply, isStatus } from "./replies.ts";
@@ -17,7 +17,7 @@ const idStart = /^[a-z0-9]/;
 const idBytes = bytesOf("abcdefghijklmnopqrstuvwxyz0123456789._-");
 const requestIdCharactersMin = 8;
 const requestIdCharactersMax = 64;
-const requestIdBytes = bytesOf(Array.from({ length: 94 }, (_, place) => String.fromCharCode(0x21 + place)).join(""));
+const requestIdBytes = printable;
 const writesMax = 1000;
 
 /** Bytes of an applied write beside those of its Count's id, at most, with what stands around it. */

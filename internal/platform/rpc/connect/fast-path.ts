@@ -8,7 +8,7 @@ import { readConnectTimeout } from "../call/named-timeout.ts";
 import type { MethodPlan, MethodPlans } from "../call/plan.ts";
 import { createSerialization } from "../call/serialization.ts";
 import { createJsonDecoder } from "../call/wire-text.ts";
-import { codecOf, readMessage } from "./read-request.ts";
+import { encodingOf, readMessage } from "./read-request.ts";
 import { respond, respondError } from "./write-reply.ts";
 
 /** Serves a request, or answers `undefined` when it is unusual and the library must. */
@@ -36,9 +36,9 @@ function createFastPath(plan: MethodPlan, { life, limits, registry }: FastPathOp
   const jsonOptions = { registry, textDecoder: createJsonDecoder(plan.method.input) };
   const serializations = createSerialization(plan, limits, jsonOptions);
   return (request, address, onKnown) => {
-    const codec = codecOf(request);
-    if (codec === undefined) return undefined;
-    const serialization = serializations[codec];
+    const encoding = encodingOf(request);
+    if (encoding === undefined) return undefined;
+    const serialization = serializations[encoding];
     const header = request.headers;
     const call = life.begin(
       plan,
@@ -59,7 +59,7 @@ function createFastPath(plan: MethodPlan, { life, limits, registry }: FastPathOp
     const context = new CallContext(call);
     return answer(life, call, context, {
       read: (prove) => readMessage(call, request, readBytesMax, serialization, prove),
-      write: (reply) => respond(200, serialization.serialize(reply), codec, context),
+      write: (reply) => respond(200, serialization.serialize(reply), encoding, context),
       refuse: (error) => respondError(error, registry, context),
     });
   };

@@ -4,13 +4,16 @@ import { readBytes } from "../call/read-bytes.ts";
 import type { Serialization } from "../call/serialization.ts";
 
 /** How a message is encoded. */
-export type Codec = "binary" | "json";
+export type Encoding = "binary" | "json";
 
 /** The content types of plain unary Connect. */
-export const contentTypes: Readonly<Record<Codec, string>> = { binary: "application/proto", json: "application/json" };
+export const contentTypes: Readonly<Record<Encoding, string>> = {
+  binary: "application/proto",
+  json: "application/json",
+};
 
 /** How the message of a plain unary request is encoded; `undefined` when the request is of any other form. */
-export function codecOf({ method, headers }: Request): Codec | undefined {
+export function encodingOf({ method, headers }: Request): Encoding | undefined {
   if (method !== "POST" || headers.has("content-encoding")) return undefined;
   const contentType = headers.get("content-type");
   if (contentType === contentTypes.binary) return "binary";

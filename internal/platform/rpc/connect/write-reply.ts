@@ -7,7 +7,7 @@ import {
 } from "@connectrpc/connect/protocol";
 import { codeToHttpStatus, errorToJsonBytes, trailerMux } from "@connectrpc/connect/protocol-connect";
 import type { CallContext } from "../call/call-context.ts";
-import { contentTypes, type Codec } from "./read-request.ts";
+import { contentTypes, type Encoding } from "./read-request.ts";
 
 const plainHeaders = {
   binary: { "content-type": contentTypes.binary },
@@ -15,13 +15,13 @@ const plainHeaders = {
 } as const;
 
 /** A plain unary response with the headers and trailers that the handler set. */
-export function respond(status: number, body: Uint8Array, codec: Codec, context: CallContext): Response {
+export function respond(status: number, body: Uint8Array, encoding: Encoding, context: CallContext): Response {
   const { usedResponseHeader: header, usedResponseTrailer: trailer } = context;
   if (header === undefined && trailer === undefined) {
-    return new Response(body as Uint8Array<ArrayBuffer>, { status, headers: plainHeaders[codec] });
+    return new Response(body as Uint8Array<ArrayBuffer>, { status, headers: plainHeaders[encoding] });
   }
   const headers = trailerMux(header ?? new Headers(), trailer ?? new Headers());
-  headers.set("content-type", contentTypes[codec]);
+  headers.set("content-type", contentTypes[encoding]);
   return new Response(body as Uint8Array<ArrayBuffer>, { status, headers });
 }
 
