@@ -111,6 +111,7 @@ program
     const text = printProfiles(profiles);
     console.log(text);
     if (quick !== true && only === undefined) report(`written: ${await writeText("profile", new Date(), text)}`);
+    if (profiles.some(({ faults }) => faults.length > 0)) process.exitCode = 1;
   });
 
 /** Prints a run and keeps it when it is a whole one. Only what was lost or refused makes the command fail, never a timing. */

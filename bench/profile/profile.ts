@@ -4,11 +4,12 @@ import { join } from "node:path";
 import { storedAfter } from "../counts/measure.ts";
 import { rows as allRows, type Row } from "../counts/rows.ts";
 import { openWorld, type World } from "../counts/world.ts";
+import type { LoadResult } from "../harness/load.ts";
 import { describeMachine, type Machine } from "../harness/machine.ts";
 import type { Processes } from "../harness/processes.ts";
 import { layOut } from "../harness/table.ts";
 import { type CpuShare, recordPerf } from "./perf.ts";
-import { type GroupTime, takeSnapshot, timesBetween } from "./thread-groups.ts";
+import { type GroupTime, type Snapshot, takeSnapshot, timesBetween } from "./thread-groups.ts";
 
 /** Rows of `bench counts` that are profiled unless others are named: each lane, at the most it takes and at a moderate rate. */
 const rowsDefault =
@@ -40,6 +41,8 @@ export interface RowProfile {
   readonly watched: "muin" | "client";
   /** Its CPU time by the code that ran, sampled; `undefined` where perf cannot be used. */
   readonly shares: readonly CpuShare[] | undefined;
+  /** Why the row does not count; empty when it does. */
+  readonly faults: readonly string[];
 }
 
 /** Profiles rows one after the other. CPU time alone is counted, never time on the wall: whoever waits is blamed for nothing. */
@@ -79,11 +82,15 @@ async function profileRow(row: Row, world: World, { windowMs, warmUpMs }: Profil
     const watched = "muin" in all ? "muin" : "client";
     const [pid] = all[watched] ?? [];
     const before = await takeSnapshot(all);
-    const [result, shares] = await Promise.all([
-      sender.run(windowMs),
+    const load = async (): Promise<{ readonly result: LoadResult; readonly after: Snapshot }> => {
+      const result = await sender.run(windowMs);
+      return { result, after: await takeSnapshot(all) };
+    };
+    const [{ result, after }, shares] = await Promise.all([
+      load(),
       pid === undefined ? undefined : recordPerf(pid, windowMs, world.folder),
     ]);
-    const times = timesBetween(before, await takeSnapshot(all));
+    const times = timesBetween(before, after);
     return {
       row: row.id,
       writesPerS: (result.acknowledged * 1000) / result.windowMs,
@@ -92,6 +99,7 @@ async function profileRow(row: Row, world: World, { windowMs, warmUpMs }: Profil
       times,
       watched,
       shares,
+      faults: Object.entries(result.refused).map(([reason, count]) => `${count} x ${reason}`),
     };
   } finally {
     await sender.close();
@@ -108,7 +116,7 @@ export function printProfiles(profiles: readonly RowProfile[], machine: Machine 
   ].join("\n\n");
 }
 
-function printRow({ row, writesPerS, acknowledged, p99Ms, times, watched, shares }: RowProfile): string {
+function printRow({ row, writesPerS, acknowledged, p99Ms, times, watched, shares, faults }: RowProfile): string {
   const usOf = (ms: number): number => (ms * 1000) / Math.max(1, acknowledged);
   const spell = (ms: number): string => usOf(ms).toFixed(1);
   const cells = times
@@ -129,6 +137,7 @@ function printRow({ row, writesPerS, acknowledged, p99Ms, times, watched, shares
   const p99 = p99Ms === undefined ? "" : `, p99 ${p99Ms.toFixed(1)} ms`;
   return [
     `# ${row}: ${(writesPerS / 1000).toFixed(1)} k writes/s${p99}`,
+    ...faults.map((fault) => `INVALID: ${fault}`),
     layOut(["thread", "us/write", "user", "kernel"], cells),
     parts.length === 0 ? "no perf: the code that ran is not told" : layOut([`${watched}, by code`, "us/write"], parts),
   ].join("\n\n");
