@@ -1,7 +1,8 @@
 import { countIdsOf } from "./count-id.ts";
+import { creationsMax } from "./create-together.ts";
 
-/** Values that ask for a Count at once. */
-const askingMax = 32;
+/** Values that ask for a Count at once: as many as one call creates. */
+const askingMax = creationsMax;
 
 /**
  * Makes a Count of this id the value's, unless it is another's: resolves with whether it is the value's now. A Count belongs to the

@@ -1,11 +1,16 @@
 import { createHash } from "node:crypto";
 import { type Client, Code, ConnectError } from "@connectrpc/connect";
+import { bulkhead } from "cockatiel";
 import type { CountManagementService } from "../../../internal/gen/muin/count/v1/count_management_service_pb.ts";
 import { CountState } from "../../../internal/gen/muin/count/v1/count_pb.ts";
 import type { Repeat } from "../remote/repeat.ts";
 import { reasonOf } from "../terminal/failure.ts";
 import { displayNameOf } from "./count-id.ts";
 import type { ClaimCount } from "./count-owners.ts";
+import { createTogether } from "./create-together.ts";
+
+/** Counts that are looked at, and named, at once. */
+const lookingMax = 32;
 
 /** How often a Count without a name is given one while others change it. */
 const namingsMax = 5;
@@ -34,10 +39,12 @@ export function createServerClaims(
   repeat: Repeat,
 ): (importId: string) => ClaimCount {
   const onceCreated = createOnceCreated(repeat);
+  const create = createTogether(management);
+  const looking = bulkhead(lookingMax, Number.POSITIVE_INFINITY);
   const createCount = async (importId: string, countId: string, displayName: string): Promise<boolean> => {
     const requestId = createHash("sha256").update(`${importId}\n${countId}\n${displayName}`).digest("hex").slice(0, 32);
     try {
-      await repeat(() => management.createCount({ countId, countInfo: { displayName }, requestId }), patient);
+      await repeat(() => create({ countId, countInfo: { displayName }, requestId }), patient);
       return true;
     } catch (error) {
       if (error instanceof ConnectError && error.code === Code.AlreadyExists) return false;
@@ -61,6 +68,6 @@ export function createServerClaims(
   };
   return (importId) => async (countId, value) => {
     const name = displayNameOf(value);
-    return (await createCount(importId, countId, name)) || (await isNamed(countId, name));
+    return (await createCount(importId, countId, name)) || (await looking.execute(() => isNamed(countId, name)));
   };
 }

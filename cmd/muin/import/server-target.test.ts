@@ -1,9 +1,14 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { anyPack } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createClient, createRouterTransport } from "@connectrpc/connect";
 import { ErrorInfoSchema } from "../../../internal/gen/google/rpc/error_details_pb.ts";
 import { CountImportService } from "../../../internal/gen/muin/count/v1/count_import_service_pb.ts";
-import { CountManagementService } from "../../../internal/gen/muin/count/v1/count_management_service_pb.ts";
+import {
+  CountManagementService,
+  type CreateCountResultSchema,
+} from "../../../internal/gen/muin/count/v1/count_management_service_pb.ts";
 import { CountState } from "../../../internal/gen/muin/count/v1/count_pb.ts";
 import { caught, importMutant } from "../../../internal/platform/testing/mutant.ts";
 import type { Repeat } from "../remote/repeat.ts";
@@ -24,6 +29,12 @@ function failure(code: Code, reason: string): ConnectError {
   return new ConnectError("refused", code, undefined, [{ desc: ErrorInfoSchema, value: { reason } }]);
 }
 
+/** The same as the result of one creation of a batch. */
+function refusal(code: Code, reason: string): MessageInitShape<typeof CreateCountResultSchema> {
+  const details = [anyPack(ErrorInfoSchema, create(ErrorInfoSchema, { reason }))];
+  return { result: { case: "error", value: { code, message: "refused", details } } };
+}
+
 /** A Muin with a Count "tx", which it says a few times not to have, and whose name is changed before the first who names it. */
 function muinWith(given: { readonly name: string; readonly state?: CountState; readonly missing?: number }) {
   let { name, missing = 0 } = given;
@@ -36,7 +47,9 @@ function muinWith(given: { readonly name: string; readonly state?: CountState; r
   };
   const transport = createRouterTransport(({ service }) => {
     service(CountManagementService, {
-      createCount: () => Promise.reject(failure(Code.AlreadyExists, "COUNT_EXISTS")),
+      batchCreateCounts: ({ requests }) => ({
+        results: requests.map(() => refusal(Code.AlreadyExists, "COUNT_EXISTS")),
+      }),
       getCountInfo: () => {
         here("get");
         const { state = CountState.ACTIVE } = given;
@@ -90,6 +103,70 @@ async function checkNaming(of: typeof targets): Promise<void> {
   expect(await targetOf(muin, of).claim("one")("tx", "TX").catch(String)).toBe(true);
   expect([muin.name(), muin.calls]).toEqual(["TX", ["get", "update", "get", "update"]]);
 }
+
+/** Throws unless claims that come together share a call, each with its own answer, and only what failed is asked for again. */
+async function checkTogether(of: typeof targets): Promise<void> {
+  const calls: string[][] = [];
+  let away = 2;
+  const transport = createRouterTransport(({ service }) => {
+    service(CountManagementService, {
+      batchCreateCounts: ({ requests }) => {
+        calls.push(requests.map(({ countId }) => countId));
+        if ((away -= 1) === 0) throw failure(Code.Unavailable, "STORE_UNAVAILABLE");
+        return {
+          results: requests.map(({ countId, countInfo, requestId }) => {
+            expect([countInfo?.displayName, requestId.length]).toEqual([countId.toUpperCase(), 32]);
+            const isSlow = countId === "c0007" && calls.length === 1;
+            if (isSlow) return refusal(Code.Unavailable, "OUTCOME_UNKNOWN");
+            if (countId === "c0003") return refusal(Code.AlreadyExists, "COUNT_EXISTS");
+            if (countId === "c0005") return refusal(Code.InvalidArgument, "FIELD_INVALID");
+            return { result: { case: "success" as const, value: {} } };
+          }),
+        };
+      },
+      getCountInfo: ({ countId }) => ({ countInfo: { countId, displayName: "another", etag: "1" } }),
+    });
+    service(CountImportService, {});
+  });
+  const target = of.createServerTarget(
+    createClient(CountImportService, transport),
+    createClient(CountManagementService, transport),
+    repeat,
+  );
+  const claim = target.claim("one");
+  const ids = Array.from({ length: 1003 }, (_, place) => `c${place.toString().padStart(4, "0")}`);
+  const claims = await Promise.all(
+    ids.map((id) => claim(id, id.toUpperCase()).catch((error: ConnectError) => error.code)),
+  );
+  expect(claims.flatMap((answer, place) => (answer === true ? [] : [`${ids[place]} ${answer}`]))).toEqual([
+    "c0003 false",
+    `c0005 ${Code.InvalidArgument}`,
+  ]);
+  // The second call fails as a whole: what it asked for is asked for again, and of the first what was unknown.
+  expect(calls.map((call) => call.length)).toEqual([1000, 3, 1, 3]);
+  expect(calls.slice(2)).toEqual([["c0007"], ["c1000", "c1001", "c1002"]]);
+}
+
+describe("Counts that are claimed together", () => {
+  test("are created with one call", () => checkTogether(targets));
+
+  test.each([
+    ["the bound of a call", "waiting.slice(0, creationsMax)", "waiting.slice(0)"],
+    ["the errors of each", "else reject(", "else resolve("],
+    ["waiting for each other", "queueMicrotask(() => void send());", "void send();"],
+    [
+      "the cause of a failure",
+      "for (const { reject } of batch) reject(error);",
+      "for (const { resolve } of batch) resolve();",
+    ],
+  ])("are noticed to be without %s", async (_, from, to) => {
+    const [together, target] = ["create-together.ts", "server-target.ts"].map((file) =>
+      join(import.meta.dir, file),
+    ) as [string, string];
+    const mutant = await importMutant<typeof targets>(together, from, to, [target]);
+    await caught(() => checkTogether(mutant));
+  });
+});
 
 describe("a Count that there is", () => {
   test.each<[name: string, state: CountState, owned: boolean]>([
