@@ -1,5 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { type Client, type Code, ConnectError } from "@connectrpc/connect";
+import { type Client, Code, ConnectError } from "@connectrpc/connect";
 import type { Status } from "../../../internal/gen/google/rpc/status_pb.ts";
 import type {
   CountManagementService,
@@ -56,9 +56,14 @@ export function createTogether(
   };
 }
 
+/** Codes by their numbers, which are the same in a Status. */
+const codes: ReadonlyMap<number, Code> = new Map(
+  Object.values(Code).flatMap((code) => (typeof code === "number" ? [[code, code]] : [])),
+);
+
 /** The error that a call for this one alone would have ended with. */
 function errorOf({ code, message, details }: Status): ConnectError {
-  const error = new ConnectError(message, code as Code); // The same numbers.
+  const error = new ConnectError(message, codes.get(code) ?? Code.Unknown);
   for (const { typeUrl, value } of details) {
     error.details.push({ type: typeUrl.slice(typeUrl.lastIndexOf("/") + 1), value });
   }
