@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from "node:async_hooks";
 import { bulkhead, BulkheadRejectedError } from "cockatiel";
 import type { Metrics } from "../../telemetry/metrics.ts";
 import { callErrors } from "../call/errors.ts";
@@ -5,8 +6,8 @@ import { callErrors } from "../call/errors.ts";
 /** Keeps what waits for one target or store from taking the whole process with it. */
 export interface Bulkhead {
   /**
-   * Runs `work`, at once or after its turn. Rejects with MuinError `resource_exhausted` when too many wait already. Work that is
-   * still waiting when `signal` is aborted is not begun.
+   * Runs `work`, at once or after its turn, in the async context of its caller. Rejects with MuinError `resource_exhausted` when too
+   * many wait already. Work that is still waiting when `signal` is aborted is not begun.
    */
   run<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T>;
 }
@@ -29,7 +30,8 @@ export function createBulkhead(options: {
   return {
     run: async (work, signal) => {
       try {
-        return await policy.execute(work, signal);
+        // Unbound, work that waited would run as part of the call whose end let it in.
+        return await policy.execute(AsyncLocalStorage.bind(work), signal);
       } catch (error) {
         if (!(error instanceof BulkheadRejectedError)) throw error;
         rejections.add(1, { name });
