@@ -27,7 +27,7 @@ export interface SweeperDeps {
  * taken up for `ageMs`, so that they do not get in each other's way, and finishing one twice does no harm.
  */
 export function createSweeper({ infos, requests, changes, clock, log, ageMs }: SweeperDeps): Component {
-  const sweep = async (): Promise<void> => {
+  const sweep = async (signal: AbortSignal): Promise<void> => {
     let taken: readonly CountChange[];
     do {
       taken = await infos.takeUp(ageMs, takenUpMax);
@@ -41,7 +41,7 @@ export function createSweeper({ infos, requests, changes, clock, log, ageMs }: S
           log.info("finished a change that was left half done", { ...facts, outcome: decision?.kind });
         }
       }
-    } while (taken.length === takenUpMax);
+    } while (taken.length === takenUpMax && !signal.aborted); // While a store hangs, what was taken up comes up again.
     await requests.removeExpired(forgetMax);
   };
 
