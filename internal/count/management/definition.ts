@@ -86,6 +86,12 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
     const queue = createCreationQueue({
       creations,
       limits: creationLimits,
+      turns: createBulkhead({
+        name: "creations in batches",
+        concurrentMax: creationLimits.batchesMax,
+        queueMax: batchCallsMax,
+        metrics,
+      }),
       batchSizes: metrics.histogram({
         name: "count_management_batch_creations",
         help: "Creations per batch.",
@@ -117,6 +123,8 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
 
 /** Creations go through the saga in batches. Each batch on its way takes a connection of the database. */
 const creationLimits: CreationLimits = { batchMax: 256, batchesMax: 2, waitingMax: 4096 };
+/** Calls for many creations that may wait for the turn of their next part: each holds a message of some MiB. */
+const batchCallsMax = 32;
 /** Other mutations of one process that are worked on at a time: with the batches, fewer than its database has connections. */
 const atOnceMax = 6;
 /** Mutations of one process that may wait for their turn. */

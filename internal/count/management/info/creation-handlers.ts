@@ -26,8 +26,7 @@ export function createCreationHandlers({
 }): Pick<ServiceImpl<typeof CountManagementService>, "createCount" | "batchCreateCounts"> {
   return {
     createCount: async (request, context) => {
-      const [result] = await creations.create([creationOf(request, context)]);
-      return created(request.countId, result as CreationResult);
+      return created(request.countId, await creations.create(creationOf(request, context)));
     },
 
     batchCreateCounts: async ({ requests }, context) => {
@@ -46,17 +45,14 @@ export function createCreationHandlers({
           fail(place, error);
         }
       }
-      // One part after the other, so that one call holds no more of the queue than a batch.
-      for (let from = 0; from < asked.length; from += creations.batchMax) {
-        const part = asked.slice(from, from + creations.batchMax);
-        const made = await creations.create(part.map(({ creation }) => creation)).catch((error: Error) => error);
-        for (const [index, { creation, place }] of part.entries()) {
-          try {
-            const result = made instanceof Error ? made : (made[index] as CreationResult);
-            results[place] = { result: { case: "success", value: created(creation.countId, result) } };
-          } catch (error) {
-            fail(place, error);
-          }
+      const made = await creations.createAll(asked.map(({ creation }) => creation));
+      for (const [index, { creation, place }] of asked.entries()) {
+        try {
+          results[place] = {
+            result: { case: "success", value: created(creation.countId, made[index] as CreationResult) },
+          };
+        } catch (error) {
+          fail(place, error);
         }
       }
       if (causes.length > 0) log.error("creations of a batch failed", { failed: causes.length, err: causes[0] });

@@ -1,17 +1,24 @@
 import { describe, expect, test } from "bun:test";
 import { AsyncLocalStorage } from "node:async_hooks";
 import { join } from "node:path";
+import { MuinError } from "../../../platform/errors/muin-error.ts";
 import { caught, importMutant } from "../../../platform/testing/mutant.ts";
+import { type Bulkhead, createBulkhead } from "../../../platform/rpc/client/create-bulkhead.ts";
+import { createMetrics } from "../../../platform/telemetry/create-metrics.ts";
 import { createCreationQueue } from "./creation-queue.ts";
 import type { AskedCreation, Creation, CreationResult } from "./creations.ts";
 
 type Create = typeof createCreationQueue;
 
+/** Lets all have their turn at once. */
+const open: Bulkhead = { run: (work) => work() };
+
 /** Batches as they were sent, each answered when the test says so. */
-function watched(create: Create, limits = { batchMax: 4, batchesMax: 2, waitingMax: 100 }) {
+function watched(create: Create, limits = { batchMax: 4, batchesMax: 2, waitingMax: 100 }, turns = open) {
   const sent: { readonly ids: string; readonly creations: readonly AskedCreation[]; answer(): Promise<void> }[] = [];
   const queue = create({
     limits,
+    turns,
     batchSizes: { observe: () => {} },
     creations: {
       create: (creations) => {
@@ -44,11 +51,18 @@ function creationOf(text: string): Creation {
 }
 const creationsOf = (text: string): readonly Creation[] => text.split(" ").map(creationOf);
 
+/** The reason of an error, else its message. */
+const wordOf = (result: CreationResult): string =>
+  result instanceof MuinError ? result.reason : result instanceof Error ? result.message : "created";
+
+/** Lets promises that are settled be heard of. */
+const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
 async function checkBatches(create: Create): Promise<void> {
   const { sent, queue, ids } = watched(create);
   const heard: string[] = [];
   const ask = (text: string): void => {
-    void queue.create(creationsOf(text)).then((results) => heard.push(results.map(String).join(" ")));
+    for (const creation of creationsOf(text)) void queue.create(creation).then((result) => heard.push(wordOf(result)));
   };
   ask("a");
   expect(ids()).toEqual(["a"]); // It finds nothing on its way.
@@ -60,21 +74,21 @@ async function checkBatches(create: Create): Promise<void> {
   expect(ids()).toHaveLength(2); // No third one.
   await sent[1]?.answer();
   expect(ids()).toEqual(["a", "b c", "d e f g"]);
-  expect(heard).toEqual(["Error: b", "Error: c"]);
+  expect(heard).toEqual(["b", "c"]);
   await sent[0]?.answer();
   await sent[2]?.answer();
   expect(ids()).toEqual(["a", "b c", "d e f g", "h"]);
   await sent[3]?.answer();
-  expect(heard.slice(2)).toEqual(["Error: a", "Error: d Error: e Error: f Error: g Error: h"]);
+  expect(heard.slice(2)).toEqual(["a", "d", "e", "f", "g", "h"]);
 }
 
 /** What is alike takes turns in its order, and holds up nothing else. */
 async function checkTurns(create: Create): Promise<void> {
   const { sent, queue, ids } = watched(create, { batchMax: 8, batchesMax: 2, waitingMax: 100 });
-  void queue.create(creationsOf("a:1 b a:2 c:2 c:3 d:1 e"));
+  void queue.createAll(creationsOf("a:1 b a:2 c:2 c:3 d:1 e"));
   // c:2 waits for a:2, and c:3 behind it; d:1 asks under the request of a:1.
   expect(ids()).toEqual(["a:1 b e"]);
-  void queue.create(creationsOf("f g h a"));
+  void queue.createAll(creationsOf("f g h a"));
   expect(ids()).toEqual(["a:1 b e", "f g h"]);
   await sent[1]?.answer();
   expect(ids()).toHaveLength(2);
@@ -88,14 +102,40 @@ async function checkTurns(create: Create): Promise<void> {
 
 async function checkBound(create: Create): Promise<void> {
   const { queue, ids } = watched(create, { batchMax: 2, batchesMax: 1, waitingMax: 3 });
-  void queue.create(creationsOf("a"));
-  void queue.create(creationsOf("b c"));
-  const refusals: unknown[] = [];
-  void queue.create(creationsOf("d e")).catch((error: unknown) => refusals.push(error));
-  for (let turn = 0; turn < 10; turn += 1) await Promise.resolve();
-  expect(refusals[0]).toMatchObject({ code: "resource_exhausted", reason: "OVERLOADED" });
-  void queue.create(creationsOf("f"));
+  void queue.createAll(creationsOf("a"));
+  void queue.createAll(creationsOf("b c"));
+  const heard: unknown[] = [];
+  void queue.createAll(creationsOf("d e")).then((results) => heard.push(...results));
+  await settle();
+  void queue.create(creationOf("f"));
+  void queue.create(creationOf("g")).catch((error: unknown) => heard.push(error));
+  await settle();
+  expect(heard).toHaveLength(3);
+  for (const error of heard) expect(error).toMatchObject({ code: "resource_exhausted", reason: "OVERLOADED" });
   expect(ids()).toEqual(["a"]);
+}
+
+/** However many callers create many, who creates one finds room and goes with what is next. */
+async function checkShares(create: Create): Promise<void> {
+  const turns = createBulkhead({ name: "batches", concurrentMax: 2, queueMax: 1, metrics: createMetrics() });
+  const { sent, queue, ids } = watched(create, { batchMax: 2, batchesMax: 1, waitingMax: 5 }, turns);
+  const heard: string[] = [];
+  for (const text of ["a b c d", "e f g h", "i j k l", "m n o"]) {
+    void queue.createAll(creationsOf(text)).then((results) => heard.push(results.map(wordOf).join(" ")));
+  }
+  void queue.create(creationOf("one")).then((result) => heard.push(wordOf(result)));
+  await settle();
+  expect(heard).toEqual(["OVERLOADED OVERLOADED OVERLOADED"]);
+  await sent[0]?.answer();
+  await settle();
+  await sent[1]?.answer();
+  await settle();
+  expect(ids()).toEqual(["a b", "e f", "one i"]);
+  for (let batch = 2; batch < 7; batch += 1) {
+    await sent[batch]?.answer();
+    await settle();
+  }
+  expect(heard.slice(1).toSorted()).toEqual(["a b c d", "e f g h", "i j k l", "one"]);
 }
 
 /** Each creation keeps the context of its call, and what is done for all has none. */
@@ -113,9 +153,9 @@ async function checkContext(create: Create): Promise<void> {
       },
     }),
   );
-  call.run("one", () => void queue.create(creationsOf("a")));
-  call.run("two", () => void queue.create(creationsOf("b")));
-  call.run("three", () => void queue.create(creationsOf("c")));
+  call.run("one", () => void queue.create(creationOf("a")));
+  call.run("two", () => void queue.create(creationOf("b")));
+  call.run("three", () => void queue.createAll(creationsOf("c")));
   expect(seen).toEqual([undefined, undefined]);
   expect(sent.flatMap(({ creations }) => creations.map(({ within }) => within(() => call.getStore())))).toEqual([
     "one",
@@ -128,6 +168,7 @@ describe("creations that wait", () => {
   test("go together, the first at once", () => checkBatches(createCreationQueue));
   test("for one Count or under one request take turns", () => checkTurns(createCreationQueue));
   test("are bounded", () => checkBound(createCreationQueue));
+  test("of many leave room for one", () => checkShares(createCreationQueue));
   test("keep the context of their calls", () => checkContext(createCreationQueue));
 
   test.each<[string, (create: Create) => Promise<void>, string, string]>([
@@ -143,6 +184,7 @@ describe("creations that wait", () => {
     ["turns with those before", checkTurns, "for (const name of names) busy.add(name);", ""],
     ["turns under one request", checkTurns, "[countId, `${requestId}\\n${principal}`]", "[countId]"],
     ["a bound", checkBound, "waiting.length + asked.length > waitingMax", "false"],
+    ["turns of those who create many", checkShares, "turns.run(() => create(part))", "create(part)"],
     ["a context apart", checkContext, "apart(sendWaiting)", "sendWaiting()"],
     ["the context of its call", checkContext, "const within = AsyncLocalStorage.snapshot();", "const within = apart;"],
   ])("are noticed to be without %s", async (_, check, rule, instead) => {

@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { callErrors } from "../../../platform/rpc/call/errors.ts";
+import type { Bulkhead } from "../../../platform/rpc/client/create-bulkhead.ts";
 import type { Histogram } from "../../../platform/telemetry/metrics.ts";
 import { type AskedCreation, type Creation, type CreationResult, type Creations } from "./creations.ts";
 
@@ -17,19 +18,25 @@ export interface CreationLimits {
 export interface CreationQueueDeps {
   readonly creations: Pick<Creations, "create">;
   readonly limits: CreationLimits;
+  /** Who may have a part of its creations here. */
+  readonly turns: Bulkhead;
   /** Creations per batch. */
   readonly batchSizes: Histogram;
 }
 
 /** Creates Counts for many callers. */
 export interface CreationQueue {
-  /** The most creations that one batch takes. */
-  readonly batchMax: number;
   /**
-   * Creates Counts, each by itself: the results are in their order. Those of one id or one request take turns in their order. Throws
-   * RESOURCE_EXHAUSTED, reason OVERLOADED, when too many wait already; none of these is begun then.
+   * Creates a Count. One of the same id or request takes its turn behind those that came before. Throws RESOURCE_EXHAUSTED, reason OVERLOADED,
+   * when too many wait already; it is not begun then.
    */
-  create(creations: readonly Creation[]): Promise<readonly CreationResult[]>;
+  create(creation: Creation): Promise<CreationResult>;
+  /**
+   * Creates Counts, each by itself: the results are in their order, and so are the turns of those of one id or request. They go in parts, for
+   * which the callers take turns: however many callers there are, room is left for who creates one. The error of `create` stands for those
+   * whose part was not begun. Never rejects.
+   */
+  createAll(creations: readonly Creation[]): Promise<readonly CreationResult[]>;
 }
 
 /** A creation that waits, and who hears of it. */
@@ -42,7 +49,7 @@ interface Waiting {
  * Creations that wait at the same time go through the saga together, as one batch. What forms the batches is the cap on those on their way,
  * not a timer: a creation that finds nothing on its way goes at once.
  */
-export function createCreationQueue({ creations, limits, batchSizes }: CreationQueueDeps): CreationQueue {
+export function createCreationQueue({ creations, limits, turns, batchSizes }: CreationQueueDeps): CreationQueue {
   const { batchMax, batchesMax, waitingMax } = limits;
   /** What is done for several calls belongs to none of them. */
   const apart = AsyncLocalStorage.snapshot();
@@ -86,20 +93,30 @@ export function createCreationQueue({ creations, limits, batchSizes }: CreationQ
     }
   }
 
+  const create = async (asked: readonly Creation[]): Promise<readonly CreationResult[]> => {
+    if (waiting.length + asked.length > waitingMax) {
+      throw callErrors.overloaded({ message: "too many creations of Counts are waiting; try again shortly" });
+    }
+    const within = AsyncLocalStorage.snapshot();
+    const results = asked.map((creation) => {
+      const { promise, resolve } = Promise.withResolvers<CreationResult>();
+      return { entry: { creation: { ...creation, within }, resolve }, promise };
+    });
+    waiting.push(...results.map(({ entry }) => entry));
+    apart(sendWaiting);
+    return Promise.all(results.map(({ promise }) => promise));
+  };
+
   return {
-    batchMax,
-    create: async (asked) => {
-      if (waiting.length + asked.length > waitingMax) {
-        throw callErrors.overloaded({ message: "too many creations of Counts are waiting; try again shortly" });
+    create: async (creation) => (await create([creation]))[0] as CreationResult,
+    createAll: async (asked) => {
+      const results: CreationResult[] = [];
+      for (let from = 0; from < asked.length; from += batchMax) {
+        const part = asked.slice(from, from + batchMax);
+        const made = await turns.run(() => create(part)).catch((error: Error) => part.map(() => error));
+        results.push(...made);
       }
-      const within = AsyncLocalStorage.snapshot();
-      const results = asked.map((creation) => {
-        const { promise, resolve } = Promise.withResolvers<CreationResult>();
-        return { entry: { creation: { ...creation, within }, resolve }, promise };
-      });
-      waiting.push(...results.map(({ entry }) => entry));
-      apart(sendWaiting);
-      return Promise.all(results.map(({ promise }) => promise));
+      return results;
     },
   };
 }
