@@ -22,9 +22,15 @@ export interface MuinSubject extends Subject {
   readonly creations: Subject;
 }
 
+/** A run's one caller writes more within the ten minutes that a request id is remembered than one of many callers may. */
+const roomForRequestIds = {
+  MUIN_COUNT_WRITE_REQUEST_IDS_MAX: "100000000",
+  MUIN_COUNT_WRITE_REQUEST_IDS_PER_CALLER_PERCENT: "100",
+};
+
 /** Starts Muin and creates `counts` Counts of value 0. */
 export async function startMuinSubject(counts: number, env: Readonly<Record<string, string>>): Promise<MuinSubject> {
-  const muin = await startMuin({ env });
+  const muin = await startMuin({ env: { ...roomForRequestIds, ...env } });
   const ids = Array.from({ length: counts }, (_, place) => countIdAt(place));
   await createCounts(muin, ids);
   const depthOf = async (...services: readonly string[]): Promise<number> => {
