@@ -7,6 +7,7 @@ import { CountWriteService } from "../../internal/gen/muin/count/v1/count_write_
 import { OperationsService } from "../../internal/gen/muin/platform/v1/operations_service_pb.ts";
 import { eventually } from "../../internal/platform/testing/eventually.ts";
 import { startMuin, type TestMuin } from "../../internal/platform/testing/muin.ts";
+import { roomForRequestIds } from "./request-ids.ts";
 import { countIdAt, createdPrefix } from "./requests.ts";
 import type { Subject } from "./subject.ts";
 
@@ -21,12 +22,6 @@ export interface MuinSubject extends Subject {
   /** The same Muin under a load of creations: what is stored are Counts that a load created. */
   readonly creations: Subject;
 }
-
-/** A run's one caller writes more within the ten minutes that a request id is remembered than one of many callers may. */
-const roomForRequestIds = {
-  MUIN_COUNT_WRITE_REQUEST_IDS_MAX: "100000000",
-  MUIN_COUNT_WRITE_REQUEST_IDS_PER_CALLER_PERCENT: "100",
-};
 
 /** Starts Muin and creates `counts` Counts of value 0. */
 export async function startMuinSubject(counts: number, env: Readonly<Record<string, string>>): Promise<MuinSubject> {

@@ -14,11 +14,12 @@ import { systemRandom } from "../../internal/platform/clock/random.ts";
 import { readConfig } from "../../internal/platform/config/read-config.ts";
 import type { RedisStore } from "../../internal/platform/redis/redis-store.ts";
 import { createLogger } from "../../internal/platform/telemetry/create-logger.ts";
+import { roomForRequestIds } from "./request-ids.ts";
 import { createMetrics } from "../../internal/platform/telemetry/create-metrics.ts";
 
 // Muin's write path without a service and its RPC around it. Nothing else in the bench reaches into a service.
 
-const limits = readConfig("count-write", countWriteConfig, {});
+const limits = readConfig("count-write", countWriteConfig, roomForRequestIds);
 
 /** What a part of the write path is given beside its stores; it logs errors alone. */
 export function benchDeps() {

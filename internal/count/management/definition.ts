@@ -122,7 +122,7 @@ export const countManagement: ServiceInfo<"count-management"> = defineService({
 });
 
 /** Creations go through the saga in batches. Each batch on its way takes a connection of the database. */
-const creationLimits: CreationLimits = { batchMax: 256, batchesMax: 2, waitingMax: 4096 };
+const creationLimits: CreationLimits = { batchMax: 256, batchesMax: 2, promptMax: 64, waitingMax: 4096 };
 /** Calls for many creations that may wait for the turn of their next part: each holds a message of some MiB. */
 const batchCallsMax = 32;
 /** Other mutations of one process that are worked on at a time: with the batches, fewer than its database has connections. */

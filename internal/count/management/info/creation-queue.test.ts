@@ -14,7 +14,7 @@ type Create = typeof createCreationQueue;
 const open: Bulkhead = { run: (work) => work() };
 
 /** Batches as they were sent, each answered when the test says so. */
-function watched(create: Create, limits = { batchMax: 4, batchesMax: 2, waitingMax: 100 }, turns = open) {
+function watched(create: Create, limits = { batchMax: 4, batchesMax: 2, promptMax: 3, waitingMax: 100 }, turns = open) {
   const sent: { readonly ids: string; readonly creations: readonly AskedCreation[]; answer(): Promise<void> }[] = [];
   const queue = create({
     limits,
@@ -84,7 +84,7 @@ async function checkBatches(create: Create): Promise<void> {
 
 /** What is alike takes turns in its order, and holds up nothing else. */
 async function checkTurns(create: Create): Promise<void> {
-  const { sent, queue, ids } = watched(create, { batchMax: 8, batchesMax: 2, waitingMax: 100 });
+  const { sent, queue, ids } = watched(create, { batchMax: 8, batchesMax: 2, promptMax: 7, waitingMax: 100 });
   void queue.createAll(creationsOf("a:1 b a:2 c:2 c:3 d:1 e"));
   // c:2 waits for a:2, and c:3 behind it; d:1 asks under the request of a:1.
   expect(ids()).toEqual(["a:1 b e"]);
@@ -101,7 +101,7 @@ async function checkTurns(create: Create): Promise<void> {
 }
 
 async function checkBound(create: Create): Promise<void> {
-  const { queue, ids } = watched(create, { batchMax: 2, batchesMax: 1, waitingMax: 3 });
+  const { queue, ids } = watched(create, { batchMax: 2, batchesMax: 1, promptMax: 1, waitingMax: 3 });
   void queue.createAll(creationsOf("a"));
   void queue.createAll(creationsOf("b c"));
   const heard: unknown[] = [];
@@ -115,10 +115,24 @@ async function checkBound(create: Create): Promise<void> {
   expect(ids()).toEqual(["a"]);
 }
 
+/** Who creates one waits for few that are on their way, and not for many. */
+async function checkLone(create: Create): Promise<void> {
+  const { sent, queue, ids } = watched(create);
+  void queue.createAll(creationsOf("a b c"));
+  void queue.create(creationOf("d"));
+  expect(ids()).toEqual(["a b c"]);
+  await sent[0]?.answer();
+  expect(ids()).toEqual(["a b c", "d"]);
+  await sent[1]?.answer();
+  void queue.createAll(creationsOf("e f g h"));
+  void queue.create(creationOf("i"));
+  expect(ids().slice(2)).toEqual(["e f g h", "i"]);
+}
+
 /** However many callers create many, who creates one finds room and goes with what is next. */
 async function checkShares(create: Create): Promise<void> {
   const turns = createBulkhead({ name: "batches", concurrentMax: 2, queueMax: 1, metrics: createMetrics() });
-  const { sent, queue, ids } = watched(create, { batchMax: 2, batchesMax: 1, waitingMax: 5 }, turns);
+  const { sent, queue, ids } = watched(create, { batchMax: 2, batchesMax: 1, promptMax: 1, waitingMax: 5 }, turns);
   const heard: string[] = [];
   for (const text of ["a b c d", "e f g h", "i j k l", "m n o"]) {
     void queue.createAll(creationsOf(text)).then((results) => heard.push(results.map(wordOf).join(" ")));
@@ -168,17 +182,15 @@ describe("creations that wait", () => {
   test("go together, the first at once", () => checkBatches(createCreationQueue));
   test("for one Count or under one request take turns", () => checkTurns(createCreationQueue));
   test("are bounded", () => checkBound(createCreationQueue));
+  test("wait for few on their way, not for many", () => checkLone(createCreationQueue));
   test("of many leave room for one", () => checkShares(createCreationQueue));
   test("keep the context of their calls", () => checkContext(createCreationQueue));
 
   test.each<[string, (create: Create) => Promise<void>, string, string]>([
     ["a cap on the batches", checkBatches, "onTheirWay.size < batchesMax &&", ""],
-    [
-      "waiting for more than there is on its way",
-      checkBatches,
-      "waiting.length > Math.min(length, batchMax - 1)",
-      "true",
-    ],
+    ["waiting for more than there is on its way", checkBatches, "waiting.length > length", "true"],
+    ["an end of that for many", checkLone, "length > promptMax", "false"],
+    ["that for few", checkLone, "length > promptMax", "true"],
     ["a bound of a batch", checkBatches, "batch.length < batchMax && ", ""],
     ["turns with what is on its way", checkTurns, "[...onTheirWay].flatMap(", "[].flatMap("],
     ["turns with those before", checkTurns, "for (const name of names) busy.add(name);", ""],

@@ -10,6 +10,8 @@ export interface CreationLimits {
   readonly batchMax: number;
   /** Most batches on their way: what forms the batches. */
   readonly batchesMax: number;
+  /** Most creations in a batch that is soon done: fewer than it has wait for it. For a larger one nobody waits while there is room. */
+  readonly promptMax: number;
   /** Most creations that wait. */
   readonly waitingMax: number;
 }
@@ -50,7 +52,7 @@ interface Waiting {
  * not a timer: a creation that finds nothing on its way goes at once.
  */
 export function createCreationQueue({ creations, limits, turns, batchSizes }: CreationQueueDeps): CreationQueue {
-  const { batchMax, batchesMax, waitingMax } = limits;
+  const { batchMax, batchesMax, promptMax, waitingMax } = limits;
   /** What is done for several calls belongs to none of them. */
   const apart = AsyncLocalStorage.snapshot();
   let waiting: Waiting[] = [];
@@ -59,7 +61,7 @@ export function createCreationQueue({ creations, limits, turns, batchSizes }: Cr
   /** As in count-write: few creations wait for each other in one batch, instead of going round in two small ones. */
   const isOpen = (): boolean =>
     onTheirWay.size < batchesMax &&
-    [...onTheirWay].every(({ length }) => waiting.length > Math.min(length, batchMax - 1));
+    [...onTheirWay].every(({ length }) => length > promptMax || waiting.length > length);
 
   /** Takes what may go now: of each Count and each request at most one that is on its way. */
   const takeBatch = (): readonly Waiting[] => {
