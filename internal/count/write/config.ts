@@ -25,13 +25,13 @@ export const countWriteConfig = {
   }),
   queueWritesMax: int("QUEUE_WRITES_MAX", {
     doc: "Most writes that wait per shard; more are refused with RESOURCE_EXHAUSTED.",
-    default: 16_384,
+    default: 65_536,
     min: batchWritesMax,
     max: 1_048_576,
   }),
   queueBytesMax: int("QUEUE_BYTES_MAX", {
     doc: "Most bytes of writes that wait per shard; more are refused with RESOURCE_EXHAUSTED.",
-    default: 8 * 1024 * 1024,
+    default: 32 * 1024 * 1024,
     min: 1024 * 1024,
     max: 1024 * 1024 * 1024,
   }),
