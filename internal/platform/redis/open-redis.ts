@@ -53,18 +53,17 @@ export interface OpenRedisReader extends RedisReader, Component {
 /** Opens a server for reading and writing. Commands fail at once while it is away, and none is ever sent twice. */
 export function openRedis(options: OpenRedisOptions): OpenRedis {
   const client = connect(options, {});
-  return {
-    ...lifecycle(options, client),
-    client,
-    dedicated: () =>
-      connect(options, { lazyConnect: false, enableAutoPipelining: false, socketTimeout: blockingSilenceMsMax }),
-  };
+  return { ...lifecycle(options, client), client, dedicated: () => connectForBlocking(options) };
 }
 
 /** Opens a server for reading. A read that was under way when the connection broke is sent once more. */
 export function openRedisReader(options: OpenRedisOptions): OpenRedisReader {
   const client = connect(options, { autoResendUnfulfilledCommands: true, maxRetriesPerRequest: 1 });
-  return { ...lifecycle(options, client), client };
+  return { ...lifecycle(options, client), client, dedicated: () => connectForBlocking(options) };
+}
+
+function connectForBlocking(options: OpenRedisOptions): Redis {
+  return connect(options, { lazyConnect: false, enableAutoPipelining: false, socketTimeout: blockingSilenceMsMax });
 }
 
 /** A connection with the settings that every writer needs; `overrides` for those who know why. */
@@ -108,7 +107,7 @@ export function connect(
 }
 
 /** Ends a connection at once. The driver alone would wait for the server to close its side, which one that is stuck does not. */
-export function cutOff(client: Redis): void {
+export function cutOff(client: Pick<Redis, "disconnect" | "stream">): void {
   client.disconnect();
   (client.stream as Redis["stream"] | undefined)?.destroy(); // None before the first attempt to connect.
 }

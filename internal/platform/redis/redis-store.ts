@@ -39,8 +39,13 @@ type ReadCommand =
   | "info"
   | "status";
 
+/** A connection of one's own, for reads that block. */
+export type BlockingConnection = Pick<Redis, ReadCommand | "disconnect" | "stream">;
+
 /** A Redis server, or a replica of one, that may only be read. The ACL user behind it can do no more either. */
 export interface RedisReader {
-  /** Shared, auto-pipelined connection. */
+  /** Shared, auto-pipelined connection. Never use blocking commands on it. */
   readonly client: Pick<Redis, ReadCommand>;
+  /** A connection of its own, for blocking reads, none of which is sent twice. The caller ends it with `cutOff`. */
+  dedicated(): BlockingConnection;
 }
