@@ -34,9 +34,10 @@ export function createChangeReader<Change>(options: ChangeReaderOptions<Change>)
       pipeline.callBuffer("XRANGE", key, position, position);
       const [streams, present] = (await run(pipeline)) as [readonly [Buffer, RawEntry[]][] | null, readonly RawEntry[]];
       if (present.length === 0 && !isWhole(position, await readState(connection, key))) return { kind: "lost" };
-      const entries = (streams?.[0]?.[1] ?? []).map(
-        ([id, fields]): ChangeEntry<Change> => ({ id: id.toString(), change: unpack(fields) }),
-      );
+      const entries = (streams?.[0]?.[1] ?? []).map(([id, fields]): ChangeEntry<Change> => ({
+        id: id.toString(),
+        change: unpack(fields),
+      }));
       return { kind: "read", entries, position: entries.at(-1)?.id ?? position };
     },
     stop: () => cutOff(connection),
@@ -66,11 +67,11 @@ async function readState(connection: BlockingConnection, key: string): Promise<S
   if (exists === 0) return { entries: 0, added: 0, lastId: beginning };
   if (error !== null) throw error;
   const fields = reply as readonly unknown[];
-  const field = (name: string): unknown => fields[fields.findIndex((value) => String(value as Buffer) === name) + 1];
+  const field = (name: string): unknown => fields[fields.findIndex((value) => String(value) === name) + 1];
   return {
     entries: Number(field("length")),
     added: Number(field("entries-added")),
-    lastId: String(field("last-generated-id") as Buffer),
+    lastId: String(field("last-generated-id")),
   };
 }
 

@@ -1,5 +1,12 @@
 import { bytesOf, floatsOf } from "./embedding.ts";
-import { type ActiveGallery, type FaceModelRecord, type GalleryId, modelFields, readFaceModel, writeFaceModel } from "./gallery.ts";
+import {
+  type ActiveGallery,
+  type FaceModelRecord,
+  type GalleryId,
+  modelFields,
+  readFaceModel,
+  writeFaceModel,
+} from "./gallery.ts";
 
 /** A change to the face Redis: all that a copy of it needs to follow, without a read. Each is the state after it, so that applying it again changes nothing. */
 export type FaceChange =
@@ -87,7 +94,16 @@ export function packChange(change: FaceChange): (string | Buffer)[] {
     case "remove":
       return [...packGallery(change.kind, change.gallery), "member", change.memberId, "enrolment", change.enrolmentId];
     case "deny":
-      return ["kind", change.kind, "branch", change.branchId, "enrolment", change.enrolmentId, "at", String(change.atMs)];
+      return [
+        "kind",
+        change.kind,
+        "branch",
+        change.branchId,
+        "enrolment",
+        change.enrolmentId,
+        "at",
+        String(change.atMs),
+      ];
     case "gallery":
       return [
         ...packGallery(change.kind, change.active),

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { caught, importMutant } from "../../platform/testing/mutant.ts";
 import { bytesOf, readEmbedding } from "./embedding.ts";
 import { cosineOf } from "./face-fixture.ts";
@@ -23,7 +23,8 @@ const faults: readonly [string, Uint8Array, Float32Array | undefined, string][] 
 ];
 
 function check(read: typeof readEmbedding): void {
-  for (const [, embedding, mean, fault] of faults) expect(read(embedding, { ...model, mean })).toEqual({ fault } as never);
+  for (const [, embedding, mean, fault] of faults)
+    expect(read(embedding, { ...model, mean })).toEqual({ fault } as never);
 }
 
 describe("an embedding", () => {

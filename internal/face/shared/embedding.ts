@@ -10,7 +10,8 @@ export type EmbeddingFault =
 /** An embedding that was found good, or what is wrong with it. */
 export type ReadEmbedding =
   /** Of length 1, as exact as float64 is; not turned yet (`template.ts`). */
-  { readonly unit: Float64Array; readonly fault?: undefined } | { readonly fault: EmbeddingFault };
+  | { readonly unit: Float64Array; readonly fault?: undefined }
+  | { readonly unit?: undefined; readonly fault: EmbeddingFault };
 
 /** A vector shorter than this has no direction that its numbers could tell. */
 const lengthMin = 1e-6;
@@ -42,7 +43,7 @@ export function readEmbedding(
 
 /** Little-endian float32 as numbers, in memory of their own. All machines that Muin runs on are little-endian. */
 export function floatsOf(bytes: Uint8Array): Float32Array {
-  return new Float32Array(bytes.slice().buffer);
+  return new Float32Array(new Uint8Array(bytes).buffer);
 }
 
 /** Numbers as little-endian float32. Shares their memory. */

@@ -63,7 +63,11 @@ export interface Candidate {
 export function rescore(template: Float32Array, candidates: Iterable<Candidate>): SearchResult {
   const people = new Map<string, { readonly element: FaceElement; readonly name: string; readonly score: number }>();
   for (const candidate of candidates) {
-    const face = { element: readElementName(candidate.name), name: candidate.name, score: cosine(template, candidate.template) };
+    const face = {
+      element: readElementName(candidate.name),
+      name: candidate.name,
+      score: cosine(template, candidate.template),
+    };
     const known = people.get(face.element.memberId);
     if (known === undefined || ranksBefore(face, known)) people.set(face.element.memberId, face);
   }

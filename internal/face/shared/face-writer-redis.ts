@@ -1,6 +1,4 @@
 import { MuinError } from "../../platform/errors/muin-error.ts";
-import { storeErrors } from "../../platform/errors/store-errors.ts";
-import { replyCode } from "../../platform/redis/driver-errors.ts";
 import type { RedisStore } from "../../platform/redis/redis-store.ts";
 import { defineScript } from "../../platform/redis/script.ts";
 import { type FaceChange, packChange } from "./change-stream.ts";
@@ -41,7 +39,10 @@ export function createFaceWriter(store: RedisStore): FaceWriter {
     remove: (enrolment, galleries) =>
       lastChange(
         store,
-        galleries.flatMap((gallery) => [...removal(enrolment, gallery), tell({ kind: "remove", gallery, ...enrolment })]),
+        galleries.flatMap((gallery) => [
+          ...removal(enrolment, gallery),
+          tell({ kind: "remove", gallery, ...enrolment }),
+        ]),
       ),
     deny: (enrolmentId, branchIds, atMs) =>
       lastChange(
@@ -87,7 +88,7 @@ export function createFaceWriter(store: RedisStore): FaceWriter {
       const { set, copy, names, error } = galleryKeys(gallery);
       for (;;) {
         signal.throwIfAborted();
-        const step = await client.zrange(names, 0, dropStepFaces - 1);
+        const step = await client.zrange(names, 0, String(dropStepFaces - 1));
         if (step.length === 0) break;
         await transact(store, [
           ...step.map((name): Command => ["VREM", set, name]),
@@ -98,7 +99,8 @@ export function createFaceWriter(store: RedisStore): FaceWriter {
       await client.unlink(set, copy, names, error); // Redis frees a vector set at once, however large: none is left by now.
       return changeId;
     },
-    readActive: async (branchId) => readActiveGallery(branchId, await client.hmget(activeKey(branchId), ...activeFields)),
+    readActive: async (branchId) =>
+      readActiveGallery(branchId, await client.hmget(activeKey(branchId), ...activeFields)),
   };
 }
 
@@ -170,9 +172,8 @@ async function transact({ client }: RedisStore, commands: readonly Command[]): P
 
 /** A command that is refused when it is queued ends the whole, and the error of the whole does not say why. */
 function refusalOf(error: unknown): unknown {
-  if (error instanceof MuinError || !(error instanceof Error)) return error;
-  const { previousErrors = [] } = error as Error & { readonly previousErrors?: readonly Error[] };
-  return previousErrors.some((previous) => replyCode(previous) === "OOM") ? storeErrors.full({ cause: error }) : error;
+  const { previousErrors = [] } = error as { readonly previousErrors?: readonly unknown[] };
+  return previousErrors.find((previous) => previous instanceof MuinError) ?? error;
 }
 
 /** Replies the entry's id, or the record as it is when it has another revision than it should. */

@@ -39,7 +39,7 @@ async function brokenWriter(rule: string, instead: string): Promise<CreateWriter
 /** What the store holds of a gallery, by element: the copy, and what the vector set makes of the vector. */
 async function read({ store }: FaceFixture, gallery: GalleryId) {
   const { set, copy, names } = galleryKeys(gallery);
-  const elements = await store.client.zrange(names, 0, -1);
+  const elements = await store.client.zrange(names, 0, "-1");
   const held = await Promise.all(
     elements.map(async (element) => ({
       element,
@@ -66,8 +66,14 @@ async function expectFaces(fixture: FaceFixture, gallery: GalleryId, expected: R
     const template = expected[element] as Float32Array;
     const wanted = Math.max(...template.map(Math.abs));
     expect(Number(largest)).toBeCloseTo(wanted, 5);
-    expect([...new Int8Array(quants as Buffer)]).toEqual(Array.from(template, (number) => Math.round((number * 127) / wanted)));
+    expect([...new Int8Array(quants as Buffer)]).toEqual(
+      Array.from(template, (number) => Math.round((number * 127) / wanted) + 0),
+    );
   }
+}
+
+function idOf({ branchId, modelId, generation }: GalleryId): GalleryId {
+  return { branchId, modelId, generation };
 }
 
 /** Every change of the stream after an id. */
@@ -113,7 +119,10 @@ async function checkActivate(create: CreateWriter): Promise<void> {
   expect(winner).toMatchObject({ revision: 2, generation: 4 });
   const told = await changesAfter(faces, "0-0");
   expect(told.at(-1)?.change).toEqual({ kind: "gallery", active: winner! });
-  expect(told.find(({ id }) => done.kind === "done" && id === done.changeId)?.change).toEqual({ kind: "gallery", active: first });
+  expect(told.find(({ id }) => done.kind === "done" && id === done.changeId)?.change).toEqual({
+    kind: "gallery",
+    active: first,
+  });
 }
 
 /** A model is not put back to an earlier revision. */
@@ -160,16 +169,15 @@ describe("a write to the face Redis", () => {
     await expectFaces(faces, one, { "ben/e2/0": d });
     await expectFaces(faces, two, {});
     await faces.writer.remove(ada, [one]);
-    const id = ({ branchId, modelId, generation }: GalleryId): GalleryId => ({ branchId, modelId, generation });
     const told = await changesAfter(faces, before);
     expect(told.map(({ change }) => change)).toEqual([
-      { kind: "put", gallery: id(one), memberId: "ben", enrolmentId: "e2", templates: [d] },
-      { kind: "put", gallery: id(one), ...ada, templates: [a, b, c] },
-      { kind: "put", gallery: id(two), ...ada, templates: [a] },
-      { kind: "put", gallery: id(one), ...ada, templates: [c] },
-      { kind: "remove", gallery: id(one), ...ada },
-      { kind: "remove", gallery: id(two), ...ada },
-      { kind: "remove", gallery: id(one), ...ada },
+      { kind: "put", gallery: idOf(one), memberId: "ben", enrolmentId: "e2", templates: [d] },
+      { kind: "put", gallery: idOf(one), ...ada, templates: [a, b, c] },
+      { kind: "put", gallery: idOf(two), ...ada, templates: [a] },
+      { kind: "put", gallery: idOf(one), ...ada, templates: [c] },
+      { kind: "remove", gallery: idOf(one), ...ada },
+      { kind: "remove", gallery: idOf(two), ...ada },
+      { kind: "remove", gallery: idOf(one), ...ada },
     ]);
     expect([told[3]?.id, told[5]?.id]).toEqual([put, removed]);
   });
@@ -203,17 +211,20 @@ describe("a write to the face Redis", () => {
     const aborted = AbortSignal.abort(new Error("ended"));
     expect(faces.writer.dropGallery(gallery, aborted)).rejects.toThrow("ended");
     const changeId = await faces.writer.dropGallery(gallery, new AbortController().signal);
-    const { branchId, modelId, generation } = gallery;
     expect((await changesAfter(faces, "0-0")).at(-1)).toEqual({
       id: changeId,
-      change: { kind: "drop", gallery: { branchId, modelId, generation } },
+      change: { kind: "drop", gallery: idOf(gallery) },
     });
     expect(await faces.store.client.exists(...Object.values(galleryKeys(gallery)))).toBe(0);
   });
 
   test("of faces that are too many, none or of different lengths is a mistake that changes nothing", async () => {
     const gallery = await faces.gallery();
-    for (const templates of [[], Array.from({ length: facesMax + 1 }, anyTemplate), [anyTemplate(), new Float32Array(dimensions + 1)]])
+    for (const templates of [
+      [],
+      Array.from({ length: facesMax + 1 }, anyTemplate),
+      [anyTemplate(), new Float32Array(dimensions + 1)],
+    ])
       expect(faces.writer.put(ada, [{ gallery, templates }])).rejects.toThrow();
     expect(faces.writer.put(ada, [])).rejects.toThrow("a write of nothing");
     await expectFaces(faces, gallery, {});
@@ -253,7 +264,11 @@ describe("a write to the face Redis", () => {
     [checkActivate, "if revision ~= wanted and not is_done then return held end", ""],
     [checkActivate, "if revision ~= wanted and not is_done", "if revision ~= wanted"],
     [checkActivate, " and held[1] == ARGV[2] and", " and"],
-    [checkModel, "if tonumber(redis.call('HGET', KEYS[1], 'revision') or '0') > tonumber(ARGV[1]) then return false end", ""],
+    [
+      checkModel,
+      "if tonumber(redis.call('HGET', KEYS[1], 'revision') or '0') > tonumber(ARGV[1]) then return false end",
+      "",
+    ],
   ] as const)("is noticed to be broken: %p with %s as %s", async (check, rule, instead) => {
     const broken = await brokenWriter(rule, instead);
     await caught(() => check(broken));

@@ -1,8 +1,12 @@
 import { expect, test } from "bun:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { elementName, galleryKeys, namesOf, readElementName } from "./key-schema.ts";
 
-const id = fc.string({ minLength: 1, maxLength: 64, unit: fc.integer({ min: 0x21, max: 0x7e }).map((code) => String.fromCharCode(code)) });
+const id = fc.string({
+  minLength: 1,
+  maxLength: 64,
+  unit: fc.integer({ min: 0x21, max: 0x7e }).map((code) => String.fromCharCode(code)),
+});
 
 test("an element's name says whose face it is, whatever the ids", () => {
   fc.assert(

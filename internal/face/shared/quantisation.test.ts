@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { openRedis, type OpenRedis } from "../../platform/redis/open-redis.ts";
 import { caught, importMutant } from "../../platform/testing/mutant.ts";
 import { sharedRedis } from "../../platform/testing/redis.ts";
@@ -36,7 +36,8 @@ async function checkBound({ quantisationError, cosineErrorMax, quantisationError
       const key = `quantisation:${crypto.randomUUID()}`;
       const templates = Array.from({ length: 8 }, () => templateOf(vectorOf(fraction, size)));
       const query = templateOf(vectorOf(fraction, size));
-      for (const [name, template] of templates.entries()) await store.client.call("VADD", key, "FP32", bytesOf(template), name);
+      for (const [name, template] of templates.entries())
+        await store.client.call("VADD", key, "FP32", bytesOf(template), name);
       const scores = (await store.client.call("VSIM", key, "FP32", bytesOf(query), "WITHSCORES", "TRUTH")) as string[];
       await store.client.unlink(key);
       for (let place = 0; place < scores.length; place += 2) {
@@ -78,12 +79,20 @@ describe("the quantisation of a vector set", () => {
   test.each([
     [checkBound, "return queryError + storedErrorMax +", "return storedErrorMax +"],
     [checkBound, "return queryError + storedErrorMax +", "return queryError +"],
-    [checkBound, "return queryError + storedErrorMax + queryError * storedErrorMax + roundingPerDimension * dimensions;", "return 0;"],
+    [
+      checkBound,
+      "return queryError + storedErrorMax + queryError * storedErrorMax + roundingPerDimension * dimensions;",
+      "return 0;",
+    ],
     [checkError, "const quantMax = 127;", "const quantMax = 128;"],
     [checkError, "return Math.sqrt(squares);", "return squares;"],
-  ] as const)("is noticed to be misjudged: %p with %s as %s", async (check, rule, instead) => {
-    const path = join(import.meta.dir, "quantisation.ts");
-    const mutant = await importMutant<Quantisation>(path, rule, instead);
-    await caught(() => check(mutant));
-  }, 60_000);
+  ] as const)(
+    "is noticed to be misjudged: %p with %s as %s",
+    async (check, rule, instead) => {
+      const path = join(import.meta.dir, "quantisation.ts");
+      const mutant = await importMutant<Quantisation>(path, rule, instead);
+      await caught(() => check(mutant));
+    },
+    60_000,
+  );
 });

@@ -1,11 +1,19 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { openRedisReader } from "../../platform/redis/open-redis.ts";
 import { caught, importMutant } from "../../platform/testing/mutant.ts";
 import { sharedRedis, startRedis, type TestRedis } from "../../platform/testing/redis.ts";
 import { rescore, type SearchResult } from "./face-engine.ts";
-import { anyVector, dimensions, type FaceFixture, near, openFaces, seededFractions, templateOf } from "./face-fixture.ts";
+import {
+  anyVector,
+  dimensions,
+  type FaceFixture,
+  near,
+  openFaces,
+  seededFractions,
+  templateOf,
+} from "./face-fixture.ts";
 import { markFresh, readRunId } from "./fresh.ts";
 import type { ActiveGallery } from "./gallery.ts";
 import { elementName, galleryKeys } from "./key-schema.ts";
@@ -34,7 +42,10 @@ async function brokenEngine(rule: string, instead: string, file = "store-engine.
 }
 
 /** What a gallery holds, by a plain map. */
-type Model = Map<string, { readonly memberId: string; readonly enrolmentId: string; readonly templates: Float32Array[] }>;
+type Model = Map<
+  string,
+  { readonly memberId: string; readonly enrolmentId: string; readonly templates: Float32Array[] }
+>;
 
 /** Ranks all of a gallery's faces, as plainly as can be. */
 function expected(model: Model, query: Float32Array, memberId?: string): SearchResult {
@@ -59,7 +70,10 @@ async function checkExact(createEngine: CreateEngine): Promise<void> {
       const likeMiddle = (): Float32Array => near(middle, 0.2 + 0.7 * fraction(), fraction);
       const denials = new Map<number, number>();
       /** Who was denied is enrolled anew. */
-      const nameOf = (person: number) => ({ memberId: `m${person}`, enrolmentId: `e${person}.${denials.get(person) ?? 0}` });
+      const nameOf = (person: number) => ({
+        memberId: `m${person}`,
+        enrolmentId: `e${person}.${denials.get(person) ?? 0}`,
+      });
       const put = async (person: number): Promise<void> => {
         const name = nameOf(person);
         const templates = Array.from({ length: 1 + Math.floor(fraction() * 3) }, likeMiddle);
@@ -97,6 +111,14 @@ async function checkExact(createEngine: CreateEngine): Promise<void> {
   );
 }
 
+/** A face of a few numbers that int8 keeps exactly, of whose people the first two are likest to the query of `checkWidening`. */
+function kept(person: number): Float32Array {
+  const small = person < 2 ? 20 : 2;
+  return templateOf(
+    Array.from({ length: dimensions }, (_, place) => (place === 0 ? 127 : place === 1 + (person % 60) ? small : 0)),
+  );
+}
+
 /**
  * A gallery whose likest face looks unlike in int8, where all of its small numbers are lost, while those of 80 others are kept: it is not among the
  * first candidates, by the vector set's scores. `surely`: one more person is likest beyond doubt, and it is the second that is to be found.
@@ -106,12 +128,6 @@ async function checkWidening(createEngine: CreateEngine, surely = false): Promis
   const gallery = await faces.gallery();
   const query = templateOf(Array.from({ length: dimensions }, (_, place) => (place === 0 ? 127 : 16)));
   const lost = templateOf(Array.from({ length: dimensions }, (_, place) => (place === 0 ? 127 : 0.49)));
-  const kept = (person: number): Float32Array =>
-    templateOf(
-      Array.from({ length: dimensions }, (_, place) =>
-        place === 0 ? 127 : place === 1 + (person % 60) ? (person < 2 ? 20 : 2) : 0,
-      ),
-    );
   const model: Model = new Map();
   const put = async (memberId: string, template: Float32Array): Promise<void> => {
     const name = { memberId, enrolmentId: `of ${memberId}` };
@@ -219,7 +235,11 @@ describe("a search of the face Redis", () => {
     const template = templateOf(anyVector(fraction));
     await faces.store.client.set("beside:b", Buffer.from([0xff, 0]));
     expect(await engine.search({ gallery, template }, never)).toMatchObject({ result: { best: undefined } });
-    for (const [memberId, cosine] of [["a", 0.5], ["b", 0.9], ["c", 0.1]] as const) {
+    for (const [memberId, cosine] of [
+      ["a", 0.5],
+      ["b", 0.9],
+      ["c", 0.1],
+    ] as const) {
       const templates = [near(template, cosine, fraction)];
       await faces.writer.put({ memberId, enrolmentId: "e" }, [{ gallery, templates }]);
     }
@@ -249,13 +269,33 @@ describe("a search of the face Redis", () => {
   });
 
   test.each([
-    [checkWidening, "return queryError + storedErrorMax + queryError * storedErrorMax + roundingPerDimension * dimensions;", "return 0;", "quantisation.ts"],
+    [
+      checkWidening,
+      "return queryError + storedErrorMax + queryError * storedErrorMax + roundingPerDimension * dimensions;",
+      "return 0;",
+      "quantisation.ts",
+    ],
     [checkWidening, "if (names.length < count) return", "if (true) return", undefined],
-    [checkWideningForSecond, "isAbove(result.best, restCosineMax) && isAbove(result.second, restCosineMax)", "isAbove(result.best, restCosineMax)", undefined],
+    [
+      checkWideningForSecond,
+      "isAbove(result.best, restCosineMax) && isAbove(result.second, restCosineMax)",
+      "isAbove(result.best, restCosineMax)",
+      undefined,
+    ],
     [checkDenied, " && denied[place] === null", "", undefined],
     [checkFresh, "if (runIdOf(info as string) !== mark) return", "if (mark === null) return", undefined],
-    [checkGallery, "if (active !== undefined && isSameGallery(active, gallery)) return undefined;", "if (active !== undefined) return undefined;", undefined],
-    [checkMissingCopy, "if (copy !== null) copies.set", "copies.set(unread[at + index] as string, template); if (copy !== null) copies.set", undefined],
+    [
+      checkGallery,
+      "if (active !== undefined && isSameGallery(active, gallery)) return undefined;",
+      "if (active !== undefined) return undefined;",
+      undefined,
+    ],
+    [
+      checkMissingCopy,
+      "if (copy !== null) copies.set(unread[at + index] as string, floatsOf(copy));",
+      "copies.set(unread[at + index] as string, copy === null ? template : floatsOf(copy));",
+      undefined,
+    ],
     [checkExact, " && denied[place] === null", "", undefined],
   ] as const)("is noticed to be broken: %p with %s as %s", async (check, rule, instead, file) => {
     const broken = await brokenEngine(rule, instead, file);

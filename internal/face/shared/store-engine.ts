@@ -1,6 +1,13 @@
 import type { RedisReader, RedisStore } from "../../platform/redis/redis-store.ts";
 import { bytesOf, floatsOf } from "./embedding.ts";
-import { type Candidate, type FaceEngine, rescore, type SearchOutcome, type SearchQuery, type SearchResult } from "./face-engine.ts";
+import {
+  type Candidate,
+  type FaceEngine,
+  rescore,
+  type SearchOutcome,
+  type SearchQuery,
+  type SearchResult,
+} from "./face-engine.ts";
 import { facesMax } from "./face-writer.ts";
 import { runIdOf } from "./fresh.ts";
 import { activeFields, type ActiveGallery, isSameGallery, readActiveGallery } from "./gallery.ts";
@@ -71,7 +78,8 @@ async function search(
   const first = options.store.client.pipeline();
   askWhich(first, query.gallery);
   if (query.memberId === undefined) askLikest(first, query, count);
-  else first.zrange(galleryKeys(query.gallery).names, ...namesOf(query.memberId), "BYLEX", "LIMIT", 0, facesOfPersonMax);
+  else
+    first.zrange(galleryKeys(query.gallery).names, ...namesOf(query.memberId), "BYLEX", "LIMIT", 0, facesOfPersonMax);
   const [info, mark, active, ...found] = await run(first);
   const obstacle = obstacleOf(options, query.gallery, info, mark, active);
   if (obstacle !== undefined) return obstacle;

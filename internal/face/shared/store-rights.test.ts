@@ -15,11 +15,11 @@ import { createStoreEngine } from "./store-engine.ts";
 const writes = ["{face}:g:*"];
 const reads = ["{face}:d:*"];
 const writer = service("writes-faces", {
-  faces: redis("faces", "read-write", { keys: writes }),
+  faces: redis("faces", "read-write", { keys: writes, vectorSets: true }),
   doors: redis("faces", "read-only", { keys: reads }),
 });
 const reader = service("reads-faces", {
-  faces: redis("faces", "read-only", { keys: writes }),
+  faces: redis("faces", "read-only", { keys: writes, vectorSets: true }),
   doors: redis("faces", "read-write", { keys: reads }),
 });
 

@@ -36,6 +36,10 @@ const writerCommands =
 
 const readerCommands = "+@read +time -@dangerous -scan -randomkey -dbsize -keys";
 
+/** What reads a vector set, and what writes one. */
+const vectorReads = "+vsim +vcard +vdim +vinfo +vemb +vismember";
+const vectorWrites = "+vadd +vrem";
+
 /** The Redis users that a service's declaration gives rise to: one a server, with one selector a store. */
 export function redisRights(info: ServiceInfo): readonly RedisRights[] {
   const byServer = new Map<string, RedisDecl[]>();
@@ -46,7 +50,7 @@ export function redisRights(info: ServiceInfo): readonly RedisRights[] {
   return [...byServer].map(([server, stores]) => ({
     server,
     user: info.name,
-    rules: [...bareUser, ...stores.map(selector)],
+    rules: [...bareUser, ...stores.flatMap(selectors)],
   }));
 }
 
@@ -78,10 +82,13 @@ export function postgresRole(info: ServiceInfo, access: "owner" | "read-only"): 
   return `${snake(info.name)}_${access === "owner" ? "data" : "reader"}`;
 }
 
-function selector(store: RedisDecl): string {
-  const writes = store.access === "read-write";
-  const keys = store.keys.map((pattern) => `${writes ? "~" : "%R~"}${pattern}`).join(" ");
-  return `(${keys} ${writes ? writerCommands : readerCommands})`;
+function selectors(store: RedisDecl): readonly string[] {
+  const written = store.keys.map((pattern) => `~${pattern}`).join(" ");
+  const read = store.keys.map((pattern) => `%R~${pattern}`).join(" ");
+  if (store.access === "read-write")
+    return [`(${written} ${writerCommands}${store.vectorSets ? ` ${vectorReads} ${vectorWrites}` : ""})`];
+  // Redis takes all commands of vector sets to write their key, those that only read too: they need a selector of their own.
+  return [`(${read} ${readerCommands})`, ...(store.vectorSets ? [`(${written} ${vectorReads})`] : [])];
 }
 
 function snake(name: string): string {

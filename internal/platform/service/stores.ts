@@ -32,6 +32,8 @@ export interface RedisDecl<A extends "read-only" | "read-write" = "read-only" | 
   readonly durability: "durable" | "cache";
   /** Key patterns, as Redis ACL writes them without the leading "~", such as "count:*". */
   readonly keys: readonly string[];
+  /** Whether vector sets are among what the keys hold: Redis counts their commands to no class of an ACL. */
+  readonly vectorSets: boolean;
 }
 
 export type StoreDecl = PostgresDecl | PostgresViewsDecl | RedisDecl;
@@ -52,7 +54,7 @@ export function postgresViews(options: {
   return { kind: "postgres", access: "read-only", ...options };
 }
 
-/** Declares the right to keys of a Redis server. Default: its primary, which is durable. */
+/** Declares the right to keys of a Redis server. Default: its primary, which is durable; without vector sets. */
 export function redis<const A extends "read-only" | "read-write">(
   server: string,
   access: A,
@@ -60,10 +62,11 @@ export function redis<const A extends "read-only" | "read-write">(
     readonly keys: readonly string[];
     readonly role?: "primary" | "replica";
     readonly durability?: "durable" | "cache";
+    readonly vectorSets?: boolean;
   },
 ): RedisDecl<A> {
-  const { keys, role = "primary", durability = "durable" } = options;
-  return { kind: "redis", access, server, role, durability, keys };
+  const { keys, role = "primary", durability = "durable", vectorSets = false } = options;
+  return { kind: "redis", access, server, role, durability, keys, vectorSets };
 }
 
 /** What a service gets for a declared store. */
