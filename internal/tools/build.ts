@@ -5,25 +5,21 @@ import { stat } from "node:fs/promises";
 import { OperationsService } from "../gen/muin/platform/v1/operations_service_pb.ts";
 import { packagesOf } from "../platform/rpc/rest/comments.ts";
 import { catalog } from "../catalog.ts";
+import { compile, threadsOfSources } from "./compile.ts";
 
 const root = resolve(import.meta.dir, "../..");
+const threads = await threadsOfSources();
 
 /** Compiles `cmd/<name>/main.ts` to the binary `<folder>/<name>` and returns its path. */
 async function buildBinary(name: string, folder: string): Promise<string> {
   const outfile = join(folder, name);
   const service = catalog.find((each) => each.name === name);
-  const { success, logs } = await Bun.build({
-    entrypoints: [join(root, "cmd", name, "main.ts")],
-    // A binary takes its settings from its own environment, whatever lies in the folder where it is started.
-    compile: { outfile, autoloadDotenv: false, autoloadBunfig: false },
-    minify: true,
-    bytecode: true,
-    format: "esm",
-    sourcemap: "linked",
+  await compile({
+    main: join(root, "cmd", name, "main.ts"),
+    threads,
+    outfile,
     plugins: service === undefined ? [] : [onlyCommentsOf(packagesOf([...service.serves, OperationsService]))],
-    throw: false,
   });
-  if (!success) throw new AggregateError(logs, `${outfile} could not be built`);
   return outfile;
 }
 
