@@ -5,6 +5,7 @@ import { catalog } from "../catalog.ts";
 import { cacheKeys } from "../count/read/info/store-redis.ts";
 import { keys } from "../platform/events/redis/keys.ts";
 import { silentLog } from "../platform/events/redis/redis-broker-fixture.ts";
+import { topology } from "../platform/catalog/topology.ts";
 import { noncePattern } from "../platform/identity/nonces.ts";
 import { leaseKey } from "../platform/lease/redis/lease-key.ts";
 import { migrate } from "../platform/postgres/migrate.ts";
@@ -55,6 +56,15 @@ async function tablesMade(more: readonly string[] = []): Promise<readonly string
 }
 
 describe("what grows", () => {
+  test("names every folder that a service keeps, and no other", async () => {
+    const kept = /^`<data-dir>\/services\/(.+)`$/;
+    const named = (await rowsOf("Files")).flatMap(([file = ""]) => kept.exec(file)?.[1] ?? []);
+    const declared = topology(catalog).services.flatMap(({ stores }) =>
+      stores.filter(({ kind }) => kind === "folder").map(({ at }) => at),
+    );
+    expect(named.toSorted()).toEqual(declared.toSorted());
+  });
+
   test("names every table that a migration makes, and no other, each with its bound", async () => {
     const rows = await rowsOf("Tables");
     const named = rows.map(([service, table]) => `${service} ${table}`).toSorted();

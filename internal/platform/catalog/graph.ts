@@ -6,7 +6,7 @@ export interface Graph {
   /** Stores, each once, in the order of their names. */
   readonly stores: readonly {
     readonly name: string;
-    readonly kind: "postgres" | "redis";
+    readonly kind: StoreTopology["kind"];
     /** The store that this one is a replica of. */
     readonly replicaOf?: string;
   }[];

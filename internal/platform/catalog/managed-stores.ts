@@ -100,12 +100,16 @@ export function aclOf({ users }: Pick<ManagedRedis, "users">): string {
   return users.map((one) => `user ${one.user} reset ${one.rules.join(" ")} >${userPassword(one)}\n`).join("");
 }
 
-/** The settings by which the process of a service finds its stores, as lines of its environment. HOST stands for each server's. */
+/**
+ * The settings by which the process of a service finds its stores, as lines of its environment. HOST stands for each server's; a folder
+ * may lie elsewhere, one for each process.
+ */
 export function environmentOf(
   { name, stores }: Pick<ServiceTopology, "name" | "stores">,
   { databases }: ManagedStores,
 ): string {
   const lines = stores.flatMap((store) => {
+    if (store.kind === "folder") return [`${store.variable}=/var/lib/muin/${store.at}`];
     if (store.kind === "redis") return [`${store.variable}=${redisUrl(store.at, store.account)}`];
     const line = `${store.variable}=${postgresUrl(store, store.account)}`;
     const schemaRole = databases.find(({ database }) => database === store.at)?.schemaRole;

@@ -1,8 +1,8 @@
-import { text, url, type ConfigField, type ConfigValues } from "../config/fields.ts";
+import { path, text, url, type ConfigField, type ConfigValues } from "../config/fields.ts";
 import { ConfigError, variableOf } from "../config/read-config.ts";
 import { brokerSchemes } from "../events/open-broker.ts";
 import { leaseSchemes } from "../lease/open-leases.ts";
-import { callSetting, schemaSetting, serviceSetting, storeSetting } from "./setting-names.ts";
+import { callSetting, folderSetting, schemaSetting, serviceSetting, storeSetting } from "./setting-names.ts";
 import { caFileField } from "../tls/tls-config.ts";
 import type { ServiceTopology, Topology } from "./topology.ts";
 
@@ -48,10 +48,18 @@ export function coordinationUrlOf({
   ]);
 }
 
-/** Where a process of one service finds its stores, by declared name. A replica that is not given is its primary. */
+/** Where a folder of a service's own is. */
+function folderField(service: ServiceTopology, name: string): ConfigField<string> {
+  return path(folderSetting(name), {
+    doc: `Folder ${name} of ${service.name}, on a local disk, for one process at a time. Made when absent.`,
+  });
+}
+
+/** Where a process of one service finds its stores, by declared name: URLs, and paths of folders. A replica that is not given is its primary. */
 export function storeFields(service: ServiceTopology): Readonly<Record<string, ConfigField<string>>> {
   return Object.fromEntries(
     service.stores.map(({ name, kind, primary }) => {
+      if (kind === "folder") return [name, folderField(service, name)];
       const doc = `Store ${name} of ${service.name}, with user and password.`;
       const options = { doc, schemes: schemes[kind] };
       const setting = storeSetting(name);

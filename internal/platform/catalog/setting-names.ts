@@ -3,6 +3,11 @@ export function storeSetting(store: string): string {
   return `STORE_${store.toUpperCase()}_URL`;
 }
 
+/** Setting of a declared folder's path in a process of one service, such as STORE_QUEUE_PATH. */
+export function folderSetting(store: string): string {
+  return `STORE_${store.toUpperCase()}_PATH`;
+}
+
 /** Setting of a declared database's URL with the role that owns its schema, such as STORE_DATABASE_SCHEMA_URL. */
 export function schemaSetting(store: string): string {
   return `STORE_${store.toUpperCase()}_SCHEMA_URL`;

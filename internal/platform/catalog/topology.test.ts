@@ -8,7 +8,10 @@ import { int, secret } from "../config/fields.ts";
 import { everyInstance } from "../service/consumption.ts";
 import { defineService, type ServiceInfo } from "../service/define-service.ts";
 import { rpcs } from "../service/rpcs.ts";
-import { postgres, postgresViews, redis } from "../service/stores.ts";
+import { folder, postgres, postgresViews, redis } from "../service/stores.ts";
+import { createGraph } from "./graph.ts";
+import { storeFields } from "./mesh-config.ts";
+import { environmentOf, managedStores } from "./managed-stores.ts";
 import { topology } from "./topology.ts";
 
 const owner: ServiceInfo = {
@@ -132,6 +135,33 @@ test("says of a service what it reaches, and as whom", () => {
   expect(consumes).toEqual([
     { message: "muin.count.v1.CountCreated", topics: ["count.info"], kind: "everyInstance", publishedBy: undefined },
   ]);
+});
+
+test("says of a folder where its service alone finds it, and asks no server for it", () => {
+  const keeper: ServiceInfo = { ...owner, name: "keeper", stores: { queue: folder() }, publishes: [] };
+  const managed = managedStores([keeper]);
+  const [service] = managed.services;
+  expect(service?.stores).toEqual([
+    {
+      name: "queue",
+      kind: "folder",
+      at: "keeper/queue",
+      access: "owner",
+      role: "primary",
+      parts: ["*"],
+      durability: "durable",
+      account: "",
+      variable: "MUIN_STORE_QUEUE_PATH",
+      primary: undefined,
+      schemaVariable: undefined,
+    },
+  ]);
+  expect([managed.databases, topology([keeper]).redisServers]).toEqual([[], []]);
+  expect(environmentOf(service!, managed)).toContain("MUIN_STORE_QUEUE_PATH=/var/lib/muin/keeper/queue\n");
+  expect(createGraph(topology([keeper])).uses).toEqual([{ service: "keeper", store: "keeper/queue", access: "owner" }]);
+  const { queue } = storeFields(service!);
+  const parsed = ["/var/lib/muin/a b", "relative", "/", "", "/a\0b", "/a "].map((path) => queue?.parse(path));
+  expect(parsed).toEqual(["/var/lib/muin/a b", undefined, undefined, undefined, undefined, undefined]);
 });
 
 test("says of each method who may call it and how", () => {

@@ -14,7 +14,7 @@ import type { StoreDecl } from "../service/stores.ts";
 import { askersOf, busUse, consumedTopics, publishedBy } from "./bus-topics.ts";
 import { processConfig } from "./process-config.ts";
 import { serviceCallersOf, type ServiceCallers } from "./service-callers.ts";
-import { callSetting, schemaSetting, storeSetting } from "./setting-names.ts";
+import { callSetting, folderSetting, schemaSetting, storeSetting } from "./setting-names.ts";
 import { postgresRights, postgresRole, redisRights, type PostgresRights, type RedisRights } from "./store-rights.ts";
 
 /**
@@ -132,8 +132,8 @@ export interface CallTopology {
 export interface StoreTopology {
   /** Name in the declaration. */
   readonly name: string;
-  readonly kind: "postgres" | "redis";
-  /** Name of the database or of the Redis server. */
+  readonly kind: StoreDecl["kind"];
+  /** Name of the database, of the Redis server, or of the folder: its service and its name, such as "count-write/queue". */
   readonly at: string;
   readonly access: StoreDecl["access"];
   readonly role: "primary" | "replica";
@@ -141,9 +141,9 @@ export interface StoreTopology {
   readonly parts: readonly string[];
   /** A cache may be empty or away; what is durable must not be lost. */
   readonly durability: "durable" | "cache";
-  /** PostgreSQL role or Redis ACL user that the service connects as. */
+  /** PostgreSQL role or Redis ACL user that the service connects as; "" for a folder, which belongs to who runs the process. */
   readonly account: string;
-  /** Variable of its URL in a process of this service alone. */
+  /** Variable of its URL, or of a folder's path, in a process of this service alone. */
   readonly variable: string;
   /** Declared store of the same service that stands in when the URL of a replica is not given. */
   readonly primary: string | undefined;
@@ -305,6 +305,7 @@ function policyTopology(method: DescMethod): PolicyTopology | undefined {
 }
 
 function storeTopology(info: ServiceInfo, name: string, decl: StoreDecl): StoreTopology {
+  if (decl.kind === "folder") return folderTopology(info, name);
   const common = { name, variable: variableOf("", storeSetting(name)) } as const;
   if (decl.kind === "postgres") {
     return {
@@ -330,6 +331,22 @@ function storeTopology(info: ServiceInfo, name: string, decl: StoreDecl): StoreT
     durability: decl.durability,
     account: info.name,
     primary: primaryOf(info, name),
+    schemaVariable: undefined,
+  };
+}
+
+function folderTopology(info: ServiceInfo, name: string): StoreTopology {
+  return {
+    name,
+    kind: "folder",
+    at: `${info.name}/${name}`,
+    access: "owner",
+    role: "primary",
+    parts: ["*"],
+    durability: "durable",
+    account: "",
+    variable: variableOf("", folderSetting(name)),
+    primary: undefined,
     schemaVariable: undefined,
   };
 }

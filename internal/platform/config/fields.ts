@@ -124,6 +124,18 @@ export function text(name: string, options: FieldOptions<string>): ConfigField<s
   };
 }
 
+/** An absolute path of 2 to 1024 characters, so not "/". */
+export function path(name: string, options: FieldOptions<string>): ConfigField<string> {
+  return {
+    name,
+    accepts: "absolute path",
+    doc: options.doc,
+    default: options.default,
+    parse: (value) => (/^\/[^\0]{1,1023}$/.test(value) && value.trim() === value ? value : undefined),
+    redact: asIs,
+  };
+}
+
 /** One of the listed words. */
 export function oneOf<const T extends string>(
   name: string,

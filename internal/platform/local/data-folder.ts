@@ -14,6 +14,9 @@ const secretBytes = 24;
 /** Where root's data lies: PostgreSQL runs as an account that cannot enter root's home. */
 const rootFolder = "/var/lib/muin";
 
+/** Where services keep what they keep in folders of their own. */
+export const serviceFolders = "services";
+
 /** What a running Muin says of itself in its data folder, for whoever wants to talk to it. */
 export interface RunRecord {
   readonly pid: number;
@@ -46,6 +49,7 @@ export type Credentials = Readonly<Record<string, string>>;
  *       tls/               issuer and certificate that Muin made itself: ca.pem, ca-key.pem, cert.pem, key.pem
  *       redis/<server>/    data, redis.conf, users.acl and server.log of one Redis server
  *       postgres/          data/ and server.log of the PostgreSQL cluster
+ *       services/<service>/<store>/   what a service keeps in a folder of its own
  *
  * Whoever is not the owner reads none of it. A folder that root's Muin makes may be passed through (mode 0711), so that the
  * account which PostgreSQL runs as reaches postgres/, which is its own.
@@ -55,6 +59,8 @@ export interface DataFolder extends Component {
   readonly path: string;
   /** The secret of that name: 32 letters, digits, "-" and "_", generated at first and the same ever after. */
   secret(name: string): Promise<string>;
+  /** Absolute path of a folder that a service keeps for itself, named `<service>/<store>`. Whoever holds it makes it. */
+  serviceFolder(name: string): string;
   /** Remembered ports of the stores. */
   port(name: string): number | undefined;
   setPort(name: string, port: number): Promise<void>;
@@ -130,6 +136,7 @@ export function createDataFolder(options: { readonly path: string; readonly rand
       await kept.set(name, value);
       return value;
     },
+    serviceFolder: (name) => join(path, serviceFolders, name),
     port: (name) => opened(ports).get(name),
     setPort: (name, port) => opened(ports).set(name, port),
     announce: writeRunRecord,

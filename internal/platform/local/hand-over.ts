@@ -2,7 +2,7 @@ import { lchown, lstat, readdir } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import type { Clock } from "../clock/clock.ts";
 import type { Logger } from "../telemetry/logger.ts";
-import { makeDataFolder, takeDataLock } from "./data-folder.ts";
+import { makeDataFolder, serviceFolders, takeDataLock } from "./data-folder.ts";
 import { closedFolder } from "./files.ts";
 import { giveTree } from "./give-tree.ts";
 import { endOrphans } from "./orphans.ts";
@@ -10,7 +10,18 @@ import { SetupError } from "./setup-error.ts";
 import type { SystemUser } from "./system-user.ts";
 
 /** What of a data folder is Muin's: there may be other things in it. */
-const kept = ["lock", "run.json", "credentials.json", "secrets.json", "ports.json", "mail", "tls", "redis", "postgres"];
+const kept = [
+  "lock",
+  "run.json",
+  "credentials.json",
+  "secrets.json",
+  "ports.json",
+  "mail",
+  "tls",
+  "redis",
+  "postgres",
+  serviceFolders,
+];
 
 /**
  * Gives root's data folder at `path`, made when absent, to the account that Muin goes on as, and ends the servers that an earlier Muin

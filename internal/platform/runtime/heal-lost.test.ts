@@ -80,6 +80,7 @@ async function loseAndHeal({ composeService }: Pick<typeof real, "composeService
       broker: bus,
       leases: bus.leases,
       storeUrl: () => "",
+      storePath: () => "",
       schemaUrl: () => "",
       config: () => ({}),
       transport: () => {

@@ -85,6 +85,7 @@ async function startWithoutEvents({ createMuinProcess }: Module) {
     eventsUrl: redis.url,
     coordinationUrl: redis.url,
     storeUrl: () => "",
+    storePath: () => "",
     schemaUrl: () => "",
     grants: () => ({ dataRole: "" }),
     remote: () =>

@@ -50,7 +50,7 @@ import type { Wiring } from "./wiring.ts";
 /** What a process runs and how it reaches the outside. */
 export interface MuinProcessOptions extends Pick<
   Wiring,
-  "storeUrl" | "schemaUrl" | "grants" | "consumedTopics" | "askers"
+  "storeUrl" | "storePath" | "schemaUrl" | "grants" | "consumedTopics" | "askers"
 > {
   /** Name of the process: the service's, or "muin" for all in one. */
   readonly name: string;

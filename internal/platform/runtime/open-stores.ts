@@ -1,9 +1,10 @@
 import { createSequence, type Component } from "../lifecycle/component.ts";
+import { createOwnFolder } from "../local/own-folder.ts";
 import { migrate } from "../postgres/migrate.ts";
 import { openDatabase, openReadOnlyDatabase, type OpenDatabase } from "../postgres/open-database.ts";
 import { openRedis, openRedisReader } from "../redis/open-redis.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
-import type { StoreDecl } from "../service/stores.ts";
+import type { Folder, StoreDecl } from "../service/stores.ts";
 import type { Wiring } from "./wiring.ts";
 
 /** A store as a running service holds it. */
@@ -17,7 +18,7 @@ export interface OpenStore {
   probe(): Promise<string | undefined>;
 }
 
-/** The stores of a service. They connect with `start`, which does not wait for one that is away. */
+/** The stores of a service. They connect with `start`, which does not wait for one that is away, and fails when a folder cannot be held. */
 export interface OpenStores extends Component {
   /** In the order of the declaration. */
   readonly all: readonly OpenStore[];
@@ -53,8 +54,17 @@ export function openStores(info: ServiceInfo, wiring: Wiring): OpenStores {
 }
 
 function openStore(info: ServiceInfo, name: string, decl: StoreDecl, wiring: Wiring) {
-  const url = wiring.storeUrl(info, name);
   const opened = { name, decl, database: undefined };
+  if (decl.kind === "folder") {
+    const folder = createOwnFolder(wiring.storePath(info, name));
+    return {
+      ...opened,
+      handle: { path: folder.path } satisfies Folder,
+      component: folder,
+      probe: () => folder.probe(),
+    };
+  }
+  const url = wiring.storeUrl(info, name);
   if (decl.kind === "redis") {
     const options = { url, name: `${info.name}/${name}`, clock: wiring.clock, log: wiring.log };
     const redis = decl.access === "read-write" ? openRedis(options) : openRedisReader(options);

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import type { Environment } from "../config/read-config.ts";
+import { serviceFolders } from "../local/data-folder.ts";
 import { giveTree } from "../local/give-tree.ts";
 import { handOverDataFolder } from "../local/hand-over.ts";
 import { leaveRoot, type RunsAs } from "../local/leave-root.ts";
@@ -33,7 +34,7 @@ export async function takeOwnAccount(
     },
   });
   if (process.getuid?.() === root.uid) {
-    for (const name of ["redis", "mail", "tls"]) await giveTree(join(dataDir, name), root);
+    for (const name of ["redis", "mail", "tls", serviceFolders]) await giveTree(join(dataDir, name), root);
   }
   sayRunsAs(runsAs, log);
   return { runsAs, programs };

@@ -116,7 +116,7 @@ function inTime<T>(clock: StatusSources["clock"], work: Promise<T>): Promise<T |
 async function probe(service: string, store: OpenStore, local: LocalStoresStatus | undefined): Promise<StoreStatus> {
   const problem = await store.probe();
   const { decl } = store;
-  const server = decl.kind === "postgres" ? "postgres" : `redis ${decl.server}`;
+  const server = decl.kind === "redis" ? `redis ${decl.server}` : decl.kind;
   return storeStatus({ name: `${service}/${store.name}`, kind: decl.kind, server }, problem, local);
 }
 

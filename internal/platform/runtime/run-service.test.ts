@@ -1,4 +1,5 @@
 import { expect, setDefaultTimeout, test } from "bun:test";
+import { chmod, mkdtemp, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { silentLog } from "../events/redis/redis-broker-fixture.ts";
@@ -13,7 +14,7 @@ setDefaultTimeout(30_000);
 /** A service whose events server is not there: it serves its health, and is never ready. */
 const program = (stores = ""): string => `
   import { defineService } from ${JSON.stringify(join(import.meta.dir, "../service/define-service.ts"))};
-  import { postgres } from ${JSON.stringify(join(import.meta.dir, "../service/stores.ts"))};
+  import { folder, postgres } from ${JSON.stringify(join(import.meta.dir, "../service/stores.ts"))};
   import { runService } from ${JSON.stringify(join(import.meta.dir, "run-service.ts"))};
   const probe = defineService({
     name: "probe", summary: "A probe.", serves: [], calls: {}, stores: {${stores}}, publishes: [], consumes: [], config: {},
@@ -68,6 +69,29 @@ test.each(["MUIN_HTTP_PORT", "MUIN_GRPC_PORT", "MUIN_OPERATOR_PORT"])(
     }
   },
 );
+
+test("a folder is held by one process at a time, whose account alone enters it", async () => {
+  const parent = await mkdtemp(join(tmpdir(), "muin-run-service-"));
+  try {
+    await chmod(parent, 0o755);
+    const path = join(parent, "queue");
+    const env = { ...settings, MUIN_STORE_QUEUE_PATH: path };
+    await using first = run(env, "queue: folder()");
+    await eventually(() => expect(first.stdout()).toContain('"message":"serving"'));
+    expect((await stat(path)).mode & 0o777).toBe(0o700);
+    await using second = run(env, "queue: folder()");
+    expect(await second.ended).toMatchObject({ code: 1, signal: null });
+    expect(second.stderr()).toContain(`The folder ${path} is in use by another process`);
+    await first.kill();
+    await using third = run(env, "queue: folder()");
+    await eventually(() => expect(third.stdout()).toContain('"message":"serving"'));
+    await using unset = run(settings, "queue: folder()");
+    expect(await unset.ended).toMatchObject({ code: 78, signal: null });
+    expect(unset.stderr()).toContain("MUIN_STORE_QUEUE_PATH");
+  } finally {
+    await rm(parent, { recursive: true });
+  }
+});
 
 test("a database that is newer than the program ends it, and says why", async () => {
   await using server = await startPostgres();

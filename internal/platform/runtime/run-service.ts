@@ -23,6 +23,8 @@ import type { ConfigField } from "../config/fields.ts";
 import { ConfigError, processEnvironment, readConfig, variableOf, type Environment } from "../config/read-config.ts";
 import { runUntilSignal } from "../lifecycle/run-until-signal.ts";
 import { leaveRoot } from "../local/leave-root.ts";
+import { giveOwnFolder } from "../local/own-folder.ts";
+import type { SystemUser } from "../local/system-user.ts";
 import { createHttpTransport } from "../rpc/client/create-http-transport.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
 import { createLogger } from "../telemetry/create-logger.ts";
@@ -58,18 +60,19 @@ async function run(info: ServiceInfo, catalog: readonly ServiceInfo[], env: Envi
   const settings = readConfig("", processConfig, env);
   const mesh = readConfig("", meshConfig, env);
   const log = createLogger({ level: settings.logLevel, service: info.name, destination: "stdout" });
-  const runsAs = await leaveRoot(settings);
-  sayRunsAs(runsAs, log);
   const plan = topology(catalog);
   const service = plan.services.find(({ name }) => name === info.name);
   if (service === undefined) throw new Error(`the catalogue does not list ${info.name}`);
+  const storeValues = readConfig("", storeFields(service), env);
+  const runsAs = await leaveRoot({ ...settings, handOver: (account) => giveFolders(service, storeValues, account) });
+  sayRunsAs(runsAs, log);
   const trust = trustFrom(service, { ...settings, ...mesh }, env);
   trust.read([
     meshConfig.eventsUrl,
     meshConfig.coordinationUrl,
     meshConfig.callsUrl,
-    ...[storeFields(service), schemaFields(service), callFields(service), holderFields(service, plan)].flatMap(
-      (fields) => Object.values(fields),
+    ...[urlsOf(service), schemaFields(service), callFields(service), holderFields(service, plan)].flatMap((fields) =>
+      Object.values(fields),
     ),
   ]);
   checkMailUrl(env, settings);
@@ -81,7 +84,7 @@ async function run(info: ServiceInfo, catalog: readonly ServiceInfo[], env: Envi
     log,
   });
   const muin = createMuinProcess({
-    ...storesFrom(info, service, plan, mesh.caFile, env),
+    ...storesFrom(info, service, plan, { storeValues, caFile: mesh.caFile }, env),
     name: info.name,
     services: [info],
     personalDataHolders: plan.personalDataHolders,
@@ -153,17 +156,17 @@ function storesFrom(
   info: ServiceInfo,
   service: ServiceTopology,
   { databases }: Pick<Topology, "databases">,
-  caFile: string,
+  { storeValues, caFile }: { readonly storeValues: Readonly<Record<string, string>>; readonly caFile: string },
   env: Environment,
-): Pick<MuinProcessOptions, "storeUrl" | "schemaUrl" | "grants"> {
-  const storeUrls = readConfig("", storeFields(service), env);
+): Pick<MuinProcessOptions, "storeUrl" | "storePath" | "schemaUrl" | "grants"> {
   const schemaUrls = readConfig("", schemaFields(service), env);
   const storeUrl = (name: string): string => {
     const primary = service.stores.find((store) => store.name === name)?.primary;
-    return withIssuers(storeUrls[name] || storeUrls[primary ?? ""] || "", caFile);
+    return withIssuers(storeValues[name] || storeValues[primary ?? ""] || "", caFile);
   };
   return {
     storeUrl: (_, store) => storeUrl(store),
+    storePath: (_, store) => storeValues[store] ?? "",
     schemaUrl: (_, store) => withIssuers(schemaUrls[store] ?? "", caFile) || storeUrl(store),
     grants: (decl) => {
       const store = Object.entries(info.stores).find(([, other]) => other === decl)?.[0] ?? "";
@@ -171,6 +174,21 @@ function storesFrom(
       return { dataRole: decodeURIComponent(new URL(storeUrl(store)).username), readers };
     },
   };
+}
+
+/** The settings that name stores by URLs. */
+function urlsOf(service: ServiceTopology): Readonly<Record<string, ConfigField<string>>> {
+  return storeFields({ ...service, stores: service.stores.filter(({ kind }) => kind !== "folder") });
+}
+
+/** Gives the folders of a service to the account that its process goes on as. */
+async function giveFolders(
+  { stores }: ServiceTopology,
+  paths: Readonly<Record<string, string>>,
+  account: SystemUser,
+): Promise<void> {
+  for (const { name } of stores.filter(({ kind }) => kind === "folder"))
+    await giveOwnFolder(paths[name] ?? "", account);
 }
 
 function noToken(): Promise<string> {

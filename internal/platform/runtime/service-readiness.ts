@@ -26,7 +26,8 @@ export async function readinessOf(
 
 /** A cache, a replica and another service's views can be away: who uses them serves without, or says so per call. */
 function isEssential(decl: StoreDecl): boolean {
-  return decl.kind === "postgres" ? decl.access === "owner" : decl.durability === "durable" && decl.role === "primary";
+  if (decl.kind === "redis") return decl.durability === "durable" && decl.role === "primary";
+  return decl.access === "owner";
 }
 
 function named(name: string, problem: string | undefined): string | undefined {

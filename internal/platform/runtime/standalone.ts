@@ -109,7 +109,7 @@ export function createStandalone(options: StandaloneOptions): Standalone {
     const muin = createMuinProcess({
       ...options,
       settings: withCertificate(options.settings, certificate),
-      ...placesIn(plan, stores),
+      ...placesIn(plan, stores, folder),
       ...allOf(catalog),
       runsAs,
       env,
@@ -221,12 +221,14 @@ function missingSecrets({ services }: Topology, env: Environment): readonly stri
 function placesIn(
   plan: Topology,
   stores: LocalStores,
+  folder: Pick<DataFolder, "serviceFolder">,
 ): Pick<
   MuinProcessOptions,
   | "personalDataHolders"
   | "eventsUrl"
   | "coordinationUrl"
   | "storeUrl"
+  | "storePath"
   | "schemaUrl"
   | "grants"
   | "remote"
@@ -240,6 +242,7 @@ function placesIn(
       const { kind, at, account } = declared(plan, info.name, store);
       return kind === "redis" ? stores.redisUrl(at, account) : stores.postgresUrl(at, account);
     },
+    storePath: (info, store) => folder.serviceFolder(declared(plan, info.name, store).at),
     schemaUrl: (info, store) => {
       const { at } = declared(plan, info.name, store);
       return stores.postgresUrl(at, rightsOn(plan, at).schemaRole);

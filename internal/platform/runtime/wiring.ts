@@ -14,8 +14,10 @@ import type { Tracing } from "../telemetry/tracing.ts";
 
 /** How a runtime connects a service to the outside. */
 export interface Wiring {
-  /** URL of a declared store, with the service's own credentials. */
+  /** URL of a declared store that is no folder, with the service's own credentials. */
   storeUrl(info: ServiceInfo, store: string): string;
+  /** Absolute path of a declared folder. */
+  storePath(this: void, info: ServiceInfo, store: string): string;
   /** URL of a declared PostgreSQL database with the role that owns its schema. */
   schemaUrl(info: ServiceInfo, store: string): string;
   /** Values of the service's settings. */

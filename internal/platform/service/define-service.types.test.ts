@@ -7,7 +7,7 @@ import { everyInstance, group } from "./consumption.ts";
 import { defineService } from "./define-service.ts";
 import { background, on, personalData, rebuilder, republisher, serve, setup } from "./parts.ts";
 import { rpcs } from "./rpcs.ts";
-import { postgres, redis } from "./stores.ts";
+import { folder, postgres, redis } from "./stores.ts";
 
 /** Each `@ts-expect-error` is a test: the type check fails when the line below it compiles. */
 const base = {
@@ -18,6 +18,7 @@ const base = {
     own: postgres({ database: "own", migrations: [] }),
     replica: redis("counts", "read-only", { keys: ["count:*"] }),
     counts: redis("counts", "read-write", { keys: ["count:*"] }),
+    queue: folder(),
   },
   publishes: [SessionRevokedSchema],
   consumes: [everyInstance(ApiKeyRevokedSchema)],
@@ -44,6 +45,9 @@ describe("a service's declaration", () => {
           await stores.counts.client.set("count:a", config.batchMax.toFixed());
           // @ts-expect-error a write on a read-only store
           await stores.replica.client.set("count:a", "1");
+          stores.queue.path.startsWith("/");
+          // @ts-expect-error a folder has nothing but its path
+          await stores.queue.client.get("x");
           // @ts-expect-error a store that is not declared
           await stores.cache.client.get("x");
           await calls.keys.verifyApiKey({});

@@ -36,7 +36,13 @@ export interface RedisDecl<A extends "read-only" | "read-write" = "read-only" | 
   readonly vectorSets: boolean;
 }
 
-export type StoreDecl = PostgresDecl | PostgresViewsDecl | RedisDecl;
+/** A folder on the local disk that one process at a time holds: for what must be there while everything else is away. */
+export interface FolderDecl {
+  readonly kind: "folder";
+  readonly access: "owner";
+}
+
+export type StoreDecl = PostgresDecl | PostgresViewsDecl | RedisDecl | FolderDecl;
 
 /** Declares the service's own database. */
 export function postgres(options: {
@@ -69,6 +75,17 @@ export function redis<const A extends "read-only" | "read-write">(
   return { kind: "redis", access, server, role, durability, keys, vectorSets };
 }
 
+/** Declares a folder of the service's own on the local disk. A second process that is given the same one does not start. */
+export function folder(): FolderDecl {
+  return { kind: "folder", access: "owner" };
+}
+
+/** A folder that this process holds from the start of its stores until their stop. Only the account that it runs as enters it. */
+export interface Folder {
+  /** Absolute path. The name "lock" in it is taken. */
+  readonly path: string;
+}
+
 /** What a service gets for a declared store. */
 export type StoreHandle<D> = D extends PostgresDecl
   ? Database
@@ -78,4 +95,6 @@ export type StoreHandle<D> = D extends PostgresDecl
       ? RedisStore
       : D extends RedisDecl<"read-only">
         ? RedisReader
-        : never;
+        : D extends FolderDecl
+          ? Folder
+          : never;

@@ -70,6 +70,7 @@ export async function startMesh(catalog: readonly ServiceInfo[]): Promise<TestMe
   const printed = (service: ServiceTopology): Readonly<Record<string, string>> => {
     const lines = fill(storesEnvironmentOf(service, managed))
       .replaceAll("HOST:5432", new URL(server.adminUrl).host)
+      .replaceAll("=/var/lib/muin/", `=${join(folder.path, "stores")}/`)
       .replaceAll(/HOST-([a-z-]+):6379/g, (_, name: string) => new URL(known(redis, name).url).host)
       .trimEnd()
       .split("\n");

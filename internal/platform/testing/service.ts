@@ -46,6 +46,8 @@ export interface TestServiceOptions {
   readonly config?: Readonly<Record<string, unknown>>;
   /** URLs of its other stores, by declared name. */
   readonly storeUrls?: Readonly<Record<string, string>>;
+  /** Paths of its folders, by declared name. */
+  readonly storePaths?: Readonly<Record<string, string>>;
   readonly clock?: Clock;
 }
 
@@ -85,7 +87,7 @@ export async function startService(info: ServiceInfo, options: TestServiceOption
 
 /** Connects the service to its stores and to what the test holds in its hand; events stay in its outbox. */
 function createWiring(info: ServiceInfo, url: string, options: TestServiceOptions): Wiring {
-  const { calls, config, storeUrls = {}, clock = systemClock, personalData = nobody } = options;
+  const { calls, config, storeUrls = {}, storePaths = {}, clock = systemClock, personalData = nobody } = options;
   const idle = { start: () => Promise.resolve(), stop: () => Promise.resolve() };
   const publisher: EventPublisher = {
     publish: () => Promise.reject(new Error("nothing is published while the relay rests")),
@@ -93,6 +95,11 @@ function createWiring(info: ServiceInfo, url: string, options: TestServiceOption
   const defaults = Object.entries(info.config).map(([key, field]) => [key, field.default] as const);
   return {
     storeUrl: (_, store) => storeUrls[store] ?? url,
+    storePath: (_, store) => {
+      const path = storePaths[store];
+      if (path === undefined) throw new Error(`give startService a path for the folder ${store}`);
+      return path;
+    },
     schemaUrl: () => url,
     grants: () => ({}),
     config: () => ({ ...Object.fromEntries(defaults), ...config }),

@@ -56,6 +56,7 @@ test("a watch whose events were removed before it saw them begins anew, and says
       ...common,
       broker: bus,
       leases: bus.leases,
+      storePath: () => "",
       storeUrl: (_, store) => (store === "info" ? infoUrl : countsServer.url),
       schemaUrl: () => infoUrl,
       config: () => readConfig("MUIN_COUNT_MANAGEMENT", countManagement.config, {}),
