@@ -2,6 +2,8 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { join } from "node:path";
 import * as fc from "fast-check";
 import { openRedisReader } from "../../platform/redis/open-redis.ts";
+import type { RedisStore } from "../../platform/redis/redis-store.ts";
+import { eventually } from "../../platform/testing/eventually.ts";
 import { caught, importMutant } from "../../platform/testing/mutant.ts";
 import { sharedRedis, startRedis, type TestRedis } from "../../platform/testing/redis.ts";
 import { rescore, type SearchResult } from "./face-engine.ts";
@@ -207,6 +209,57 @@ async function checkGallery(createEngine: CreateEngine): Promise<void> {
   expect(await forAll.search({ gallery: former, template }, never)).toMatchObject({ kind: "searched" });
 }
 
+/** A store between whose first pipeline and the second something happens; from the second on `later` answers. */
+function interrupted(store: RedisStore, between: () => Promise<unknown>, later = store): RedisStore {
+  let pipelines = 0;
+  const pipeline = () => {
+    pipelines += 1;
+    if (pipelines === 1) return store.client.pipeline();
+    const next = later.client.pipeline();
+    const exec = next.exec.bind(next);
+    if (pipelines === 2) next.exec = async () => await between().then(() => exec());
+    return next;
+  };
+  return { ...store, client: { pipeline } as unknown as RedisStore["client"] };
+}
+
+/** Whoever is denied while a search is under way is not found by it any more, since the deny-list is read last. */
+async function checkDeniedMeanwhile(createEngine: CreateEngine): Promise<void> {
+  const gallery = await faces.gallery();
+  const template = templateOf(anyVector(seededFractions(1)));
+  await faces.writer.put({ memberId: "a", enrolmentId: "e" }, [{ gallery, templates: [template] }]);
+  const deny = () => faces.writer.deny("e", [gallery.branchId], 1);
+  const engine = createEngine({ store: interrupted(faces.store, deny), forDoors: true });
+  expect(await engine.search({ gallery, template }, never)).toMatchObject({ result: { best: undefined } });
+}
+
+/** A gallery that is exchanged and dropped while it is searched finds nobody, which says nothing. */
+async function checkDroppedMeanwhile(createEngine: CreateEngine): Promise<void> {
+  const gallery = await faces.gallery();
+  const template = templateOf(anyVector(seededFractions(1)));
+  await faces.writer.put({ memberId: "a", enrolmentId: "e" }, [{ gallery, templates: [template] }]);
+  const exchange = async () => {
+    await faces.gallery(gallery.branchId);
+    await faces.writer.dropGallery(gallery, never);
+  };
+  const engine = createEngine({ store: interrupted(faces.store, exchange), forDoors: true });
+  expect((await engine.search({ gallery, template }, never)).kind).toBe("gallery_changed");
+}
+
+/** Half a search by one process and half by the next, with other data, is none. */
+async function checkRestartedMeanwhile(createEngine: CreateEngine): Promise<void> {
+  await using server = await startRedis();
+  await using other = await openFaces(server.url);
+  const gallery = await faces.gallery();
+  await other.gallery(gallery.branchId);
+  const template = templateOf(anyVector(seededFractions(1)));
+  await faces.writer.put({ memberId: "a", enrolmentId: "e" }, [{ gallery, templates: [template] }]);
+  await other.writer.put({ memberId: "b", enrolmentId: "e" }, [{ gallery, templates: [template] }]);
+  const store = interrupted(faces.store, () => Promise.resolve(), other.store);
+  const outcome = await createEngine({ store, forDoors: true }).search({ gallery, template }, never);
+  expect(outcome).toMatchObject({ kind: "searched", result: { best: { memberId: "b" } } });
+}
+
 describe("a search of the face Redis", () => {
   test("finds what a plain ranking of all faces finds", () => checkExact(createStoreEngine));
 
@@ -223,6 +276,46 @@ describe("a search of the face Redis", () => {
   test("finds no face whose copy is gone", () => checkMissingCopy(createStoreEngine));
 
   test("is told when another gallery is active", () => checkGallery(createStoreEngine));
+
+  test("is of one moment: what is denied, dropped or put back meanwhile is seen", async () => {
+    await checkDeniedMeanwhile(createStoreEngine);
+    await checkDroppedMeanwhile(createStoreEngine);
+    await checkRestartedMeanwhile(createStoreEngine);
+  });
+
+  test("goes by connections of its own, once it is started, many at a time", async () => {
+    const engine = createStoreEngine({ store: faces.store, forDoors: true, connections: 2 });
+    await engine.start();
+    await using stack = new AsyncDisposableStack();
+    stack.defer(() => engine.stop());
+    const gallery = await faces.gallery();
+    const fraction = seededFractions(1);
+    const templates = Array.from({ length: 20 }, () => templateOf(anyVector(fraction)));
+    for (const [person, template] of templates.entries())
+      await faces.writer.put({ memberId: `m${person}`, enrolmentId: "e" }, [{ gallery, templates: [template] }]);
+    const outcomes = await Promise.all(templates.map((template) => engine.search({ gallery, template }, never)));
+    expect(outcomes.map((outcome) => outcome.kind === "searched" && outcome.result.best?.memberId)).toEqual(
+      templates.map((_, person) => `m${person}`),
+    );
+    await engine.stop();
+    const [template] = templates as [Float32Array];
+    expect(engine.search({ gallery, template }, never)).rejects.toMatchObject({ reason: "STORE_UNAVAILABLE" });
+  });
+
+  test("starts also while the store is away", async () => {
+    await using server = await startRedis();
+    await using own = await openFaces(server.url);
+    const gallery = await own.gallery();
+    await server.kill("SIGKILL");
+    const engine = createStoreEngine({ store: own.store, forDoors: true });
+    await engine.start();
+    await using stack = new AsyncDisposableStack();
+    stack.defer(() => engine.stop());
+    const search = () => engine.search({ gallery, template: templateOf(anyVector(seededFractions(1))) }, never);
+    expect(search()).rejects.toMatchObject({ reason: "STORE_UNAVAILABLE" });
+    await server.restart();
+    expect(await eventually(search)).toEqual({ kind: "not_fresh" });
+  });
 
   test("brings what stands beside the best, and works with the rights of a reader", async () => {
     const reader = openRedisReader({ url: redis.url, name: "test" });
@@ -283,6 +376,18 @@ describe("a search of the face Redis", () => {
       undefined,
     ],
     [checkDenied, " && denied[place] === null", "", undefined],
+    [
+      checkRestartedMeanwhile,
+      "if (runIdOf(info as string) !== runIdOf(infoBefore)) return",
+      "if (mark === null) return",
+      undefined,
+    ],
+    [
+      checkDroppedMeanwhile,
+      "const [info, mark, active] = replies.slice(-3);",
+      "const [info, mark] = replies.slice(-3), active = [gallery.modelId, gallery.generation, gallery.keyId, 1];",
+      undefined,
+    ],
     [checkFresh, "if (runIdOf(info as string) !== mark) return", "if (mark === null) return", undefined],
     [
       checkGallery,

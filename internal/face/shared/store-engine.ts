@@ -1,4 +1,6 @@
-import type { RedisReader, RedisStore } from "../../platform/redis/redis-store.ts";
+import type { Component } from "../../platform/lifecycle/component.ts";
+import { cutOff } from "../../platform/redis/open-redis.ts";
+import type { BlockingConnection, RedisReader, RedisStore } from "../../platform/redis/redis-store.ts";
 import { bytesOf, floatsOf } from "./embedding.ts";
 import {
   type Candidate,
@@ -32,6 +34,24 @@ export interface StoreEngineOptions {
   readonly forDoors: boolean;
   /** Key of a string to read in the same round trip as the faces, for whoever is likeliest. Default: none. */
   readonly besideKey?: (memberId: string) => string;
+  /**
+   * Connections of its own, so that searches do not wait for each other: Redis compares with a gallery in a thread, and meanwhile does nothing else that came by the same
+   * connection. Default: 4.
+   */
+  readonly connections?: number;
+}
+
+const connectionsDefault = 4;
+
+/**
+ * Opens its connections with its start, which waits for the first attempts to connect and never fails. Without it, searches go by the store's shared connection.
+ */
+export interface StoreEngine extends FaceEngine, Component {}
+
+/** A connection, and how many searches use it. */
+interface Connection {
+  readonly client: Pick<BlockingConnection, "pipeline">;
+  searches: number;
 }
 
 /** What one round brings. */
@@ -53,16 +73,35 @@ interface Shortlist {
  * copies of the likest and, last, the deny-list. The result is final when both the best person's cosine and the second's are greater than what any face that was not read can have
  * (`quantisation.ts`); until then twice as many are read. What was taken out of the store meanwhile has no copy, and counts as not there.
  */
-export function createStoreEngine(options: StoreEngineOptions): FaceEngine {
+export function createStoreEngine(options: StoreEngineOptions): StoreEngine {
+  const { store, connections: connectionsMax = connectionsDefault } = options;
+  let connections: readonly Connection[] = [{ client: store.client, searches: 0 }];
+  const own: BlockingConnection[] = [];
   return {
+    name: "face search",
+    start: async () => {
+      while (own.length < connectionsMax) own.push(store.dedicated());
+      await Promise.all(own.map(firstAttempt));
+      connections = own.map((client) => ({ client, searches: 0 }));
+    },
+    stop: () => {
+      own.forEach(cutOff);
+      return Promise.resolve();
+    },
     search: async (query, signal) => {
+      const connection = connections.reduce((best, other) => (other.searches < best.searches ? other : best));
       const copies = new Map<string, Float32Array>();
-      for (let count = candidatesFirst; ; count *= 2) {
-        signal.throwIfAborted();
-        const round = await settled(search(options, query, count, copies), signal);
-        if (round.kind === "open") continue;
-        if (round.kind !== "final") return round;
-        return { kind: "searched", result: round.result, source: "store", ageMs: 0, beside: round.beside };
+      connection.searches += 1;
+      try {
+        for (let count = candidatesFirst; ; count *= 2) {
+          signal.throwIfAborted();
+          const round = await settled(search(connection.client, options, query, count, copies), signal);
+          if (round.kind === "open") continue;
+          if (round.kind !== "final") return round;
+          return { kind: "searched", result: round.result, source: "store", ageMs: 0, beside: round.beside };
+        }
+      } finally {
+        connection.searches -= 1;
       }
     },
   };
@@ -70,12 +109,13 @@ export function createStoreEngine(options: StoreEngineOptions): FaceEngine {
 
 /** One round with `count` candidates. `copies` are those that earlier rounds read; what is read is added. */
 async function search(
+  client: Connection["client"],
   options: StoreEngineOptions,
   query: SearchQuery,
   count: number,
   copies: Map<string, Float32Array>,
 ): Promise<Round> {
-  const first = options.store.client.pipeline();
+  const first = client.pipeline();
   askWhich(first, query.gallery);
   if (query.memberId === undefined) askLikest(first, query, count);
   else
@@ -87,11 +127,12 @@ async function search(
     query.memberId === undefined
       ? shortlistOf(query, count, found as [string[], string | null])
       : { names: found[0] as string[], restCosineMax: -Infinity };
-  return await compare(options, query, shortlist, copies, info as string);
+  return await compare(client, options, query, shortlist, copies, info as string);
 }
 
 /** The second round trip: reads the copies, and what may speak against them. */
 async function compare(
+  client: Connection["client"],
   options: StoreEngineOptions,
   query: SearchQuery,
   shortlist: Shortlist,
@@ -104,7 +145,7 @@ async function compare(
   const unread = names.filter((name) => !copies.has(name));
   const people = [...new Set(elements.map(({ memberId }) => memberId))].slice(0, besideMax);
   const { besideKey } = options;
-  const second = options.store.client.pipeline();
+  const second = client.pipeline();
   for (let at = 0; at < unread.length; at += copiesMax)
     second.hmgetBuffer(galleryKeys(gallery).copy, ...unread.slice(at, at + copiesMax));
   if (besideKey !== undefined && people.length > 0) second.mgetBuffer(people.map(besideKey));
@@ -186,6 +227,14 @@ function* candidatesOf(
 /** Nobody is above what is left only when nothing is left. */
 function isAbove(found: { readonly score: number } | undefined, restCosineMax: number): boolean {
   return (found?.score ?? -Infinity) > restCosineMax || restCosineMax === -Infinity;
+}
+
+/** Resolves when a connection is there, or could not be made. */
+async function firstAttempt(client: BlockingConnection): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  client.once("ready", resolve);
+  client.once("close", resolve);
+  await promise;
 }
 
 type Pipeline = ReturnType<RedisStore["client"]["pipeline"]>;

@@ -40,7 +40,7 @@ type ReadCommand =
   | "status";
 
 /** A connection of one's own, for reads that block. */
-export type BlockingConnection = Pick<Redis, ReadCommand | "disconnect" | "stream">;
+export type BlockingConnection = Pick<Redis, ReadCommand | "once" | "disconnect" | "stream">;
 
 /** A Redis server, or a replica of one, that may only be read. The ACL user behind it can do no more either. */
 export interface RedisReader {
