@@ -9,6 +9,7 @@ import { counts } from "./commands/counts.ts";
 import { deadLetters } from "./commands/dead-letters.ts";
 import { devices } from "./commands/devices.ts";
 import { events } from "./commands/events.ts";
+import { faces } from "./commands/faces.ts";
 import { graph } from "./commands/graph.ts";
 import { keys } from "./commands/keys.ts";
 import { services } from "./commands/services.ts";
@@ -61,6 +62,7 @@ export async function createProgram(cli: Cli, options: { readonly up: boolean })
     services,
     audit,
     devices,
+    faces,
     events,
     deadLetters,
     outbox,

@@ -18,4 +18,8 @@ export const cliConfig = {
     doc: "Data folder. Default: muin in XDG_DATA_HOME or ~/.local/share; for root /var/lib/muin.",
     default: "",
   }),
+  faceEmbedder: text("FACE_EMBEDDER", {
+    doc: "Folder whose node_modules has what faces embed runs. Default: fetched once into muin in XDG_CACHE_HOME or ~/.cache.",
+    default: "",
+  }),
 } as const;
