@@ -1,5 +1,5 @@
 /**
- * Brings `internal/gen` up to date with the protos, and the page of error reasons with the tables of errors. With `--check`, or where `CI` is "true", it changes nothing and fails naming
+ * Brings `internal/gen` up to date with the protos, the page of error reasons with the tables of errors, and the bytes of WebAssembly with their source. With `--check`, or where `CI` is "true", it changes nothing and fails naming
  * what is out of date.
  */
 import { fromBinary } from "@bufbuild/protobuf";
@@ -16,6 +16,7 @@ import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { errorReasonsDocument } from "./error-reasons.ts";
 import { scopesModule } from "./scopes-module.ts";
+import { wasmModule, wasmModuleText, wasmSource } from "./wasm-module.ts";
 
 const root = resolve(import.meta.dir, "../..");
 const current = join(root, "internal/gen");
@@ -49,6 +50,7 @@ try {
   }
   if (wanted.size === 0) throw new Error("buf generated nothing");
   const updated = stale.map((file) => `internal/gen/${file}`);
+  updated.push(...(await writeWasmModule()));
   // The tables of errors load what was generated: not before that is as it should be.
   if (!checkOnly || stale.length === 0) updated.push(...(await writeErrorReasons()));
   for (const file of updated) console.log(`${checkOnly ? "out of date" : "updated"}: ${file}`);
@@ -58,6 +60,15 @@ try {
   }
 } finally {
   await rm(folder, { recursive: true, force: true });
+}
+
+/** Brings the module with the bytes of WebAssembly up to date. Returns its path when it was not. */
+async function writeWasmModule(): Promise<readonly string[]> {
+  const module = Bun.file(join(root, wasmModule));
+  const text = await wasmModuleText(await Bun.file(join(root, wasmSource)).text());
+  if ((await module.exists()) && (await module.text()) === text) return [];
+  if (!checkOnly) await module.write(text);
+  return [wasmModule];
 }
 
 /** Brings the page of error reasons up to date. Returns its path when it was not. */

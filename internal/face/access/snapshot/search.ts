@@ -1,0 +1,56 @@
+import { rescore, type SearchResult } from "../../shared/face-engine.ts";
+import { errorBound, quantiseQuery } from "./quantise.ts";
+import type { Face, Rows } from "./rows.ts";
+import { foundMax } from "./scan-memory.ts";
+import type { Scanner } from "./scanner.ts";
+
+/** How many faces are looked at closely at first; twice as many each time that they are not enough. */
+const kFirst = 64;
+
+/** What is searched. */
+export interface Searched {
+  readonly rows: Rows;
+  /** Enrolments that open no door. */
+  readonly denied: ReadonlySet<string>;
+}
+
+/**
+ * The likest faces, exactly, as they are when it resolves. A scan of the whole numbers says which faces to compare by their templates; the result is final
+ * when the best and the second person lie above what any face can have that the scan did not find. Throws as `Scanner.scan` does.
+ */
+export async function searchRows(
+  { rows, denied }: Searched,
+  template: Float32Array,
+  scanner: Pick<Scanner, "scan">,
+  signal: AbortSignal,
+): Promise<SearchResult> {
+  const query = quantiseQuery(template);
+  for (let k = kFirst; k <= foundMax; k *= 2) {
+    const layout = rows.layout();
+    const { version } = rows;
+    const { slots, floor } = await scanner.scan({ ...layout, values: query.values, k }, signal);
+    const since = rows.since(version);
+    if (since === undefined) continue; // More was written meanwhile than is remembered.
+    // A slot may hold another face by now: then that one was written since.
+    const found = new Set(Array.from(slots, (slot) => rows.at(slot)).filter((face) => face !== undefined));
+    for (const face of since) found.add(face);
+    const result = rescore(template, allowed(found, denied));
+    const isAll = k >= layout.rows;
+    if (isAll || isFinal(result, floor * query.scale + errorBound(query, rows.errors))) return result;
+  }
+  return rescore(template, allowed(rows.all(), denied));
+}
+
+/** Of one person, exactly. */
+export function searchPerson({ rows, denied }: Searched, template: Float32Array, memberId: string): SearchResult {
+  return rescore(template, allowed(rows.facesOf(memberId), denied));
+}
+
+/** Whether no face can change a result of which no other cosine is above `rest`. */
+function isFinal({ best, second }: SearchResult, rest: number): boolean {
+  return best !== undefined && second !== undefined && best.score > rest && second.score > rest;
+}
+
+function allowed(faces: Iterable<Face>, denied: ReadonlySet<string>): readonly Face[] {
+  return Array.from(faces).filter(({ enrolmentId }) => !denied.has(enrolmentId));
+}
