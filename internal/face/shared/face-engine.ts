@@ -9,6 +9,19 @@ export interface SearchQuery {
   readonly template: Float32Array;
   /** Only this person's faces are compared. Default: everybody's. */
   readonly memberId?: string | undefined;
+  /**
+   * What `isMatch` will be asked of the result. An engine may then end a search as soon as nothing that it has not read can change the answer, or whose face it is when there is a match: best
+   * and second need not be the likest of all where it is "no". Default: they are.
+   */
+  readonly decideBy?: MatchRule | undefined;
+}
+
+/** When a face is somebody's. */
+export interface MatchRule {
+  /** Least cosine. */
+  readonly threshold: number;
+  /** By how much the cosine must exceed that of the second person. */
+  readonly margin: number;
 }
 
 /** The likest faces of a gallery, exactly: by float32 templates, leaving out who is on the deny-list. Cosines are of no use outside of a decision: they leave no process. */
@@ -44,9 +57,25 @@ export interface FaceEngine {
 }
 
 /** Whether a search found somebody: alike enough, and by `margin` more so than anybody else. */
-export function isMatch(result: SearchResult, model: { readonly threshold: number; readonly margin: number }): boolean {
+export function isMatch(result: SearchResult, rule: MatchRule): boolean {
   const { best, second } = result;
-  return best !== undefined && best.score >= model.threshold && best.score - (second?.score ?? -1) >= model.margin;
+  return best !== undefined && best.score >= rule.threshold && best.score - (second?.score ?? -1) >= rule.margin;
+}
+
+/**
+ * Whether the result from those faces that were read is that of all, or, with `decideBy`, decides the same: no other face has a greater cosine than `restCosineMax`, which is
+ * -Infinity when there is none.
+ */
+export function isFinal(result: SearchResult, restCosineMax: number, decideBy: MatchRule | undefined): boolean {
+  if (restCosineMax === -Infinity) return true;
+  const best = result.best?.score ?? -Infinity;
+  const second = result.second?.score ?? -Infinity;
+  if (best > restCosineMax && second > restCosineMax) return true;
+  if (decideBy === undefined) return false;
+  const { threshold, margin } = decideBy;
+  if (best < threshold && restCosineMax < threshold) return true; // Nobody is alike enough.
+  if (best <= restCosineMax) return false;
+  return best - second < margin || best - restCosineMax >= margin;
 }
 
 /** A face that may be the likest. */

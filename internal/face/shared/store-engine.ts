@@ -5,6 +5,7 @@ import { bytesOf, floatsOf } from "./embedding.ts";
 import {
   type Candidate,
   type FaceEngine,
+  isFinal,
   rescore,
   type SearchOutcome,
   type SearchQuery,
@@ -71,7 +72,7 @@ interface Shortlist {
 /**
  * The engine that asks the face Redis, exactly, mostly in two round trips. The first compares with all faces of the gallery in int8; the second reads the float32
  * copies of the likest and, last, the deny-list. The result is final when both the best person's cosine and the second's are greater than what any face that was not read can have
- * (`quantisation.ts`); until then twice as many are read. What was taken out of the store meanwhile has no copy, and counts as not there.
+ * (`quantisation.ts`), or when that no more changes what is decided; until then twice as many are read. What was taken out of the store meanwhile has no copy, and counts as not there.
  */
 export function createStoreEngine(options: StoreEngineOptions): StoreEngine {
   const { store, connections: connectionsMax = connectionsDefault } = options;
@@ -164,7 +165,7 @@ async function compare(
   }
   const denied = names.length > 0 ? (replies.at(-4) as (string | null)[]) : [];
   const result = rescore(template, candidatesOf(names, copies, denied));
-  if (!(isAbove(result.best, restCosineMax) && isAbove(result.second, restCosineMax))) return { kind: "open" };
+  if (!isFinal(result, restCosineMax, query.decideBy)) return { kind: "open" };
   const place = people.indexOf(result.best?.memberId ?? "");
   const strings = besideKey !== undefined && people.length > 0 ? (replies.at(-5) as (Buffer | null)[]) : [];
   return { kind: "final", result, beside: strings[place] ?? undefined };
@@ -222,11 +223,6 @@ function* candidatesOf(
     const template = copies.get(name);
     if (template !== undefined && denied[place] === null) yield { name, template };
   }
-}
-
-/** Nobody is above what is left only when nothing is left. */
-function isAbove(found: { readonly score: number } | undefined, restCosineMax: number): boolean {
-  return (found?.score ?? -Infinity) > restCosineMax || restCosineMax === -Infinity;
 }
 
 /** Resolves when a connection is there, or could not be made. */
