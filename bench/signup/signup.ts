@@ -1,6 +1,8 @@
-import { timestampMs } from "@bufbuild/protobuf/wkt";
+import { timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { catalog } from "../../internal/catalog.ts";
+import { ErrorInfoSchema } from "../../internal/gen/google/rpc/error_details_pb.ts";
+import { EnrolmentService } from "../../internal/gen/muin/face/v1/enrolment_service_pb.ts";
 import { AuthService } from "../../internal/gen/muin/identity/v1/auth_service_pb.ts";
 import { OwnerService } from "../../internal/gen/muin/identity/v1/owner_service_pb.ts";
 import { UserCreatedSchema } from "../../internal/gen/muin/identity/v1/user_events_pb.ts";
@@ -57,6 +59,24 @@ const looks: Readonly<Record<string, Look>> = {
   // Whoever is known can be made an owner.
   "branch-owner": async (muin, { userId }) =>
     isThere(muin.client(OwnerService).registerOwner({ owner: { userId, companyName: "Bench" } }), Code.NotFound),
+  // Of who is known it says what else is missing.
+  mlops: async (muin, { userId: memberId }) => {
+    const enrolling = muin.client(EnrolmentService).enrolFace({
+      branchIds: ["bench"],
+      memberId,
+      modelId: "bench",
+      embeddings: [new Uint8Array(4)],
+      consent: { textVersion: "bench", time: timestampFromMs(0) },
+    });
+    const error = await enrolling.then(
+      () => new Error("a face without a branch was enrolled"),
+      (failure: unknown) => ConnectError.from(failure),
+    );
+    const reason = error instanceof ConnectError ? error.findDetails(ErrorInfoSchema)[0]?.reason : undefined;
+    if (reason === "USER_NOT_FOUND") return false;
+    if (reason === "BRANCH_NOT_FOUND") return true;
+    throw error;
+  },
 };
 
 async function isThere(call: Promise<unknown>, notYet: Code): Promise<boolean> {

@@ -10,6 +10,8 @@ export const scopes = [
   "counts.read",
   "counts.write",
   "devices.manage",
+  "faces.manage",
+  "faces.read",
   "keys.manage",
   "operations.manage",
   "operations.read",

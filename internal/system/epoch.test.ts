@@ -8,6 +8,7 @@ import { createInfoCache } from "../count/read/info/cache.ts";
 import { CountInfoSchema } from "../gen/muin/count/v1/count_pb.ts";
 import { CountUpdatedSchema } from "../gen/muin/count/v1/count_info_events_pb.ts";
 import { CountsChangedSchema } from "../gen/muin/count/v1/count_value_events_pb.ts";
+import { startMlops } from "../face/mlops/mlops-fixture.ts";
 import { FaceVectorCreatedSchema, FaceVectorErasedSchema } from "../gen/muin/face/v1/enrolment_events_pb.ts";
 import { BranchCreatedSchema, BranchUpdatedSchema } from "../gen/muin/identity/v1/branch_events_pb.ts";
 import { UserStatusChangedSchema, UserUpdatedSchema } from "../gen/muin/identity/v1/user_events_pb.ts";
@@ -146,6 +147,31 @@ const rows: Readonly<Record<string, Row>> = {
     "(p.status_epoch, p.status_version) < (excluded.status_epoch, excluded.status_version)",
     "p.status_version < excluded.status_version",
   ),
+  "mlops UserStatusChanged": mlopsRow(
+    (userId, mark, aggregateVersion) =>
+      create(UserStatusChangedSchema, { userId, status: statusOf(mark), aggregateVersion }),
+    (sql) => sql`SELECT CASE status WHEN 'ACTIVE' THEN 'one' ELSE 'other' END AS mark FROM people`,
+    [
+      "person/store-postgres.ts",
+      "(p.status_epoch, p.status_version) < (excluded.status_epoch, excluded.status_version)",
+      "p.status_version < excluded.status_version",
+    ],
+  ),
+  ...Object.fromEntries(
+    [BranchCreatedSchema, BranchUpdatedSchema].map((schema) => [
+      `mlops ${schema.name}`,
+      mlopsRow(
+        (branchId, ownerId, aggregateVersion) =>
+          create(schema, { branchId, branch: { branchId, ownerId }, aggregateVersion }),
+        (sql) => sql`SELECT owner_id AS mark FROM branches`,
+        [
+          "branch/store-postgres.ts",
+          "(b.epoch, b.version) < (excluded.epoch, excluded.version)",
+          "b.version < excluded.version",
+        ],
+      ),
+    ]),
+  ),
   "count-management CountsChanged": {
     start: async (definition) => {
       const redis = await startRedis();
@@ -184,6 +210,7 @@ const rows: Readonly<Record<string, Row>> = {
 /** Consumptions that compare no version. */
 const without: Readonly<Record<string, string>> = {
   "user UserDataErased": "a confirmation counts once, whenever it comes",
+  "mlops UserCreated": "that somebody has signed up changes nothing once it is known",
   "branch-owner UserCreated": "the name at sign-up gives way to any later one, and is given once",
 };
 
@@ -215,10 +242,15 @@ describe("a consumer compares the epoch, then the version", () => {
 /** The definition of a service with one rule broken. The cache of count-read is none of its own: `countReadRow` takes it. */
 async function mutantOf(service: string, file: string, from: string, to: string): Promise<ServiceInfo> {
   const root = join(import.meta.dir, "..");
-  const domain = service.startsWith("count-") ? `count/${service.slice("count-".length)}` : `identity/${service}`;
-  const through = file.endsWith("cache.ts") ? [] : [join(root, domain, "definition.ts")];
+  const through = file.endsWith("cache.ts") ? [] : [join(root, folderOf(service), "definition.ts")];
   const module = await importMutant<Readonly<Record<string, ServiceInfo>>>(join(root, file), from, to, through);
   return Object.values(module)[0] as ServiceInfo;
+}
+
+/** The folder of a service, below `internal`. */
+function folderOf(service: string): string {
+  if (service === "mlops") return "face/mlops";
+  return service.startsWith("count-") ? `count/${service.slice("count-".length)}` : `identity/${service}`;
 }
 
 function definitionOf(name: string): ServiceInfo {
@@ -271,6 +303,24 @@ function branchRow(event: (branchId: string, ownerId: string, version: bigint) =
       "b.version < excluded.version",
     ],
   );
+}
+
+function mlopsRow(
+  event: (id: string, mark: Mark, version: bigint) => Message,
+  kept: (sql: Sql) => Promise<readonly unknown[]>,
+  [file, from, to]: readonly [string, string, string],
+): Row {
+  return {
+    start: async (definition) => {
+      const mlops = await startMlops(definition === undefined ? {} : { info: definition });
+      return {
+        tell: (mark, epoch, version) => mlops.deliver(event("told-of", mark, version), undefined, epoch),
+        state: () => markIn(kept(mlops.database.sql)),
+        [Symbol.asyncDispose]: () => mlops[Symbol.asyncDispose](),
+      };
+    },
+    compares: [`face/mlops/${file}`, from, to],
+  };
 }
 
 type BranchOwner = Awaited<ReturnType<typeof startBranchOwner>>;

@@ -263,6 +263,7 @@ describe("with stores that stand still", () => {
         "count-management/info",
         "count-read/info",
         "events",
+        "mlops/database",
         "user/database",
       ]);
       const page = await fetch(`${muin.operator}/`, { signal: AbortSignal.timeout(4000) });

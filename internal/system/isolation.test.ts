@@ -27,19 +27,38 @@ const plan = topology(catalog);
 const bus: Readonly<Record<string, { readonly writes: readonly string[]; readonly reads: readonly string[] }>> = {
   auth: {
     writes: ["erasure.auth", "identity.enrolment", "identity.session", "identity.user", "republish.auth"],
-    reads: ["face.enrolment", "identity.branch", "identity.user", "republish.branch-owner", "republish.user"],
+    reads: [
+      "face.enrolment",
+      "identity.branch",
+      "identity.user",
+      "republish.branch-owner",
+      "republish.mlops",
+      "republish.user",
+    ],
   },
   user: {
     writes: ["identity.user", "republish.user"],
-    reads: ["erasure.auth", "erasure.branch-owner", "identity.user", "republish.auth", "republish.branch-owner"],
+    reads: [
+      "erasure.auth",
+      "erasure.branch-owner",
+      "erasure.mlops",
+      "identity.user",
+      "republish.auth",
+      "republish.branch-owner",
+      "republish.mlops",
+    ],
   },
   "branch-owner": {
     writes: ["erasure.branch-owner", "identity.branch", "republish.branch-owner"],
-    reads: ["identity.user", "republish.auth"],
+    reads: ["identity.user", "republish.auth", "republish.mlops"],
   },
   "count-management": { writes: ["count.info"], reads: ["count.value"] },
   "count-write": { writes: ["count.value"], reads: [] },
   "count-read": { writes: [], reads: ["count.info"] },
+  mlops: {
+    writes: ["erasure.mlops", "face.enrolment", "republish.mlops"],
+    reads: ["identity.branch", "identity.user", "republish.auth"],
+  },
 };
 /** What every process does on the bus beside. */
 const busOfAll = { writes: ["platform.heartbeat"], reads: ["identity.session"] };

@@ -114,7 +114,7 @@ describe("what muin config stores prints", () => {
     );
     expect(await print("--server", "none")).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining("there are cache, counts, events, coordination") as string,
+      stderr: expect.stringContaining("there are cache, counts, faces, events, coordination") as string,
     });
   });
 

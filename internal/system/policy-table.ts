@@ -15,7 +15,7 @@ export interface PolicyRow {
 }
 
 /** Every service of Muin, as it is written here. */
-const every = "auth user branch-owner count-management count-write count-read";
+const every = "auth user branch-owner count-management count-write count-read mlops";
 
 /**
  * Every RPC of Muin and who may call it, written out: whoever lets somebody call more, or less, changes a row by hand, and whoever
@@ -140,6 +140,18 @@ export const policyTable: Readonly<Record<string, PolicyRow>> = {
 
   "CountReadService.GetCount": { callers: "person api_key", scopes: "counts.read" },
   "CountReadService.BatchGetCounts": { callers: "person api_key", scopes: "counts.read" },
+
+  "FaceModelService.RegisterFaceModel": { callers: "person api_key", scopes: "faces.manage" },
+  "FaceModelService.ListFaceModels": { callers: "person api_key", scopes: "faces.read" },
+  "FaceModelService.CalibrateFaceModel": { callers: "person api_key", scopes: "faces.manage" },
+  "FaceModelService.PromoteFaceModel": { callers: "person api_key", scopes: "faces.manage" },
+  "FaceModelService.RollBackFaceModel": { callers: "person api_key", scopes: "faces.manage" },
+
+  "EnrolmentService.EnrolFace": { callers: "person api_key", wider: "faces.manage" },
+  "EnrolmentService.AddEmbedding": { callers: "person api_key", wider: "faces.manage" },
+  "EnrolmentService.ReplaceFace": { callers: "person api_key", wider: "faces.manage" },
+  "EnrolmentService.GetEnrolment": { callers: "person api_key", wider: "faces.read faces.manage" },
+  "EnrolmentService.ListEnrolments": { callers: "person api_key", wider: "faces.read faces.manage" },
 
   "OperationsService.GetStatus": { callers: "person api_key", scopes: "operations.read" },
   "OperationsService.ListDeadLetters": { callers: "person api_key", scopes: "operations.read" },

@@ -135,7 +135,7 @@ export const auth: ServiceInfo<"auth"> = defineService({
     group(UserStatusChangedSchema),
     group(BranchCreatedSchema),
     group(BranchUpdatedSchema),
-    group(FaceVectorCreatedSchema, { publishedBy: "mlops" }),
+    group(FaceVectorCreatedSchema),
     group(FaceVectorErasedSchema, { publishedBy: "mlops" }),
   ],
   errors: authErrors.table,

@@ -49,6 +49,8 @@ export interface TestServiceOptions {
   /** Paths of its folders, by declared name. */
   readonly storePaths?: Readonly<Record<string, string>>;
   readonly clock?: Clock;
+  /** URL of the database, for a second service on that of a first. Default: a new one. */
+  readonly url?: string;
 }
 
 const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => silent };
@@ -57,7 +59,7 @@ const nobody: PersonalDataHolders = { names: [], exportFrom: () => Promise.resol
 
 /** Makes a service that owns one database, with its schema migrated. */
 export async function startService(info: ServiceInfo, options: TestServiceOptions = {}): Promise<TestService> {
-  const url = await (await sharedPostgres()).createDatabase();
+  const url = options.url ?? (await (await sharedPostgres()).createDatabase());
   const wiring = createWiring(info, url, options);
   const running: { readonly assembled: AssembledService; readonly starting: Promise<void> }[] = [];
   const start = (): TestService => {

@@ -1,0 +1,49 @@
+import type { Sql, Transaction } from "../../../platform/postgres/database.ts";
+import type { ActiveGallery, KeyedGallery } from "../../shared/gallery.ts";
+
+/** Whether doors decide by a gallery, in the words of the database. */
+export type GalleryStateName = "STANDBY" | "ACTIVE" | "FORMER";
+
+/** A gallery as the database knows it. */
+export interface StoredGallery extends KeyedGallery {
+  readonly state: GalleryStateName;
+  readonly updateTimeMs: number;
+}
+
+/** A gallery as callers see it. */
+export interface CountedGallery extends StoredGallery {
+  /** Faces in it, each embedding counted. */
+  readonly faceCount: number;
+}
+
+/**
+ * Galleries. Locks are taken in one order: galleries by their names, then what is active at branches by their ids. What is locked stays so
+ * until the transaction ends.
+ */
+export interface GalleryStore {
+  /** Locks the galleries of a model at branches: whoever writes faces there, or looks for duplicates before, holds this lock. They need not exist. */
+  hold(tx: Transaction, modelId: string, branchIds: readonly string[]): Promise<void>;
+  /** The same without waiting; false when another transaction holds one of them. */
+  tryHold(tx: Transaction, modelId: string, branchIds: readonly string[]): Promise<boolean>;
+  /** The galleries of a model at branches, those that there are, in the order of the branches' ids. */
+  of(sql: Sql, modelId: string, branchIds: readonly string[]): Promise<readonly StoredGallery[]>;
+  /** The galleries of a branch by models, with their faces, in the order of the models' ids. */
+  list(sql: Sql, branchId: string, modelIds: readonly string[]): Promise<readonly CountedGallery[]>;
+  /** Makes galleries that are not there yet, in STANDBY. */
+  add(tx: Transaction, galleries: readonly StoredGallery[]): Promise<void>;
+  /** Locks what is active at branches, and makes it one's own to change. */
+  holdActive(tx: Transaction, branchIds: readonly string[]): Promise<void>;
+  /** The gallery of a branch that is in a state of which there is one at most. */
+  inState(sql: Sql, branchId: string, state: "ACTIVE" | "FORMER"): Promise<StoredGallery | undefined>;
+  setState(tx: Transaction, gallery: StoredGallery, state: GalleryStateName, nowMs: number): Promise<void>;
+  /** Says that what doors decide by at a locked branch has changed. */
+  activeChanged(tx: Transaction, branchId: string): Promise<void>;
+  /** What doors are to be told of a branch; `undefined` while nothing is active. */
+  active(sql: Sql, branchId: string): Promise<ActiveGallery | undefined>;
+  /** Branches of which the face Redis is not known to have what is active, in the order of their ids. */
+  untold(sql: Sql, limit: number): Promise<readonly string[]>;
+  /** Those of these branches. */
+  untoldAmong(sql: Sql, branchIds: readonly string[]): Promise<readonly string[]>;
+  /** Notes that the face Redis has what is active at a branch at this revision, or a later one. */
+  told(sql: Sql, branchId: string, revision: number): Promise<void>;
+}
