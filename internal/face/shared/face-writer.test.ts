@@ -81,7 +81,7 @@ async function changesAfter({ store }: FaceFixture, id: string) {
   return entries.map(([at, fields]) => ({ id: at.toString(), change: unpackChange(fields) }));
 }
 
-/** A replacement is on disk, in the vector set as in the copies. */
+/** A replacement is on disk, in the vector set as in the copies, also once the append-only file was rewritten. */
 async function checkDurable(create: CreateWriter): Promise<void> {
   await using server = await startRedis();
   const [first, second] = [anyTemplate(), anyTemplate()];
@@ -94,8 +94,22 @@ async function checkDurable(create: CreateWriter): Promise<void> {
   }
   await server.kill("SIGKILL");
   await server.restart();
-  await using again = await openFaces(server.url);
-  await expectFaces(again, gallery, { "ada/e1/0": second, "ada/e1/1": first });
+  {
+    await using again = await openFaces(server.url);
+    await expectFaces(again, gallery, { "ada/e1/0": second, "ada/e1/1": first });
+    await again.store.client.bgrewriteaof();
+    await eventually(async () => {
+      const info = await again.store.client.info("persistence");
+      expect(info).toContain("aof_rewrite_in_progress:0");
+      expect(info).toContain("aof_rewrite_scheduled:0");
+      expect(info).toContain("aof_last_bgrewrite_status:ok");
+    });
+    await again.writer.put(ada, [{ gallery, templates: [first] }]);
+  }
+  await server.kill("SIGKILL");
+  await server.restart();
+  await using last = await openFaces(server.url);
+  await expectFaces(last, gallery, { "ada/e1/0": first });
 }
 
 /** A branch's gallery changes only from the revision that was named, and is the same when it is asked for again. */
