@@ -15,6 +15,7 @@ export const scopes = [
   "keys.manage",
   "operations.manage",
   "operations.read",
+  "passes.manage",
   "scopes.manage",
   "services.manage",
   "users.manage",

@@ -80,6 +80,9 @@ export const policyTable: Readonly<Record<string, PolicyRow>> = {
   "DeviceService.ListDevices": { callers: "person api_key", wider: "devices.manage" },
   "DeviceService.RevokeDevice": { callers: "person api_key", wider: "devices.manage" },
 
+  "EntryPassService.IssueEntryPass": { callers: "person api_key", wider: "passes.manage" },
+  "EntryPassService.RevokeEntryPass": { callers: "person api_key", wider: "passes.manage" },
+
   "UserService.GetUser": { callers: "person api_key", wider: "users.read" },
   "UserService.ListUsers": { callers: "person api_key", scopes: "users.read" },
   "UserService.UpdateUser": { callers: "person api_key", wider: "users.manage" },

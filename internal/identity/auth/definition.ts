@@ -7,11 +7,13 @@ import { BranchCreatedSchema, BranchUpdatedSchema } from "../../gen/muin/identit
 import { CredentialService } from "../../gen/muin/identity/v1/credential_service_pb.ts";
 import { DeviceService } from "../../gen/muin/identity/v1/device_service_pb.ts";
 import { EnrolmentRecordService } from "../../gen/muin/identity/v1/enrolment_record_service_pb.ts";
+import { EntryPassService } from "../../gen/muin/identity/v1/entry_pass_service_pb.ts";
 import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_pb.ts";
 import { ScopeService } from "../../gen/muin/identity/v1/scope_service_pb.ts";
 import { ServiceTokenService } from "../../gen/muin/identity/v1/service_token_service_pb.ts";
 import {
   DeviceRevokedSchema,
+  EntryPassRevokedSchema,
   ServiceWithdrawnSchema,
   SessionRevokedSchema,
 } from "../../gen/muin/identity/v1/session_events_pb.ts";
@@ -53,6 +55,9 @@ import { postgresDeviceStore } from "./device/store-postgres.ts";
 import { createEnrolmentRecordHandlers } from "./enrolment/handlers.ts";
 import { createEnrolments } from "./enrolment/rules.ts";
 import { postgresEnrolmentStore } from "./enrolment/store-postgres.ts";
+import { createEntryPassHandlers } from "./entry-pass/handlers.ts";
+import { createEntryPasses } from "./entry-pass/rules.ts";
+import { postgresEntryPassStore } from "./entry-pass/store-postgres.ts";
 import { authErrors } from "./errors.ts";
 import { published } from "./events.ts";
 import { createFactorHandlers } from "./factor/handlers.ts";
@@ -102,6 +107,7 @@ const stores = {
   audit: postgresAuditStore,
   devices: postgresDeviceStore,
   enrolments: postgresEnrolmentStore,
+  entryPasses: postgresEntryPassStore,
   factors: postgresFactorStore,
   mailStore: postgresMailStore,
   newcomers: postgresNewcomerStore,
@@ -110,7 +116,15 @@ const stores = {
   sessionStore: postgresSessionStore,
 };
 
-/** Accounts, sessions, tokens, API keys and people's keys. */
+/** What ended before its time, as events tell it that can be told again. */
+const revocationStates = [
+  SessionRevokedSchema,
+  DeviceRevokedSchema,
+  ServiceWithdrawnSchema,
+  EntryPassRevokedSchema,
+] as const;
+
+/** Accounts, sessions, tokens, API keys, entry passes and people's keys. */
 export const auth: ServiceInfo<"auth"> = defineService({
   name: "auth",
   summary: "Knows who calls: accounts, sessions, tokens, API keys and the keys of people's data.",
@@ -125,11 +139,12 @@ export const auth: ServiceInfo<"auth"> = defineService({
     ScopeService,
     AuditService,
     DeviceService,
+    EntryPassService,
   ],
   calls: {},
   stores: { database: postgres({ database: "auth", migrations }) },
   publishes: published,
-  republishes: [UserCreatedSchema, SessionRevokedSchema, DeviceRevokedSchema, ServiceWithdrawnSchema],
+  republishes: [UserCreatedSchema, ...revocationStates],
   consumes: [
     group(UserUpdatedSchema),
     group(UserStatusChangedSchema),
@@ -168,6 +183,7 @@ export const auth: ServiceInfo<"auth"> = defineService({
     const enrolments = createEnrolments({ ...base, store: postgresEnrolmentStore });
     const devices = createDevices({ ...base, store: postgresDeviceStore });
     const activation = createActivation({ ...base, store: postgresDeviceStore, lockout, tokens });
+    const entryPasses = createEntryPasses({ ...base, store: postgresEntryPassStore, tokens });
     const branches = { database, store: postgresDeviceStore };
     const republished = { ...base, personKeys };
     const revocations = createLateRevocations(base);
@@ -194,6 +210,7 @@ export const auth: ServiceInfo<"auth"> = defineService({
       serve(ScopeService, createScopeHandlers(createScopes({ ...base, store: postgresScopeStore }))),
       serve(AuditService, createAuditHandlers(createAuditLog({ ...base, store: postgresAuditStore }))),
       serve(DeviceService, createDeviceHandlers({ devices, activation })),
+      serve(EntryPassService, createEntryPassHandlers(entryPasses)),
       on(UserUpdatedSchema, (event, delivery) => people.rolesChanged(event, delivery)),
       on(UserStatusChangedSchema, (event, delivery) => people.statusChanged(event, delivery)),
       on(BranchCreatedSchema, (event, delivery) => copyBranch(branches, event, delivery)),
@@ -216,7 +233,7 @@ export const auth: ServiceInfo<"auth"> = defineService({
       personalData,
       setup(setupConfig, (context) => takeFirstSteps(createAuthSetup(base), context, random)),
       republisher([UserCreatedSchema], () => republishAll((after) => republishAccounts(republished, after))),
-      republisher([SessionRevokedSchema, DeviceRevokedSchema, ServiceWithdrawnSchema], () => revocations.republish()),
+      republisher(revocationStates, () => revocations.republish()),
     ];
   },
 });

@@ -192,6 +192,24 @@ export const authErrors = defineErrors({
     code: "unauthenticated",
     text: "there is no active device of this id that signed the call with its key",
   },
+
+  // Entry passes. One answer for another's pass and for none, so that it tells nothing.
+  passForbidden: {
+    reason: "PASS_FORBIDDEN",
+    code: "permission_denied",
+    text: "only the person themself, or who holds the scope {scope}, may do this",
+  },
+  entryPassNotFound: { reason: "ENTRY_PASS_NOT_FOUND", code: "not_found", text: "there is no such entry pass" },
+  userNotActive: {
+    reason: "USER_NOT_ACTIVE",
+    code: "failed_precondition",
+    text: "the person is suspended and gets no entry pass",
+  },
+  tooManyPasses: {
+    reason: "TOO_MANY_PASSES",
+    code: "resource_exhausted",
+    text: "the person has {max} entry passes that have not ended, as many as there may be",
+  },
 });
 
 /** Refuses by a row of the table. */

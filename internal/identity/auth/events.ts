@@ -3,6 +3,7 @@ import { FaceEnrolmentRecordedSchema } from "../../gen/muin/face/v1/enrolment_ev
 import {
   ApiKeyRevokedSchema,
   DeviceRevokedSchema,
+  EntryPassRevokedSchema,
   ServiceWithdrawnSchema,
   SessionRevokedSchema,
 } from "../../gen/muin/identity/v1/session_events_pb.ts";
@@ -24,6 +25,7 @@ export const published = [
   ApiKeyRevokedSchema,
   DeviceRevokedSchema,
   ServiceWithdrawnSchema,
+  EntryPassRevokedSchema,
   FaceEnrolmentRecordedSchema,
 ] as const;
 
@@ -99,6 +101,23 @@ export async function publishServiceWithdrawn(
   nowMs: number,
 ): Promise<void> {
   await publish(tx, ServiceWithdrawnSchema, { serviceName, aggregateVersion: version, time: timestampFromMs(nowMs) });
+}
+
+/** Records EntryPassRevoked of a pass that would have ended at `expireMs`. The pass's row must be locked by `tx`. */
+export async function publishEntryPassRevoked(
+  tx: Transaction,
+  publish: AuthPublish,
+  entryPassId: string,
+  version: bigint,
+  nowMs: number,
+  expireMs: number,
+): Promise<void> {
+  await publish(tx, EntryPassRevokedSchema, {
+    entryPassId,
+    aggregateVersion: version,
+    time: timestampFromMs(nowMs),
+    expireTime: timestampFromMs(expireMs),
+  });
 }
 
 /** Records that auth has erased what it held of a person. `version` is that of the event that asked for it. */

@@ -15,6 +15,7 @@ import ownTopics from "./migrations/0012_own_topics.sql" with { type: "text" };
 import bootstrapSecrets from "./migrations/0014_bootstrap_secrets.sql" with { type: "text" };
 import auditPartitions from "./migrations/0016_audit_partitions.sql" with { type: "text" };
 import proveBy from "./migrations/0017_prove_by.sql" with { type: "text" };
+import entryPasses from "./migrations/0018_entry_passes.sql" with { type: "text" };
 import keyOwners from "./migrations/0015_key_owners.sql" with { type: "text" };
 
 /** Auth's schema, in the order in which it is applied. */
@@ -36,4 +37,5 @@ export const migrations: readonly Migration[] = [
   { name: "0015_key_owners", sql: keyOwners },
   { name: "0016_audit_partitions", sql: auditPartitions },
   { name: "0017_prove_by", sql: proveBy },
+  { name: "0018_entry_passes", sql: entryPasses },
 ];

@@ -4,6 +4,7 @@ import type { Logger } from "../telemetry/logger.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import { createApiKeyVerifier, type VerifiedApiKey } from "./api-key-verifier.ts";
 import { anonymous, type Caller } from "./caller.ts";
+import type { EntryPasses } from "./entry-pass.ts";
 import { identityErrors } from "./errors.ts";
 import type { Peer } from "./network.ts";
 import { apiKeyPrefix, tokenCharsMax } from "./token-claims.ts";
@@ -41,12 +42,16 @@ export interface Authenticator {
   serviceWithdrawn(service: string, untilMs: number): void;
   /** From now on the API key is not accepted. */
   apiKeyRevoked(apiKeyId: string): void;
+  /** Verifies entry passes, by the keys and the revocations that it knows. */
+  readonly entryPasses: EntryPasses;
+  /** From now on the entry pass is not accepted, which would have ended at `expireMs`, in milliseconds since 1970. */
+  entryPassRevoked(passId: string, expireMs: number): void;
   /**
    * Revocations may not have been heard: API keys are asked for again, and tokens that were issued before are taken for a minute more, and
    * then refused as `unavailable` until `revocationsRead`.
    */
   revocationsMissed(): void;
-  /** All revocations of sessions, devices and services that still matter have been told. */
+  /** All revocations of sessions, devices, services and entry passes that still matter have been told. */
   revocationsRead(): void;
   /** Why no token can be verified, or `undefined`. Fetches the keys when there are none yet. */
   readiness(): Promise<string | undefined>;
@@ -107,6 +112,8 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
     sessionRevoked: (sessionId, untilMs) => tokens.sessionRevoked(sessionId, untilMs),
     deviceRevoked: (deviceId) => tokens.deviceRevoked(deviceId),
     serviceWithdrawn: (service, untilMs) => tokens.serviceWithdrawn(service, untilMs),
+    entryPasses: tokens.entryPasses,
+    entryPassRevoked: (passId, expireMs) => tokens.entryPasses.revoked(passId, expireMs),
     revocationsMissed: () => {
       apiKeys.revocationsMissed();
       tokens.revocationsMissed();

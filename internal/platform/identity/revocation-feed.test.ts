@@ -5,6 +5,7 @@ import { join } from "node:path";
 import {
   ApiKeyRevokedSchema,
   DeviceRevokedSchema,
+  EntryPassRevokedSchema,
   ServiceWithdrawnSchema,
   SessionRevokedSchema,
 } from "../../gen/muin/identity/v1/session_events_pb.ts";
@@ -36,6 +37,7 @@ function setUp({ createRevocationFeed }: Pick<typeof real, "createRevocationFeed
       sessionRevoked: (id, untilMs) => void told.push(`session ${id} ${untilMs - nowMs}`),
       apiKeyRevoked: (id) => void told.push(`key ${id}`),
       serviceWithdrawn: (name, untilMs) => void told.push(`service ${name} ${untilMs - nowMs}`),
+      entryPassRevoked: (id, expireMs) => void told.push(`pass ${id} ${expireMs - nowMs}`),
       revocationsMissed: () => void told.push("missed"),
       revocationsRead: () => void told.push("read"),
       deviceRevoked: (id) => void told.push(`device ${id}`),
@@ -54,6 +56,7 @@ test("reads back two days and an hour, which the topic keeps, and wants every ki
     ApiKeyRevokedSchema,
     DeviceRevokedSchema,
     ServiceWithdrawnSchema,
+    EntryPassRevokedSchema,
   ]);
   const [topic, ...others] = topicsOf(feed.schemas);
   expect(others).toEqual([]);
@@ -68,10 +71,20 @@ async function tellsAll(feed: Pick<typeof real, "createRevocationFeed">): Promis
   await deliver(ApiKeyRevokedSchema, { apiKeyId: "k", time });
   await deliver(SessionRevokedSchema, { sessionId: "s", time: timestampFromMs(nowMs + hourMs) });
   await deliver(ServiceWithdrawnSchema, { serviceName: "user", time: timestampFromMs(nowMs - minuteMs) });
-  expect(told).toEqual(["device d", "key k", `session s ${hourMs}`, `service user ${-minuteMs}`]);
+  await deliver(EntryPassRevokedSchema, { entryPassId: "p", time, expireTime: timestampFromMs(nowMs + hourMs) });
+  await deliver(EntryPassRevokedSchema, { entryPassId: "q", time });
+  expect(told).toEqual([
+    "device d",
+    "key k",
+    `session s ${hourMs}`,
+    `service user ${-minuteMs}`,
+    `pass p ${hourMs}`,
+    `pass q ${24 * hourMs}`,
+  ]);
 }
 
-test("tells of every device, key, service and session, and until when their tokens may be dated", () => tellsAll(real));
+test("tells of every device, key, service, session and pass, and until when their tokens may be dated", () =>
+  tellsAll(real));
 
 /** A list of auth's; `during` runs before its end. */
 async function* listOf(
@@ -80,7 +93,8 @@ async function* listOf(
 ): AsyncGenerator<Revocation> {
   await Promise.resolve();
   for (const subject of subjects) {
-    yield create(RevocationSchema, { subject, time: timestampFromMs(nowMs - minuteMs) });
+    const expireTime = timestampFromMs(nowMs + minuteMs);
+    yield create(RevocationSchema, { subject, time: timestampFromMs(nowMs - minuteMs), expireTime });
   }
   during();
 }
@@ -97,6 +111,7 @@ async function toldOfMissed(module: Pick<typeof real, "createRevocationFeed">): 
       listOf([
         { case: "deviceId", value: "d" },
         { case: "serviceName", value: "user" },
+        { case: "entryPassId", value: "p" },
       ]),
   );
   feed.missed();
@@ -106,7 +121,15 @@ async function toldOfMissed(module: Pick<typeof real, "createRevocationFeed">): 
   await feed.stop();
   return told;
 }
-const toldOnce = ["missed", `session s ${-minuteMs}`, "missed", "device d", `service user ${-minuteMs}`, "read"];
+const toldOnce = [
+  "missed",
+  `session s ${-minuteMs}`,
+  "missed",
+  "device d",
+  `service user ${-minuteMs}`,
+  `pass p ${minuteMs}`,
+  "read",
+];
 
 test("what was missed is asked of auth until it answers, and again when more is missed meanwhile", async () => {
   expect(await toldOfMissed(real)).toEqual(toldOnce);
@@ -133,6 +156,7 @@ test("mutant: what is missed while auth answers is found out", async () => {
 });
 
 test.each([
+  ["passes are not told of", "authenticator.entryPassRevoked(entryPassId, passEndMs(expireTime));", ""],
   ["devices are not told of", "authenticator.deviceRevoked(fromBinary", "String(fromBinary"],
   [
     "sessions end when they are heard of",

@@ -1,8 +1,9 @@
 import { fromBinary, type DescMessage } from "@bufbuild/protobuf";
-import { timestampMs } from "@bufbuild/protobuf/wkt";
+import { timestampMs, type Timestamp } from "@bufbuild/protobuf/wkt";
 import {
   ApiKeyRevokedSchema,
   DeviceRevokedSchema,
+  EntryPassRevokedSchema,
   ServiceWithdrawnSchema,
   SessionRevokedSchema,
 } from "../../gen/muin/identity/v1/session_events_pb.ts";
@@ -12,12 +13,13 @@ import type { Random } from "../clock/random.ts";
 import { retry } from "../lifecycle/retry.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Authenticator } from "./authenticator.ts";
+import { entryPassLifeMsMax } from "./token-claims.ts";
 import { deviceRevocationLifeMs } from "./token-verifier.ts";
 
 /** Pause before auth is asked again for what was revoked unheard. */
 const readBackoff = { minMs: 100, maxMs: 2000 };
 
-/** How an authenticator is told of every session, API key, device and service that ends before its time. */
+/** How an authenticator is told of every session, API key, device, service and entry pass that ends before its time. */
 export interface RevocationFeed {
   /** The events to read, all of one topic. */
   readonly schemas: readonly [DescMessage, ...DescMessage[]];
@@ -37,13 +39,20 @@ export const revocationSchemas = [
   ApiKeyRevokedSchema,
   DeviceRevokedSchema,
   ServiceWithdrawnSchema,
+  EntryPassRevokedSchema,
 ] as const;
 
 /** Makes the feed of an authenticator. */
 export function createRevocationFeed(options: {
   readonly authenticator: Pick<
     Authenticator,
-    "sessionRevoked" | "apiKeyRevoked" | "deviceRevoked" | "serviceWithdrawn" | "revocationsMissed" | "revocationsRead"
+    | "sessionRevoked"
+    | "apiKeyRevoked"
+    | "deviceRevoked"
+    | "serviceWithdrawn"
+    | "entryPassRevoked"
+    | "revocationsMissed"
+    | "revocationsRead"
   >;
   /** All that ended before its time and of which a token may still live. Rejects when auth cannot be asked. */
   readonly revocations: () => AsyncIterable<Revocation>;
@@ -57,12 +66,15 @@ export function createRevocationFeed(options: {
   let missed = 0;
   let reading: Promise<void> | undefined;
 
+  const passEndMs = (expireTime: Timestamp | undefined): number =>
+    expireTime === undefined ? clock.now() + entryPassLifeMsMax : timestampMs(expireTime);
   const read = async (): Promise<void> => {
-    for await (const { subject, time } of options.revocations()) {
+    for await (const { subject, time, expireTime } of options.revocations()) {
       const untilMs = time === undefined ? clock.now() : timestampMs(time);
       if (subject.case === "sessionId") authenticator.sessionRevoked(subject.value, untilMs);
       else if (subject.case === "deviceId") authenticator.deviceRevoked(subject.value);
       else if (subject.case === "serviceName") authenticator.serviceWithdrawn(subject.value, untilMs);
+      else if (subject.case === "entryPassId") authenticator.entryPassRevoked(subject.value, passEndMs(expireTime));
     }
   };
   const readAnew = async (): Promise<void> => {
@@ -102,6 +114,9 @@ export function createRevocationFeed(options: {
       } else if (type === ServiceWithdrawnSchema.typeName) {
         const { serviceName, time } = fromBinary(ServiceWithdrawnSchema, data);
         authenticator.serviceWithdrawn(serviceName, time === undefined ? clock.now() : timestampMs(time));
+      } else if (type === EntryPassRevokedSchema.typeName) {
+        const { entryPassId, expireTime } = fromBinary(EntryPassRevokedSchema, data);
+        authenticator.entryPassRevoked(entryPassId, passEndMs(expireTime));
       } else {
         authenticator.apiKeyRevoked(fromBinary(ApiKeyRevokedSchema, data).apiKeyId);
       }

@@ -54,11 +54,21 @@ export const serviceTokenGraceMs: number = 60 * 60_000;
 /** What a service's bootstrap secret begins with; 43 characters of base64url, 32 bytes, follow. */
 export const bootstrapSecretPrefix = "muin-service_";
 
+/** The audience of an entry pass, and the type in its header (RFC 8725): no token has them. Short: a pass becomes a QR code. */
+export const entryPassAudience = "muin-pass";
+export const entryPassType = "pass+jwt";
+
+/** How long an entry pass is good for, at the longest. */
+export const entryPassLifeMsMax: number = 24 * 60 * 60_000;
+
 /** What an API key's secret begins with: tells it from a token. */
 export const apiKeyPrefix = "muin_";
 
 /** How long a person's token is good for, at the longest. Revoked sessions are remembered a minute longer. */
 export const accessTokenLifeMsMax: number = 15 * 60_000;
+
+/** How far the clocks of who issues a token and who verifies it may differ. */
+export const clockSkewMs = 5000;
 
 /** A token longer than this is refused unread. */
 export const tokenCharsMax = 4096;

@@ -189,7 +189,7 @@ test.each([
   ["tokens dated ahead are refused", "clock.now() + tokenAheadMsMax", "clock.now() + clockSkewMs", takesTokensAhead],
   [
     "they begin a new life whenever they come",
-    "if (keys.has(known.keyId) && isAhead(known)) return admitEnded(known);",
+    "if (keys.has(known.keyId) && isAhead(known)) return admitLate(known);",
     "",
     takesTokensAhead,
   ],

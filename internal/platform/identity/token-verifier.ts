@@ -5,12 +5,14 @@ import type { Logger } from "../telemetry/logger.ts";
 import { createLruMap } from "../cache/lru-map.ts";
 import type { Caller } from "./caller.ts";
 import { deviceIn } from "./device-token.ts";
+import { createEntryPassVerifier, type EntryPassVerifier } from "./entry-pass.ts";
 import { identityErrors } from "./errors.ts";
 import { createKeySet, type TokenKey } from "./key-set.ts";
 import { createRevocationDoubt } from "./revocation-doubt.ts";
 import { createRevocations, revocationLifeMs } from "./revocations.ts";
 import {
   accessTokenLifeMsMax,
+  clockSkewMs,
   deviceSubjectPrefix,
   deviceTokenAudience,
   deviceTokenLifeMsMax,
@@ -48,6 +50,8 @@ export interface TokenVerifier {
   deviceRevoked(deviceId: string): void;
   /** From now on no token of the service is accepted that was issued until then, in milliseconds since 1970. */
   serviceWithdrawn(service: string, untilMs: number): void;
+  /** Verifies entry passes, which name no caller, by the same keys. */
+  readonly entryPasses: EntryPassVerifier;
   /**
    * Revocations may not have been heard until now: tokens that were issued before are taken for a minute more, and then refused as
    * `unavailable` until `revocationsRead`.
@@ -72,8 +76,6 @@ const revokedDevicesMax = 1_000_000;
 export const deviceRevocationLifeMs: number = tokenAheadMsMax + deviceTokenLifeMsMax + 60 * 60_000;
 /** How long a service's withdrawal matters: a minute longer than a token of it may be taken. */
 export const withdrawalLifeMs: number = serviceTokenGraceMs + 60_000;
-/** How far clocks may differ. */
-const clockSkewMs = 5000;
 /** Withdrawn services that are remembered. */
 const withdrawnServicesMax = 10_000;
 const idCharsMax = 128;
@@ -112,6 +114,7 @@ export function createTokenVerifier(deps: TokenVerifierDeps): TokenVerifier {
 
   /** A service that cannot renew its token because auth is away goes on with its last one, for a while. */
   const admitLate = (token: Verified): Caller | Promise<Caller> => {
+    if (token.caller.kind !== "service") throw refused("expired");
     const take = (isAway: boolean): Caller => {
       if (!isAway || clock.now() >= token.sinceMs + serviceTokenGraceMs) throw refused("expired");
       const caller = admit(token);
@@ -120,11 +123,6 @@ export function createTokenVerifier(deps: TokenVerifierDeps): TokenVerifier {
     };
     const isAway = keys.isAway();
     return isAway instanceof Promise ? isAway.then(take) : take(isAway);
-  };
-
-  const admitEnded = (token: Verified): Caller | Promise<Caller> => {
-    if (token.caller.kind !== "service") throw refused("expired");
-    return admitLate(token);
   };
 
   /** Whether the clock of auth was ahead when it issued a token, and was put back since. */
@@ -153,7 +151,7 @@ export function createTokenVerifier(deps: TokenVerifierDeps): TokenVerifier {
       keys.keepFresh();
       if (keys.has(known.keyId) && known.endMs > clock.now()) return admit(known);
       // To verify it again would begin another life.
-      if (keys.has(known.keyId) && isAhead(known)) return admitEnded(known);
+      if (keys.has(known.keyId) && isAhead(known)) return admitLate(known);
       seen.delete(hash);
       return verify(token, hash);
     },
@@ -166,6 +164,7 @@ export function createTokenVerifier(deps: TokenVerifierDeps): TokenVerifier {
     deviceRevoked: (deviceId) => revokedDevices.add(deviceId),
     serviceWithdrawn: (service, untilMs) =>
       withdrawn.set(service, Math.max(untilMs, withdrawn.get(service) ?? Number.NEGATIVE_INFINITY)),
+    entryPasses: createEntryPassVerifier({ keys, doubt, clock }),
     revocationsMissed: () => doubt.begin(),
     revocationsRead: () => doubt.end(),
     readiness: () => keys.readiness(),

@@ -70,6 +70,7 @@ function depsOf(info: ServiceInfo, stores: OpenStores, wiring: Wiring): Paramete
     broker: { publish: publishDeclared(info, broker) },
     leases: { leaseholder: holdOwn(info, leases) },
     ...(info.personalData === "collected" ? { personalData: wiring.personalData(info) } : {}),
+    ...(info.verifiesEntryPasses === true ? { entryPasses: wiring.entryPasses } : {}),
     config: wiring.config(info),
     clock,
     random,

@@ -88,6 +88,7 @@ async function loseAndHeal({ composeService }: Pick<typeof real, "composeService
       },
       grants: () => ({}),
       personalData: () => ({ names: [], exportFrom: () => Promise.resolve(undefined) }),
+      entryPasses: { verify: () => Promise.resolve("invalid") },
       consumedTopics: (consumption) => consumedTopics(consumption, catalog),
       askers: (of) => askersOf(of, catalog),
       metrics: createMetrics(),

@@ -105,7 +105,9 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
   const broker = openProcessBroker(options, instance, leases, telemetry);
   const plans = new Map<string, MethodPlan>();
   const calls = createProcessCalls({ ...options, plans, telemetry });
-  const services = composeServices(options, { calls, broker, leases, telemetry });
+  const { authenticator, revocations } = createIdentity(options, { calls, broker, telemetry });
+  const { entryPasses } = authenticator;
+  const services = composeServices(options, { calls, broker, leases, telemetry, entryPasses });
   const degradation = createDegradation({ ...options, ...telemetry, ...settings, services });
   const sizes = openStoreSizes(options, { services, instance, clock, log, metrics: telemetry.metrics });
   const status: StatusSources = {
@@ -130,7 +132,6 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
   ];
   planMethods([...served, ...own], { plans, serviceCallers: options.serviceCallers });
 
-  const { authenticator, revocations } = createIdentity(options, { calls, broker, telemetry });
   const readiness = createProcessReadiness({ name, look: lookAt(services, authenticator, revocations), clock, log });
   const certificates = openProcessCertificates(options, telemetry, (certificate) => rpc.useTls(certificate));
   const nonces = openNonces(options.coordinationUrl, { instance, clock, random, log });
@@ -165,9 +166,12 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
 /** The services of the process, in the order in which they were given. */
 function composeServices(
   options: MuinProcessOptions,
-  parts: Pick<Wiring, "broker" | "leases"> & { readonly calls: ProcessCalls; readonly telemetry: ProcessTelemetry },
+  parts: Pick<Wiring, "broker" | "leases" | "entryPasses"> & {
+    readonly calls: ProcessCalls;
+    readonly telemetry: ProcessTelemetry;
+  },
 ): readonly ComposedService[] {
-  const { calls, broker, leases, telemetry } = parts;
+  const { calls, telemetry, ...shared } = parts;
   const told = withSignUp(options.env, options.settings);
   return options.services.map((info) =>
     composeService(info, {
@@ -179,8 +183,7 @@ function composeServices(
         createPersonalDataHolders(options.personalDataHolders, (holder) =>
           calls.toProcessOf(of.name, PersonalDataService, holder),
         ),
-      broker,
-      leases,
+      ...shared,
     }),
   );
 }

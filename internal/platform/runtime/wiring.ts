@@ -3,6 +3,7 @@ import type { Transport } from "@connectrpc/connect";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
 import type { OpenBroker } from "../events/broker-opener.ts";
+import type { EntryPasses } from "../identity/entry-pass.ts";
 import type { Leases } from "../lease/leases.ts";
 import type { MigrateOptions } from "../postgres/migrate.ts";
 import type { Consumption } from "../service/consumption.ts";
@@ -26,6 +27,8 @@ export interface Wiring {
   transport(info: ServiceInfo, target: DescService): Transport;
   /** Who holds data of people; asked for only by a service that collects it. */
   personalData(info: ServiceInfo): PersonalDataHolders;
+  /** Verifies entry passes; used only by a service that declares it. */
+  readonly entryPasses: EntryPasses;
   /** Roles that get rights on a database once its schema is current; absent where they are handed out elsewhere. */
   grants(store: PostgresDecl): Pick<MigrateOptions, "dataRole" | "readers">;
   /** Names of the topics on which a message comes that a service consumes. */

@@ -3,6 +3,7 @@ import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
 import type { ConfigFields, ConfigValues } from "../config/fields.ts";
 import type { ErrorTable } from "../errors/define-errors.ts";
+import type { EntryPasses } from "../identity/entry-pass.ts";
 import type { Leases } from "../lease/leases.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
@@ -74,6 +75,12 @@ interface CollectorDeps {
   readonly personalData: PersonalDataHolders;
 }
 
+/** What a service may use that verifies entry passes. */
+interface EntryPassDeps {
+  /** Verifies without asking auth: by its keys, as far as the process has them, and by the revocations that it was told. */
+  readonly entryPasses: EntryPasses;
+}
+
 type ServedAll<S extends readonly DescService[]> = { readonly [K in keyof S]: Served<S[K]> };
 type HandledAll<E extends readonly Consumption[]> = {
   readonly [K in keyof E]: E[K] extends Consumption<infer M> ? Handled<M> : never;
@@ -121,7 +128,9 @@ export interface ServiceInfo<N extends string = string> {
   /** Settings of its setup; absent for a service without one. */
   readonly setup?: ConfigFields | undefined;
   readonly personalData: PersonalDataRole;
-  create(deps: ServiceDeps & Partial<CollectorDeps>): readonly ServicePart[];
+  /** Whether it gets `entryPasses`. Default: false. */
+  readonly verifiesEntryPasses?: boolean;
+  create(deps: ServiceDeps & Partial<CollectorDeps & EntryPassDeps>): readonly ServicePart[];
 }
 
 /**
@@ -139,6 +148,7 @@ export function defineService<
   const F extends ConfigFields,
   const U extends ConfigFields | undefined = undefined,
   const D extends PersonalDataRole = PersonalDataRole,
+  const V extends boolean = false,
 >(spec: {
   readonly name: N;
   readonly summary: string;
@@ -165,10 +175,20 @@ export function defineService<
    * it from all holders, and accounts for its own by itself: it gets `personalData`. "none" for all others.
    */
   readonly personalData: D;
+  /** Whether it verifies entry passes: it gets `entryPasses`. Default: false. */
+  readonly verifiesEntryPasses?: V;
   readonly create: (
-    deps: ServiceDeps<C, St, P, F> & (D extends "collected" ? CollectorDeps : unknown),
+    deps: ServiceDeps<C, St, P, F> &
+      (D extends "collected" ? CollectorDeps : unknown) &
+      (V extends true ? EntryPassDeps : unknown),
   ) => NoInfer<readonly [...ServedAll<S>, ...HandledAll<E>, ...Further<P, E, D, U>[]]>;
 }): ServiceInfo<N> {
   // Erases the parameters that `create` was checked with.
-  return { hot: [], republishes: [], ...spec, create: spec.create as ServiceInfo["create"] };
+  return {
+    hot: [],
+    republishes: [],
+    verifiesEntryPasses: false,
+    ...spec,
+    create: spec.create as ServiceInfo["create"],
+  };
 }

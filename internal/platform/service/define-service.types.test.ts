@@ -5,7 +5,7 @@ import { PersonKeyService } from "../../gen/muin/identity/v1/person_key_service_
 import { int, text } from "../config/fields.ts";
 import { everyInstance, group } from "./consumption.ts";
 import { defineService } from "./define-service.ts";
-import { background, on, personalData, rebuilder, republisher, serve, setup } from "./parts.ts";
+import { background, on, personalData, readiness, rebuilder, republisher, serve, setup } from "./parts.ts";
 import { rpcs } from "./rpcs.ts";
 import { folder, postgres, redis } from "./stores.ts";
 
@@ -129,5 +129,22 @@ describe("a service's declaration", () => {
     // @ts-expect-error its setup gets other settings
     defineService({ ...base, name: "k", setup: base.config, create: () => [...parts, firstSteps] });
     expect(parts).toHaveLength(2);
+  });
+
+  test("hands what verifies entry passes to a service that says so, and to no other", () => {
+    const parts = [serve(PersonKeyService, impl), on(ApiKeyRevokedSchema, async () => {})] as const;
+    const verifying = defineService({
+      ...base,
+      name: "l",
+      verifiesEntryPasses: true,
+      create: ({ entryPasses }) => [...parts, readiness("passes", async () => typeof (await entryPasses.verify("")))],
+    });
+    const other = defineService({
+      ...base,
+      name: "m",
+      // @ts-expect-error it does not say that it verifies any
+      create: ({ entryPasses }) => [...parts, readiness("passes", async () => typeof (await entryPasses.verify("")))],
+    });
+    expect([verifying.verifiesEntryPasses, other.verifiesEntryPasses]).toEqual([true, false]);
   });
 });

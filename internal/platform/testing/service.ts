@@ -4,6 +4,7 @@ import { systemClock, type Clock } from "../clock/clock.ts";
 import { systemRandom } from "../clock/random.ts";
 import { createRecord, topicOf, topicsFrom } from "../events/topics.ts";
 import type { Caller } from "../identity/caller.ts";
+import type { EntryPasses } from "../identity/entry-pass.ts";
 import type { OpenDatabase } from "../postgres/open-database.ts";
 import { planMethods } from "../rpc/call/plan.ts";
 import { createLocalLane } from "../rpc/local/lane.ts";
@@ -42,6 +43,8 @@ export interface TestServiceOptions {
   readonly calls?: Transport;
   /** Who holds data of people. Default: nobody. */
   readonly personalData?: PersonalDataHolders;
+  /** Verifies entry passes for a service that declares it. Default: it finds all of them invalid. */
+  readonly entryPasses?: EntryPasses;
   /** Replaces defaults of its settings. */
   readonly config?: Readonly<Record<string, unknown>>;
   /** URLs of its other stores, by declared name. */
@@ -56,6 +59,8 @@ export interface TestServiceOptions {
 const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => silent };
 const observer: CallObserver = { begin: () => ({ traceparent: undefined, end: () => {}, run: (work) => work() }) };
 const nobody: PersonalDataHolders = { names: [], exportFrom: () => Promise.resolve(undefined) };
+
+const none: EntryPasses = { verify: () => Promise.resolve("invalid") };
 
 /** Makes a service that owns one database, with its schema migrated. */
 export async function startService(info: ServiceInfo, options: TestServiceOptions = {}): Promise<TestService> {
@@ -89,7 +94,8 @@ export async function startService(info: ServiceInfo, options: TestServiceOption
 
 /** Connects the service to its stores and to what the test holds in its hand; events stay in its outbox. */
 function createWiring(info: ServiceInfo, url: string, options: TestServiceOptions): Wiring {
-  const { calls, config, storeUrls = {}, storePaths = {}, clock = systemClock, personalData = nobody } = options;
+  const { calls, config, storeUrls = {}, storePaths = {}, clock = systemClock } = options;
+  const { personalData = nobody, entryPasses = none } = options;
   const idle = { start: () => Promise.resolve(), stop: () => Promise.resolve() };
   const publisher: EventPublisher = {
     publish: () => Promise.reject(new Error("nothing is published while the relay rests")),
@@ -110,6 +116,7 @@ function createWiring(info: ServiceInfo, url: string, options: TestServiceOption
       return calls;
     },
     personalData: () => personalData,
+    entryPasses,
     askers: () => [],
     consumedTopics: ({ schema }) => topicsFrom(schema, personalData.names),
     leases: { leaseholder: (lease) => ({ name: lease, ...idle }) },

@@ -67,6 +67,7 @@ test("a watch whose events were removed before it saw them begins anew, and says
       consumedTopics: () => ["count.value"],
       askers: () => [],
       personalData: () => ({ names: [], exportFrom: () => Promise.resolve(undefined) }),
+      entryPasses: { verify: () => Promise.resolve("invalid") },
       metrics: createMetrics(),
       tracing: createTracing({
         endpoint: undefined,

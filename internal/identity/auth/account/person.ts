@@ -13,6 +13,8 @@ import { roleOf } from "../../shared/role.ts";
 import type { ScopeStore } from "../scope/store.ts";
 import { endApiKeysOf } from "../api-key/rules.ts";
 import type { ApiKeyStore } from "../api-key/store.ts";
+import { endEntryPassesOf } from "../entry-pass/rules.ts";
+import type { EntryPassStore } from "../entry-pass/store.ts";
 import type { Sessions } from "../session/rules.ts";
 import type { Account, AccountStore } from "./store.ts";
 
@@ -21,8 +23,8 @@ export interface People {
   /** Takes over the roles, all of them. Tokens carry what they give from the next refresh on. */
   rolesChanged(event: UserUpdated, delivery: Delivery): Promise<void>;
   /**
-   * Suspended: every session ends and none begins, and their API keys end for good. Active again: sign-in works. Deleted: all that auth holds of the person goes,
-   * but the key of their data, which user has destroyed in the end, and ids in the audit log; then UserDataErased.
+   * Suspended: every session ends and none begins, and their API keys and entry passes end for good. Active again: sign-in works. Deleted: all
+   * that auth holds of the person goes, but the key of their data, which user has destroyed in the end, and ids in the audit log; then UserDataErased.
    */
   statusChanged(event: UserStatusChanged, delivery: Delivery): Promise<void>;
 }
@@ -34,6 +36,7 @@ interface PeopleDeps {
   readonly scopes: Pick<ScopeStore, "setRoles">;
   readonly audit: Pick<AuditStore, "append">;
   readonly apiKeys: Pick<ApiKeyStore, "lockOfOwner" | "revoke">;
+  readonly entryPasses: Pick<EntryPassStore, "lockAlive" | "revoke">;
   readonly personalData: Pick<PersonalData, "erase">;
   readonly publish: AuthPublish;
   readonly sessions: Pick<Sessions, "endAll">;
@@ -89,10 +92,12 @@ async function takeStatus(
   const version = eventVersion(delivery, aggregateVersion);
   if (account === undefined || !isNewer(version, account.statusVersion)) return;
   await deps.accounts.setStatus(tx, userId, isSuspended, version);
+  const client = { ...authItself, principal: actorOf(principal) };
   if (isSuspended) await deps.sessions.endAll(tx, userId);
+  if (isSuspended) await endEntryPassesOf(tx, { ...deps, store: deps.entryPasses }, userId, client);
   // A key that lived on, since it is from before keys had owners, does not come back with its owner either.
   if (isSuspended || account.isSuspended) {
-    await endApiKeysOf(tx, { ...deps, store: deps.apiKeys }, userId, { ...authItself, principal: actorOf(principal) });
+    await endApiKeysOf(tx, { ...deps, store: deps.apiKeys }, userId, client);
   }
   await record(tx, deps, isSuspended ? "SUSPEND_PERSON" : "ADMIT_PERSON", userId, principal);
 }

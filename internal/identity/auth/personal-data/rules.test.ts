@@ -28,6 +28,9 @@ test("another service copies all that is kept of a person, but for secrets and f
   await auth.database.sql`
     INSERT INTO api_keys (api_key_id, owner_id, display_name, scopes, secret_hash, version, create_time)
     VALUES (gen_random_uuid(), ${userId}, 'Her key', ARRAY['counts.read'], ${Buffer.alloc(32, 7)}, 1, now())`;
+  await auth.database.sql`
+    INSERT INTO entry_passes (entry_pass_id, user_id, branch_id, version, issue_time, expire_time)
+    VALUES (gen_random_uuid(), ${userId}, 'b1', 1, to_timestamp(4), to_timestamp(5))`;
   const held = partsOf(auth.parts, "personalData")[0]!;
   const { signal } = new AbortController();
   const account = await held.exportOf(userId, signal);
@@ -43,6 +46,7 @@ test("another service copies all that is kept of a person, but for secrets and f
     emailVerifyTime: "1970-01-01T00:00:03Z",
     totpEnabled: true,
     grantedScopes: ["counts.read"],
+    entryPasses: [{ branchId: "b1", issueTime: "1970-01-01T00:00:04Z", expireTime: "1970-01-01T00:00:05Z" }],
     apiKeys: [{ displayName: "Her key", scopes: ["counts.read"] }],
   });
   const [row] = await auth.database.sql<{ password_hash: string }[]>`

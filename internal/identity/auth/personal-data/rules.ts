@@ -13,6 +13,9 @@ import type { AccountStore } from "../account/store.ts";
 import { authItself } from "../audit/client.ts";
 import type { AuditStore } from "../audit/store.ts";
 import { recordOf } from "../enrolment/handlers.ts";
+import { exportedPassOf } from "../entry-pass/handlers.ts";
+import { endEntryPassesOf } from "../entry-pass/rules.ts";
+import type { EntryPassStore } from "../entry-pass/store.ts";
 import type { AuthPublish } from "../events.ts";
 import type { EnrolmentStore } from "../enrolment/store.ts";
 import type { FactorStore } from "../factor/store.ts";
@@ -38,6 +41,7 @@ export function createPersonalData(deps: {
   readonly factors: Pick<FactorStore, "find">;
   readonly scopes: Pick<ScopeStore, "find">;
   readonly apiKeys: Pick<ApiKeyStore, "listOfOwner" | "lockOfOwner" | "revoke">;
+  readonly entryPasses: Pick<EntryPassStore, "listOfPerson" | "lockAlive" | "revoke">;
   readonly audit: Pick<AuditStore, "listOfPerson" | "blank" | "append">;
   readonly publish: AuthPublish;
   readonly clock: Clock;
@@ -47,7 +51,7 @@ export function createPersonalData(deps: {
   readonly vault: Vault;
 }): PersonalData {
   const { accounts, sessionStore, sessions, factors, scopes, apiKeys, audit, enrolments, mailStore } = deps;
-  const { newcomers, vault } = deps;
+  const { newcomers, vault, entryPasses } = deps;
   return personalData({
     exportOf: async (userId) => {
       const { sql } = deps.database;
@@ -78,6 +82,7 @@ export function createPersonalData(deps: {
           time: timestampFromMs(record.createTimeMs),
         })),
         apiKeys: (await apiKeys.listOfOwner(sql, userId, exportedMax)).map(apiKeyMessageOf),
+        entryPasses: (await entryPasses.listOfPerson(sql, userId, exportedMax)).map(exportedPassOf),
         enrolments: (await enrolments.list(sql, userId, "", exportedMax)).map(recordOf),
       });
     },
@@ -87,9 +92,10 @@ export function createPersonalData(deps: {
       if (account === undefined) return;
       await sessions.endAll(tx, userId);
       await endApiKeysOf(tx, { ...deps, store: apiKeys }, userId, authItself);
+      await endEntryPassesOf(tx, { ...deps, store: entryPasses }, userId, authItself);
       await mailStore.removeOfPerson(tx, userId);
       await newcomers.removeByEmail(tx, account.email); // Who signed up with the address of an account gets none, but stays for days.
-      await accounts.remove(tx, userId); // All that refers to it goes with it.
+      await accounts.remove(tx, userId); // All that refers to it goes with it; passes stay as nobody's.
       await audit.blank(tx, userId, emailSubject(vault, account.email));
     },
   });

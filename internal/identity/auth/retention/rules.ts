@@ -8,6 +8,7 @@ import type { ApiKeyStore } from "../api-key/store.ts";
 import type { AuditStore } from "../audit/store.ts";
 import type { AuthConfig } from "../config.ts";
 import type { DeviceStore } from "../device/store.ts";
+import type { EntryPassStore } from "../entry-pass/store.ts";
 import type { FactorStore } from "../factor/store.ts";
 import { familiarMs } from "../lockout/policy.ts";
 import type { LockoutStore } from "../lockout/store.ts";
@@ -26,6 +27,8 @@ const endedSessionMs = dayMs;
 const endedKeyMs = 400 * dayMs;
 /** A device whose activation code was not used is kept so long after the code's end. */
 const unusedDeviceMs = dayMs;
+/** An entry pass is kept so long after its time: longer than its revocation matters. */
+const endedPassMs = 2 * dayMs;
 /** A mail's token that has ended still counts among the mails of an hour. */
 const endedMailTokenMs = hourMs;
 /** Rows removed from a table in one turn; more a minute than sign-ins can add, since each costs a password's hash. */
@@ -42,6 +45,7 @@ export function createPruning(deps: {
   readonly mails: Pick<MailStore, "prune">;
   readonly newcomers: Pick<NewcomerStore, "prune">;
   readonly devices: Pick<DeviceStore, "prune">;
+  readonly entryPasses: Pick<EntryPassStore, "prune">;
   readonly audit: Pick<AuditStore, "prune">;
   readonly keys: Pick<SigningKeys, "prune">;
   readonly config: Pick<AuthConfig, "auditRetentionDays">;
@@ -68,6 +72,7 @@ export function createPruning(deps: {
       await newcomers.prune(tx, nowMs, rowsMax);
       const ended = { unusedBeforeMs: nowMs - unusedDeviceMs, revokedBeforeMs: nowMs - endedKeyMs };
       await devices.prune(tx, ended, rowsMax);
+      await deps.entryPasses.prune(tx, nowMs - endedPassMs, rowsMax);
       await keys.prune(tx);
     });
   const prune = async (): Promise<void> => {

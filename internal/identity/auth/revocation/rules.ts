@@ -1,24 +1,38 @@
+import { assertNever } from "../../../platform/errors/assert-never.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
 import { isUuid } from "../../../platform/clock/random.ts";
 import { revocationLifeMs } from "../../../platform/identity/revocations.ts";
+import { tokenAheadMsMax } from "../../../platform/identity/token-claims.ts";
 import { deviceRevocationLifeMs, withdrawalLifeMs } from "../../../platform/identity/token-verifier.ts";
-import type { Database, Sql } from "../../../platform/postgres/database.ts";
+import type { Database, Sql, Transaction } from "../../../platform/postgres/database.ts";
 import { pageOf } from "../../../platform/resource/page-token.ts";
 import { republishAll, type RepublishedPage } from "../../../platform/resource/republish.ts";
-import { publishDeviceRevoked, publishServiceWithdrawn, publishSessionRevoked, type AuthPublish } from "../events.ts";
+import {
+  publishDeviceRevoked,
+  publishEntryPassRevoked,
+  publishServiceWithdrawn,
+  publishSessionRevoked,
+  type AuthPublish,
+} from "../events.ts";
 import type { Ended, RevocationStore } from "./store.ts";
 
 /** Revocations that are told again in one transaction. */
 const republishPage = 500;
+/** A revoked pass matters for so long after its time. */
+const entryPassPastMs = tokenAheadMsMax + 60 * 60_000;
 
-const kinds = ["sessions", "devices", "services"] as const;
+const kinds = ["sessions", "devices", "services", "passes"] as const;
 type Kind = (typeof kinds)[number];
 
-/** How long after its end a token of each kind may still live, in milliseconds, with room for clocks that differ. */
+/**
+ * How long after its end a token of each kind may still live, in milliseconds, with room for clocks that differ. An entry pass does not
+ * outlive its time, but this clock may run ahead.
+ */
 const lives: Readonly<Record<Kind, number>> = {
   sessions: revocationLifeMs,
   devices: deviceRevocationLifeMs,
   services: withdrawalLifeMs,
+  passes: entryPassPastMs,
 };
 
 /** A revocation of which a token may still live. */
@@ -35,7 +49,7 @@ export interface RevocationPage {
 
 /** What ended before its time, as long as that matters: for whoever may have missed the events of it. */
 export interface LateRevocations {
-  /** Sessions, then devices, then services, each in the order of the ids. */
+  /** Sessions, then devices, then services, then entry passes, each in the order of the ids. */
   list(page: { readonly pageSize: number; readonly pageToken: string }): Promise<RevocationPage>;
   /** Records the events of all again, at their versions: harmless for who has them. Returns how many. */
   republish(): Promise<number>;
@@ -56,7 +70,7 @@ export function createLateRevocations(deps: {
     for (const kind of kinds.slice(kinds.indexOf(from.kind))) {
       const query = { sinceMs: clock.now() - lives[kind], after: kind === from.kind ? from.id : "" };
       const ended = await revocations[kind](on, { ...query, limit: limit - found.length });
-      found.push(...ended.map(({ id, version, timeMs }) => ({ kind, id, version, timeMs })));
+      for (const one of ended) found.push({ kind, ...one });
       if (found.length === limit) break;
     }
     return found;
@@ -66,7 +80,7 @@ export function createLateRevocations(deps: {
     database.transaction(async (tx) => {
       const page = await read(tx, after, republishPage);
       // Nothing that ended begins again under its id, so no row needs a lock; a service that was withdrawn again is told at both times.
-      for (const { kind, id, version, timeMs } of page) await tellers[kind](tx, publish, id, version, timeMs);
+      for (const one of page) await tell(tx, publish, one);
       const last = page.at(-1);
       return { last: last === undefined ? "" : cursorOf(last), recorded: page.length };
     });
@@ -78,11 +92,24 @@ export function createLateRevocations(deps: {
   };
 }
 
-const tellers = {
-  sessions: publishSessionRevoked,
-  devices: publishDeviceRevoked,
-  services: publishServiceWithdrawn,
-} as const;
+function tell(
+  tx: Transaction,
+  publish: AuthPublish,
+  { kind, id, version, timeMs, expireTimeMs = timeMs }: Revocation,
+): Promise<void> {
+  switch (kind) {
+    case "sessions":
+      return publishSessionRevoked(tx, publish, id, version, timeMs);
+    case "devices":
+      return publishDeviceRevoked(tx, publish, id, version, timeMs);
+    case "services":
+      return publishServiceWithdrawn(tx, publish, id, version, timeMs);
+    case "passes":
+      return publishEntryPassRevoked(tx, publish, id, version, timeMs, expireTimeMs);
+    default:
+      return assertNever(kind);
+  }
+}
 
 function cursorOf({ kind, id }: Revocation): string {
   return `${kind}/${id}`;

@@ -1,6 +1,6 @@
-import type { RevocationStore } from "./store.ts";
+import type { Ended, RevocationStore } from "./store.ts";
 
-/** What ended in PostgreSQL, as the tables of sessions, devices and bootstrap secrets say. */
+/** What ended in PostgreSQL, as the tables of sessions, devices, bootstrap secrets and entry passes say. */
 export const postgresRevocationStore: RevocationStore = {
   sessions: async (on, { sinceMs, after, limit }) => {
     const rows = await on<Row[]>`
@@ -25,14 +25,25 @@ export const postgresRevocationStore: RevocationStore = {
       ORDER BY service_name LIMIT ${limit}`;
     return rows.map(endedOf);
   },
+
+  passes: async (on, { sinceMs, after, limit }) => {
+    const rows = await on<Row[]>`
+      SELECT entry_pass_id::text AS id, version, revoke_time AS time, expire_time FROM entry_passes
+      WHERE revoke_time IS NOT NULL AND expire_time >= ${new Date(sinceMs)} ${after === "" ? on`` : on`AND entry_pass_id > ${after}::uuid`}
+      ORDER BY entry_passes.entry_pass_id LIMIT ${limit}`;
+    return rows.map(endedOf);
+  },
 };
 
 interface Row {
   readonly id: string;
   readonly version: string;
   readonly time: Date;
+  /** Of a pass. */
+  readonly expire_time?: Date;
 }
 
-function endedOf({ id, version, time }: Row) {
-  return { id, version: BigInt(version), timeMs: time.getTime() };
+function endedOf({ id, version, time, expire_time: expireTime }: Row): Ended {
+  const ended = { id, version: BigInt(version), timeMs: time.getTime() };
+  return expireTime === undefined ? ended : { ...ended, expireTimeMs: expireTime.getTime() };
 }

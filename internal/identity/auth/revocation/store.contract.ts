@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { systemRandom } from "../../../platform/clock/random.ts";
 import type { Transaction } from "../../../platform/postgres/database.ts";
 import { postgresBootstrapStore } from "../bootstrap/store-postgres.ts";
+import { postgresEntryPassStore } from "../entry-pass/store-postgres.ts";
 import { postgresDeviceStore } from "../device/store-postgres.ts";
 import { postgresSessionStore } from "../session/store-postgres.ts";
 import { randomHash, type StartedStore, type StartStore } from "../store-fixture.ts";
@@ -34,6 +35,12 @@ const makers = {
     const name = `s-${systemRandom.uuid().slice(-12)}`;
     await postgresBootstrapStore.put(tx, name, randomHash(), 1000);
     return name;
+  },
+  passes: async (tx: Transaction, started: StartedStore<RevocationStore>, expireTimeMs = 9000): Promise<string> => {
+    const passId = systemRandom.uuid();
+    const { userId } = await started.newAccount();
+    await postgresEntryPassStore.insert(tx, { passId, userId, branchId: "b", issueTimeMs: 1000, expireTimeMs });
+    return passId;
   },
 };
 
@@ -76,6 +83,27 @@ export function describeRevocationStore(name: string, start: StartStore<Revocati
         expect(await read(all[1]?.id ?? "", 2)).toEqual(all.slice(2));
       },
     );
+
+    test("finds passes that were revoked by when they would have ended, in pages", async () => {
+      const { database, store } = started;
+      const ids = await database.transaction(async (tx) => {
+        const made: string[] = [];
+        for (const expireMs of [2999, 3000, 4000, 5000]) {
+          const id = await makers.passes(tx, started, expireMs);
+          await postgresEntryPassStore.revoke(tx, id, 2000);
+          made.push(id);
+        }
+        await makers.passes(tx, started);
+        return made;
+      });
+      const all = ids
+        .slice(1)
+        .map((id, index) => ({ id, version: 2n, timeMs: 2000, expireTimeMs: 3000 + 1000 * index }));
+      const read = (after: string, limit: number) => store.passes(database.sql, { sinceMs: 3000, after, limit });
+      expect(await read("", 10)).toEqual(all);
+      expect(await read("", 2)).toEqual(all.slice(0, 2));
+      expect(await read(all[1]?.id ?? "", 2)).toEqual(all.slice(2));
+    });
 
     test("finds a session by its last use, where a clock that was put back since says that it was after the end", async () => {
       const { database, store } = started;

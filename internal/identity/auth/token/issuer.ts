@@ -2,11 +2,13 @@ import { SignJWT } from "jose";
 import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Random } from "../../../platform/clock/random.ts";
 import type { DeviceClaims } from "../../../platform/identity/device-token.ts";
+import { entryPassClaims, type EntryPassClaims } from "../../../platform/identity/entry-pass.ts";
 import {
   deviceSubjectPrefix,
   deviceTokenAudience,
   deviceTokenLifeMsMax,
   deviceTokenType,
+  entryPassType,
   serviceSubjectPrefix,
   serviceTokenAudience,
   serviceTokenType,
@@ -41,6 +43,13 @@ export interface TokenIssuer {
     readonly x: string;
     readonly branchIds: readonly string[];
   }): Promise<IssuedToken>;
+  /** An entry pass: no token, but signed alike. Its signing key stays published until it ends. */
+  issueEntryPass(pass: {
+    readonly passId: string;
+    readonly memberId: string;
+    readonly branchId: string;
+    readonly lifeMs: number;
+  }): Promise<IssuedToken>;
 }
 
 /** Issues tokens in the name of `config.issuer`. */
@@ -62,6 +71,11 @@ export function createTokenIssuer(deps: {
       jti: random.uuid(),
     };
   };
+  const signKept = async (claims: TokenClaims | EntryPassClaims, typ: string): Promise<IssuedToken> => {
+    const key = await keys.active();
+    if (!(await keys.keepUntil(key.kid, claims.exp * 1000))) throw new Error("the signing key is gone");
+    return sign(claims, key, typ);
+  };
   return {
     issueAccess: async ({ userId, sessionId, scopes }) =>
       sign(
@@ -72,22 +86,21 @@ export function createTokenIssuer(deps: {
       const claims = claimsFor(`${serviceSubjectPrefix}${serviceName}`, lifeMs, issueMs);
       return sign({ ...claims, aud: serviceTokenAudience }, await keys.active(), serviceTokenType);
     },
-    issueDevice: async ({ deviceId, x, branchIds }) => {
+    issueDevice: ({ deviceId, x, branchIds }) => {
       const claims: TokenClaims & DeviceClaims = {
         ...claimsFor(`${deviceSubjectPrefix}${deviceId}`, deviceTokenLifeMsMax),
         aud: deviceTokenAudience,
         cnf: { jwk: { kty: "OKP", crv: "Ed25519", x } },
         branches: branchIds,
       };
-      const key = await keys.active();
-      if (!(await keys.keepUntil(key.kid, claims.exp * 1000))) throw new Error("the signing key is gone");
-      return sign(claims, key, deviceTokenType);
+      return signKept(claims, deviceTokenType);
     },
+    issueEntryPass: (pass) => signKept(entryPassClaims({ ...pass, issueMs: clock.now() }), entryPassType),
   };
 }
 
 async function sign(
-  claims: TokenClaims,
+  claims: TokenClaims | EntryPassClaims,
   key: { readonly kid: string; readonly privateKey: CryptoKey },
   typ = "JWT",
 ): Promise<IssuedToken> {

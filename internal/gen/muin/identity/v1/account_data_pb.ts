@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file muin/identity/v1/account_data.proto.
  */
 export const file_muin_identity_v1_account_data: GenFile = /*@__PURE__*/
-  fileDesc("CiNtdWluL2lkZW50aXR5L3YxL2FjY291bnRfZGF0YS5wcm90bxIQbXVpbi5pZGVudGl0eS52MSKFAwoLQWNjb3VudERhdGESDQoFZW1haWwYASABKAkSFAoMZGlzcGxheV9uYW1lGAIgASgJEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIrCghzZXNzaW9ucxgEIAMoCzIZLm11aW4uaWRlbnRpdHkudjEuU2Vzc2lvbhIrCgRhY3RzGAUgAygLMh0ubXVpbi5pZGVudGl0eS52MS5FeHBvcnRlZEFjdBI1CgplbnJvbG1lbnRzGAYgAygLMiEubXVpbi5pZGVudGl0eS52MS5FbnJvbG1lbnRSZWNvcmQSNQoRZW1haWxfdmVyaWZ5X3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhQKDHRvdHBfZW5hYmxlZBgIIAEoCBIWCg5ncmFudGVkX3Njb3BlcxgJIAMoCRIqCghhcGlfa2V5cxgKIAMoCzIYLm11aW4uaWRlbnRpdHkudjEuQXBpS2V5Io4BCgtFeHBvcnRlZEFjdBIOCgZhY3Rpb24YASABKAkSDwoHb3V0Y29tZRgCIAEoCRIPCgdzdWJqZWN0GAMgASgJEg8KB2FkZHJlc3MYBCABKAkSEgoKdXNlcl9hZ2VudBgFIAEoCRIoCgR0aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcGIGcHJvdG8z", [file_google_protobuf_timestamp, file_muin_identity_v1_api_key_service, file_muin_identity_v1_auth_service, file_muin_identity_v1_enrolment_record_service]);
+  fileDesc("CiNtdWluL2lkZW50aXR5L3YxL2FjY291bnRfZGF0YS5wcm90bxIQbXVpbi5pZGVudGl0eS52MSLAAwoLQWNjb3VudERhdGESDQoFZW1haWwYASABKAkSFAoMZGlzcGxheV9uYW1lGAIgASgJEi8KC2NyZWF0ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIrCghzZXNzaW9ucxgEIAMoCzIZLm11aW4uaWRlbnRpdHkudjEuU2Vzc2lvbhIrCgRhY3RzGAUgAygLMh0ubXVpbi5pZGVudGl0eS52MS5FeHBvcnRlZEFjdBI1CgplbnJvbG1lbnRzGAYgAygLMiEubXVpbi5pZGVudGl0eS52MS5FbnJvbG1lbnRSZWNvcmQSNQoRZW1haWxfdmVyaWZ5X3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhQKDHRvdHBfZW5hYmxlZBgIIAEoCBIWCg5ncmFudGVkX3Njb3BlcxgJIAMoCRIqCghhcGlfa2V5cxgKIAMoCzIYLm11aW4uaWRlbnRpdHkudjEuQXBpS2V5EjkKDGVudHJ5X3Bhc3NlcxgLIAMoCzIjLm11aW4uaWRlbnRpdHkudjEuRXhwb3J0ZWRFbnRyeVBhc3MizwEKEUV4cG9ydGVkRW50cnlQYXNzEhUKDWVudHJ5X3Bhc3NfaWQYASABKAkSEQoJYnJhbmNoX2lkGAIgASgJEi4KCmlzc3VlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtyZXZva2VfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAijgEKC0V4cG9ydGVkQWN0Eg4KBmFjdGlvbhgBIAEoCRIPCgdvdXRjb21lGAIgASgJEg8KB3N1YmplY3QYAyABKAkSDwoHYWRkcmVzcxgEIAEoCRISCgp1c2VyX2FnZW50GAUgASgJEigKBHRpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wYgZwcm90bzM", [file_google_protobuf_timestamp, file_muin_identity_v1_api_key_service, file_muin_identity_v1_auth_service, file_muin_identity_v1_enrolment_record_service]);
 
 /**
  * What auth holds of a person: its part of the copy of their data, as JSON.
@@ -95,6 +95,13 @@ export type AccountData = Message<"muin.identity.v1.AccountData"> & {
    * @generated from field: repeated muin.identity.v1.ApiKey api_keys = 10;
    */
   apiKeys: ApiKey[];
+
+  /**
+   * Entry passes of the last days, without the passes themselves, the newest 1000.
+   *
+   * @generated from field: repeated muin.identity.v1.ExportedEntryPass entry_passes = 11;
+   */
+  entryPasses: ExportedEntryPass[];
 };
 
 /**
@@ -103,6 +110,55 @@ export type AccountData = Message<"muin.identity.v1.AccountData"> & {
  */
 export const AccountDataSchema: GenMessage<AccountData> = /*@__PURE__*/
   messageDesc(file_muin_identity_v1_account_data, 0);
+
+/**
+ * An entry pass that was issued to the person.
+ *
+ * @generated from message muin.identity.v1.ExportedEntryPass
+ */
+export type ExportedEntryPass = Message<"muin.identity.v1.ExportedEntryPass"> & {
+  /**
+   * Names it.
+   *
+   * @generated from field: string entry_pass_id = 1;
+   */
+  entryPassId: string;
+
+  /**
+   * The branch whose doors it opens.
+   *
+   * @generated from field: string branch_id = 2;
+   */
+  branchId: string;
+
+  /**
+   * When it was issued.
+   *
+   * @generated from field: google.protobuf.Timestamp issue_time = 3;
+   */
+  issueTime?: Timestamp | undefined;
+
+  /**
+   * When it ends.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 4;
+   */
+  expireTime?: Timestamp | undefined;
+
+  /**
+   * When it was revoked; absent when it was not.
+   *
+   * @generated from field: google.protobuf.Timestamp revoke_time = 5;
+   */
+  revokeTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message muin.identity.v1.ExportedEntryPass.
+ * Use `create(ExportedEntryPassSchema)` to create a new message.
+ */
+export const ExportedEntryPassSchema: GenMessage<ExportedEntryPass> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_account_data, 1);
 
 /**
  * An entry of the audit log.
@@ -158,5 +214,5 @@ export type ExportedAct = Message<"muin.identity.v1.ExportedAct"> & {
  * Use `create(ExportedActSchema)` to create a new message.
  */
 export const ExportedActSchema: GenMessage<ExportedAct> = /*@__PURE__*/
-  messageDesc(file_muin_identity_v1_account_data, 1);
+  messageDesc(file_muin_identity_v1_account_data, 2);
 

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file muin/identity/v1/session_events.proto.
  */
 export const file_muin_identity_v1_session_events: GenFile = /*@__PURE__*/
-  fileDesc("CiVtdWluL2lkZW50aXR5L3YxL3Nlc3Npb25fZXZlbnRzLnByb3RvEhBtdWluLmlkZW50aXR5LnYxIo8BCg5TZXNzaW9uUmV2b2tlZBISCgpzZXNzaW9uX2lkGAEgASgJEhkKEWFnZ3JlZ2F0ZV92ZXJzaW9uGAIgASgDEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wOiSStRggChBpZGVudGl0eS5zZXNzaW9uEgpzZXNzaW9uX2lkIAEijgEKDUFwaUtleVJldm9rZWQSEgoKYXBpX2tleV9pZBgBIAEoCRIZChFhZ2dyZWdhdGVfdmVyc2lvbhgCIAEoAxIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcDokkrUYIAoQaWRlbnRpdHkuc2Vzc2lvbhIKYXBpX2tleV9pZCACIpUBChBTZXJ2aWNlV2l0aGRyYXduEhQKDHNlcnZpY2VfbmFtZRgBIAEoCRIZChFhZ2dyZWdhdGVfdmVyc2lvbhgCIAEoAxIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcDomkrUYIgoQaWRlbnRpdHkuc2Vzc2lvbhIMc2VydmljZV9uYW1lIAEijwEKDURldmljZVJldm9rZWQSEQoJZGV2aWNlX2lkGAEgASgJEhkKEWFnZ3JlZ2F0ZV92ZXJzaW9uGAIgASgDEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wOiaStRgiChBpZGVudGl0eS5zZXNzaW9uEglkZXZpY2VfaWQYqAEgAWIGcHJvdG8z", [file_google_protobuf_timestamp, file_muin_platform_v1_options]);
+  fileDesc("CiVtdWluL2lkZW50aXR5L3YxL3Nlc3Npb25fZXZlbnRzLnByb3RvEhBtdWluLmlkZW50aXR5LnYxIo8BCg5TZXNzaW9uUmV2b2tlZBISCgpzZXNzaW9uX2lkGAEgASgJEhkKEWFnZ3JlZ2F0ZV92ZXJzaW9uGAIgASgDEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wOiSStRggChBpZGVudGl0eS5zZXNzaW9uEgpzZXNzaW9uX2lkIAEijgEKDUFwaUtleVJldm9rZWQSEgoKYXBpX2tleV9pZBgBIAEoCRIZChFhZ2dyZWdhdGVfdmVyc2lvbhgCIAEoAxIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcDokkrUYIAoQaWRlbnRpdHkuc2Vzc2lvbhIKYXBpX2tleV9pZCACIpUBChBTZXJ2aWNlV2l0aGRyYXduEhQKDHNlcnZpY2VfbmFtZRgBIAEoCRIZChFhZ2dyZWdhdGVfdmVyc2lvbhgCIAEoAxIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcDomkrUYIgoQaWRlbnRpdHkuc2Vzc2lvbhIMc2VydmljZV9uYW1lIAEijwEKDURldmljZVJldm9rZWQSEQoJZGV2aWNlX2lkGAEgASgJEhkKEWFnZ3JlZ2F0ZV92ZXJzaW9uGAIgASgDEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wOiaStRgiChBpZGVudGl0eS5zZXNzaW9uEglkZXZpY2VfaWQYqAEgASLIAQoQRW50cnlQYXNzUmV2b2tlZBIVCg1lbnRyeV9wYXNzX2lkGAEgASgJEhkKEWFnZ3JlZ2F0ZV92ZXJzaW9uGAIgASgDEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcDonkrUYIwoQaWRlbnRpdHkuc2Vzc2lvbhINZW50cnlfcGFzc19pZCABYgZwcm90bzM", [file_google_protobuf_timestamp, file_muin_platform_v1_options]);
 
 /**
  * A session ended before its time.
@@ -154,4 +154,46 @@ export type DeviceRevoked = Message<"muin.identity.v1.DeviceRevoked"> & {
  */
 export const DeviceRevokedSchema: GenMessage<DeviceRevoked> = /*@__PURE__*/
   messageDesc(file_muin_identity_v1_session_events, 3);
+
+/**
+ * An entry pass opens no door any more. One that ends by its time tells nothing.
+ *
+ * @generated from message muin.identity.v1.EntryPassRevoked
+ */
+export type EntryPassRevoked = Message<"muin.identity.v1.EntryPassRevoked"> & {
+  /**
+   * Which one.
+   *
+   * @generated from field: string entry_pass_id = 1;
+   */
+  entryPassId: string;
+
+  /**
+   * Grows by one with every change of it.
+   *
+   * @generated from field: int64 aggregate_version = 2;
+   */
+  aggregateVersion: bigint;
+
+  /**
+   * When it was revoked.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 3;
+   */
+  time?: Timestamp | undefined;
+
+  /**
+   * When it would have ended by its time: from then on nobody needs to remember it.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 4;
+   */
+  expireTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message muin.identity.v1.EntryPassRevoked.
+ * Use `create(EntryPassRevokedSchema)` to create a new message.
+ */
+export const EntryPassRevokedSchema: GenMessage<EntryPassRevoked> = /*@__PURE__*/
+  messageDesc(file_muin_identity_v1_session_events, 4);
 
