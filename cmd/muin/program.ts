@@ -12,6 +12,7 @@ import { events } from "./commands/events.ts";
 import { faces } from "./commands/faces.ts";
 import { graph } from "./commands/graph.ts";
 import { keys } from "./commands/keys.ts";
+import { passes } from "./commands/passes.ts";
 import { services } from "./commands/services.ts";
 import { outbox } from "./commands/outbox.ts";
 import { status } from "./commands/status.ts";
@@ -63,6 +64,7 @@ export async function createProgram(cli: Cli, options: { readonly up: boolean })
     audit,
     devices,
     faces,
+    passes,
     events,
     deadLetters,
     outbox,

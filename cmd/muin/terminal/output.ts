@@ -6,9 +6,16 @@ export interface OutputStream {
 }
 
 /** A style of text on a terminal. */
-export type Style = "bold" | "dim" | "red" | "green" | "yellow";
+export type Style = "bold" | "dim" | "red" | "green" | "yellow" | "whiteOnBlack";
 
-const styles: Readonly<Record<Style, number>> = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33 };
+const styles: Readonly<Record<Style, string>> = {
+  bold: "1",
+  dim: "2",
+  red: "31",
+  green: "32",
+  yellow: "33",
+  whiteOnBlack: "97;40",
+};
 
 /** Prints results to standard output, and what is said about them to standard error. */
 export interface Output {

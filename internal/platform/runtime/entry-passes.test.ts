@@ -64,6 +64,7 @@ async function startDoor(url: string, auth: { isThere: boolean }): Promise<Async
     eventsUrl: url,
     coordinationUrl: url,
     storeUrl: () => "",
+    storePath: () => "",
     schemaUrl: () => "",
     grants: () => ({ dataRole: "" }),
     remote: () =>
