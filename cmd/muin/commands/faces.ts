@@ -1,6 +1,23 @@
 import { noun } from "../terminal/command.ts";
+import { calibrate } from "./faces/calibrate.ts";
 import { embed } from "./faces/embed.ts";
+import { enrol } from "./faces/enrol.ts";
+import { get } from "./faces/get.ts";
+import { importFile } from "./faces/import.ts";
+import { list } from "./faces/list.ts";
 import { modelOfEmbedder } from "./faces/model-of-embedder.ts";
+import { models } from "./faces/models.ts";
+import { replace } from "./faces/replace.ts";
 
 /** `muin faces`. */
-export const faces = noun("faces", "faces that open doors: embeddings of photographs", [embed, modelOfEmbedder]);
+export const faces = noun("faces", "faces that open doors: enrol them, take over galleries, calibrate their models", [
+  enrol,
+  replace,
+  get,
+  list,
+  importFile,
+  models,
+  calibrate,
+  embed,
+  modelOfEmbedder,
+]);

@@ -45,3 +45,10 @@ export function cosineOf(one: Float32Array, other: Float32Array): number {
   for (let k = 0; k < one.length; k++) sum += (one[k] as number) * (other[k] as number);
   return sum;
 }
+/** Numbers as an embedding travels: little-endian float32. */
+export function bytesOfValues(values: ArrayLike<number>): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(4 * values.length);
+  const view = new DataView(bytes.buffer);
+  for (let k = 0; k < values.length; k++) view.setFloat32(4 * k, values[k] as number, true);
+  return bytes;
+}

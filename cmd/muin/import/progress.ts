@@ -6,7 +6,7 @@ import type { Source } from "./source.ts";
 /** Shows how far an import is. */
 export interface Progress {
   /** Takes note of where it is; shows it when enough time has passed. */
-  update(result: ImportResult): void;
+  update(result: Pick<ImportResult, "lines" | "badCount" | "offset" | "offsetStart">): void;
   /** Removes what is shown on a terminal. */
   end(): void;
 }

@@ -1,0 +1,234 @@
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import {
+  createMuinFolder,
+  startMuin,
+  type MuinFolder,
+  type TestMuin,
+} from "../../../../internal/platform/testing/muin.ts";
+import { eventually } from "../../../../internal/platform/testing/eventually.ts";
+import { createSyntheticFaces } from "../../../../internal/shared/faces/synthetic-faces.ts";
+import { newBranch } from "../../../../internal/system/device-fixture.ts";
+import { bytesOfValues } from "../../faces/embedding.ts";
+
+// Commands start real processes, and machines are busy; a hang still ends.
+setDefaultTimeout(180_000);
+
+const people = 24;
+const dimensions = 64;
+const faces = createSyntheticFaces({ seed: 3, dimensions });
+const model = { model_id: "small", dimensions, threshold: 0.5, margin: 0.05, duplicate_threshold: 0.65 };
+
+let folder: MuinFolder;
+let muin: TestMuin;
+let branchId: string;
+/** Ids of people who have signed up. */
+let memberIds: readonly string[];
+beforeAll(async () => {
+  folder = await createMuinFolder();
+  muin = await startMuin({ folder });
+  const signUp = async (index: number): Promise<string> => {
+    const account = { email: `person-${index}@example.com`, password: "a long enough secret" };
+    return (await muin.signUp(account)).userId;
+  };
+  memberIds = await Promise.all(Array.from({ length: people }, (_, index) => signUp(index)));
+  branchId = await newBranch(muin, memberIds[0] ?? "");
+  await written("model.json", model);
+  await json("models", "register", path("model.json"));
+  await written("other.json", { ...model, model_id: "other" });
+  await json("models", "register", path("other.json"));
+});
+afterAll(async () => {
+  await muin[Symbol.asyncDispose]();
+  await folder[Symbol.asyncDispose]();
+});
+
+const path = (name: string): string => join(folder.path, name);
+
+async function written(name: string, content: unknown): Promise<string> {
+  await Bun.write(path(name), typeof content === "string" ? content : JSON.stringify(content));
+  return path(name);
+}
+
+type Json = Record<string, unknown>;
+
+/** The result of a command that must succeed. */
+async function json(...args: readonly string[]): Promise<Json> {
+  const { code, stdout, stderr } = await muin.run("faces", ...args, "--json");
+  if (code !== 0) throw new Error(`muin faces ${args.join(" ")} exited with ${code}: ${stderr}`);
+  return JSON.parse(stdout) as Json;
+}
+
+const embedding = (person: number, photograph: number): string =>
+  Buffer.from(bytesOfValues(faces.photographOf(person, photograph))).toString("base64");
+
+const consent = ["--consent-version", "2026-11", "--consent-time", "2026-11-01"] as const;
+
+test("a face is enrolled, shown, listed and replaced, and no embedding is ever shown", async () => {
+  const file = await written("ada.json", { model_id: "small", embedding: embedding(0, 0) });
+  const [email, memberId = ""] = ["person-0@example.com", memberIds[0]];
+  // The branch is known to mlops by an event.
+  const enrol = () => json("enrol", email, "--branch", branchId, "--face", file, ...consent);
+  const enrolled = await eventually(enrol);
+  expect(enrolled).toMatchObject({
+    member_id: memberId,
+    branch_ids: [branchId],
+    model_id: "small",
+    embedding_count: 1,
+    consent: { text_version: "2026-11", time: "2026-11-01T00:00:00Z" },
+  });
+  const again = await muin.run("faces", "enrol", email, "--branch", branchId, "--face", file, ...consent);
+  expect([again.code, again.stderr]).toEqual([
+    6,
+    expect.stringContaining("is enrolled by this model already") as string,
+  ]);
+  const id = String(enrolled["enrolment_id"]);
+  const plain = await written("ada.b64", `${embedding(0, 1)}\n`);
+  expect(await json("replace", id, "--face", file, "--face", plain)).toMatchObject({ embedding_count: 2 });
+  const shown = await muin.run("faces", "get", id);
+  expect(shown.stdout).toMatch(new RegExp(`^person +${memberId}$`, "m"));
+  expect(shown.stdout).toContain("2026-11 at 2026-11-01");
+  const listed = await muin.run("faces", "list", "--user", email);
+  expect(listed.stdout).toMatch(new RegExp(`^${id} +${memberId} +small +2 `, "m"));
+  const galleries = await muin.rows("faces", "models", "list", "--branch", branchId);
+  expect(galleries).toContainEqual(
+    expect.objectContaining({
+      model_id: "small",
+      gallery: expect.objectContaining({ state: "GALLERY_STATE_ACTIVE", face_count: 2 }) as Json,
+    }),
+  );
+  const everything = [shown, listed, again].map(({ stdout, stderr }) => stdout + stderr).join("\n");
+  expect(everything + JSON.stringify([enrolled, galleries])).not.toContain(embedding(0, 0).slice(0, 20));
+});
+
+test("a face of another person is refused without naming them, unless somebody says otherwise", async () => {
+  const file = await written("twin.b64", embedding(0, 2));
+  const enrol = ["enrol", "person-1@example.com", "--branch", branchId, "--model", "small", "--face", file, ...consent];
+  const refused = await muin.run("faces", ...enrol);
+  expect(refused.code).toBe(6);
+  expect(refused.stderr).toContain("another person's already");
+  expect(refused.stderr).not.toContain(memberIds[0] ?? "");
+  expect(await json(...enrol, "--override-duplicate")).toMatchObject({ member_id: memberIds[1] });
+});
+
+test("doors are told by which model to decide, and to go back", async () => {
+  const file = await written("two.b64", embedding(2, 0));
+  const empty = await muin.run("faces", "models", "promote", "other", "--branch", branchId);
+  expect([empty.code, empty.stderr]).toEqual([6, expect.stringContaining("would open to nobody") as string]);
+  await json("enrol", "person-2@example.com", "--branch", branchId, "--model", "other", "--face", file, ...consent);
+  const promoted = await muin.run("faces", "models", "promote", "other", "--branch", branchId);
+  expect(promoted.stdout).toBe(`the doors of branch ${branchId} decide by other, among 1 faces\n`);
+  const listed = await muin.run("faces", "models", "list", "--branch", branchId);
+  expect(listed.stdout).toMatch(/^other +64 +0\.5 +0\.05 +active, 1 faces, generation 1$/m);
+  expect(listed.stdout).toMatch(/^small .* former, /m);
+  expect(await json("models", "roll-back", "other", "--branch", branchId)).toMatchObject({ model_id: "small" });
+});
+
+const line = (person: number): string =>
+  JSON.stringify({ member_id: memberIds[person], embeddings: [embedding(person, 0), embedding(person, 1)] });
+const options = (): readonly string[] => ["--branch", branchId, "--model", "other", ...consent];
+
+describe("a gallery's file", () => {
+  test("is imported once though kill -9 ends the command, and a bad line is told", async () => {
+    const lines = Array.from({ length: people }, (_, person) => line(person));
+    const unknown = JSON.stringify({ member_id: "nobody", embedding: embedding(900, 0) });
+    const file = await written("gallery.jsonl", [...lines.slice(0, 5), "{", unknown, ...lines.slice(5)].join("\n"));
+    const first = muin.begin(["faces", "import", file, ...options(), "--json"]);
+    const enrolledNow = async (): Promise<number> =>
+      (await muin.rows("faces", "list", "--branch", branchId)).filter(({ model_id: id }) => id === "other").length;
+    await eventually(async () => expect(await enrolledNow()).toBeGreaterThan(1));
+    await first.kill();
+    const second = await muin.run("faces", "import", file, ...options(), "--json");
+    expect(second).toMatchObject({ code: 1, stderr: "muin: 2 lines were not taken\n" });
+    const result = JSON.parse(second.stdout) as Json;
+    expect(result).toMatchObject({
+      lines: people + 2,
+      bad_lines: 2,
+      bad: [
+        { line: 6, why: "it is not JSON" },
+        { line: 7, member_id: "nobody", why: expect.stringContaining("USER_NOT_FOUND") as string },
+      ],
+    });
+    expect(Number(result["enrolled"]) + Number(result["known"])).toBe(people);
+    const enrolments = (await muin.rows("faces", "list", "--branch", branchId)).filter(
+      ({ model_id: id }) => id === "other",
+    );
+    expect(new Set(enrolments.map(({ member_id: id }) => id))).toEqual(new Set(memberIds));
+    expect(enrolments.length).toBe(people);
+    const third = await muin.run("faces", "import", file, ...options());
+    expect(third.stdout).toContain(`${people} were enrolled already`);
+  });
+
+  test("calibrates the model, and doors decide by that", async () => {
+    const many = Array.from({ length: 400 }, (_, person) =>
+      JSON.stringify({ member_id: `p${person}`, embeddings: [embedding(person, 0), embedding(person, 1)] }),
+    );
+    const file = await written("calibration.jsonl", many.join("\n"));
+    const target = ["--gallery", file, "--target-fpir", "0.01"] as const;
+    const offline = await json("calibrate", "--definition", path("model.json"), ...target);
+    expect(offline).toMatchObject({ model_id: "small", method: "searches", size: 800, target_fpir: 0.01 });
+    const threshold = Number(offline["threshold"]);
+    expect(threshold).toBeGreaterThan(0.3);
+    expect(threshold).toBeLessThan(0.8);
+    const shown = await muin.run("faces", "calibrate", "--model", "small", ...target, "--size", "200", "--apply");
+    expect(shown).toMatchObject({ code: 0, stderr: expect.stringContaining("from now on") as string });
+    expect(shown.stdout).toMatch(/^FPIR +0\.0\d+ \[/m);
+    expect(shown.stdout).toMatch(/^FNIR .* of 400 searches$/m);
+    const models = await muin.rows("faces", "models", "list");
+    const applied = models.find(({ model_id: id }) => id === "small");
+    expect(applied).toMatchObject({ target_false_positive_rate: 0.01, margin: 0.05 });
+    expect(Number(applied?.["threshold"])).toBeLessThan(threshold); // Among fewer faces fewer are taken for another.
+    const few = await muin.run("faces", "calibrate", "--model", "small", "--gallery", file, "--target-fpir", "1e-6");
+    expect([few.code, few.stderr]).toEqual([1, expect.stringContaining("so few comparisons do not show") as string]);
+  });
+
+  test("of pairs calibrates too, and what does not fit is named", async () => {
+    const pairs = (other: (person: number) => string): string =>
+      ["one,other", ...Array.from({ length: 300 }, (_, person) => `${embedding(person, 0)},${other(person)}`)].join(
+        "\n",
+      );
+    const genuine = await written(
+      "same.csv",
+      pairs((person) => embedding(person, 1)),
+    );
+    const impostor = await written(
+      "others.csv",
+      pairs((person) => embedding(person + 300, 0)),
+    );
+    const found = await json(
+      "calibrate",
+      "--definition",
+      path("model.json"),
+      "--impostor",
+      impostor,
+      "--genuine",
+      genuine,
+      "--size",
+      "2",
+      "--target-fpir",
+      "0.05",
+    );
+    expect(found).toMatchObject({ method: "pairs", size: 2, fnir: { trials: 300 } });
+    const wrong = await written("wrong.csv", `one,other\n${embedding(0, 0)},x!\n`);
+    const refused = await muin.run(
+      "faces",
+      "calibrate",
+      "--definition",
+      path("model.json"),
+      "--impostor",
+      wrong,
+      "--size",
+      "2",
+      "--target-fpir",
+      "0.05",
+    );
+    expect([refused.code, refused.stderr]).toEqual([2, `muin: ${wrong}, line 2: the embedding is not base64\n`]);
+  });
+});
+
+test("the model of the embedder is registered as it is printed", async () => {
+  const printed = await muin.run("faces", "model-of-embedder");
+  const registered = await muin.begin(["faces", "models", "register", "-", "--json"], { stdin: printed.stdout }).ended;
+  expect(registered.code).toBe(0);
+  expect(JSON.parse(registered.stdout)).toMatchObject(JSON.parse(printed.stdout) as Json);
+});
