@@ -25,6 +25,11 @@ export interface Subscription {
    */
   handle(record: EventRecord, delivery: BusDelivery): Promise<void>;
   /**
+   * everyInstance: where it reads on, though no further back than `backMs`. A place that the store does not lead on from, since what
+   * followed it was removed or the store is another, counts as events that were removed, and it begins `backMs` back. Default: so it always does.
+   */
+  readonly places?: KeptPlaces;
+  /**
    * everyInstance: events may have been removed before this instance had handled them. Called before it handles what follows, again until it
    * resolves: what was made of earlier events is to be dropped and read anew. Default: nothing.
    */
@@ -39,6 +44,14 @@ export interface Subscription {
    * so that what comes meanwhile is handled together. What it delays it makes cheaper. Default 0.
    */
   readonly gatherMs?: number;
+}
+
+/** How far an instance has read a topic, kept beyond its process. */
+export interface KeptPlaces {
+  /** What `moved` said last of a partition; `undefined` when nothing is known of it. */
+  placeOf(partition: number): string | undefined;
+  /** All events of the partition until there were handled. What `place` says is the broker's own. */
+  moved(partition: number, place: string): void;
 }
 
 /** What a handler learns beside the event. */

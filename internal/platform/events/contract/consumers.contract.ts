@@ -15,8 +15,48 @@ import {
   hourMs,
   numberOf,
   take,
+  publishUntilRemoved,
 } from "./contract-fixture.ts";
-import type { ContractTests, Seen } from "./bus-fixture.ts";
+import type { ContractTests, Seen, TestBus } from "./bus-fixture.ts";
+import type { Topic } from "../topics.ts";
+
+/** An instance whose places are kept from one run to the next. */
+function createKeptInstance(bus: TestBus, topic: Topic, kept: Map<number, string> = new Map()) {
+  let drops = 0;
+  /** How many events had been seen when a place was kept last. */
+  let keptAt = -1;
+  const subscriptionInto = (seen: Seen[]): Subscription => ({
+    ...subscription(topic, recordInto(seen, "")),
+    kind: "everyInstance",
+    backMs: 60_000,
+    onTrimmed: async () => void drops++,
+    places: {
+      placeOf: (partition) => kept.get(partition),
+      moved: (partition, place) => {
+        kept.set(partition, place);
+        keptAt = seen.length;
+      },
+    },
+  });
+  return {
+    subscription: subscriptionInto,
+    drops: () => drops,
+    /** The same one on another store. */
+    on: (elsewhere: TestBus, other: Topic) => createKeptInstance(elsewhere, other, kept),
+    /** Runs until it has seen so many events, those of `meanwhile` included, and kept its place; returns all that it saw, by number. */
+    run: async (count: number, meanwhile: () => Promise<unknown> = async () => {}): Promise<readonly number[]> => {
+      const seen: Seen[] = [];
+      keptAt = -1;
+      const consumer = bus.subscribe(subscriptionInto(seen));
+      await consumer.start();
+      await consumer.caughtUp;
+      await meanwhile();
+      await eventually(() => expect([seen.length, keptAt]).toEqual([count, count]));
+      await consumer.stop();
+      return seen.map(({ number }) => number).toSorted((a, b) => a - b);
+    },
+  };
+}
 
 /** How consumers take part in a topic: sharing, positions in time, handling together. */
 export const consumerTests: ContractTests = {
@@ -79,6 +119,48 @@ export const consumerTests: ContractTests = {
     await bus.publish([event(topic, "k", 20)]);
     await eventually(() => expect(fresh.map(({ number }) => number)).toEqual([20]));
     await Promise.all(consumers.map((consumer) => consumer.stop()));
+  },
+
+  "an instance reads on from where it came, though its process ended": async ({ newBus }) => {
+    const topic = newTopic();
+    const bus = await newBus(topic);
+    const instance = createKeptInstance(bus, topic);
+    await bus.publish(numbers(0, 10).map((number) => event(topic, `${number % 3}`, number)));
+    expect(await instance.run(10)).toEqual(numbers(0, 10));
+    await bus.publish(numbers(10, 15).map((number) => event(topic, `${number % 3}`, number)));
+    expect(await instance.run(5)).toEqual(numbers(10, 15));
+    expect(await instance.run(0)).toEqual([]);
+    await bus.publish([event(topic, "0", 15)]);
+    expect(await instance.run(1)).toEqual([15]);
+    expect(instance.drops()).toBe(0);
+  },
+
+  "an instance hears that what followed its place was removed, and reads on as one that has none": async ({
+    newBus,
+  }) => {
+    const topic = newTopic(1);
+    const bus = await newBus(topic);
+    const instance = createKeptInstance(bus, topic);
+    expect(await instance.run(1, () => bus.publish([event(topic, "k", 0)]))).toEqual([0]);
+    await publishUntilRemoved(bus, topic, "k");
+    expect(instance.drops()).toBe(0);
+    const consumer = bus.subscribe(instance.subscription([]));
+    await consumer.start();
+    await eventually(() => expect(instance.drops()).toBe(1));
+    await consumer.stop();
+  },
+
+  "a place of another store is none": async ({ newBus }) => {
+    const [topic, other] = [newTopic(), newTopic()];
+    const bus = await newBus(topic);
+    const instance = createKeptInstance(bus, topic);
+    await bus.publish(numbers(0, 10).map((number) => event(topic, "k", number)));
+    expect(await instance.run(10)).toEqual(numbers(0, 10));
+    const elsewhere = await newBus(other);
+    await elsewhere.publish(numbers(0, 3).map((number) => event(other, "k", number)));
+    const moved = instance.on(elsewhere, other);
+    expect(await moved.run(3)).toEqual(numbers(0, 3));
+    expect(moved.drops()).toBe(1);
   },
 
   "what waits is handled together, in order; where that fails, each by itself": async ({ newBus }) => {

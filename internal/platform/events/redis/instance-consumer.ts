@@ -48,13 +48,11 @@ export function createInstanceConsumer(subscription: Subscription, parts: Broker
     await Promise.all(
       partitions.map((partition) => {
         const [newest, added, removed] = starts[partition] ?? [Buffer.from("0-0"), 0, 0];
-        const target = newest.toString();
-        // Nothing stored now is younger than the start: begin right behind it, also when the server's clock stepped back.
-        const isOlder = compareStreamIds(target, startId) < 0;
-        if (isOlder) reach(partition);
-        const begin = { id: isOlder ? target : streamIdBefore(startId), target, added, removed };
+        const stored = { target: newest.toString(), added, removed };
+        const begin = beginOf(subscription.places?.placeOf(partition), stored, startId);
+        if (compareStreamIds(stored.target, begin.id) <= 0) reach(partition);
         return follow(partition, begin, (id) => {
-          if (compareStreamIds(id, target) >= 0) reach(partition);
+          if (compareStreamIds(id, stored.target) >= 0) reach(partition);
         });
       }),
     );
@@ -106,6 +104,12 @@ function createFollowing(
   const follow = async (partition: number, begin: Begin, told: (id: string) => void): Promise<void> => {
     const cursor = reader.open(partition, begin.id);
     const place = createPlace(begin);
+    const keep = (): void => {
+      const kept = place.kept();
+      if (kept !== undefined) subscription.places?.moved(partition, kept);
+    };
+    if (begin.missed > 0) await dropAll(partition, begin.missed);
+    keep();
     for (;;) {
       let { entries, removed } = await cursor.take(signal);
       if (place.mayHaveMissed(removed)) {
@@ -123,6 +127,7 @@ function createFollowing(
       const events = placeEntries(topic, entries, 1);
       await handleAll(events);
       place.move(events.map(({ id }) => id));
+      keep();
       const last = events.at(-1);
       if (last !== undefined) told(last.id);
     }
@@ -146,14 +151,36 @@ function createFollowing(
   return follow;
 }
 
-/** Where an instance begins in a partition, and what is known of it. */
-interface Begin {
-  /** It reads what follows this id. */
-  readonly id: StreamId;
-  /** The newest entry, and how many were ever added until then and removed. */
+/** What a partition held when an instance began: the newest entry, and how many were ever added until then and removed. */
+interface Stored {
   readonly target: StreamId;
   readonly added: number;
   readonly removed: number;
+}
+
+/** Where an instance begins in a partition, and what is known of it. */
+interface Begin extends Stored {
+  /** It reads what follows this id. */
+  readonly id: StreamId;
+  /** Behind so many entries ever added, where that is known. */
+  readonly ordinal: number | undefined;
+  /** How many entries behind the place that was kept may have been removed unseen. */
+  readonly missed: number;
+}
+
+/** Begins at a kept place, unless it lies before `startId`, from where on the partition is read otherwise. */
+function beginOf(kept: string | undefined, stored: Stored, startId: StreamId): Begin {
+  const { target, added, removed } = stored;
+  // Nothing stored now is younger than the start: begin right behind it, also when the server's clock stepped back.
+  const isOlder = compareStreamIds(target, startId) < 0;
+  const fresh = { ...stored, id: isOlder ? target : streamIdBefore(startId), ordinal: isOlder ? added : undefined };
+  const [, id = "", count = ""] = /^(\d{1,16}-\d{1,16}) (\d{1,16})$/.exec(kept ?? "") ?? [];
+  if (id === "" || compareStreamIds(id, startId) < 0) return { ...fresh, missed: 0 };
+  const ordinal = Number(count);
+  // Entries that were added later have higher ids, unless the store is another, or was restored.
+  const isAnother = ordinal > added || (added > removed && compareStreamIds(id, target) > 0);
+  if (isAnother || removed > ordinal) return { ...fresh, missed: Math.max(1, removed - ordinal) };
+  return { ...stored, id, ordinal, missed: 0 };
 }
 
 /**
@@ -161,10 +188,11 @@ interface Begin {
  * began; before that any removal may have been of what it had not handled.
  */
 function createPlace(begin: Begin) {
-  let { id, removed: known } = begin;
-  let ordinal = begin.id === begin.target ? begin.added : undefined;
+  let { id, removed: known, ordinal } = begin;
   return {
     id: () => id,
+    /** As `beginOf` takes it; `undefined` while it is not known behind how many it is. */
+    kept: (): string | undefined => (ordinal === undefined ? undefined : `${id} ${ordinal}`),
     mayHaveMissed: (removed: number): boolean => removed > (ordinal ?? known),
     /** Passes what was removed until now; returns how many of them it may have missed. */
     pass: (removed: number): number => {
