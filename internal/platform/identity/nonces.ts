@@ -1,7 +1,7 @@
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
 import type { Component } from "../lifecycle/component.ts";
-import { timeout } from "../lifecycle/timeout.ts";
+import { timeout, TimeoutError } from "../lifecycle/timeout.ts";
 import { openRedis } from "../redis/open-redis.ts";
 import type { Logger } from "../telemetry/logger.ts";
 
@@ -16,7 +16,10 @@ export interface UsedNonce {
 
 /** Nonces of signed calls, each of which is taken once by all processes of an installation together. */
 export interface Nonces {
-  /** Whether nobody had taken it before. Rejects when that is not known within a quarter of a second. */
+  /**
+   * Whether nobody had taken it before. Rejects when that is not known within a quarter of a second; at once while an answer has been owed for
+   * that long.
+   */
   take(nonce: UsedNonce): Promise<boolean>;
 }
 
@@ -48,6 +51,8 @@ export function openNonces(
 ): OpenNonces {
   const { instance, clock } = options;
   const redis = openRedis({ ...options, url, name: `nonces ${instance}` });
+  /** Whether an answer is owed: until anything is answered, no call waits in vain as the one before it did. */
+  let isSilent = false;
   return {
     name: "nonces",
     start: () => redis.start(),
@@ -55,7 +60,15 @@ export function openNonces(
     take: async (nonce) => {
       // One round trip, with those of the calls that came in the same turn.
       const taking = redis.client.set(nonceKey(nonce), "", "PX", keptMs, "NX");
-      return (await timeout(clock, takeMsMax, taking)) === "OK";
+      const answered = taking.finally(() => (isSilent = false));
+      answered.catch(() => undefined); // Who waits for it is told.
+      if (isSilent) throw new TimeoutError(0);
+      try {
+        return (await timeout(clock, takeMsMax, answered)) === "OK";
+      } catch (error) {
+        if (error instanceof TimeoutError) isSilent = true;
+        throw error;
+      }
     },
   };
 }
