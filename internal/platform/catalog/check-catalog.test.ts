@@ -34,6 +34,7 @@ const base: ServiceInfo = {
   config: {},
   errors: {},
   personalData: "none",
+  standsAlone: false,
   create: () => [],
 };
 const other: ServiceInfo = {

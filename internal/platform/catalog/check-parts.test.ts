@@ -27,6 +27,7 @@ const info: ServiceInfo = {
   config: {},
   errors: {},
   personalData: "none",
+  standsAlone: false,
   create: () => [],
 };
 const due = [

@@ -21,6 +21,7 @@ const bare: Omit<ServiceInfo, "name"> = {
   config: {},
   errors: {},
   personalData: "none",
+  standsAlone: false,
   create: () => [],
 };
 

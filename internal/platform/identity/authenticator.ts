@@ -17,6 +17,10 @@ export interface AuthenticatorDeps {
   readonly issuer: string;
   /** The keys that may sign tokens now. Rejects when auth cannot be asked. */
   readonly fetchKeys: () => Promise<readonly TokenKey[]>;
+  /** Told of the keys whenever they were fetched, to keep them. Default: nobody. */
+  readonly keysFetched?: ((keys: readonly TokenKey[]) => void) | undefined;
+  /** Whether tokens of devices and entry passes are taken though revocations may not have been heard, see `TokenVerifierDeps`. Default false. */
+  readonly keepsRevocations?: boolean;
   /** Whose API key has this SHA-256; `undefined` for nobody's. Rejects when auth cannot be asked. */
   verifyApiKey(secretHash: Uint8Array<ArrayBuffer>): Promise<VerifiedApiKey | undefined>;
   /** Age of the bus's newest heartbeat in milliseconds; Infinity before the first. */
@@ -48,11 +52,13 @@ export interface Authenticator {
   entryPassRevoked(passId: string, expireMs: number): void;
   /**
    * Revocations may not have been heard: API keys are asked for again, and tokens that were issued before are taken for a minute more, and
-   * then refused as `unavailable` until `revocationsRead`.
+   * then refused as `unavailable` until `revocationsRead`; not those of devices, nor entry passes, where revocations are kept.
    */
   revocationsMissed(): void;
   /** All revocations of sessions, devices, services and entry passes that still matter have been told. */
   revocationsRead(): void;
+  /** Takes keys that an earlier process verified tokens by, unless auth has been asked; they hold until it answers. */
+  adoptKeys(keys: readonly TokenKey[]): Promise<void>;
   /** Why no token can be verified, or `undefined`. Fetches the keys when there are none yet. */
   readiness(): Promise<string | undefined>;
   /** What whoever runs the process should know: that services call by tokens that have ended, because auth is away. */
@@ -120,6 +126,7 @@ export function createAuthenticator(deps: AuthenticatorDeps): Authenticator {
     },
     revocationsRead: () => tokens.revocationsRead(),
     apiKeyRevoked: (apiKeyId) => apiKeys.apiKeyRevoked(apiKeyId),
+    adoptKeys: (keys) => tokens.adoptKeys(keys),
     readiness: () => tokens.readiness(),
     notice: () => {
       for (const [service, atMs] of lateAtMs) {

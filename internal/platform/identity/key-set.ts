@@ -21,6 +21,8 @@ export interface KeySet {
   keepFresh(): void;
   /** Whether auth could not be asked for its keys just now; asks where that is not known. */
   isAway(): boolean | Promise<boolean>;
+  /** Takes keys that an earlier process verified tokens by, unless auth has been asked; they hold until it answers. */
+  adopt(keys: readonly TokenKey[]): Promise<void>;
   /** Why there is no key, or `undefined`. Fetches the keys when there are none yet. */
   readiness(): Promise<string | undefined>;
 }
@@ -33,10 +35,22 @@ const keysFreshMs = 20_000;
 /** Keys that are taken from one answer. */
 const keysMax = 64;
 
+/** The keys among them that can verify tokens, by their ids. */
+async function importKeys(given: readonly TokenKey[]): Promise<ReadonlyMap<string, CryptoKey>> {
+  const keys = new Map<string, CryptoKey>();
+  for (const { kty, crv, x, kid } of given.slice(0, keysMax)) {
+    if (kty !== "OKP" || crv !== "Ed25519" || kid === "") continue;
+    keys.set(kid, await crypto.subtle.importKey("jwk", { kty, crv, x }, "Ed25519", false, ["verify"]));
+  }
+  return keys;
+}
+
 /** A set that has no key yet. */
 export function createKeySet(deps: {
   /** The keys that may sign now. Rejects when auth cannot be asked. */
   readonly fetchKeys: () => Promise<readonly TokenKey[]>;
+  /** Told of the keys whenever they were fetched. Default: nobody. */
+  readonly keysFetched?: ((keys: readonly TokenKey[]) => void) | undefined;
   readonly refused: (why: string) => MuinError;
   readonly clock: Pick<Clock, "monotonic">;
   readonly log: Logger;
@@ -49,14 +63,12 @@ export function createKeySet(deps: {
 
   const fetchAll = async (): Promise<void> => {
     try {
-      const fetched = new Map<string, CryptoKey>();
-      for (const { kty, crv, x, kid } of (await fetchKeys()).slice(0, keysMax)) {
-        if (kty !== "OKP" || crv !== "Ed25519" || kid === "") continue;
-        fetched.set(kid, await crypto.subtle.importKey("jwk", { kty, crv, x }, "Ed25519", false, ["verify"]));
-      }
+      const answer = await fetchKeys();
+      const fetched = await importKeys(answer);
       if (fetched.size === 0) throw new Error("auth named no key that verifies tokens");
       keys = fetched;
       failure = undefined;
+      deps.keysFetched?.(answer.slice(0, keysMax).map(({ kty, crv, x, kid }) => ({ kty, crv, x, kid })));
     } catch (error) {
       failure = error;
       log.warn("the keys that verify tokens could not be fetched", { err: error, kept: keys.size });
@@ -96,6 +108,10 @@ export function createKeySet(deps: {
       // While it is asked again, what the last answer said holds.
       if (isRecent && (asking === undefined || failure !== undefined)) return failure !== undefined;
       return (refresh() ?? Promise.resolve()).then(() => failure !== undefined);
+    },
+    adopt: async (given) => {
+      const adopted = await importKeys(given);
+      if (keys.size === 0) keys = adopted;
     },
     readiness: async () => {
       if (keys.size === 0) await refresh();

@@ -14,6 +14,7 @@ import { systemRandom } from "../clock/random.ts";
 import { silentLog } from "../events/redis/redis-broker-fixture.ts";
 import { topicsOf } from "../events/topics.ts";
 import { eventually } from "../testing/eventually.ts";
+import type { IdentityKeeper, KeptIdentity } from "./identity-keeper.ts";
 import { createHeldClock } from "../testing/held-clock.ts";
 import { caught, importMutant } from "../testing/mutant.ts";
 import * as real from "./revocation-feed.ts";
@@ -23,8 +24,9 @@ const minuteMs = 60_000;
 const nowMs = 1_800_000_000_000;
 
 /** The feed, and what it told the authenticator. */
-function setUp({ createRevocationFeed }: Pick<typeof real, "createRevocationFeed">) {
+function setUp({ createRevocationFeed }: Pick<typeof real, "createRevocationFeed">, kept?: KeptIdentity) {
   const told: string[] = [];
+  const keeper = kept === undefined ? undefined : createKeeper(kept);
   const clock = createHeldClock();
   /** What auth answers, in turns; then nothing. */
   const answers: (() => AsyncIterable<Revocation>)[] = [];
@@ -32,6 +34,7 @@ function setUp({ createRevocationFeed }: Pick<typeof real, "createRevocationFeed
     clock: { ...clock, now: () => nowMs },
     random: systemRandom,
     log: silentLog,
+    keeper,
     revocations: () => (answers.shift() ?? (() => listOf([])))(),
     authenticator: {
       sessionRevoked: (id, untilMs) => void told.push(`session ${id} ${untilMs - nowMs}`),
@@ -41,11 +44,24 @@ function setUp({ createRevocationFeed }: Pick<typeof real, "createRevocationFeed
       revocationsMissed: () => void told.push("missed"),
       revocationsRead: () => void told.push("read"),
       deviceRevoked: (id) => void told.push(`device ${id}`),
+      adoptKeys: async (keys) => void told.push(`keys ${keys.map(({ kid }) => kid).join(" ")}`),
     },
   });
   const deliver = <M extends DescMessage>(schema: M, event: MessageInitShape<M>): Promise<void> =>
     feed.handle({ type: schema.typeName, data: toBinary(schema, create(schema, event)) });
-  return { told, feed, deliver, clock, answers };
+  return { told, feed, deliver, clock, answers, noted: keeper?.noted ?? [] };
+}
+
+/** Has kept something, and notes what it is told to keep. */
+function createKeeper(kept: KeptIdentity): IdentityKeeper & { readonly noted: string[] } {
+  const noted: string[] = [];
+  return {
+    noted,
+    kept: () => kept,
+    keysFetched: (keys) => void noted.push(`keys ${keys.length}`),
+    revoked: ({ kind, id, untilMs }) => void noted.push(`${kind} ${id} ${untilMs - nowMs}`),
+    unheard: (isUnheard) => void noted.push(`unheard ${isUnheard}`),
+  };
 }
 
 test("reads back two days and an hour, which the topic keeps, and wants every kind of revocation", () => {
@@ -146,23 +162,75 @@ test("a feed that is stopped asks no more, and tells nothing of what it did not 
   expect(told).toEqual(["missed"]);
 });
 
+const nothingKept: KeptIdentity = { keys: [], revocations: [], isUnheard: false };
+
+test("what was kept is told again at the start, and what is revoked from then on is kept", async () => {
+  const { told, noted, feed, deliver } = setUp(real, {
+    keys: [{ kty: "OKP", crv: "Ed25519", x: "x", kid: "one" }],
+    revocations: [
+      { kind: "session", id: "s", untilMs: nowMs + minuteMs },
+      { kind: "device", id: "d", untilMs: nowMs - hourMs },
+      { kind: "service", id: "user", untilMs: nowMs },
+      { kind: "pass", id: "p", untilMs: nowMs + hourMs },
+    ],
+    isUnheard: false,
+  });
+  await feed.begin({ caughtUp: Promise.resolve(), isEarly: false });
+  expect(told).toEqual([`session s ${minuteMs}`, "device d", "service user 0", `pass p ${hourMs}`, "keys one"]);
+  expect(noted).toEqual([]);
+  await deliver(DeviceRevokedSchema, { deviceId: "e", time: timestampFromMs(nowMs - minuteMs) });
+  await deliver(SessionRevokedSchema, { sessionId: "t", time: timestampFromMs(nowMs) });
+  await deliver(ServiceWithdrawnSchema, { serviceName: "auth", time: timestampFromMs(nowMs) });
+  await deliver(EntryPassRevokedSchema, { entryPassId: "q", expireTime: timestampFromMs(nowMs + minuteMs) });
+  await deliver(ApiKeyRevokedSchema, { apiKeyId: "k" }); // No key is known after the start: nothing to keep.
+  expect(noted).toEqual([`device e ${-minuteMs}`, "session t 0", "service auth 0", `pass q ${minuteMs}`]);
+});
+
+test("what an earlier process missed, and did not read from auth, is read at the start", async () => {
+  const { told, noted, feed, answers } = setUp(real, { ...nothingKept, isUnheard: true });
+  answers.push(() => listOf([{ case: "deviceId", value: "d" }]));
+  await feed.begin({ caughtUp: Promise.resolve(), isEarly: false });
+  await eventually(() => expect(told.at(-1)).toBe("read"));
+  expect(told).toEqual(["keys ", "missed", "device d", "read"]);
+  expect(noted).toEqual(["unheard true", `device d ${-minuteMs}`, "unheard false"]);
+});
+
+async function serveEarly(feed: Pick<typeof real, "createRevocationFeed">): Promise<void> {
+  const events = Promise.withResolvers<void>();
+  const { told, feed: early } = setUp(feed);
+  await early.begin({ caughtUp: events.promise, isEarly: true });
+  early.missed(); // Auth answers, and knows not what the bus will say.
+  await eventually(() => expect(told).toEqual(["keys ", "missed", "missed"]));
+  await early.stop();
+  events.resolve();
+  await eventually(() => expect(told.at(-1)).toBe("read"));
+  expect(told.filter((one) => one === "read")).toHaveLength(1);
+}
+
+test("a process that serves early doubts tokens until it has caught up, whatever auth says", () => serveEarly(real));
+
+test("mutant: a process that serves early and trusts auth alone is caught", async () => {
+  const mutant = await importMutant<typeof real>(
+    join(import.meta.dir, "revocation-feed.ts"),
+    "if (!isEarly) authenticator.revocationsRead();",
+    "authenticator.revocationsRead();",
+  );
+  await caught(() => serveEarly(mutant));
+});
+
 test("mutant: what is missed while auth answers is found out", async () => {
   const mutant = await importMutant<typeof real>(
     join(import.meta.dir, "revocation-feed.ts"),
-    "for (let upTo = 0; upTo !== missed;) {",
+    "for (let upTo = 0; upTo !== asked;) {",
     "for (let upTo = 0; upTo === 0;) {",
   );
   await caught(async () => expect(await toldOfMissed(mutant)).toEqual(toldOnce));
 });
 
 test.each([
-  ["passes are not told of", "authenticator.entryPassRevoked(entryPassId, passEndMs(expireTime));", ""],
-  ["devices are not told of", "authenticator.deviceRevoked(fromBinary", "String(fromBinary"],
-  [
-    "sessions end when they are heard of",
-    "time === undefined ? clock.now() : timestampMs(time));\n      } else if (type === Dev",
-    "clock.now());\n      } else if (type === Dev",
-  ],
+  ["passes are not told of", "authenticator.entryPassRevoked(id, untilMs);", "String(id);"],
+  ["devices are not told of", "authenticator.deviceRevoked(id);", "String(id);"],
+  ["sessions end when they are heard of", ": timestampMs(time);", ": clock.now();"],
 ])("a mutant in which %s is caught", async (_, from, to) => {
   const mutant = await importMutant<typeof real>(join(import.meta.dir, "revocation-feed.ts"), from, to);
   await caught(() => tellsAll(mutant));

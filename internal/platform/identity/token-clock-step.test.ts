@@ -189,13 +189,13 @@ test.each([
   ["tokens dated ahead are refused", "clock.now() + tokenAheadMsMax", "clock.now() + clockSkewMs", takesTokensAhead],
   [
     "they begin a new life whenever they come",
-    "if (keys.has(known.keyId) && isAhead(known)) return admitLate(known);",
+    "if (keys.has(known.keyId) && isAhead(known.issueMs, clock)) return admitLate(known);",
     "",
     takesTokensAhead,
   ],
   [
     "they live until the end that they name",
-    "const sinceMs = isAhead({ issueMs }) ? clock.now() : issueMs;",
+    "const sinceMs = isAhead(issueMs, clock) ? clock.now() : issueMs;",
     "const sinceMs = issueMs;",
     takesTokensAhead,
   ],
@@ -208,8 +208,8 @@ test.each([
   ],
   [
     "sessions are forgotten before their tokens live",
-    "if (isAhead({ issueMs: untilMs })) return revokedAhead.add(sessionId);",
-    "if (isAhead({ issueMs: untilMs })) return revoked.add(sessionId);",
+    "if (isAhead(untilMs, clock)) return revokedAhead.add(sessionId);",
+    "if (isAhead(untilMs, clock)) return revoked.add(sessionId);",
     remembersRevocations,
   ],
   [

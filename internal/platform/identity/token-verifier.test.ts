@@ -5,7 +5,7 @@ import type { Clock } from "../clock/clock.ts";
 import type { MuinError } from "../errors/muin-error.ts";
 import { importMutant } from "../testing/mutant.ts";
 import type { TokenKey } from "./key-set.ts";
-import { createTokenVerifier } from "./token-verifier.ts";
+import { createTokenVerifier, type TokenVerifierDeps } from "./token-verifier.ts";
 import { identityErrors } from "./errors.ts";
 
 type Create = typeof createTokenVerifier;
@@ -55,7 +55,7 @@ const ofService: JWTPayload = {
   exp: startSeconds + 900,
 };
 
-function setUp(create: Create = createTokenVerifier) {
+function setUp(create: Create = createTokenVerifier, more: Partial<TokenVerifierDeps> = {}) {
   const late: string[] = [];
   const state = { nowMs: startMs, fetched: 0, why: "", keys: async (): Promise<TokenKey[]> => [one.publicPart] };
   const clock: Clock = {
@@ -77,6 +77,7 @@ function setUp(create: Create = createTokenVerifier) {
     tookLate: (service) => late.push(service),
     clock,
     log: silent,
+    ...more,
   });
   /** "sync" and "verified" when accepted, why it was refused, or the error's code when it could not be told. */
   const call = async (token: string): Promise<string> => {
@@ -442,4 +443,46 @@ test.each([
     [source],
   );
   expect(await afterMissing(broken.createTokenVerifier)).not.toBe(takenAMinute);
+});
+
+const ofDevice: JWTPayload = {
+  iss: issuer,
+  aud: "muin-device",
+  sub: "device:d1",
+  iat: startSeconds,
+  exp: startSeconds + 86_400,
+  cnf: { jwk: { kty: "OKP", crv: "Ed25519", x: one.publicPart.x } },
+  branches: ["b1"],
+};
+const deviceHeader = { typ: "muin-device+jwt" };
+
+/** What tokens of a device, of a revoked one and of a person bring ten minutes after revocations may have been missed. */
+async function inDoubt(keepsRevocations: boolean): Promise<readonly string[]> {
+  const { state, verifier, call } = setUp(createTokenVerifier, { keepsRevocations });
+  verifier.deviceRevoked("d2");
+  verifier.revocationsMissed();
+  state.nowMs += 600_000;
+  const revoked = await one.sign({ ...ofDevice, sub: "device:d2" }, deviceHeader);
+  return [await call(await one.sign(ofDevice, deviceHeader)), await call(revoked), await call(await one.sign(good))];
+}
+
+test("where revoked devices are kept, tokens of others are taken for as long as they live, of people not", async () => {
+  expect(await inDoubt(true)).toEqual(["verified", "device revoked", "unavailable"]);
+  expect(await inDoubt(false)).toEqual(["unavailable", "device revoked", "unavailable"]);
+});
+
+test("keys of an earlier process verify tokens until auth answers, whose keys then count", async () => {
+  const told: unknown[] = [];
+  const { state, verifier, call } = setUp(createTokenVerifier, { keysFetched: (keys) => void told.push(keys) });
+  state.keys = () => Promise.reject(new Error("away"));
+  await verifier.adoptKeys([two.publicPart]);
+  const token = await two.sign(good);
+  expect([await call(token), await verifier.readiness(), told]).toEqual(["verified", undefined, []]);
+  state.keys = async () => [one.publicPart];
+  state.nowMs += 10_000;
+  expect(await call(await one.sign(good))).toBe("verified"); // It asks for the key that it does not have.
+  expect(told).toEqual([[one.publicPart]]);
+  expect(await call(token)).toBe("unknown key id");
+  await verifier.adoptKeys([two.publicPart]);
+  expect(await call(token)).toBe("unknown key id");
 });

@@ -32,6 +32,13 @@ export interface TokenVerifierDeps {
   readonly issuer: string;
   /** The keys that may sign now. Rejects when auth cannot be asked. */
   readonly fetchKeys: () => Promise<readonly TokenKey[]>;
+  /** Told of the keys whenever they were fetched, to keep them. Default: nobody. */
+  readonly keysFetched?: ((keys: readonly TokenKey[]) => void) | undefined;
+  /**
+   * Whether tokens of devices and entry passes are taken for as long as they live, though revocations may not have been heard: of those that were, a
+   * process that says so has forgotten none, not even by its end. Default false.
+   */
+  readonly keepsRevocations?: boolean;
   /** The one error of bad credentials; tells the log and the metrics why. */
   readonly refused: (why: string) => MuinError;
   /** Told of each call that a service made by a token that had ended, because auth is away. Default: nobody. */
@@ -54,11 +61,13 @@ export interface TokenVerifier {
   readonly entryPasses: EntryPassVerifier;
   /**
    * Revocations may not have been heard until now: tokens that were issued before are taken for a minute more, and then refused as
-   * `unavailable` until `revocationsRead`.
+   * `unavailable` until `revocationsRead`; not those of devices, nor entry passes, where revocations are kept.
    */
   revocationsMissed(): void;
   /** All revocations that still matter have been told. */
   revocationsRead(): void;
+  /** Takes keys that an earlier process verified tokens by, unless auth has been asked; they hold until it answers. */
+  adoptKeys(keys: readonly TokenKey[]): Promise<void>;
   /** Why no token can be verified, or `undefined`. Fetches the keys when there are none yet. */
   readiness(): Promise<string | undefined>;
 }
@@ -92,6 +101,9 @@ interface Verified {
   readonly endMs: number;
 }
 
+/** Of whose revocations what was heard counts. */
+const noDoubt = { refuses: () => false } as const;
+
 /** A verifier without keys: the first token fetches them. */
 export function createTokenVerifier(deps: TokenVerifierDeps): TokenVerifier {
   const { refused, clock } = deps;
@@ -108,7 +120,8 @@ export function createTokenVerifier(deps: TokenVerifierDeps): TokenVerifier {
       throw refused("session revoked");
     if (caller.kind === "device" && revokedDevices.has(caller.id)) throw refused("device revoked");
     if (caller.kind === "service" && issueMs <= (withdrawn.get(caller.id) ?? -1)) throw refused("service withdrawn");
-    if (doubt.refuses(issueMs)) throw identityErrors.tokensUnavailable();
+    const isKept = caller.kind === "device" && deps.keepsRevocations === true;
+    if (!isKept && doubt.refuses(issueMs)) throw identityErrors.tokensUnavailable();
     return caller;
   };
 
@@ -125,9 +138,6 @@ export function createTokenVerifier(deps: TokenVerifierDeps): TokenVerifier {
     return isAway instanceof Promise ? isAway.then(take) : take(isAway);
   };
 
-  /** Whether the clock of auth was ahead when it issued a token, and was put back since. */
-  const isAhead = ({ issueMs }: Pick<Verified, "issueMs">): boolean => issueMs > clock.now() + clockSkewMs;
-
   const verify = async (token: string, hash: string): Promise<Caller> => {
     const { keyId, kind } = headerOf(token, refused);
     const claims = await verifiedClaims(token, await keys.get(keyId), kinds[kind], deps);
@@ -136,7 +146,7 @@ export function createTokenVerifier(deps: TokenVerifierDeps): TokenVerifier {
     // Bound to a key that its holder must prove to have: such a token alone proves nothing.
     if (kind !== "device" && claims["cnf"] !== undefined) throw refused("bound to a key");
     const caller = callersIn[kind](claims, refused);
-    const sinceMs = isAhead({ issueMs }) ? clock.now() : issueMs;
+    const sinceMs = isAhead(issueMs, clock) ? clock.now() : issueMs;
     const verified = { caller, keyId, issueMs, sinceMs, endMs: sinceMs + claims.exp! * 1000 - issueMs };
     seen.set(hash, verified);
     const isLate = caller.kind === "service" && clock.now() > verified.endMs + clockSkewMs;
@@ -151,24 +161,30 @@ export function createTokenVerifier(deps: TokenVerifierDeps): TokenVerifier {
       keys.keepFresh();
       if (keys.has(known.keyId) && known.endMs > clock.now()) return admit(known);
       // To verify it again would begin another life.
-      if (keys.has(known.keyId) && isAhead(known)) return admitLate(known);
+      if (keys.has(known.keyId) && isAhead(known.issueMs, clock)) return admitLate(known);
       seen.delete(hash);
       return verify(token, hash);
     },
     sessionRevoked: (sessionId, untilMs) => {
       const isPast = untilMs < clock.now() - revocationLifeMs;
-      if (isAhead({ issueMs: untilMs })) return revokedAhead.add(sessionId);
+      if (isAhead(untilMs, clock)) return revokedAhead.add(sessionId);
       revoked.add(sessionId, isPast ? pastSessionsMax : revokedSessionsMax);
       revokedAhead.add(sessionId, isPast ? pastSessionsMax : daySessionsMax);
     },
     deviceRevoked: (deviceId) => revokedDevices.add(deviceId),
     serviceWithdrawn: (service, untilMs) =>
       withdrawn.set(service, Math.max(untilMs, withdrawn.get(service) ?? Number.NEGATIVE_INFINITY)),
-    entryPasses: createEntryPassVerifier({ keys, doubt, clock }),
+    entryPasses: createEntryPassVerifier({ keys, doubt: deps.keepsRevocations === true ? noDoubt : doubt, clock }),
     revocationsMissed: () => doubt.begin(),
     revocationsRead: () => doubt.end(),
+    adoptKeys: (given) => keys.adopt(given),
     readiness: () => keys.readiness(),
   };
+}
+
+/** Whether the clock of auth was ahead when it issued a token, and was put back since. */
+function isAhead(issueMs: number, clock: Pick<Clock, "now">): boolean {
+  return issueMs > clock.now() + clockSkewMs;
 }
 
 /**

@@ -15,7 +15,7 @@ import type { Wiring } from "./wiring.ts";
 /** A service that was put together and can run. */
 export interface ComposedService extends Component {
   readonly info: ServiceInfo;
-  /** Its RPC services. Before the service is up, each call is UNAVAILABLE with reason SERVICE_STARTING. */
+  /** Its RPC services. Before the service serves, each call is UNAVAILABLE with reason SERVICE_STARTING. */
   readonly served: readonly RunningService[];
   readonly parts: readonly ServicePart[];
   /** What it consumes, one per topic and kind. */
@@ -27,8 +27,10 @@ export interface ComposedService extends Component {
   rebuild(topic: string): Promise<number | undefined>;
   /** Resolves once its schema is current and its consumers and background work run. Rejects when it was stopped before. */
   readonly up: Promise<void>;
-  /** True from the moment at which `up` resolves. */
+  /** True from the moment at which it serves: when `up` resolves, or, where it stands alone, when it has started. */
   isUp(): boolean;
+  /** What of a service that serves is still waiting, such as "its consumers wait for a store"; `undefined` when nothing is. */
+  waiting(): string | undefined;
   /** Why it is not ready to serve, or `undefined` when it is. */
   readiness(): Promise<string | undefined>;
 }
@@ -38,7 +40,7 @@ const bringUpBackoff = { minMs: 500, maxMs: 500 };
 
 /**
  * Puts a service together with all that it does by itself. Nothing connects before `start`, and `start` does not wait for a store
- * that is away: the service comes up when it is back.
+ * that is away: the service comes up when it is back. One that stands alone serves meanwhile.
  */
 export function composeService(info: ServiceInfo, wiring: Wiring): ComposedService {
   const { clock, random } = wiring;
@@ -51,6 +53,7 @@ export function composeService(info: ServiceInfo, wiring: Wiring): ComposedServi
   const up = Promise.withResolvers<void>();
   up.promise.catch(() => undefined); // Whoever does not wait for it learns from the log.
   let isUp = false;
+  let waiting: string | undefined = "its migrations and consumers have not begun: a store is away";
   let bringingUp: Promise<void> = Promise.resolve();
 
   const bringUp = async (): Promise<void> => {
@@ -63,8 +66,10 @@ export function composeService(info: ServiceInfo, wiring: Wiring): ComposedServi
       onPause: (error) => log.warn("waiting for a store to come up", { err: error }),
     });
     signal.throwIfAborted();
+    waiting = "its consumers have not caught up with what was published before it started";
     await work.start();
     await work.caughtUp();
+    waiting = undefined;
     isUp = true;
   };
   return {
@@ -78,11 +83,17 @@ export function composeService(info: ServiceInfo, wiring: Wiring): ComposedServi
     rebuild: (topic) => work.rebuild(topic),
     up: up.promise,
     isUp: () => isUp,
+    waiting: () => (isUp ? waiting : undefined),
     readiness: async () => (isUp ? readinessOf(assembled, clock) : "starting"),
     start: async () => {
       await stores.start();
+      if (info.standsAlone) {
+        await work.alone.start();
+        isUp = true;
+      }
       bringingUp = bringUp().then(up.resolve, (error: unknown) => {
         if (!signal.aborted) log.error("the service cannot come up", { err: error });
+        waiting = "its migrations or consumers cannot begin, see its log";
         up.reject(error);
       });
     },
@@ -90,6 +101,7 @@ export function composeService(info: ServiceInfo, wiring: Wiring): ComposedServi
       stopping.abort(new Error(`${info.name} is stopping`));
       await work.stop();
       await bringingUp;
+      await work.alone.stop();
       await stores.stop();
     },
   };

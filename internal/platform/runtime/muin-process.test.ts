@@ -133,9 +133,10 @@ test("a process is not ready before it knows what was revoked in the last minute
 
 test("mutant: a process that does not wait for the revocations is found out", async () => {
   const mutant = await importMutant<Module>(
-    Bun.fileURLToPath(new URL("muin-process.ts", import.meta.url)),
-    "(knowsRevocations ?",
-    "(true ?",
+    Bun.fileURLToPath(new URL("standing-alone.ts", import.meta.url)),
+    "isCaughtUp ?",
+    "true ?",
+    [Bun.fileURLToPath(new URL("muin-process.ts", import.meta.url))],
   );
   expect(await startWithoutEvents(mutant)).toMatchObject({ said: "ready" });
 });

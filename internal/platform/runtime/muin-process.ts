@@ -7,14 +7,10 @@ import type { ServiceCallers } from "../catalog/service-callers.ts";
 import type { Clock } from "../clock/clock.ts";
 import type { Random } from "../clock/random.ts";
 import { readConfig, variableOf, type Environment } from "../config/read-config.ts";
-import type { Broker, Consumer } from "../events/broker.ts";
 import { openBroker } from "../events/open-broker.ts";
-import { topicOf } from "../events/topics.ts";
-import { createAuthClient } from "../identity/auth-client.ts";
-import { createAuthenticator, type Authenticator } from "../identity/authenticator.ts";
+import type { Authenticator } from "../identity/authenticator.ts";
 import { createSignatureReader, type SignatureReader } from "../identity/call-signature.ts";
 import { openNonces } from "../identity/nonces.ts";
-import { createRevocationFeed, type RevocationFeed } from "../identity/revocation-feed.ts";
 import { signUpField, signUpWhere } from "../identity/sign-up.ts";
 import { createSequence, type Component } from "../lifecycle/component.ts";
 import { createTogether } from "../lifecycle/together.ts";
@@ -39,9 +35,12 @@ import { accountNotice } from "./own-account.ts";
 import { createOperations } from "./operations.ts";
 import { createPersonalDataHolders, createPersonalDataService } from "./personal-data.ts";
 import { createProcessCalls, type ProcessCalls } from "./process-calls.ts";
+import { createProcessIdentity } from "./process-identity.ts";
 import { createDegradation } from "./degradation.ts";
 import { createProcessReadiness } from "./process-readiness.ts";
 import { readStatus, type StatusSources } from "./process-status.ts";
+import { startAlone } from "./start-alone.ts";
+import { createStandingAlone, type StandingAlone } from "./standing-alone.ts";
 import { createProcessTelemetry, type ProcessTelemetry } from "./process-telemetry.ts";
 import { openStoreSizes } from "./store-sizes.ts";
 import { statusPage } from "./status-page.ts";
@@ -105,7 +104,7 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
   const broker = openProcessBroker(options, instance, leases, telemetry);
   const plans = new Map<string, MethodPlan>();
   const calls = createProcessCalls({ ...options, plans, telemetry });
-  const { authenticator, revocations } = createIdentity(options, { calls, broker, telemetry });
+  const { authenticator, revocations } = createProcessIdentity(options, { calls, broker, telemetry });
   const { entryPasses } = authenticator;
   const services = composeServices(options, { calls, broker, leases, telemetry, entryPasses });
   const degradation = createDegradation({ ...options, ...telemetry, ...settings, services });
@@ -113,7 +112,7 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
   const status: StatusSources = {
     services,
     broker,
-    degraded: () => [...degradation.reasons(), ...sizes.reasons(), ...broker.spoilt()],
+    degraded: () => [...degradation.reasons(), ...sizes.reasons(), ...broker.spoilt(), ...alone.reasons()],
     localStores: options.localStores,
     notices: () =>
       [
@@ -132,7 +131,8 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
   ];
   planMethods([...served, ...own], { plans, serviceCallers: options.serviceCallers });
 
-  const readiness = createProcessReadiness({ name, look: lookAt(services, authenticator, revocations), clock, log });
+  const alone = createStandingAlone(services, revocations);
+  const readiness = createProcessReadiness({ name, look: lookAt(services, authenticator, alone), clock, log });
   const certificates = openProcessCertificates(options, telemetry, (certificate) => rpc.useTls(certificate));
   const nonces = openNonces(options.coordinationUrl, { instance, clock, random, log });
   const rpc: RpcServer = createServer(options, {
@@ -144,16 +144,18 @@ export function createMuinProcess(options: MuinProcessOptions): MuinProcess {
     status,
     readiness: () => readiness.problem(),
   });
+  /** What reaches servers that the process may have to do without. */
+  const outside = (component: Component): Component =>
+    alone.isAlone ? startAlone(component, { clock, log }) : component;
   const sequence = createSequence(name, [
-    leases,
-    broker,
+    outside(createSequence("bus", [leases, broker])),
     telemetry,
     ...(options.serviceToken === undefined ? [] : [options.serviceToken]),
-    revocations,
     createTogether("services", services),
+    revocations, // In the folder of a service, which holds that from its start to its stop.
     degradation,
-    sizes,
-    nonces,
+    outside(sizes),
+    outside(nonces),
     rpc,
     ...(certificates === undefined ? [] : [certificates]),
     readiness,
@@ -186,28 +188,6 @@ function composeServices(
       ...shared,
     }),
   );
-}
-
-/** What tells who calls, by the keys that auth gives it, and what tells it of revocations. */
-function createIdentity(
-  { name, settings, clock, random, log }: MuinProcessOptions,
-  parts: {
-    readonly calls: ProcessCalls;
-    readonly broker: Pick<Broker, "heartbeatReceivedAt" | "subscribe">;
-    readonly telemetry: ProcessTelemetry;
-  },
-): { readonly authenticator: Authenticator; readonly revocations: Consumer } {
-  const client = createAuthClient((target) => parts.calls.to(name, target));
-  const authenticator = createAuthenticator({
-    ...client,
-    issuer: settings.issuer,
-    heartbeatAgeMs: () => clock.monotonic() - parts.broker.heartbeatReceivedAt(),
-    clock,
-    log,
-    metrics: parts.telemetry.metrics,
-  });
-  const feed = createRevocationFeed({ authenticator, revocations: () => client.revocations(), clock, random, log });
-  return { authenticator, revocations: follow(parts.broker, name, feed) };
 }
 
 /** The certificate of both ports, if there is one. Throws `ConfigError` where there must be one, or where it cannot be used. */
@@ -253,36 +233,12 @@ function openProcessBroker(
   });
 }
 
-/** Hears of revocations for the process `service`. */
-function follow(broker: Pick<Broker, "subscribe">, service: string, feed: RevocationFeed): Consumer {
-  const consumer = broker.subscribe({
-    service,
-    topic: topicOf(feed.schemas[0]),
-    types: feed.schemas.map(({ typeName }) => typeName),
-    kind: "everyInstance",
-    onFailure: "skip",
-    backMs: feed.backMs,
-    attemptsMax: 1,
-    handle: (record) => feed.handle(record),
-    onTrimmed: async () => feed.missed(),
-  });
-  return {
-    ...consumer,
-    stop: async () => {
-      await consumer.stop();
-      await feed.stop();
-    },
-  };
-}
-
-/** Says why a process cannot serve: the first of its services that cannot, or that it cannot tell who calls. */
+/** Says why a process cannot serve: the first of its services that cannot, or that it cannot tell who calls, unless it does without that. */
 function lookAt(
   services: readonly ComposedService[],
   authenticator: Authenticator,
-  revocations: Consumer,
+  { isAlone, revocationsUnknown }: StandingAlone,
 ): () => Promise<string | undefined> {
-  let knowsRevocations = false;
-  void revocations.caughtUp.then(() => (knowsRevocations = true));
   return async () => {
     const answers = await Promise.all(
       services.map(async (service) => {
@@ -290,11 +246,9 @@ function lookAt(
         return problem === undefined ? undefined : `${service.info.name}: ${problem}`;
       }),
     );
-    return (
-      answers.find((answer) => answer !== undefined) ??
-      (await authenticator.readiness()) ??
-      (knowsRevocations ? undefined : "events: what was revoked lately is not known yet")
-    );
+    const problem = answers.find((answer) => answer !== undefined);
+    const identity = authenticator.readiness(); // Asks for the keys, so that they are there for the first call.
+    return isAlone ? problem : (problem ?? (await identity) ?? revocationsUnknown());
   };
 }
 

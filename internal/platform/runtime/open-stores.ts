@@ -1,10 +1,12 @@
 import { createSequence, type Component } from "../lifecycle/component.ts";
+import { createTogether } from "../lifecycle/together.ts";
 import { createOwnFolder } from "../local/own-folder.ts";
 import { migrate } from "../postgres/migrate.ts";
 import { openDatabase, openReadOnlyDatabase, type OpenDatabase } from "../postgres/open-database.ts";
 import { openRedis, openRedisReader } from "../redis/open-redis.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
 import type { Folder, StoreDecl } from "../service/stores.ts";
+import { startAlone } from "./start-alone.ts";
 import type { Wiring } from "./wiring.ts";
 
 /** A store as a running service holds it. */
@@ -36,7 +38,7 @@ export function openStores(info: ServiceInfo, wiring: Wiring): OpenStores {
   const opened = Object.entries(info.stores).map(([name, decl]) => openStore(info, name, decl, wiring));
   const sequence = createSequence(
     `stores of ${info.name}`,
-    opened.map(({ component }) => component),
+    info.standsAlone ? alone(opened, wiring) : opened.map(componentOf),
   );
   return {
     ...sequence,
@@ -51,6 +53,26 @@ export function openStores(info: ServiceInfo, wiring: Wiring): OpenStores {
       }
     },
   };
+}
+
+/** The stores of a service that stands alone: its folders must be there, and nobody waits for servers. */
+function alone(
+  opened: readonly { readonly decl: StoreDecl; readonly component: Component }[],
+  { clock, log }: Pick<Wiring, "clock" | "log">,
+): readonly Component[] {
+  const isFolder = ({ decl }: (typeof opened)[number]): boolean => decl.kind === "folder";
+  const servers = opened.filter((store) => !isFolder(store)).map(componentOf);
+  return [
+    ...opened.filter(isFolder).map(componentOf),
+    createTogether(
+      "servers",
+      servers.map((server) => startAlone(server, { clock, log })),
+    ),
+  ];
+}
+
+function componentOf({ component }: { readonly component: Component }): Component {
+  return component;
 }
 
 function openStore(info: ServiceInfo, name: string, decl: StoreDecl, wiring: Wiring) {

@@ -109,7 +109,7 @@ async function run(info: ServiceInfo, catalog: readonly ServiceInfo[], env: Envi
       start: async () => {
         await muin.start();
         log.info("serving", { ...muin.addresses() });
-        await muin.up; // A service that can never come up ends its process.
+        if (!info.standsAlone) await muin.up; // A service that can never come up ends its process.
       },
       stop: () => muin.stop(),
     },

@@ -9,14 +9,16 @@ const checkMsMax = 1000;
 
 /**
  * Why a service that is up cannot serve, named by the store or check that says so; `undefined` when it can. Asks the stores that it
- * cannot do without and its own checks, all at once.
+ * cannot do without and its own checks, all at once; one that stands alone can do without any.
  */
 export async function readinessOf(
-  { stores, parts }: Pick<AssembledService, "stores" | "parts">,
+  { info, stores, parts }: Pick<AssembledService, "info" | "stores" | "parts">,
   clock: Pick<Clock, "sleep" | "sleepAwake">,
 ): Promise<string | undefined> {
   const answers = await Promise.all([
-    ...stores.all.filter(({ decl }) => isEssential(decl)).map(async (store) => named(store.name, await store.probe())),
+    ...stores.all
+      .filter(({ decl }) => !info.standsAlone && isEssential(decl))
+      .map(async (store) => named(store.name, await store.probe())),
     ...partsOf(parts, "readiness").map(async ({ name, check }) =>
       named(name, await timeout(awake(clock), checkMsMax, check()).catch(() => "does not answer")),
     ),

@@ -14,6 +14,8 @@ import type { Wiring } from "./wiring.ts";
 
 /** What a service does beside its calls, while its stores are there. */
 export interface ServiceWork extends Component {
+  /** Of a service that stands alone: its background work, which waits for nothing. Of any other it is part of the work. */
+  readonly alone: Component;
   /** Resolves once its consumers take part, and those of every instance have handled what was stored before. */
   caughtUp(): Promise<void>;
   /** Outboxes: the database's, and the service's own. */
@@ -56,15 +58,17 @@ export function createServiceWork(assembled: AssembledService, wiring: Wiring): 
   const consumers = [...assembled.subscriptions, ...requests].map((subscription) => broker.subscribe(subscription));
   const rebuilt = rebuiltTopics(assembled, wiring);
   const rebuilder = createLostRebuilder({ ...common, topics: rebuilt, ask: askFor(info.name, wiring), consumerGroups });
+  const background = partsOf(parts, "background").map(({ component }) => component);
   const sequence = createSequence(`work of ${info.name}`, [
     ...relays,
     ...pruners,
     ...consumers,
-    ...partsOf(parts, "background").map(({ component }) => component),
+    ...(info.standsAlone ? [] : background),
     ...(rebuilt.length === 0 ? [] : [rebuilder]),
   ]);
   return {
     ...sequence,
+    alone: createSequence(`background of ${info.name}`, info.standsAlone ? background : []),
     caughtUp: async () => void (await Promise.all(consumers.map(({ caughtUp }) => caughtUp))),
     outboxes: [...relays, ...partsOf(parts, "outbox")],
     rebuild: async (topic) => {

@@ -23,7 +23,7 @@ import type {
   Setup,
 } from "./parts.ts";
 import type { Rpcs, RpcsClient } from "./rpcs.ts";
-import type { StoreDecl, StoreHandle } from "./stores.ts";
+import type { FolderDecl, StoreDecl, StoreHandle } from "./stores.ts";
 
 /** What a service has to do with data of people. */
 export type PersonalDataRole =
@@ -85,6 +85,12 @@ type ServedAll<S extends readonly DescService[]> = { readonly [K in keyof S]: Se
 type HandledAll<E extends readonly Consumption[]> = {
   readonly [K in keyof E]: E[K] extends Consumption<infer M> ? Handled<M> : never;
 };
+/** Names of the folders among stores. */
+type FoldersOf<St extends Readonly<Record<string, StoreDecl>>> = {
+  [K in keyof St]: St[K] extends FolderDecl ? K : never;
+}[keyof St] &
+  string;
+
 /** Messages that are consumed. */
 type ConsumedOf<E extends readonly Consumption[]> = E[number] extends infer One
   ? One extends Consumption<infer M>
@@ -130,6 +136,10 @@ export interface ServiceInfo<N extends string = string> {
   readonly personalData: PersonalDataRole;
   /** Whether it gets `entryPasses`. Default: false. */
   readonly verifiesEntryPasses?: boolean;
+  /** Whether it serves while everything else is away, from its start on. */
+  readonly standsAlone: boolean;
+  /** The folder in which its process keeps who calls beyond its end; absent: it does not. */
+  readonly keepsIdentityIn?: string | undefined;
   create(deps: ServiceDeps & Partial<CollectorDeps & EntryPassDeps>): readonly ServicePart[];
 }
 
@@ -177,6 +187,18 @@ export function defineService<
   readonly personalData: D;
   /** Whether it verifies entry passes: it gets `entryPasses`. Default: false. */
   readonly verifiesEntryPasses?: V;
+  /**
+   * It serves while its stores on servers, the bus, auth and all other services are away, also when it starts so. Its background work then runs
+   * from the start and meets stores that are not there, or whose schema is not there yet; migrations and consumers begin when their stores are
+   * there. It is ready as its own `readiness()` parts say, whatever its stores say. Default: it starts to serve once its stores are there and all that was
+   * published before it started is handled.
+   */
+  readonly standsAlone?: boolean;
+  /**
+   * A folder of its stores in which its process keeps the keys of tokens, what was revoked, and how far it has read of that: so it verifies tokens
+   * also when it starts while auth and the bus are away, and those of devices for as long as they live. Default: it keeps none of it.
+   */
+  readonly keepsIdentityIn?: FoldersOf<St>;
   readonly create: (
     deps: ServiceDeps<C, St, P, F> &
       (D extends "collected" ? CollectorDeps : unknown) &
@@ -188,6 +210,7 @@ export function defineService<
     hot: [],
     republishes: [],
     verifiesEntryPasses: false,
+    standsAlone: false,
     ...spec,
     create: spec.create as ServiceInfo["create"],
   };

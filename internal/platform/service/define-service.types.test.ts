@@ -110,6 +110,16 @@ describe("a service's declaration", () => {
     expect(parts).toHaveLength(2);
   });
 
+  test("lets a service keep identity in one of its folders alone", () => {
+    const parts = [serve(PersonKeyService, impl), on(ApiKeyRevokedSchema, async () => {})] as const;
+    defineService({ ...base, name: "l", standsAlone: true, keepsIdentityIn: "queue", create: () => [...parts] });
+    // @ts-expect-error a store that is no folder
+    defineService({ ...base, name: "m", keepsIdentityIn: "own", create: () => [...parts] });
+    // @ts-expect-error a store that is not declared
+    defineService({ ...base, name: "n", keepsIdentityIn: "absent", create: () => [...parts] });
+    expect(parts).toHaveLength(2);
+  });
+
   test("lets only a service that says so hold personal data, and have a setup", () => {
     const parts = [serve(PersonKeyService, impl), on(ApiKeyRevokedSchema, async () => {})] as const;
     const held = personalData({ exportOf: async () => ({}), erase: async () => {} });

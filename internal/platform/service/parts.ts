@@ -162,7 +162,7 @@ export function onMany<M extends DescMessage, E extends object>(
   };
 }
 
-/** Runs a component from after the stores are reachable until before they are closed. */
+/** Runs a component from after the stores are reachable until before they are closed; of a service that stands alone from its start. */
 export function background(component: Component): Background {
   return { part: "background", component };
 }

@@ -82,7 +82,7 @@ export function folder(): FolderDecl {
 
 /** A folder that this process holds from the start of its stores until their stop. Only the account that it runs as enters it. */
 export interface Folder {
-  /** Absolute path. The name "lock" in it is taken. */
+  /** Absolute path. The names "lock" and "identity.log" in it are taken. */
   readonly path: string;
 }
 
