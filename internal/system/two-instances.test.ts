@@ -15,6 +15,16 @@ import { CredentialService } from "../gen/muin/identity/v1/credential_service_pb
 import { DeviceService } from "../gen/muin/identity/v1/device_service_pb.ts";
 import { ServiceTokenService } from "../gen/muin/identity/v1/service_token_service_pb.ts";
 import { catalog } from "../catalog.ts";
+import {
+  administrator as facesAdministrator,
+  anotherPictureOf,
+  consent,
+  newFace,
+  outcomeOf,
+  startMlops,
+} from "../face/mlops/mlops-fixture.ts";
+import { EnrolmentService } from "../gen/muin/face/v1/enrolment_service_pb.ts";
+import { FaceModelService } from "../gen/muin/face/v1/face_model_service_pb.ts";
 import { totpCode, totpStepAt } from "../identity/auth/factor/totp.ts";
 import { systemClock } from "../platform/clock/clock.ts";
 import { systemRandom } from "../platform/clock/random.ts";
@@ -332,6 +342,33 @@ const rows: Readonly<Record<string, () => Promise<void>>> = {
       await client("count-write", 0, CountWriteService).increment({ countId });
       await isCounted(countId, value, left);
     });
+  },
+
+  "Enrolments of faces": async () => {
+    await using first = await startMlops();
+    const branchIds = [await first.newBranch()];
+    const faceModel = await first.newModel();
+    const { modelId } = faceModel;
+    const other = first.again();
+    // Connected to the face store once it has told it of the model.
+    await eventually(() => other.as(FaceModelService, facesAdministrator).registerFaceModel({ faceModel }));
+    const instances = [first, other].map((each) => each.as(EnrolmentService, facesAdministrator));
+    const face = newFace();
+    const requests = await Promise.all(
+      Array.from({ length: 10 }, async (_, number) => {
+        const { id: memberId } = await first.signUp();
+        const embeddings = [anotherPictureOf(face)];
+        return { branchIds, modelId, memberId, embeddings, consent, requestId: `enrolment-${number}` };
+      }),
+    );
+    const enrol = (at: number) =>
+      Promise.all(requests.map((request, number) => outcomeOf(instances[(number + at) % 2]!.enrolFace(request))));
+    const outcomes = await enrol(0);
+    expect(outcomes.toSorted()).toEqual([...Array.from({ length: 9 }, () => "AlreadyExists FACE_KNOWN"), "ok"]);
+    // Each comes to the other instance once more.
+    expect(await enrol(1)).toEqual(outcomes);
+    const { enrolments } = await instances[1]!.listEnrolments({ branchId: branchIds[0] ?? "" });
+    expect(enrolments).toHaveLength(1);
   },
 
   Mails: () =>

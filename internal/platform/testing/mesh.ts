@@ -78,6 +78,7 @@ export async function startMesh(catalog: readonly ServiceInfo[]): Promise<TestMe
       lines.map((line) => [line.slice(0, line.indexOf("=")), line.slice(line.indexOf("=") + 1)]),
     );
   };
+  const settingSecret = createSettingSecrets();
   const environmentOf = (service: ServiceTopology): Readonly<Record<string, string>> => ({
     MUIN_HTTP_PORT: new URL(urlOf(service.name)).port,
     MUIN_GRPC_PORT: "0",
@@ -91,7 +92,7 @@ export async function startMesh(catalog: readonly ServiceInfo[]): Promise<TestMe
     ...Object.fromEntries(
       service.settings
         .filter(({ isRequired, isSecret }) => isRequired && isSecret)
-        .map(({ variable }) => [variable, randomBytes(24).toString("base64url")]),
+        .map(({ variable }) => [variable, settingSecret(variable)]),
     ),
   });
   const environments = new Map(plan.services.map((service) => [service.name, environmentOf(service)]));
@@ -166,4 +167,14 @@ function known<T>(values: ReadonlyMap<string, T>, name: string): T {
   const value = values.get(name);
   if (value === undefined) throw new Error(`nothing is known of "${name}"`);
   return value;
+}
+
+/** Gives each secret setting a value, the same to all services that share it. */
+function createSettingSecrets(): (variable: string) => string {
+  const values = new Map<string, string>();
+  return (variable) => {
+    const value = values.get(variable) ?? randomBytes(24).toString("base64url");
+    values.set(variable, value);
+    return value;
+  };
 }
