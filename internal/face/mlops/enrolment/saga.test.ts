@@ -259,6 +259,39 @@ describe("whatever reply of the face store is lost", () => {
   });
 });
 
+const childFile = Bun.fileURLToPath(new URL("kill-child.ts", import.meta.url));
+
+/** Runs a process that enrols people until it has printed so many lines, and kills it. Gives the lines. */
+async function killAfter(lines: number, branchId: string, modelId: string): Promise<readonly string[]> {
+  const child = Bun.spawn([process.execPath, childFile, service.url, service.redisUrl, branchId, modelId], {
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "inherit",
+  });
+  let text = "";
+  for await (const chunk of child.stdout) {
+    text += Buffer.from(chunk).toString();
+    if (text.split("\n").length > lines) child.kill("SIGKILL");
+  }
+  await child.exited;
+  return text.split("\n").slice(0, -1);
+}
+
+test("a process that is killed at any moment leaves what is known and what is stored the same, and all that it acknowledged", async () => {
+  const { modelId } = await service.newModel();
+  const branchId = await service.newBranch();
+  for (const lines of [3, 8, 14]) {
+    const acknowledged = await killAfter(lines, branchId, modelId);
+    expect(acknowledged.length).toBeGreaterThanOrEqual(lines);
+    await service.sweep();
+    const known = await knownFaces(branchId, modelId);
+    expect(await storedFaces(branchId, modelId)).toEqual(known);
+    const enrolled = new Set(known.map((line) => line.split(" ")[0]));
+    const lost = acknowledged.map((line) => line.split(" ")[0]).filter((id) => !enrolled.has(id));
+    expect(lost).toEqual([]);
+  }
+});
+
 /** Of many people with one face one is enrolled. */
 async function checkOneFace(on: MlopsFixture): Promise<void> {
   const { modelId } = await on.newModel();

@@ -101,8 +101,10 @@ export function createGalleryRules(deps: GalleryRulesDeps): GalleryRules {
       }),
 
     openDoors: async (tx, modelId, branchIds) => {
-      await galleries.holdActive(tx, branchIds);
-      for (const gallery of await galleries.of(tx, modelId, branchIds)) {
+      const closed = await galleries.withoutActive(tx, branchIds);
+      if (closed.length === 0) return;
+      await galleries.holdActive(tx, closed);
+      for (const gallery of await galleries.of(tx, modelId, closed)) {
         const active = await galleries.inState(tx, gallery.branchId, "ACTIVE");
         if (active === undefined) await activate(deps, tx, gallery, undefined, "STANDBY");
       }

@@ -63,6 +63,13 @@ export const postgresGalleryStore: GalleryStore = {
     return row && toGallery(row);
   },
 
+  withoutActive: async (sql, branchIds) => {
+    const rows = await sql<{ branch_id: string }[]>`
+      SELECT branch_id FROM galleries WHERE branch_id = ANY(${[...branchIds]}::text[]) AND state = 'ACTIVE'`;
+    const active = new Set(rows.map((row) => row.branch_id));
+    return branchIds.filter((branchId) => !active.has(branchId));
+  },
+
   setState: async (tx, { branchId, modelId }, state, nowMs) => {
     await tx`
       UPDATE galleries SET state = ${state}, update_time = ${new Date(nowMs)}

@@ -63,6 +63,7 @@ export function describeGalleryStore(name: string, start: () => Promise<StartedS
       const { sql } = started.database;
       await within((tx) => galleries.add(tx, [gallery("d1"), gallery("d1", "net")]));
       expect(await galleries.active(sql, "d1")).toBeUndefined();
+      expect(await galleries.withoutActive(sql, ["d1", "none"])).toEqual(["d1", "none"]);
       const activate = (modelId: string) =>
         within(async (tx) => {
           await galleries.holdActive(tx, ["d1"]);
@@ -78,6 +79,7 @@ export function describeGalleryStore(name: string, start: () => Promise<StartedS
         ["d1"],
         ["d1"],
       ]);
+      expect(await galleries.withoutActive(sql, ["d1", "none"])).toEqual(["none"]);
       await galleries.told(sql, "d1", 1);
       expect(await galleries.untold(sql, 9)).toEqual([]);
       await activate("net");

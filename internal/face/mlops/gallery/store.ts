@@ -35,6 +35,8 @@ export interface GalleryStore {
   holdActive(tx: Transaction, branchIds: readonly string[]): Promise<void>;
   /** The gallery of a branch that is in a state of which there is one at most. */
   inState(sql: Sql, branchId: string, state: "ACTIVE" | "FORMER"): Promise<StoredGallery | undefined>;
+  /** Those of these branches at which no gallery is active. Once one is, there always is one. */
+  withoutActive(sql: Sql, branchIds: readonly string[]): Promise<readonly string[]>;
   setState(tx: Transaction, gallery: StoredGallery, state: GalleryStateName, nowMs: number): Promise<void>;
   /** Says that what doors decide by at a locked branch has changed. */
   activeChanged(tx: Transaction, branchId: string): Promise<void>;
