@@ -10,6 +10,7 @@ export const scopes = [
   "counts.read",
   "counts.write",
   "devices.manage",
+  "entries.read",
   "faces.manage",
   "faces.read",
   "keys.manage",

@@ -8,6 +8,7 @@ import { createInfoCache } from "../count/read/info/cache.ts";
 import { CountInfoSchema } from "../gen/muin/count/v1/count_pb.ts";
 import { CountUpdatedSchema } from "../gen/muin/count/v1/count_info_events_pb.ts";
 import { CountsChangedSchema } from "../gen/muin/count/v1/count_value_events_pb.ts";
+import { startAccess } from "../face/access/access-fixture.ts";
 import { startMlops } from "../face/mlops/mlops-fixture.ts";
 import { FaceVectorCreatedSchema, FaceVectorErasedSchema } from "../gen/muin/face/v1/enrolment_events_pb.ts";
 import { BranchCreatedSchema, BranchUpdatedSchema } from "../gen/muin/identity/v1/branch_events_pb.ts";
@@ -18,6 +19,7 @@ import { startBranchOwner } from "../identity/branch-owner/branch-owner-fixture.
 import { startUser } from "../identity/user/user-fixture.ts";
 import { systemClock } from "../platform/clock/clock.ts";
 import type { Sql } from "../platform/postgres/database.ts";
+import type { OpenRedis } from "../platform/redis/open-redis.ts";
 import type { ServiceInfo } from "../platform/service/define-service.ts";
 import { caught, importMutant } from "../platform/testing/mutant.ts";
 import { startRedis } from "../platform/testing/redis.ts";
@@ -172,6 +174,33 @@ const rows: Readonly<Record<string, Row>> = {
       ),
     ]),
   ),
+  "access UserUpdated": accessRow(
+    (userId, mark, aggregateVersion) =>
+      create(UserUpdatedSchema, { userId, membership: { plan: mark }, aggregateVersion }),
+    (client, userId) => client.getBuffer(`{face}:d:member:${userId}`),
+    "if not is_newer(epoch, version, tonumber(epoch_kept), tonumber(version_kept)) then return end",
+    "if version <= tonumber(version_kept) then return end",
+  ),
+  "access UserStatusChanged": accessRow(
+    (userId, mark, aggregateVersion) =>
+      create(UserStatusChangedSchema, { userId, status: statusOf(mark), aggregateVersion }),
+    async (client, userId) =>
+      (await client.get(`{face}:d:member:${userId}`))?.startsWith("ACTIVE") === true ? "one" : "other",
+    "if not is_newer(epoch, version, tonumber(status_epoch), tonumber(status_version)) then return end",
+    "if version <= tonumber(status_version) then return end",
+  ),
+  ...Object.fromEntries(
+    [BranchCreatedSchema, BranchUpdatedSchema].map((schema) => [
+      `access ${schema.name}`,
+      accessRow(
+        (branchId, mark, aggregateVersion) =>
+          create(schema, { branchId, branch: { branchId, ownerId: mark }, aggregateVersion }),
+        (client, branchId) => client.hgetBuffer(`{face}:d:branch:${branchId}`, "data"),
+        "if kept[1] and not is_newer(epoch, version, tonumber(kept[1]), tonumber(kept[2])) then return end",
+        "if kept[1] and version <= tonumber(kept[2]) then return end",
+      ),
+    ]),
+  ),
   "count-management CountsChanged": {
     start: async (definition) => {
       const redis = await startRedis();
@@ -249,7 +278,7 @@ async function mutantOf(service: string, file: string, from: string, to: string)
 
 /** The folder of a service, below `internal`. */
 function folderOf(service: string): string {
-  if (service === "mlops") return "face/mlops";
+  if (service === "mlops" || service === "access") return `face/${service}`;
   return service.startsWith("count-") ? `count/${service.slice("count-".length)}` : `identity/${service}`;
 }
 
@@ -342,6 +371,30 @@ function branchOwnerRow(
       };
     },
     compares: ["identity/branch-owner/person/store-postgres.ts", from, to],
+  };
+}
+
+/** The copies of access; `kept` tells which mark is in one. */
+function accessRow(
+  event: (id: string, mark: Mark, version: bigint) => Message,
+  kept: (client: OpenRedis["client"], id: string) => Promise<Buffer | string | null>,
+  from: string,
+  to: string,
+): Row {
+  return {
+    start: async (info) => {
+      const redis = await startRedis();
+      const access = await startAccess(redis.url, info === undefined ? {} : { info });
+      return {
+        tell: (mark, epoch, version) => access.deliver(event("told-of", mark, version), undefined, epoch),
+        state: async () => (String(await kept(access.redis.client, "told-of")).includes("one") ? "one" : "other"),
+        [Symbol.asyncDispose]: async () => {
+          await access[Symbol.asyncDispose]();
+          await redis.stop();
+        },
+      };
+    },
+    compares: ["face/access/copies/store-redis.ts", from, to],
   };
 }
 

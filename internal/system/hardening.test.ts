@@ -258,6 +258,7 @@ describe("with stores that stand still", () => {
     for (const { pid } of halted) process.kill(pid, "SIGSTOP");
     try {
       expect(await look()).toEqual([
+        "access/database",
         "auth/database",
         "branch-owner/database",
         "count-management/info",

@@ -39,10 +39,12 @@ const bus: Readonly<Record<string, { readonly writes: readonly string[]; readonl
   user: {
     writes: ["identity.user", "republish.user"],
     reads: [
+      "erasure.access",
       "erasure.auth",
       "erasure.branch-owner",
       "erasure.mlops",
       "identity.user",
+      "republish.access",
       "republish.auth",
       "republish.branch-owner",
       "republish.mlops",
@@ -50,7 +52,7 @@ const bus: Readonly<Record<string, { readonly writes: readonly string[]; readonl
   },
   "branch-owner": {
     writes: ["erasure.branch-owner", "identity.branch", "republish.branch-owner"],
-    reads: ["identity.user", "republish.auth", "republish.mlops"],
+    reads: ["identity.user", "republish.access", "republish.auth", "republish.mlops"],
   },
   "count-management": { writes: ["count.info"], reads: ["count.value"] },
   "count-write": { writes: ["count.value"], reads: [] },
@@ -58,6 +60,10 @@ const bus: Readonly<Record<string, { readonly writes: readonly string[]; readonl
   mlops: {
     writes: ["erasure.mlops", "face.enrolment", "republish.mlops"],
     reads: ["identity.branch", "identity.user", "republish.auth"],
+  },
+  access: {
+    writes: ["erasure.access", "face.entry", "republish.access"],
+    reads: ["identity.branch", "identity.user"],
   },
 };
 /** What every process does on the bus beside. */
@@ -127,6 +133,7 @@ const shared: Readonly<Record<string, readonly string[]>> = {
     "count-read read-only count:store,count:{*}:states,count:{*}:heartbeat",
     "count-write read-write count:*",
   ],
+  faces: ["access read-only {face}:g:*", "access read-write {face}:d:*", "mlops read-write {face}:g:*"],
   count_info: ["count-management owner *", "count-read read-only count_info_v1"],
 };
 

@@ -392,19 +392,25 @@ interface TableCaller {
   readonly key: string | undefined;
 }
 
+/** Streams whose empty request is one. */
+const takenEmpty: ReadonlySet<string> = new Set(["AccessService.WatchEntries"]);
+
 /** What a method must answer a caller whose request is no JSON, or of a stream empty, by nothing but its row. */
 function cellOf(method: DescMethod, caller: TableCaller): string {
   const row = rowOf(method);
   const isPublic = row.callers === "anybody";
-  const mayGoOn = `InvalidArgument ${method.methodKind === "unary" ? "REQUEST_MALFORMED" : "FIELD_INVALID"}`;
+  const isTaken = method.methodKind !== "unary" && takenEmpty.has(nameOf(method));
+  const refused = `InvalidArgument ${method.methodKind === "unary" ? "REQUEST_MALFORMED" : "FIELD_INVALID"}`;
+  const mayGoOn = isTaken ? "Ok " : refused;
   if (caller.kind === CallerKind.SERVICE && isPublic) {
     const isDeclared = servicesByMethod[nameOf(method)]?.includes(caller.name) === true;
     return isDeclared ? mayGoOn : "PermissionDenied CALL_NOT_DECLARED";
   }
-  if (row.signed || (isPublic && caller.kind === CallerKind.DEVICE)) return "Unauthenticated SIGNATURE_MISSING";
-  if (isPublic) return mayGoOn;
+  const mustSign = row.signed || caller.kind === CallerKind.DEVICE;
+  if (isPublic) return mustSign ? "Unauthenticated SIGNATURE_MISSING" : mayGoOn;
   if (caller.kind === undefined) return "Unauthenticated CREDENTIALS_MISSING";
   if (!admits(method, caller.kind)) return "PermissionDenied CALLER_KIND";
+  if (mustSign) return "Unauthenticated SIGNATURE_MISSING";
   return scopesOf(method).every((scope) => caller.scopes.includes(scope)) ? mayGoOn : "PermissionDenied SCOPE_MISSING";
 }
 

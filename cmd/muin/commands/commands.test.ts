@@ -74,7 +74,7 @@ describe("commands", () => {
         code: 4,
         stdout: "",
         stderr:
-          "muin: there is no service count-wirte; there are auth, user, branch-owner, count-management, count-write, count-read, mlops\n",
+          "muin: there is no service count-wirte; there are auth, user, branch-owner, count-management, count-write, count-read, mlops, access\n",
       });
     }
   });

@@ -127,7 +127,7 @@ describe("muin users", () => {
     await eventually(async () => {
       const { stdout } = await muin.run("users", "erasure", erasureId);
       expect(stdout).toBe(
-        `erasure ${erasureId}: done: nothing is left that could be read\n  auth            has erased\n  branch-owner    has erased\n  mlops           has erased\n`,
+        `erasure ${erasureId}: done: nothing is left that could be read\n  access          has erased\n  auth            has erased\n  branch-owner    has erased\n  mlops           has erased\n`,
       );
     });
     expect(await muin.run("users", "get", "bob@example.org")).toMatchObject({

@@ -1,0 +1,228 @@
+import { create, fromBinary, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import {
+  Decision,
+  DecisionReason,
+  DecisionSource,
+  EntryKind,
+  EntrySchema,
+  ReplayCheck,
+  type Entry,
+} from "../../../gen/muin/face/v1/entry_pb.ts";
+import { createLruMap } from "../../../platform/cache/lru-map.ts";
+import type { Clock } from "../../../platform/clock/clock.ts";
+import type { Random } from "../../../platform/clock/random.ts";
+import type { Attempts } from "../attempt/attempts.ts";
+import type { Attempt, Settlement } from "../attempt/store.ts";
+import { readMember } from "../copies/store-redis.ts";
+import type { BranchCopy, CopyReader, MemberCopy } from "../copies/store.ts";
+import { accessErrors } from "../errors.ts";
+import type { EntryQueue } from "../queue/entry-queue.ts";
+import type { Faces, Found } from "./faces.ts";
+import type { DecisionMeters } from "./meters.ts";
+import { verdictOn } from "./verdict.ts";
+
+/** What a device asks at a door. */
+export interface Asked {
+  readonly device: { readonly id: string; readonly branchIds: ReadonlySet<string> };
+  readonly branchId: string;
+  /** The header muin-branch; `undefined` where there is none. */
+  readonly branchHeader: string | undefined;
+  readonly capturedAtMs: number;
+  readonly nonce: string;
+  /** SHA-256 of the request. */
+  readonly fingerprint: Buffer;
+  /** When the request came, on the monotonic clock. */
+  readonly arrivedAt: number;
+}
+
+/** A face that is shown at a door. */
+export interface AskedFace extends Asked {
+  readonly modelId: string;
+  readonly embedding: Uint8Array;
+  /** Hash of the embedding. */
+  readonly embeddingHash: Buffer;
+  /** The device's score that it is no picture or mask, 0 to 1. */
+  readonly presentationScore: number | undefined;
+  /** Whose face it is said to be; `undefined`: anybody's. */
+  readonly memberId: string | undefined;
+}
+
+/** Decides at doors. Each method throws MuinError as AccessService says, and returns the entry once it is on disk. */
+export interface DecisionRules {
+  face(asked: AskedFace): Promise<Entry>;
+  exit(asked: Asked & { readonly memberId: string }): Promise<Entry>;
+}
+
+/** A capture is taken so far from the server's clock, either way. */
+const captureSkewMs = 30_000;
+/** Entries that this process knows to be on disk; of older ones a repeat writes the entry again, which is recorded once all the same. */
+const writtenMax = 10_000;
+
+interface RulesDeps {
+  readonly attempts: Attempts;
+  readonly faces: Faces;
+  readonly copies: CopyReader;
+  readonly queue: Pick<EntryQueue, "append" | "checkRoom">;
+  readonly meters: DecisionMeters;
+  readonly presentationScoreMin: number;
+  readonly clock: Clock;
+  readonly random: Pick<Random, "uuid">;
+}
+
+/** Decides an attempt under an entry's id. */
+type Decide = (entryId: string, check: ReplayCheck) => Promise<Settlement>;
+
+export function createDecisionRules(deps: RulesDeps): DecisionRules {
+  const { clock } = deps;
+  const decideOnce = createDecideOnce(deps);
+  const decideFace = createDecideFace(deps);
+  return {
+    face: (asked) => {
+      const about = { embedding: asked.embeddingHash, isGuess: true };
+      return decideOnce(asked, about, (entryId, check) => decideFace(asked, entryId, check));
+    },
+
+    exit: (asked) => {
+      const { branchId, memberId } = asked;
+      return decideOnce(asked, { embedding: undefined, isGuess: false }, (entryId, check) =>
+        Promise.resolve({
+          entry: entryOf(asked, entryId, check, { kind: EntryKind.EXIT, memberId }, clock),
+          isDenial: false,
+          branchId,
+          memberId,
+          moves: "out",
+          unlessFull: undefined,
+          pass: undefined,
+        }),
+      );
+    },
+  };
+}
+
+/** All that is asked before anything is decided, then the decision, once, and its entry on disk. */
+function createDecideOnce(deps: RulesDeps) {
+  const { attempts, queue, meters, clock, random } = deps;
+  const written = createLruMap<true>(writtenMax);
+  return async (asked: Asked, about: Pick<Attempt, "embedding" | "isGuess">, decide: Decide): Promise<Entry> => {
+    checkAsked(asked, clock.now());
+    queue.checkRoom();
+    const { device, nonce, fingerprint } = asked;
+    const attempt = { deviceId: device.id, nonce, fingerprint, ...about, entryId: random.uuid() };
+    let isDecidedHere = false;
+    const bytes = await attempts.once(attempt, async (entryId, check) => {
+      const settlement = await decide(entryId, ReplayCheck[check]);
+      isDecidedHere = true;
+      return settlement;
+    });
+    const entry = fromBinary(EntrySchema, bytes);
+    if (isDecidedHere) meters.decided(entry);
+    // Whoever answers sees to it that the entry is recorded, also where another process decided: that one may have died since.
+    if (written.get(entry.entryId) === undefined) {
+      await queue.append(bytes);
+      written.set(entry.entryId, true);
+    }
+    return entry;
+  };
+}
+
+/** Decides whether a face opens a door. */
+function createDecideFace(deps: RulesDeps) {
+  const { faces, copies, presentationScoreMin, clock } = deps;
+  return async (asked: AskedFace, entryId: string, check: ReplayCheck): Promise<Settlement> => {
+    const { branchId, modelId, embedding, memberId } = asked;
+    const beganAt = clock.monotonic();
+    const [{ found, searchMicros }, branch] = await Promise.all([
+      faces
+        .find({ branchId, modelId, embedding, memberId })
+        .then((face) => ({ found: face, searchMicros: microsSince(beganAt, clock) })),
+      copies.branch(branchId),
+    ]);
+    const made = {
+      kind: memberId === undefined ? EntryKind.IDENTIFY : EntryKind.VERIFY,
+      modelId,
+      source: found.source === "store" ? DecisionSource.STORE : DecisionSource.SNAPSHOT,
+      snapshotAgeMs: BigInt(Math.round(found.ageMs)),
+      searchMicros,
+    };
+    const entry = (reason: DecisionReason, ofMember: string): Buffer =>
+      entryOf(asked, entryId, check, { ...made, reason, decision: decisionOf(reason), memberId: ofMember }, clock);
+    if (found.memberId === undefined) return strangers(branchId, entry(DecisionReason.NO_MATCH, ""));
+    const member = await memberOf(copies, found);
+    const hasScore = (asked.presentationScore ?? -1) >= presentationScoreMin;
+    return settlementOf({ branchId, branch, member, memberId: found.memberId }, hasScore, clock.now(), entry);
+  };
+}
+
+/** The entry of a decision that is taken now. */
+function entryOf(
+  asked: Asked,
+  entryId: string,
+  check: ReplayCheck,
+  made: MessageInitShape<typeof EntrySchema>,
+  clock: Pick<Clock, "now" | "monotonic">,
+): Buffer {
+  const { branchId, device, capturedAtMs, arrivedAt } = asked;
+  const entry = create(EntrySchema, {
+    entryId,
+    branchId,
+    deviceId: device.id,
+    replayCheck: check,
+    captureTime: timestampFromMs(capturedAtMs),
+    decideTime: timestampFromMs(clock.now()),
+    decideMicros: microsSince(arrivedAt, clock),
+    ...made,
+  });
+  return Buffer.from(toBinary(EntrySchema, entry));
+}
+
+/** What a device may not ask, whatever the face. Throws MuinError. */
+function checkAsked({ device, branchId, branchHeader, capturedAtMs }: Asked, nowMs: number): void {
+  if (!device.branchIds.has(branchId)) throw accessErrors.branchNotOfDevice();
+  if (branchHeader !== undefined && branchHeader !== branchId) throw accessErrors.branchHeaderDiffers();
+  if (Math.abs(nowMs - capturedAtMs) > captureSkewMs) throw accessErrors.captureTime({ server_time_ms: String(nowMs) });
+}
+
+/** What came of a person who was recognised. `entry` makes the entry for a reason. */
+function settlementOf(
+  who: {
+    readonly branchId: string;
+    readonly branch: BranchCopy | undefined;
+    readonly member: MemberCopy | undefined;
+    readonly memberId: string;
+  },
+  hasPresentationAttackScore: boolean,
+  atMs: number,
+  entry: (reason: DecisionReason, memberId: string) => Buffer,
+): Settlement {
+  const { reason, capacityMax } = verdictOn(who, hasPresentationAttackScore, atMs);
+  // Of who is deleted nothing is kept, though their face may still be found for a moment.
+  const memberId = who.member?.status === "DELETED" ? "" : who.memberId;
+  return {
+    entry: entry(reason, memberId),
+    isDenial: false,
+    branchId: who.branchId,
+    memberId,
+    moves: reason === DecisionReason.ADMITTED ? "in" : undefined,
+    unlessFull: capacityMax === undefined ? undefined : { capacityMax, entry: entry(DecisionReason.FULL, memberId) },
+    pass: undefined,
+  };
+}
+
+/** What came of a face that is nobody's. */
+function strangers(branchId: string, entry: Buffer): Settlement {
+  return { entry, isDenial: true, branchId, memberId: "", moves: undefined, unlessFull: undefined, pass: undefined };
+}
+
+function decisionOf(reason: DecisionReason): Decision {
+  return reason === DecisionReason.ADMITTED ? Decision.GRANTED : Decision.DENIED;
+}
+
+/** The copy of a person who was found: as the engine read it beside, else read now. */
+function memberOf(copies: CopyReader, { memberId, beside }: Found): Promise<MemberCopy | undefined> {
+  return beside === undefined ? copies.member(memberId ?? "") : Promise.resolve(readMember(beside));
+}
+
+function microsSince(monotonicMs: number, clock: Pick<Clock, "monotonic">): bigint {
+  return BigInt(Math.max(0, Math.round((clock.monotonic() - monotonicMs) * 1000)));
+}

@@ -1,0 +1,112 @@
+import { join } from "node:path";
+import { AccessService } from "../../gen/muin/face/v1/access_service_pb.ts";
+import { BranchCreatedSchema, BranchUpdatedSchema } from "../../gen/muin/identity/v1/branch_events_pb.ts";
+import { UserStatusChangedSchema, UserUpdatedSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
+import { group } from "../../platform/service/consumption.ts";
+import { defineService, type ServiceInfo } from "../../platform/service/define-service.ts";
+import { background, on, serve } from "../../platform/service/parts.ts";
+import { folder, postgres, redis } from "../../platform/service/stores.ts";
+import { hoursErrors } from "../../shared/hours/errors.ts";
+import { createStoreEngine } from "../shared/store-engine.ts";
+import { formerSecret } from "../shared/template-config.ts";
+import { createTemplates } from "../shared/template.ts";
+import { createAttempts } from "./attempt/attempts.ts";
+import { createMemoryAttempts } from "./attempt/store-memory.ts";
+import { createRedisAttempts } from "./attempt/store-redis.ts";
+import { accessConfig } from "./config.ts";
+import { createCurrentCopies } from "./copies/current.ts";
+import { createNewsRules } from "./copies/rules.ts";
+import { createRedisCopies } from "./copies/store-redis.ts";
+import { createFaces } from "./decision/faces.ts";
+import { createDecisionHandlers } from "./decision/handlers.ts";
+import { createDecisionMeters } from "./decision/meters.ts";
+import { createDecisionRules } from "./decision/rules.ts";
+import { createEntryHandlers } from "./entry/handlers.ts";
+import { createEntryNews } from "./entry/news.ts";
+import { createRetention } from "./entry/retention.ts";
+import { createEntryRules } from "./entry/rules.ts";
+import { postgresEntryStore } from "./entry/store-postgres.ts";
+import { accessErrors } from "./errors.ts";
+import { published } from "./events.ts";
+import { keyPattern, memberKey } from "./face-store/keys.ts";
+import { migrations } from "./migrations.ts";
+import { createErasure } from "./personal-data/rules.ts";
+import { createDrain } from "./queue/drain.ts";
+import { createEntryQueue } from "./queue/entry-queue.ts";
+import { createStoreWatch } from "./face-store/watch.ts";
+
+/** Decides at doors, and knows who came in. */
+export const access: ServiceInfo<"access"> = defineService({
+  name: "access",
+  summary:
+    "Decides at doors whether to open them: exactly, in milliseconds, whatever else is away. Keeps the log of entries.",
+  serves: [AccessService],
+  hot: [AccessService.method.identify, AccessService.method.verify],
+  calls: {},
+  stores: {
+    database: postgres({ database: "access", migrations }),
+    faces: redis("faces", "read-write", { keys: [keyPattern] }),
+    galleries: redis("faces", "read-only", { keys: ["{face}:g:*"], vectorSets: true }),
+    queue: folder(),
+  },
+  publishes: published,
+  consumes: [
+    group(UserUpdatedSchema),
+    group(UserStatusChangedSchema),
+    group(BranchCreatedSchema),
+    group(BranchUpdatedSchema),
+  ],
+  config: accessConfig,
+  errors: { ...accessErrors.table, ...hoursErrors.table },
+  personalData: "held",
+  create: ({ stores, publish, config, clock, random, log, metrics }) => {
+    const { database, faces, galleries } = stores;
+    const entries = postgresEntryStore;
+    const watch = createStoreWatch(clock);
+    const copies = createRedisCopies(faces);
+    const shared = createRedisAttempts(faces, config);
+    const own = createMemoryAttempts(clock, config);
+    const current = createCurrentCopies(copies, clock);
+    const queue = createEntryQueue({ folder: join(stores.queue.path, "entries"), bytesMax: config.queueBytesMax, log });
+    const erasure = createErasure({ database, copies, attempts: [shared, own], entries, publish, clock, random });
+    const news = createEntryNews(database, clock);
+    const engine = createStoreEngine({ store: galleries, forDoors: true, besideKey: memberKey });
+    const decisions = createDecisionRules({
+      attempts: createAttempts({ shared, own, watch, clock, random }),
+      faces: createFaces({
+        store: galleries,
+        engine,
+        templates: createTemplates({ present: config.templateSecret, former: formerSecret(config) }),
+        watch,
+        clock,
+      }),
+      copies: current,
+      queue,
+      meters: createDecisionMeters(metrics),
+      presentationScoreMin: config.presentationScoreMinPercent / 100,
+      clock,
+      random,
+    });
+    const rules = createEntryRules({ database, entries, copies: current, news, clock });
+    const heard = createNewsRules({ copies, erasure });
+    return [
+      serve(AccessService, {
+        ...createDecisionHandlers({ rules: decisions, clock }),
+        ...createEntryHandlers({ rules }),
+      }),
+      on(UserUpdatedSchema, (event, delivery) => heard.updated(event, delivery)),
+      on(UserStatusChangedSchema, (event, delivery) => heard.statusChanged(event, delivery)),
+      on(BranchCreatedSchema, (event, delivery) => heard.branch(event, delivery)),
+      on(BranchUpdatedSchema, (event, delivery) => heard.branch(event, delivery)),
+      // The queue is stopped last: what is decided until then is on disk, and its database has it where that is there.
+      background(queue),
+      background(engine),
+      background(
+        createDrain({ queue, database, entries, publish, newPseudonym: erasure.newPseudonym, clock, log, metrics }),
+      ),
+      background(createRetention({ database, entries, retentionDays: config.entryRetentionDays, clock, log })),
+      background(news),
+      erasure.part,
+    ];
+  },
+});
