@@ -116,6 +116,7 @@ function byTransport(transportOf: () => Transport): Lane {
   return async (method, key) => {
     const transport = transportOf();
     const header = headersOf(key);
+    let leaving: AbortController | undefined;
     try {
       if (method.methodKind === "unary") {
         await transport.unary(method as DescMethodUnary, undefined, 10_000, header, {});
@@ -123,12 +124,16 @@ function byTransport(transportOf: () => Transport): Lane {
         const input = (async function* () {
           yield create(method.input);
         })();
-        const { message } = await transport.stream(method as DescMethodStreaming, undefined, 10_000, header, input);
+        // The library's clients tell nobody of a stream that is left before its end.
+        const { signal } = (leaving = new AbortController());
+        const { message } = await transport.stream(method as DescMethodStreaming, signal, 10_000, header, input);
         for await (const _ of message) return "Ok ";
       }
       return "Ok ";
     } catch (error) {
       return outcomeOf(ConnectError.from(error));
+    } finally {
+      leaving?.abort();
     }
   };
 }
@@ -395,13 +400,19 @@ interface TableCaller {
 /** Streams whose empty request is one. */
 const takenEmpty: ReadonlySet<string> = new Set(["AccessService.WatchEntries"]);
 
+/** What one of them answers: a person sees their own, whoever holds a wider scope sees all. */
+function emptyTaken(row: PolicyRow, caller: TableCaller): string {
+  const isWide = wordsOf(row.wider).some((scope) => caller.scopes.includes(scope));
+  return caller.kind === CallerKind.PERSON || isWide ? "Ok " : "PermissionDenied ENTRY_FORBIDDEN";
+}
+
 /** What a method must answer a caller whose request is no JSON, or of a stream empty, by nothing but its row. */
 function cellOf(method: DescMethod, caller: TableCaller): string {
   const row = rowOf(method);
   const isPublic = row.callers === "anybody";
-  const isTaken = method.methodKind !== "unary" && takenEmpty.has(nameOf(method));
-  const refused = `InvalidArgument ${method.methodKind === "unary" ? "REQUEST_MALFORMED" : "FIELD_INVALID"}`;
-  const mayGoOn = isTaken ? "Ok " : refused;
+  const mayGoOn = takenEmpty.has(nameOf(method))
+    ? emptyTaken(row, caller)
+    : `InvalidArgument ${method.methodKind === "unary" ? "REQUEST_MALFORMED" : "FIELD_INVALID"}`;
   if (caller.kind === CallerKind.SERVICE && isPublic) {
     const isDeclared = servicesByMethod[nameOf(method)]?.includes(caller.name) === true;
     return isDeclared ? mayGoOn : "PermissionDenied CALL_NOT_DECLARED";
