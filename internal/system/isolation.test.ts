@@ -133,7 +133,12 @@ const shared: Readonly<Record<string, readonly string[]>> = {
     "count-read read-only count:store,count:{*}:states,count:{*}:heartbeat",
     "count-write read-write count:*",
   ],
-  faces: ["access read-only {face}:g:*", "access read-write {face}:d:*", "mlops read-write {face}:g:*"],
+  faces: [
+    "access read-only {face}:g:*",
+    "access read-write {face}:d:*",
+    "mlops read-only {face}:d:*",
+    "mlops read-write {face}:g:*",
+  ],
   count_info: ["count-management owner *", "count-read read-only count_info_v1"],
 };
 

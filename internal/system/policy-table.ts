@@ -156,10 +156,14 @@ export const policyTable: Readonly<Record<string, PolicyRow>> = {
   "FaceModelService.CalibrateFaceModel": { callers: "person api_key", scopes: "faces.manage" },
   "FaceModelService.PromoteFaceModel": { callers: "person api_key", scopes: "faces.manage" },
   "FaceModelService.RollBackFaceModel": { callers: "person api_key", scopes: "faces.manage" },
+  "FaceModelService.CheckFaces": { callers: "person api_key", scopes: "faces.manage" },
 
   "EnrolmentService.EnrolFace": { callers: "person api_key", wider: "faces.manage" },
   "EnrolmentService.AddEmbedding": { callers: "person api_key", wider: "faces.manage" },
   "EnrolmentService.ReplaceFace": { callers: "person api_key", wider: "faces.manage" },
+  "EnrolmentService.EraseFace": { callers: "person api_key", wider: "faces.manage" },
+  "EnrolmentService.GetFaceErasure": { callers: "person api_key", wider: "faces.read faces.manage" },
+  "EnrolmentService.ListReceiptKeys": { callers: "anybody" },
   "EnrolmentService.GetEnrolment": { callers: "person api_key", wider: "faces.read faces.manage" },
   "EnrolmentService.ListEnrolments": { callers: "person api_key", wider: "faces.read faces.manage" },
 

@@ -1,3 +1,4 @@
+import { isMessage } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { generateKeyPairSync } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
@@ -22,7 +23,9 @@ import {
   newFace,
   outcomeOf,
   startMlops,
+  withBackground,
 } from "../face/mlops/mlops-fixture.ts";
+import { FaceVectorErasedSchema } from "../gen/muin/face/v1/enrolment_events_pb.ts";
 import { EnrolmentService } from "../gen/muin/face/v1/enrolment_service_pb.ts";
 import { FaceModelService } from "../gen/muin/face/v1/face_model_service_pb.ts";
 import { totpCode, totpStepAt } from "../identity/auth/factor/totp.ts";
@@ -369,6 +372,26 @@ const rows: Readonly<Record<string, () => Promise<void>>> = {
     expect(await enrol(1)).toEqual(outcomes);
     const { enrolments } = await instances[1]!.listEnrolments({ branchId: branchIds[0] ?? "" });
     expect(enrolments).toHaveLength(1);
+  },
+
+  "Erasures of faces": async () => {
+    await using first = await startMlops();
+    const { enrolmentId } = await first.enrol();
+    const instances = [first, first.again()];
+    const enrolments = instances.map((each) => each.as(EnrolmentService, facesAdministrator));
+    const [one] = enrolments;
+    await eventually(() => enrolments[1]!.getEnrolment({ enrolmentId }));
+    const erasures = await Promise.all(enrolments.map((each) => each.eraseFace({ enrolmentId })));
+    expect(new Set(erasures.map(({ erasure }) => erasure?.erasureId)).size).toBe(1);
+    await withBackground(instances[0]!, () =>
+      withBackground(instances[1]!, () =>
+        eventually(async () => {
+          expect((await one!.getFaceErasure({ enrolmentId })).erasure?.receipt).not.toBe("");
+        }),
+      ),
+    );
+    const told = (await first.events()).filter((event) => isMessage(event, FaceVectorErasedSchema));
+    expect(told).toHaveLength(1);
   },
 
   Mails: () =>

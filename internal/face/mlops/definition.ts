@@ -1,5 +1,5 @@
 import { EnrolmentService } from "../../gen/muin/face/v1/enrolment_service_pb.ts";
-import { FaceVectorCreatedSchema } from "../../gen/muin/face/v1/enrolment_events_pb.ts";
+import { FaceVectorCreatedSchema, FaceVectorErasedSchema } from "../../gen/muin/face/v1/enrolment_events_pb.ts";
 import { FaceModelService } from "../../gen/muin/face/v1/face_model_service_pb.ts";
 import { BranchCreatedSchema, BranchUpdatedSchema } from "../../gen/muin/identity/v1/branch_events_pb.ts";
 import { UserCreatedSchema, UserStatusChangedSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
@@ -8,6 +8,7 @@ import { group } from "../../platform/service/consumption.ts";
 import { defineService, type ServiceInfo } from "../../platform/service/define-service.ts";
 import { background, on, republisher, serve } from "../../platform/service/parts.ts";
 import { postgres, redis } from "../../platform/service/stores.ts";
+import { createInstances } from "../shared/instances.ts";
 import { createFaceWriter } from "../shared/face-writer-redis.ts";
 import { createStoreEngine } from "../shared/store-engine.ts";
 import { formerSecret } from "../shared/template-config.ts";
@@ -15,6 +16,8 @@ import { createTemplates } from "../shared/template.ts";
 import { copyBranch } from "./branch/rules.ts";
 import { postgresBranchStore } from "./branch/store-postgres.ts";
 import { mlopsConfig } from "./config.ts";
+import { createCheckHandlers } from "./check/handlers.ts";
+import { createFaceCheck } from "./check/rules.ts";
 import { createEnrolmentAccess } from "./enrolment/access.ts";
 import { createFaces } from "./enrolment/faces-redis.ts";
 import { createEnrolmentHandlers } from "./enrolment/handlers.ts";
@@ -22,23 +25,38 @@ import { createEnrolmentRules } from "./enrolment/rules.ts";
 import { createFaceSaga } from "./enrolment/saga.ts";
 import { postgresEnrolmentStore } from "./enrolment/store-postgres.ts";
 import { createSweeper } from "./enrolment/sweeper.ts";
+import { createAppliedWait } from "./erasure/applied.ts";
+import { createErasableFaces } from "./erasure/faces-redis.ts";
+import { createErasureHandlers } from "./erasure/handlers.ts";
+import { createReceiptSigner } from "./receipt/signer.ts";
+import { postgresReceiptKeyStore } from "./receipt/store-postgres.ts";
+import { createErasureRules } from "./erasure/rules.ts";
+import { createErasureSaga } from "./erasure/saga.ts";
+import { postgresErasureStore } from "./erasure/store-postgres.ts";
+import { createErasureSweeper } from "./erasure/sweeper.ts";
 import { mlopsErrors } from "./errors.ts";
-import { published } from "./events.ts";
+import { announceFaceErased, published } from "./events.ts";
+import { allGalleries, galleriesAt } from "./gallery/generations.ts";
 import { createGalleryRules } from "./gallery/rules.ts";
 import { postgresGalleryStore } from "./gallery/store-postgres.ts";
 import { migrations } from "./migrations.ts";
+import { createLedgerReplay } from "./ledger/replay.ts";
+import { tellAnew } from "./ledger/tell-anew.ts";
 import { createModelHandlers } from "./model/handlers.ts";
 import { createModelRules } from "./model/rules.ts";
 import { postgresModelStore } from "./model/store-postgres.ts";
 import { createPersonRules } from "./person/rules.ts";
 import { postgresPersonStore } from "./person/store-postgres.ts";
-import { createPersonalData } from "./personal-data/rules.ts";
+import { createPersonalData, createPersonErasures } from "./personal-data/rules.ts";
+import { postgresPersonErasureStore } from "./personal-data/store-postgres.ts";
 import { postgresRequestStore } from "./request/store-postgres.ts";
 
 /** Writes of faces of one process that are worked on at a time: each takes two connections of its database, which has ten. */
 const atOnceMax = 4;
 /** Writes of faces of one process that may wait for their turn: each holds some embeddings. */
 const waitingMax = 512;
+/** How long a face stays on the deny-lists after its receipt, in milliseconds: nothing that was on its way then takes so long. */
+const denialKeptMs = 86_400_000;
 
 /** Where each noun keeps its rows, under the names by which the rules of other nouns ask for it. */
 const stores = {
@@ -48,6 +66,9 @@ const stores = {
   galleries: postgresGalleryStore,
   enrolments: postgresEnrolmentStore,
   requests: postgresRequestStore,
+  erasures: postgresErasureStore,
+  receiptKeys: postgresReceiptKeyStore,
+  personErasures: postgresPersonErasureStore,
 };
 
 /** Face models, and whose faces open which doors. */
@@ -59,9 +80,10 @@ export const mlops: ServiceInfo<"mlops"> = defineService({
   stores: {
     database: postgres({ database: "mlops", migrations }),
     faces: redis("faces", "read-write", { keys: ["{face}:g:*"], vectorSets: true }),
+    doors: redis("faces", "read-only", { keys: ["{face}:d:*"] }),
   },
   publishes: published,
-  republishes: [FaceVectorCreatedSchema],
+  republishes: [FaceVectorCreatedSchema, FaceVectorErasedSchema],
   consumes: [
     group(UserCreatedSchema),
     group(UserStatusChangedSchema),
@@ -71,7 +93,7 @@ export const mlops: ServiceInfo<"mlops"> = defineService({
   config: mlopsConfig,
   errors: mlopsErrors.table,
   personalData: "held",
-  create: ({ stores: { database, faces: store }, publish, config, clock, random, log, metrics }) => {
+  create: ({ stores: { database, faces: store, doors: doorStore }, publish, config, clock, random, log, metrics }) => {
     const writer = createFaceWriter(store);
     const engine = createStoreEngine({ store, forDoors: false });
     const templates = createTemplates({ present: config.templateSecret, former: formerSecret(config) });
@@ -80,26 +102,62 @@ export const mlops: ServiceInfo<"mlops"> = defineService({
     const modelRules = createModelRules(base);
     const doors = createGalleryRules(base);
     const { requestIdWindowMs } = config;
+    const access = createEnrolmentAccess(base);
     const saga = createFaceSaga({ ...base, doors, faces, requestIdWindowMs });
     const rules = createEnrolmentRules({
       ...base,
       doors,
       faces,
       saga,
-      access: createEnrolmentAccess(base),
+      access,
       turns: createBulkhead({ name: "writes of faces", concurrentMax: atOnceMax, queueMax: waitingMax, metrics }),
     });
-    const personalData = createPersonalData({ ...base, faces });
-    const news = createPersonRules({ ...base, personalData });
+    const erasableFaces = createErasableFaces({ store, writer });
+    const erasing = {
+      ...base,
+      faces: erasableFaces,
+      signer: createReceiptSigner(config.templateSecret),
+      galleriesOf: (branchIds: readonly string[]) => galleriesAt(base, branchIds),
+      denialKeptMs,
+    };
+    const erasureSaga = createErasureSaga({
+      ...erasing,
+      applied: createAppliedWait({ instances: createInstances(doorStore), clock }),
+      signed: async (tx, erasure, timeMs) => {
+        await announceFaceErased(tx, publish, erasure, timeMs);
+        await people.settle(tx, erasure.memberId);
+      },
+    });
+    const erasureSweeper = createErasureSweeper({ ...erasing, saga: erasureSaga, everyMs: config.sweepEveryMs });
+    const erasureRules = createErasureRules({ ...base, access, saga: erasureSaga, sweeper: erasureSweeper });
+    const personalData = createPersonalData({ ...base, rules: erasureRules });
+    const people = createPersonErasures({ ...base, personalData });
+    const news = createPersonRules({ ...base, erasures: people });
+    const ledger = createLedgerReplay({
+      ...erasing,
+      store,
+      allGalleries: () => allGalleries(base),
+      beforeFresh: (signal) => tellAnew({ ...base, doors, modelRules }, signal),
+    });
     return [
-      serve(FaceModelService, createModelHandlers({ ...base, sql: database.sql, rules: modelRules, doors })),
-      serve(EnrolmentService, createEnrolmentHandlers({ rules })),
+      serve(FaceModelService, {
+        ...createModelHandlers({ ...base, sql: database.sql, rules: modelRules, doors }),
+        ...createCheckHandlers({ ...base, check: createFaceCheck({ ...erasing, store }) }),
+      }),
+      serve(EnrolmentService, {
+        ...createEnrolmentHandlers({ rules }),
+        ...createErasureHandlers({ ...erasing, rules: erasureRules }),
+      }),
       on(UserCreatedSchema, (event) => news.created(event)),
       on(UserStatusChangedSchema, (event, delivery) => news.statusChanged(event, delivery)),
       on(BranchCreatedSchema, (event, delivery) => copyBranch(base, event, delivery)),
       on(BranchUpdatedSchema, (event, delivery) => copyBranch(base, event, delivery)),
       background(createSweeper({ ...base, saga, doors, modelRules, everyMs: config.sweepEveryMs })),
-      republisher([FaceVectorCreatedSchema], () => rules.republish()),
+      background(ledger.component),
+      background(erasureSweeper),
+      republisher([FaceVectorCreatedSchema, FaceVectorErasedSchema], async () => {
+        return (await rules.republish()) + (await erasureRules.republish());
+      }),
       personalData,
     ];
   },

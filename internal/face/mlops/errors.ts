@@ -7,7 +7,7 @@ export const mlopsErrors = defineErrors({
   enrolmentForbidden: {
     reason: "ENROLMENT_FORBIDDEN",
     code: "permission_denied",
-    text: "only who owns or manages all of the enrolment's branches, holders of the faces scopes, and for reading the person themself, may do this",
+    text: "only who owns or manages all of the enrolment's branches, holders of the faces scopes, and for reading and erasing the person themself, may do this",
   },
   accountSuspended: {
     reason: "ACCOUNT_SUSPENDED",
@@ -43,6 +43,11 @@ export const mlopsErrors = defineErrors({
     reason: "ENROLMENT_NOT_FOUND",
     code: "not_found",
     text: "there is no enrolment {enrolment_id}",
+  },
+  erasureNotFound: {
+    reason: "FACE_ERASURE_NOT_FOUND",
+    code: "not_found",
+    text: "there is no such erasure of a face",
   },
   branchNotFound: {
     reason: "BRANCH_NOT_FOUND",

@@ -1,12 +1,13 @@
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { FaceVectorCreatedSchema } from "../../gen/muin/face/v1/enrolment_events_pb.ts";
+import { FaceVectorCreatedSchema, FaceVectorErasedSchema } from "../../gen/muin/face/v1/enrolment_events_pb.ts";
 import { UserDataErasedSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
 import type { Transaction } from "../../platform/postgres/database.ts";
 import type { Publish } from "../../platform/service/delivery.ts";
 import type { StoredEnrolment } from "./enrolment/store.ts";
+import type { StoredErasure } from "./erasure/store.ts";
 
 /** Events that mlops publishes. */
-export const published = [FaceVectorCreatedSchema, UserDataErasedSchema] as const;
+export const published = [FaceVectorCreatedSchema, FaceVectorErasedSchema, UserDataErasedSchema] as const;
 
 /** Records one of mlops' events in a transaction. */
 export type MlopsPublish = Publish<typeof published>;
@@ -25,6 +26,21 @@ export async function announceEnrolment(
     consent: { textVersion: consent.textVersion, time: timestampFromMs(consent.timeMs) },
     aggregateVersion: BigInt(version),
     time: timestampFromMs(updateTimeMs),
+  });
+}
+
+/** Records that a face is erased for good, as its receipt says. */
+export async function announceFaceErased(
+  tx: Transaction,
+  publish: MlopsPublish,
+  { enrolmentId, memberId, version }: StoredErasure,
+  timeMs: number,
+): Promise<void> {
+  await publish(tx, FaceVectorErasedSchema, {
+    enrolmentId,
+    memberId,
+    aggregateVersion: BigInt(version),
+    time: timestampFromMs(timeMs),
   });
 }
 

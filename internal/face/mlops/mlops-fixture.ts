@@ -39,6 +39,8 @@ export interface MlopsFixture extends TestService {
   newModel(content?: Partial<ModelContent>): Promise<FaceModel>;
   /** Enrols somebody new at a new branch by a new model, as far as it is not said, as the administrator. */
   enrol(asked?: Partial<FaceRequest>): Promise<Enrolment>;
+  /** Runs mlops' background work for as long as `work` takes. */
+  withBackground<T>(work: () => Promise<T>): Promise<T>;
   /** Looks until nothing is left half done, as the sweeper of a running process does. */
   sweep(): Promise<void>;
 }
@@ -97,7 +99,7 @@ export async function startMlops(
   };
   const service = await startService(info, {
     config,
-    storeUrls: { faces: redisUrl },
+    storeUrls: { faces: redisUrl, doors: redisUrl },
     clock,
     ...(options.url === undefined ? {} : { url: options.url }),
   });
@@ -142,12 +144,24 @@ export async function startMlops(
       return reply.enrolment;
     },
     sweep: () => sweep(service),
+    withBackground: (work) => withBackground(service, work),
     [Symbol.asyncDispose]: async () => {
       await service[Symbol.asyncDispose]();
       await store.stop();
     },
   };
   return fixture;
+}
+
+/** Runs a service's background work for as long as `work` takes. */
+export async function withBackground<T>(service: Pick<TestService, "again">, work: () => Promise<T>): Promise<T> {
+  const components = partsOf(service.again().parts, "background").map(({ component }) => component);
+  await Promise.all(components.map((component) => component.start()));
+  try {
+    return await work();
+  } finally {
+    await Promise.all(components.map((component) => component.stop()));
+  }
 }
 
 async function sweep(service: TestService): Promise<void> {

@@ -151,7 +151,7 @@ export const auth: ServiceInfo<"auth"> = defineService({
     group(BranchCreatedSchema),
     group(BranchUpdatedSchema),
     group(FaceVectorCreatedSchema),
-    group(FaceVectorErasedSchema, { publishedBy: "mlops" }),
+    group(FaceVectorErasedSchema),
   ],
   errors: authErrors.table,
   config: authConfig,

@@ -37,7 +37,7 @@ const writerCommands =
 const readerCommands = "+@read +time -@dangerous -scan -randomkey -dbsize -keys";
 
 /** What reads a vector set, and what writes one. */
-const vectorReads = "+vsim +vcard +vdim +vinfo +vemb +vismember";
+const vectorReads = "+vsim +vcard +vdim +vinfo +vemb +vismember +vrange";
 const vectorWrites = "+vadd +vrem";
 
 /** The Redis users that a service's declaration gives rise to: one a server, with one selector a store. */

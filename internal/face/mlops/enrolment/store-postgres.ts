@@ -65,6 +65,22 @@ export const postgresEnrolmentStore: EnrolmentStore = {
     return rows.map(toEnrolment);
   },
 
+  inGallery: async (sql, { branchId, modelId }, after, limit) => {
+    const rows = await sql<EnrolmentRow[]>`
+      SELECT * FROM enrolments
+      WHERE branch_ids @> ARRAY[${branchId}] AND model_id = ${modelId} AND state = 'ACTIVE' AND enrolment_id > ${after}
+      ORDER BY enrolment_id LIMIT ${limit}`;
+    return rows.map(toEnrolment);
+  },
+
+  among: async (sql, { branchId, modelId }, enrolmentIds) => {
+    if (enrolmentIds.length === 0) return [];
+    const rows = await sql<{ enrolment_id: string }[]>`
+      SELECT enrolment_id FROM enrolments
+      WHERE enrolment_id = ANY(${[...enrolmentIds]}::text[]) AND branch_ids @> ARRAY[${branchId}] AND model_id = ${modelId}`;
+    return rows.map((row) => row.enrolment_id);
+  },
+
   isEnrolled: async (sql, memberId, modelId) => {
     const rows = await sql`SELECT FROM enrolments WHERE member_id = ${memberId} AND model_id = ${modelId}`;
     return rows.length > 0;

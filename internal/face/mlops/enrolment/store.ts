@@ -58,6 +58,19 @@ export interface EnrolmentStore {
   lockPage(tx: Transaction, after: string, limit: number): Promise<readonly StoredEnrolment[]>;
   /** All enrolments of a person, seen or not, in the order of their ids. */
   ofMember(sql: Sql, memberId: string): Promise<readonly StoredEnrolment[]>;
+  /** Enrolments in the gallery of a branch by a model after the id `after`, in the order of their ids. */
+  inGallery(
+    sql: Sql,
+    gallery: { readonly branchId: string; readonly modelId: string },
+    after: string,
+    limit: number,
+  ): Promise<readonly StoredEnrolment[]>;
+  /** Which of these enrolments are in a gallery, seen or not. */
+  among(
+    sql: Sql,
+    gallery: { readonly branchId: string; readonly modelId: string },
+    enrolmentIds: readonly string[],
+  ): Promise<readonly string[]>;
   /** Whether a person is enrolled by a model, or is being enrolled. */
   isEnrolled(sql: Sql, memberId: string, modelId: string): Promise<boolean>;
   /** Whether anybody is enrolled by a model at a branch. */

@@ -29,6 +29,20 @@ export const postgresGalleryStore: GalleryStore = {
     return rows.map(toGallery);
   },
 
+  atBranches: async (sql, branchIds) => {
+    const rows = await sql<GalleryRow[]>`
+      SELECT * FROM galleries WHERE branch_id = ANY(${[...branchIds]}::text[]) ORDER BY branch_id, model_id`;
+    return rows.map(toGallery);
+  },
+
+  page: async (sql, after, limit) => {
+    const rows = await sql<GalleryRow[]>`
+      SELECT * FROM galleries
+      WHERE (branch_id, model_id) > (${after?.branchId ?? ""}, ${after?.modelId ?? ""})
+      ORDER BY branch_id, model_id LIMIT ${limit}`;
+    return rows.map(toGallery);
+  },
+
   list: async (sql, branchId, modelIds) => {
     const rows = await sql<(GalleryRow & { face_count: string })[]>`
       SELECT *, (
@@ -104,6 +118,10 @@ export const postgresGalleryStore: GalleryStore = {
     await sql`
       UPDATE active_galleries SET told_revision = ${revision}
       WHERE branch_id = ${branchId} AND told_revision < ${revision}`;
+  },
+
+  forgetTold: async (sql) => {
+    await sql`UPDATE active_galleries SET told_revision = 0 WHERE told_revision > 0`;
   },
 };
 

@@ -27,6 +27,14 @@ export interface GalleryStore {
   tryHold(tx: Transaction, modelId: string, branchIds: readonly string[]): Promise<boolean>;
   /** The galleries of a model at branches, those that there are, in the order of the branches' ids. */
   of(sql: Sql, modelId: string, branchIds: readonly string[]): Promise<readonly StoredGallery[]>;
+  /** The galleries of branches by all models. */
+  atBranches(sql: Sql, branchIds: readonly string[]): Promise<readonly StoredGallery[]>;
+  /** All galleries, in the order of branch and model, from after the one that is named. */
+  page(
+    sql: Sql,
+    after: Pick<StoredGallery, "branchId" | "modelId"> | undefined,
+    limit: number,
+  ): Promise<readonly StoredGallery[]>;
   /** The galleries of a branch by models, with their faces, in the order of the models' ids. */
   list(sql: Sql, branchId: string, modelIds: readonly string[]): Promise<readonly CountedGallery[]>;
   /** Makes galleries that are not there yet, in STANDBY. */
@@ -48,4 +56,6 @@ export interface GalleryStore {
   untoldAmong(sql: Sql, branchIds: readonly string[]): Promise<readonly string[]>;
   /** Notes that the face Redis has what is active at a branch at this revision, or a later one. */
   told(sql: Sql, branchId: string, revision: number): Promise<void>;
+  /** Notes that the face Redis is known to have nothing of what is active: it may be another one. */
+  forgetTold(sql: Sql): Promise<void>;
 }

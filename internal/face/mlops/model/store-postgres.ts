@@ -59,6 +59,10 @@ export const postgresModelStore: ModelStore = {
   told: async (sql, modelId, revision) => {
     await sql`UPDATE models SET told_revision = ${revision} WHERE model_id = ${modelId} AND told_revision < ${revision}`;
   },
+
+  forgetTold: async (sql) => {
+    await sql`UPDATE models SET told_revision = 0 WHERE told_revision > 0`;
+  },
 };
 
 function toModel(row: ModelRow): StoredModel {

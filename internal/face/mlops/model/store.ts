@@ -40,4 +40,6 @@ export interface ModelStore {
   untold(sql: Sql, limit: number): Promise<readonly string[]>;
   /** Notes that the face Redis has a model at this revision, or a later one. */
   told(sql: Sql, modelId: string, revision: number): Promise<void>;
+  /** Notes that the face Redis is known to have none of them: it may be another one. */
+  forgetTold(sql: Sql): Promise<void>;
 }

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { UserCreatedSchema, UserStatusChangedSchema } from "../../../gen/muin/identity/v1/user_events_pb.ts";
 import { UserStatus } from "../../../gen/muin/identity/v1/user_pb.ts";
 import { partsOf } from "../../../platform/service/parts.ts";
+import { eventually } from "../../../platform/testing/eventually.ts";
 import { caught, importMutant } from "../../../platform/testing/mutant.ts";
 import type * as definition from "../definition.ts";
 import { administrator, consent, newFace, outcomeOf, startMlops, type MlopsFixture } from "../mlops-fixture.ts";
@@ -40,7 +41,11 @@ async function checkDeletion(of: MlopsFixture): Promise<void> {
     aggregateVersion: 7n,
   });
   await of.deliver(deleted);
-  expect((await of.events()).at(-1)).toMatchObject({ userId: person.id, service: "mlops", aggregateVersion: 7n });
+  await of.withBackground(() =>
+    eventually(async () =>
+      expect((await of.events()).at(-1)).toMatchObject({ userId: person.id, service: "mlops", aggregateVersion: 7n }),
+    ),
+  );
   const { enrolments } = await of.enrolments(administrator).listEnrolments({ memberId: person.id });
   expect(enrolments).toEqual([]);
   const tables = await of.database.sql<{ name: string }[]>`
@@ -78,10 +83,11 @@ test("who is deleted while they are enrolled is enrolled nowhere in the end", as
 });
 
 test.each([
-  ["that leaves the faces", "await faces.giveUp(", "void ("],
-  ["that keeps the replies", "await requests.forgetEnrolment(tx, enrolmentId);", ""],
-])("a mutant is caught: %s", async (_, from, to) => {
-  const { mlops } = await importMutant<typeof definition>(join(import.meta.dir, "rules.ts"), from, to, [
+  ["that leaves the faces", "rules.ts", "await rules.begin(tx, userId);", ""],
+  ["that keeps whose faces they were", "rules.ts", "await erasures.forgetMember(tx, userId);", ""],
+  ["that keeps the replies", "../erasure/rules.ts", "await requests.forgetEnrolment(tx, enrolmentId);", ""],
+])("a mutant is caught: %s", async (_, file, from, to) => {
+  const { mlops } = await importMutant<typeof definition>(join(import.meta.dir, file), from, to, [
     join(import.meta.dir, "../definition.ts"),
   ]);
   await using mutant = await startMlops({ info: mlops });

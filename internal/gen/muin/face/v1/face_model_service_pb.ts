@@ -6,6 +6,8 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../../buf/validate/validate_pb.ts";
 import { file_google_api_annotations } from "../../../google/api/annotations_pb.ts";
+import type { GalleryCheck } from "./face_check_pb.ts";
+import { file_muin_face_v1_face_check } from "./face_check_pb.ts";
 import type { FaceModel, Gallery } from "./face_model_pb.ts";
 import { file_muin_face_v1_face_model } from "./face_model_pb.ts";
 import { file_muin_platform_v1_options } from "../../platform/v1/options_pb.ts";
@@ -15,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file muin/face/v1/face_model_service.proto.
  */
 export const file_muin_face_v1_face_model_service: GenFile = /*@__PURE__*/
-  fileDesc("CiVtdWluL2ZhY2UvdjEvZmFjZV9tb2RlbF9zZXJ2aWNlLnByb3RvEgxtdWluLmZhY2UudjEiTwoYUmVnaXN0ZXJGYWNlTW9kZWxSZXF1ZXN0EjMKCmZhY2VfbW9kZWwYASABKAsyFy5tdWluLmZhY2UudjEuRmFjZU1vZGVsQga6SAPIAQEiSAoZUmVnaXN0ZXJGYWNlTW9kZWxSZXNwb25zZRIrCgpmYWNlX21vZGVsGAEgASgLMhcubXVpbi5mYWNlLnYxLkZhY2VNb2RlbCJ6ChVMaXN0RmFjZU1vZGVsc1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAEEiQKCWJyYW5jaF9pZBgDIAEoCUIRukgOcgwYQDIIXlshLX5dKiQiiQEKFkxpc3RGYWNlTW9kZWxzUmVzcG9uc2USLAoLZmFjZV9tb2RlbHMYASADKAsyFy5tdWluLmZhY2UudjEuRmFjZU1vZGVsEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIoCglnYWxsZXJpZXMYAyADKAsyFS5tdWluLmZhY2UudjEuR2FsbGVyeSKYAgoZQ2FsaWJyYXRlRmFjZU1vZGVsUmVxdWVzdBIzCghtb2RlbF9pZBgBIAEoCUIhukgechwQARhAMhZeW2EtejAtOV1bYS16MC05Ll8tXSokEioKCXRocmVzaG9sZBgCIAEoAUIXukgUEhIZAAAAAAAA8D8hAAAAAAAAAAASJwoGbWFyZ2luGAMgASgBQhe6SBQSEhkAAAAAAADwPykAAAAAAAAAABI0ChNkdXBsaWNhdGVfdGhyZXNob2xkGAQgASgBQhe6SBQSEhkAAAAAAADwPyEAAAAAAAAAABI7Chp0YXJnZXRfZmFsc2VfcG9zaXRpdmVfcmF0ZRgFIAEoAUIXukgUEhIZAAAAAAAA8D8pAAAAAAAAAAAiSQoaQ2FsaWJyYXRlRmFjZU1vZGVsUmVzcG9uc2USKwoKZmFjZV9tb2RlbBgBIAEoCzIXLm11aW4uZmFjZS52MS5GYWNlTW9kZWwidgoXUHJvbW90ZUZhY2VNb2RlbFJlcXVlc3QSJgoJYnJhbmNoX2lkGAEgASgJQhO6SBByDhABGEAyCF5bIS1+XSokEjMKCG1vZGVsX2lkGAIgASgJQiG6SB5yHBABGEAyFl5bYS16MC05XVthLXowLTkuXy1dKiQiQgoYUHJvbW90ZUZhY2VNb2RlbFJlc3BvbnNlEiYKB2dhbGxlcnkYASABKAsyFS5tdWluLmZhY2UudjEuR2FsbGVyeSJ3ChhSb2xsQmFja0ZhY2VNb2RlbFJlcXVlc3QSJgoJYnJhbmNoX2lkGAEgASgJQhO6SBByDhABGEAyCF5bIS1+XSokEjMKCG1vZGVsX2lkGAIgASgJQiG6SB5yHBABGEAyFl5bYS16MC05XVthLXowLTkuXy1dKiQiQwoZUm9sbEJhY2tGYWNlTW9kZWxSZXNwb25zZRImCgdnYWxsZXJ5GAEgASgLMhUubXVpbi5mYWNlLnYxLkdhbGxlcnky+wYKEEZhY2VNb2RlbFNlcnZpY2USpgEKEVJlZ2lzdGVyRmFjZU1vZGVsEiYubXVpbi5mYWNlLnYxLlJlZ2lzdGVyRmFjZU1vZGVsUmVxdWVzdBonLm11aW4uZmFjZS52MS5SZWdpc3RlckZhY2VNb2RlbFJlc3BvbnNlIkCQAgKKtRgSEgxmYWNlcy5tYW5hZ2UaAgECgtPkkwIhOgpmYWNlX21vZGVsIhMvYXBpL3YxL2ZhY2UtbW9kZWxzEo8BCg5MaXN0RmFjZU1vZGVscxIjLm11aW4uZmFjZS52MS5MaXN0RmFjZU1vZGVsc1JlcXVlc3QaJC5tdWluLmZhY2UudjEuTGlzdEZhY2VNb2RlbHNSZXNwb25zZSIykAIBirUYEBIKZmFjZXMucmVhZBoCAQKC0+STAhUSEy9hcGkvdjEvZmFjZS1tb2RlbHMStQEKEkNhbGlicmF0ZUZhY2VNb2RlbBInLm11aW4uZmFjZS52MS5DYWxpYnJhdGVGYWNlTW9kZWxSZXF1ZXN0GigubXVpbi5mYWNlLnYxLkNhbGlicmF0ZUZhY2VNb2RlbFJlc3BvbnNlIkyQAgKKtRgSEgxmYWNlcy5tYW5hZ2UaAgECgtPkkwItOgEqIigvYXBpL3YxL2ZhY2UtbW9kZWxzL3ttb2RlbF9pZH06Y2FsaWJyYXRlErYBChBQcm9tb3RlRmFjZU1vZGVsEiUubXVpbi5mYWNlLnYxLlByb21vdGVGYWNlTW9kZWxSZXF1ZXN0GiYubXVpbi5mYWNlLnYxLlByb21vdGVGYWNlTW9kZWxSZXNwb25zZSJTkAICirUYEhIMZmFjZXMubWFuYWdlGgIBAoLT5JMCNDoBKiIvL2FwaS92MS9icmFuY2hlcy97YnJhbmNoX2lkfS9mYWNlLW1vZGVsOnByb21vdGUSugEKEVJvbGxCYWNrRmFjZU1vZGVsEiYubXVpbi5mYWNlLnYxLlJvbGxCYWNrRmFjZU1vZGVsUmVxdWVzdBonLm11aW4uZmFjZS52MS5Sb2xsQmFja0ZhY2VNb2RlbFJlc3BvbnNlIlSQAgKKtRgSEgxmYWNlcy5tYW5hZ2UaAgECgtPkkwI1OgEqIjAvYXBpL3YxL2JyYW5jaGVzL3ticmFuY2hfaWR9L2ZhY2UtbW9kZWw6cm9sbEJhY2tiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_muin_face_v1_face_model, file_muin_platform_v1_options]);
+  fileDesc("CiVtdWluL2ZhY2UvdjEvZmFjZV9tb2RlbF9zZXJ2aWNlLnByb3RvEgxtdWluLmZhY2UudjEiTwoYUmVnaXN0ZXJGYWNlTW9kZWxSZXF1ZXN0EjMKCmZhY2VfbW9kZWwYASABKAsyFy5tdWluLmZhY2UudjEuRmFjZU1vZGVsQga6SAPIAQEiSAoZUmVnaXN0ZXJGYWNlTW9kZWxSZXNwb25zZRIrCgpmYWNlX21vZGVsGAEgASgLMhcubXVpbi5mYWNlLnYxLkZhY2VNb2RlbCJ6ChVMaXN0RmFjZU1vZGVsc1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAEEiQKCWJyYW5jaF9pZBgDIAEoCUIRukgOcgwYQDIIXlshLX5dKiQiiQEKFkxpc3RGYWNlTW9kZWxzUmVzcG9uc2USLAoLZmFjZV9tb2RlbHMYASADKAsyFy5tdWluLmZhY2UudjEuRmFjZU1vZGVsEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIoCglnYWxsZXJpZXMYAyADKAsyFS5tdWluLmZhY2UudjEuR2FsbGVyeSKYAgoZQ2FsaWJyYXRlRmFjZU1vZGVsUmVxdWVzdBIzCghtb2RlbF9pZBgBIAEoCUIhukgechwQARhAMhZeW2EtejAtOV1bYS16MC05Ll8tXSokEioKCXRocmVzaG9sZBgCIAEoAUIXukgUEhIZAAAAAAAA8D8hAAAAAAAAAAASJwoGbWFyZ2luGAMgASgBQhe6SBQSEhkAAAAAAADwPykAAAAAAAAAABI0ChNkdXBsaWNhdGVfdGhyZXNob2xkGAQgASgBQhe6SBQSEhkAAAAAAADwPyEAAAAAAAAAABI7Chp0YXJnZXRfZmFsc2VfcG9zaXRpdmVfcmF0ZRgFIAEoAUIXukgUEhIZAAAAAAAA8D8pAAAAAAAAAAAiSQoaQ2FsaWJyYXRlRmFjZU1vZGVsUmVzcG9uc2USKwoKZmFjZV9tb2RlbBgBIAEoCzIXLm11aW4uZmFjZS52MS5GYWNlTW9kZWwidgoXUHJvbW90ZUZhY2VNb2RlbFJlcXVlc3QSJgoJYnJhbmNoX2lkGAEgASgJQhO6SBByDhABGEAyCF5bIS1+XSokEjMKCG1vZGVsX2lkGAIgASgJQiG6SB5yHBABGEAyFl5bYS16MC05XVthLXowLTkuXy1dKiQiQgoYUHJvbW90ZUZhY2VNb2RlbFJlc3BvbnNlEiYKB2dhbGxlcnkYASABKAsyFS5tdWluLmZhY2UudjEuR2FsbGVyeSJ3ChhSb2xsQmFja0ZhY2VNb2RlbFJlcXVlc3QSJgoJYnJhbmNoX2lkGAEgASgJQhO6SBByDhABGEAyCF5bIS1+XSokEjMKCG1vZGVsX2lkGAIgASgJQiG6SB5yHBABGEAyFl5bYS16MC05XVthLXowLTkuXy1dKiQiQwoZUm9sbEJhY2tGYWNlTW9kZWxSZXNwb25zZRImCgdnYWxsZXJ5GAEgASgLMhUubXVpbi5mYWNlLnYxLkdhbGxlcnkiZQoRQ2hlY2tGYWNlc1JlcXVlc3QSJAoJYnJhbmNoX2lkGAEgASgJQhG6SA5yDBhAMgheWyEtfl0qJBIMCgRtZW5kGAIgASgIEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAIIlkKEkNoZWNrRmFjZXNSZXNwb25zZRIqCgZjaGVja3MYASADKAsyGi5tdWluLmZhY2UudjEuR2FsbGVyeUNoZWNrEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTKGCAoQRmFjZU1vZGVsU2VydmljZRKmAQoRUmVnaXN0ZXJGYWNlTW9kZWwSJi5tdWluLmZhY2UudjEuUmVnaXN0ZXJGYWNlTW9kZWxSZXF1ZXN0GicubXVpbi5mYWNlLnYxLlJlZ2lzdGVyRmFjZU1vZGVsUmVzcG9uc2UiQJACAoq1GBISDGZhY2VzLm1hbmFnZRoCAQKC0+STAiE6CmZhY2VfbW9kZWwiEy9hcGkvdjEvZmFjZS1tb2RlbHMSjwEKDkxpc3RGYWNlTW9kZWxzEiMubXVpbi5mYWNlLnYxLkxpc3RGYWNlTW9kZWxzUmVxdWVzdBokLm11aW4uZmFjZS52MS5MaXN0RmFjZU1vZGVsc1Jlc3BvbnNlIjKQAgGKtRgQEgpmYWNlcy5yZWFkGgIBAoLT5JMCFRITL2FwaS92MS9mYWNlLW1vZGVscxK1AQoSQ2FsaWJyYXRlRmFjZU1vZGVsEicubXVpbi5mYWNlLnYxLkNhbGlicmF0ZUZhY2VNb2RlbFJlcXVlc3QaKC5tdWluLmZhY2UudjEuQ2FsaWJyYXRlRmFjZU1vZGVsUmVzcG9uc2UiTJACAoq1GBISDGZhY2VzLm1hbmFnZRoCAQKC0+STAi06ASoiKC9hcGkvdjEvZmFjZS1tb2RlbHMve21vZGVsX2lkfTpjYWxpYnJhdGUStgEKEFByb21vdGVGYWNlTW9kZWwSJS5tdWluLmZhY2UudjEuUHJvbW90ZUZhY2VNb2RlbFJlcXVlc3QaJi5tdWluLmZhY2UudjEuUHJvbW90ZUZhY2VNb2RlbFJlc3BvbnNlIlOQAgKKtRgSEgxmYWNlcy5tYW5hZ2UaAgECgtPkkwI0OgEqIi8vYXBpL3YxL2JyYW5jaGVzL3ticmFuY2hfaWR9L2ZhY2UtbW9kZWw6cHJvbW90ZRK6AQoRUm9sbEJhY2tGYWNlTW9kZWwSJi5tdWluLmZhY2UudjEuUm9sbEJhY2tGYWNlTW9kZWxSZXF1ZXN0GicubXVpbi5mYWNlLnYxLlJvbGxCYWNrRmFjZU1vZGVsUmVzcG9uc2UiVJACAoq1GBISDGZhY2VzLm1hbmFnZRoCAQKC0+STAjU6ASoiMC9hcGkvdjEvYnJhbmNoZXMve2JyYW5jaF9pZH0vZmFjZS1tb2RlbDpyb2xsQmFjaxKIAQoKQ2hlY2tGYWNlcxIfLm11aW4uZmFjZS52MS5DaGVja0ZhY2VzUmVxdWVzdBogLm11aW4uZmFjZS52MS5DaGVja0ZhY2VzUmVzcG9uc2UiN5ACAoq1GBISDGZhY2VzLm1hbmFnZRoCAQKC0+STAhg6ASoiEy9hcGkvdjEvZmFjZXM6Y2hlY2tiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_muin_face_v1_face_check, file_muin_face_v1_face_model, file_muin_platform_v1_options]);
 
 /**
  * Describes the model.
@@ -298,6 +300,69 @@ export const RollBackFaceModelResponseSchema: GenMessage<RollBackFaceModelRespon
   messageDesc(file_muin_face_v1_face_model_service, 9);
 
 /**
+ * Says what to check.
+ *
+ * @generated from message muin.face.v1.CheckFacesRequest
+ */
+export type CheckFacesRequest = Message<"muin.face.v1.CheckFacesRequest"> & {
+  /**
+   * Only this branch; empty for all.
+   *
+   * @generated from field: string branch_id = 1;
+   */
+  branchId: string;
+
+  /**
+   * Whether to mend what differs. What is counted is the same.
+   *
+   * @generated from field: bool mend = 2;
+   */
+  mend: boolean;
+
+  /**
+   * From the previous page.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message muin.face.v1.CheckFacesRequest.
+ * Use `create(CheckFacesRequestSchema)` to create a new message.
+ */
+export const CheckFacesRequestSchema: GenMessage<CheckFacesRequest> = /*@__PURE__*/
+  messageDesc(file_muin_face_v1_face_model_service, 10);
+
+/**
+ * A part of the check.
+ *
+ * @generated from message muin.face.v1.CheckFacesResponse
+ */
+export type CheckFacesResponse = Message<"muin.face.v1.CheckFacesResponse"> & {
+  /**
+   * What was found.
+   *
+   * @generated from field: repeated muin.face.v1.GalleryCheck checks = 1;
+   */
+  checks: GalleryCheck[];
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message muin.face.v1.CheckFacesResponse.
+ * Use `create(CheckFacesResponseSchema)` to create a new message.
+ */
+export const CheckFacesResponseSchema: GenMessage<CheckFacesResponse> = /*@__PURE__*/
+  messageDesc(file_muin_face_v1_face_model_service, 11);
+
+/**
  * Networks that make embeddings, and by which of them each branch's doors decide. The first model whose faces are enrolled at a
  * branch becomes its active one.
  *
@@ -355,6 +420,17 @@ export const FaceModelService: GenService<{
     methodKind: "unary";
     input: typeof RollBackFaceModelRequestSchema;
     output: typeof RollBackFaceModelResponseSchema;
+  },
+  /**
+   * Compares all that stands of faces: enrolments, the vector sets that are searched, the copies that decide, and what doors were told last. Mends what differs where it is asked to, and
+   * counts it. A call checks a part; the next page goes on.
+   *
+   * @generated from rpc muin.face.v1.FaceModelService.CheckFaces
+   */
+  checkFaces: {
+    methodKind: "unary";
+    input: typeof CheckFacesRequestSchema;
+    output: typeof CheckFacesResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_muin_face_v1_face_model_service, 0);

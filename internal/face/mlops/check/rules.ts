@@ -1,0 +1,211 @@
+import type { Database } from "../../../platform/postgres/database.ts";
+import type { RedisStore } from "../../../platform/redis/redis-store.ts";
+import type { Logger } from "../../../platform/telemetry/logger.ts";
+import { type FaceChange, unpackChange } from "../../shared/change-stream.ts";
+import type { EnrolmentName, FaceWriter } from "../../shared/face-writer.ts";
+import type { GalleryId } from "../../shared/gallery.ts";
+import { changesKey, readElementName } from "../../shared/key-schema.ts";
+import type { EnrolmentStore, StoredEnrolment } from "../enrolment/store.ts";
+import type { ErasableFaces } from "../erasure/faces.ts";
+import type { ErasureStore } from "../erasure/store.ts";
+import type { GalleryStore } from "../gallery/store.ts";
+import { galleryNames } from "../ledger/gallery-names.ts";
+import { readStoredFaces, type StoredFaces } from "./stored-faces.ts";
+
+/** Enrolments that are compared in one round trip. */
+const pageEnrolments = 100;
+/** Enrolments that one call compares, about. */
+const callEnrolmentsMax = 2000;
+/** Entries of the change stream that are read at a time. */
+const pageChanges = 64;
+/** Ids of lost enrolments that are named. */
+const lostNamedMax = 100;
+
+/** What a part of a check found in a gallery. */
+export interface CheckCounts {
+  enrolmentsChecked: number;
+  enrolmentsRepaired: number;
+  enrolmentsLost: number;
+  readonly lostEnrolmentIds: string[];
+  erasedRemoved: number;
+  unknownRemoved: number;
+  changesRepaired: number;
+}
+
+/** Compares what the database, the vector sets, the copies and the changes say of faces. All of it may be done while faces are written. */
+export interface FaceCheck {
+  /**
+   * Compares enrolments of a gallery after the id `after`; returns the last one, or `undefined` when there are no more. `mend`: writes what differs as the copies have
+   * it.
+   */
+  enrolments(gallery: GalleryId, after: string, mend: boolean, counts: CheckCounts): Promise<string | undefined>;
+  /** Looks for faces that stand in a gallery and should not. */
+  strangers(gallery: GalleryId, mend: boolean, counts: CheckCounts): Promise<void>;
+  /** Compares what doors were told last of a gallery's faces, as far as the changes reach back. */
+  changes(gallery: GalleryId, mend: boolean, counts: CheckCounts): Promise<void>;
+}
+
+/** Counts of nothing. */
+export function noCounts(): CheckCounts {
+  return {
+    enrolmentsChecked: 0,
+    enrolmentsRepaired: 0,
+    enrolmentsLost: 0,
+    lostEnrolmentIds: [],
+    erasedRemoved: 0,
+    unknownRemoved: 0,
+    changesRepaired: 0,
+  };
+}
+
+interface CheckDeps {
+  readonly database: Database;
+  readonly enrolments: Pick<EnrolmentStore, "find" | "inGallery" | "among" | "changesAt">;
+  readonly galleries: Pick<GalleryStore, "hold">;
+  readonly erasures: Pick<ErasureStore, "recorded">;
+  readonly store: RedisStore;
+  readonly writer: Pick<FaceWriter, "put" | "remove">;
+  readonly faces: Pick<ErasableFaces, "deny" | "remove" | "scrub">;
+  readonly log: Logger;
+}
+
+export function createFaceCheck(deps: CheckDeps): FaceCheck {
+  const { database, enrolments, erasures, store, faces, log } = deps;
+
+  return {
+    enrolments: async (gallery, after, mend, counts) => {
+      let last = after;
+      for (let compared = 0; compared < callEnrolmentsMax; compared += pageEnrolments) {
+        const page = await enrolments.inGallery(database.sql, gallery, last, pageEnrolments);
+        const end = page.at(-1);
+        if (end === undefined) return undefined;
+        last = end.enrolmentId;
+        const found = await readStoredFaces(store, gallery, page);
+        for (const [place, enrolment] of page.entries()) {
+          counts.enrolmentsChecked += 1;
+          if (standing(enrolment, found[place] as StoredFaces) === true) continue;
+          // Somebody may be writing it: looked at again while nobody can.
+          await settled(deps, gallery, enrolment, async (current, stored) => {
+            const isRight = standing(current, stored);
+            if (isRight === true) return;
+            if (isRight === undefined) {
+              counts.enrolmentsLost += 1;
+              if (counts.lostEnrolmentIds.length < lostNamedMax) counts.lostEnrolmentIds.push(current.enrolmentId);
+            } else counts.enrolmentsRepaired += 1;
+            if (mend) await rewrite(deps, gallery, current, stored);
+          });
+        }
+      }
+      return last;
+    },
+
+    strangers: async (gallery, mend, counts) => {
+      const seen = new Set<string>();
+      for (const source of ["set", "copy", "names"] as const) {
+        for await (const names of galleryNames(store, gallery, source)) {
+          const found = new Map<string, EnrolmentName>();
+          for (const name of names) {
+            const { memberId, enrolmentId } = readElementName(name);
+            if (!seen.has(enrolmentId)) found.set(enrolmentId, { memberId, enrolmentId });
+          }
+          // Read after the store: whoever stands there was in the database before.
+          for (const enrolmentId of await enrolments.among(database.sql, gallery, [...found.keys()])) {
+            found.delete(enrolmentId);
+          }
+          const recorded = new Map(
+            (await erasures.recorded(database.sql, [...found.keys()])).map((entry) => [entry.enrolmentId, entry]),
+          );
+          for (const stranger of found.values()) {
+            seen.add(stranger.enrolmentId);
+            const entry = recorded.get(stranger.enrolmentId);
+            if (entry === undefined) counts.unknownRemoved += 1;
+            else counts.erasedRemoved += 1;
+            log.warn("a face stands in a gallery where it should not", { enrolment_id: stranger.enrolmentId, mend });
+            if (!mend) continue;
+            const face = { ...stranger, branchIds: [gallery.branchId], createTimeMs: entry?.createTimeMs ?? 0 };
+            await faces.deny(face);
+            await faces.remove(face, [gallery]);
+            await faces.scrub(face);
+          }
+        }
+      }
+    },
+
+    changes: async (gallery, mend, counts) => {
+      const seen = new Set<string>();
+      for await (const change of lastChanges(store, gallery)) {
+        if (seen.has(change.enrolmentId)) continue;
+        seen.add(change.enrolmentId);
+        const [stored] = await readStoredFaces(store, gallery, [change]);
+        if (stored === undefined || tells(change, stored)) continue;
+        await settled(deps, gallery, change, async (current, now) => {
+          if (tells(change, now)) return;
+          counts.changesRepaired += 1;
+          if (mend) await rewrite(deps, gallery, current, now);
+        });
+      }
+    },
+  };
+}
+
+/** Whether faces of an enrolment stand as they should; `undefined`: some are lost. */
+function standing({ faceCount }: StoredEnrolment, { copies, isWhole }: StoredFaces): boolean | undefined {
+  return copies.length < faceCount ? undefined : isWhole && copies.length === faceCount;
+}
+
+/** What tells of an enrolment's faces in a gallery, the latest first. */
+type FacesChange = Extract<FaceChange, { readonly kind: "put" | "remove" }>;
+
+async function* lastChanges({ client }: RedisStore, gallery: GalleryId): AsyncGenerator<FacesChange> {
+  for (let before = "+"; ;) {
+    const page = await client.xrevrangeBuffer(changesKey, before, "-", "COUNT", pageChanges);
+    for (const [, fields] of page) {
+      const change = unpackChange(fields);
+      if (change.kind !== "put" && change.kind !== "remove") continue;
+      const { branchId, modelId, generation } = change.gallery;
+      if (branchId !== gallery.branchId || modelId !== gallery.modelId || generation !== gallery.generation) continue;
+      yield change;
+    }
+    const last = page.at(-1)?.[0];
+    if (last === undefined || page.length < pageChanges) return;
+    before = `(${last.toString()}`;
+  }
+}
+
+function tells(change: FacesChange, { copies }: StoredFaces): boolean {
+  const told = change.kind === "put" ? change.templates : [];
+  return (
+    told.length === copies.length &&
+    told.every((template, place) => template.every((value, at) => value === copies[place]?.[at]))
+  );
+}
+
+/** Does `work` with an enrolment while nobody writes its faces; not at all when it is gone, or a write of it was left half done. */
+async function settled(
+  { database, enrolments, galleries, store }: CheckDeps,
+  gallery: GalleryId,
+  enrolment: EnrolmentName,
+  work: (current: StoredEnrolment, stored: StoredFaces) => Promise<void>,
+): Promise<void> {
+  const { branchId, modelId } = gallery;
+  await database.transaction(async (tx) => {
+    await galleries.hold(tx, modelId, [branchId]);
+    const halfDone = await enrolments.changesAt(tx, modelId, [branchId]);
+    if (halfDone.some(({ enrolmentId }) => enrolmentId === enrolment.enrolmentId)) return;
+    const current = await enrolments.find(tx, enrolment.enrolmentId);
+    const [stored] = await readStoredFaces(store, gallery, [enrolment]);
+    if (current !== undefined && stored !== undefined) await work(current, stored);
+  });
+}
+
+/** Writes an enrolment's faces as its copies have them, and no more than it should have. */
+async function rewrite(
+  { writer }: CheckDeps,
+  gallery: GalleryId,
+  enrolment: StoredEnrolment,
+  { copies }: StoredFaces,
+): Promise<void> {
+  const templates = copies.slice(0, enrolment.faceCount);
+  if (templates.length === 0) await writer.remove(enrolment, [gallery]);
+  else await writer.put(enrolment, [{ gallery, templates }]);
+}
