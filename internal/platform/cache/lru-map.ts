@@ -1,3 +1,5 @@
+import { LRUCache } from "lru-cache";
+
 /** A map that holds at most so many entries: the least recently used one makes room. */
 export interface LruMap<V> {
   /** The value, which thereby becomes the most recently used. */
@@ -7,25 +9,13 @@ export interface LruMap<V> {
   clear(): void;
 }
 
-/** Makes an empty map of at most `entriesMax` entries. */
-export function createLruMap<V>(entriesMax: number): LruMap<V> {
-  // A Map iterates in the order of insertion: the first key is the least recently used one.
-  const entries = new Map<string, V>();
+/** Makes an empty map of at most `entriesMax` entries, 1 or more. */
+export function createLruMap<V extends {}>(entriesMax: number): LruMap<V> {
+  // A Map of the language, in the order of use, would not do: the first of its keys is found past the places of all that were deleted before.
+  const entries = new LRUCache<string, V>({ max: entriesMax });
   return {
-    get: (key) => {
-      const value = entries.get(key);
-      // Order matters only where there is little room: below half, the moves are saved.
-      if (value !== undefined && entries.size * 2 > entriesMax) {
-        entries.delete(key);
-        entries.set(key, value);
-      }
-      return value;
-    },
-    set: (key, value) => {
-      entries.delete(key);
-      if (entries.size >= entriesMax) entries.delete(entries.keys().next().value!);
-      entries.set(key, value);
-    },
+    get: (key) => entries.get(key),
+    set: (key, value) => void entries.set(key, value),
     delete: (key) => void entries.delete(key),
     clear: () => entries.clear(),
   };
