@@ -37,6 +37,8 @@ export interface ComposedService extends Component {
 
 /** Pauses between attempts to bring a service up while a store is away. */
 const bringUpBackoff = { minMs: 500, maxMs: 500 };
+/** Of so many attempts, of some tens of seconds together, one has a line in the log: a service that stands alone may wait for days. */
+const attemptsPerLine = 60;
 
 /**
  * Puts a service together with all that it does by itself. Nothing connects before `start`, and `start` does not wait for a store
@@ -63,7 +65,9 @@ export function composeService(info: ServiceInfo, wiring: Wiring): ComposedServi
       random,
       signal,
       isRetryable: isAway,
-      onPause: (error) => log.warn("waiting for a store to come up", { err: error }),
+      onPause: (error, attempt) => {
+        if (attempt % attemptsPerLine === 1) log.warn("waiting for a store to come up", { err: error });
+      },
     });
     signal.throwIfAborted();
     waiting = "its consumers have not caught up with what was published before it started";

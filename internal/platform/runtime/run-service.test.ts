@@ -12,13 +12,13 @@ import { expectPromised } from "../testing/promise.ts";
 setDefaultTimeout(30_000);
 
 /** A service whose events server is not there: it serves its health, and is never ready. */
-const program = (stores = ""): string => `
+const program = (stores = "", more = ""): string => `
   import { defineService } from ${JSON.stringify(join(import.meta.dir, "../service/define-service.ts"))};
   import { folder, postgres } from ${JSON.stringify(join(import.meta.dir, "../service/stores.ts"))};
   import { runService } from ${JSON.stringify(join(import.meta.dir, "run-service.ts"))};
   const probe = defineService({
     name: "probe", summary: "A probe.", serves: [], calls: {}, stores: {${stores}}, publishes: [], consumes: [], config: {},
-    errors: {}, personalData: "none",
+    errors: {}, personalData: "none", ${more}
     create: () => [],
   });
   await runService(probe, [probe]);
@@ -31,8 +31,14 @@ const settings = {
   MUIN_EVENTS_URL: "redis://probe:secret@127.0.0.1:1",
 };
 
-function run(env: Readonly<Record<string, string>>, stores?: string): TestProgram {
-  return runProgram([process.execPath, "--no-env-file", "-e", program(stores)], { cwd: tmpdir(), env });
+function run(env: Readonly<Record<string, string>>, stores?: string, more?: string): TestProgram {
+  return runProgram([process.execPath, "--no-env-file", "-e", program(stores, more)], { cwd: tmpdir(), env });
+}
+
+/** What a process says of its readiness. */
+async function readinessOf(probe: TestProgram): Promise<string> {
+  const operator = /"operator":"([^"]+)"/.exec(probe.stdout())?.[1] ?? "";
+  return (await fetch(`${operator}/readyz`)).text();
 }
 
 test("a process that is not ready yet stops in order at the first signal", async () => {
@@ -101,4 +107,22 @@ test("a database that is newer than the program ends it, and says why", async ()
   expect(await probe.ended).toMatchObject({ code: 1, signal: null });
   expect(probe.stderr()).toContain("it is older than the database");
   expect(probe.stdout()).toContain('"message":"the service cannot come up"');
+});
+
+test("a service that stands alone is ready with nothing there, and one whose database is newer goes on, degraded", async () => {
+  await using server = await startPostgres();
+  const url = await server.createDatabase();
+  await migrate({ url, migrations: [{ name: "0001_newer", sql: "select 1" }], log: silentLog });
+  const stores = `db: postgres({ database: "db", migrations: [] })`;
+  await using newer = run({ ...settings, MUIN_STORE_DB_URL: url }, stores, "standsAlone: true,");
+  const nowhere = "postgres://probe:secret@127.0.0.1:1/db";
+  await using away = run({ ...settings, MUIN_STORE_DB_URL: nowhere }, stores, "standsAlone: true,");
+  await eventually(async () => {
+    expect(await readinessOf(away)).toStartWith("ready\ndegraded: probe: its migrations and consumers have not begun");
+  });
+  await eventually(async () => {
+    expect(await readinessOf(newer)).toStartWith("ready\ndegraded: probe: its migrations or consumers cannot begin");
+  });
+  expect(newer.stdout()).toContain("it is older than the database");
+  expect([(await newer.stop()).code, (await away.stop()).code]).toEqual([0, 0]);
 });
