@@ -44,6 +44,66 @@ export const exceptions = {
       ],
       why: "loads writer and relay without the process around them, and reads past the service what became of the Counts",
     },
+    {
+      file: "bench/door/engines.ts",
+      sees: [
+        "internal/face/access/snapshot/hedge.ts",
+        "internal/face/access/snapshot/meters.ts",
+        "internal/face/access/snapshot/records.ts",
+        "internal/face/access/snapshot/rows.ts",
+        "internal/face/access/snapshot/scan-memory.ts",
+        "internal/face/access/snapshot/scan-pages.ts",
+        "internal/face/access/snapshot/search.ts",
+        "internal/face/access/snapshot/snapshots.ts",
+        "internal/face/access/snapshot/store-health.ts",
+        "internal/face/shared/change-reader.ts",
+        "internal/face/shared/embedding.ts",
+        "internal/face/shared/face-engine.ts",
+        "internal/face/shared/key-schema.ts",
+        "internal/face/shared/store-engine.ts",
+      ],
+      why: "loads each engine by itself, side by side, without the service around it",
+    },
+    {
+      file: "bench/door/galleries.ts",
+      sees: [
+        "internal/face/shared/embedding.ts",
+        "internal/face/shared/face-writer-redis.ts",
+        "internal/face/shared/face-writer.ts",
+        "internal/face/shared/fresh.ts",
+        "internal/face/shared/gallery.ts",
+        "internal/face/shared/template.ts",
+      ],
+      why: "makes galleries of many thousands of faces in seconds, as mlops writes them",
+    },
+    {
+      file: "bench/door/engine-load.ts",
+      sees: ["internal/face/shared/face-engine.ts"],
+      why: "asks an engine",
+    },
+    {
+      file: "bench/door/javascript-engine.ts",
+      sees: [
+        "internal/face/shared/embedding.ts",
+        "internal/face/shared/face-engine.ts",
+        "internal/face/shared/key-schema.ts",
+      ],
+      why: "is an engine of the bench's own, over the same faces",
+    },
+    {
+      file: "bench/door/peer-sets.ts",
+      sees: ["internal/face/shared/embedding.ts", "internal/face/shared/face-engine.ts"],
+      why: "is an engine of the bench's own, over the same faces",
+    },
+    {
+      file: "bench/door/writes-load.ts",
+      sees: [
+        "internal/face/shared/face-engine.ts",
+        "internal/face/shared/face-writer-redis.ts",
+        "internal/face/shared/instances.ts",
+      ],
+      why: "times writes to the face store until every process decides by them",
+    },
   ],
 };
 

@@ -2,6 +2,8 @@ import { Command } from "commander";
 import { printAttack, runAttack } from "./attack/attack.ts";
 import { runCounts } from "./counts/counts.ts";
 import { isSound, printCounts } from "./counts/print.ts";
+import { runDoor } from "./door/door.ts";
+import { isSound as isDoorSound, printDoor } from "./door/print.ts";
 import { writeResults, writeText } from "./harness/results.ts";
 import { printProfiles, runProfiles } from "./profile/profile.ts";
 import { printSignup, runSignup } from "./signup/signup.ts";
@@ -39,6 +41,42 @@ program
       ...targets.map((target) => Object.assign({ kind: "target" }, target)),
     ];
     await finish("counts", options, lines, printCounts(result), isSound(result));
+  });
+
+program
+  .command("door")
+  .description(
+    "recognising faces: every engine beside its peers, and what enrolments, erasures and a halted store do to it",
+  )
+  .option("--quick", "the smallest gallery and short windows: shows that it works, not how fast; writes no file")
+  .option("--only <pattern>", "only rows whose name matches this regular expression; writes no file")
+  .option("--json", "print JSON lines instead of the table")
+  .action(async (options: Options) => {
+    const quick = options.quick === true;
+    const pattern = new RegExp(options.only ?? "");
+    const result = await runDoor({
+      wanted: (row) => pattern.test(row.id) && (!quick || row.quick),
+      ...(quick
+        ? { sizes: [1000], probes: 100, windowMs: 500, warmUpMs: 200, repetitions: 1, people: 50, haltMs: 1000 }
+        : {
+            sizes: [1000, 5000, 20_000],
+            probes: 400,
+            windowMs: 2500,
+            warmUpMs: 1500,
+            repetitions: 3,
+            people: 1000,
+            haltMs: 5000,
+          }),
+      report,
+    });
+    const { rows, events, targets, ...run } = result;
+    const lines = [
+      { kind: "run", ...run },
+      ...rows.map((row) => Object.assign({ kind: "row" }, row)),
+      ...events.map((event) => Object.assign({ kind: "event" }, event)),
+      ...targets.map((target) => Object.assign({ kind: "target" }, target)),
+    ];
+    await finish("door", options, lines, printDoor(result), isDoorSound(result));
   });
 
 program

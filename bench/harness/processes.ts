@@ -33,6 +33,20 @@ export async function cpuMsOf(processes: Processes): Promise<Readonly<Record<str
   return Object.fromEntries(await Promise.all(entries));
 }
 
+/** Memory that each process holds now, in MiB; what processes share counts for each. A process that has ended counts nothing. */
+export async function residentMiBOf(processes: Processes): Promise<Readonly<Record<string, number>>> {
+  const entries = Object.entries(processes).map(async ([name, pids]) => {
+    const sizes = await Promise.all(pids.map((pid) => readResidentKiB(pid)));
+    return [name, Math.round(sizes.reduce((sum, size) => sum + size, 0) / 1024)] as const;
+  });
+  return Object.fromEntries(await Promise.all(entries));
+}
+
+async function readResidentKiB(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0);
+}
+
 /** CPU time of each thread of a process so far; none of a process that has ended. */
 export async function threadTimesOf(pid: number): Promise<readonly ThreadTime[]> {
   const tids = await readdir(`/proc/${pid}/task`).catch(() => []);

@@ -1,0 +1,32 @@
+import { cpuMsOf, residentMiBOf } from "../harness/processes.ts";
+import type { Row } from "./rows.ts";
+import type { Answers, Subject } from "./subject.ts";
+
+/** One window of load on one subject. */
+export interface Sample extends Omit<Answers, "refused"> {
+  readonly row: string;
+  /** CPU of each process in percent of one core. */
+  readonly cpuPercent: Readonly<Record<string, number>>;
+  /** Memory of each process at the end, in MiB. */
+  readonly memoryMiB: Readonly<Record<string, number>>;
+  /** Why the sample does not count; empty when it does. */
+  readonly faults: readonly string[];
+}
+
+/** Loads a subject as a row says. */
+export async function measure(row: Row, subject: Subject, windowMs: number): Promise<Sample> {
+  const { id, faces, ratePerS, isExact } = row;
+  const processes = await subject.processes();
+  const before = await cpuMsOf(processes);
+  const startedMs = performance.now();
+  const { refused, ...answers } = await subject.run({ faces, ratePerS, windowMs });
+  const tookMs = performance.now() - startedMs;
+  const after = await cpuMsOf(processes);
+  const memoryMiB = await residentMiBOf(processes);
+  const faults = Object.entries(refused).map(([reason, count]) => `${count} x ${reason}`);
+  if (isExact && answers.wrong > 0) faults.push(`${answers.wrong} wrong decisions`);
+  const cpuPercent = Object.fromEntries(
+    Object.entries(after).map(([name, ms]) => [name, ((ms - (before[name] ?? 0)) * 100) / tookMs]),
+  );
+  return { row: id, ...answers, cpuPercent, memoryMiB, faults };
+}

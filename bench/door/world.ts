@@ -1,0 +1,126 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { openRedis } from "../../internal/platform/redis/open-redis.ts";
+import { startRedis, type TestRedis } from "../../internal/platform/testing/redis.ts";
+import { type Child, startChild } from "../harness/child.ts";
+import type { EngineLoadOptions } from "./engine-load.ts";
+import type { EngineOptions } from "./engines.ts";
+import { startFaiss } from "./faiss.ts";
+import { fillGalleries } from "./galleries.ts";
+import { makePeople, writePeople } from "./people.ts";
+import { fillPeerSets } from "./peer-sets.ts";
+import type { SubjectName } from "./rows.ts";
+import type { Answers, Load, Subject } from "./subject.ts";
+import type { WriteLoad, WriteTimes } from "./writes-load.ts";
+
+/** All that rows load. */
+export interface World extends AsyncDisposable {
+  readonly subjects: ReadonlyMap<SubjectName, Subject>;
+  /** Writes to the same galleries. */
+  readonly writes: Child<WriteLoad, WriteTimes>;
+  /** The face Redis. */
+  readonly redis: TestRedis;
+}
+
+/** What is started. */
+export interface WorldOptions {
+  readonly folder: string;
+  /** Sizes of the galleries. */
+  readonly sizes: readonly number[];
+  /** Probes in turn. */
+  readonly probes: number;
+  readonly subjects: ReadonlySet<SubjectName>;
+  /** Where Python finds faiss. */
+  readonly faissPackages: string | undefined;
+  readonly report: (line: string) => void;
+}
+
+type EngineName = Exclude<SubjectName, "faiss">;
+
+const engines: Readonly<Record<EngineName, Pick<EngineOptions, "engine" | "connections" | "noThread">>> = {
+  store: { engine: "store" },
+  "store 1": { engine: "store", connections: 1 },
+  "store 2": { engine: "store", connections: 2 },
+  "store own thread": { engine: "store", noThread: true },
+  snapshot: { engine: "snapshot" },
+  hedged: { engine: "hedged" },
+  scan: { engine: "scan" },
+  approximate: { engine: "approximate" },
+  javascript: { engine: "javascript" },
+};
+
+/** Starts the stores and fills them, and a process for each subject; what was started before something failed is stopped. */
+export async function openWorld(options: WorldOptions): Promise<World> {
+  const { folder, sizes, subjects: wanted, report } = options;
+  await using started = new AsyncDisposableStack();
+  report(`making ${Math.max(...sizes)} faces`);
+  const people = makePeople(sizes, options.probes);
+  await writePeople(folder, people);
+
+  report("filling galleries");
+  const redis = await startRedis();
+  started.defer(() => redis.stop());
+  await filled(redis, (store) => fillGalleries(store, sizes, people.gallery));
+  let peerRedis: TestRedis | undefined;
+  if (wanted.has("approximate")) {
+    report("filling the vector sets of the approximate search");
+    const peer = await startRedis({ appendfsync: "no" });
+    started.defer(() => peer.stop());
+    await filled(peer, (store) => fillPeerSets(store, sizes, people.gallery));
+    peerRedis = peer;
+  }
+
+  report("starting what looks in them");
+  const subjects = new Map<SubjectName, Subject>();
+  const folderOf = async (name: string): Promise<string> => {
+    const own = join(folder, name.replaceAll(" ", "-"));
+    await mkdir(own, { recursive: true });
+    return own;
+  };
+  for (const name of wanted) {
+    if (name === "faiss") {
+      if (options.faissPackages === undefined) continue;
+      subjects.set(name, await startFaiss(options.faissPackages, folder, sizes));
+    } else {
+      const server = name === "approximate" ? peerRedis : redis;
+      if (server === undefined) throw new Error(`${name} has no Redis`);
+      const own = { ...engines[name], redisUrl: server.url, sizes, folder: await folderOf(name), peopleFolder: folder };
+      subjects.set(name, await startEngine(own, usesRedis(name) ? server : undefined));
+    }
+    const subject = subjects.get(name);
+    started.defer(async () => subject?.close());
+  }
+  const ofWrites: EngineOptions = { engine: "hedged", redisUrl: redis.url, sizes, folder: await folderOf("writes") };
+  const writes = await startChild<WriteLoad, WriteTimes>(script("writes-load"), ofWrites);
+  started.defer(() => writes.close());
+  const kept = started.move();
+  return { subjects, writes, redis, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+}
+
+async function filled({ url }: TestRedis, fill: (store: ReturnType<typeof openRedis>) => Promise<void>): Promise<void> {
+  const store = openRedis({ url, name: "bench-filler" });
+  await store.start();
+  try {
+    await fill(store);
+  } finally {
+    await store.stop();
+  }
+}
+
+async function startEngine(options: EngineLoadOptions, server: TestRedis | undefined): Promise<Subject> {
+  const child = await startChild<Load, Answers>(script("engine-load"), options);
+  const ofServer = server === undefined ? {} : { redis: [server.pid] };
+  return {
+    processes: () => Promise.resolve({ engine: [child.pid], ...ofServer }),
+    run: (load) => child.ask(load),
+    close: () => child.close(),
+  };
+}
+
+function usesRedis(name: EngineName): boolean {
+  return name !== "scan" && name !== "javascript";
+}
+
+function script(name: string): string {
+  return join(import.meta.dir, `${name}.ts`);
+}
