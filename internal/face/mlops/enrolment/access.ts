@@ -44,9 +44,9 @@ export function createEnrolmentAccess(deps: {
 
   return {
     refusalToChange: async (sql, caller, branchIds) => {
-      const refusal = await refusalToAct(sql, caller);
+      const [refusal, isManager] = await Promise.all([refusalToAct(sql, caller), managesAllOf(sql, caller, branchIds)]);
       if (refusal !== undefined) return refusal;
-      const may = managesAllFaces(caller) || (await managesAllOf(sql, caller, branchIds));
+      const may = managesAllFaces(caller) || isManager;
       return may ? undefined : refuse("enrolmentForbidden");
     },
 

@@ -203,21 +203,7 @@ type Plan = (on: Sql, nowMs: number) => Promise<FacePlan | FaceRefusal>;
 
 /** Writes faces: all that enrolling, adding and replacing have in common. */
 function faceWrites(deps: EnrolmentRulesDeps) {
-  const { database, enrolments, galleries, doors, requests, saga, turns, clock, random, log } = deps;
-
-  /** What a request has come to; finishes or undoes what it left half done. */
-  const recall = async (tx: Transaction, request: RequestIdentity): Promise<Enrolment | FaceRefusal | undefined> => {
-    if (request.requestId === "") return undefined;
-    await requests.hold(tx, request);
-    const begun = await enrolments.changeOf(tx, request);
-    if (begun !== undefined) {
-      await galleries.hold(tx, begun.modelId, begun.branchIds);
-      await saga.settle(begun);
-    }
-    const known = await requests.recall(tx, request, clock.now());
-    if (known === "reused") return refuse("requestIdReused", { violations: [reused] });
-    return known && fromBinary(EnrolmentSchema, known);
-  };
+  const { database, enrolments, galleries, doors, saga, turns, clock, random, log } = deps;
 
   const inTurn = async (caller: Caller, asked: FaceRequest, plan: Plan): Promise<Enrolment | FaceRefusal> => {
     const request = { principal: caller.principal, requestId: asked.requestId, fingerprint: asked.fingerprint };
@@ -227,13 +213,16 @@ function faceWrites(deps: EnrolmentRulesDeps) {
       // The database tries a transaction again that another one got in the way of.
       const own = isBegun ? await saga.settle({ changeId }) : undefined;
       if (own !== undefined) return own;
-      const known = await recall(tx, request);
+      const known = await recall(deps, tx, request);
       if (known !== undefined) return known;
       const first = await plan(tx, clock.now());
       if (isRefusal(first)) return first;
       const { modelId, branchIds } = first.enrolment;
-      await galleries.hold(tx, modelId, branchIds);
-      for (const abandoned of await enrolments.changesAt(tx, modelId, branchIds)) await saga.settle(abandoned);
+      const [, abandoned] = await Promise.all([
+        galleries.hold(tx, modelId, branchIds),
+        enrolments.changesAt(tx, modelId, branchIds),
+      ]);
+      for (const change of abandoned) await saga.settle(change);
       const planned = await plan(tx, clock.now());
       if (isRefusal(planned)) return planned;
       const prepared = await prepare(deps, tx, caller, asked, planned);
@@ -276,6 +265,29 @@ function faceWrites(deps: EnrolmentRulesDeps) {
       : turns.run(() => inTurn(caller, asked, plan));
 }
 
+/** What a request has come to; finishes or undoes what it left half done. */
+async function recall(
+  { enrolments, galleries, requests, saga, clock }: EnrolmentRulesDeps,
+  tx: Transaction,
+  request: RequestIdentity,
+): Promise<Enrolment | FaceRefusal | undefined> {
+  if (request.requestId === "") return undefined;
+  // Statements that are given together go in one trip, and one after the other.
+  const [, begun, before] = await Promise.all([
+    requests.hold(tx, request),
+    enrolments.changeOf(tx, request),
+    requests.recall(tx, request, clock.now()),
+  ]);
+  let known = before;
+  if (begun !== undefined) {
+    await galleries.hold(tx, begun.modelId, begun.branchIds);
+    await saga.settle(begun);
+    known = await requests.recall(tx, request, clock.now());
+  }
+  if (known === "reused") return refuse("requestIdReused", { violations: [reused] });
+  return known && fromBinary(EnrolmentSchema, known);
+}
+
 /** What is to be written, found good. */
 interface PreparedFaces {
   readonly galleries: readonly StoredGallery[];
@@ -294,17 +306,19 @@ async function prepare(
   { enrolment, keeps }: FacePlan,
 ): Promise<PreparedFaces | FaceRefusal> {
   const { memberId, modelId, branchIds } = enrolment;
-  const status = await deps.people.hold(tx, memberId);
+  const [status, known, model, galleries] = await Promise.all([
+    deps.people.hold(tx, memberId),
+    deps.branches.known(tx, branchIds),
+    deps.models.find(tx, modelId),
+    galleriesOf(deps, tx, modelId, branchIds),
+  ]);
   if (status === undefined || status === "DELETED") return refuse("userNotFound", { user_id: memberId });
-  const known = new Set(await deps.branches.known(tx, branchIds));
-  const unknown = branchIds.find((branchId) => !known.has(branchId));
+  const unknown = branchIds.find((branchId) => !known.includes(branchId));
   if (unknown !== undefined) return refuse("branchNotFound", { branch_id: unknown });
-  const model = await deps.models.find(tx, modelId);
   if (model === undefined) return refuse("modelNotFound", { model_id: modelId });
   const units = readEmbeddings(asked.embeddings, model, (place) => (keeps ? "embedding" : `embeddings[${place}]`));
   if (isRefusal(units)) return units;
 
-  const galleries = await galleriesOf(deps, tx, modelId, branchIds);
   const faces: GalleryFaces[] = [];
   let overrides = false;
   for (const gallery of galleries) {

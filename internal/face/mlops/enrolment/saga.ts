@@ -41,25 +41,30 @@ export function createFaceSaga(deps: {
   const { database, enrolments, galleries, doors, requests, faces, publish, clock } = deps;
 
   const complete: FaceSaga["complete"] = async (tx, change) => {
-    const locked = await enrolments.lock(tx, change.enrolmentId);
-    if (locked === undefined || !(await enrolments.end(tx, change.changeId))) {
+    // Statements that are given together go in one trip, and one after the other.
+    const [locked, isEnded] = await Promise.all([
+      enrolments.lock(tx, change.enrolmentId),
+      enrolments.end(tx, change.changeId),
+    ]);
+    if (locked === undefined || !isEnded) {
       throw new Error("a change of faces was settled while it was being made");
     }
     const nowMs = clock.now();
     const { enrolment: before, isNew } = locked;
     const version = isNew ? before.version : before.version + 1;
     const enrolment = { ...before, faceCount: change.faceCount, version, updateTimeMs: nowMs };
-    await enrolments.save(tx, enrolment);
-    await doors.openDoors(tx, change.modelId, change.branchIds);
-    if (change.overrides) await enrolments.addOverride(tx, change, nowMs);
-    await announceEnrolment(tx, publish, enrolment);
-    if (change.request.requestId !== "") {
-      await requests.remember(tx, change.request, {
-        enrolmentId: change.enrolmentId,
-        response: toBinary(EnrolmentSchema, toEnrolment(enrolment)),
-        expireTimeMs: nowMs + deps.requestIdWindowMs,
-      });
-    }
+    const reply = {
+      enrolmentId: change.enrolmentId,
+      response: toBinary(EnrolmentSchema, toEnrolment(enrolment)),
+      expireTimeMs: nowMs + deps.requestIdWindowMs,
+    };
+    await Promise.all([
+      enrolments.save(tx, enrolment),
+      announceEnrolment(tx, publish, enrolment),
+      ...(change.overrides ? [enrolments.addOverride(tx, change, nowMs)] : []),
+      ...(change.request.requestId === "" ? [] : [requests.remember(tx, change.request, reply)]),
+      doors.openDoors(tx, change.modelId, change.branchIds),
+    ]);
     return enrolment;
   };
 
