@@ -45,15 +45,15 @@ export function deviceClient<S extends DescService>(
 }
 
 /** Makes a person an owner, with a branch. */
-export async function newBranch(muin: TestMuin, ownerId: string): Promise<string> {
+export async function newBranch(muin: Pick<TestMuin, "client">, ownerId: string): Promise<string> {
   await eventually(() => muin.client(OwnerService).registerOwner({ owner: { userId: ownerId, companyName: "Gym" } }));
   const branch = { displayName: "Mapo", timeZone: "Asia/Seoul", ownerId };
   const created = await muin.client(BranchService).createBranch({ branch });
   return created.branch?.branchId ?? "";
 }
 
-/** A new device of the branch, and what it signs by. */
-export async function newDevice(muin: TestMuin, branchId: string, clock: Clock = systemClock) {
+/** A new device of the branch, and what it signs by. `http` is where auth answers. */
+export async function newDevice(muin: Pick<TestMuin, "client" | "http">, branchId: string, clock: Clock = systemClock) {
   // Auth learns of the branch by an event.
   const register = () => muin.client(DeviceService).registerDevice({ branchIds: [branchId] });
   const { activationCode } = await eventually(register);
