@@ -210,7 +210,7 @@ async function createScanEngine(reader: RedisReader, sizes: readonly number[]): 
     search: async ({ gallery, template }, signal) => {
       const rows = galleries.get(gallery.branchId);
       if (rows === undefined) return { kind: "no_snapshot" };
-      const result = await searchRows({ rows, denied }, template, scanner, signal);
+      const result = await searchRows({ rows, denied }, template, undefined, scanner, signal);
       return { kind: "searched", result, source: "snapshot", ageMs: 0 };
     },
   };

@@ -8,7 +8,7 @@ import { type ChangeId, isAtLeast } from "./change-stream.ts";
  * | key | type | holds |
  * | --- | --- | --- |
  * | `{face}:d:instances` | hash | instance id -> `InstanceRecord` as JSON |
- * | `{face}:d:positions` | hash | instance id -> `<id of the last change applied> <lease> <longest age>`: the lease is the time of the Redis server in milliseconds when the process said so, the longest age for how many milliseconds after it the process may go on deciding by what it knows |
+ * | `{face}:d:positions` | hash | instance id -> `<id of the last change applied> <renewed> <longest age>`: renewed is the time of the Redis server in milliseconds when the process said so, the longest age for how many milliseconds after it the process may go on deciding by what it knows |
  *
  * A process says so again at every change that it has applied, and at least every 300 ms.
  */
@@ -33,14 +33,14 @@ export interface InstanceName {
   readonly host: string;
 }
 
-/** Added to the longest age of a process: two machines' clocks do not run equally fast, and a lease is written a little after it was asked for. */
+/** Added to the longest age of a process: two machines' clocks do not run equally fast, and a renewal is written a little after it was asked for. */
 const graceMs = 1000;
 
 /** What is known of the processes that decide at doors. */
 export interface Instances {
   /**
    * The live processes that have not applied a change yet, by id: none of them means that no decision that begins from now on is made by what was before the
-   * change. A process is live from when it registers until it signs off, or has had no lease for as long as it may decide without one. Throws UNAVAILABLE,
+   * change. A process is live from when it registers until it signs off, or has not renewed its presence for as long as it may decide without. Throws UNAVAILABLE,
    * reason STORE_UNAVAILABLE.
    */
   behind(change: ChangeId): Promise<readonly InstanceName[]>;
@@ -51,7 +51,7 @@ export function createInstances(store: RedisReader): Instances {
   const { client } = store;
   return {
     behind: async (change) => {
-      // In this order: a process that is found in the first reply has the lease that is judged by the second.
+      // In this order: a process that is found in the first reply has the renewal that is judged by the second.
       const [positions, [seconds, micros], records] = await Promise.all([
         client.hgetall(positionsKey),
         client.time(),
@@ -60,8 +60,8 @@ export function createInstances(store: RedisReader): Instances {
       const nowMs = Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
       return Object.entries(positions)
         .filter(([, text]) => {
-          const { applied, leaseAtMs, ageMsMax } = readPosition(text);
-          const isLive = nowMs - leaseAtMs <= ageMsMax + graceMs;
+          const { applied, renewedAtMs, ageMsMax } = readPosition(text);
+          const isLive = nowMs - renewedAtMs <= ageMsMax + graceMs;
           return isLive && !isAtLeast(applied, change);
         })
         .map(([instanceId]) => ({ instanceId, host: hostOf(records[instanceId]) }))
@@ -73,15 +73,15 @@ export function createInstances(store: RedisReader): Instances {
 /** How far a process is. */
 interface Position {
   readonly applied: ChangeId;
-  readonly leaseAtMs: number;
+  readonly renewedAtMs: number;
   readonly ageMsMax: number;
 }
 
 function readPosition(text: string): Position {
-  const [applied = "", lease = "", age = ""] = text.split(" ");
-  if (!/^\d+-\d+$/.test(applied) || !/^\d+$/.test(lease) || !/^\d+$/.test(age))
+  const [applied = "", renewal = "", age = ""] = text.split(" ");
+  if (!/^\d+-\d+$/.test(applied) || !/^\d+$/.test(renewal) || !/^\d+$/.test(age))
     throw new Error("a process at the doors has no readable position");
-  return { applied, leaseAtMs: Number(lease), ageMsMax: Number(age) };
+  return { applied, renewedAtMs: Number(renewal), ageMsMax: Number(age) };
 }
 
 function hostOf(record: string | undefined): string {

@@ -49,7 +49,7 @@ export function createSnapshotEngine(options: {
       if (copy === undefined || copy.branch === "unread") return undefined;
       return { active: copy.active, model: copy.model, branch: copy.branch.record, ageMs: ageMs() };
     },
-    search: async ({ gallery, template, memberId }, signal) => {
+    search: async ({ gallery, template, memberId, decideBy }, signal) => {
       signal.throwIfAborted();
       const copy = find(gallery.branchId);
       if (copy === undefined) return { kind: "no_snapshot" };
@@ -60,7 +60,7 @@ export function createSnapshotEngine(options: {
       }
       const result =
         memberId === undefined
-          ? await searchRows(copy, template, scanner, signal)
+          ? await searchRows(copy, template, decideBy, scanner, signal)
           : searchPerson(copy, template, memberId);
       // The copy may have been dropped while it was searched.
       if (!isUsable(copy)) return { kind: "no_snapshot" };

@@ -58,7 +58,7 @@ describe("the processes at the doors", () => {
     await until(["one", "two"]);
     await one.die();
     await two.die();
-    // One who decides without a lease for no time is gone a second after its last.
+    // One who decides without a renewal for no time is gone a second after its last.
     await until(["one"]);
     const missed = await change();
     expect(await hostsBehind(missed)).toEqual(["one"]);
@@ -111,7 +111,7 @@ describe("the processes at the doors", () => {
   });
 });
 
-/** As a process sees the store that hears of changes late: each read of them takes longer than a lease is renewed. */
+/** As a process sees the store that hears of changes late: each read of them takes longer than the presence is renewed. */
 function late(reader: RedisReader): RedisReader {
   return {
     client: reader.client,

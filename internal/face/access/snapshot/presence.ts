@@ -13,11 +13,11 @@ import { type InstanceRecord, instancesKey, positionsKey } from "../../shared/in
 import { changesKey } from "../../shared/key-schema.ts";
 import type { Places } from "./freshness.ts";
 
-/** How often a lease is renewed at least. */
+/** How often it is renewed at least. */
 const renewEveryMs = 300;
 /** How long the end waits for the store. */
 const signOffMsMax = 1000;
-/** Instances that have had no lease for so long are forgotten: they will not come back. */
+/** Instances that have not been renewed for so long are forgotten: they will not come back. */
 const forgetAfterMs = 7 * 86_400_000;
 
 /** Keeps this process registered in the face Redis, with how far it is, as `instances.ts` says. */
@@ -31,7 +31,7 @@ interface PresenceOptions {
   /** The instance's folder, which one process at a time holds. */
   readonly folder: string;
   readonly host: string;
-  /** How long this process decides by what it knows after a lease. */
+  /** How long this process decides by what it knows after a renewal. */
   readonly ageMsMax: number;
   /** The stream of records. */
   readonly recordsKey: string;
@@ -40,8 +40,8 @@ interface PresenceOptions {
   readonly log: Logger;
   /** How far it is. `undefined`: it knows nothing, and is not registered. */
   readonly applied: () => ChangeId | undefined;
-  /** Told of each lease, with where the streams end, and when on the monotonic clock it was asked for. */
-  readonly leased: (ends: Places, askedAtMs: number) => void;
+  /** Told of each renewal, with where the streams end, and when on the monotonic clock it was asked for. */
+  readonly renewed: (ends: Places, askedAtMs: number) => void;
   /** Told when another process has the instance id: what this one knows counts for nothing from now on. */
   readonly superseded: () => void;
 }
@@ -58,7 +58,7 @@ export function createPresence(options: PresenceOptions): Presence {
   let isRegistered = false;
   let running: Promise<void> = Promise.resolve();
 
-  /** Asks for a lease. False: it is another's. */
+  /** Renews it. False: it is another's. */
   const renew = async (position: ChangeId): Promise<boolean> => {
     const askedAtMs = clock.monotonic();
     const args = [
@@ -76,7 +76,7 @@ export function createPresence(options: PresenceOptions): Presence {
     );
     if (facesEnd === undefined || recordsEnd === undefined) return false;
     isRegistered = true;
-    options.leased({ faces: facesEnd.toString(), records: recordsEnd.toString() }, askedAtMs);
+    options.renewed({ faces: facesEnd.toString(), records: recordsEnd.toString() }, askedAtMs);
     return true;
   };
   const keep = async (): Promise<void> => {
@@ -90,7 +90,7 @@ export function createPresence(options: PresenceOptions): Presence {
           return;
         }
       } catch (error) {
-        log.debug("no lease", { err: error }); // The connection itself says that the store is away.
+        log.debug("the presence was not renewed", { err: error }); // The connection itself says that the store is away.
         await clock.sleep(retryMs, signal).catch(() => undefined); // Ends the loop.
       }
       await bell.wait(clock, renewEveryMs, signal);
@@ -110,7 +110,7 @@ export function createPresence(options: PresenceOptions): Presence {
     stop: async () => {
       if (signal.aborted) return;
       stopping.abort();
-      // The store may be away: the lease ends by itself.
+      // The store may be away: the presence ends by itself.
       await timeout(clock, signOffMsMax, signOff()).catch((error: unknown) =>
         log.warn("not signed off", { err: error }),
       );
@@ -153,8 +153,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if forget_after > 0 then
   local positions = redis.call('HGETALL', KEYS[2])
   for place = 1, #positions, 2 do
-    local lease = tonumber(string.match(positions[place + 1], '^%S+ (%d+)'))
-    if not lease or now - lease > forget_after then
+    local renewal = tonumber(string.match(positions[place + 1], '^%S+ (%d+)'))
+    if not renewal or now - renewal > forget_after then
       redis.call('HDEL', KEYS[1], positions[place])
       redis.call('HDEL', KEYS[2], positions[place])
     end

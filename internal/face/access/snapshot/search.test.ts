@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { caught, importMutant } from "../../../platform/testing/mutant.ts";
-import { rescore, type SearchResult } from "../../shared/face-engine.ts";
+import { isMatch, rescore, type SearchResult } from "../../shared/face-engine.ts";
 import { anyVector, near, seededFractions, templateOf } from "../../shared/face-fixture.ts";
 import { createRows, type Rows } from "./rows.ts";
 import { createScanMemory } from "./scan-memory.ts";
@@ -49,7 +49,7 @@ async function findAmongMany(searchRows: typeof search.searchRows): Promise<void
     rows.put({ memberId: "many", enrolmentId: `e${enrolment}` }, [near(query, 0.8, fraction)]);
   for (let round = 0; round < 20; round += 1) {
     rows.put({ memberId: "one", enrolmentId: "only" }, [near(query, 0.8003 - round / 50_000, fraction)]);
-    const found = await searchRows({ rows, denied }, query, scanner, signal);
+    const found = await searchRows({ rows, denied }, query, undefined, scanner, signal);
     expect(found).toEqual(exactly(rows, denied, query));
   }
   expect(Math.max(...ks)).toBeGreaterThan(64);
@@ -61,8 +61,8 @@ test(`the likest is found though the scan does not have it among the first (seed
 test("mutant: what a scan did not find is taken to be no nearer than its score says", async () => {
   const broken = await importMutant<typeof search>(
     join(import.meta.dir, "search.ts"),
-    "if (isAll || isFinal(",
-    "if (isAll || found.size > 0 || isFinal(",
+    "if (isFinal(result, restCosineMax",
+    "if (found.size > 0 || isFinal(result, restCosineMax",
   );
   await caught(() => findAmongMany(broken.searchRows));
 });
@@ -86,7 +86,7 @@ async function findInAny(searchRows: typeof search.searchRows): Promise<void> {
     for (let probe = 0; probe < 5; probe += 1) {
       const face = rows.all()[below(rows.count)];
       const query = face === undefined || probe === 0 ? centre : near(face.template, 0.5 + fraction() / 2, fraction);
-      const found = await searchRows({ rows, denied }, query, scanner, signal);
+      const found = await searchRows({ rows, denied }, query, undefined, scanner, signal);
       expect(found).toEqual(exactly(rows, denied, query));
     }
   }
@@ -94,6 +94,26 @@ async function findInAny(searchRows: typeof search.searchRows): Promise<void> {
 
 test(`in random galleries the likest and the second person are found exactly (seed ${seed})`, () =>
   findInAny(search.searchRows));
+
+test(`with a rule to decide by, whoever is found and whether it is a match is the same (seed ${seed})`, async () => {
+  const fraction = seededFractions(seed + 4);
+  let [first, all] = [0, 0];
+  for (let round = 0; round < 60; round += 1) {
+    const { rows, scanner, ks, denied } = gallery();
+    const centre = templateOf(anyVector(fraction));
+    for (let member = 0; member < 600; member += 1)
+      rows.put({ memberId: `m${member % 300}`, enrolmentId: `e${member}` }, [near(centre, 0.8, fraction)]);
+    const query = near(rows.all()[round]!.template, 0.7 + 0.3 * fraction(), fraction);
+    const rule = { threshold: 0.5 + 0.4 * fraction(), margin: 0.2 * fraction() };
+    const found = await search.searchRows({ rows, denied }, query, rule, scanner, signal);
+    const exact = exactly(rows, denied, query);
+    expect(isMatch(found, rule)).toBe(isMatch(exact, rule));
+    if (isMatch(exact, rule)) expect(found.best).toEqual(exact.best);
+    first += ks.length === 1 ? 1 : 0;
+    all += 1;
+  }
+  expect(first).toBeGreaterThan(all / 2); // Most end at once.
+});
 
 test("mutant: denied enrolments are found", async () => {
   const broken = await importMutant<typeof search>(
@@ -119,7 +139,7 @@ async function findReplaced(searchRows: typeof search.searchRows): Promise<void>
   rows.put({ memberId: "wanted", enrolmentId: "old" }, [near(query, 0.8, fraction)]);
   for (let face = 0; face < 500; face += 1)
     rows.put({ memberId: `m${face}`, enrolmentId: "e" }, [templateOf(anyVector(fraction))]);
-  const found = await searchRows({ rows, denied }, query, scanner, signal);
+  const found = await searchRows({ rows, denied }, query, undefined, scanner, signal);
   expect(found).toEqual(exactly(rows, denied, query));
   expect(found.best?.enrolmentId).toBe("new");
 }

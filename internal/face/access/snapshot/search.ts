@@ -1,4 +1,4 @@
-import { rescore, type SearchResult } from "../../shared/face-engine.ts";
+import { isFinal, type MatchRule, rescore, type SearchResult } from "../../shared/face-engine.ts";
 import { errorBound, quantiseQuery } from "./quantise.ts";
 import type { Face, Rows } from "./rows.ts";
 import { foundMax } from "./scan-memory.ts";
@@ -15,12 +15,13 @@ export interface Searched {
 }
 
 /**
- * The likest faces, exactly, as they are when it resolves. A scan of the whole numbers says which faces to compare by their templates; the result is final
- * when the best and the second person lie above what any face can have that the scan did not find. Throws as `Scanner.scan` does.
+ * The likest faces, exactly, as they are when it resolves; with `decideBy` those that decide the same. A scan of the whole numbers says which faces to compare by their templates;
+ * the result is final when no face that the scan did not find can change it (`isFinal`). Throws as `Scanner.scan` does.
  */
 export async function searchRows(
   { rows, denied }: Searched,
   template: Float32Array,
+  decideBy: MatchRule | undefined,
   scanner: Pick<Scanner, "scan">,
   signal: AbortSignal,
 ): Promise<SearchResult> {
@@ -35,8 +36,8 @@ export async function searchRows(
     const found = new Set(Array.from(slots, (slot) => rows.at(slot)).filter((face) => face !== undefined));
     for (const face of since) found.add(face);
     const result = rescore(template, allowed(found, denied));
-    const isAll = k >= layout.rows;
-    if (isAll || isFinal(result, floor * query.scale + errorBound(query, rows.errors))) return result;
+    const restCosineMax = k >= layout.rows ? -Infinity : floor * query.scale + errorBound(query, rows.errors);
+    if (isFinal(result, restCosineMax, decideBy)) return result;
   }
   return rescore(template, allowed(rows.all(), denied));
 }
@@ -44,11 +45,6 @@ export async function searchRows(
 /** Of one person, exactly. */
 export function searchPerson({ rows, denied }: Searched, template: Float32Array, memberId: string): SearchResult {
   return rescore(template, allowed(rows.facesOf(memberId), denied));
-}
-
-/** Whether no face can change a result of which no other cosine is above `rest`. */
-function isFinal({ best, second }: SearchResult, rest: number): boolean {
-  return best !== undefined && second !== undefined && best.score > rest && second.score > rest;
 }
 
 function allowed(faces: Iterable<Face>, denied: ReadonlySet<string>): readonly Face[] {
