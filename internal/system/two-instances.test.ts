@@ -28,6 +28,8 @@ import {
 import { FaceVectorErasedSchema } from "../gen/muin/face/v1/enrolment_events_pb.ts";
 import { EnrolmentService } from "../gen/muin/face/v1/enrolment_service_pb.ts";
 import { FaceModelService } from "../gen/muin/face/v1/face_model_service_pb.ts";
+import { openDoor, openFaceStore } from "../face/access/snapshot/snapshots-fixture.ts";
+import { templateOf } from "../face/shared/face-fixture.ts";
 import { totpCode, totpStepAt } from "../identity/auth/factor/totp.ts";
 import { systemClock } from "../platform/clock/clock.ts";
 import { systemRandom } from "../platform/clock/random.ts";
@@ -36,6 +38,7 @@ import { openDatabase } from "../platform/postgres/open-database.ts";
 import { eventually } from "../platform/testing/eventually.ts";
 import { connectClient } from "../platform/testing/muin.ts";
 import { startMesh, type TestMesh } from "../platform/testing/mesh.ts";
+import { startRedis } from "../platform/testing/redis.ts";
 import { openMailbox, signUp } from "../platform/testing/sign-up.ts";
 import { makeOperatorKey, startInstance, type Instance } from "./mesh-fixture.ts";
 
@@ -316,6 +319,25 @@ const rows: Readonly<Record<string, () => Promise<void>>> = {
         requestId: "once-and-only",
       });
     expect(await inTurns(2, create)).toEqual(["ok", "ok"]);
+  },
+
+  "Snapshots of branches' faces": async () => {
+    await using redis = await startRedis();
+    await using store = await openFaceStore(redis.url);
+    await using first = await openDoor(redis.url, { host: "first" });
+    await using other = await openDoor(redis.url, { host: "other" });
+    const gallery = await store.branch();
+    const template = templateOf([1, ...new Float64Array(63)]);
+    await store.writer.put({ memberId: "m", enrolmentId: "e" }, [{ gallery, templates: [template] }]);
+    const foundAt = (door: typeof first) => door.search(gallery, template);
+    for (const door of [first, other]) {
+      await door.loaded(gallery);
+      expect(await foundAt(door)).toMatchObject({ result: { best: { memberId: "m" } } });
+    }
+    const behind = await store.instances.behind("99999999999999-0");
+    expect(behind.map(({ host }) => host).toSorted()).toEqual(["first", "other"]);
+    await store.applied(await store.writer.deny("e", [gallery.branchId], systemClock.now()));
+    for (const door of [first, other]) expect(await foundAt(door)).toMatchObject({ result: { best: undefined } });
   },
 
   Imports: async () => {

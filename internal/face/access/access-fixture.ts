@@ -24,6 +24,7 @@ import { MuinError } from "../../platform/errors/muin-error.ts";
 import { callerKey, type Caller } from "../../platform/identity/caller.ts";
 import { openRedis, type OpenRedis } from "../../platform/redis/open-redis.ts";
 import type { ServiceInfo } from "../../platform/service/define-service.ts";
+import type { MetricsRegistry } from "../../platform/telemetry/create-metrics.ts";
 import { partsOf } from "../../platform/service/parts.ts";
 import { createServerFolder } from "../../platform/testing/server-folder.ts";
 import { startService, type TestService } from "../../platform/testing/service.ts";
@@ -101,6 +102,7 @@ export async function startAccess(
     readonly info?: ServiceInfo;
     readonly config?: Readonly<Record<string, unknown>>;
     readonly clock?: Clock;
+    readonly metrics?: MetricsRegistry;
     /** Where entries wait on disk, for one who goes on after another. Default: a new folder. */
     readonly folder?: string;
   } = {},
@@ -112,6 +114,7 @@ export async function startAccess(
     storeUrls: { faces: url, galleries: url },
     storePaths: { queue: folder },
     clock,
+    ...(options.metrics === undefined ? {} : { metrics: options.metrics }),
   });
   const redis = openRedis({ url, name: "test" });
   await redis.start();

@@ -1,5 +1,6 @@
 import { int } from "../../platform/config/fields.ts";
 import { templateConfig } from "../shared/template-config.ts";
+import { snapshotSettings } from "./snapshot/settings.ts";
 
 const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;
@@ -8,6 +9,7 @@ const mebibyte = 1024 * 1024;
 /** Settings of access, `MUIN_ACCESS_<NAME>`. */
 export const accessConfig = {
   ...templateConfig,
+  ...snapshotSettings,
   stayMs: int("STAY_MS", {
     doc: "How long somebody whom a door let in counts as inside, in milliseconds, unless their going out is recorded.",
     default: 3 * hourMs,

@@ -1,3 +1,4 @@
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { AccessService } from "../../gen/muin/face/v1/access_service_pb.ts";
 import { BranchCreatedSchema, BranchUpdatedSchema } from "../../gen/muin/identity/v1/branch_events_pb.ts";
@@ -28,9 +29,14 @@ import { createEntryRules } from "./entry/rules.ts";
 import { postgresEntryStore } from "./entry/store-postgres.ts";
 import { accessErrors } from "./errors.ts";
 import { published } from "./events.ts";
-import { keyPattern, memberKey } from "./face-store/keys.ts";
+import { copyChangesKey, keyPattern, memberKey } from "./face-store/keys.ts";
 import { migrations } from "./migrations.ts";
 import { createErasure } from "./personal-data/rules.ts";
+import { createHedgedEngine } from "./snapshot/hedge.ts";
+import { createSnapshotMeters } from "./snapshot/meters.ts";
+import { createRedisRecords } from "./snapshot/records-redis.ts";
+import { createSnapshots } from "./snapshot/snapshots.ts";
+import { createStoreHealth } from "./snapshot/store-health.ts";
 import { createDrain } from "./queue/drain.ts";
 import { createEntryQueue } from "./queue/entry-queue.ts";
 import { createStoreWatch } from "./face-store/watch.ts";
@@ -66,18 +72,42 @@ export const access: ServiceInfo<"access"> = defineService({
     const copies = createRedisCopies(faces);
     const shared = createRedisAttempts(faces, config);
     const own = createMemoryAttempts(clock, config);
-    const current = createCurrentCopies(copies, clock);
     const queue = createEntryQueue({ folder: join(stores.queue.path, "entries"), bytesMax: config.queueBytesMax, log });
     const erasure = createErasure({ database, copies, attempts: [shared, own], entries, publish, clock, random });
     const news = createEntryNews(database, clock);
     const engine = createStoreEngine({ store: galleries, forDoors: true, besideKey: memberKey });
+    const snapshotMeters = createSnapshotMeters(metrics);
+    const snapshots = createSnapshots({
+      ...config,
+      faces: galleries,
+      door: faces,
+      records: createRedisRecords(faces),
+      recordsKey: copyChangesKey,
+      folder: stores.queue.path,
+      host: hostname(),
+      clock,
+      random,
+      log,
+      meters: snapshotMeters,
+    });
+    const hedged = createHedgedEngine({
+      store: engine,
+      snapshot: snapshots.engine,
+      health: createStoreHealth(clock),
+      clock,
+      afterMs: config.hedgeAfterMs,
+      meters: snapshotMeters.hedge,
+    });
+    const snapshot = (branchId: string) => snapshots.engine.view(branchId);
+    const current = createCurrentCopies({ copies, watch, snapshot, clock });
     const decisions = createDecisionRules({
       attempts: createAttempts({ shared, own, watch, clock, random }),
       faces: createFaces({
         store: galleries,
-        engine,
+        engine: hedged,
         templates: createTemplates({ present: config.templateSecret, former: formerSecret(config) }),
         watch,
+        snapshot,
         clock,
       }),
       copies: current,
@@ -101,6 +131,7 @@ export const access: ServiceInfo<"access"> = defineService({
       // The queue is stopped last: what is decided until then is on disk, and its database has it where that is there.
       background(queue),
       background(engine),
+      background(snapshots),
       background(
         createDrain({ queue, database, entries, publish, newPseudonym: erasure.newPseudonym, clock, log, metrics }),
       ),

@@ -13,7 +13,7 @@ import type { Wiring } from "../runtime/wiring.ts";
 import type { PersonalDataHolders, ServiceInfo } from "../service/define-service.ts";
 import { partsOf, type ServicePart } from "../service/parts.ts";
 import type { CallObserver } from "../telemetry/call-observer.ts";
-import { createMetrics } from "../telemetry/create-metrics.ts";
+import { createMetrics, type MetricsRegistry } from "../telemetry/create-metrics.ts";
 import type { EventPublisher } from "../service/event-record.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { createTracing } from "../telemetry/tracing.ts";
@@ -54,6 +54,8 @@ export interface TestServiceOptions {
   readonly clock?: Clock;
   /** URL of the database, for a second service on that of a first. Default: a new one. */
   readonly url?: string;
+  /** Where its metrics go. Default: nowhere that anybody sees. */
+  readonly metrics?: MetricsRegistry;
 }
 
 const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}, child: () => silent };
@@ -124,7 +126,7 @@ function createWiring(info: ServiceInfo, url: string, options: TestServiceOption
     clock,
     random: systemRandom,
     log: silent,
-    metrics: createMetrics(),
+    metrics: options.metrics ?? createMetrics(),
     tracing: createTracing({
       endpoint: undefined,
       sampleRatio: 0,

@@ -84,7 +84,7 @@ export function readMember(packed: Buffer): MemberCopy {
 }
 
 /** Reads a branch's copy as it lies in the face Redis. */
-function readBranch(data: Buffer): BranchCopy {
+export function readBranch(data: Buffer): BranchCopy {
   const { branch, staff } = fromBinary(BranchUpdatedSchema, data);
   return { branch: branch ?? create(BranchSchema), staff };
 }

@@ -60,7 +60,7 @@ const faultTexts: Readonly<Record<EmbeddingFault, string>> = {
 };
 
 /** What decides at a branch. */
-interface Deciding {
+export interface Deciding {
   readonly active: ActiveGallery;
   readonly model: FaceModelRecord;
 }
@@ -74,9 +74,11 @@ export function createFaces(deps: {
   readonly engine: FaceEngine;
   readonly templates: Pick<Templates, "turn">;
   readonly watch: StoreWatch;
+  /** What decides by what this process knows itself. `undefined`: it knows nothing, or nothing that is young enough. */
+  readonly snapshot: (branchId: string) => Deciding | undefined;
   readonly clock: Pick<Clock, "monotonic" | "sleep">;
 }): Faces {
-  const { store, engine, templates, watch, clock } = deps;
+  const { store, engine, templates, watch, snapshot, clock } = deps;
   const remembered = createLruMap<Deciding>(galleriesMax);
 
   const readModel = async (active: ActiveGallery): Promise<FaceModelRecord | undefined> =>
@@ -100,9 +102,10 @@ export function createFaces(deps: {
     orUnavailable(timeout(clock, searchMsMax, (signal) => engine.search(query, signal)));
 
   const askDeciding = async (branchId: string, known: Deciding | undefined): Promise<Deciding | undefined> => {
-    if (known === undefined) return orUnavailable(timeout(clock, searchMsMax, readDeciding(branchId, known)));
+    const instead = snapshot(branchId) ?? known;
+    if (instead === undefined) return orUnavailable(timeout(clock, searchMsMax, readDeciding(branchId, known)));
     const answer = await watch.ask(() => readDeciding(branchId, known));
-    return answer.kind === "answered" ? answer.value : known; // As good as is known while the store is away.
+    return answer.kind === "answered" ? answer.value : instead; // As good as is known while the store is away.
   };
 
   return {
@@ -124,7 +127,7 @@ export function createFaces(deps: {
           });
         }
         const [outcome, now] = await Promise.all([
-          search({ gallery: active, template, memberId }),
+          search({ gallery: active, template, memberId, decideBy: model }),
           askDeciding(branchId, deciding),
         ]);
         if (outcome.kind === "not_fresh" || outcome.kind === "no_snapshot") throw accessErrors.faceStoreUnavailable();

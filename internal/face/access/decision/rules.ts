@@ -218,9 +218,10 @@ function decisionOf(reason: DecisionReason): Decision {
   return reason === DecisionReason.ADMITTED ? Decision.GRANTED : Decision.DENIED;
 }
 
-/** The copy of a person who was found: as the engine read it beside, else read now. */
-function memberOf(copies: CopyReader, { memberId, beside }: Found): Promise<MemberCopy | undefined> {
-  return beside === undefined ? copies.member(memberId ?? "") : Promise.resolve(readMember(beside));
+/** The copy of a person who was found: as the engine read it beside, else read now. A snapshot knows of everybody in it whether there is one. */
+function memberOf(copies: CopyReader, { memberId, source, beside }: Found): Promise<MemberCopy | undefined> {
+  if (beside === undefined && source === "store") return copies.member(memberId ?? "");
+  return Promise.resolve(beside && readMember(beside));
 }
 
 function microsSince(monotonicMs: number, clock: Pick<Clock, "monotonic">): bigint {

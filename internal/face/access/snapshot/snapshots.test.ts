@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { systemClock } from "../../../platform/clock/clock.ts";
 import { eventually } from "../../../platform/testing/eventually.ts";
 import { caught, importMutant } from "../../../platform/testing/mutant.ts";
+import { createServerFolder } from "../../../platform/testing/server-folder.ts";
 import { startRedis, type TestRedis } from "../../../platform/testing/redis.ts";
 import type { SearchOutcome } from "../../shared/face-engine.ts";
 import { anyVector, near, seededFractions, templateOf } from "../../shared/face-fixture.ts";
@@ -285,6 +286,26 @@ test("branches that were used last stay, within the memory that there is", async
   await eventually(() => expect(door.meters.seen).toMatchObject({ branches: 2 }));
   expect(door.meters.seen.bytes).toBeGreaterThan(900_000);
   expect(door.meters.seen.bytes).toBeLessThanOrEqual(bytesMax);
+});
+
+test("an instance that is started again loads what it had, before anybody asks", async () => {
+  const galleries = [await faces.branch(), await faces.branch()];
+  await using folder = await createServerFolder("door").then((made) => ({
+    path: made.path,
+    [Symbol.asyncDispose]: () => made.remove(),
+  }));
+  {
+    await using before = await openDoor(redis.url, { folder: folder.path });
+    for (const gallery of galleries) await before.loaded(gallery);
+  }
+  {
+    await using after = await openDoor(redis.url, { folder: folder.path });
+    await eventually(() => expect(after.meters.seen.branches).toBe(2));
+  }
+  await Bun.write(join(folder.path, "snapshots.json"), "no list");
+  await using anew = await openDoor(redis.url, { folder: folder.path });
+  await anew.loaded(galleries[0]!);
+  expect(anew.meters.seen.branches).toBeLessThan(2);
 });
 
 test("a store that may show who was erased is not loaded from", async () => {

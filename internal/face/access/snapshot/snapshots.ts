@@ -10,6 +10,7 @@ import { type Copies, createCopies } from "./copies.ts";
 import { createSnapshotEngine, type SnapshotEngine } from "./engine.ts";
 import { createFollower } from "./follower.ts";
 import { createFreshness, type Places } from "./freshness.ts";
+import { createKeptBranches } from "./kept-branches.ts";
 import { createLoader } from "./loader.ts";
 import type { SnapshotMeters } from "./meters.ts";
 import { createPresence } from "./presence.ts";
@@ -73,7 +74,7 @@ export function createSnapshots(options: SnapshotOptions): Snapshots {
     store: options.door,
     ageMsMax: options.snapshotAgeMsMax,
     applied: () => streams.places?.faces,
-    leased: (ends, askedAtMs) => freshness.leased(ends, askedAtMs),
+    renewed: (ends, askedAtMs) => freshness.renewed(ends, askedAtMs),
     superseded: () => {
       isOver = true;
       copies.dropAll();
@@ -92,7 +93,8 @@ export function createSnapshots(options: SnapshotOptions): Snapshots {
     },
     looked: () => meters.show({ bytes: copies.bytes, branches: copies.count, ageMs: ageMs() }),
   });
-  const sequence = createSequence("snapshots", [scanner, ...streams.followers, presence, loader]);
+  const kept = createKeptBranches({ ...options, copies, want: (branchId) => loader.want(branchId) });
+  const sequence = createSequence("snapshots", [scanner, ...streams.followers, presence, loader, kept]);
   return {
     ...sequence,
     engine: createSnapshotEngine({
