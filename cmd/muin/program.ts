@@ -8,6 +8,7 @@ import { config } from "./commands/config.ts";
 import { counts } from "./commands/counts.ts";
 import { deadLetters } from "./commands/dead-letters.ts";
 import { devices } from "./commands/devices.ts";
+import { door } from "./commands/door.ts";
 import { events } from "./commands/events.ts";
 import { faces } from "./commands/faces.ts";
 import { graph } from "./commands/graph.ts";
@@ -64,6 +65,7 @@ export async function createProgram(cli: Cli, options: { readonly up: boolean })
     audit,
     devices,
     faces,
+    door,
     passes,
     events,
     deadLetters,

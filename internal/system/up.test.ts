@@ -91,6 +91,7 @@ describe("muin up", () => {
     await muin.shows("Ctrl-C stops it.");
     expect(muin.stdout()).toContain(`\n  ${binary} counts create visits --data-dir ${folder.dataDir}\n`);
     expect(muin.stdout()).toContain(`\n  ${binary} counts inc visits --data-dir ${folder.dataDir}\n`);
+    expect(muin.stdout()).toContain(`\n  ${binary} door --data-dir ${folder.dataDir}\n`);
   });
 
   test("into a pipe prints no secret, in its table as in its log at debug level, and names the file that has them", async () => {

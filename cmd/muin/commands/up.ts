@@ -139,6 +139,7 @@ async function print(muin: Standalone, asJson: boolean, { env, output }: Cli): P
   const program = import.meta.dir.startsWith("/$bunfs/") ? process.argv0 : "npm run muin --";
   output.print(`  ${program} counts create visits${elsewhere}`);
   output.print(`  ${program} counts inc visits${elsewhere}`);
+  output.print(`  ${program} door${elsewhere}`);
   const key = (await muin.folder.readCredentials())?.["api_key"];
   const bearer = key !== undefined && output.printsToTerminal ? key : "<API key>";
   const trust = caFile === undefined ? "" : ` --cacert ${caFile}`;

@@ -32,6 +32,8 @@ export interface Connection {
   readonly url: () => Promise<string>;
   /** URL of its operator port; `undefined` when Muin was not found by its data folder. */
   readonly operator: () => Promise<string | undefined>;
+  /** Its data folder; `undefined` when Muin was not found by that. */
+  readonly dataFolder: () => Promise<string | undefined>;
   /** A client of one of its RPC services. Its calls end when `signal` is aborted; by default the signal of the connection. */
   readonly client: <S extends DescService>(service: S, signal?: AbortSignal) => Client<S>;
   /** The same with each call signed by a device's key instead of an API key. */
@@ -52,6 +54,7 @@ export function createConnection(
   return {
     url: async () => (await found()).url,
     operator: async () => (await found()).operator,
+    dataFolder: async () => (await found()).dataFolder,
     client: (service, until = signal) =>
       createClient(
         service,
@@ -82,6 +85,7 @@ function lateTransport(open: () => Promise<Transport>, signal: AbortSignal): Tra
 interface Located {
   readonly url: string;
   readonly operator?: string | undefined;
+  readonly dataFolder?: string;
   readonly key: string | undefined;
   /** Certificates in PEM of who may have signed Muin's; `undefined`: whom the system trusts. */
   readonly ca: string | undefined;
@@ -107,6 +111,7 @@ async function locate(options: ConnectionOptions, env: Environment): Promise<Loc
   return {
     url: local.http,
     operator: local.operator,
+    dataFolder: folder,
     key: given ?? (await ownerOnly(folder, readCredentials))?.["operator_key"],
     ca: ca ?? (local.caFile === undefined ? undefined : await readIssuer(local.caFile)),
   };
