@@ -226,6 +226,27 @@ describe("a gallery's file", () => {
   });
 });
 
+test("a face is erased for good, with a receipt", async () => {
+  const file = await written("gone.b64", embedding(500, 0));
+  const enrol = ["enrol", "person-3@example.com", "--branch", branchId, "--model", "small", "--face", file, ...consent];
+  const id = String((await json(...enrol))["enrolment_id"]);
+  expect((await muin.run("faces", "erase", id)).code).toBe(2);
+  expect(await json("erase", id, "--yes")).toMatchObject({ enrolment_id: id, state: "FACE_ERASURE_STATE_DONE" });
+  expect((await muin.run("faces", "get", id)).code).toBe(4);
+  const receipt = await eventually(async () => {
+    const shown = await json("erasure", id);
+    expect(shown["receipt"]).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+$/);
+    return String(shown["receipt"]);
+  });
+  const shown = await muin.run("faces", "erasure", id);
+  expect(shown.stdout).toMatch(/^doors +no door opens for this face any more$/m);
+  expect(shown.stdout).toContain(receipt);
+  expect(await json(...enrol)).toMatchObject({ member_id: memberIds[3] }); // Anew.
+  const checked = await muin.run("faces", "check");
+  expect(checked).toMatchObject({ code: 0, stderr: "" });
+  expect(checked.stdout).toMatch(new RegExp(`^${branchId} +small +\\d+ +0 +0 +0 +0 +0$`, "m"));
+});
+
 test("the model of the embedder is registered as it is printed", async () => {
   const printed = await muin.run("faces", "model-of-embedder");
   const registered = await muin.begin(["faces", "models", "register", "-", "--json"], { stdin: printed.stdout }).ended;
