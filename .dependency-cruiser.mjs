@@ -91,6 +91,22 @@ export const exceptions = {
       why: "is an engine of the bench's own, over the same faces",
     },
     {
+      file: "bench/door/muin-door.ts",
+      sees: [
+        "internal/face/access/copies/store-redis.ts",
+        "internal/face/shared/embedding.ts",
+        "internal/face/shared/face-writer-redis.ts",
+        "internal/face/shared/face-writer.ts",
+        "internal/face/shared/template.ts",
+      ],
+      why: "fills the galleries of a running installation past its services: twenty thousand people would be signed up for an hour",
+    },
+    {
+      file: "bench/door/rpc-events.ts",
+      sees: ["internal/face/shared/embedding.ts"],
+      why: "sends embeddings",
+    },
+    {
       file: "bench/door/peer-sets.ts",
       sees: ["internal/face/shared/embedding.ts", "internal/face/shared/face-engine.ts"],
       why: "is an engine of the bench's own, over the same faces",

@@ -57,7 +57,16 @@ program
     const result = await runDoor({
       wanted: (row) => pattern.test(row.id) && (!quick || row.quick),
       ...(quick
-        ? { sizes: [1000], probes: 100, windowMs: 500, warmUpMs: 200, repetitions: 1, people: 50, haltMs: 1000 }
+        ? {
+            sizes: [1000],
+            probes: 100,
+            windowMs: 500,
+            warmUpMs: 200,
+            repetitions: 1,
+            people: 50,
+            rpcPeople: 10,
+            haltMs: 1000,
+          }
         : {
             sizes: [1000, 5000, 20_000],
             probes: 400,
@@ -65,6 +74,7 @@ program
             warmUpMs: 1500,
             repetitions: 3,
             people: 1000,
+            rpcPeople: 300,
             haltMs: 5000,
           }),
       report,

@@ -9,6 +9,7 @@ import { type EventRow, measureHalt, measureWrites } from "./events.ts";
 import { provideFaiss } from "./faiss.ts";
 import { measure, type Sample } from "./measure.ts";
 import { listRows, type Row, type SubjectName } from "./rows.ts";
+import { measureRpcWrites } from "./rpc-events.ts";
 import { judge, recall, type TargetResult } from "./targets.ts";
 import { openWorld, type World } from "./world.ts";
 
@@ -25,6 +26,8 @@ export interface DoorOptions {
   readonly repetitions: number;
   /** People who are enrolled and erased while others come to the door. */
   readonly people: number;
+  /** Enrolments and erasures by RPC. */
+  readonly rpcPeople: number;
   /** How long the store is halted. */
   readonly haltMs: number;
   /** Told what is going on. */
@@ -62,7 +65,7 @@ export interface DoorResult {
 }
 
 /** What is measured beside the rows, by the names that `wanted` is asked about. */
-const eventIds = { writes: "writes", halt: "halt" } as const;
+const eventIds = { writes: "writes", halt: "halt", rpcWrites: "rpc/writes" } as const;
 
 /** Measures the rows. Everything it starts has ended when it resolves. */
 export async function runDoor(options: DoorOptions): Promise<DoorResult> {
@@ -82,7 +85,7 @@ export async function runDoor(options: DoorOptions): Promise<DoorResult> {
   const events = Object.values(eventIds).filter((id) => wanted({ id, quick: true }));
 
   const subjects = new Set<SubjectName>(rows.map(({ subject }) => subject));
-  if (events.length > 0) subjects.add("hedged");
+  for (const id of events) subjects.add(id === eventIds.rpcWrites ? "rpc" : "hedged");
   await using world = await openWorld({ folder, sizes, probes: options.probes, subjects, faissPackages, report });
   const samples = await measureRows(rows, world, options);
   const measured = await measureEvents(events, world, options);
@@ -126,7 +129,7 @@ function subjectOf({ subject }: Row, { subjects }: World) {
 async function measureEvents(
   wanted: readonly string[],
   world: World,
-  { sizes, people, haltMs, report }: DoorOptions,
+  { sizes, people, rpcPeople, haltMs, report }: DoorOptions,
 ): Promise<readonly EventRow[]> {
   const faces = Math.max(...sizes);
   const events: EventRow[] = [];
@@ -137,6 +140,13 @@ async function measureEvents(
   if (wanted.includes(eventIds.halt)) {
     report(`halting Redis for ${haltMs} ms`);
     events.push(await measureHalt(world, { faces, haltMs }));
+  }
+  const { door, subjects } = world;
+  const rpc = subjects.get("rpc");
+  if (door === undefined || rpc === undefined) return events;
+  if (wanted.includes(eventIds.rpcWrites)) {
+    report(`enrolling and erasing ${rpcPeople} faces by RPC`);
+    events.push(...(await measureRpcWrites(door, rpc, { faces, times: rpcPeople })));
   }
   return events;
 }

@@ -1,6 +1,6 @@
 import type { Latency } from "../harness/latency.ts";
 import type { Answers, Subject } from "./subject.ts";
-import type { WriteTimes } from "./writes-load.ts";
+import type { WriteTimes } from "./times.ts";
 import type { World } from "./world.ts";
 
 /** What happens beside looking: each has rows of its own. */
@@ -27,8 +27,9 @@ export async function measureWrites(
   options: { readonly faces: number; readonly people: number },
 ): Promise<readonly EventRow[]> {
   const { faces, people: count } = options;
-  const enrolled = await beside(world, faces, () => world.writes.ask({ kind: "enrol", faces, count }));
-  const erased = await beside(world, faces, () => world.writes.ask({ kind: "erase", faces, count }));
+  const door = doorOf(world);
+  const enrolled = await beside(door, faces, () => world.writes.ask({ kind: "enrol", faces, count }));
+  const erased = await beside(door, faces, () => world.writes.ask({ kind: "erase", faces, count }));
   return [
     {
       row: "enrol/store",
@@ -54,14 +55,14 @@ export async function measureWrites(
   ];
 }
 
+/** What came of it. */
 interface Beside {
   readonly of: (name: string) => EventRow["latencyMs"];
   readonly faults: readonly string[];
 }
 
 /** Sends identifications until `work` is done. */
-async function beside(world: World, faces: number, work: () => Promise<WriteTimes>): Promise<Beside> {
-  const door = doorOf(world);
+export async function beside(door: Subject, faces: number, work: () => Promise<WriteTimes>): Promise<Beside> {
   const state = { isDone: false };
   const watched = work().finally(() => (state.isDone = true));
   watched.catch(() => undefined); // Told below.
@@ -84,18 +85,27 @@ export async function measureHalt(
   world: World,
   options: { readonly faces: number; readonly haltMs: number },
 ): Promise<EventRow> {
-  const { faces, haltMs } = options;
-  const answering = doorOf(world).run({ faces, ratePerS, windowMs: haltMs + 2 * aroundMs });
+  const answers = await halted(doorOf(world), options, (name) => world.redis.kill(name));
+  const title = `Identify in process, the face Redis halted for ${options.haltMs} ms`;
+  return { row: "halt", title, latencyMs: answers.latencyMs, count: answers.calls, faults: faultsOf(answers) };
+}
+
+/** Sends identifications while a store is halted by its signals, and a while before and after. */
+async function halted(
+  door: Subject,
+  { faces, haltMs }: { readonly faces: number; readonly haltMs: number },
+  signal: (name: NodeJS.Signals) => Promise<void>,
+): Promise<Answers> {
+  const answering = door.run({ faces, ratePerS, windowMs: haltMs + 2 * aroundMs });
+  answering.catch(() => undefined); // Told below.
   await Bun.sleep(aroundMs);
-  await world.redis.kill("SIGSTOP");
+  await signal("SIGSTOP");
   try {
     await Bun.sleep(haltMs);
   } finally {
-    await world.redis.kill("SIGCONT");
+    await signal("SIGCONT");
   }
-  const answers = await answering;
-  const title = `Identify at ${ratePerS}/s, Redis halted for ${haltMs} ms of ${haltMs + 2 * aroundMs}`;
-  return { row: "halt", title, latencyMs: answers.latencyMs, count: answers.calls, faults: faultsOf(answers) };
+  return await answering;
 }
 
 function doorOf({ subjects }: World): Subject {

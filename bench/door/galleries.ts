@@ -6,6 +6,7 @@ import type { EnrolmentName } from "../../internal/face/shared/face-writer.ts";
 import { markFresh, readRunId } from "../../internal/face/shared/fresh.ts";
 import type { ActiveGallery, FaceModelRecord } from "../../internal/face/shared/gallery.ts";
 import { createTemplates } from "../../internal/face/shared/template.ts";
+import { inTurns } from "./in-turns.ts";
 import { dimensions, matchRule } from "./people.ts";
 
 /** The model of all galleries. */
@@ -19,9 +20,6 @@ export const model: FaceModelRecord = {
 };
 /** By which templates are turned. */
 export const templates = createTemplates({ present: new Secret("a template secret of the bench, 32 long") });
-
-/** Writes that are under way at a time. */
-const writesMax = 64;
 
 /** The gallery of so many faces, as its branch's record says it once `fillGalleries` has made it. */
 export function galleryOf(faces: number): ActiveGallery {
@@ -60,13 +58,9 @@ export async function fillGalleries(
     const gallery = galleryOf(size);
     const outcome = await writer.activate(gallery, 0);
     if (outcome.kind !== "done") throw new Error("the branch has another gallery");
-    let next = 0;
-    const write = async (): Promise<void> => {
-      for (let person = next++; person < size; person = next++) {
-        const template = templateOf(gallery, faces[person] as Float32Array);
-        await writer.put(enrolmentOf(person), [{ gallery, templates: [template] }]);
-      }
-    };
-    await Promise.all(Array.from({ length: writesMax }, write));
+    await inTurns(size, (person) => {
+      const template = templateOf(gallery, faces[person] as Float32Array);
+      return writer.put(enrolmentOf(person), [{ gallery, templates: [template] }]);
+    });
   }
 }

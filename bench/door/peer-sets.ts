@@ -1,13 +1,13 @@
 import type { RedisStore } from "../../internal/platform/redis/redis-store.ts";
 import { bytesOf } from "../../internal/face/shared/embedding.ts";
 import type { FaceEngine } from "../../internal/face/shared/face-engine.ts";
-import { galleryOf, templateOf, enrolmentOf } from "./galleries.ts";
+import { enrolmentOf, galleryOf, templateOf } from "./galleries.ts";
+import { inTurns } from "./in-turns.ts";
 
 /** Members of the graph that a search looks at: what Redis takes by itself for so few. */
 const searchEffort = 100;
 /** The likest that a search answers: a person has one face. */
 const answers = 2;
-const writesMax = 64;
 
 /** The key of the peer's vector set for a gallery of so many faces. */
 function setKey(branchId: string): string {
@@ -22,15 +22,11 @@ export async function fillPeerSets(
 ): Promise<void> {
   for (const size of sizes) {
     const gallery = galleryOf(size);
-    let next = 0;
-    const write = async (): Promise<void> => {
-      for (let person = next++; person < size; person = next++) {
-        const template = templateOf(gallery, faces[person] as Float32Array);
-        const { memberId } = enrolmentOf(person);
-        await store.client.call("VADD", setKey(gallery.branchId), "FP32", bytesOf(template), memberId, "Q8");
-      }
-    };
-    await Promise.all(Array.from({ length: writesMax }, write));
+    await inTurns(size, (person) => {
+      const template = templateOf(gallery, faces[person] as Float32Array);
+      const { memberId } = enrolmentOf(person);
+      return store.client.call("VADD", setKey(gallery.branchId), "FP32", bytesOf(template), memberId, "Q8");
+    });
   }
 }
 

@@ -1,7 +1,7 @@
 import { layOut } from "../harness/table.ts";
 import type { DoorResult, RowResult } from "./door.ts";
 
-const processes = ["engine", "redis", "faiss"];
+const processes = ["engine", "redis", "faiss", "muin", "sender"];
 
 /** The run as a table, for a person. */
 export function printDoor(result: DoorResult): string {

@@ -9,7 +9,8 @@ export type SubjectName =
   | "scan"
   | "approximate"
   | "javascript"
-  | "faiss";
+  | "faiss"
+  | "rpc";
 
 /** One row: a subject under a load. */
 export interface Row {
@@ -39,6 +40,7 @@ const titles: Readonly<Record<SubjectName, string>> = {
   approximate: "Redis, approximate (VSIM EF 100)",
   javascript: "plain JavaScript loop",
   faiss: "faiss-cpu IndexFlatIP, one thread",
+  rpc: "Identify over Connect, signed, in a running Muin",
 };
 
 /** Calls per second. */
@@ -70,7 +72,7 @@ export function listRows(sizes: readonly number[]): readonly Row[] {
   for (const faces of sizes) {
     for (const ratePerS of faces <= fastFacesMax ? [slow, usual, fast] : [slow, usual]) {
       const series = `${faces} faces, ${ratePerS}/s`;
-      for (const subject of ["store", "snapshot", "hedged"] as const) add(subject, series, faces, ratePerS);
+      for (const subject of ["store", "snapshot", "hedged", "rpc"] as const) add(subject, series, faces, ratePerS);
       if (faces * ratePerS <= plainFacesPerSMax) add("javascript", series, faces, ratePerS);
       if (ratePerS !== slow)
         for (const subject of ["approximate", "faiss"] as const) add(subject, series, faces, ratePerS);

@@ -7,11 +7,14 @@ import type { EngineLoadOptions } from "./engine-load.ts";
 import type { EngineOptions } from "./engines.ts";
 import { startFaiss } from "./faiss.ts";
 import { fillGalleries } from "./galleries.ts";
+import { type MuinDoor, startMuinDoor } from "./muin-door.ts";
 import { makePeople, writePeople } from "./people.ts";
 import { fillPeerSets } from "./peer-sets.ts";
 import type { SubjectName } from "./rows.ts";
+import type { RpcLoadOptions } from "./rpc-load.ts";
 import type { Answers, Load, Subject } from "./subject.ts";
-import type { WriteLoad, WriteTimes } from "./writes-load.ts";
+import type { WriteTimes } from "./times.ts";
+import type { WriteLoad } from "./writes-load.ts";
 
 /** All that rows load. */
 export interface World extends AsyncDisposable {
@@ -20,6 +23,8 @@ export interface World extends AsyncDisposable {
   readonly writes: Child<WriteLoad, WriteTimes>;
   /** The face Redis. */
   readonly redis: TestRedis;
+  /** The running Muin; `undefined` unless asked for. */
+  readonly door: MuinDoor | undefined;
 }
 
 /** What is started. */
@@ -35,7 +40,7 @@ export interface WorldOptions {
   readonly report: (line: string) => void;
 }
 
-type EngineName = Exclude<SubjectName, "faiss">;
+type EngineName = Exclude<SubjectName, "faiss" | "rpc">;
 
 const engines: Readonly<Record<EngineName, Pick<EngineOptions, "engine" | "connections" | "noThread">>> = {
   store: { engine: "store" },
@@ -78,6 +83,7 @@ export async function openWorld(options: WorldOptions): Promise<World> {
     return own;
   };
   for (const name of wanted) {
+    if (name === "rpc") continue;
     if (name === "faiss") {
       if (options.faissPackages === undefined) continue;
       subjects.set(name, await startFaiss(options.faissPackages, folder, sizes));
@@ -93,8 +99,17 @@ export async function openWorld(options: WorldOptions): Promise<World> {
   const ofWrites: EngineOptions = { engine: "hedged", redisUrl: redis.url, sizes, folder: await folderOf("writes") };
   const writes = await startChild<WriteLoad, WriteTimes>(script("writes-load"), ofWrites);
   started.defer(() => writes.close());
+  let door: MuinDoor | undefined;
+  if (wanted.has("rpc")) {
+    report("starting Muin and filling its galleries");
+    door = await startMuinDoor(sizes, people.gallery);
+    started.use(door);
+    const rpc = await startRpc(door, folder);
+    subjects.set("rpc", rpc);
+    started.defer(() => rpc.close());
+  }
   const kept = started.move();
-  return { subjects, writes, redis, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+  return { subjects, writes, redis, door, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
 async function filled({ url }: TestRedis, fill: (store: ReturnType<typeof openRedis>) => Promise<void>): Promise<void> {
@@ -112,6 +127,27 @@ async function startEngine(options: EngineLoadOptions, server: TestRedis | undef
   const ofServer = server === undefined ? {} : { redis: [server.pid] };
   return {
     processes: () => Promise.resolve({ engine: [child.pid], ...ofServer }),
+    run: (load) => child.ask(load),
+    close: () => child.close(),
+  };
+}
+
+async function startRpc({ muin, devices, branches }: MuinDoor, peopleFolder: string): Promise<Subject> {
+  const options: RpcLoadOptions = { url: muin.http, devices, branches, peopleFolder };
+  const child = await startChild<Load, Answers>(script("rpc-load"), options);
+  return {
+    processes: async () => {
+      const found = await muin.folder.processes();
+      const pidsOf = (prefix: string): number[] =>
+        found.filter(({ name }) => name.startsWith(prefix)).map(({ pid }) => pid);
+      return {
+        muin: [muin.pid],
+        redis: pidsOf("redis/faces"),
+        "redis events": pidsOf("redis/events"),
+        postgres: pidsOf("postgres"),
+        sender: [child.pid],
+      };
+    },
     run: (load) => child.ask(load),
     close: () => child.close(),
   };

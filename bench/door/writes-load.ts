@@ -3,10 +3,10 @@ import type { FaceEngine } from "../../internal/face/shared/face-engine.ts";
 import { createInstances } from "../../internal/face/shared/instances.ts";
 import { openRedis } from "../../internal/platform/redis/open-redis.ts";
 import { type Served, serveChild } from "../harness/child.ts";
-import { createLatencyRecorder, type Latency } from "../harness/latency.ts";
 import { type EngineOptions, openEngine } from "./engines.ts";
 import { enrolmentOf, galleryOf, templateOf } from "./galleries.ts";
 import { matchRule, newFaces } from "./people.ts";
+import { createTimes, type WriteTimes } from "./times.ts";
 
 /** What this process is asked to do: to enrol people at the gallery of `faces`, or to erase those whom it enrolled. */
 export interface WriteLoad {
@@ -16,15 +16,6 @@ export interface WriteLoad {
   readonly count: number;
 }
 
-/** How long it took, by what was waited for since the write began. */
-export interface WriteTimes {
-  readonly latencyMs: Readonly<Record<string, Latency & { readonly mean: number }>>;
-  /** Decisions that were wrong after the write. */
-  readonly wrong: number;
-}
-
-/** People are written so often: one after the other. */
-const writesPerS = 100;
 /** What is written is seen everywhere within this time. */
 const seenMsMax = 5000;
 /** Numbers of those who are enrolled here; nobody else has them. */
@@ -99,36 +90,6 @@ async function until(isSo: () => Promise<boolean>): Promise<void> {
     if (performance.now() > endMs) throw new Error(`what was written is not seen after ${seenMsMax} ms`);
     await new Promise<void>((resolve) => setImmediate(resolve));
   }
-}
-
-function createTimes(names: readonly string[]) {
-  const recorders = new Map(names.map((name) => [name, { recorder: createLatencyRecorder(), sum: 0, count: 0 }]));
-  const firstMs = performance.now();
-  let steps = 0;
-  return {
-    /** Runs a step when it is due. */
-    paced: async (step: (since: (name: string) => void) => Promise<void>): Promise<void> => {
-      const early = firstMs + (steps * 1000) / writesPerS - performance.now();
-      steps += 1;
-      if (early > 0) await Bun.sleep(early);
-      const beganMs = performance.now();
-      await step((name) => {
-        const times = recorders.get(name);
-        if (times === undefined) throw new Error(`no time is called ${name}`);
-        const ms = performance.now() - beganMs;
-        times.recorder.record(ms);
-        times.sum += ms;
-        times.count += 1;
-      });
-    },
-    all: (): WriteTimes["latencyMs"] =>
-      Object.fromEntries(
-        Array.from(recorders, ([name, { recorder, sum, count }]) => [
-          name,
-          { ...recorder.summary(), mean: sum / Math.max(1, count) },
-        ]),
-      ),
-  };
 }
 
 await serveChild(openWritesLoad);

@@ -4,6 +4,8 @@ import { connect, type Socket } from "node:net";
 export interface WireRequest {
   readonly path: string;
   readonly contentType: string;
+  /** Beside those of all requests. Default: none. */
+  readonly headers?: Readonly<Record<string, string>>;
   /** Latin-1 text: each character is one byte. */
   readonly body: string;
 }
@@ -22,9 +24,7 @@ export async function openHttpConnections(
   headers: Readonly<Record<string, string>>,
 ): Promise<HttpConnections> {
   const { hostname, port, host } = new URL(url);
-  const common = Object.entries({ host, ...headers })
-    .map(([name, value]) => `${name}: ${value}\r\n`)
-    .join("");
+  const common = textOf({ host, ...headers });
   const connections = await Promise.all(
     Array.from({ length: count }, () => openConnection(hostname, Number(port), common)),
   );
@@ -34,6 +34,12 @@ export async function openHttpConnections(
       for (const connection of connections) connection.close();
     },
   };
+}
+
+function textOf(headers: Readonly<Record<string, string>>): string {
+  return Object.entries(headers)
+    .map(([name, value]) => `${name}: ${value}\r\n`)
+    .join("");
 }
 
 interface Connection {
@@ -77,11 +83,11 @@ async function openConnection(hostname: string, port: number, common: string): P
     fail(new Error("the connection was closed"));
   });
   return {
-    send: ({ path, contentType, body }) => {
+    send: ({ path, contentType, headers = {}, body }) => {
       if (closed) return Promise.reject(new Error("the connection was closed"));
       pending = Promise.withResolvers<Buffer>();
       socket.write(
-        `POST ${path} HTTP/1.1\r\n${common}content-type: ${contentType}\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+        `POST ${path} HTTP/1.1\r\n${common}${textOf(headers)}content-type: ${contentType}\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
         "latin1",
       );
       return pending.promise;
