@@ -136,13 +136,12 @@ export function createEnrolmentRules(deps: EnrolmentRulesDeps): EnrolmentRules {
     enrol: (caller, asked) => {
       const { memberId, modelId, consent } = asked;
       const branchIds = asked.branchIds.toSorted();
-      const enrolmentId = deps.random.uuid();
       return write(caller, asked, async (on, nowMs) => {
         const refusal = await access.refusalToChange(on, caller, branchIds);
         if (refusal !== undefined) return refusal;
         if (await enrolments.isEnrolled(on, memberId, modelId)) return refuse("enrolmentExists");
         const enrolment = {
-          enrolmentId,
+          enrolmentId: deps.random.uuid(), // Another one each time: what was given up is denied for good.
           memberId,
           modelId,
           branchIds,
