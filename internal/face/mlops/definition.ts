@@ -112,6 +112,7 @@ export const mlops: ServiceInfo<"mlops"> = defineService({
       access,
       turns: createBulkhead({ name: "writes of faces", concurrentMax: atOnceMax, queueMax: waitingMax, metrics }),
     });
+    const applied = createAppliedWait({ instances: createInstances(doorStore), store, clock });
     const erasableFaces = createErasableFaces({ store, writer });
     const erasing = {
       ...base,
@@ -122,7 +123,7 @@ export const mlops: ServiceInfo<"mlops"> = defineService({
     };
     const erasureSaga = createErasureSaga({
       ...erasing,
-      applied: createAppliedWait({ instances: createInstances(doorStore), clock }),
+      applied,
       signed: async (tx, erasure, timeMs) => {
         await announceFaceErased(tx, publish, erasure, timeMs);
         await people.settle(tx, erasure.memberId);
@@ -145,7 +146,7 @@ export const mlops: ServiceInfo<"mlops"> = defineService({
         ...createCheckHandlers({ ...base, check: createFaceCheck({ ...erasing, store }) }),
       }),
       serve(EnrolmentService, {
-        ...createEnrolmentHandlers({ rules }),
+        ...createEnrolmentHandlers({ rules, applied }),
         ...createErasureHandlers({ ...erasing, rules: erasureRules }),
       }),
       on(UserCreatedSchema, (event) => news.created(event)),

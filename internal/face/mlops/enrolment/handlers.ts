@@ -11,6 +11,8 @@ import {
 import { orThrow } from "../../../platform/errors/refusal.ts";
 import { callerOf } from "../../../platform/identity/caller.ts";
 import { pageOf } from "../../../platform/resource/page-token.ts";
+import type { InstanceName } from "../../shared/instances.ts";
+import { callWaitMs, type AppliedWait } from "../erasure/applied.ts";
 import { mlopsErrors } from "../errors.ts";
 import { toEnrolment } from "./message.ts";
 import type { EnrolmentRules } from "./rules.ts";
@@ -19,11 +21,12 @@ import type { RecordedConsent } from "./store.ts";
 /** Serves enrolments. */
 export function createEnrolmentHandlers(deps: {
   readonly rules: EnrolmentRules;
+  readonly applied: Pick<AppliedWait, "waitUntilAllApplied">;
 }): Pick<
   ServiceImpl<typeof EnrolmentService>,
   "enrolFace" | "addEmbedding" | "replaceFace" | "getEnrolment" | "listEnrolments"
 > {
-  const { rules } = deps;
+  const { rules, applied } = deps;
   return {
     enrolFace: async (request, context) => {
       const { branchIds, memberId, modelId, embeddings, overrideDuplicate, requestId } = request;
@@ -44,7 +47,9 @@ export function createEnrolmentHandlers(deps: {
       const { enrolmentId, embeddings, overrideDuplicate, requestId } = request;
       const fingerprint = fingerprintOf(ReplaceFaceRequestSchema, request);
       const asked = { embeddings, overrideDuplicate, requestId, fingerprint };
-      return { enrolment: orThrow(await rules.replace(callerOf(context), enrolmentId, asked)) };
+      const enrolment = orThrow(await rules.replace(callerOf(context), enrolmentId, asked));
+      const behind = await waitForDoors(applied, context.signal);
+      return { enrolment, pendingInstances: behind.map(({ instanceId }) => instanceId) };
     },
 
     getEnrolment: async ({ enrolmentId }, context) => ({
@@ -76,4 +81,17 @@ function consentOf(consent: Consent | undefined): Omit<RecordedConsent, "recorde
   const { textVersion = "", time } = consent ?? {};
   if (textVersion === "" || time === undefined) throw mlopsErrors.consentRequired();
   return { textVersion, timeMs: timestampMs(time) };
+}
+
+/** Waits until no door decides by what was before. Who cannot know throws OUTCOME_UNKNOWN: asked again with the same request_id, it waits again. */
+async function waitForDoors(
+  applied: Pick<AppliedWait, "waitUntilAllApplied">,
+  signal: AbortSignal,
+): Promise<readonly InstanceName[]> {
+  try {
+    return await applied.waitUntilAllApplied(callWaitMs, signal);
+  } catch (error) {
+    signal.throwIfAborted();
+    throw mlopsErrors.outcomeUnknown({ cause: error });
+  }
 }

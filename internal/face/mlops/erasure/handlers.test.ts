@@ -12,6 +12,7 @@ import { partsOf } from "../../../platform/service/parts.ts";
 import { eventually } from "../../../platform/testing/eventually.ts";
 import { importMutant } from "../../../platform/testing/mutant.ts";
 import type { TestRedis } from "../../../platform/testing/redis.ts";
+import { positionsKey } from "../../shared/instances.ts";
 import { changesKey, denyKey } from "../../shared/key-schema.ts";
 import { startErasure, startFaceRedis, type Enrolled, type ErasureFixture } from "./erasure-fixture.ts";
 
@@ -254,6 +255,26 @@ describe("a process at the doors that is cut off", () => {
         expect([state, receipt !== ""]).toEqual([FaceErasureState.DONE, true]);
       });
     });
+  });
+
+  test("is named where a face is replaced, until it has applied that", async () => {
+    await using on = await startErasure();
+    const [near, far] = [await on.door("near"), await on.door("far")];
+    const face = await on.enrol();
+    const { enrolmentId, embeddings } = face;
+    const replace = () =>
+      on.enrolments().replaceFace({ enrolmentId, embeddings: [...embeddings], requestId: "replaced" });
+    for (const door of [near, far]) await door.apply();
+    const replacing = replace();
+    await eventually(async () => {
+      await near.apply();
+      expect((await on.store.client.hget(positionsKey, "near"))?.split(" ")[0]).not.toBe(
+        (await on.store.client.hget(positionsKey, "far"))?.split(" ")[0],
+      );
+    });
+    expect((await replacing).pendingInstances).toEqual(["far"]);
+    await far.apply();
+    expect((await replace()).pendingInstances).toEqual([]);
   });
 
   test("mutant: a receipt that does not wait for it is noticed", async () => {

@@ -90,7 +90,7 @@ const base = {
 const saga = createErasureSaga({
   ...base,
   galleriesOf: (branchIds) => galleriesAt(base, branchIds),
-  applied: createAppliedWait({ instances: createInstances(store), clock: systemClock }),
+  applied: createAppliedWait({ instances: createInstances(store), store, clock: systemClock }),
   signer: createReceiptSigner(secret),
   receiptKeys: postgresReceiptKeyStore,
   signed: async (tx: Transaction, erasure: StoredErasure, timeMs: number) => {

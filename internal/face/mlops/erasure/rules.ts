@@ -13,12 +13,11 @@ import { refuse } from "../errors.ts";
 import { announceFaceErased, type MlopsPublish } from "../events.ts";
 import type { GalleryStore } from "../gallery/store.ts";
 import type { RequestStore } from "../request/store.ts";
+import { callWaitMs } from "./applied.ts";
 import { stepOf, type DenialOutcome, type ErasureSaga } from "./saga.ts";
 import type { ErasureStore, StoredErasure } from "./store.ts";
 import type { ErasureSweeper } from "./sweeper.ts";
 
-/** How long a call waits for the doors, in milliseconds: they take a few. */
-const waitMsMax = 2000;
 /** Bytes of an erasure's id. */
 const erasureIdBytes = 16;
 /** Erasures that are announced again in one transaction. */
@@ -95,7 +94,7 @@ export function createErasureRules(deps: ErasureRulesDeps): ErasureRules {
       const erasure = await begun(caller, enrolmentId);
       if (isRefusal(erasure)) return erasure;
       try {
-        return await saga.settleDenial(await saga.deny(erasure), waitMsMax, signal);
+        return await saga.settleDenial(await saga.deny(erasure), callWaitMs, signal);
       } catch (error) {
         return unsettled(erasure, error);
       } finally {
