@@ -10,6 +10,8 @@ export interface LossyProxy extends Disposable {
   loseReply(spared: number): void;
   /** Replies lost so far. */
   lost(): number;
+  /** Cuts all connections, and accepts none; or accepts them again. */
+  cut(isCut: boolean): void;
 }
 
 interface Side {
@@ -22,12 +24,19 @@ interface Side {
 export function startLossyProxy(port: number): LossyProxy {
   let spare = Number.POSITIVE_INFINITY;
   let lost = 0;
+  let isAway = false;
+  const clients = new Set<Socket<Side>>();
   const listener = Bun.listen<Side>({
     hostname: "127.0.0.1",
     port: 0,
     socket: {
       open: (client) => {
         client.data = { peer: undefined, early: [] };
+        if (isAway) {
+          client.terminate();
+          return;
+        }
+        clients.add(client);
         void Bun.connect<Side>({
           hostname: "127.0.0.1",
           port,
@@ -59,6 +68,7 @@ export function startLossyProxy(port: number): LossyProxy {
         else client.data.peer.write(bytes);
       },
       close: (client) => {
+        clients.delete(client);
         client.data.peer?.end();
       },
     },
@@ -69,6 +79,10 @@ export function startLossyProxy(port: number): LossyProxy {
       spare = spared;
     },
     lost: () => lost,
+    cut: (isCut) => {
+      isAway = isCut;
+      if (isCut) for (const client of [...clients]) client.terminate();
+    },
     [Symbol.dispose]: () => listener.stop(true),
   };
 }
