@@ -156,6 +156,7 @@ export const policyTable: Readonly<Record<string, PolicyRow>> = {
   "FaceModelService.CalibrateFaceModel": { callers: "person api_key", scopes: "faces.manage" },
   "FaceModelService.PromoteFaceModel": { callers: "person api_key", scopes: "faces.manage" },
   "FaceModelService.RollBackFaceModel": { callers: "person api_key", scopes: "faces.manage" },
+  "FaceModelService.RenewTemplates": { callers: "person api_key", scopes: "faces.manage" },
   "FaceModelService.CheckFaces": { callers: "person api_key", scopes: "faces.manage" },
 
   "EnrolmentService.EnrolFace": { callers: "person api_key", wider: "faces.manage" },

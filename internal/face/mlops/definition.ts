@@ -49,6 +49,8 @@ import { createPersonRules } from "./person/rules.ts";
 import { postgresPersonStore } from "./person/store-postgres.ts";
 import { createPersonalData, createPersonErasures } from "./personal-data/rules.ts";
 import { postgresPersonErasureStore } from "./personal-data/store-postgres.ts";
+import { createRenewalHandlers } from "./renewal/handlers.ts";
+import { createRenewalRules } from "./renewal/rules.ts";
 import { postgresRequestStore } from "./request/store-postgres.ts";
 
 /** Writes of faces of one process that are worked on at a time: each takes two connections of its database, which has ten. */
@@ -143,6 +145,7 @@ export const mlops: ServiceInfo<"mlops"> = defineService({
     return [
       serve(FaceModelService, {
         ...createModelHandlers({ ...base, sql: database.sql, rules: modelRules, doors }),
+        ...createRenewalHandlers({ ...base, rules: createRenewalRules({ ...base, saga, doors, faces }) }),
         ...createCheckHandlers({ ...base, check: createFaceCheck({ ...erasing, store }) }),
       }),
       serve(EnrolmentService, {

@@ -79,6 +79,16 @@ export const mlopsErrors = defineErrors({
     code: "failed_precondition",
     text: "the doors of branch {branch_id} decided by no other model before",
   },
+  galleryNotFound: {
+    reason: "GALLERY_NOT_FOUND",
+    code: "not_found",
+    text: "nobody was ever enrolled at branch {branch_id} by the model {model_id}",
+  },
+  galleryRenewed: {
+    reason: "GALLERY_RENEWED",
+    code: "aborted",
+    text: "the gallery has the generation {generation} now; list the branch's galleries and try again",
+  },
   activeModelChanged: {
     reason: "ACTIVE_MODEL_CHANGED",
     code: "aborted",

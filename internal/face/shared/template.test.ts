@@ -41,6 +41,23 @@ function checkCosines(create: CreateTemplates): void {
   );
 }
 
+/** A template that is turned back, and for another gallery, is what its embedding would be there, to a millionth. */
+function checkBack(create: CreateTemplates): void {
+  fc.assert(
+    fc.property(fc.integer(), fc.constantFrom(64, 65, 128, 511, 512), (seed, size) => {
+      const unit = unitOf(anyVector(seededFractions(seed), size));
+      const templates = create({ present: other, former: secret });
+      const renewed = { ...gallery, generation: 2, keyId: templateKeyId(other) };
+      const back = templates.turnBack(gallery, turn(templates, unit));
+      if (back === undefined) throw new Error("the gallery's secret is not known");
+      const anew = turn(templates, back, renewed);
+      const wanted = turn(templates, unit, renewed);
+      for (const [place, value] of anew.entries()) expect(Math.abs(value - wanted[place]!)).toBeLessThan(1e-6);
+    }),
+    { numRuns: 50 },
+  );
+}
+
 /** The templates of one face in two galleries are no more alike than those of strangers: cosines of 512 numbers have a standard deviation of 0.044. */
 function checkUnlinked(create: CreateTemplates): void {
   const templates = create({ present: secret, former: other });
@@ -88,6 +105,8 @@ describe("templates", () => {
     expect(turn(templates, unitOf(anyVector(seededFractions(3), 65)))).toHaveLength(65);
   });
 
+  test("are turned back", () => checkBack(createTemplates));
+
   test("are made by the present secret and the former one, and by no other", () => {
     const face = unitOf(anyVector(seededFractions(4), 64));
     expect(createTemplates({ present: other }).turn(gallery, face)).toBeUndefined();
@@ -111,6 +130,7 @@ describe("templates", () => {
     [checkCosines, "angles[at + 1] = Math.sin(angle);", "angles[at + 1] = Math.sin(2 * angle);"],
     [checkVersion, "muin-face-template-v1", "muin-face-template-v2"],
     [checkVersion, "sine * x + cosine * y", "cosine * y - sine * x"],
+    [checkBack, "cosine * x + sine * y", "cosine * x - sine * y"],
   ] as const)("are noticed to be broken: %p with %s as %s", async (check, rule, instead) => {
     const path = join(import.meta.dir, "template.ts");
     const mutant = await importMutant<{ createTemplates: CreateTemplates }>(path, rule, instead);

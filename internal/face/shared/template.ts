@@ -34,6 +34,8 @@ export interface Templates {
    * the present one nor the former.
    */
   turn(gallery: KeyedGallery, unit: Float64Array): Float32Array | undefined;
+  /** The embedding that a template was turned from, as exact as the template is: what turns it for another gallery. `undefined` as of `turn`. */
+  turnBack(gallery: KeyedGallery, template: Float32Array): Float64Array | undefined;
 }
 
 /** Names a secret, without telling it. */
@@ -53,19 +55,27 @@ export function createTemplates(secrets: {
     [keyId, present] as const,
   ]);
   const kept = createLruMap<Transform>(keptTransformsMax);
+  const transformOf = (gallery: KeyedGallery, dimensions: number): Transform | undefined => {
+    const secret = known.get(gallery.keyId);
+    if (secret === undefined) return undefined;
+    const name = JSON.stringify([gallery.branchId, gallery.modelId, gallery.generation]);
+    const place = `${gallery.keyId}${dimensions}${name}`;
+    let transform = kept.get(place);
+    if (transform === undefined) {
+      transform = drawTransform(secret, name, dimensions);
+      kept.set(place, transform);
+    }
+    return transform;
+  };
   return {
     keyId,
     turn: (gallery, unit) => {
-      const secret = known.get(gallery.keyId);
-      if (secret === undefined) return undefined;
-      const name = JSON.stringify([gallery.branchId, gallery.modelId, gallery.generation]);
-      const place = `${gallery.keyId}${unit.length}${name}`;
-      let transform = kept.get(place);
-      if (transform === undefined) {
-        transform = drawTransform(secret, name, unit.length);
-        kept.set(place, transform);
-      }
-      return apply(transform, unit);
+      const transform = transformOf(gallery, unit.length);
+      return transform && apply(transform, unit);
+    },
+    turnBack: (gallery, template) => {
+      const transform = transformOf(gallery, template.length);
+      return transform && applyBack(transform, template);
     },
   };
 }
@@ -126,4 +136,20 @@ function apply({ places, angles }: Transform, unit: Float64Array): Float32Array 
     turned[second] = sine * x + cosine * y;
   }
   return Float32Array.from(turned);
+}
+
+/** The rotations the other way round, the last one first. */
+function applyBack({ places, angles }: Transform, template: Float32Array): Float64Array {
+  const unit = Float64Array.from(template);
+  for (let at = places.length - 2; at >= 0; at -= 2) {
+    const first = places[at] as number;
+    const second = places[at + 1] as number;
+    const cosine = angles[at] as number;
+    const sine = angles[at + 1] as number;
+    const x = unit[first] as number;
+    const y = unit[second] as number;
+    unit[first] = cosine * x + sine * y;
+    unit[second] = cosine * y - sine * x;
+  }
+  return unit;
 }

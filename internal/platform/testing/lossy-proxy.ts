@@ -81,7 +81,7 @@ export function startLossyProxy(port: number): LossyProxy {
     lost: () => lost,
     cut: (isCut) => {
       isAway = isCut;
-      if (isCut) for (const client of [...clients]) client.terminate();
+      if (isCut) for (const client of clients) client.terminate();
     },
     [Symbol.dispose]: () => listener.stop(true),
   };

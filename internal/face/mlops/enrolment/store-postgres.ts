@@ -73,6 +73,15 @@ export const postgresEnrolmentStore: EnrolmentStore = {
     return rows.map(toEnrolment);
   },
 
+  changedSince: async (sql, { branchId, modelId }, sinceMs, after, limit) => {
+    const rows = await sql<EnrolmentRow[]>`
+      SELECT * FROM enrolments
+      WHERE branch_ids @> ARRAY[${branchId}] AND model_id = ${modelId} AND state = 'ACTIVE'
+        AND update_time >= ${new Date(sinceMs)} AND enrolment_id > ${after}
+      ORDER BY enrolment_id LIMIT ${limit}`;
+    return rows.map(toEnrolment);
+  },
+
   among: async (sql, { branchId, modelId }, enrolmentIds) => {
     if (enrolmentIds.length === 0) return [];
     const rows = await sql<{ enrolment_id: string }[]>`

@@ -65,6 +65,14 @@ export interface EnrolmentStore {
     after: string,
     limit: number,
   ): Promise<readonly StoredEnrolment[]>;
+  /** Of those in a gallery the ones whose faces were written since a time. */
+  changedSince(
+    sql: Sql,
+    gallery: { readonly branchId: string; readonly modelId: string },
+    sinceMs: number,
+    after: string,
+    limit: number,
+  ): Promise<readonly StoredEnrolment[]>;
   /** Which of these enrolments are in a gallery, seen or not. */
   among(
     sql: Sql,

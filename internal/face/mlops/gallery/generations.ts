@@ -5,7 +5,10 @@ import type { GalleryStore, StoredGallery } from "./store.ts";
 /** Galleries that are read at a time. */
 const pageGalleries = 500;
 
-/** All galleries of branches that a face store may hold, which need not be there: each with its former generations, as an old store has them. */
+/**
+ * All galleries of branches that a face store may hold, which need not be there: each with its former generations, as an old store has them, and the next, as a renewal
+ * makes it.
+ */
 export async function galleriesAt(
   { database, galleries }: GenerationsDeps,
   branchIds: readonly string[],
@@ -29,5 +32,5 @@ interface GenerationsDeps {
 }
 
 function generationsOf({ branchId, modelId, generation: present }: StoredGallery): readonly GalleryId[] {
-  return Array.from({ length: present }, (_, former) => ({ branchId, modelId, generation: former + 1 }));
+  return Array.from({ length: present + 1 }, (_, former) => ({ branchId, modelId, generation: former + 1 }));
 }

@@ -71,6 +71,26 @@ export const postgresGalleryStore: GalleryStore = {
       SELECT FROM active_galleries WHERE branch_id = ANY(${sorted}::text[]) ORDER BY branch_id FOR UPDATE`;
   },
 
+  beginRenewal: async (sql, { branchId, modelId, generation }, startMs) => {
+    await sql`
+      INSERT INTO renewals (branch_id, model_id, generation, start_time)
+      VALUES (${branchId}, ${modelId}, ${generation}, ${new Date(startMs)}) ON CONFLICT DO NOTHING`;
+  },
+
+  renewalStart: async (sql, { branchId, modelId, generation }) => {
+    const [row] = await sql<{ start_time: Date }[]>`
+      SELECT start_time FROM renewals
+      WHERE branch_id = ${branchId} AND model_id = ${modelId} AND generation = ${generation}`;
+    return row?.start_time.getTime();
+  },
+
+  endRenewal: async (tx, { branchId, modelId, generation, keyId }, nowMs) => {
+    await tx`DELETE FROM renewals WHERE branch_id = ${branchId} AND model_id = ${modelId}`;
+    await tx`
+      UPDATE galleries SET generation = ${generation}, key_id = ${keyId}, update_time = ${new Date(nowMs)}
+      WHERE branch_id = ${branchId} AND model_id = ${modelId}`;
+  },
+
   inState: async (sql, branchId, state) => {
     const [row] = await sql<GalleryRow[]>`
       SELECT * FROM galleries WHERE branch_id = ${branchId} AND state = ${state}`;

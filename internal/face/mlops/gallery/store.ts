@@ -1,5 +1,5 @@
 import type { Sql, Transaction } from "../../../platform/postgres/database.ts";
-import type { ActiveGallery, KeyedGallery } from "../../shared/gallery.ts";
+import type { ActiveGallery, GalleryId, KeyedGallery } from "../../shared/gallery.ts";
 
 /** Whether doors decide by a gallery, in the words of the database. */
 export type GalleryStateName = "STANDBY" | "ACTIVE" | "FORMER";
@@ -41,6 +41,12 @@ export interface GalleryStore {
   add(tx: Transaction, galleries: readonly StoredGallery[]): Promise<void>;
   /** Locks what is active at branches, and makes it one's own to change. */
   holdActive(tx: Transaction, branchIds: readonly string[]): Promise<void>;
+  /** Notes that a gallery's present generation is being renewed, unless that stands already. */
+  beginRenewal(sql: Sql, gallery: GalleryId, startMs: number): Promise<void>;
+  /** Since when a gallery's present generation is being renewed; `undefined`: it is not. */
+  renewalStart(sql: Sql, gallery: GalleryId): Promise<number | undefined>;
+  /** Makes another generation the present one of a gallery that is held, and ends the renewal. */
+  endRenewal(tx: Transaction, renewed: KeyedGallery, nowMs: number): Promise<void>;
   /** The gallery of a branch that is in a state of which there is one at most. */
   inState(sql: Sql, branchId: string, state: "ACTIVE" | "FORMER"): Promise<StoredGallery | undefined>;
   /** Those of these branches at which no gallery is active. Once one is, there always is one. */

@@ -21,7 +21,7 @@ export function createModelHandlers(deps: {
   readonly sql: Sql;
   readonly models: Pick<ModelStore, "list">;
   readonly galleries: Pick<GalleryStore, "list">;
-}): Omit<ServiceImpl<typeof FaceModelService>, "checkFaces"> {
+}): Omit<ServiceImpl<typeof FaceModelService>, "checkFaces" | "renewTemplates"> {
   const { rules, doors, sql, models, galleries } = deps;
   return {
     registerFaceModel: async ({ faceModel }) => {

@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file muin/face/v1/face_model_service.proto.
  */
 export const file_muin_face_v1_face_model_service: GenFile = /*@__PURE__*/
-  fileDesc("CiVtdWluL2ZhY2UvdjEvZmFjZV9tb2RlbF9zZXJ2aWNlLnByb3RvEgxtdWluLmZhY2UudjEiTwoYUmVnaXN0ZXJGYWNlTW9kZWxSZXF1ZXN0EjMKCmZhY2VfbW9kZWwYASABKAsyFy5tdWluLmZhY2UudjEuRmFjZU1vZGVsQga6SAPIAQEiSAoZUmVnaXN0ZXJGYWNlTW9kZWxSZXNwb25zZRIrCgpmYWNlX21vZGVsGAEgASgLMhcubXVpbi5mYWNlLnYxLkZhY2VNb2RlbCJ6ChVMaXN0RmFjZU1vZGVsc1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAEEiQKCWJyYW5jaF9pZBgDIAEoCUIRukgOcgwYQDIIXlshLX5dKiQiiQEKFkxpc3RGYWNlTW9kZWxzUmVzcG9uc2USLAoLZmFjZV9tb2RlbHMYASADKAsyFy5tdWluLmZhY2UudjEuRmFjZU1vZGVsEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIoCglnYWxsZXJpZXMYAyADKAsyFS5tdWluLmZhY2UudjEuR2FsbGVyeSKYAgoZQ2FsaWJyYXRlRmFjZU1vZGVsUmVxdWVzdBIzCghtb2RlbF9pZBgBIAEoCUIhukgechwQARhAMhZeW2EtejAtOV1bYS16MC05Ll8tXSokEioKCXRocmVzaG9sZBgCIAEoAUIXukgUEhIZAAAAAAAA8D8hAAAAAAAAAAASJwoGbWFyZ2luGAMgASgBQhe6SBQSEhkAAAAAAADwPykAAAAAAAAAABI0ChNkdXBsaWNhdGVfdGhyZXNob2xkGAQgASgBQhe6SBQSEhkAAAAAAADwPyEAAAAAAAAAABI7Chp0YXJnZXRfZmFsc2VfcG9zaXRpdmVfcmF0ZRgFIAEoAUIXukgUEhIZAAAAAAAA8D8pAAAAAAAAAAAiSQoaQ2FsaWJyYXRlRmFjZU1vZGVsUmVzcG9uc2USKwoKZmFjZV9tb2RlbBgBIAEoCzIXLm11aW4uZmFjZS52MS5GYWNlTW9kZWwidgoXUHJvbW90ZUZhY2VNb2RlbFJlcXVlc3QSJgoJYnJhbmNoX2lkGAEgASgJQhO6SBByDhABGEAyCF5bIS1+XSokEjMKCG1vZGVsX2lkGAIgASgJQiG6SB5yHBABGEAyFl5bYS16MC05XVthLXowLTkuXy1dKiQiQgoYUHJvbW90ZUZhY2VNb2RlbFJlc3BvbnNlEiYKB2dhbGxlcnkYASABKAsyFS5tdWluLmZhY2UudjEuR2FsbGVyeSJ3ChhSb2xsQmFja0ZhY2VNb2RlbFJlcXVlc3QSJgoJYnJhbmNoX2lkGAEgASgJQhO6SBByDhABGEAyCF5bIS1+XSokEjMKCG1vZGVsX2lkGAIgASgJQiG6SB5yHBABGEAyFl5bYS16MC05XVthLXowLTkuXy1dKiQiQwoZUm9sbEJhY2tGYWNlTW9kZWxSZXNwb25zZRImCgdnYWxsZXJ5GAEgASgLMhUubXVpbi5mYWNlLnYxLkdhbGxlcnkiZQoRQ2hlY2tGYWNlc1JlcXVlc3QSJAoJYnJhbmNoX2lkGAEgASgJQhG6SA5yDBhAMgheWyEtfl0qJBIMCgRtZW5kGAIgASgIEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAIIlkKEkNoZWNrRmFjZXNSZXNwb25zZRIqCgZjaGVja3MYASADKAsyGi5tdWluLmZhY2UudjEuR2FsbGVyeUNoZWNrEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTKGCAoQRmFjZU1vZGVsU2VydmljZRKmAQoRUmVnaXN0ZXJGYWNlTW9kZWwSJi5tdWluLmZhY2UudjEuUmVnaXN0ZXJGYWNlTW9kZWxSZXF1ZXN0GicubXVpbi5mYWNlLnYxLlJlZ2lzdGVyRmFjZU1vZGVsUmVzcG9uc2UiQJACAoq1GBISDGZhY2VzLm1hbmFnZRoCAQKC0+STAiE6CmZhY2VfbW9kZWwiEy9hcGkvdjEvZmFjZS1tb2RlbHMSjwEKDkxpc3RGYWNlTW9kZWxzEiMubXVpbi5mYWNlLnYxLkxpc3RGYWNlTW9kZWxzUmVxdWVzdBokLm11aW4uZmFjZS52MS5MaXN0RmFjZU1vZGVsc1Jlc3BvbnNlIjKQAgGKtRgQEgpmYWNlcy5yZWFkGgIBAoLT5JMCFRITL2FwaS92MS9mYWNlLW1vZGVscxK1AQoSQ2FsaWJyYXRlRmFjZU1vZGVsEicubXVpbi5mYWNlLnYxLkNhbGlicmF0ZUZhY2VNb2RlbFJlcXVlc3QaKC5tdWluLmZhY2UudjEuQ2FsaWJyYXRlRmFjZU1vZGVsUmVzcG9uc2UiTJACAoq1GBISDGZhY2VzLm1hbmFnZRoCAQKC0+STAi06ASoiKC9hcGkvdjEvZmFjZS1tb2RlbHMve21vZGVsX2lkfTpjYWxpYnJhdGUStgEKEFByb21vdGVGYWNlTW9kZWwSJS5tdWluLmZhY2UudjEuUHJvbW90ZUZhY2VNb2RlbFJlcXVlc3QaJi5tdWluLmZhY2UudjEuUHJvbW90ZUZhY2VNb2RlbFJlc3BvbnNlIlOQAgKKtRgSEgxmYWNlcy5tYW5hZ2UaAgECgtPkkwI0OgEqIi8vYXBpL3YxL2JyYW5jaGVzL3ticmFuY2hfaWR9L2ZhY2UtbW9kZWw6cHJvbW90ZRK6AQoRUm9sbEJhY2tGYWNlTW9kZWwSJi5tdWluLmZhY2UudjEuUm9sbEJhY2tGYWNlTW9kZWxSZXF1ZXN0GicubXVpbi5mYWNlLnYxLlJvbGxCYWNrRmFjZU1vZGVsUmVzcG9uc2UiVJACAoq1GBISDGZhY2VzLm1hbmFnZRoCAQKC0+STAjU6ASoiMC9hcGkvdjEvYnJhbmNoZXMve2JyYW5jaF9pZH0vZmFjZS1tb2RlbDpyb2xsQmFjaxKIAQoKQ2hlY2tGYWNlcxIfLm11aW4uZmFjZS52MS5DaGVja0ZhY2VzUmVxdWVzdBogLm11aW4uZmFjZS52MS5DaGVja0ZhY2VzUmVzcG9uc2UiN5ACAoq1GBISDGZhY2VzLm1hbmFnZRoCAQKC0+STAhg6ASoiEy9hcGkvdjEvZmFjZXM6Y2hlY2tiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_muin_face_v1_face_check, file_muin_face_v1_face_model, file_muin_platform_v1_options]);
+  fileDesc("CiVtdWluL2ZhY2UvdjEvZmFjZV9tb2RlbF9zZXJ2aWNlLnByb3RvEgxtdWluLmZhY2UudjEiTwoYUmVnaXN0ZXJGYWNlTW9kZWxSZXF1ZXN0EjMKCmZhY2VfbW9kZWwYASABKAsyFy5tdWluLmZhY2UudjEuRmFjZU1vZGVsQga6SAPIAQEiSAoZUmVnaXN0ZXJGYWNlTW9kZWxSZXNwb25zZRIrCgpmYWNlX21vZGVsGAEgASgLMhcubXVpbi5mYWNlLnYxLkZhY2VNb2RlbCJ6ChVMaXN0RmFjZU1vZGVsc1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAEEiQKCWJyYW5jaF9pZBgDIAEoCUIRukgOcgwYQDIIXlshLX5dKiQiiQEKFkxpc3RGYWNlTW9kZWxzUmVzcG9uc2USLAoLZmFjZV9tb2RlbHMYASADKAsyFy5tdWluLmZhY2UudjEuRmFjZU1vZGVsEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIoCglnYWxsZXJpZXMYAyADKAsyFS5tdWluLmZhY2UudjEuR2FsbGVyeSKYAgoZQ2FsaWJyYXRlRmFjZU1vZGVsUmVxdWVzdBIzCghtb2RlbF9pZBgBIAEoCUIhukgechwQARhAMhZeW2EtejAtOV1bYS16MC05Ll8tXSokEioKCXRocmVzaG9sZBgCIAEoAUIXukgUEhIZAAAAAAAA8D8hAAAAAAAAAAASJwoGbWFyZ2luGAMgASgBQhe6SBQSEhkAAAAAAADwPykAAAAAAAAAABI0ChNkdXBsaWNhdGVfdGhyZXNob2xkGAQgASgBQhe6SBQSEhkAAAAAAADwPyEAAAAAAAAAABI7Chp0YXJnZXRfZmFsc2VfcG9zaXRpdmVfcmF0ZRgFIAEoAUIXukgUEhIZAAAAAAAA8D8pAAAAAAAAAAAiSQoaQ2FsaWJyYXRlRmFjZU1vZGVsUmVzcG9uc2USKwoKZmFjZV9tb2RlbBgBIAEoCzIXLm11aW4uZmFjZS52MS5GYWNlTW9kZWwidgoXUHJvbW90ZUZhY2VNb2RlbFJlcXVlc3QSJgoJYnJhbmNoX2lkGAEgASgJQhO6SBByDhABGEAyCF5bIS1+XSokEjMKCG1vZGVsX2lkGAIgASgJQiG6SB5yHBABGEAyFl5bYS16MC05XVthLXowLTkuXy1dKiQiQgoYUHJvbW90ZUZhY2VNb2RlbFJlc3BvbnNlEiYKB2dhbGxlcnkYASABKAsyFS5tdWluLmZhY2UudjEuR2FsbGVyeSJ3ChhSb2xsQmFja0ZhY2VNb2RlbFJlcXVlc3QSJgoJYnJhbmNoX2lkGAEgASgJQhO6SBByDhABGEAyCF5bIS1+XSokEjMKCG1vZGVsX2lkGAIgASgJQiG6SB5yHBABGEAyFl5bYS16MC05XVthLXowLTkuXy1dKiQiQwoZUm9sbEJhY2tGYWNlTW9kZWxSZXNwb25zZRImCgdnYWxsZXJ5GAEgASgLMhUubXVpbi5mYWNlLnYxLkdhbGxlcnkiZQoRQ2hlY2tGYWNlc1JlcXVlc3QSJAoJYnJhbmNoX2lkGAEgASgJQhG6SA5yDBhAMgheWyEtfl0qJBIMCgRtZW5kGAIgASgIEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAIIlkKEkNoZWNrRmFjZXNSZXNwb25zZRIqCgZjaGVja3MYASADKAsyGi5tdWluLmZhY2UudjEuR2FsbGVyeUNoZWNrEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKvAQoVUmVuZXdUZW1wbGF0ZXNSZXF1ZXN0EiYKCWJyYW5jaF9pZBgBIAEoCUITukgQcg4QARhAMgheWyEtfl0qJBIzCghtb2RlbF9pZBgCIAEoCUIhukgechwQARhAMhZeW2EtejAtOV1bYS16MC05Ll8tXSokEhsKCmdlbmVyYXRpb24YAyABKAVCB7pIBBoCKAESHAoKcGFnZV90b2tlbhgEIAEoCUIIukgFcgMYgAQiWQoWUmVuZXdUZW1wbGF0ZXNSZXNwb25zZRImCgdnYWxsZXJ5GAEgASgLMhUubXVpbi5mYWNlLnYxLkdhbGxlcnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJMsAJChBGYWNlTW9kZWxTZXJ2aWNlEqYBChFSZWdpc3RlckZhY2VNb2RlbBImLm11aW4uZmFjZS52MS5SZWdpc3RlckZhY2VNb2RlbFJlcXVlc3QaJy5tdWluLmZhY2UudjEuUmVnaXN0ZXJGYWNlTW9kZWxSZXNwb25zZSJAkAICirUYEhIMZmFjZXMubWFuYWdlGgIBAoLT5JMCIToKZmFjZV9tb2RlbCITL2FwaS92MS9mYWNlLW1vZGVscxKPAQoOTGlzdEZhY2VNb2RlbHMSIy5tdWluLmZhY2UudjEuTGlzdEZhY2VNb2RlbHNSZXF1ZXN0GiQubXVpbi5mYWNlLnYxLkxpc3RGYWNlTW9kZWxzUmVzcG9uc2UiMpACAYq1GBASCmZhY2VzLnJlYWQaAgECgtPkkwIVEhMvYXBpL3YxL2ZhY2UtbW9kZWxzErUBChJDYWxpYnJhdGVGYWNlTW9kZWwSJy5tdWluLmZhY2UudjEuQ2FsaWJyYXRlRmFjZU1vZGVsUmVxdWVzdBooLm11aW4uZmFjZS52MS5DYWxpYnJhdGVGYWNlTW9kZWxSZXNwb25zZSJMkAICirUYEhIMZmFjZXMubWFuYWdlGgIBAoLT5JMCLToBKiIoL2FwaS92MS9mYWNlLW1vZGVscy97bW9kZWxfaWR9OmNhbGlicmF0ZRK2AQoQUHJvbW90ZUZhY2VNb2RlbBIlLm11aW4uZmFjZS52MS5Qcm9tb3RlRmFjZU1vZGVsUmVxdWVzdBomLm11aW4uZmFjZS52MS5Qcm9tb3RlRmFjZU1vZGVsUmVzcG9uc2UiU5ACAoq1GBISDGZhY2VzLm1hbmFnZRoCAQKC0+STAjQ6ASoiLy9hcGkvdjEvYnJhbmNoZXMve2JyYW5jaF9pZH0vZmFjZS1tb2RlbDpwcm9tb3RlEroBChFSb2xsQmFja0ZhY2VNb2RlbBImLm11aW4uZmFjZS52MS5Sb2xsQmFja0ZhY2VNb2RlbFJlcXVlc3QaJy5tdWluLmZhY2UudjEuUm9sbEJhY2tGYWNlTW9kZWxSZXNwb25zZSJUkAICirUYEhIMZmFjZXMubWFuYWdlGgIBAoLT5JMCNToBKiIwL2FwaS92MS9icmFuY2hlcy97YnJhbmNoX2lkfS9mYWNlLW1vZGVsOnJvbGxCYWNrErcBCg5SZW5ld1RlbXBsYXRlcxIjLm11aW4uZmFjZS52MS5SZW5ld1RlbXBsYXRlc1JlcXVlc3QaJC5tdWluLmZhY2UudjEuUmVuZXdUZW1wbGF0ZXNSZXNwb25zZSJakAICirUYEhIMZmFjZXMubWFuYWdlGgIBAoLT5JMCOzoBKiI2L2FwaS92MS9icmFuY2hlcy97YnJhbmNoX2lkfS9mYWNlLW1vZGVsOnJlbmV3VGVtcGxhdGVzEogBCgpDaGVja0ZhY2VzEh8ubXVpbi5mYWNlLnYxLkNoZWNrRmFjZXNSZXF1ZXN0GiAubXVpbi5mYWNlLnYxLkNoZWNrRmFjZXNSZXNwb25zZSI3kAICirUYEhIMZmFjZXMubWFuYWdlGgIBAoLT5JMCGDoBKiITL2FwaS92MS9mYWNlczpjaGVja2IGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_muin_face_v1_face_check, file_muin_face_v1_face_model, file_muin_platform_v1_options]);
 
 /**
  * Describes the model.
@@ -363,6 +363,76 @@ export const CheckFacesResponseSchema: GenMessage<CheckFacesResponse> = /*@__PUR
   messageDesc(file_muin_face_v1_face_model_service, 11);
 
 /**
+ * Says what to renew.
+ *
+ * @generated from message muin.face.v1.RenewTemplatesRequest
+ */
+export type RenewTemplatesRequest = Message<"muin.face.v1.RenewTemplatesRequest"> & {
+  /**
+   * The branch.
+   *
+   * @generated from field: string branch_id = 1;
+   */
+  branchId: string;
+
+  /**
+   * The model.
+   *
+   * @generated from field: string model_id = 2;
+   */
+  modelId: string;
+
+  /**
+   * The generation that is to be replaced: what makes a repeat renew nothing twice.
+   *
+   * @generated from field: int32 generation = 3;
+   */
+  generation: number;
+
+  /**
+   * From the previous page.
+   *
+   * @generated from field: string page_token = 4;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message muin.face.v1.RenewTemplatesRequest.
+ * Use `create(RenewTemplatesRequestSchema)` to create a new message.
+ */
+export const RenewTemplatesRequestSchema: GenMessage<RenewTemplatesRequest> = /*@__PURE__*/
+  messageDesc(file_muin_face_v1_face_model_service, 12);
+
+/**
+ * A part of the renewal.
+ *
+ * @generated from message muin.face.v1.RenewTemplatesResponse
+ */
+export type RenewTemplatesResponse = Message<"muin.face.v1.RenewTemplatesResponse"> & {
+  /**
+   * The gallery as it is now.
+   *
+   * @generated from field: muin.face.v1.Gallery gallery = 1;
+   */
+  gallery?: Gallery | undefined;
+
+  /**
+   * Empty when the renewal is over.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message muin.face.v1.RenewTemplatesResponse.
+ * Use `create(RenewTemplatesResponseSchema)` to create a new message.
+ */
+export const RenewTemplatesResponseSchema: GenMessage<RenewTemplatesResponse> = /*@__PURE__*/
+  messageDesc(file_muin_face_v1_face_model_service, 13);
+
+/**
  * Networks that make embeddings, and by which of them each branch's doors decide. The first model whose faces are enrolled at a
  * branch becomes its active one.
  *
@@ -420,6 +490,18 @@ export const FaceModelService: GenService<{
     methodKind: "unary";
     input: typeof RollBackFaceModelRequestSchema;
     output: typeof RollBackFaceModelResponseSchema;
+  },
+  /**
+   * Renews the templates of a gallery: turns all its faces anew by the present template secret, as its next generation, beside the present one, by which doors go on deciding; then has
+   * doors decide by the new one, with no call refused meanwhile, and removes the old. What was stolen of the old one is worthless from then on. A call does a part; the next page goes on.
+   * ABORTED, reason GALLERY_RENEWED, when the gallery's generation is another than the one named, or the one after it, of which this finishes the renewal.
+   *
+   * @generated from rpc muin.face.v1.FaceModelService.RenewTemplates
+   */
+  renewTemplates: {
+    methodKind: "unary";
+    input: typeof RenewTemplatesRequestSchema;
+    output: typeof RenewTemplatesResponseSchema;
   },
   /**
    * Compares all that stands of faces: enrolments, the vector sets that are searched, the copies that decide, and what doors were told last. Mends what differs where it is asked to, and
