@@ -45,8 +45,9 @@ export async function accountOf(seed: number, person: number, deps: AccountsDeps
     );
   }
   const request = { email, requestId: random.uuid() };
+  const earlier = new Set(await mailsIn(mailFolder));
   await repeat(() => client(AccountService).inviteUser(request));
-  const token = await tokenTo(email, mailFolder, deps);
+  const token = await tokenTo(email, { folder: mailFolder, earlier }, deps);
   const password = Buffer.from(random.bytes(passwordBytes)).toString("base64url"); // Nobody will sign in.
   const accepted = await client(AuthService).acceptInvitation({ token, password, displayName: `Walker ${person}` });
   const membership = { plan: "standard" };
@@ -55,20 +56,30 @@ export async function accountOf(seed: number, person: number, deps: AccountsDeps
   return { userId: accepted.userId, isNew: true };
 }
 
-/** The token in the newest mail to an address: it stands on a line of its own. */
-async function tokenTo(email: string, folder: string, { clock, signal }: AccountsDeps): Promise<string> {
+/** The token in the mail to an address that came after the earlier ones: it stands on a line of its own. */
+async function tokenTo(
+  email: string,
+  { folder, earlier }: { readonly folder: string; readonly earlier: ReadonlySet<string> },
+  { clock, signal }: AccountsDeps,
+): Promise<string> {
   const untilMs = clock.monotonic() + mailMsMax;
-  const seen = new Set<string>();
+  const toOthers = new Set(earlier);
   for (;;) {
-    const names = await readdir(folder).catch((): string[] => []); // Made with the first mail.
-    for (const name of names.toSorted().toReversed()) {
-      if (!name.endsWith(".eml") || seen.has(name)) continue;
+    for (const name of await mailsIn(folder)) {
+      if (toOthers.has(name)) continue;
       const text = await Bun.file(join(folder, name)).text();
-      if (!text.includes(`To: ${email}\r\n`)) seen.add(name);
-      const token = text.includes(`To: ${email}\r\n`) ? /^([A-Za-z0-9_-]{43})\r$/m.exec(text)?.[1] : undefined;
-      if (token !== undefined) return token;
+      const to = /^To: (.*)\r$/m.exec(text)?.[1]; // Absent while it is written.
+      const token = /^([A-Za-z0-9_-]{43})\r$/m.exec(text)?.[1];
+      if (to === email && token !== undefined) return token;
+      if (to !== undefined && to !== email) toOthers.add(name);
     }
     if (clock.monotonic() > untilMs) throw new Failure("failed", `no mail to ${email} came to ${folder}`);
     await clock.sleep(mailPollMs, signal);
   }
+}
+
+/** The mails that are in a folder, which is made with the first. */
+async function mailsIn(folder: string): Promise<readonly string[]> {
+  const names = await readdir(folder).catch((): readonly string[] => []);
+  return names.filter((name) => name.endsWith(".eml"));
 }
