@@ -35,14 +35,16 @@ interface Job {
   readonly done: PromiseWithResolvers<Found>;
 }
 
-/** Makes a scanner of a memory. At most `waitingMax` scans wait for the thread. */
-export function createScanner(options: {
+interface ScannerOptions {
   readonly memory: ScanMemory;
   readonly waitingMax: number;
   readonly log: Logger;
   /** Told of each scan that is refused. */
   readonly refused: () => void;
-}): Scanner {
+}
+
+/** Makes a scanner of a memory. At most `waitingMax` scans wait for the thread. */
+export function createScanner(options: ScannerOptions): Scanner {
   const { memory, waitingMax, log, refused } = options;
   const scanHere = createScanPages(memory.memory, "here");
   const waiting = new Set<Job>();
@@ -76,9 +78,8 @@ export function createScanner(options: {
     begun.ended.catch((error: unknown) => {
       thread = undefined;
       failAll(error);
-      if (isStopped) return;
-      log.error("the thread that looks faces up has ended, and is started again", { err: error });
-      begin();
+      // Whoever scans next begins another one: one that cannot begin would otherwise be begun without end.
+      if (!isStopped) log.error("the thread that looks faces up has ended", { err: error });
     });
   };
 
@@ -86,6 +87,7 @@ export function createScanner(options: {
     name: "scans of faces",
     scan: async (scan, signal) => {
       signal.throwIfAborted();
+      if (isStopped) throw storeErrors.unavailable();
       if (scan.rows * scan.stride <= hereBytesMax) return scanHere(scan);
       if (waiting.size >= waitingMax) {
         refused();
@@ -98,6 +100,7 @@ export function createScanner(options: {
       };
       signal.addEventListener("abort", abort, { once: true });
       waiting.add(job);
+      if (thread === undefined && !isStopped) begin();
       next();
       try {
         return await job.done.promise;

@@ -94,7 +94,13 @@ export function createSnapshots(options: SnapshotOptions): Snapshots {
     looked: () => meters.show({ bytes: copies.bytes, branches: copies.count, ageMs: ageMs() }),
   });
   const kept = createKeptBranches({ ...options, copies, want: (branchId) => loader.want(branchId) });
-  const sequence = createSequence("snapshots", [scanner, ...streams.followers, presence, loader, kept]);
+  const sequence = createSequence("snapshots", [
+    scanner,
+    ...streams.followers,
+    presence,
+    loader,
+    ...(options.snapshotAgeMsMax > 0 ? [kept] : []), // Else none is ever used.
+  ]);
   return {
     ...sequence,
     engine: createSnapshotEngine({
