@@ -146,6 +146,7 @@ export const policyTable: Readonly<Record<string, PolicyRow>> = {
 
   "AccessService.Identify": { callers: "device", signed: true, bytes: 16384 },
   "AccessService.Verify": { callers: "device", signed: true, bytes: 16384 },
+  "AccessService.RedeemPass": { callers: "device", signed: true, bytes: 16384 },
   "AccessService.RecordExit": { callers: "device", signed: true, bytes: 16384 },
   "AccessService.GetEntry": { callers: "person api_key", wider: "entries.read" },
   "AccessService.ListEntries": { callers: "person api_key", wider: "entries.read" },

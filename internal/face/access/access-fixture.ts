@@ -5,6 +5,7 @@ import {
   AccessService,
   IdentifyRequestSchema,
   RecordExitRequestSchema,
+  RedeemPassRequestSchema,
   VerifyRequestSchema,
   type AccessDecision,
 } from "../../gen/muin/face/v1/access_service_pb.ts";
@@ -22,6 +23,7 @@ import { systemClock, type Clock } from "../../platform/clock/clock.ts";
 import { systemRandom } from "../../platform/clock/random.ts";
 import { MuinError } from "../../platform/errors/muin-error.ts";
 import { callerKey, type Caller } from "../../platform/identity/caller.ts";
+import type { EntryPasses } from "../../platform/identity/entry-pass.ts";
 import { openRedis, type OpenRedis } from "../../platform/redis/open-redis.ts";
 import type { ServiceInfo } from "../../platform/service/define-service.ts";
 import type { MetricsRegistry } from "../../platform/telemetry/create-metrics.ts";
@@ -61,6 +63,10 @@ export interface AccessFixture extends TestService {
   newDevice(...branchIds: readonly string[]): Device;
   identify(device: Device, request: Partial<FaceRequest>, header?: string): Promise<AccessDecision>;
   verify(device: Device, request: Partial<FaceRequest> & { readonly memberId: string }): Promise<AccessDecision>;
+  redeem(
+    device: Device,
+    request: { readonly pass: string } & Partial<Omit<FaceRequest, "modelId" | "embedding">>,
+  ): Promise<AccessDecision>;
   exit(device: Device, branchId: string, memberId: string, more?: { readonly nonce?: string }): Promise<string>;
   /** Waits until nothing is in the queue, and reads an entry. */
   entry(entryId: string): Promise<Entry>;
@@ -103,6 +109,8 @@ export async function startAccess(
     readonly config?: Readonly<Record<string, unknown>>;
     readonly clock?: Clock;
     readonly metrics?: MetricsRegistry;
+    /** By which passes are judged. Default: none is good. */
+    readonly entryPasses?: EntryPasses;
     /** Where entries wait on disk, for one who goes on after another. Default: a new folder. */
     readonly folder?: string;
   } = {},
@@ -115,6 +123,7 @@ export async function startAccess(
     storePaths: { queue: folder },
     clock,
     ...(options.metrics === undefined ? {} : { metrics: options.metrics }),
+    ...(options.entryPasses === undefined ? {} : { entryPasses: options.entryPasses }),
   });
   const redis = openRedis({ url, name: "test" });
   await redis.start();
@@ -203,7 +212,7 @@ async function createWorld(service: Pick<TestService, "deliver">, writer: FaceWr
   return world;
 }
 
-type Doors = Pick<AccessFixture, "newDevice" | "identify" | "verify" | "exit">;
+type Doors = Pick<AccessFixture, "newDevice" | "identify" | "verify" | "redeem" | "exit">;
 
 /** Devices, whose calls are taken as proven. */
 function createDoors(impl: ServiceImpl<typeof AccessService>, clock: Clock): Doors {
@@ -233,6 +242,13 @@ function createDoors(impl: ServiceImpl<typeof AccessService>, clock: Clock): Doo
     verify: async (device, given) => {
       const request = create(VerifyRequestSchema, { ...requestOf(device, given), memberId: given.memberId });
       const reply = await impl.verify(request, contextOf(device));
+      return reply.accessDecision as AccessDecision;
+    },
+
+    redeem: async (device, given) => {
+      const { embedding: _, modelId: __, ...rest } = requestOf(device, given);
+      const request = create(RedeemPassRequestSchema, { ...rest, pass: given.pass });
+      const reply = await impl.redeemPass(request, contextOf(device));
       return reply.accessDecision as AccessDecision;
     },
 

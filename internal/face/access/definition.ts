@@ -65,7 +65,10 @@ export const access: ServiceInfo<"access"> = defineService({
   config: accessConfig,
   errors: { ...accessErrors.table, ...hoursErrors.table },
   personalData: "held",
-  create: ({ stores, publish, config, clock, random, log, metrics }) => {
+  standsAlone: true,
+  keepsIdentityIn: "queue",
+  verifiesEntryPasses: true,
+  create: ({ stores, publish, entryPasses, config, clock, random, log, metrics }) => {
     const { database, faces, galleries } = stores;
     const entries = postgresEntryStore;
     const watch = createStoreWatch(clock);
@@ -111,6 +114,7 @@ export const access: ServiceInfo<"access"> = defineService({
         clock,
       }),
       copies: current,
+      passes: entryPasses,
       queue,
       meters: createDecisionMeters(metrics),
       presentationScoreMin: config.presentationScoreMinPercent / 100,

@@ -58,6 +58,12 @@ export const accessErrors = defineErrors({
     text: "the same request is being decided; repeat it",
     retryAfterMs: 100,
   },
+  entryPassUnavailable: {
+    reason: "ENTRY_PASS_UNAVAILABLE",
+    code: "unavailable",
+    text: "it cannot be told at the moment whether the pass is good; try again, or show a face",
+    retryAfterMs: 1000,
+  },
   embeddingInvalid: {
     reason: "EMBEDDING_INVALID",
     code: "invalid_argument",

@@ -5,6 +5,7 @@ import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 import {
   IdentifyRequestSchema,
   RecordExitRequestSchema,
+  RedeemPassRequestSchema,
   VerifyRequestSchema,
   type AccessService,
   type IdentifyRequest,
@@ -27,7 +28,7 @@ export function createDecisionHandlers({
 }: {
   readonly rules: DecisionRules;
   readonly clock: Clock;
-}): Pick<ServiceImpl<typeof AccessService>, "identify" | "verify" | "recordExit"> {
+}): Pick<ServiceImpl<typeof AccessService>, "identify" | "verify" | "redeemPass" | "recordExit"> {
   const askedOf = <M extends DescMessage>(
     schema: M,
     request: MessageShape<M> & {
@@ -71,6 +72,11 @@ export function createDecisionHandlers({
         await rules.face(faceOf(request, askedOf(VerifyRequestSchema, request, context))),
       ),
     }),
+
+    redeemPass: async (request, context) => {
+      const asked = askedOf(RedeemPassRequestSchema, request, context);
+      return { accessDecision: accessDecisionOf(await rules.pass({ ...asked, pass: request.pass })) };
+    },
 
     recordExit: async (request, context) => {
       const asked = askedOf(RecordExitRequestSchema, request, context);

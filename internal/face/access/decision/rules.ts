@@ -12,6 +12,7 @@ import {
 import { createLruMap } from "../../../platform/cache/lru-map.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Random } from "../../../platform/clock/random.ts";
+import type { EntryPasses } from "../../../platform/identity/entry-pass.ts";
 import type { Attempts } from "../attempt/attempts.ts";
 import type { Attempt, Settlement } from "../attempt/store.ts";
 import { readMember } from "../copies/store-redis.ts";
@@ -48,14 +49,22 @@ export interface AskedFace extends Asked {
   readonly memberId: string | undefined;
 }
 
+/** An entry pass that is shown at a door. */
+export interface AskedPass extends Asked {
+  readonly pass: string;
+}
+
 /** Decides at doors. Each method throws MuinError as AccessService says, and returns the entry once it is on disk. */
 export interface DecisionRules {
   face(asked: AskedFace): Promise<Entry>;
+  pass(asked: AskedPass): Promise<Entry>;
   exit(asked: Asked & { readonly memberId: string }): Promise<Entry>;
 }
 
 /** A capture is taken so far from the server's clock, either way. */
 const captureSkewMs = 30_000;
+/** That a pass was used is kept so long beyond its end, by the clocks of processes that may take it a little later. */
+const passSkewMs = 120_000;
 /** Entries that this process knows to be on disk; of older ones a repeat writes the entry again, which is recorded once all the same. */
 const writtenMax = 10_000;
 
@@ -63,6 +72,7 @@ interface RulesDeps {
   readonly attempts: Attempts;
   readonly faces: Faces;
   readonly copies: CopyReader;
+  readonly passes: EntryPasses;
   readonly queue: Pick<EntryQueue, "append" | "checkRoom">;
   readonly meters: DecisionMeters;
   readonly presentationScoreMin: number;
@@ -77,11 +87,15 @@ export function createDecisionRules(deps: RulesDeps): DecisionRules {
   const { clock } = deps;
   const decideOnce = createDecideOnce(deps);
   const decideFace = createDecideFace(deps);
+  const decidePass = createDecidePass(deps);
   return {
     face: (asked) => {
       const about = { embedding: asked.embeddingHash, isGuess: true };
       return decideOnce(asked, about, (entryId, check) => decideFace(asked, entryId, check));
     },
+
+    pass: (asked) =>
+      decideOnce(asked, { embedding: undefined, isGuess: true }, (entryId, check) => decidePass(asked, entryId, check)),
 
     exit: (asked) => {
       const { branchId, memberId } = asked;
@@ -151,6 +165,32 @@ function createDecideFace(deps: RulesDeps) {
     const member = await memberOf(copies, found);
     const hasScore = (asked.presentationScore ?? -1) >= presentationScoreMin;
     return settlementOf({ branchId, branch, member, memberId: found.memberId }, hasScore, clock.now(), entry);
+  };
+}
+
+/** Decides whether a pass opens a door. */
+function createDecidePass(deps: RulesDeps) {
+  const { passes, copies, clock } = deps;
+  return async (asked: AskedPass, entryId: string, check: ReplayCheck): Promise<Settlement> => {
+    const { branchId } = asked;
+    const entry = (reason: DecisionReason, ofMember: string): Buffer =>
+      entryOf(
+        asked,
+        entryId,
+        check,
+        { kind: EntryKind.PASS, reason, decision: decisionOf(reason), memberId: ofMember },
+        clock,
+      );
+    const invalid = strangers(branchId, entry(DecisionReason.PASS_INVALID, ""));
+    const pass = await passes.verify(asked.pass);
+    if (pass === "unavailable") throw accessErrors.entryPassUnavailable();
+    if (typeof pass === "string" || pass.branchId !== branchId) return invalid;
+    const { passId, memberId, expireMs } = pass;
+    const [branch, member] = await Promise.all([copies.branch(branchId), copies.member(memberId)]);
+    // A pass needs no score: nobody shows a mask of one.
+    const settlement = settlementOf({ branchId, branch, member, memberId }, true, clock.now(), entry);
+    const keptMs = Math.max(0, expireMs - clock.now()) + passSkewMs;
+    return { ...settlement, pass: { passId, keptMs, entryIfUsed: invalid.entry } };
   };
 }
 

@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file muin/face/v1/access_service.proto.
  */
 export const file_muin_face_v1_access_service: GenFile = /*@__PURE__*/
-  fileDesc("CiFtdWluL2ZhY2UvdjEvYWNjZXNzX3NlcnZpY2UucHJvdG8SDG11aW4uZmFjZS52MSKxAgoPSWRlbnRpZnlSZXF1ZXN0EiYKCWJyYW5jaF9pZBgBIAEoCUITukgQcg4QARhAMgheWyEtfl0qJBIzCghtb2RlbF9pZBgCIAEoCUIhukgechwQARhAMhZeW2EtejAtOV1bYS16MC05Ll8tXSokEh0KCWVtYmVkZGluZxgDIAEoDEIKukgHegUQARiAQBI3CgtjYXB0dXJlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBrpIA8gBARIqCgVub25jZRgFIAEoCUIbukgYchYQEBhAMhBeW0EtWmEtejAtOV8tXSokEi8KCXBhZF9zY29yZRgGIAEoAUIXukgUEhIZAAAAAAAA8D8pAAAAAAAAAABIAIgBAUIMCgpfcGFkX3Njb3JlIkkKEElkZW50aWZ5UmVzcG9uc2USNQoPYWNjZXNzX2RlY2lzaW9uGAEgASgLMhwubXVpbi5mYWNlLnYxLkFjY2Vzc0RlY2lzaW9uIr4BCg5BY2Nlc3NEZWNpc2lvbhIoCghkZWNpc2lvbhgBIAEoDjIWLm11aW4uZmFjZS52MS5EZWNpc2lvbhIsCgZyZWFzb24YAiABKA4yHC5tdWluLmZhY2UudjEuRGVjaXNpb25SZWFzb24SEQoJbWVtYmVyX2lkGAMgASgJEhAKCGVudHJ5X2lkGAQgASgJEi8KC3NlcnZlcl90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLXAgoNVmVyaWZ5UmVxdWVzdBImCglicmFuY2hfaWQYASABKAlCE7pIEHIOEAEYQDIIXlshLX5dKiQSMwoIbW9kZWxfaWQYAiABKAlCIbpIHnIcEAEYQDIWXlthLXowLTldW2EtejAtOS5fLV0qJBIdCgllbWJlZGRpbmcYAyABKAxCCrpIB3oFEAEYgEASNwoLY2FwdHVyZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQga6SAPIAQESKgoFbm9uY2UYBSABKAlCG7pIGHIWEBAYQDIQXltBLVphLXowLTlfLV0qJBIvCglwYWRfc2NvcmUYBiABKAFCF7pIFBISGQAAAAAAAPA/KQAAAAAAAAAASACIAQESJgoJbWVtYmVyX2lkGAcgASgJQhO6SBByDhABGEAyCF5bIS1+XSokQgwKCl9wYWRfc2NvcmUiRwoOVmVyaWZ5UmVzcG9uc2USNQoPYWNjZXNzX2RlY2lzaW9uGAEgASgLMhwubXVpbi5mYWNlLnYxLkFjY2Vzc0RlY2lzaW9uIsgBChFSZWNvcmRFeGl0UmVxdWVzdBImCglicmFuY2hfaWQYASABKAlCE7pIEHIOEAEYQDIIXlshLX5dKiQSJgoJbWVtYmVyX2lkGAIgASgJQhO6SBByDhABGEAyCF5bIS1+XSokEjcKC2NhcHR1cmVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIGukgDyAEBEioKBW5vbmNlGAQgASgJQhu6SBhyFhAQGEAyEF5bQS1aYS16MC05Xy1dKiQiVwoSUmVjb3JkRXhpdFJlc3BvbnNlEhAKCGVudHJ5X2lkGAEgASgJEi8KC3NlcnZlcl90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI4Cg9HZXRFbnRyeVJlcXVlc3QSJQoIZW50cnlfaWQYASABKAlCE7pIEHIOEAEYQDIIXlshLX5dKiQiNgoQR2V0RW50cnlSZXNwb25zZRIiCgVlbnRyeRgBIAEoCzITLm11aW4uZmFjZS52MS5FbnRyeSJ8ChJMaXN0RW50cmllc1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAEEikKBmZpbHRlchgDIAEoCzIZLm11aW4uZmFjZS52MS5FbnRyeUZpbHRlciL7AgoLRW50cnlGaWx0ZXISJAoJYnJhbmNoX2lkGAEgASgJQhG6SA5yDBhAMgheWyEtfl0qJBIkCgltZW1iZXJfaWQYAiABKAlCEbpIDnIMGEAyCF5bIS1+XSokEiQKCWRldmljZV9pZBgDIAEoCUIRukgOcgwYQDIIXlshLX5dKiQSMgoIZGVjaXNpb24YBCABKA4yFi5tdWluLmZhY2UudjEuRGVjaXNpb25CCLpIBYIBAhABEjYKBnJlYXNvbhgFIAEoDjIcLm11aW4uZmFjZS52MS5EZWNpc2lvblJlYXNvbkIIukgFggECEAESLwoEa2luZBgGIAEoDjIXLm11aW4uZmFjZS52MS5FbnRyeUtpbmRCCLpIBYIBAhABEi0KCWZyb21fdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKdW50aWxfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiVAoTTGlzdEVudHJpZXNSZXNwb25zZRIkCgdlbnRyaWVzGAEgAygLMhMubXVpbi5mYWNlLnYxLkVudHJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJgChNXYXRjaEVudHJpZXNSZXF1ZXN0Eh4KDHJlc3VtZV90b2tlbhgBIAEoCUIIukgFcgMYgAQSKQoGZmlsdGVyGAIgASgLMhkubXVpbi5mYWNlLnYxLkVudHJ5RmlsdGVyIlIKFFdhdGNoRW50cmllc1Jlc3BvbnNlEiQKB2VudHJpZXMYASADKAsyEy5tdWluLmZhY2UudjEuRW50cnkSFAoMcmVzdW1lX3Rva2VuGAIgASgJMpEGCg1BY2Nlc3NTZXJ2aWNlEn0KCElkZW50aWZ5Eh0ubXVpbi5mYWNlLnYxLklkZW50aWZ5UmVxdWVzdBoeLm11aW4uZmFjZS52MS5JZGVudGlmeVJlc3BvbnNlIjKQAgKKtRgJGgEDIAEwgIABgtPkkwIcOgEqIhcvYXBpL3YxL2FjY2VzczppZGVudGlmeRJ1CgZWZXJpZnkSGy5tdWluLmZhY2UudjEuVmVyaWZ5UmVxdWVzdBocLm11aW4uZmFjZS52MS5WZXJpZnlSZXNwb25zZSIwkAICirUYCRoBAyABMICAAYLT5JMCGjoBKiIVL2FwaS92MS9hY2Nlc3M6dmVyaWZ5EoUBCgpSZWNvcmRFeGl0Eh8ubXVpbi5mYWNlLnYxLlJlY29yZEV4aXRSZXF1ZXN0GiAubXVpbi5mYWNlLnYxLlJlY29yZEV4aXRSZXNwb25zZSI0kAICirUYCRoBAyABMICAAYLT5JMCHjoBKiIZL2FwaS92MS9hY2Nlc3M6cmVjb3JkRXhpdBKGAQoIR2V0RW50cnkSHS5tdWluLmZhY2UudjEuR2V0RW50cnlSZXF1ZXN0Gh4ubXVpbi5mYWNlLnYxLkdldEVudHJ5UmVzcG9uc2UiO5ACAYq1GBIaAgECKgxlbnRyaWVzLnJlYWSC0+STAhwSGi9hcGkvdjEvZW50cmllcy97ZW50cnlfaWR9EoQBCgtMaXN0RW50cmllcxIgLm11aW4uZmFjZS52MS5MaXN0RW50cmllc1JlcXVlc3QaIS5tdWluLmZhY2UudjEuTGlzdEVudHJpZXNSZXNwb25zZSIwkAIBirUYEhoCAQIqDGVudHJpZXMucmVhZILT5JMCERIPL2FwaS92MS9lbnRyaWVzEnIKDFdhdGNoRW50cmllcxIhLm11aW4uZmFjZS52MS5XYXRjaEVudHJpZXNSZXF1ZXN0GiIubXVpbi5mYWNlLnYxLldhdGNoRW50cmllc1Jlc3BvbnNlIhmQAgGKtRgSGgIBAioMZW50cmllcy5yZWFkMAFiBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_muin_face_v1_entry, file_muin_platform_v1_options]);
+  fileDesc("CiFtdWluL2ZhY2UvdjEvYWNjZXNzX3NlcnZpY2UucHJvdG8SDG11aW4uZmFjZS52MSKxAgoPSWRlbnRpZnlSZXF1ZXN0EiYKCWJyYW5jaF9pZBgBIAEoCUITukgQcg4QARhAMgheWyEtfl0qJBIzCghtb2RlbF9pZBgCIAEoCUIhukgechwQARhAMhZeW2EtejAtOV1bYS16MC05Ll8tXSokEh0KCWVtYmVkZGluZxgDIAEoDEIKukgHegUQARiAQBI3CgtjYXB0dXJlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCBrpIA8gBARIqCgVub25jZRgFIAEoCUIbukgYchYQEBhAMhBeW0EtWmEtejAtOV8tXSokEi8KCXBhZF9zY29yZRgGIAEoAUIXukgUEhIZAAAAAAAA8D8pAAAAAAAAAABIAIgBAUIMCgpfcGFkX3Njb3JlIkkKEElkZW50aWZ5UmVzcG9uc2USNQoPYWNjZXNzX2RlY2lzaW9uGAEgASgLMhwubXVpbi5mYWNlLnYxLkFjY2Vzc0RlY2lzaW9uIr4BCg5BY2Nlc3NEZWNpc2lvbhIoCghkZWNpc2lvbhgBIAEoDjIWLm11aW4uZmFjZS52MS5EZWNpc2lvbhIsCgZyZWFzb24YAiABKA4yHC5tdWluLmZhY2UudjEuRGVjaXNpb25SZWFzb24SEQoJbWVtYmVyX2lkGAMgASgJEhAKCGVudHJ5X2lkGAQgASgJEi8KC3NlcnZlcl90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLXAgoNVmVyaWZ5UmVxdWVzdBImCglicmFuY2hfaWQYASABKAlCE7pIEHIOEAEYQDIIXlshLX5dKiQSMwoIbW9kZWxfaWQYAiABKAlCIbpIHnIcEAEYQDIWXlthLXowLTldW2EtejAtOS5fLV0qJBIdCgllbWJlZGRpbmcYAyABKAxCCrpIB3oFEAEYgEASNwoLY2FwdHVyZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQga6SAPIAQESKgoFbm9uY2UYBSABKAlCG7pIGHIWEBAYQDIQXltBLVphLXowLTlfLV0qJBIvCglwYWRfc2NvcmUYBiABKAFCF7pIFBISGQAAAAAAAPA/KQAAAAAAAAAASACIAQESJgoJbWVtYmVyX2lkGAcgASgJQhO6SBByDhABGEAyCF5bIS1+XSokQgwKCl9wYWRfc2NvcmUiRwoOVmVyaWZ5UmVzcG9uc2USNQoPYWNjZXNzX2RlY2lzaW9uGAEgASgLMhwubXVpbi5mYWNlLnYxLkFjY2Vzc0RlY2lzaW9uIsQBChFSZWRlZW1QYXNzUmVxdWVzdBImCglicmFuY2hfaWQYASABKAlCE7pIEHIOEAEYQDIIXlshLX5dKiQSIgoEcGFzcxgCIAEoCUIUukgRcg8QARiAEDIIXlshLX5dKiQSNwoLY2FwdHVyZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQga6SAPIAQESKgoFbm9uY2UYBCABKAlCG7pIGHIWEBAYQDIQXltBLVphLXowLTlfLV0qJCJLChJSZWRlZW1QYXNzUmVzcG9uc2USNQoPYWNjZXNzX2RlY2lzaW9uGAEgASgLMhwubXVpbi5mYWNlLnYxLkFjY2Vzc0RlY2lzaW9uIsgBChFSZWNvcmRFeGl0UmVxdWVzdBImCglicmFuY2hfaWQYASABKAlCE7pIEHIOEAEYQDIIXlshLX5dKiQSJgoJbWVtYmVyX2lkGAIgASgJQhO6SBByDhABGEAyCF5bIS1+XSokEjcKC2NhcHR1cmVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIGukgDyAEBEioKBW5vbmNlGAQgASgJQhu6SBhyFhAQGEAyEF5bQS1aYS16MC05Xy1dKiQiVwoSUmVjb3JkRXhpdFJlc3BvbnNlEhAKCGVudHJ5X2lkGAEgASgJEi8KC3NlcnZlcl90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI4Cg9HZXRFbnRyeVJlcXVlc3QSJQoIZW50cnlfaWQYASABKAlCE7pIEHIOEAEYQDIIXlshLX5dKiQiNgoQR2V0RW50cnlSZXNwb25zZRIiCgVlbnRyeRgBIAEoCzITLm11aW4uZmFjZS52MS5FbnRyeSJ8ChJMaXN0RW50cmllc1JlcXVlc3QSHQoJcGFnZV9zaXplGAEgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAiABKAlCCLpIBXIDGIAEEikKBmZpbHRlchgDIAEoCzIZLm11aW4uZmFjZS52MS5FbnRyeUZpbHRlciL7AgoLRW50cnlGaWx0ZXISJAoJYnJhbmNoX2lkGAEgASgJQhG6SA5yDBhAMgheWyEtfl0qJBIkCgltZW1iZXJfaWQYAiABKAlCEbpIDnIMGEAyCF5bIS1+XSokEiQKCWRldmljZV9pZBgDIAEoCUIRukgOcgwYQDIIXlshLX5dKiQSMgoIZGVjaXNpb24YBCABKA4yFi5tdWluLmZhY2UudjEuRGVjaXNpb25CCLpIBYIBAhABEjYKBnJlYXNvbhgFIAEoDjIcLm11aW4uZmFjZS52MS5EZWNpc2lvblJlYXNvbkIIukgFggECEAESLwoEa2luZBgGIAEoDjIXLm11aW4uZmFjZS52MS5FbnRyeUtpbmRCCLpIBYIBAhABEi0KCWZyb21fdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKdW50aWxfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiVAoTTGlzdEVudHJpZXNSZXNwb25zZRIkCgdlbnRyaWVzGAEgAygLMhMubXVpbi5mYWNlLnYxLkVudHJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJgChNXYXRjaEVudHJpZXNSZXF1ZXN0Eh4KDHJlc3VtZV90b2tlbhgBIAEoCUIIukgFcgMYgAQSKQoGZmlsdGVyGAIgASgLMhkubXVpbi5mYWNlLnYxLkVudHJ5RmlsdGVyIlIKFFdhdGNoRW50cmllc1Jlc3BvbnNlEiQKB2VudHJpZXMYASADKAsyEy5tdWluLmZhY2UudjEuRW50cnkSFAoMcmVzdW1lX3Rva2VuGAIgASgJMpkHCg1BY2Nlc3NTZXJ2aWNlEn0KCElkZW50aWZ5Eh0ubXVpbi5mYWNlLnYxLklkZW50aWZ5UmVxdWVzdBoeLm11aW4uZmFjZS52MS5JZGVudGlmeVJlc3BvbnNlIjKQAgKKtRgJGgEDIAEwgIABgtPkkwIcOgEqIhcvYXBpL3YxL2FjY2VzczppZGVudGlmeRJ1CgZWZXJpZnkSGy5tdWluLmZhY2UudjEuVmVyaWZ5UmVxdWVzdBocLm11aW4uZmFjZS52MS5WZXJpZnlSZXNwb25zZSIwkAICirUYCRoBAyABMICAAYLT5JMCGjoBKiIVL2FwaS92MS9hY2Nlc3M6dmVyaWZ5EoUBCgpSZWRlZW1QYXNzEh8ubXVpbi5mYWNlLnYxLlJlZGVlbVBhc3NSZXF1ZXN0GiAubXVpbi5mYWNlLnYxLlJlZGVlbVBhc3NSZXNwb25zZSI0kAICirUYCRoBAyABMICAAYLT5JMCHjoBKiIZL2FwaS92MS9hY2Nlc3M6cmVkZWVtUGFzcxKFAQoKUmVjb3JkRXhpdBIfLm11aW4uZmFjZS52MS5SZWNvcmRFeGl0UmVxdWVzdBogLm11aW4uZmFjZS52MS5SZWNvcmRFeGl0UmVzcG9uc2UiNJACAoq1GAkaAQMgATCAgAGC0+STAh46ASoiGS9hcGkvdjEvYWNjZXNzOnJlY29yZEV4aXQShgEKCEdldEVudHJ5Eh0ubXVpbi5mYWNlLnYxLkdldEVudHJ5UmVxdWVzdBoeLm11aW4uZmFjZS52MS5HZXRFbnRyeVJlc3BvbnNlIjuQAgGKtRgSGgIBAioMZW50cmllcy5yZWFkgtPkkwIcEhovYXBpL3YxL2VudHJpZXMve2VudHJ5X2lkfRKEAQoLTGlzdEVudHJpZXMSIC5tdWluLmZhY2UudjEuTGlzdEVudHJpZXNSZXF1ZXN0GiEubXVpbi5mYWNlLnYxLkxpc3RFbnRyaWVzUmVzcG9uc2UiMJACAYq1GBIaAgECKgxlbnRyaWVzLnJlYWSC0+STAhESDy9hcGkvdjEvZW50cmllcxJyCgxXYXRjaEVudHJpZXMSIS5tdWluLmZhY2UudjEuV2F0Y2hFbnRyaWVzUmVxdWVzdBoiLm11aW4uZmFjZS52MS5XYXRjaEVudHJpZXNSZXNwb25zZSIZkAIBirUYEhoCAQIqDGVudHJpZXMucmVhZDABYgZwcm90bzM", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp, file_muin_face_v1_entry, file_muin_platform_v1_options]);
 
 /**
  * A face at a door.
@@ -230,6 +230,69 @@ export const VerifyResponseSchema: GenMessage<VerifyResponse> = /*@__PURE__*/
   messageDesc(file_muin_face_v1_access_service, 4);
 
 /**
+ * A pass at a door.
+ *
+ * @generated from message muin.face.v1.RedeemPassRequest
+ */
+export type RedeemPassRequest = Message<"muin.face.v1.RedeemPassRequest"> & {
+  /**
+   * The branch.
+   *
+   * @generated from field: string branch_id = 1;
+   */
+  branchId: string;
+
+  /**
+   * The pass, as EntryPassService.IssueEntryPass gave it.
+   *
+   * @generated from field: string pass = 2;
+   */
+  pass: string;
+
+  /**
+   * When the pass was read, by the device's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp captured_at = 3;
+   */
+  capturedAt?: Timestamp | undefined;
+
+  /**
+   * As in IdentifyRequest.
+   *
+   * @generated from field: string nonce = 4;
+   */
+  nonce: string;
+};
+
+/**
+ * Describes the message muin.face.v1.RedeemPassRequest.
+ * Use `create(RedeemPassRequestSchema)` to create a new message.
+ */
+export const RedeemPassRequestSchema: GenMessage<RedeemPassRequest> = /*@__PURE__*/
+  messageDesc(file_muin_face_v1_access_service, 5);
+
+/**
+ * Whether the door opens.
+ *
+ * @generated from message muin.face.v1.RedeemPassResponse
+ */
+export type RedeemPassResponse = Message<"muin.face.v1.RedeemPassResponse"> & {
+  /**
+   * The decision.
+   *
+   * @generated from field: muin.face.v1.AccessDecision access_decision = 1;
+   */
+  accessDecision?: AccessDecision | undefined;
+};
+
+/**
+ * Describes the message muin.face.v1.RedeemPassResponse.
+ * Use `create(RedeemPassResponseSchema)` to create a new message.
+ */
+export const RedeemPassResponseSchema: GenMessage<RedeemPassResponse> = /*@__PURE__*/
+  messageDesc(file_muin_face_v1_access_service, 6);
+
+/**
  * Somebody goes out.
  *
  * @generated from message muin.face.v1.RecordExitRequest
@@ -269,7 +332,7 @@ export type RecordExitRequest = Message<"muin.face.v1.RecordExitRequest"> & {
  * Use `create(RecordExitRequestSchema)` to create a new message.
  */
 export const RecordExitRequestSchema: GenMessage<RecordExitRequest> = /*@__PURE__*/
-  messageDesc(file_muin_face_v1_access_service, 5);
+  messageDesc(file_muin_face_v1_access_service, 7);
 
 /**
  * It is recorded.
@@ -297,7 +360,7 @@ export type RecordExitResponse = Message<"muin.face.v1.RecordExitResponse"> & {
  * Use `create(RecordExitResponseSchema)` to create a new message.
  */
 export const RecordExitResponseSchema: GenMessage<RecordExitResponse> = /*@__PURE__*/
-  messageDesc(file_muin_face_v1_access_service, 6);
+  messageDesc(file_muin_face_v1_access_service, 8);
 
 /**
  * Names the entry.
@@ -318,7 +381,7 @@ export type GetEntryRequest = Message<"muin.face.v1.GetEntryRequest"> & {
  * Use `create(GetEntryRequestSchema)` to create a new message.
  */
 export const GetEntryRequestSchema: GenMessage<GetEntryRequest> = /*@__PURE__*/
-  messageDesc(file_muin_face_v1_access_service, 7);
+  messageDesc(file_muin_face_v1_access_service, 9);
 
 /**
  * The entry.
@@ -339,7 +402,7 @@ export type GetEntryResponse = Message<"muin.face.v1.GetEntryResponse"> & {
  * Use `create(GetEntryResponseSchema)` to create a new message.
  */
 export const GetEntryResponseSchema: GenMessage<GetEntryResponse> = /*@__PURE__*/
-  messageDesc(file_muin_face_v1_access_service, 8);
+  messageDesc(file_muin_face_v1_access_service, 10);
 
 /**
  * Says which entries to list.
@@ -374,7 +437,7 @@ export type ListEntriesRequest = Message<"muin.face.v1.ListEntriesRequest"> & {
  * Use `create(ListEntriesRequestSchema)` to create a new message.
  */
 export const ListEntriesRequestSchema: GenMessage<ListEntriesRequest> = /*@__PURE__*/
-  messageDesc(file_muin_face_v1_access_service, 9);
+  messageDesc(file_muin_face_v1_access_service, 11);
 
 /**
  * Which entries: those of which all that is given holds.
@@ -444,7 +507,7 @@ export type EntryFilter = Message<"muin.face.v1.EntryFilter"> & {
  * Use `create(EntryFilterSchema)` to create a new message.
  */
 export const EntryFilterSchema: GenMessage<EntryFilter> = /*@__PURE__*/
-  messageDesc(file_muin_face_v1_access_service, 10);
+  messageDesc(file_muin_face_v1_access_service, 12);
 
 /**
  * A page of entries.
@@ -472,7 +535,7 @@ export type ListEntriesResponse = Message<"muin.face.v1.ListEntriesResponse"> & 
  * Use `create(ListEntriesResponseSchema)` to create a new message.
  */
 export const ListEntriesResponseSchema: GenMessage<ListEntriesResponse> = /*@__PURE__*/
-  messageDesc(file_muin_face_v1_access_service, 11);
+  messageDesc(file_muin_face_v1_access_service, 13);
 
 /**
  * Says which entries to tell.
@@ -500,7 +563,7 @@ export type WatchEntriesRequest = Message<"muin.face.v1.WatchEntriesRequest"> & 
  * Use `create(WatchEntriesRequestSchema)` to create a new message.
  */
 export const WatchEntriesRequestSchema: GenMessage<WatchEntriesRequest> = /*@__PURE__*/
-  messageDesc(file_muin_face_v1_access_service, 12);
+  messageDesc(file_muin_face_v1_access_service, 14);
 
 /**
  * Entries, or a sign of life.
@@ -528,7 +591,7 @@ export type WatchEntriesResponse = Message<"muin.face.v1.WatchEntriesResponse"> 
  * Use `create(WatchEntriesResponseSchema)` to create a new message.
  */
 export const WatchEntriesResponseSchema: GenMessage<WatchEntriesResponse> = /*@__PURE__*/
-  messageDesc(file_muin_face_v1_access_service, 13);
+  messageDesc(file_muin_face_v1_access_service, 15);
 
 /**
  * The door. Devices ask whether to open it; people read what happened there.
@@ -567,6 +630,17 @@ export const AccessService: GenService<{
     methodKind: "unary";
     input: typeof VerifyRequestSchema;
     output: typeof VerifyResponseSchema;
+  },
+  /**
+   * Decides whether the holder of an entry pass may enter. A pass opens once. UNAVAILABLE, reason ENTRY_PASS_UNAVAILABLE, for one that is signed
+   * by a key that is not known here, while auth is away.
+   *
+   * @generated from rpc muin.face.v1.AccessService.RedeemPass
+   */
+  redeemPass: {
+    methodKind: "unary";
+    input: typeof RedeemPassRequestSchema;
+    output: typeof RedeemPassResponseSchema;
   },
   /**
    * Records that somebody went out, so that they count as inside no more. It opens nothing, and asks for no face.
