@@ -67,6 +67,19 @@ test("mutant: what a scan did not find is taken to be no nearer than its score s
   await caught(() => findAmongMany(broken.searchRows));
 });
 
+test("a search that few faces decide looks at few, in one scan", async () => {
+  const fraction = seededFractions(seed + 4);
+  const { rows, scanner, ks, denied } = gallery();
+  const query = templateOf(anyVector(fraction));
+  for (let person = 0; person < 1000; person += 1)
+    rows.put({ memberId: `m${person}`, enrolmentId: "e" }, [templateOf(anyVector(fraction))]);
+  rows.put({ memberId: "wanted", enrolmentId: "e" }, [near(query, 0.9, fraction)]);
+  const rule = { threshold: 0.6, margin: 0.05 };
+  const found = await search.searchRows({ rows, denied }, query, rule, scanner, signal);
+  expect([found.best?.memberId, isMatch(found, rule)]).toEqual(["wanted", true]);
+  expect(ks).toEqual([16]);
+});
+
 /** Random galleries, with people who have several enrolments, some denied, some taken away. */
 async function findInAny(searchRows: typeof search.searchRows): Promise<void> {
   const fraction = seededFractions(seed + 1);

@@ -4,8 +4,13 @@ import type { Face, Rows } from "./rows.ts";
 import { foundMax } from "./scan-memory.ts";
 import type { Scanner } from "./scanner.ts";
 
-/** How many faces are looked at closely at first; twice as many each time that they are not enough. */
-const kFirst = 64;
+/**
+ * How many faces are looked at closely at first: more than one person has. To look at one takes as long as to scan twenty, so that many would cost more than the scan of a thousand; and hardly ever are they
+ * not enough, since faces that lie so close together that whole numbers cannot tell them apart are few.
+ */
+const kFirst = 16;
+/** By how much more each time that they are not enough: all is scanned again. */
+const kGrowth = 4;
 
 /** What is searched. */
 export interface Searched {
@@ -26,7 +31,7 @@ export async function searchRows(
   signal: AbortSignal,
 ): Promise<SearchResult> {
   const query = quantiseQuery(template);
-  for (let k = kFirst; k <= foundMax; k *= 2) {
+  for (let k = kFirst; k <= foundMax; k *= kGrowth) {
     const layout = rows.layout();
     const { version } = rows;
     const { slots, floor } = await scanner.scan({ ...layout, values: query.values, k }, signal);
