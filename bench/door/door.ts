@@ -9,7 +9,7 @@ import { type EventRow, measureHalt, measureWrites } from "./events.ts";
 import { provideFaiss } from "./faiss.ts";
 import { measure, type Sample } from "./measure.ts";
 import { listRows, type Row, type SubjectName } from "./rows.ts";
-import { measureRpcWrites } from "./rpc-events.ts";
+import { measureRpcHalt, measureRpcWrites } from "./rpc-events.ts";
 import { judge, recall, type TargetResult } from "./targets.ts";
 import { openWorld, type World } from "./world.ts";
 
@@ -65,7 +65,7 @@ export interface DoorResult {
 }
 
 /** What is measured beside the rows, by the names that `wanted` is asked about. */
-const eventIds = { writes: "writes", halt: "halt", rpcWrites: "rpc/writes" } as const;
+const eventIds = { writes: "writes", halt: "halt", rpcWrites: "rpc/writes", rpcHalt: "rpc/halt" } as const;
 
 /** Measures the rows. Everything it starts has ended when it resolves. */
 export async function runDoor(options: DoorOptions): Promise<DoorResult> {
@@ -85,7 +85,7 @@ export async function runDoor(options: DoorOptions): Promise<DoorResult> {
   const events = Object.values(eventIds).filter((id) => wanted({ id, quick: true }));
 
   const subjects = new Set<SubjectName>(rows.map(({ subject }) => subject));
-  for (const id of events) subjects.add(id === eventIds.rpcWrites ? "rpc" : "hedged");
+  for (const id of events) subjects.add(id === eventIds.rpcWrites || id === eventIds.rpcHalt ? "rpc" : "hedged");
   await using world = await openWorld({ folder, sizes, probes: options.probes, subjects, faissPackages, report });
   const samples = await measureRows(rows, world, options);
   const measured = await measureEvents(events, world, options);
@@ -147,6 +147,10 @@ async function measureEvents(
   if (wanted.includes(eventIds.rpcWrites)) {
     report(`enrolling and erasing ${rpcPeople} faces by RPC`);
     events.push(...(await measureRpcWrites(door, rpc, { faces, times: rpcPeople })));
+  }
+  if (wanted.includes(eventIds.rpcHalt)) {
+    report(`halting Muin's face Redis for ${haltMs} ms`);
+    events.push(await measureRpcHalt(door, rpc, { faces, haltMs }));
   }
   return events;
 }

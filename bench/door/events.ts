@@ -91,7 +91,7 @@ export async function measureHalt(
 }
 
 /** Sends identifications while a store is halted by its signals, and a while before and after. */
-async function halted(
+export async function halted(
   door: Subject,
   { faces, haltMs }: { readonly faces: number; readonly haltMs: number },
   signal: (name: NodeJS.Signals) => Promise<void>,
@@ -114,7 +114,8 @@ function doorOf({ subjects }: World): Subject {
   return door;
 }
 
-function faultsOf({ wrong, refused }: Answers): readonly string[] {
+/** Why a window does not count. */
+export function faultsOf({ wrong, refused }: Answers): readonly string[] {
   const faults = Object.entries(refused).map(([reason, count]) => `${count} x ${reason}`);
   return wrong > 0 ? [...faults, `${wrong} wrong decisions`] : faults;
 }

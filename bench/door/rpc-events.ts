@@ -5,7 +5,7 @@ import { EnrolmentService } from "../../internal/gen/muin/face/v1/enrolment_serv
 import { FaceErasureState } from "../../internal/gen/muin/face/v1/face_erasure_pb.ts";
 import { bytesOf } from "../../internal/face/shared/embedding.ts";
 import { deviceClient } from "../../internal/system/device-fixture.ts";
-import { beside, type EventRow } from "./events.ts";
+import { beside, type EventRow, faultsOf, halted } from "./events.ts";
 import { model } from "./galleries.ts";
 import type { MuinDoor } from "./muin-door.ts";
 import { newFaces } from "./people.ts";
@@ -63,6 +63,19 @@ export async function measureRpcWrites(
     row("enrol/rpc found", "EnrolFace sent -> an Identify over Connect admits the person", "found"),
     row("erase/rpc", "EraseFace sent -> DONE", "erased"),
   ];
+}
+
+/** Halts the face Redis of the running Muin. */
+export async function measureRpcHalt(
+  { muin }: MuinDoor,
+  rpc: Subject,
+  options: { readonly faces: number; readonly haltMs: number },
+): Promise<EventRow> {
+  const pid = await muin.folder.store("redis/faces");
+  const signal = (name: NodeJS.Signals): void => void process.kill(pid, name);
+  const answers = await halted(rpc, options, async (name) => signal(name));
+  const title = `Identify over Connect at 200/s, the face Redis halted for ${options.haltMs} ms`;
+  return { row: "halt/rpc", title, latencyMs: answers.latencyMs, count: answers.calls, faults: faultsOf(answers) };
 }
 
 /** A device that says who is admitted; "": nobody. */

@@ -87,6 +87,12 @@ const eventTargets: readonly EventTarget[] = [
     of: ({ latencyMs }) => latencyMs.mean ?? NaN,
   },
   { name: "EraseFace -> DONE, p99 ms", most: 10, row: "erase/rpc", of: ({ latencyMs }) => latencyMs.p99 },
+  {
+    name: "slowest Identify over Connect with Redis halted for 5 s, ms",
+    most: 100,
+    row: "halt/rpc",
+    of: ({ latencyMs }) => latencyMs.max,
+  },
 ];
 
 /** Holds a run against the targets, as far as it has their rows. A target is met by the median. */

@@ -82,10 +82,10 @@ export async function openWorld(options: WorldOptions): Promise<World> {
     await mkdir(own, { recursive: true });
     return own;
   };
-  for (const name of wanted) {
-    if (name === "rpc") continue;
+  const start = async (name: SubjectName): Promise<void> => {
+    if (name === "rpc") return;
     if (name === "faiss") {
-      if (options.faissPackages === undefined) continue;
+      if (options.faissPackages === undefined) return;
       subjects.set(name, await startFaiss(options.faissPackages, folder, sizes));
     } else {
       const server = name === "approximate" ? peerRedis : redis;
@@ -95,7 +95,8 @@ export async function openWorld(options: WorldOptions): Promise<World> {
     }
     const subject = subjects.get(name);
     started.defer(async () => subject?.close());
-  }
+  };
+  await Promise.all([...wanted].map(start));
   const ofWrites: EngineOptions = { engine: "hedged", redisUrl: redis.url, sizes, folder: await folderOf("writes") };
   const writes = await startChild<WriteLoad, WriteTimes>(script("writes-load"), ofWrites);
   started.defer(() => writes.close());
