@@ -16,7 +16,7 @@ const wanted = [
 
 test("bench door looks in every engine, enrols, erases and halts the store, and no decision is wrong", async () => {
   const result = await runDoor({
-    wanted: ({ id }) => [...wanted, "writes", "halt", "rpc/writes"].includes(id),
+    wanted: ({ id }) => [...wanted, "writes", "halt", "rpc/writes", "rpc/halt"].includes(id),
     sizes,
     probes: 40,
     windowMs: 400,
@@ -41,6 +41,7 @@ test("bench door looks in every engine, enrols, erases and halts the store, and 
     "enrol/rpc",
     "enrol/rpc found",
     "erase/rpc",
+    "halt/rpc",
   ]);
   expect(result.targets.map(({ name }) => name)).toEqual([
     "enrol -> findable at the door, mean ms",
@@ -48,6 +49,7 @@ test("bench door looks in every engine, enrols, erases and halts the store, and 
     "slowest decision with Redis halted for 5 s, ms",
     "EnrolFace -> an Identify admits the person, mean ms",
     "EraseFace -> DONE, p99 ms",
+    "slowest Identify over Connect with Redis halted for 5 s, ms",
   ]);
   expect({ sound: isSound(result), events: result.events.flatMap(({ faults }) => faults) }).toEqual({
     sound: true,

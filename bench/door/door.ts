@@ -47,6 +47,8 @@ export interface RowResult {
   readonly recall: number;
   /** Decisions that are not those of the exact comparison. */
   readonly wrong: number;
+  /** CPU of all processes for one call, in microseconds. */
+  readonly cpuUsPerCall: Figure;
   /** Of each process: medians, in percent of one core and MiB. */
   readonly cpuPercent: Readonly<Record<string, number>>;
   readonly memoryMiB: Readonly<Record<string, number>>;
@@ -168,6 +170,7 @@ function summarise(row: Row, samples: readonly Sample[]): RowResult {
     calls: sum(({ calls }) => calls),
     recall: recall({ known: sum(({ known }) => known), recognised: sum(({ recognised }) => recognised) }),
     wrong: sum(({ wrong }) => wrong),
+    cpuUsPerCall: figureOf(samples.map(({ cpuUsPerCall }) => cpuUsPerCall)),
     cpuPercent: mediansOf(samples.map(({ cpuPercent }) => cpuPercent)),
     memoryMiB: mediansOf(samples.map(({ memoryMiB }) => memoryMiB)),
     faults: samples.flatMap(({ faults }) => faults),

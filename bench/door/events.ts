@@ -18,6 +18,8 @@ export interface EventRow {
 const ratePerS = 200;
 /** Pieces in which they are sent while something else lasts. */
 const pieceMs = 500;
+/** Time for all enrolments, or erasures, on the slowest machine. */
+const writesMsMax = 600_000;
 /** Before the store stops, and after it goes on. */
 const aroundMs = 1000;
 
@@ -28,8 +30,8 @@ export async function measureWrites(
 ): Promise<readonly EventRow[]> {
   const { faces, people: count } = options;
   const door = doorOf(world);
-  const enrolled = await beside(door, faces, () => world.writes.ask({ kind: "enrol", faces, count }));
-  const erased = await beside(door, faces, () => world.writes.ask({ kind: "erase", faces, count }));
+  const enrolled = await beside(door, faces, () => world.writes.ask({ kind: "enrol", faces, count }, writesMsMax));
+  const erased = await beside(door, faces, () => world.writes.ask({ kind: "erase", faces, count }, writesMsMax));
   return [
     {
       row: "enrol/store",

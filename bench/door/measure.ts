@@ -7,6 +7,8 @@ export interface Sample extends Omit<Answers, "refused"> {
   readonly row: string;
   /** CPU of each process in percent of one core. */
   readonly cpuPercent: Readonly<Record<string, number>>;
+  /** CPU of all of them for one call, in microseconds. */
+  readonly cpuUsPerCall: number;
   /** Memory of each process at the end, in MiB. */
   readonly memoryMiB: Readonly<Record<string, number>>;
   /** Why the sample does not count; empty when it does. */
@@ -25,8 +27,8 @@ export async function measure(row: Row, subject: Subject, windowMs: number): Pro
   const memoryMiB = await residentMiBOf(processes);
   const faults = Object.entries(refused).map(([reason, count]) => `${count} x ${reason}`);
   if (isExact && answers.wrong > 0) faults.push(`${answers.wrong} wrong decisions`);
-  const cpuPercent = Object.fromEntries(
-    Object.entries(after).map(([name, ms]) => [name, ((ms - (before[name] ?? 0)) * 100) / tookMs]),
-  );
-  return { row: id, ...answers, cpuPercent, memoryMiB, faults };
+  const used = Object.entries(after).map(([name, ms]) => [name, ms - (before[name] ?? 0)] as const);
+  const cpuPercent = Object.fromEntries(used.map(([name, ms]) => [name, (ms * 100) / tookMs]));
+  const cpuUsPerCall = (used.reduce((sum, [, ms]) => sum + ms, 0) * 1000) / Math.max(1, answers.calls);
+  return { row: id, ...answers, cpuPercent, cpuUsPerCall, memoryMiB, faults };
 }

@@ -17,6 +17,7 @@ export function printDoor(result: DoorResult): string {
     "recall@1",
     "wrong",
     "calls",
+    "CPU us/call",
     ...processes.flatMap((name) => [`${name} %`, "MiB"]),
   ];
   const parts = [
@@ -73,6 +74,7 @@ function cellsOf(row: RowResult): string[] {
     row.recall.toFixed(4),
     row.wrong.toString(),
     row.calls.toString(),
+    row.cpuUsPerCall.median.toFixed(0),
     ...processes.flatMap((name) => [row.cpuPercent[name]?.toFixed(0) ?? "", row.memoryMiB[name]?.toFixed(0) ?? ""]),
   ];
 }

@@ -1,15 +1,15 @@
 /** Time for a child to be ready. */
 const readyMsMax = 20_000;
-/** Time for a child to answer. */
-const answerMsMax = 60_000;
+/** Time for a child to answer, unless it is given another. */
+const answerMsMaxDefault = 60_000;
 
 /** A Bun process of the bench's own, so that its CPU stands apart. */
 export interface Child<Message, Reply> {
   readonly pid: number;
   /** What it said when it was ready. */
   readonly greeting: string;
-  /** Asks one thing at a time. Rejects when the child fails or ends. */
-  ask(message: Message): Promise<Reply>;
+  /** Asks one thing at a time. Rejects when the child fails, ends, or has not answered after `answerMsMax` (default one minute). */
+  ask(message: Message, answerMsMax?: number): Promise<Reply>;
   /** Idempotent. */
   close(): Promise<void>;
 }
@@ -47,7 +47,7 @@ export async function startChild<Message, Reply>(script: string, options: object
   return {
     pid: child.pid,
     greeting: first.greeting,
-    ask: async (message) => {
+    ask: async (message, answerMsMax = answerMsMaxDefault) => {
       if (child.exitCode !== null) throw new Error(`${script} has ended`);
       waiting = Promise.withResolvers<Told<Reply>>();
       const { promise, resolve } = waiting;
