@@ -37,7 +37,7 @@ beforeAll(async () => {
   const catalog = await readFile(join(copy, catalogFile), "utf8");
   await writeFile(
     join(copy, catalogFile),
-    `import { greeter } from "./operations/greeter/definition.ts";\n${catalog.replace(/\];\s*$/, ", greeter];\n")}`,
+    `import { greeter } from "./operations/greeter/definition.ts";\n${catalog.replace(/,?\s*\];\s*$/, ", greeter];\n")}`,
   );
 });
 afterAll(() => rm(copy, { recursive: true }));

@@ -125,6 +125,20 @@ async function codeOf(call: Promise<unknown>): Promise<Code | undefined> {
   }
 }
 
+/** Whoever may call learns that this is no JSON. */
+const noJson = "{";
+
+/** What an error of Connect says. */
+interface Refusal {
+  readonly details: readonly { readonly type: string; readonly value: string }[];
+}
+
+/** The error in the one message with which a refused stream of Connect ends: a byte of flags, four of length, JSON. */
+async function refusalOfStream(response: Response): Promise<Refusal> {
+  const { error } = JSON.parse(Buffer.from(await response.arrayBuffer()).toString("utf8", 5)) as { error: Refusal };
+  return error;
+}
+
 /** Who cannot do without a store: whoever declares it durable, and its primary or their own. */
 function needing(kind: "postgres" | "redis", at?: string): readonly string[] {
   return topology(catalog)
@@ -185,12 +199,16 @@ describe("a process for each service", () => {
       const cells: string[] = [];
       for (const [of, service] of catalog.flatMap(({ name, serves }) => serves.map((each) => [name, each] as const))) {
         for (const method of service.methods) {
+          const isUnary = method.methodKind === "unary";
           const response = await fetch(`${mesh.url(of)}/${service.typeName}/${method.name}`, {
             method: "POST",
-            headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
-            body: "{", // Whoever may call learns that this is no JSON.
+            headers: {
+              authorization: `Bearer ${token}`,
+              "content-type": isUnary ? "application/json" : "application/connect+json",
+            },
+            body: isUnary ? noJson : Buffer.concat([Buffer.of(0, 0, 0, 0, noJson.length), Buffer.from(noJson)]),
           });
-          const { details } = (await response.json()) as { details: { type: string; value: string }[] };
+          const { details } = isUnary ? ((await response.json()) as Refusal) : await refusalOfStream(response);
           const info = details.find(({ type }) => type === ErrorInfoSchema.typeName)?.value ?? "";
           const { reason } = fromBinary(ErrorInfoSchema, Buffer.from(info, "base64"));
           if (reason === "REQUEST_MALFORMED") cells.push(`${service.name}.${method.name}`);

@@ -20,5 +20,9 @@ test("an old redis-server on PATH, as Debian 12 has it, is named and passed over
     stores: { kind: string; reachable: boolean; server_version: string }[];
   };
   const seen = new Set(stores.map((store) => `${store.kind} ${store.server_version} ${store.reachable}`));
-  expect([...seen].toSorted()).toEqual([expect.stringMatching(/^postgres 18\.\d+ true$/), "redis 8.10.2 true"]);
+  expect([...seen].toSorted()).toEqual([
+    "folder  true",
+    expect.stringMatching(/^postgres 18\.\d+ true$/),
+    "redis 8.10.2 true",
+  ]);
 });
