@@ -16,6 +16,7 @@ import { CredentialService } from "../gen/muin/identity/v1/credential_service_pb
 import { DeviceService } from "../gen/muin/identity/v1/device_service_pb.ts";
 import { ServiceTokenService } from "../gen/muin/identity/v1/service_token_service_pb.ts";
 import { catalog } from "../catalog.ts";
+import { newNonce, reader, reasonOf as decisionOf, seenAgain, startAccess } from "../face/access/access-fixture.ts";
 import {
   administrator as facesAdministrator,
   anotherPictureOf,
@@ -366,6 +367,45 @@ const rows: Readonly<Record<string, () => Promise<void>>> = {
       value += 1n;
       await client("count-write", 0, CountWriteService).increment({ countId });
       await isCounted(countId, value, left);
+    });
+  },
+
+  "Attempts at doors, lock-outs, who is inside": async () => {
+    const { url } = await startRedis();
+    await using first = await startAccess(url);
+    await using other = await startAccess(url);
+    const branchId = await first.newBranch({ entryRules: { capacityMax: 1 } });
+    const [member, another] = [await first.newMember(branchId), await first.newMember(branchId)];
+    const device = first.newDevice(branchId);
+    const asked = { embedding: seenAgain(member.embedding), nonce: newNonce(), capturedAtMs: systemClock.now() };
+    const decisions = await Promise.all([first, other, first, other].map((each) => each.identify(device, asked)));
+    expect(new Set(decisions.map(({ entryId }) => entryId)).size).toBe(1);
+    expect(await decisionOf(other.identify(device, { embedding: seenAgain(another.embedding) }))).toBe("FULL");
+    await other.exit(device, branchId, member.id);
+    expect(await decisionOf(first.identify(device, { embedding: seenAgain(another.embedding) }))).toBe("ADMITTED");
+    const prober = first.newDevice(branchId);
+    const answers: string[] = [];
+    for (let attempt = 0; attempt < 12; attempt += 1) {
+      answers.push(await decisionOf((attempt % 2 === 0 ? first : other).identify(prober, {})));
+    }
+    expect(answers).toEqual([...Array<string>(10).fill("NO_MATCH"), "DEVICE_LOCKED_OUT", "DEVICE_LOCKED_OUT"]);
+  },
+
+  "Entries on their way to the log": async () => {
+    const { url } = await startRedis();
+    await using first = await startAccess(url);
+    await using other = await startAccess(url, { database: first.url });
+    const branchId = await first.newBranch();
+    const { embedding } = await first.newMember(branchId);
+    const device = first.newDevice(branchId);
+    // Each answers, so each sees to it that the entry is recorded.
+    const asked = { embedding: seenAgain(embedding), nonce: newNonce(), capturedAtMs: systemClock.now() };
+    const { entryId } = await first.identify(device, asked);
+    expect((await other.identify(device, asked)).entryId).toBe(entryId);
+    const second = await other.identify(device, { embedding: seenAgain(embedding) });
+    await eventually(async () => {
+      const { entries } = await first.entries(reader).listEntries({ filter: { branchId } });
+      expect(entries.map((entry) => entry.entryId).toSorted()).toEqual([entryId, second.entryId].toSorted());
     });
   },
 

@@ -113,6 +113,8 @@ export async function startAccess(
     readonly entryPasses?: EntryPasses;
     /** Where entries wait on disk, for one who goes on after another. Default: a new folder. */
     readonly folder?: string;
+    /** URL of the database, for one that shares it with another. Default: a new one. */
+    readonly database?: string;
   } = {},
 ): Promise<AccessFixture> {
   const { info = access, config = {}, clock = systemClock } = options;
@@ -122,6 +124,7 @@ export async function startAccess(
     storeUrls: { faces: url, galleries: url },
     storePaths: { queue: folder },
     clock,
+    ...(options.database === undefined ? {} : { url: options.database }),
     ...(options.metrics === undefined ? {} : { metrics: options.metrics }),
     ...(options.entryPasses === undefined ? {} : { entryPasses: options.entryPasses }),
   });
