@@ -70,8 +70,8 @@ program
         : {
             sizes: [1000, 5000, 20_000],
             probes: 400,
-            windowMs: 2500,
-            warmUpMs: 1500,
+            windowMs: 2000,
+            warmUpMs: 1000,
             repetitions: 3,
             people: 1000,
             rpcPeople: 300,
