@@ -28,6 +28,7 @@ import {
 } from "../face/mlops/mlops-fixture.ts";
 import { FaceVectorErasedSchema } from "../gen/muin/face/v1/enrolment_events_pb.ts";
 import { EnrolmentService } from "../gen/muin/face/v1/enrolment_service_pb.ts";
+import { ReplayCheck } from "../gen/muin/face/v1/entry_pb.ts";
 import { FaceModelService } from "../gen/muin/face/v1/face_model_service_pb.ts";
 import { openDoor, openFaceStore } from "../face/access/snapshot/snapshots-fixture.ts";
 import { templateOf } from "../face/shared/face-fixture.ts";
@@ -372,8 +373,9 @@ const rows: Readonly<Record<string, () => Promise<void>>> = {
 
   "Attempts at doors, lock-outs, who is inside": async () => {
     const { url } = await startRedis();
-    await using first = await startAccess(url);
-    await using other = await startAccess(url);
+    const config = { denialsMax: 10 };
+    await using first = await startAccess(url, { config });
+    await using other = await startAccess(url, { config, database: first.url });
     const branchId = await first.newBranch({ entryRules: { capacityMax: 1 } });
     const [member, another] = [await first.newMember(branchId), await first.newMember(branchId)];
     const device = first.newDevice(branchId);
@@ -383,12 +385,19 @@ const rows: Readonly<Record<string, () => Promise<void>>> = {
     expect(await decisionOf(other.identify(device, { embedding: seenAgain(another.embedding) }))).toBe("FULL");
     await other.exit(device, branchId, member.id);
     expect(await decisionOf(first.identify(device, { embedding: seenAgain(another.embedding) }))).toBe("ADMITTED");
+    // On a busy machine a process may judge some by its own memory alone: their entries say so.
     const prober = first.newDevice(branchId);
-    const answers: string[] = [];
-    for (let attempt = 0; attempt < 12; attempt += 1) {
-      answers.push(await decisionOf((attempt % 2 === 0 ? first : other).identify(prober, {})));
+    for (const process of [first, other]) {
+      await eventually(async () => {
+        expect(await decisionOf(process.identify(prober, {}))).toBe("DEVICE_LOCKED_OUT");
+      });
     }
-    expect(answers).toEqual([...Array<string>(10).fill("NO_MATCH"), "DEVICE_LOCKED_OUT", "DEVICE_LOCKED_OUT"]);
+    const denied = await eventually(async () => {
+      const { entries } = await first.entries(reader).listEntries({ filter: { deviceId: prober.id } });
+      expect(entries.length).toBeGreaterThanOrEqual(10);
+      return entries.filter(({ replayCheck }) => replayCheck === ReplayCheck.SHARED);
+    });
+    expect(denied.length).toBeLessThanOrEqual(10);
   },
 
   "Entries on their way to the log": async () => {
