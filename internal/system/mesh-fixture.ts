@@ -40,13 +40,19 @@ export async function makeOperatorKey(mesh: TestMesh): Promise<string> {
 export interface Instance {
   readonly service: string;
   readonly url: string;
+  /** Address of its operator port. */
+  readonly operatorUrl: string;
   /** What runs now. */
   program(): TestProgram;
   /** Resolves when it answers that it is ready. */
   isReady(): Promise<void>;
   kill(): Promise<void>;
-  /** Starts it again, on the same port. It was killed. */
-  restart(): void;
+  /** Starts it again, on the same ports. It was killed. `env` is for this run alone. */
+  restart(env?: Readonly<Record<string, string>>): void;
+}
+
+async function elsewhere(): Promise<string> {
+  return `http://127.0.0.1:${await freePort(systemRandom)}`;
 }
 
 /** Starts an instance of a service from its sources. The first stands where the other services look for it, others elsewhere. */
@@ -56,17 +62,20 @@ export async function startInstance(
   which: "first" | "other",
   env: Readonly<Record<string, string>> = {},
 ): Promise<Instance> {
-  const url = which === "first" ? mesh.url(service) : `http://127.0.0.1:${await freePort(systemRandom)}`;
+  const url = which === "first" ? mesh.url(service) : await elsewhere();
+  const operatorUrl = which === "first" ? mesh.operatorUrl(service) : await elsewhere();
   const command = [process.execPath, "--no-env-file", join(import.meta.dir, `../../cmd/${service}/main.ts`)];
-  const start = (): TestProgram =>
+  const ports = { MUIN_HTTP_PORT: new URL(url).port, MUIN_OPERATOR_PORT: new URL(operatorUrl).port };
+  const start = (more: Readonly<Record<string, string>> = {}): TestProgram =>
     runProgram(command, {
       cwd: mesh.folder.path,
-      env: { ...mesh.environment(service), ...env, MUIN_HTTP_PORT: new URL(url).port, MUIN_OPERATOR_PORT: "0" },
+      env: { ...mesh.environment(service), ...env, ...more, ...ports },
     });
   let program = start();
   return {
     service,
     url,
+    operatorUrl,
     program: () => program,
     isReady: () =>
       eventually(
@@ -77,7 +86,7 @@ export async function startInstance(
         { timeoutMs: 60_000 },
       ),
     kill: () => program.kill(),
-    restart: () => void (program = start()),
+    restart: (more) => void (program = start(more)),
   };
 }
 
