@@ -145,8 +145,17 @@ export function nearMiss({ embedding }: Pick<Visitor, "embedding">): Uint8Array<
   return bytesOf(across.map((value, k) => factor * value + cosine * (embedding[k] as number)));
 }
 
+const used: Uint8Array[] = [];
+
+/** Every embedding that was enrolled or sent so far. */
+export function embeddingsUsed(): readonly Uint8Array[] {
+  return used;
+}
+
 function bytesOf(embedding: Float32Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(embedding.buffer);
+  const bytes = new Uint8Array(embedding.buffer);
+  used.push(bytes);
+  return bytes;
 }
 
 /** Of vectors of length 1. */

@@ -17,6 +17,8 @@ export interface DoorMesh extends Site, AsyncDisposable {
   readonly mesh: TestMesh;
   /** The process of a service. */
   instance(service: string): Instance;
+  /** Starts another process of a service; it ends with the rest, and nobody else is told where it is. Resolves when it is ready. */
+  startOther(service: string, env: Readonly<Record<string, string>>): Promise<Instance>;
 }
 
 const settings: Readonly<Record<string, Readonly<Record<string, string>>>> = {
@@ -32,8 +34,9 @@ export async function startDoorMesh(
 ): Promise<DoorMesh> {
   const mesh = await startMesh(catalog);
   const instances = new Map<string, Instance>();
+  const further: Instance[] = [];
   const stop = async (): Promise<void> => {
-    await Promise.all([...instances.values()].map((instance) => instance.kill()));
+    await Promise.all([...instances.values(), ...further].map((instance) => instance.kill()));
     await mesh[Symbol.asyncDispose]();
   };
   const start = async (service: string): Promise<void> => {
@@ -69,6 +72,12 @@ export async function startDoorMesh(
         const found = instances.get(service);
         if (found === undefined) throw new Error(`${service} was not started`);
         return found;
+      },
+      startOther: async (service, more) => {
+        const instance = await startInstance(mesh, service, "other", { ...settings[service], ...env, ...more });
+        further.push(instance);
+        await instance.isReady();
+        return instance;
       },
       [Symbol.asyncDispose]: stop,
     };
