@@ -1,5 +1,12 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { create, fromBinary, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
+import { GalleryState } from "../../../../internal/gen/muin/face/v1/face_model_pb.ts";
+import {
+  ListFaceModelsResponseSchema,
+  RenewTemplatesRequestSchema,
+  RenewTemplatesResponseSchema,
+} from "../../../../internal/gen/muin/face/v1/face_model_service_pb.ts";
 import {
   createMuinFolder,
   startMuin,
@@ -122,6 +129,65 @@ test("doors are told by which model to decide, and to go back", async () => {
   expect(listed.stdout).toMatch(/^other +64 +0\.5 +0\.05 +active, 1 faces, generation 1$/m);
   expect(listed.stdout).toMatch(/^small .* former, /m);
   expect(await json("models", "roll-back", "other", "--branch", branchId)).toMatchObject({ model_id: "small" });
+});
+
+test("the faces of a branch are protected anew, and doors know them as before", async () => {
+  const file = await written("renewed.b64", embedding(4, 0));
+  const enrol = ["enrol", "person-4@example.com", "--branch", branchId, "--model", "small", "--face", file, ...consent];
+  const id = String((await json(...enrol))["enrolment_id"]);
+  const renew = ["models", "renew", "small", "--branch", branchId] as const;
+  expect(await json(...renew)).toMatchObject({ model_id: "small", state: "GALLERY_STATE_ACTIVE", generation: 2 });
+  // Repeated, it renews nothing twice.
+  const repeated = await muin.run("faces", ...renew, "--generation", "1");
+  expect(repeated).toMatchObject({ code: 0, stderr: "" });
+  expect(repeated.stdout).toMatch(
+    new RegExp(`^the faces of branch ${branchId} by small: active, \\d+ faces, generation 2\n$`),
+  );
+  expect(await json(...renew)).toMatchObject({ generation: 3 });
+  const tooOld = await muin.run("faces", ...renew, "--generation", "1");
+  expect([tooOld.code, tooOld.stderr]).toEqual([6, expect.stringContaining("generation") as string]);
+  const unknown = await muin.run("faces", "models", "renew", "nothing", "--branch", branchId);
+  expect([unknown.code, unknown.stderr]).toEqual([4, `muin: branch ${branchId} has no faces by the model nothing\n`]);
+  const checked = await muin.run("faces", "check", "--branch", branchId);
+  expect(checked).toMatchObject({ code: 0, stderr: "" });
+  await json("erase", id, "--yes");
+});
+
+test("a renewal of many parts goes through all of them, and says how to finish one that ends early", async () => {
+  const asked: { readonly generation: number; readonly pageToken: string }[] = [];
+  const answer = (body: Uint8Array): MessageInitShape<typeof RenewTemplatesResponseSchema> | undefined => {
+    const { generation, pageToken } = fromBinary(RenewTemplatesRequestSchema, body);
+    asked.push({ generation, pageToken });
+    if (asked.length > 3) return undefined;
+    return pageToken === "third"
+      ? { gallery: { ...gallery, generation: 5 } }
+      : { gallery, nextPageToken: pageToken === "" ? "second" : "third" };
+  };
+  const gallery = { branchId: "b", modelId: "m", state: GalleryState.ACTIVE, faceCount: 9n, generation: 4 };
+  const listed = toBinary(ListFaceModelsResponseSchema, create(ListFaceModelsResponseSchema, { galleries: [gallery] }));
+  using many = Bun.serve({
+    port: 0,
+    hostname: "127.0.0.1",
+    fetch: async (request) => {
+      const headers = { "content-type": "application/proto" };
+      if (request.url.endsWith("/ListFaceModels")) return new Response(listed, { headers });
+      const reply = answer(new Uint8Array(await request.arrayBuffer()));
+      if (reply === undefined) return Response.json({ code: "internal", message: "internal error" }, { status: 500 });
+      const message = create(RenewTemplatesResponseSchema, reply);
+      return new Response(toBinary(RenewTemplatesResponseSchema, message), { headers });
+    },
+  });
+  const renew = ["faces", "models", "renew", "m", "--branch", "b", "--url", many.url.href] as const;
+  expect(await muin.run(...renew)).toMatchObject({
+    code: 0,
+    stdout: "the faces of branch b by m: active, 9 faces, generation 5\n",
+  });
+  expect(asked).toEqual(["", "second", "third"].map((pageToken) => ({ generation: 4, pageToken })));
+  const ended = await muin.run(...renew);
+  expect([ended.code, ended.stderr]).toEqual([
+    1,
+    "muin: internal error; the same command with --generation 4 finishes it\n",
+  ]);
 });
 
 const line = (person: number): string =>

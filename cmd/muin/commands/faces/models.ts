@@ -2,6 +2,7 @@ import { noun } from "../../terminal/command.ts";
 import { list } from "./models/list.ts";
 import { promote } from "./models/promote.ts";
 import { register } from "./models/register.ts";
+import { renew } from "./models/renew.ts";
 import { rollBack } from "./models/roll-back.ts";
 
 /** `muin faces models`. */
@@ -10,4 +11,5 @@ export const models = noun("models", "networks that make embeddings, and which o
   list,
   promote,
   rollBack,
+  renew,
 ]);
