@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { catalog } from "../../internal/catalog.ts";
 import { EnrolmentService } from "../../internal/gen/muin/face/v1/enrolment_service_pb.ts";
 import { FaceModelService } from "../../internal/gen/muin/face/v1/face_model_service_pb.ts";
 import { UserService } from "../../internal/gen/muin/identity/v1/user_service_pb.ts";
@@ -15,6 +16,7 @@ import {
 } from "../../internal/platform/testing/muin.ts";
 import { createSyntheticFaces } from "../../internal/shared/faces/synthetic-faces.ts";
 import { newBranch } from "../../internal/system/device-fixture.ts";
+import { errorReasons } from "../../internal/tools/error-reasons.ts";
 import { bytesOfValues } from "./faces/embedding.ts";
 
 // Commands start real processes, and machines are busy; a hang still ends.
@@ -71,6 +73,7 @@ test("the blocks for a shell, one after the other, open the door", async () => {
     ...blocks("sh"),
     'echo; echo "device $DEVICE"',
     'echo "stranger $(identify "$STRANGER")"',
+    'echo; echo "again $(redeem "$PASS")"',
   ].join("\n");
   const env = {
     MUIN: muin.http,
@@ -89,8 +92,49 @@ test("the blocks for a shell, one after the other, open the door", async () => {
   });
   expect(shown).toMatch(/"entryId":"[^"]+"/); // Of the exit.
   expect(shown).toMatch(/^stranger .*DECISION_DENIED.*DECISION_REASON_NO_MATCH/m);
+  expect(shown).toContain("open by a pass\n");
+  expect(shown).toMatch(/^again .*DECISION_DENIED.*DECISION_REASON_PASS_INVALID/m);
   const deviceId = /^device (\S+)$/m.exec(shown)?.[1] ?? "";
   device = { deviceId, key: await Bun.file(join(folder.path, "door.pem")).text() };
+});
+
+/** Reasons that a device never gets, by why. */
+const neverOfDevices = [
+  {
+    why: "of people, keys and services",
+    reasons: ["SCOPE_MISSING", "USER_FORBIDDEN", "PERSON_HOLDS_MORE", "TOO_MANY_FAILED_KEYS", "CALL_NOT_DECLARED"],
+  },
+  { why: "of reading entries", reasons: ["ENTRY_NOT_FOUND", "ENTRY_FORBIDDEN", "PAGE_TOKEN_INVALID"] },
+  { why: "of watching entries", reasons: ["RESUME_TOKEN_TOO_OLD", "RESUME_TOKEN_INVALID"] },
+  {
+    why: "of operators",
+    reasons: ["SERVICE_NOT_FOUND", "TOPIC_NOT_FOUND", "CONSUMER_NOT_FOUND", "EVENTS_PARTITIONS", "EVENT_TOO_LARGE"],
+  },
+  { why: "no such field", reasons: ["REQUEST_ID_REUSED", "IDEMPOTENCY_KEY_DIFFERS", "ETAG_MISMATCH"] },
+  { why: "a signed call is NOT_SIGNABLE", reasons: ["QUERY_PARAMETER_INVALID", "IDEMPOTENCY_KEY_UNSUPPORTED"] },
+  { why: "each method has a policy", reasons: ["POLICY_MISSING"] },
+  { why: "who has gone hears nothing", reasons: ["CANCELED"] },
+].flatMap(({ reasons }) => reasons);
+
+/** What auth answers to a device beside that. */
+const ofAuth: readonly string[] = ["ACTIVATION_CODE_INVALID", "DEVICE_KEY_TAKEN", "DEVICE_INVALID", "SIGN_IN_LOCKED"];
+
+/** Whether the guide names a reason's code, which stands for every reason that has it. */
+function isNamedByCode({ codes }: { readonly codes: readonly string[] }): boolean {
+  return codes.some((code) => ["unavailable", "deadline_exceeded", "internal"].includes(code));
+}
+
+test("the guide says what to do for each reason that a device can meet, and names no other", () => {
+  const [, section = ""] = /^## What a device does when there is no decision\n(.*?)^## /ms.exec(guide) ?? [];
+  const named = [...section.matchAll(/`(?!MUIN_)([A-Z_]+)`/g)].map(([, name = ""]) => name);
+  const answered = errorReasons(catalog).filter(
+    ({ from, reason }) => from.includes("every service") || from.includes("access") || ofAuth.includes(reason),
+  );
+  const met = answered.filter((each) => !isNamedByCode(each) && !neverOfDevices.includes(each.reason));
+  const wanted = [...met.map(({ reason }) => reason), "UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL"];
+  expect(named.toSorted()).toEqual(wanted.toSorted());
+  const known = new Set(answered.map(({ reason }) => reason));
+  expect([...neverOfDevices, ...ofAuth].filter((reason) => !known.has(reason))).toEqual([]);
 });
 
 test("the client in TypeScript has no type errors, 30 lines, and opens the door", async () => {
