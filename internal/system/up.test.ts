@@ -49,6 +49,20 @@ async function runUp(folder: MuinFolder, ...args: readonly string[]) {
   return await program.ended; // Not before it has ended is it disposed of.
 }
 
+/** The lines of the first screen in a text, without what differs between machines and starts. */
+function firstScreen(text: string): readonly string[] {
+  const screen = /^ *Muin \S+ is ready\.$.*?^ *Ctrl-C stops it\.$/ms.exec(text)?.[0];
+  if (screen === undefined) throw new Error("there is no first screen in the text");
+  return screen.split("\n").map((line) =>
+    line
+      .trim()
+      .replace(/^(data|user|admin|API key) .*/, "$1")
+      .replace(/ --data-dir \S+/, "")
+      .replace(/Bearer [^']*/, "Bearer")
+      .replaceAll(/127\.0\.0\.1:\d+/g, "address"),
+  );
+}
+
 describe("muin up", () => {
   test("tells where it serves in one line, the password once; keeps its data; stops in order", async () => {
     await using folder = await createMuinFolder();
@@ -105,6 +119,8 @@ describe("muin up", () => {
         env: { MUIN_LOG_LEVEL: "debug" },
       });
       await muin.shows("Ctrl-C stops it.");
+      const readme = await Bun.file(join(root, "README.md")).text();
+      if (start === "first") expect(firstScreen(muin.stdout())).toEqual(firstScreen(readme));
       const credentials = (await Bun.file(join(folder.dataDir, "credentials.json")).json()) as Record<string, string>;
       expect(Object.keys(credentials).toSorted()).toEqual(["admin_password", "api_key", "operator_key"]);
       const http = /http:\/\/127\.0\.0\.1:\d+/.exec(muin.stdout())?.[0] ?? "";
