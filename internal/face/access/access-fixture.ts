@@ -27,6 +27,7 @@ import type { EntryPasses } from "../../platform/identity/entry-pass.ts";
 import { openRedis, type OpenRedis } from "../../platform/redis/open-redis.ts";
 import type { ServiceInfo } from "../../platform/service/define-service.ts";
 import type { MetricsRegistry } from "../../platform/telemetry/create-metrics.ts";
+import type { EventPublisher } from "../../platform/service/event-record.ts";
 import { partsOf } from "../../platform/service/parts.ts";
 import { createServerFolder } from "../../platform/testing/server-folder.ts";
 import { startService, type TestService } from "../../platform/testing/service.ts";
@@ -115,6 +116,8 @@ export async function startAccess(
     readonly folder?: string;
     /** URL of the database, for one that shares it with another. Default: a new one. */
     readonly database?: string;
+    /** Takes what it asks of others. Default: that fails. */
+    readonly broker?: EventPublisher;
   } = {},
 ): Promise<AccessFixture> {
   const { info = access, config = {}, clock = systemClock } = options;
@@ -126,6 +129,7 @@ export async function startAccess(
     clock,
     ...(options.database === undefined ? {} : { url: options.database }),
     ...(options.metrics === undefined ? {} : { metrics: options.metrics }),
+    ...(options.broker === undefined ? {} : { broker: options.broker }),
     ...(options.entryPasses === undefined ? {} : { entryPasses: options.entryPasses }),
   });
   const redis = openRedis({ url, name: "test" });

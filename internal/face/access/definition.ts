@@ -22,13 +22,14 @@ import { createFaces } from "./decision/faces.ts";
 import { createDecisionHandlers } from "./decision/handlers.ts";
 import { createDecisionMeters } from "./decision/meters.ts";
 import { createDecisionRules } from "./decision/rules.ts";
+import { createDoubt } from "./doubt/doubt.ts";
 import { createEntryHandlers } from "./entry/handlers.ts";
 import { createEntryNews } from "./entry/news.ts";
 import { createRetention } from "./entry/retention.ts";
 import { createEntryRules } from "./entry/rules.ts";
 import { postgresEntryStore } from "./entry/store-postgres.ts";
 import { accessErrors } from "./errors.ts";
-import { published } from "./events.ts";
+import { published, requestsForCopies } from "./events.ts";
 import { copyChangesKey, keyPattern, memberKey } from "./face-store/keys.ts";
 import { migrations } from "./migrations.ts";
 import { createErasure } from "./personal-data/rules.ts";
@@ -68,11 +69,13 @@ export const access: ServiceInfo<"access"> = defineService({
   standsAlone: true,
   keepsIdentityIn: "queue",
   verifiesEntryPasses: true,
-  create: ({ stores, publish, entryPasses, config, clock, random, log, metrics }) => {
+  create: ({ stores, publish, broker, entryPasses, config, clock, random, log, metrics }) => {
     const { database, faces, galleries } = stores;
     const entries = postgresEntryStore;
     const watch = createStoreWatch(clock);
     const copies = createRedisCopies(faces);
+    const ask = () => broker.publish(requestsForCopies({ clock, random }));
+    const doubt = createDoubt({ store: faces, folder: stores.queue.path, watch, ask, clock, log });
     const shared = createRedisAttempts(faces, config);
     const own = createMemoryAttempts(clock, config);
     const queue = createEntryQueue({ folder: join(stores.queue.path, "entries"), bytesMax: config.queueBytesMax, log });
@@ -84,7 +87,7 @@ export const access: ServiceInfo<"access"> = defineService({
       ...config,
       faces: galleries,
       door: faces,
-      records: createRedisRecords(faces),
+      records: createRedisRecords(faces, doubt),
       recordsKey: copyChangesKey,
       folder: stores.queue.path,
       host: hostname(),
@@ -114,6 +117,7 @@ export const access: ServiceInfo<"access"> = defineService({
         clock,
       }),
       copies: current,
+      doubt,
       passes: entryPasses,
       queue,
       meters: createDecisionMeters(metrics),
@@ -121,7 +125,7 @@ export const access: ServiceInfo<"access"> = defineService({
       clock,
       random,
     });
-    const rules = createEntryRules({ database, entries, copies: current, news, clock });
+    const rules = createEntryRules({ database, entries, copies: current, doubt, news, clock });
     const heard = createNewsRules({ copies, erasure });
     return [
       serve(AccessService, {
@@ -135,6 +139,7 @@ export const access: ServiceInfo<"access"> = defineService({
       // The queue is stopped last: what is decided until then is on disk, and its database has it where that is there.
       background(queue),
       background(engine),
+      background(doubt),
       background(snapshots),
       background(
         createDrain({ queue, database, entries, publish, newPseudonym: erasure.newPseudonym, clock, log, metrics }),

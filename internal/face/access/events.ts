@@ -1,13 +1,24 @@
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { EntryDeniedSchema, EntryGrantedSchema } from "../../gen/muin/face/v1/entry_events_pb.ts";
 import { Decision, type Entry } from "../../gen/muin/face/v1/entry_pb.ts";
-import { UserDataErasedSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
+import { BranchUpdatedSchema } from "../../gen/muin/identity/v1/branch_events_pb.ts";
+import { UserDataErasedSchema, UserUpdatedSchema } from "../../gen/muin/identity/v1/user_events_pb.ts";
+import { republishRequest } from "../../platform/events/republish-request.ts";
+import { topicOf } from "../../platform/events/topics.ts";
 import type { Transaction } from "../../platform/postgres/database.ts";
 import type { EventRecord } from "../../platform/service/event-record.ts";
 import type { Publish } from "../../platform/service/delivery.ts";
 
 /** Events that access publishes. */
 export const published = [EntryGrantedSchema, EntryDeniedSchema, UserDataErasedSchema] as const;
+
+/** Topics of which access keeps copies. */
+const copied = [topicOf(UserUpdatedSchema), topicOf(BranchUpdatedSchema)] as const;
+
+/** Asks the owners of people and branches to tell all of them again. */
+export function requestsForCopies(deps: Parameters<typeof republishRequest>[3]): readonly EventRecord[] {
+  return copied.map((topic) => republishRequest("access", topic, undefined, deps));
+}
 
 /** Records one of access's events in a transaction. */
 export type AccessPublish = Publish<typeof published>;

@@ -35,6 +35,8 @@ export async function publishUserUpdated(
     ...(person.membership === undefined ? {} : { membership: toMembership(person.membership) }),
     aggregateVersion: BigInt(person.version),
     time: timestampFromMs(person.versionTimeMs),
+    status: UserStatus[person.status],
+    statusVersion: BigInt(person.statusVersion),
   });
 }
 

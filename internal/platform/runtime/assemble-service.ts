@@ -1,8 +1,8 @@
 import { createClient } from "@connectrpc/connect";
+import { publishedTopics } from "../catalog/bus-topics.ts";
 import { checkParts } from "../catalog/check-parts.ts";
 import type { Subscription } from "../events/broker.ts";
 import { createPublish } from "../events/outbox.ts";
-import { topicOf } from "../events/topics.ts";
 import type { RunningService } from "../rpc/call/plan.ts";
 import type { ServiceInfo } from "../service/define-service.ts";
 import type { EventPublisher } from "../service/event-record.ts";
@@ -79,9 +79,9 @@ function depsOf(info: ServiceInfo, stores: OpenStores, wiring: Wiring): Paramete
   };
 }
 
-/** Publishes event records of the topics that a service declares; rejects for any other. */
+/** Publishes event records of the topics that a service declares, and its requests for the state of others; rejects for any other. */
 function publishDeclared(info: ServiceInfo, broker: EventPublisher): EventPublisher["publish"] {
-  const topics = new Set(info.publishes.map((schema) => topicOf(schema, info.name)));
+  const topics = new Set(publishedTopics(info).map(({ name }) => name));
   return async (records, term) => {
     const foreign = records.find(({ topic }) => !topics.has(topic));
     if (foreign !== undefined) throw new Error(`${info.name} does not declare an event on ${foreign.topic}`);

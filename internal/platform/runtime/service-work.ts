@@ -1,9 +1,7 @@
-import { create } from "@bufbuild/protobuf";
-import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { RepublishRequestedSchema } from "../../gen/muin/platform/v1/republish_events_pb.ts";
 import { createInboxPruner } from "../events/inbox.ts";
 import { createOutboxRelay } from "../events/outbox.ts";
-import { createRecord, isState, retentionMsOf, topicOf } from "../events/topics.ts";
+import { republishRequest } from "../events/republish-request.ts";
+import { isState, retentionMsOf, topicOf } from "../events/topics.ts";
 import { createSequence, type Component } from "../lifecycle/component.ts";
 import type { OutboxView } from "../service/outbox-view.ts";
 import { partsOf } from "../service/parts.ts";
@@ -99,14 +97,7 @@ function rebuiltTopics({ info, parts }: AssembledService, { consumedTopics }: Wi
 
 /** Asks, in the name of a service, for the state of a topic again. */
 function askFor(service: string, { broker, clock, random }: Wiring) {
-  const context = { source: `/muin/${service}`, clock, random, traceparent: "" };
   return async (topic: string, sinceMs: number | undefined): Promise<void> => {
-    const message = create(RepublishRequestedSchema, {
-      service,
-      topic,
-      time: timestampFromMs(clock.now()),
-      ...(sinceMs === undefined ? {} : { since: timestampFromMs(sinceMs) }),
-    });
-    await broker.publish([createRecord(RepublishRequestedSchema, message, context)]);
+    await broker.publish([republishRequest(service, topic, sinceMs, { clock, random })]);
   };
 }

@@ -54,6 +54,8 @@ export interface TestServiceOptions {
   readonly clock?: Clock;
   /** URL of the database, for a second service on that of a first. Default: a new one. */
   readonly url?: string;
+  /** Takes what it publishes beside its outbox. Default: that fails. */
+  readonly broker?: EventPublisher;
   /** Where its metrics go. Default: nowhere that anybody sees. */
   readonly metrics?: MetricsRegistry;
 }
@@ -99,7 +101,7 @@ function createWiring(info: ServiceInfo, url: string, options: TestServiceOption
   const { calls, config, storeUrls = {}, storePaths = {}, clock = systemClock } = options;
   const { personalData = nobody, entryPasses = none } = options;
   const idle = { start: () => Promise.resolve(), stop: () => Promise.resolve() };
-  const publisher: EventPublisher = {
+  const publisher: EventPublisher = options.broker ?? {
     publish: () => Promise.reject(new Error("nothing is published while the relay rests")),
   };
   const defaults = Object.entries(info.config).map(([key, field]) => [key, field.default] as const);

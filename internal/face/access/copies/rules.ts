@@ -9,7 +9,7 @@ import type { CopyStore } from "./store.ts";
 
 /** What access makes of the news of people and branches. An event that is not newer than the copy changes nothing. */
 export interface NewsRules {
-  /** The person's membership. */
+  /** The person's membership, and their status where the event has it. */
   updated(event: UserUpdated, delivery: Delivery): Promise<void>;
   /** Suspended: no door opens, until they are active again. Deleted: nothing personal is left of them; then UserDataErased. */
   statusChanged(event: UserStatusChanged, delivery: Delivery): Promise<void>;
@@ -31,8 +31,13 @@ export function createNewsRules(deps: {
 }): NewsRules {
   const { copies, erasure } = deps;
   return {
-    updated: ({ userId, membership, aggregateVersion }, delivery) =>
-      copies.changeMembership(userId, membership, eventVersion(delivery, aggregateVersion)),
+    updated: async ({ userId, membership, aggregateVersion, status, statusVersion }, delivery) => {
+      const known = statusOf(status);
+      // First: who counts as told has both.
+      if (known !== undefined) await copies.changeStatus(userId, known, eventVersion(delivery, statusVersion));
+      const version = eventVersion(delivery, aggregateVersion);
+      await copies.changeMembership(userId, membership, version, { tellsAll: known !== undefined });
+    },
 
     statusChanged: async ({ userId, status, aggregateVersion }, delivery) => {
       const version = eventVersion(delivery, aggregateVersion);
@@ -55,4 +60,10 @@ export function createNewsRules(deps: {
         eventVersion(delivery, aggregateVersion),
       ),
   };
+}
+
+/** What may change again; `undefined` for anything else, which this event does not tell. */
+function statusOf(status: UserStatus): "ACTIVE" | "SUSPENDED" | undefined {
+  if (status === UserStatus.ACTIVE) return "ACTIVE";
+  return status === UserStatus.SUSPENDED ? "SUSPENDED" : undefined;
 }

@@ -6,7 +6,7 @@ import { createLruMap } from "../../../platform/cache/lru-map.ts";
 import type { RedisStore } from "../../../platform/redis/redis-store.ts";
 import { defineScript } from "../../../platform/redis/script.ts";
 import type { EventVersion } from "../../../platform/service/event-version.ts";
-import { branchKey, copyChangesKey, memberKey } from "../face-store/keys.ts";
+import { branchKey, copyChangesKey, doubtKey, memberKey, toldBranch, toldKey, toldMember } from "../face-store/keys.ts";
 import type { BranchCopy, CopyStore, MemberCopy, MemberStatus } from "./store.ts";
 
 /** Branches whose copies a process keeps read, so that only their version travels. */
@@ -39,20 +39,13 @@ export function createRedisCopies({ client }: Pick<RedisStore, "client">): CopyS
     },
 
     changeStatus: (memberId, status, version) =>
-      changeMember.run(
-        client,
-        [memberKey(memberId), copyChangesKey],
-        [memberId, "status", ...numbers(version), status],
-      ),
+      changeMember.run(client, keysOf(memberId), [memberId, "status", ...numbers(version), status, ""]),
 
-    changeMembership: (memberId, membership, version) => {
+    changeMembership: (memberId, membership, version, { tellsAll = false } = {}) => {
       // Without one there is no message: one that says nothing takes no bytes either, hence the mark before it.
       const packed = membership === undefined ? "" : Buffer.concat([mark, toBinary(MembershipSchema, membership)]);
-      return changeMember.run(
-        client,
-        [memberKey(memberId), copyChangesKey],
-        [memberId, "membership", ...numbers(version), packed],
-      );
+      const told = tellsAll ? toldMember(memberId) : "";
+      return changeMember.run(client, keysOf(memberId), [memberId, "membership", ...numbers(version), packed, told]);
     },
 
     changeBranch: ({ branch, staff }, version) => {
@@ -61,12 +54,20 @@ export function createRedisCopies({ client }: Pick<RedisStore, "client">): CopyS
         create(BranchUpdatedSchema, { branch: needed(branch), staff: [...staff] }),
       );
       const { branchId } = branch;
-      return changeBranch.run(client, [branchKey(branchId), copyChangesKey], [branchId, ...numbers(version), data]);
+      return changeBranch.run(
+        client,
+        [branchKey(branchId), copyChangesKey, doubtKey, toldKey],
+        [branchId, ...numbers(version), data, toldBranch(branchId)],
+      );
     },
 
     erase: (memberId) =>
-      changeMember.run(client, [memberKey(memberId), copyChangesKey], [memberId, "erase", "0", "0", "DELETED"]),
+      changeMember.run(client, keysOf(memberId), [memberId, "erase", "0", "0", "DELETED", toldMember(memberId)]),
   };
+}
+
+function keysOf(memberId: string): readonly string[] {
+  return [memberKey(memberId), copyChangesKey, doubtKey, toldKey];
 }
 
 const mark = Buffer.from("m");
@@ -111,18 +112,22 @@ local function is_newer(epoch, version, than_epoch, than_version)
   return version > than_version
 end
 `;
+/** While copies are doubted: whoever was told again is not, be it newer or not. KEYS: doubt and told at 3 and 4. */
+const toldLua = (told: string): string =>
+  `if ${told} ~= '' and redis.call('EXISTS', KEYS[3]) == 1 then redis.call('SADD', KEYS[4], ${told}) end`;
 const tellLua = (kind: "member" | "branch", id: string): string =>
   `redis.call('XADD', KEYS[2], 'MAXLEN', '~', ${changesMax}, '*', 'kind', '${kind}', 'id', ${id})`;
 
-/** KEYS: the person, changes. */
+/** KEYS: the person, changes, the doubt, who was told. */
 const changeMember = defineScript<void>({
   name: "change a person's copy",
-  keys: 2,
+  keys: 4,
   lua: `${newerLua}
 local what, epoch, version, value = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local kept = redis.call('GET', KEYS[1]) or 'ACTIVE|-1|-1|-1|-1|'
 local status, status_epoch, status_version, epoch_kept, version_kept, membership =
   string.match(kept, '^(%u+)|(%-?%d+)|(%-?%d+)|(%-?%d+)|(%-?%d+)|(.*)$')
+${toldLua("ARGV[6]")}
 if status == 'DELETED' then return end
 if what == 'erase' then
   kept = 'DELETED|0|0|0|0|'
@@ -137,13 +142,14 @@ redis.call('SET', KEYS[1], kept)
 ${tellLua("member", "ARGV[1]")}`,
 });
 
-/** KEYS: the branch, changes. */
+/** KEYS: the branch, changes, the doubt, who was told. */
 const changeBranch = defineScript<void>({
   name: "change a branch's copy",
-  keys: 2,
+  keys: 4,
   lua: `${newerLua}
 local epoch, version = tonumber(ARGV[2]), tonumber(ARGV[3])
 local kept = redis.call('HMGET', KEYS[1], 'epoch', 'version')
+${toldLua("ARGV[5]")}
 if kept[1] and not is_newer(epoch, version, tonumber(kept[1]), tonumber(kept[2])) then return end
 redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'version', ARGV[3], 'data', ARGV[4])
 ${tellLua("branch", "ARGV[1]")}`,

@@ -26,11 +26,17 @@ export interface CopyReader {
 
 /**
  * Copies of people and branches, kept by events. News that is not newer than the copy changes nothing, and nothing changes who is deleted: of
- * them nothing is left but that.
+ * them nothing is left but that. Whatever tells all of a person or a branch clears doubts about the copy, also when it is not newer.
  */
 export interface CopyStore extends CopyReader {
   changeStatus(memberId: string, status: Exclude<MemberStatus, "DELETED">, version: EventVersion): Promise<void>;
-  changeMembership(memberId: string, membership: Membership | undefined, version: EventVersion): Promise<void>;
+  /** `tellsAll`: the status was told with it, and is changed already. */
+  changeMembership(
+    memberId: string,
+    membership: Membership | undefined,
+    version: EventVersion,
+    options?: { readonly tellsAll?: boolean },
+  ): Promise<void>;
   changeBranch(copy: BranchCopy, version: EventVersion): Promise<void>;
   /** Leaves nothing of a person but that they are deleted. */
   erase(memberId: string): Promise<void>;

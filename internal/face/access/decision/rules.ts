@@ -17,6 +17,7 @@ import type { Attempts } from "../attempt/attempts.ts";
 import type { Attempt, Settlement } from "../attempt/store.ts";
 import { readMember } from "../copies/store-redis.ts";
 import type { BranchCopy, CopyReader, MemberCopy } from "../copies/store.ts";
+import type { Doubt } from "../doubt/doubt.ts";
 import { accessErrors } from "../errors.ts";
 import type { EntryQueue } from "../queue/entry-queue.ts";
 import type { Faces, Found } from "./faces.ts";
@@ -72,6 +73,7 @@ interface RulesDeps {
   readonly attempts: Attempts;
   readonly faces: Faces;
   readonly copies: CopyReader;
+  readonly doubt: Pick<Doubt, "look">;
   readonly passes: EntryPasses;
   readonly queue: Pick<EntryQueue, "append" | "checkRoom">;
   readonly meters: DecisionMeters;
@@ -142,11 +144,12 @@ function createDecideOnce(deps: RulesDeps) {
 
 /** Decides whether a face opens a door. */
 function createDecideFace(deps: RulesDeps) {
-  const { faces, copies, presentationScoreMin, clock } = deps;
+  const { faces, copies, doubt, presentationScoreMin, clock } = deps;
   return async (asked: AskedFace, entryId: string, check: ReplayCheck): Promise<Settlement> => {
     const { branchId, modelId, embedding, memberId } = asked;
     const beganAt = clock.monotonic();
-    const [{ found, searchMicros }, branch] = await Promise.all([
+    const [look, { found, searchMicros }, branch] = await Promise.all([
+      doubt.look(branchId),
       faces
         .find({ branchId, modelId, embedding, memberId })
         .then((face) => ({ found: face, searchMicros: microsSince(beganAt, clock) })),
@@ -162,15 +165,18 @@ function createDecideFace(deps: RulesDeps) {
     const entry = (reason: DecisionReason, ofMember: string): Buffer =>
       entryOf(asked, entryId, check, { ...made, reason, decision: decisionOf(reason), memberId: ofMember }, clock);
     if (found.memberId === undefined) return strangers(branchId, entry(DecisionReason.NO_MATCH, ""));
-    const member = await memberOf(copies, found);
     const hasScore = (asked.presentationScore ?? -1) >= presentationScoreMin;
-    return settlementOf({ branchId, branch, member, memberId: found.memberId }, hasScore, clock.now(), entry);
+    const who = { branchId, branch, member: await memberOf(copies, found), memberId: found.memberId };
+    // What was read before the person was told again may be older than that.
+    const isAnew = (await look.judge(found.memberId, found.source)) === "anew";
+    const judged = isAnew ? { ...who, ...(await readCopies(copies, branchId, found.memberId)) } : who;
+    return settlementOf(judged, hasScore, clock.now(), entry);
   };
 }
 
 /** Decides whether a pass opens a door. */
 function createDecidePass(deps: RulesDeps) {
-  const { passes, copies, clock } = deps;
+  const { passes, copies, doubt, clock } = deps;
   return async (asked: AskedPass, entryId: string, check: ReplayCheck): Promise<Settlement> => {
     const { branchId } = asked;
     const entry = (reason: DecisionReason, ofMember: string): Buffer =>
@@ -186,12 +192,19 @@ function createDecidePass(deps: RulesDeps) {
     if (pass === "unavailable") throw accessErrors.entryPassUnavailable();
     if (typeof pass === "string" || pass.branchId !== branchId) return invalid;
     const { passId, memberId, expireMs } = pass;
-    const [branch, member] = await Promise.all([copies.branch(branchId), copies.member(memberId)]);
+    const look = await doubt.look(branchId);
+    await look.judge(memberId, "store");
+    const who = { branchId, memberId, ...(await readCopies(copies, branchId, memberId)) };
     // A pass needs no score: nobody shows a mask of one.
-    const settlement = settlementOf({ branchId, branch, member, memberId }, true, clock.now(), entry);
+    const settlement = settlementOf(who, true, clock.now(), entry);
     const keptMs = Math.max(0, expireMs - clock.now()) + passSkewMs;
     return { ...settlement, pass: { passId, keptMs, entryIfUsed: invalid.entry } };
   };
+}
+
+async function readCopies(copies: CopyReader, branchId: string, memberId: string) {
+  const [branch, member] = await Promise.all([copies.branch(branchId), copies.member(memberId)]);
+  return { branch, member };
 }
 
 /** The entry of a decision that is taken now. */

@@ -5,6 +5,7 @@ import type { Caller } from "../../../platform/identity/caller.ts";
 import type { Database } from "../../../platform/postgres/database.ts";
 import { hasScope, personIdOf } from "../../../platform/resource/caller-scopes.ts";
 import type { CopyReader } from "../copies/store.ts";
+import type { Doubt } from "../doubt/doubt.ts";
 import { accessErrors } from "../errors.ts";
 import type { EntryNews } from "./news.ts";
 import type { EntryPlace, EntryQuery, EntryStore } from "./store.ts";
@@ -45,13 +46,15 @@ export function createEntryRules(deps: {
   readonly database: Pick<Database, "sql">;
   readonly entries: Pick<EntryStore, "find" | "list" | "listRecorded" | "bounds">;
   readonly copies: CopyReader;
+  readonly doubt: Pick<Doubt, "look">;
   readonly news: Pick<EntryNews, "next">;
   readonly clock: Pick<Clock, "monotonic">;
 }): EntryRules {
-  const { database, entries, copies, news, clock } = deps;
+  const { database, entries, copies, doubt, news, clock } = deps;
   const { sql } = database;
 
   const runs = async (personId: string, branchId: string): Promise<boolean> => {
+    await (await doubt.look(branchId)).judge(personId, "store");
     const copy = await copies.branch(branchId);
     if (copy === undefined) return false;
     if (copy.branch.ownerId !== personId && !copy.staff.some(({ userId }) => userId === personId)) return false;

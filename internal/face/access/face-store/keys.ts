@@ -7,6 +7,8 @@
  * | `{face}:d:member:<member>` | string | a person as the door needs them (`copies/store-redis.ts`) |
  * | `{face}:d:branch:<branch>` | hash | a branch and its staff (`copies/store-redis.ts`) |
  * | `{face}:d:changes` | stream | which of the two changed |
+ * | `{face}:d:doubt` | hash | says that copies are doubted: for which process of the face Redis, and when they are asked for again (`doubt/store.ts`) |
+ * | `{face}:d:told` | set | people and branches that were told again since |
  * | `{face}:d:attempt:<device>:nonces` | hash | nonces of the last 90 s: what was asked, and the entry once it is decided |
  * | `{face}:d:attempt:<device>:embeddings` | hash | hashes of the embeddings of the last 24 h: the nonce that each came with |
  * | `{face}:d:lock:<device>` | hash | until when the device is locked out; its attempts in the present minute |
@@ -22,6 +24,10 @@ const prefix = "{face}:d:";
 export const keyPattern = `${prefix}*`;
 /** Which copies changed. */
 export const copyChangesKey = `${prefix}changes`;
+/** Whether copies are doubted. */
+export const doubtKey = `${prefix}doubt`;
+/** Who was told again since. */
+export const toldKey = `${prefix}told`;
 
 export function memberKey(memberId: string): string {
   return `${prefix}member:${encodeURIComponent(memberId)}`;
@@ -29,6 +35,16 @@ export function memberKey(memberId: string): string {
 
 export function branchKey(branchId: string): string {
   return `${prefix}branch:${encodeURIComponent(branchId)}`;
+}
+
+/** A person among those who were told. */
+export function toldMember(memberId: string): string {
+  return `m${memberId}`;
+}
+
+/** A branch among them. */
+export function toldBranch(branchId: string): string {
+  return `b${branchId}`;
 }
 
 export function insideKey(branchId: string): string {

@@ -1,5 +1,6 @@
 import type { RedisStore } from "../../../platform/redis/redis-store.ts";
 import { createChangeReader } from "../../shared/change-reader.ts";
+import type { Doubt } from "../doubt/doubt.ts";
 import { branchKey, copyChangesKey, memberKey } from "../face-store/keys.ts";
 import type { RecordChange, Records } from "./records.ts";
 
@@ -7,7 +8,7 @@ import type { RecordChange, Records } from "./records.ts";
 const membersMax = 256;
 
 /** Reads the records that `copies/store-redis.ts` writes, and follows their changes. */
-export function createRedisRecords(store: RedisStore): Records {
+export function createRedisRecords(store: RedisStore, doubt: Pick<Doubt, "following">): Records {
   const { client } = store;
   return {
     members: async (memberIds) => {
@@ -19,7 +20,10 @@ export function createRedisRecords(store: RedisStore): Records {
       return found;
     },
     branch: async (branchId) => (await client.hgetBuffer(branchKey(branchId), "data")) ?? undefined,
-    follow: () => createChangeReader({ connection: store.dedicated(), key: copyChangesKey, unpack: readRecordChange }),
+    follow: () =>
+      doubt.following(
+        createChangeReader({ connection: store.dedicated(), key: copyChangesKey, unpack: readRecordChange }),
+      ),
   };
 }
 

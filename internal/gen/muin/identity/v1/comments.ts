@@ -854,6 +854,8 @@ export const comments: Readonly<Record<string, string>> = {
   "muin.identity.v1.UserUpdated.contact": "UserContact, encrypted with the person's key.",
   "muin.identity.v1.UserUpdated.membership": "Absent for who has none.",
   "muin.identity.v1.UserUpdated.role_assignments": "What the person may be, and where.",
+  "muin.identity.v1.UserUpdated.status": "What the person is, so that whoever is told everybody again has it in the same event. Unspecified in older events.",
+  "muin.identity.v1.UserUpdated.status_version": "The aggregate_version of the UserStatusChanged that told the status; 1 for who was always active.",
   "muin.identity.v1.UserUpdated.time": "When it happened.",
   "muin.identity.v1.UserUpdated.user_id": "The person.",
   "muin.identity.v1.VerifyApiKeyRequest": "A secret.",
