@@ -32,6 +32,7 @@ import { accessErrors } from "./errors.ts";
 import { published, requestsForCopies } from "./events.ts";
 import { copyChangesKey, keyPattern, memberKey } from "./face-store/keys.ts";
 import { migrations } from "./migrations.ts";
+import { forgettingErased } from "./personal-data/forgetting.ts";
 import { createErasure } from "./personal-data/rules.ts";
 import { createHedgedEngine } from "./snapshot/hedge.ts";
 import { createSnapshotMeters } from "./snapshot/meters.ts";
@@ -87,7 +88,7 @@ export const access: ServiceInfo<"access"> = defineService({
       ...config,
       faces: galleries,
       door: faces,
-      records: createRedisRecords(faces, doubt),
+      records: forgettingErased(createRedisRecords(faces, doubt), own),
       recordsKey: copyChangesKey,
       folder: stores.queue.path,
       host: hostname(),
