@@ -72,7 +72,8 @@ test("who was enrolled by one photograph enters by another, and somebody else do
   // The networks are kept in the user's own cache.
   const embed = async (name: string): Promise<string> => {
     const { code, stdout, stderr } = await muin.run("faces", "embed", join(pictures, name), "--json");
-    expect({ name, code, stderr }).toEqual({ name, code: 0, stderr: "" });
+    // The first one of a user tells that it fetches the networks.
+    expect({ name, code, stderr: code === 0 ? "" : stderr }).toEqual({ name, code: 0, stderr: "" });
     return stdout;
   };
   const enrolled = await embed("obama.jpg");

@@ -20,6 +20,9 @@ const trim = ["MAXLEN", "~", changesKeptMin] as const;
  */
 const leastGraph = ["M", 4, "EF", 4] as const;
 
+/** For so long doors decide by the former model too, for devices that have not changed theirs. */
+const handoverMs = 600_000;
+
 /** Faces that a gallery is rid of in one step. */
 const dropStepFaces = 64;
 
@@ -187,6 +190,10 @@ local is_done = revision == wanted + 1 and held[1] == ARGV[2] and held[2] == ARG
 if revision ~= wanted and not is_done then return held end
 local entry = {}
 for place = 6, #ARGV do entry[#entry + 1] = ARGV[place] end
+if held[1] and held[1] ~= ARGV[2] then
+  local till = redis.call('TIME')[1] * 1000 + ${handoverMs}
+  redis.call('HSET', KEYS[1], 'former_model', held[1], 'former_generation', held[2], 'former_key_id', held[3], 'former_until_ms', till)
+end
 redis.call('HSET', KEYS[1], 'model', ARGV[2], 'generation', ARGV[3], 'key_id', ARGV[4], 'revision', wanted + 1)
 return redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[5], '*', unpack(entry))
 `,

@@ -128,7 +128,12 @@ async function checkActivate(create: CreateWriter): Promise<void> {
   );
   expect(race.map(({ kind }) => kind).toSorted()).toEqual(["conflict", "conflict", "done"]);
   const winner = race.find(({ kind }) => kind === "done")?.active;
-  expect(await writer.readActive(gallery.branchId)).toEqual(winner);
+  const nowMs = Date.now();
+  const { former, ...active } = (await writer.readActive(gallery.branchId))!;
+  expect(active).toEqual(winner!);
+  const { untilMs, ...formerly } = former!;
+  expect(formerly).toEqual(gallery);
+  expect(Math.abs(untilMs - nowMs - 600_000)).toBeLessThan(10_000);
   expect(winner).toMatchObject({ revision: 2, generation: 4 });
   const told = await changesAfter(faces, "0-0");
   expect(told.at(-1)?.change).toEqual({ kind: "gallery", active: winner! });
@@ -136,6 +141,10 @@ async function checkActivate(create: CreateWriter): Promise<void> {
     kind: "gallery",
     active: first,
   });
+  // Another generation of the same model is no other model: what was the former one stays it.
+  const { modelId = "" } = winner ?? {};
+  await writer.activate({ ...gallery, modelId, generation: 5 }, 2);
+  expect((await writer.readActive(gallery.branchId))?.former).toEqual(former);
 }
 
 /** A model is not put back to an earlier revision. */

@@ -18,6 +18,25 @@ export interface KeyedGallery extends GalleryId {
 export interface ActiveGallery extends KeyedGallery {
   /** From 1; grows with every promotion, roll back and renewal. */
   readonly revision: number;
+  /** What doors decided by before they changed the model. Only what is read from the store tells it. */
+  readonly former?: FormerGallery | undefined;
+}
+
+/** A gallery by which doors still decide for devices that have not changed their model yet. */
+export interface FormerGallery extends KeyedGallery {
+  /** Until when, by the store's clock, in milliseconds since the Unix epoch. */
+  readonly untilMs: number;
+}
+
+/**
+ * By which gallery a branch's doors decide for a device that makes embeddings by a model: the active one, or for a while the former one, so that a
+ * change of the model refuses no call. `undefined`: by none.
+ */
+export function galleryFor(active: ActiveGallery, modelId: string, nowMs: number): ActiveGallery | undefined {
+  if (active.modelId === modelId) return active;
+  const { former, revision } = active;
+  if (former === undefined || former.modelId !== modelId || nowMs >= former.untilMs) return undefined;
+  return { ...former, revision };
 }
 
 /** Whether the same templates are meant: a template that was turned for one can be looked for in the other. */
@@ -48,21 +67,44 @@ export interface FaceModelRecord {
 }
 
 /** Fields of the hash of an active gallery, in the order in which `readActiveGallery` takes them. */
-export const activeFields = ["model", "generation", "key_id", "revision"] as const;
+export const activeFields = [
+  "model",
+  "generation",
+  "key_id",
+  "revision",
+  "former_model",
+  "former_generation",
+  "former_key_id",
+  "former_until_ms",
+] as const;
 
 /** Reads what HMGET answers for `activeFields`. `undefined`: no gallery is active. */
 export function readActiveGallery(
   branchId: string,
   fields: readonly (Buffer | string | null)[],
 ): ActiveGallery | undefined {
-  const [modelId, generation, keyId, revision] = fields;
+  const [modelId, generation, keyId, revision, ...ofFormer] = fields;
   if (modelId == null || generation == null || keyId == null || revision == null) return undefined;
+  const former = readFormerGallery(branchId, ofFormer);
   return {
     branchId,
     modelId: String(modelId),
     generation: Number(generation),
     keyId: String(keyId),
     revision: Number(revision),
+    ...(former === undefined ? {} : { former }),
+  };
+}
+
+function readFormerGallery(branchId: string, fields: readonly (Buffer | string | null)[]): FormerGallery | undefined {
+  const [modelId, generation, keyId, untilMs] = fields;
+  if (modelId == null || generation == null || keyId == null || untilMs == null) return undefined;
+  return {
+    branchId,
+    modelId: String(modelId),
+    generation: Number(generation),
+    keyId: String(keyId),
+    untilMs: Number(untilMs),
   };
 }
 

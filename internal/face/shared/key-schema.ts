@@ -7,7 +7,7 @@ import type { GalleryId } from "./gallery.ts";
  * | key | type | holds |
  * | --- | --- | --- |
  * | `{face}:g:model:<model>` | hash | a face model (`gallery.ts`) |
- * | `{face}:g:active:<branch>` | hash | the gallery that the branch's doors decide by (`gallery.ts`) |
+ * | `{face}:g:active:<branch>` | hash | the gallery that the branch's doors decide by, and the one of the former model (`gallery.ts`) |
  * | `{face}:g:set:<gallery>` | vector set | the templates of a gallery, in int8, by element name |
  * | `{face}:g:copy:<gallery>` | hash | the same templates in float32, little-endian, by element name |
  * | `{face}:g:names:<gallery>` | sorted set, all of score 0 | the element names, so that those of a person are found |

@@ -418,12 +418,7 @@ describe("a search of the face Redis", () => {
       undefined,
     ],
     [checkFresh, "if (runIdOf(info as string) !== mark) return", "if (mark === null) return", undefined],
-    [
-      checkGallery,
-      "if (active !== undefined && isSameGallery(active, gallery)) return undefined;",
-      "if (active !== undefined) return undefined;",
-      undefined,
-    ],
+    [checkGallery, "each !== undefined && isSameGallery(each, gallery)", "each !== undefined", undefined],
     [
       checkMissingCopy,
       "if (copy !== null) copies.set(unread[at + index] as string, floatsOf(copy));",

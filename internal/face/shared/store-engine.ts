@@ -189,7 +189,8 @@ function obstacleOf(
   if (!options.forDoors) return undefined;
   if (runIdOf(info as string) !== mark) return { kind: "not_fresh" };
   const active = readActiveGallery(gallery.branchId, fields as (string | null)[]);
-  if (active !== undefined && isSameGallery(active, gallery)) return undefined;
+  const deciding = [active, active?.former];
+  if (deciding.some((each) => each !== undefined && isSameGallery(each, gallery))) return undefined;
   return { kind: "gallery_changed", active };
 }
 

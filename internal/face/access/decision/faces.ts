@@ -8,6 +8,7 @@ import {
   activeFields,
   type ActiveGallery,
   type FaceModelRecord,
+  galleryFor,
   isSameGallery,
   modelFields,
   readActiveGallery,
@@ -40,7 +41,7 @@ export interface Found {
 /** Recognises faces. */
 export interface Faces {
   /**
-   * Whose face it is, by the model that decides at the branch. Throws MODEL_NOT_ACTIVE, EMBEDDING_INVALID, FACE_STORE_UNAVAILABLE, and
+   * Whose face it is, by the model that is named, where it decides at the branch. Throws MODEL_NOT_ACTIVE, EMBEDDING_INVALID, FACE_STORE_UNAVAILABLE, and
    * RESOURCE_EXHAUSTED when too many are looked for at once.
    */
   find(face: LookedFor): Promise<Found>;
@@ -50,7 +51,7 @@ export interface Faces {
 const searchMsMax = 1000;
 /** Galleries are exchanged by hand: they do not change so often during one look-up. */
 const roundsMax = 4;
-/** Branches whose gallery a process remembers. */
+/** Galleries that a process remembers, by branch and model. */
 const galleriesMax = 10_000;
 
 const faultTexts: Readonly<Record<EmbeddingFault, string>> = {
@@ -59,7 +60,7 @@ const faultTexts: Readonly<Record<EmbeddingFault, string>> = {
   zero: "it has no direction",
 };
 
-/** What decides at a branch. */
+/** What decides at a branch for devices with a model. */
 export interface Deciding {
   readonly active: ActiveGallery;
   readonly model: FaceModelRecord;
@@ -76,47 +77,48 @@ export function createFaces(deps: {
   readonly watch: StoreWatch;
   /** What decides by what this process knows itself. `undefined`: it knows nothing, or nothing that is young enough. */
   readonly snapshot: (branchId: string) => Deciding | undefined;
-  readonly clock: Pick<Clock, "monotonic" | "sleep">;
+  readonly clock: Pick<Clock, "now" | "monotonic" | "sleep">;
 }): Faces {
   const { store, engine, templates, watch, snapshot, clock } = deps;
   const remembered = createLruMap<Deciding>(galleriesMax);
 
-  const readModel = async (active: ActiveGallery): Promise<FaceModelRecord | undefined> =>
-    readFaceModel(active.modelId, await store.client.hmgetBuffer(modelKey(active.modelId), ...modelFields));
-
-  /** What decides now, read from the store; `known` saves a round trip. */
-  const readDeciding = async (branchId: string, known: Deciding | undefined): Promise<Deciding | undefined> => {
-    const [fields, same] = await Promise.all([
+  /** What decides now, read from the store. */
+  const readDeciding = async (branchId: string, modelId: string): Promise<Deciding | undefined> => {
+    const [ofBranch, ofModel] = await Promise.all([
       store.client.hmgetBuffer(activeKey(branchId), ...activeFields),
-      known && readModel(known.active),
+      store.client.hmgetBuffer(modelKey(modelId), ...modelFields),
     ]);
-    const active = readActiveGallery(branchId, fields);
-    const model = active?.modelId === known?.active.modelId ? same : active && (await readModel(active));
+    const present = readActiveGallery(branchId, ofBranch);
+    const active = present && galleryFor(present, modelId, clock.now());
+    const model = readFaceModel(modelId, ofModel);
     const deciding = active !== undefined && model !== undefined ? { active, model } : undefined;
-    if (deciding === undefined) remembered.delete(branchId);
-    else remembered.set(branchId, deciding);
+    const name = nameOf(branchId, modelId);
+    if (deciding === undefined) remembered.delete(name);
+    else remembered.set(name, deciding);
     return deciding;
   };
 
   const search = (query: SearchQuery): Promise<SearchOutcome> =>
     orUnavailable(timeout(clock, searchMsMax, (signal) => engine.search(query, signal)));
 
-  const askDeciding = async (branchId: string, known: Deciding | undefined): Promise<Deciding | undefined> => {
-    const instead = snapshot(branchId) ?? known;
-    if (instead === undefined) return orUnavailable(timeout(clock, searchMsMax, readDeciding(branchId, known)));
-    const answer = await watch.ask(() => readDeciding(branchId, known));
-    return answer.kind === "answered" ? answer.value : instead; // As good as is known while the store is away.
+  const askDeciding = async (
+    branchId: string,
+    modelId: string,
+    known: Deciding | undefined,
+  ): Promise<Deciding | undefined> => {
+    const view = snapshot(branchId);
+    if (view === undefined && known === undefined)
+      return orUnavailable(timeout(clock, searchMsMax, readDeciding(branchId, modelId)));
+    const answer = await watch.ask(() => readDeciding(branchId, modelId));
+    if (answer.kind === "answered") return answer.value;
+    return view?.active.modelId === modelId ? view : known; // As good as is known while the store is away.
   };
 
   return {
     find: async ({ branchId, modelId, embedding, memberId }) => {
-      let deciding = remembered.get(branchId) ?? (await askDeciding(branchId, undefined));
-      if (deciding !== undefined && deciding.active.modelId !== modelId)
-        deciding = await askDeciding(branchId, deciding);
+      let deciding = remembered.get(nameOf(branchId, modelId)) ?? (await askDeciding(branchId, modelId, undefined));
       for (let round = 1; round <= roundsMax; round += 1) {
-        if (deciding === undefined || deciding.active.modelId !== modelId) {
-          throw accessErrors.modelNotActive({ model_id: modelId });
-        }
+        if (deciding === undefined) throw accessErrors.modelNotActive({ model_id: modelId });
         const { active, model } = deciding;
         const read = readEmbedding(embedding, model);
         if (read.fault !== undefined) throw embeddingInvalid(read.fault);
@@ -128,7 +130,7 @@ export function createFaces(deps: {
         }
         const [outcome, now] = await Promise.all([
           search({ gallery: active, template, memberId, decideBy: model }),
-          askDeciding(branchId, deciding),
+          askDeciding(branchId, modelId, deciding),
         ]);
         if (outcome.kind === "not_fresh" || outcome.kind === "no_snapshot") throw accessErrors.faceStoreUnavailable();
         if (outcome.kind === "searched" && isUnchanged(deciding, now)) {
@@ -136,7 +138,7 @@ export function createFaces(deps: {
           const best = isMatch(result, model) ? result.best : undefined;
           return { memberId: best?.memberId, source, ageMs, beside: best && beside };
         }
-        deciding = outcome.kind === "searched" ? now : await askDeciding(branchId, undefined);
+        deciding = outcome.kind === "searched" ? now : await askDeciding(branchId, modelId, undefined);
       }
       throw accessErrors.faceStoreUnavailable();
     },
@@ -150,6 +152,11 @@ async function orUnavailable<T>(work: Promise<T>): Promise<T> {
   } catch (error) {
     throw isAway(error) ? accessErrors.faceStoreUnavailable({ cause: error }) : error;
   }
+}
+
+/** Ids hold no line breaks. */
+function nameOf(branchId: string, modelId: string): string {
+  return `${branchId}\n${modelId}`;
 }
 
 function isUnchanged(one: Deciding, now: Deciding | undefined): boolean {

@@ -18,6 +18,10 @@ import { defaultRpcLimits, readBytesMaxOf } from "./limits.ts";
 const named: Readonly<Record<string, number>> = {
   "muin.count.v1.CountImportService.ImportBatch": 5_242_880,
   "muin.count.v1.CountManagementService.BatchCreateCounts": 5_242_880,
+  "muin.face.v1.AccessService.Identify": 16_384,
+  "muin.face.v1.AccessService.RecordExit": 16_384,
+  "muin.face.v1.AccessService.RedeemPass": 16_384,
+  "muin.face.v1.AccessService.Verify": 16_384,
 };
 
 /** Bytes that UTF-8 takes for a character at the most, and protobuf for a tag with a length or a number. */

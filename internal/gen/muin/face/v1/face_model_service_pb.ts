@@ -470,8 +470,8 @@ export const FaceModelService: GenService<{
     output: typeof CalibrateFaceModelResponseSchema;
   },
   /**
-   * Makes a branch's doors decide by a model from now on, with no call refused meanwhile. The faces of the former model stay, for a
-   * roll back. FAILED_PRECONDITION, reason GALLERY_EMPTY, when nobody is enrolled there by it.
+   * Makes a branch's doors decide by a model from now on, with no call refused meanwhile: for ten minutes they decide by the former model
+   * too, for devices that still have that one. The faces of the former model stay, for a roll back. FAILED_PRECONDITION, reason GALLERY_EMPTY, when nobody is enrolled there by it.
    *
    * @generated from rpc muin.face.v1.FaceModelService.PromoteFaceModel
    */
@@ -481,7 +481,7 @@ export const FaceModelService: GenService<{
     output: typeof PromoteFaceModelResponseSchema;
   },
   /**
-   * Makes a branch's doors decide by the former model again. FAILED_PRECONDITION, reason NO_FORMER_MODEL, when there is none;
+   * Makes a branch's doors decide by the former model again, as PromoteFaceModel does. FAILED_PRECONDITION, reason NO_FORMER_MODEL, when there is none;
    * ABORTED, reason ACTIVE_MODEL_CHANGED, when the active model is not the one that is named.
    *
    * @generated from rpc muin.face.v1.FaceModelService.RollBackFaceModel
