@@ -34,6 +34,11 @@ export const mlopsErrors = defineErrors({
     code: "already_exists",
     text: "this person is enrolled by this model already: AddEmbedding and ReplaceFace change that",
   },
+  enrolmentErased: {
+    reason: "ENROLMENT_ERASED",
+    code: "failed_precondition",
+    text: "the request with this request_id was done, and the face that it was about has been erased since: a repeat does not enrol it anew; a new request takes a request_id of its own",
+  },
   tooManyEmbeddings: {
     reason: "TOO_MANY_EMBEDDINGS",
     code: "failed_precondition",

@@ -3,6 +3,7 @@ import { ConnectError } from "@connectrpc/connect";
 import { ErrorInfoSchema } from "../../../gen/google/rpc/error_details_pb.ts";
 import type { FaceVectorCreated } from "../../../gen/muin/face/v1/enrolment_events_pb.ts";
 import { GalleryState } from "../../../gen/muin/face/v1/face_model_pb.ts";
+import { systemRandom } from "../../../platform/clock/random.ts";
 import { bytesOf } from "../../shared/embedding.ts";
 import { galleryKeys } from "../../shared/key-schema.ts";
 import {
@@ -273,6 +274,24 @@ describe("AddEmbedding and ReplaceFace", () => {
     const replaced = { enrolmentId, embeddings: [newFace()], requestId: "added-once" };
     expect(await outcomeOf(enrolments.replaceFace(replaced))).toBe("InvalidArgument REQUEST_ID_REUSED");
   });
+});
+
+test("a repeat of a request whose face was erased meanwhile is refused, and brings nothing back", async () => {
+  const request = { ...(await newRequest()), requestId: systemRandom.uuid() };
+  const { enrolFace, addEmbedding, replaceFace, eraseFace, listEnrolments } = service.enrolments(administrator);
+  const { enrolment: { enrolmentId } = { enrolmentId: "" } } = await enrolFace(request);
+  const added = { enrolmentId, embedding: newFace(), requestId: systemRandom.uuid() };
+  const replaced = { enrolmentId, embeddings: [newFace()], requestId: systemRandom.uuid() };
+  await addEmbedding(added);
+  await replaceFace(replaced);
+  await eraseFace({ enrolmentId });
+  expect([
+    await outcomeOf(enrolFace(request)),
+    await outcomeOf(addEmbedding(added)),
+    await outcomeOf(replaceFace(replaced)),
+  ]).toEqual(Array.from({ length: 3 }, () => "FailedPrecondition ENROLMENT_ERASED"));
+  expect((await listEnrolments({ memberId: request.memberId })).enrolments).toEqual([]);
+  expect(await outcomeOf(enrolFace({ ...request, requestId: systemRandom.uuid() }))).toBe("ok");
 });
 
 test("ListEnrolments lists by branch and person, in pages", async () => {

@@ -43,6 +43,7 @@ export type FaceRefusal =
       | "modelNotFound"
       | "enrolmentNotFound"
       | "enrolmentExists"
+      | "enrolmentErased"
       | "tooManyEmbeddings"
       | "embeddingInvalid"
       | "faceKnown"
@@ -283,6 +284,7 @@ async function recall(
     await saga.settle(begun);
     known = await requests.recall(tx, request, clock.now());
   }
+  if (known === "erased") return refuse("enrolmentErased");
   if (known === "reused") return refuse("requestIdReused", { violations: [reused] });
   return known && fromBinary(EnrolmentSchema, known);
 }

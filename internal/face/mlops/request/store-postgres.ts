@@ -10,10 +10,17 @@ export const postgresRequestStore: RequestStore = {
   },
 
   recall: async (sql, { principal, requestId, fingerprint }, nowMs) => {
-    const [known] = await sql<{ fingerprint: Uint8Array; response: Uint8Array }[]>`
-      SELECT fingerprint, response FROM request_memory
-      WHERE principal = ${principal} AND request_id = ${requestId} AND expire_time > ${new Date(nowMs)}`;
+    const now = new Date(nowMs);
+    // One statement: an erasure moves a request from one table to the other.
+    const [known] = await sql<{ is_erased: boolean; fingerprint: Uint8Array; response: Uint8Array }[]>`
+      SELECT true AS is_erased, ''::bytea AS fingerprint, ''::bytea AS response FROM erased_requests
+      WHERE request_hash = ${hashOf(principal, requestId)} AND expire_time > ${now}
+      UNION ALL
+      SELECT false, fingerprint, response FROM request_memory
+      WHERE principal = ${principal} AND request_id = ${requestId} AND expire_time > ${now}
+      LIMIT 1`;
     if (known === undefined) return undefined;
+    if (known.is_erased) return "erased";
     return Buffer.from(known.fingerprint).equals(fingerprint) ? known.response : "reused";
   },
 
@@ -26,7 +33,14 @@ export const postgresRequestStore: RequestStore = {
   },
 
   forgetEnrolment: async (tx, enrolmentId) => {
-    await tx`DELETE FROM request_memory WHERE enrolment_id = ${enrolmentId}`;
+    const forgotten = await tx<{ principal: string; request_id: string; expire_time: Date }[]>`
+      DELETE FROM request_memory WHERE enrolment_id = ${enrolmentId} RETURNING principal, request_id, expire_time`;
+    for (const request of forgotten) {
+      await tx`
+        INSERT INTO erased_requests (request_hash, expire_time)
+        VALUES (${hashOf(request.principal, request.request_id)}, ${request.expire_time})
+        ON CONFLICT (request_hash) DO UPDATE SET expire_time = excluded.expire_time`;
+    }
   },
 
   forgetPrincipal: async (tx, principal) => {
@@ -34,10 +48,18 @@ export const postgresRequestStore: RequestStore = {
   },
 
   forgetOld: async (sql, nowMs) => {
-    for (let forgotten = forgetMax; forgotten === forgetMax;) {
-      ({ count: forgotten } = await sql`
-        DELETE FROM request_memory WHERE ctid IN (
-          SELECT ctid FROM request_memory WHERE expire_time <= ${new Date(nowMs)} LIMIT ${forgetMax})`);
+    for (const table of ["request_memory", "erased_requests"]) {
+      for (let forgotten = forgetMax; forgotten === forgetMax;) {
+        ({ count: forgotten } = await sql`
+          DELETE FROM ${sql(table)} WHERE ctid IN (
+            SELECT ctid FROM ${sql(table)} WHERE expire_time <= ${new Date(nowMs)} LIMIT ${forgetMax})`);
+      }
     }
   },
 };
+
+/** Tells a request from others without naming its caller. */
+function hashOf(principal: string, requestId: string): Uint8Array {
+  const named = JSON.stringify([principal, requestId]);
+  return new Uint8Array(new Bun.CryptoHasher("sha256").update(named).digest());
+}

@@ -64,7 +64,19 @@ export function describeRequestStore(name: string, start: () => Promise<StartedS
         await recalled(request("r", "person:gone")),
         await recalled(request("r", "person:stays")),
         await recalled(request("s", "person:stays")),
-      ]).toEqual([undefined, [1, 2, 3], undefined]);
+      ]).toEqual([undefined, [1, 2, 3], "erased"]);
+    });
+
+    test("knows for its time, and without its caller, that a request was made whose enrolment is erased", async () => {
+      await remember(request("t", "person:retries"), "e3");
+      await within((tx) => requests.forgetEnrolment(tx, "e3"));
+      const other = { ...request("t", "person:retries"), fingerprint: Uint8Array.of(8) };
+      expect([await recalled(request("t", "person:retries")), await recalled(other)]).toEqual(["erased", "erased"]);
+      expect(await recalled(request("t", "person:other"))).toBeUndefined();
+      expect(await recalled(request("t", "person:retries"), nowMs + windowMs - 1)).toBe("erased");
+      expect(await recalled(request("t", "person:retries"), nowMs + windowMs)).toBeUndefined();
+      await requests.forgetOld(started.database.sql, nowMs + windowMs);
+      expect(await recalled(request("t", "person:retries"))).toBeUndefined();
     });
 
     test("lets one transaction at a time work on a request", async () => {
