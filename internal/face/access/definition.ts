@@ -11,9 +11,7 @@ import { hoursErrors } from "../../shared/hours/errors.ts";
 import { createStoreEngine } from "../shared/store-engine.ts";
 import { formerSecret } from "../shared/template-config.ts";
 import { createTemplates } from "../shared/template.ts";
-import { createAttempts } from "./attempt/attempts.ts";
-import { createMemoryAttempts } from "./attempt/store-memory.ts";
-import { createRedisAttempts } from "./attempt/store-redis.ts";
+import { createAttemptMemory } from "./attempt/memory.ts";
 import { accessConfig } from "./config.ts";
 import { createCurrentCopies } from "./copies/current.ts";
 import { createNewsRules } from "./copies/rules.ts";
@@ -77,10 +75,9 @@ export const access: ServiceInfo<"access"> = defineService({
     const copies = createRedisCopies(faces);
     const ask = () => broker.publish(requestsForCopies({ clock, random }));
     const doubt = createDoubt({ store: faces, folder: stores.queue.path, watch, ask, clock, log });
-    const shared = createRedisAttempts(faces, config);
-    const own = createMemoryAttempts(clock, config);
+    const memory = createAttemptMemory({ faces, folder: stores.queue.path, watch, limits: config, clock, random, log });
     const queue = createEntryQueue({ folder: join(stores.queue.path, "entries"), bytesMax: config.queueBytesMax, log });
-    const erasure = createErasure({ database, copies, attempts: [shared, own], entries, publish, clock, random });
+    const erasure = createErasure({ database, copies, attempts: memory.all, entries, publish, clock, random });
     const news = createEntryNews(database, clock);
     const engine = createStoreEngine({ store: galleries, forDoors: true, besideKey: memberKey });
     const snapshotMeters = createSnapshotMeters(metrics);
@@ -88,7 +85,7 @@ export const access: ServiceInfo<"access"> = defineService({
       ...config,
       faces: galleries,
       door: faces,
-      records: forgettingErased(createRedisRecords(faces, doubt), own),
+      records: forgettingErased(createRedisRecords(faces, doubt), memory.own),
       recordsKey: copyChangesKey,
       folder: stores.queue.path,
       host: hostname(),
@@ -108,7 +105,7 @@ export const access: ServiceInfo<"access"> = defineService({
     const snapshot = (branchId: string) => snapshots.engine.view(branchId);
     const current = createCurrentCopies({ copies, watch, snapshot, clock });
     const decisions = createDecisionRules({
-      attempts: createAttempts({ shared, own, watch, clock, random }),
+      attempts: memory.attempts,
       faces: createFaces({
         store: galleries,
         engine: hedged,
@@ -139,6 +136,7 @@ export const access: ServiceInfo<"access"> = defineService({
       on(BranchUpdatedSchema, (event, delivery) => heard.branch(event, delivery)),
       // The queue is stopped last: what is decided until then is on disk, and its database has it where that is there.
       background(queue),
+      background(memory.untold),
       background(engine),
       background(doubt),
       background(snapshots),

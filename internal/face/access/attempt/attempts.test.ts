@@ -29,6 +29,7 @@ function setUp({ createAttempts }: Module = real) {
     createAttempts({
       shared,
       own: createMemoryAttempts(systemClock, limits),
+      untold: { keep: () => Promise.resolve() },
       watch: createStoreWatch({ ...systemClock, monotonic: () => (step += 1000) }),
       clock: systemClock,
       random: systemRandom,

@@ -4,7 +4,15 @@ import type { Random } from "../../../platform/clock/random.ts";
 import { assertNever } from "../../../platform/errors/assert-never.ts";
 import { accessErrors } from "../errors.ts";
 import type { StoreWatch } from "../face-store/watch.ts";
-import { pendingMsMax, type Attempt, type AttemptStore, type Begun, type Settlement } from "./store.ts";
+import {
+  pendingMsMax,
+  type Answered,
+  type Attempt,
+  type AttemptStore,
+  type Begun,
+  type PassMemory,
+  type Settlement,
+} from "./store.ts";
 
 /** How it was made sure that an attempt is no repeat. */
 export type ReplayCheck = "SHARED" | "LOCAL";
@@ -25,16 +33,36 @@ const waitMsMax = pendingMsMax + 500;
 
 /**
  * Attempts over the store that all processes share. What this process has seen it knows by itself too: so a repeat is one also when the store went away
- * since; and while it is away, that decides alone, by the same rules.
+ * since; and while it is away, that decides alone, by the same rules. What was answered so is kept until the shared store was told. A settlement is judged by
+ * the process's own memory first, so that what is stored for all is what the device is told.
  */
 export function createAttempts(deps: {
   readonly shared: AttemptStore;
-  readonly own: AttemptStore;
+  readonly own: AttemptStore & PassMemory;
+  readonly untold: {
+    /** Keeps what was answered without the shared store until that was told. Resolves once it is on disk. */
+    keep(answered: Answered): Promise<void>;
+  };
   readonly watch: StoreWatch;
   readonly clock: Clock;
   readonly random: Pick<Random, "fraction">;
 }): Attempts {
-  const { shared, own, watch, clock, random } = deps;
+  const { shared, own, untold, watch, clock, random } = deps;
+  const inTurn = createTurns();
+
+  /** What comes of a settlement. `mine` is the attempt as the shared store knows it, `here` as this process does. */
+  const settle = async (mine: Attempt, here: Attempt, decided: Settlement, check: ReplayCheck): Promise<Buffer> => {
+    const { pass } = decided;
+    const settlement = pass !== undefined && own.isUsed(pass.passId) ? asUsed(decided, pass.entryIfUsed) : decided;
+    const settled = check === "SHARED" ? await watch.ask(() => shared.settle(mine, settlement)) : undefined;
+    if (settled?.kind === "answered") return own.settle(here, asSettled(settlement, settled.value));
+    const entry = await own.settle(here, settlement);
+    const kept = untold.keep(answeredOf(mine, settlement, entry));
+    // Nobody is let in by a pass whose use might be forgotten. Of others it only helps that it is known.
+    if (settlement.pass !== undefined && entry.equals(settlement.entry) && settlement.moves === "in") await kept;
+    else kept.catch(() => undefined);
+    return entry;
+  };
 
   /** One look: `undefined` while another call decides. */
   const tryOnce = async (
@@ -57,9 +85,7 @@ export function createAttempts(deps: {
         mine = { ...mine, entryId: begun.value.entryId };
       }
       const settlement = await decide(mine.entryId, check);
-      const settled = check === "SHARED" ? await watch.ask(() => shared.settle(mine, settlement)) : undefined;
-      if (settled?.kind !== "answered") return await own.settle(here, settlement);
-      return await own.settle(here, asSettled(settlement, settled.value));
+      return await inTurn(settlement.pass?.passId, () => settle(mine, here, settlement, check));
     } catch (error) {
       await own.abandon(here);
       if (check === "SHARED") await watch.ask(() => shared.abandon(mine)).catch(() => undefined); // The error above says why.
@@ -77,6 +103,42 @@ export function createAttempts(deps: {
         await clock.sleep(backoffMs(lookBackoff, look, random));
       }
     },
+  };
+}
+
+/** Lets work with the same key run one after the other. */
+function createTurns() {
+  const last = new Map<string, Promise<unknown>>();
+  return async <T>(key: string | undefined, work: () => Promise<T>): Promise<T> => {
+    if (key === undefined) return work();
+    const turn = (last.get(key) ?? Promise.resolve()).then(work, work);
+    last.set(key, turn);
+    try {
+      return await turn;
+    } finally {
+      if (last.get(key) === turn) last.delete(key);
+    }
+  };
+}
+
+/** What comes of a pass that was used before. */
+function asUsed(settlement: Settlement, entry: Buffer): Settlement {
+  const nobody = { memberId: "", moves: undefined, unlessFull: undefined, pass: undefined };
+  return { ...settlement, ...nobody, entry, isDenial: true };
+}
+
+/** What was answered, as the shared store is told of it. */
+function answeredOf(attempt: Attempt, settlement: Settlement, entry: Buffer): Answered {
+  const { branchId, memberId, pass, moves, isDenial } = settlement;
+  const isOwn = entry.equals(settlement.entry);
+  return {
+    attempt,
+    entry,
+    isDenial: isOwn && isDenial,
+    branchId,
+    memberId,
+    moves: isOwn ? moves : undefined,
+    usedPass: isOwn && moves === "in" ? pass : undefined,
   };
 }
 

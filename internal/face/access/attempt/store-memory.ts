@@ -8,6 +8,7 @@ import {
   type AttemptLimits,
   type AttemptStore,
   type Begun,
+  type PassMemory,
   type Settlement,
 } from "./store.ts";
 
@@ -22,7 +23,10 @@ const passesMax = 100_000;
  * Attempts in the memory of one process, by the rules of the shared store. It goes by a clock that never steps. Of embeddings it knows only the
  * last ones.
  */
-export function createMemoryAttempts(clock: Pick<Clock, "monotonic">, limits: AttemptLimits): AttemptStore {
+export function createMemoryAttempts(
+  clock: Pick<Clock, "monotonic">,
+  limits: AttemptLimits,
+): AttemptStore & PassMemory {
   /** In the order in which they were heard of. */
   const devices = new Map<string, Device>();
   const inside = new Map<string, Map<string, number>>();
@@ -35,7 +39,11 @@ export function createMemoryAttempts(clock: Pick<Clock, "monotonic">, limits: At
     devices.set(deviceId, known);
     return known;
   };
+  const isUsed = (passId: string): boolean => (passes.get(passId) ?? -Infinity) > clock.monotonic();
   return {
+    isUsed,
+    recall: (passId, keptMs) => usePass(passes, { passId, keptMs }, clock.monotonic()),
+
     begin: (attempt) => Promise.resolve(begin(deviceOf(attempt.deviceId), attempt, clock.monotonic(), limits)),
 
     settle: ({ deviceId, nonce, fingerprint, entryId }, settlement) => {
@@ -45,10 +53,10 @@ export function createMemoryAttempts(clock: Pick<Clock, "monotonic">, limits: At
       device.pending.delete(entryId);
       if (known?.entry !== undefined) return Promise.resolve(known.entry);
       const { pass, branchId, memberId } = settlement;
-      const isUsed = pass !== undefined && (passes.get(pass.passId) ?? -Infinity) > nowMs;
-      const { entry, isDenial, moves } = isUsed
-        ? { entry: pass.entryIfUsed, isDenial: true, moves: undefined }
-        : withinCapacity(settlement, inside, nowMs - limits.stayMs);
+      const { entry, isDenial, moves } =
+        pass !== undefined && isUsed(pass.passId)
+          ? { entry: pass.entryIfUsed, isDenial: true, moves: undefined }
+          : withinCapacity(settlement, inside, nowMs - limits.stayMs);
       if (pass !== undefined && moves === "in") usePass(passes, pass, nowMs);
       device.nonces.delete(nonce);
       device.nonces.set(nonce, { fingerprint, entryId, entry, atMs: nowMs, memberId });
@@ -174,7 +182,11 @@ function deny(device: Device, nowMs: number, { denialsMax, denialsWindowMs, lock
 }
 
 /** Notes that a pass is used up; forgets those that have ended, and beyond a bound the oldest. */
-function usePass(passes: Map<string, number>, pass: NonNullable<Settlement["pass"]>, nowMs: number): void {
+function usePass(
+  passes: Map<string, number>,
+  pass: { readonly passId: string; readonly keptMs: number },
+  nowMs: number,
+): void {
   for (const [passId, untilMs] of passes) {
     if (untilMs > nowMs && passes.size < passesMax) break;
     passes.delete(passId);

@@ -90,10 +90,11 @@ export function createRedisAttempts({ client }: Pick<RedisStore, "client">, limi
 
 /** The length of a fingerprint and of an id, in the fields of nonces. */
 const [fingerprintBytes, idBytes] = [32, 36];
-const entryFrom = 2 + fingerprintBytes;
+export const entryFrom = 2 + fingerprintBytes;
 const claimFrom = entryFrom + idBytes;
 
-const nowLua = `
+/** The present time of the server. */
+export const nowLua = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local KEPT, FOREVER = ${nonceKeptMs}, '+inf'

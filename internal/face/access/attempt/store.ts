@@ -63,6 +63,35 @@ export interface AttemptStore {
   forget(memberId: string): Promise<void>;
 }
 
+/** What a device was answered without the shared store. */
+export interface Answered {
+  readonly attempt: Pick<Attempt, "deviceId" | "nonce" | "fingerprint" | "embedding" | "entryId">;
+  /** The entry that the device was told of, in protobuf binary. */
+  readonly entry: Buffer;
+  readonly isDenial: boolean;
+  readonly branchId: string;
+  readonly memberId: string;
+  readonly moves: "in" | "out" | undefined;
+  /** The pass that was used up, and for how long from then on that is kept; `undefined`: none was. */
+  readonly usedPass: { readonly passId: string; readonly keptMs: number } | undefined;
+}
+
+/** Takes in what was answered without the shared store. */
+export interface AnsweredStore {
+  /**
+   * Notes what was answered `agoMs` ago as if it had been settled then: the reply that was given to the nonce, unless another one was before, the embedding, the
+   * denial, the move, and above all that the pass was used. Telling it again changes nothing. Of who was erased meanwhile only the pass is noted.
+   */
+  tell(answered: Answered, agoMs: number): Promise<void>;
+}
+
+/** Which passes a process knows to be used. */
+export interface PassMemory {
+  isUsed(passId: string): boolean;
+  /** Notes that a pass was used, and for how long from now on that is kept. */
+  recall(passId: string, keptMs: number): void;
+}
+
 /** The bounds that hold for attempts. */
 export interface AttemptLimits {
   readonly attemptsPerMinuteMax: number;

@@ -24,6 +24,8 @@ export interface EntryFiles {
   append(block: Buffer): Promise<void>;
   /** The oldest entries that are not done, at most `max`; `undefined` when all are. */
   read(max: number): Promise<QueueBatch | undefined>;
+  /** All entries that are not done, the oldest first. */
+  readAll(): Promise<readonly Buffer[]>;
   /** The entries of a batch, and all before it, are stored elsewhere: files that hold nothing else go, but for the one that is written to. */
   done(batch: QueueBatch): Promise<void>;
   /** Removes that one too, when all in it is done. */
@@ -97,6 +99,7 @@ export function createEntryFiles(folder: string, log: Logger): EntryFiles {
     },
 
     read: (max) => readOldest(folder, files, max),
+    readAll: () => readRest(folder, files),
 
     done: async (batch) => {
       for (const file of files) {
@@ -142,6 +145,15 @@ async function readOldest(folder: string, files: readonly EntryFile[], max: numb
   const { payloads, end } = readFrames(await readPart(pathIn(folder, number), doneTo, size), max);
   if (end === 0) throw new Error("a file of entries cannot be read any more");
   return { payloads, file: number, end: doneTo + end };
+}
+
+async function readRest(folder: string, files: readonly EntryFile[]): Promise<readonly Buffer[]> {
+  const payloads: Buffer[] = [];
+  for (const { number, doneTo, size } of files) {
+    const bytes = await readFile(pathIn(folder, number));
+    payloads.push(...readFrames(bytes.subarray(doneTo, size), Infinity).payloads);
+  }
+  return payloads;
 }
 
 /** The numbers of the files in a folder, the oldest first. */

@@ -8,7 +8,7 @@ import { frameOf } from "./frames.ts";
  * Keeps entries on disk until the database has them, in the order in which they came. What was appended outlives the process and the machine's
  * power.
  */
-export interface EntryQueue extends Component, Pick<EntryFiles, "read" | "done" | "sweep" | "bytes"> {
+export interface EntryQueue extends Component, Pick<EntryFiles, "read" | "readAll" | "done" | "sweep" | "bytes"> {
   /**
    * Resolves once the entry is on disk, together with those that came meanwhile. Throws RESOURCE_EXHAUSTED, reason ENTRY_QUEUE_FULL, when there is no room,
    * and UNAVAILABLE, reason ENTRY_QUEUE_FAILED, when the disk fails: then it may be recorded all the same.
@@ -86,6 +86,7 @@ export function createEntryQueue(options: {
       await promise;
     },
     read: (max) => files.read(max),
+    readAll: () => files.readAll(),
     done: (batch) => files.done(batch),
     // While something is written it is written to the last file; another sweep comes.
     sweep: async () => (writing === undefined ? files.sweep() : undefined),
