@@ -21,6 +21,7 @@ import { createFaceCheck } from "./check/rules.ts";
 import { createEnrolmentAccess } from "./enrolment/access.ts";
 import { createFaces } from "./enrolment/faces-redis.ts";
 import { createEnrolmentHandlers } from "./enrolment/handlers.ts";
+import { postgresDigestStore } from "./digest/store-postgres.ts";
 import { createEnrolmentRules } from "./enrolment/rules.ts";
 import { createFaceSaga } from "./enrolment/saga.ts";
 import { postgresEnrolmentStore } from "./enrolment/store-postgres.ts";
@@ -41,6 +42,7 @@ import { createGalleryRules } from "./gallery/rules.ts";
 import { postgresGalleryStore } from "./gallery/store-postgres.ts";
 import { migrations } from "./migrations.ts";
 import { createLedgerReplay } from "./ledger/replay.ts";
+import { takeOutOther } from "./ledger/take-out-other.ts";
 import { tellAnew } from "./ledger/tell-anew.ts";
 import { createModelHandlers } from "./model/handlers.ts";
 import { createModelRules } from "./model/rules.ts";
@@ -67,6 +69,7 @@ const stores = {
   models: postgresModelStore,
   galleries: postgresGalleryStore,
   enrolments: postgresEnrolmentStore,
+  digests: postgresDigestStore,
   requests: postgresRequestStore,
   erasures: postgresErasureStore,
   receiptKeys: postgresReceiptKeyStore,
@@ -140,7 +143,10 @@ export const mlops: ServiceInfo<"mlops"> = defineService({
       ...erasing,
       store,
       allGalleries: () => allGalleries(base),
-      beforeFresh: (signal) => tellAnew({ ...base, doors, modelRules }, signal),
+      beforeFresh: async (signal) => {
+        await takeOutOther({ ...base, saga, store }, signal);
+        await tellAnew({ ...base, doors, modelRules }, signal);
+      },
     });
     return [
       serve(FaceModelService, {

@@ -1,6 +1,8 @@
 import type { Database, Transaction } from "../../platform/postgres/database.ts";
 import { postgresBranchStore } from "./branch/store-postgres.ts";
 import type { BranchStore } from "./branch/store.ts";
+import { postgresDigestStore } from "./digest/store-postgres.ts";
+import type { DigestStore } from "./digest/store.ts";
 import { postgresEnrolmentStore } from "./enrolment/store-postgres.ts";
 import type { EnrolmentStore, StoredEnrolment } from "./enrolment/store.ts";
 import { postgresGalleryStore } from "./gallery/store-postgres.ts";
@@ -21,6 +23,7 @@ export interface StartedStores extends AsyncDisposable {
   readonly models: ModelStore;
   readonly galleries: GalleryStore;
   readonly enrolments: EnrolmentStore;
+  readonly digests: DigestStore;
   readonly requests: RequestStore;
 }
 
@@ -34,6 +37,7 @@ export async function startPostgresStores(): Promise<StartedStores> {
     models: postgresModelStore,
     galleries: postgresGalleryStore,
     enrolments: postgresEnrolmentStore,
+    digests: postgresDigestStore,
     requests: postgresRequestStore,
     [Symbol.asyncDispose]: () => service[Symbol.asyncDispose](),
   };

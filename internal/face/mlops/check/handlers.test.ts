@@ -124,6 +124,25 @@ describe("a check of faces", () => {
     expect(await check(branchId, true)).toEqual(lost);
   });
 
+  test("takes out faces that are not those that were written last, and then names whose they were", async () => {
+    const branchIds = [await faces.newBranch()];
+    const face = await faces.enrol({ branchIds });
+    const { enrolmentId } = face;
+    const [branchId = ""] = branchIds;
+    const gallery = galleryOf(branchId);
+    const before = await faces.store.client.hgetBuffer(galleryKeys(gallery).copy, nameOf(face));
+    const after = await faces.newFace(branchIds);
+    await faces.enrolments().replaceFace({ enrolmentId, embeddings: [...after.embeddings] });
+    const templates = [new Float32Array(new Uint8Array(before ?? []).buffer)];
+    await createFaceWriter(faces.store).put(face, [{ gallery, templates }]);
+    expect(await faces.lookUp(face)).toBe("GRANTED");
+    const differs = { enrolmentsChecked: 1, enrolmentsRepaired: 1 };
+    expect([await check(branchId, false), await check(branchId, true)]).toEqual([differs, differs]);
+    expect(await faces.lookUp(face)).toBe("DENIED");
+    const lost = { enrolmentsChecked: 1, enrolmentsLost: 1, lostEnrolmentIds: [enrolmentId] };
+    expect(await check(branchId, true)).toEqual(lost);
+  });
+
   test("removes who was erased, and of whom nothing is known", async () => {
     const [stays, erased] = [await faces.enrol(), await faces.enrol()];
     const [branchId = ""] = stays.branchIds;

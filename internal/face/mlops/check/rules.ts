@@ -5,6 +5,8 @@ import { type FaceChange, unpackChange } from "../../shared/change-stream.ts";
 import type { EnrolmentName, FaceWriter } from "../../shared/face-writer.ts";
 import type { GalleryId } from "../../shared/gallery.ts";
 import { changesKey, readElementName } from "../../shared/key-schema.ts";
+import type { DigestStore } from "../digest/store.ts";
+import { isOther } from "../enrolment/faces.ts";
 import type { EnrolmentStore, StoredEnrolment } from "../enrolment/store.ts";
 import type { ErasableFaces } from "../erasure/faces.ts";
 import type { ErasureStore } from "../erasure/store.ts";
@@ -36,7 +38,7 @@ export interface CheckCounts {
 export interface FaceCheck {
   /**
    * Compares enrolments of a gallery after the id `after`; returns the last one, or `undefined` when there are no more. `mend`: writes what differs as the copies have
-   * it.
+   * it, and takes out copies that are not what was written last.
    */
   enrolments(gallery: GalleryId, after: string, mend: boolean, counts: CheckCounts): Promise<string | undefined>;
   /** Looks for faces that stand in a gallery and should not. */
@@ -62,6 +64,7 @@ interface CheckDeps {
   readonly database: Database;
   readonly enrolments: Pick<EnrolmentStore, "find" | "inGallery" | "among" | "changesAt">;
   readonly galleries: Pick<GalleryStore, "hold">;
+  readonly digests: Pick<DigestStore, "of">;
   readonly erasures: Pick<ErasureStore, "recorded">;
   readonly store: RedisStore;
   readonly writer: Pick<FaceWriter, "put" | "remove">;
@@ -80,19 +83,21 @@ export function createFaceCheck(deps: CheckDeps): FaceCheck {
         const end = page.at(-1);
         if (end === undefined) return undefined;
         last = end.enrolmentId;
+        const ids = page.map(({ enrolmentId }) => enrolmentId);
+        const written = await deps.digests.of(database.sql, gallery, ids);
         const found = await readStoredFaces(store, gallery, page);
         for (const [place, enrolment] of page.entries()) {
           counts.enrolmentsChecked += 1;
-          if (standing(enrolment, found[place] as StoredFaces) === true) continue;
+          const digest = written.get(enrolment.enrolmentId);
+          if (standing(enrolment, found[place] as StoredFaces, digest) === true) continue;
           // Somebody may be writing it: looked at again while nobody can.
-          await settled(deps, gallery, enrolment, async (current, stored) => {
-            const isRight = standing(current, stored);
+          await settled(deps, gallery, enrolment, async (current, stored, known) => {
+            const isRight = standing(current, stored, known);
             if (isRight === true) return;
-            if (isRight === undefined) {
-              counts.enrolmentsLost += 1;
-              if (counts.lostEnrolmentIds.length < lostNamedMax) counts.lostEnrolmentIds.push(current.enrolmentId);
-            } else counts.enrolmentsRepaired += 1;
-            if (mend) await rewrite(deps, gallery, current, stored);
+            if (isRight === undefined) noteLost(counts, current);
+            else counts.enrolmentsRepaired += 1;
+            if (isRight === false && isOtherThan(current, stored, known)) logOther(log, current, mend);
+            if (mend) await rewrite(deps, gallery, current, stored, known);
           });
         }
       }
@@ -138,19 +143,42 @@ export function createFaceCheck(deps: CheckDeps): FaceCheck {
         seen.add(change.enrolmentId);
         const [stored] = await readStoredFaces(store, gallery, [change]);
         if (stored === undefined || tells(change, stored)) continue;
-        await settled(deps, gallery, change, async (current, now) => {
+        await settled(deps, gallery, change, async (current, now, known) => {
           if (tells(change, now)) return;
           counts.changesRepaired += 1;
-          if (mend) await rewrite(deps, gallery, current, now);
+          if (mend) await rewrite(deps, gallery, current, now, known);
         });
       }
     },
   };
 }
 
+function noteLost(counts: CheckCounts, { enrolmentId }: StoredEnrolment): void {
+  counts.enrolmentsLost += 1;
+  if (counts.lostEnrolmentIds.length < lostNamedMax) counts.lostEnrolmentIds.push(enrolmentId);
+}
+
+function logOther(log: Logger, { enrolmentId }: StoredEnrolment, mend: boolean): void {
+  log.warn("other faces of an enrolment stand in a gallery than were written last", {
+    enrolment_id: enrolmentId,
+    mend,
+  });
+}
+
 /** Whether faces of an enrolment stand as they should; `undefined`: some are lost. */
-function standing({ faceCount }: StoredEnrolment, { copies, isWhole }: StoredFaces): boolean | undefined {
-  return copies.length < faceCount ? undefined : isWhole && copies.length === faceCount;
+function standing(
+  enrolment: StoredEnrolment,
+  stored: StoredFaces,
+  digest: Uint8Array | undefined,
+): boolean | undefined {
+  const { copies, isWhole } = stored;
+  if (copies.length < enrolment.faceCount) return undefined;
+  return isWhole && copies.length === enrolment.faceCount && !isOtherThan(enrolment, stored, digest);
+}
+
+/** Whether the copies that count are others than were written last. */
+function isOtherThan({ faceCount }: StoredEnrolment, { copies }: StoredFaces, digest: Uint8Array | undefined): boolean {
+  return isOther(copies.slice(0, faceCount), digest);
 }
 
 /** What tells of an enrolment's faces in a gallery, the latest first. */
@@ -182,10 +210,10 @@ function tells(change: FacesChange, { copies }: StoredFaces): boolean {
 
 /** Does `work` with an enrolment while nobody writes its faces; not at all when it is gone, or a write of it was left half done. */
 async function settled(
-  { database, enrolments, galleries, store }: CheckDeps,
+  { database, enrolments, galleries, digests, store }: CheckDeps,
   gallery: GalleryId,
   enrolment: EnrolmentName,
-  work: (current: StoredEnrolment, stored: StoredFaces) => Promise<void>,
+  work: (current: StoredEnrolment, stored: StoredFaces, digest: Uint8Array | undefined) => Promise<void>,
 ): Promise<void> {
   const { branchId, modelId } = gallery;
   await database.transaction(async (tx) => {
@@ -194,18 +222,20 @@ async function settled(
     if (halfDone.some(({ enrolmentId }) => enrolmentId === enrolment.enrolmentId)) return;
     const current = await enrolments.find(tx, enrolment.enrolmentId);
     const [stored] = await readStoredFaces(store, gallery, [enrolment]);
-    if (current !== undefined && stored !== undefined) await work(current, stored);
+    const written = await digests.of(tx, gallery, [enrolment.enrolmentId]);
+    if (current !== undefined && stored !== undefined) await work(current, stored, written.get(enrolment.enrolmentId));
   });
 }
 
-/** Writes an enrolment's faces as its copies have them, and no more than it should have. */
+/** Writes an enrolment's faces as its copies have them, and no more than it should have; none where the copies are others than were written last. */
 async function rewrite(
   { writer }: CheckDeps,
   gallery: GalleryId,
   enrolment: StoredEnrolment,
-  { copies }: StoredFaces,
+  stored: StoredFaces,
+  digest: Uint8Array | undefined,
 ): Promise<void> {
-  const templates = copies.slice(0, enrolment.faceCount);
+  const templates = isOtherThan(enrolment, stored, digest) ? [] : stored.copies.slice(0, enrolment.faceCount);
   if (templates.length === 0) await writer.remove(enrolment, [gallery]);
   else await writer.put(enrolment, [{ gallery, templates }]);
 }

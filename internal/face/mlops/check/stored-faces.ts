@@ -13,6 +13,25 @@ export interface StoredFaces {
   readonly isWhole: boolean;
 }
 
+/** Reads the copies of enrolments in a gallery, in one round trip. */
+export async function readCopies(
+  { client }: RedisStore,
+  gallery: GalleryId,
+  enrolments: readonly EnrolmentName[],
+): Promise<readonly (readonly Float32Array[])[]> {
+  const pipeline = client.pipeline();
+  for (const enrolment of enrolments) {
+    const names = Array.from({ length: facesMax }, (_, index) => elementName({ ...enrolment, index }));
+    pipeline.hmgetBuffer(galleryKeys(gallery).copy, ...names);
+  }
+  const replies = (await pipeline.exec()) ?? [];
+  return enrolments.map((_, place) => {
+    const [error, copies] = replies[place] ?? [storeErrors.unavailable()];
+    if (error !== null) throw error;
+    return (copies as readonly (Buffer | null)[]).filter((copy) => copy !== null).map(floatsOf);
+  });
+}
+
 /** Reads how enrolments stand in a gallery, in one round trip. */
 export async function readStoredFaces(
   { client }: RedisStore,

@@ -19,6 +19,14 @@ export interface Faces {
   nearestOther(gallery: KeyedGallery, template: Float32Array, memberId: string): Promise<number | undefined>;
 }
 
+/** Whether templates are others than those of a digest; false while that is not known. */
+export function isOther(templates: readonly Float32Array[], digest: Uint8Array | undefined): boolean {
+  return digest !== undefined && !Buffer.from(digestOf(templates)).equals(digest);
+}
+
+/** Length of a digest, in bytes. */
+export const digestBytes = 32;
+
 /** SHA-256 of templates: tells whether others are the same. */
 export function digestOf(templates: readonly Float32Array[]): Uint8Array {
   const hash = new Bun.CryptoHasher("sha256");

@@ -233,7 +233,7 @@ function faceWrites(deps: EnrolmentRulesDeps) {
         modelId,
         branchIds,
         faceCount: prepared.faces[0]?.templates.length ?? 0,
-        digest: digestOf(prepared.faces[0]?.templates ?? []),
+        digest: new Uint8Array(Buffer.concat(prepared.faces.map(({ templates }) => digestOf(templates)))),
         request,
         overrides: prepared.overrides,
         startTimeMs: clock.now(),

@@ -6,8 +6,9 @@ import type { KeyedGallery } from "../../shared/gallery.ts";
 import { announceEnrolment, type MlopsPublish } from "../events.ts";
 import type { GalleryRules } from "../gallery/rules.ts";
 import type { GalleryStore } from "../gallery/store.ts";
+import type { DigestStore } from "../digest/store.ts";
 import type { RequestStore } from "../request/store.ts";
-import { digestOf, type Faces } from "./faces.ts";
+import { digestBytes, isOther, type Faces } from "./faces.ts";
 import { toEnrolment } from "./message.ts";
 import type { EnrolmentStore, FaceChange, StoredEnrolment } from "./store.ts";
 
@@ -32,18 +33,20 @@ export function createFaceSaga(deps: {
   readonly galleries: Pick<GalleryStore, "of">;
   readonly doors: Pick<GalleryRules, "openDoors">;
   readonly requests: Pick<RequestStore, "remember">;
+  readonly digests: Pick<DigestStore, "record">;
   readonly faces: Pick<Faces, "read" | "giveUp">;
   readonly publish: MlopsPublish;
   readonly clock: Pick<Clock, "now">;
   /** How long a request_id is remembered, in milliseconds. */
   readonly requestIdWindowMs: number;
 }): FaceSaga {
-  const { database, enrolments, galleries, doors, requests, faces, publish, clock } = deps;
+  const { database, enrolments, galleries, doors, requests, digests, faces, publish, clock } = deps;
 
   const complete: FaceSaga["complete"] = async (tx, change) => {
     // Statements that are given together go in one trip, and one after the other.
-    const [locked, isEnded] = await Promise.all([
+    const [locked, written, isEnded] = await Promise.all([
       enrolments.lock(tx, change.enrolmentId),
+      galleries.of(tx, change.modelId, change.branchIds),
       enrolments.end(tx, change.changeId),
     ]);
     if (locked === undefined || !isEnded) {
@@ -61,6 +64,10 @@ export function createFaceSaga(deps: {
     await Promise.all([
       enrolments.save(tx, enrolment),
       announceEnrolment(tx, publish, enrolment),
+      ...written.flatMap((gallery) => {
+        const digest = digestIn(change, gallery.branchId);
+        return digest === undefined ? [] : [digests.record(tx, change.enrolmentId, gallery, digest)];
+      }),
       ...(change.overrides ? [enrolments.addOverride(tx, change, nowMs)] : []),
       ...(change.request.requestId === "" ? [] : [requests.remember(tx, change.request, reply)]),
       doors.openDoors(tx, change.modelId, change.branchIds),
@@ -72,7 +79,8 @@ export function createFaceSaga(deps: {
   const isWritten = async (change: FaceChange, memberId: string, [gallery]: readonly KeyedGallery[]) => {
     if (gallery === undefined) return false;
     const templates = await faces.read({ memberId, enrolmentId: change.enrolmentId }, gallery);
-    return Buffer.from(digestOf(templates)).equals(change.digest);
+    const digest = digestIn(change, gallery.branchId);
+    return digest !== undefined && !isOther(templates, digest);
   };
 
   return {
@@ -96,4 +104,10 @@ export function createFaceSaga(deps: {
         return undefined;
       }),
   };
+}
+
+/** What a change was to write at a branch; `undefined`: that was not recorded. */
+function digestIn({ branchIds, digest }: FaceChange, branchId: string): Uint8Array | undefined {
+  const start = branchIds.indexOf(branchId) * digestBytes;
+  return start >= 0 && start < digest.length ? digest.subarray(start, start + digestBytes) : undefined;
 }

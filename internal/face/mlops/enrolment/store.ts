@@ -33,7 +33,7 @@ export interface FaceChange {
   readonly branchIds: readonly string[];
   /** Faces of the enrolment once it is done. */
   readonly faceCount: number;
-  /** `digestOf` the templates that its first gallery then has: tells whether it was done. */
+  /** `digestOf` the templates that each of its galleries then has, one after the other: tells whether it was done. */
   readonly digest: Uint8Array;
   readonly request: RequestIdentity;
   /** Whether it is done although the face is another person's. */

@@ -1,6 +1,7 @@
 import { cp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { FaceModelService } from "../../../gen/muin/face/v1/face_model_service_pb.ts";
 import { systemClock } from "../../../platform/clock/clock.ts";
 import type { Logger } from "../../../platform/telemetry/logger.ts";
 import { eventually } from "../../../platform/testing/eventually.ts";
@@ -9,7 +10,13 @@ import type { TestRedis } from "../../../platform/testing/redis.ts";
 import { createFaceWriter } from "../../shared/face-writer-redis.ts";
 import { readRunId } from "../../shared/fresh.ts";
 import { denyKey, freshKey } from "../../shared/key-schema.ts";
-import { startErasure, startFaceRedis, type Enrolled, type ErasureFixture } from "../erasure/erasure-fixture.ts";
+import {
+  operator,
+  startErasure,
+  startFaceRedis,
+  type Enrolled,
+  type ErasureFixture,
+} from "../erasure/erasure-fixture.ts";
 import { createErasableFaces } from "../erasure/faces-redis.ts";
 import { postgresErasureStore } from "../erasure/store-postgres.ts";
 import { allGalleries } from "../gallery/generations.ts";
@@ -123,6 +130,24 @@ describe("a face Redis that is started from an old file", () => {
     expect(await faces.store.client.hexists(denyKey(branchId), face.enrolmentId)).toBe(1);
     expect(await faces.lookUp(face)).toBe("DENIED");
     expect(await faces.lookUp(newer)).toBe("DENIED"); // Its face is lost with the newer file, but not by what doors decide.
+  });
+
+  test("opens no door for a face that was replaced since, and a check names whose faces are lost with the newer file", async () => {
+    const branchIds = [await faces.newBranch()];
+    const [replaced, other] = [await faces.enrol({ branchIds }), await faces.enrol({ branchIds })];
+    const { enrolmentId } = replaced;
+    const after = { ...replaced, embeddings: (await faces.newFace(branchIds)).embeddings };
+    const putBack = await backUp();
+    await faces.enrolments().replaceFace({ enrolmentId, embeddings: [...after.embeddings] });
+    expect([await faces.lookUp(replaced), await faces.lookUp(after)]).toEqual(["DENIED", "GRANTED"]);
+    await putBack();
+    await settled();
+    expect([await faces.lookUp(replaced), await faces.lookUp(other)]).toEqual(["DENIED", "GRANTED"]);
+    const { checks } = await faces.as(FaceModelService, operator).checkFaces({ branchId: branchIds[0] ?? "" });
+    expect(checks[0]).toMatchObject({ enrolmentsChecked: 2n, lostEnrolmentIds: [enrolmentId] });
+    // Nobody is denied: the new face, given again, opens the door.
+    await faces.enrolments().replaceFace({ enrolmentId, embeddings: [...after.embeddings] });
+    expect([await faces.lookUp(replaced), await faces.lookUp(after)]).toEqual(["DENIED", "GRANTED"]);
   });
 
   test("is called fresh after the last entry, not before", async () => {

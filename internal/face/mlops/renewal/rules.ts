@@ -5,7 +5,8 @@ import type { Logger } from "../../../platform/telemetry/logger.ts";
 import type { FaceWriter } from "../../shared/face-writer.ts";
 import type { KeyedGallery } from "../../shared/gallery.ts";
 import type { Templates } from "../../shared/template.ts";
-import type { Faces } from "../enrolment/faces.ts";
+import type { DigestStore } from "../digest/store.ts";
+import { digestOf, isOther, type Faces } from "../enrolment/faces.ts";
 import type { FaceSaga } from "../enrolment/saga.ts";
 import type { EnrolmentStore, StoredEnrolment } from "../enrolment/store.ts";
 import { refuse } from "../errors.ts";
@@ -53,8 +54,9 @@ interface RenewalDeps {
   readonly saga: Pick<FaceSaga, "settle">;
   readonly doors: Pick<GalleryRules, "tell">;
   readonly faces: Pick<Faces, "read" | "put">;
+  readonly digests: DigestStore;
   readonly templates: Templates;
-  readonly writer: Pick<FaceWriter, "dropGallery">;
+  readonly writer: Pick<FaceWriter, "dropGallery" | "remove">;
   readonly clock: Pick<Clock, "now">;
   readonly log: Logger;
 }
@@ -80,12 +82,13 @@ export function createRenewalRules(deps: RenewalDeps): RenewalRules {
         const page = await enrolments.changedSince(tx, from, startMs - clockSkewMsMax, after, pageEnrolments);
         const last = page.at(-1);
         if (last === undefined) break;
-        const refusal = await turn(deps, from, to, page);
+        const refusal = await turn(deps, tx, from, to, page);
         if (refusal !== undefined) return refusal;
         after = last.enrolmentId;
       }
       await galleries.holdActive(tx, [branchId]);
       await galleries.endRenewal(tx, to, clock.now());
+      await deps.digests.forgetBefore(tx, to);
       if (from.state === "ACTIVE") await galleries.activeChanged(tx, branchId);
       return undefined;
     });
@@ -105,7 +108,7 @@ export function createRenewalRules(deps: RenewalDeps): RenewalRules {
           signal.throwIfAborted();
           const end = await held(gallery, async (tx) => {
             const page = await enrolments.inGallery(tx, gallery, last, pageEnrolments);
-            return (await turn(deps, gallery, to, page)) ?? page.at(-1)?.enrolmentId;
+            return (await turn(deps, tx, gallery, to, page)) ?? page.at(-1)?.enrolmentId;
           });
           if (isRefusal(end)) return end;
           if (end === undefined) break;
@@ -125,20 +128,31 @@ export function createRenewalRules(deps: RenewalDeps): RenewalRules {
 
 /** Turns enrolments of a gallery that is held. */
 async function turn(
-  { faces, templates }: RenewalDeps,
+  { faces, digests, templates, writer }: RenewalDeps,
+  tx: Transaction,
   from: StoredGallery,
   to: KeyedGallery,
   page: readonly StoredEnrolment[],
 ): Promise<RenewalRefusal | undefined> {
+  const ids = page.map(({ enrolmentId }) => enrolmentId);
+  const written = await digests.of(tx, from, ids);
   for (const enrolment of page) {
+    const { enrolmentId } = enrolment;
+    const present = await faces.read(enrolment, from);
+    if (isOther(present, written.get(enrolmentId))) {
+      await writer.remove(enrolment, [to]); // They are not what was written: turned anew, nobody could tell.
+      continue;
+    }
     const turned: Float32Array[] = [];
-    for (const template of await faces.read(enrolment, from)) {
+    for (const template of present) {
       const unit = templates.turnBack(from, template);
       const anew = unit && templates.turn(to, unit);
       if (anew === undefined) return refuse("templateSecretMissing", { branch_id: from.branchId });
       turned.push(anew);
     }
-    if (turned.length > 0) await faces.put(enrolment, [{ gallery: to, templates: turned }]);
+    if (turned.length === 0) continue;
+    await faces.put(enrolment, [{ gallery: to, templates: turned }]);
+    await digests.record(tx, enrolmentId, to, digestOf(turned));
   }
   return undefined;
 }

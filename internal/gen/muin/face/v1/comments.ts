@@ -227,7 +227,7 @@ export const comments: Readonly<Record<string, string>> = {
   "muin.face.v1.GalleryCheck.changes_repaired": "Enrolments of which doors were last told something else than what stands in the gallery: told again.",
   "muin.face.v1.GalleryCheck.enrolments_checked": "Enrolments that were compared.",
   "muin.face.v1.GalleryCheck.enrolments_lost": "Enrolments of which copies are lost. They cannot be mended: the people must be enrolled again, or have their faces replaced.",
-  "muin.face.v1.GalleryCheck.enrolments_repaired": "Enrolments whose faces were searched or listed otherwise than they stand in the copies that decide: mended from those.",
+  "muin.face.v1.GalleryCheck.enrolments_repaired": "Enrolments whose faces were searched or listed otherwise than they stand in the copies that decide: mended from those. Also enrolments whose copies are others than were written last, as of a store that was started from an older file: taken out where it is mended, and lost from then on.",
   "muin.face.v1.GalleryCheck.erased_removed": "Enrolments that were erased and stood in the gallery: removed.",
   "muin.face.v1.GalleryCheck.generation": "The gallery's generation.",
   "muin.face.v1.GalleryCheck.lost_enrolment_ids": "Their ids, the first 100.",

@@ -47,7 +47,8 @@ export type GalleryCheck = Message<"muin.face.v1.GalleryCheck"> & {
   enrolmentsChecked: bigint;
 
   /**
-   * Enrolments whose faces were searched or listed otherwise than they stand in the copies that decide: mended from those.
+   * Enrolments whose faces were searched or listed otherwise than they stand in the copies that decide: mended from those. Also
+   * enrolments whose copies are others than were written last, as of a store that was started from an older file: taken out where it is mended, and lost from then on.
    *
    * @generated from field: int64 enrolments_repaired = 5;
    */
