@@ -387,8 +387,8 @@ const mutants: readonly RuleMutant[] = [
   {
     rule: "what was removed behind a place is not passed over",
     file: inThisFolder("instance-consumer.ts"),
-    from: "isAnother || removed > ordinal",
-    to: "isAnother",
+    from: "missed: Math.max(1, removed - ordinal)",
+    to: "missed: 0",
     caughtBy: "an instance hears that what followed its place was removed, and reads on as one that has none",
   },
   {

@@ -88,11 +88,15 @@ export function mapRules(rules: FieldRules | undefined): JsonObject {
   return { ...mapSizes(rules), ...(Object.keys(keys).length === 0 ? {} : { propertyNames: keys }) };
 }
 
-/** Lengths of bytes in base64, with or without padding, in either alphabet. */
+/** Base64 in either alphabet (RFC 4648, sections 4 and 5), with padding or without. */
+const base64Pattern = "^([A-Za-z0-9+/_-]{4})*([A-Za-z0-9+/_-]{2}(==)?|[A-Za-z0-9+/_-]{3}=?)?$";
+
+/** Form and lengths of bytes in base64. */
 export function base64Rules(rules: FieldRules | undefined): JsonObject {
-  if (rules?.type.case !== "bytes") return {};
+  if (rules?.type.case !== "bytes") return { pattern: base64Pattern };
   const { min, max } = byteSizes(rules.type.value);
   return {
+    pattern: base64Pattern,
     ...(min === 0 ? {} : { minLength: Math.ceil((min * 4) / 3) }),
     ...(max === undefined ? {} : { maxLength: Math.ceil(max / 3) * 4 }),
   };
