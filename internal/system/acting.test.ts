@@ -11,6 +11,8 @@ const naming = new Set(["user_id", "owner_id", "member_id", "email", "session_id
  * that they hold, as the tables of `acting.test.ts` in auth and user try, each for every scope. The others say why they need not.
  */
 const rpcs: Readonly<Record<string, string>> = {
+  "AccessService.ListEntries": "reads",
+  "AccessService.WatchEntries": "reads",
   "AccountService.InviteUser": "has no account yet, and begins as a member, who holds no scope",
   "ApiKeyService.RevokeApiKey": "guarded",
   "AuthService.RevokeSession": "one's own",
@@ -22,6 +24,14 @@ const rpcs: Readonly<Record<string, string>> = {
   "BranchService.UpdateBranch": "a standing in one branch: gives no scope",
   "CredentialService.ResetTotp": "guarded",
   "EnrolmentRecordService.ListEnrolmentRecords": "reads",
+  "EnrolmentService.AddEmbedding": "a face at doors: gives no scope",
+  "EnrolmentService.EnrolFace": "a face at doors: gives no scope",
+  "EnrolmentService.EraseFace": "a face at doors, which whoever manages the branch may take",
+  "EnrolmentService.GetEnrolment": "reads",
+  "EnrolmentService.GetFaceErasure": "reads",
+  "EnrolmentService.ListEnrolments": "reads",
+  "EnrolmentService.ReplaceFace": "a face at doors: gives no scope",
+  "EntryPassService.IssueEntryPass": "a door, once: gives no scope",
   "OwnerService.GetOwner": "reads",
   "OwnerService.RegisterOwner": "a standing towards branches: gives no scope",
   "OwnerService.UpdateOwner": "what is said of a company",
