@@ -19,6 +19,10 @@ const faults: readonly [string, Uint8Array, Float32Array | undefined, string][] 
   ["with NaN", bytes(1, Number.NaN, 3, 4), undefined, "not_finite"],
   ["with an infinity", bytes(1, 2, Number.NEGATIVE_INFINITY, 4), undefined, "not_finite"],
   ["zero", bytes(0, 0, -0, 0), undefined, "zero"],
+  ["zero, for a model with a mean", bytes(0, 0, -0, 0), Float32Array.of(1, 2, 3, 4), "zero"],
+  ["next to nothing", bytes(5e-4, 5e-4, 0, 0), undefined, "zero"],
+  ["next to nothing, for a model with a small mean", bytes(5e-4, 0, 0, 0), Float32Array.of(0, 0.01, 0, 0), "zero"],
+  ["next to nothing beside the mean", bytes(0.04, 0, 0, 0), Float32Array.of(0, 5, 0, 0), "zero"],
   ["the mean itself", bytes(1, 2, 3, 4), Float32Array.of(1, 2, 3, 4), "zero"],
 ];
 
@@ -56,7 +60,9 @@ describe("an embedding", () => {
     ["if (!Number.isFinite(value))", "if (false)"],
     ["if (length < lengthMin)", "if (false)"],
     ["if (bytes.byteLength !== dimensions * Float32Array.BYTES_PER_ELEMENT)", "if (bytes.byteLength < 16)"],
-    ["- (mean?.[place] ?? 0)", ""],
+    ["given - middle", "given"],
+    ["Math.max(givenLengthMin, shareOfMeanMin * Math.sqrt(meanSquares))", "givenLengthMin"],
+    ["Math.max(givenLengthMin, shareOfMeanMin * Math.sqrt(meanSquares))", "shareOfMeanMin * Math.sqrt(meanSquares)"],
   ])("is noticed to be unguarded without %s", async (rule, instead) => {
     const path = join(import.meta.dir, "embedding.ts");
     const mutant = await importMutant<{ readEmbedding: typeof readEmbedding }>(path, rule, instead);

@@ -4,7 +4,7 @@ export type EmbeddingFault =
   | "wrong_length"
   /** A number that is none, or infinite. */
   | "not_finite"
-  /** Nothing is left of it: it has no direction. */
+  /** It is nothing, or nothing is left of it less the mean: it has no direction. */
   | "zero";
 
 /** An embedding that was found good, or what is wrong with it. */
@@ -15,6 +15,13 @@ export type ReadEmbedding =
 
 /** A vector shorter than this has no direction that its numbers could tell. */
 const lengthMin = 1e-6;
+/**
+ * Networks make embeddings of length 1, where they normalise them, to some tens: what is a thousandth of that came from no picture. It would be the mean turned round, the
+ * same for everybody, once the mean is taken off.
+ */
+const givenLengthMin = 1e-3;
+/** The same beside a mean of any size: an embedding of less than a hundredth of it is within a degree of the mean turned round, whoever it is of. */
+const shareOfMeanMin = 0.01;
 
 /**
  * Reads an embedding: `dimensions` little-endian IEEE 754 float32, less the model's mean, brought to length 1. The cosine of two embeddings is
@@ -29,11 +36,20 @@ export function readEmbedding(
   const floats = floatsOf(bytes);
   const unit = new Float64Array(dimensions);
   let squares = 0;
+  let givenSquares = 0;
+  let meanSquares = 0;
   for (let place = 0; place < dimensions; place += 1) {
-    const value = (floats[place] as number) - (mean?.[place] ?? 0);
+    const given = floats[place] as number;
+    const middle = mean?.[place] ?? 0;
+    const value = given - middle;
     if (!Number.isFinite(value)) return { fault: "not_finite" };
     unit[place] = value;
     squares += value * value;
+    givenSquares += given * given;
+    meanSquares += middle * middle;
+  }
+  if (Math.sqrt(givenSquares) < Math.max(givenLengthMin, shareOfMeanMin * Math.sqrt(meanSquares))) {
+    return { fault: "zero" };
   }
   const length = Math.sqrt(squares);
   if (length < lengthMin) return { fault: "zero" };

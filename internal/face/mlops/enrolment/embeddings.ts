@@ -34,7 +34,7 @@ function describe(fault: EmbeddingFault, dimensions: number): string {
     case "not_finite":
       return "must hold finite numbers";
     case "zero":
-      return "has no direction: it is zero, less the model's mean";
+      return "has no direction: it is zero or next to it, or it is the model's mean";
     default:
       return assertNever(fault);
   }

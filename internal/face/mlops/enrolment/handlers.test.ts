@@ -105,6 +105,7 @@ describe("EnrolFace", () => {
     const enrol = (embeddings: readonly Uint8Array[]) =>
       outcomeOf(service.enrolments(administrator).enrolFace({ ...request, embeddings: [...embeddings] }));
     expect(await enrol([mean])).toBe("InvalidArgument EMBEDDING_INVALID");
+    expect(await enrol([floats()])).toBe("InvalidArgument EMBEDDING_INVALID");
     expect(await enrol([newFace()])).toBe("ok");
   });
 

@@ -568,7 +568,7 @@ export const ListEnrolmentsResponseSchema: GenMessage<ListEnrolmentsResponse> = 
 export const EnrolmentService: GenService<{
   /**
    * Enrols a person's face. INVALID_ARGUMENT, reason CONSENT_REQUIRED, without consent, EMBEDDING_INVALID for one of a wrong length,
-   * with NaN or an infinity, or of length zero less the model's mean. ALREADY_EXISTS, reason FACE_KNOWN, when the face is another
+   * with NaN or an infinity, or of length next to zero, with or without the model's mean. ALREADY_EXISTS, reason FACE_KNOWN, when the face is another
    * person's of one of these branches, which is not named; ENROLMENT_EXISTS when this person is enrolled by this model already:
    * AddEmbedding and ReplaceFace change that. NOT_FOUND for a branch, person or model that is unknown.
    * FAILED_PRECONDITION, reason ENROLMENT_ERASED, for a repeat (by its request_id) of a request whose enrolment has been erased since.
