@@ -105,7 +105,7 @@ const neverOfDevices = [
     reasons: ["SCOPE_MISSING", "USER_FORBIDDEN", "PERSON_HOLDS_MORE", "TOO_MANY_FAILED_KEYS", "CALL_NOT_DECLARED"],
   },
   { why: "of reading entries", reasons: ["ENTRY_NOT_FOUND", "ENTRY_FORBIDDEN", "PAGE_TOKEN_INVALID"] },
-  { why: "of watching entries", reasons: ["RESUME_TOKEN_TOO_OLD", "RESUME_TOKEN_INVALID"] },
+  { why: "of watching entries", reasons: ["RESUME_TOKEN_TOO_OLD", "RESUME_TOKEN_INVALID", "WATCHES_EXCEEDED"] },
   {
     why: "of operators",
     reasons: ["SERVICE_NOT_FOUND", "TOPIC_NOT_FOUND", "CONSUMER_NOT_FOUND", "EVENTS_PARTITIONS", "EVENT_TOO_LARGE"],

@@ -25,7 +25,8 @@ import { createEntryHandlers } from "./entry/handlers.ts";
 import { createEntryNews } from "./entry/news.ts";
 import { createRetention } from "./entry/retention.ts";
 import { createEntryRules } from "./entry/rules.ts";
-import { postgresEntryStore } from "./entry/store-postgres.ts";
+import { createEntryTail } from "./entry/tail.ts";
+import { postgresEntryStore as entries } from "./entry/store-postgres.ts";
 import { accessErrors } from "./errors.ts";
 import { published, requestsForCopies } from "./events.ts";
 import { copyChangesKey, keyPattern, memberKey } from "./face-store/keys.ts";
@@ -70,7 +71,6 @@ export const access: ServiceInfo<"access"> = defineService({
   verifiesEntryPasses: true,
   create: ({ stores, publish, broker, entryPasses, config, clock, random, log, metrics }) => {
     const { database, faces, galleries } = stores;
-    const entries = postgresEntryStore;
     const watch = createStoreWatch(clock);
     const copies = createRedisCopies(faces);
     const ask = () => broker.publish(requestsForCopies({ clock, random }));
@@ -79,6 +79,7 @@ export const access: ServiceInfo<"access"> = defineService({
     const queue = createEntryQueue({ folder: join(stores.queue.path, "entries"), bytesMax: config.queueBytesMax, log });
     const erasure = createErasure({ database, copies, attempts: memory.all, entries, publish, clock, random });
     const news = createEntryNews(database, clock);
+    const tail = createEntryTail({ database, entries, news, clock });
     const engine = createStoreEngine({ store: galleries, forDoors: true, besideKey: memberKey });
     const snapshotMeters = createSnapshotMeters(metrics);
     const snapshots = createSnapshots({
@@ -123,7 +124,7 @@ export const access: ServiceInfo<"access"> = defineService({
       clock,
       random,
     });
-    const rules = createEntryRules({ database, entries, copies: current, doubt, news, clock });
+    const rules = createEntryRules({ database, entries, copies: current, doubt, tail, clock });
     const heard = createNewsRules({ copies, erasure });
     return [
       serve(AccessService, {

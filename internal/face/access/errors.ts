@@ -102,6 +102,12 @@ export const accessErrors = defineErrors({
     code: "permission_denied",
     text: "only holders of entries.read, the owner and the staff of the branch, and the person themself may see these entries",
   },
+  watchesExceeded: {
+    reason: "WATCHES_EXCEEDED",
+    code: "resource_exhausted",
+    text: "as many streams of entries are open as may be; close another, or try again later",
+    retryAfterMs: 1000,
+  },
   resumeTokenTooOld: {
     reason: "RESUME_TOKEN_TOO_OLD",
     code: "out_of_range",

@@ -131,6 +131,22 @@ describe("a watch", () => {
     expect(await outcomeOf(strange)).toBe("InvalidArgument RESUME_TOKEN_INVALID");
   });
 
+  test("is one of so many of a caller; another caller has their own, and one that ends makes room", async () => {
+    const { branchId, owner, member } = await visited();
+    const ending = new AbortController();
+    const open = (caller: Caller): AsyncIterator<WatchEntriesResponse> => {
+      const stream = service.entries(caller).watchEntries({ filter: { branchId } }, { signal: ending.signal });
+      return stream[Symbol.asyncIterator]();
+    };
+    const streams = Array.from({ length: 16 }, () => open(personOf(owner)));
+    await Promise.all(streams.map((stream) => stream.next()));
+    expect(await outcomeOf(open(personOf(owner)).next())).toBe("ResourceExhausted WATCHES_EXCEEDED");
+    await watch(personOf(member), {}, "", 0);
+    ending.abort();
+    await Promise.all(streams.map((stream) => stream.next().catch(() => undefined)));
+    await eventually(() => watch(personOf(owner), { branchId }, "", 0));
+  });
+
   test("is refused to who may not, and after entries behind it were removed", async () => {
     const { branchId, device, member } = await visited();
     const refused = watch(personOf("stranger"), { branchId }, "", 1);

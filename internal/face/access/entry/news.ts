@@ -1,6 +1,7 @@
 import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Component } from "../../../platform/lifecycle/component.ts";
 import type { Database, Listening } from "../../../platform/postgres/database.ts";
+import { createRounds, type Round } from "./rounds.ts";
 import { recordedChannel } from "./store-postgres.ts";
 
 /** Pause between attempts to listen while the database is away. */
@@ -9,17 +10,13 @@ const retryMs = 1000;
 /** Tells whoever waits that entries were recorded, by any process. */
 export interface EntryNews extends Component {
   /** What is recorded after this call ends the wait: resolves then, after `ms` milliseconds, or when aborted. */
-  next(): { wait(ms: number, signal: AbortSignal): Promise<void> };
+  next(): Round;
 }
 
 export function createEntryNews(database: Pick<Database, "listen">, clock: Clock): EntryNews {
   const stopping = new AbortController();
   let listening: Promise<Listening | undefined> = Promise.resolve(undefined);
-  let round = Promise.withResolvers<void>();
-  const ring = (): void => {
-    round.resolve();
-    round = Promise.withResolvers<void>();
-  };
+  const { ring, next } = createRounds(clock);
   const listen = async (): Promise<Listening | undefined> => {
     while (!stopping.signal.aborted) {
       try {
@@ -41,16 +38,6 @@ export function createEntryNews(database: Pick<Database, "listen">, clock: Clock
       stopping.abort();
       await (await listening)?.unlisten().catch(() => undefined); // The connection is gone, and the listening with it.
     },
-    next: () => {
-      const { promise } = round;
-      return {
-        wait: async (ms, signal) => {
-          const waited = new AbortController();
-          const over = AbortSignal.any([waited.signal, signal]);
-          await Promise.race([promise, clock.sleep(ms, over).catch(() => undefined)]); // Aborted: the wait is over.
-          waited.abort();
-        },
-      };
-    },
+    next,
   };
 }

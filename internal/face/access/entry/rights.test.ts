@@ -14,8 +14,6 @@ async function check({ createEntryRules }: typeof real): Promise<void> {
     entries: {
       find: () => Promise.resolve(undefined),
       list: () => Promise.resolve([]),
-      listRecorded: () => Promise.resolve([]),
-      bounds: () => Promise.resolve({ last: 0n, removed: 0n }),
     },
     copies: {
       member: () => Promise.resolve(undefined),
@@ -26,12 +24,17 @@ async function check({ createEntryRules }: typeof real): Promise<void> {
         }),
     },
     doubt: { look: () => Promise.resolve({ judge: () => Promise.resolve("copies") }) },
-    news: {
-      next: () => ({
-        wait: (ms) => {
-          nowMs += ms;
-          return nowMs > 600_000 ? Promise.reject(new Error("never asked")) : Promise.resolve();
-        },
+    tail: {
+      follow: () => ({
+        bounds: () => Promise.resolve({ last: 0n, removed: 0n }),
+        look: (_, after) => Promise.resolve({ rows: [], reached: after, hasMore: false }),
+        next: () => ({
+          wait: (ms) => {
+            nowMs += ms;
+            return nowMs > 600_000 ? Promise.reject(new Error("never asked")) : Promise.resolve();
+          },
+        }),
+        [Symbol.dispose]: () => undefined,
       }),
     },
     clock: { monotonic: () => nowMs },

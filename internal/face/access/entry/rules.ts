@@ -7,15 +7,13 @@ import { hasScope, personIdOf } from "../../../platform/resource/caller-scopes.t
 import type { CopyReader } from "../copies/store.ts";
 import type { Doubt } from "../doubt/doubt.ts";
 import { accessErrors } from "../errors.ts";
-import type { EntryNews } from "./news.ts";
+import type { EntryTail } from "./tail.ts";
 import type { EntryPlace, EntryQuery, EntryStore } from "./store.ts";
 
-/** Entries that one message of a watch holds at most. */
-const toldMax = 500;
 /** Whoever watches hears something at least so often. */
 const signOfLifeMs = 10_000;
-/** Entries are looked for so often when nothing tells of them: a notification can be lost with its connection. */
-const lookMs = 1000;
+/** Streams look at least so often whether there is something to say. */
+const wakeMs = 1000;
 /** Whether a caller still may watch is asked so often. */
 const rightsMs = 30_000;
 
@@ -37,20 +35,20 @@ export interface EntryRules {
   list(query: EntryQuery, before: EntryPlace | undefined, limit: number): Promise<readonly Entry[]>;
   /**
    * Tells entries as they are recorded, from after a sequence or from now on, until the signal is aborted. It begins at once with what there is, be it nothing. Throws
-   * MuinError when entries after the sequence were removed, and when the caller may not watch any more.
+   * MuinError when entries after the sequence were removed, when the caller may not watch any more, and WATCHES_EXCEEDED when as many streams are open as may be.
    */
   watch(caller: Caller, query: EntryQuery, after: bigint | undefined, signal: AbortSignal): AsyncIterable<Told>;
 }
 
 export function createEntryRules(deps: {
   readonly database: Pick<Database, "sql">;
-  readonly entries: Pick<EntryStore, "find" | "list" | "listRecorded" | "bounds">;
+  readonly entries: Pick<EntryStore, "find" | "list">;
   readonly copies: CopyReader;
   readonly doubt: Pick<Doubt, "look">;
-  readonly news: Pick<EntryNews, "next">;
+  readonly tail: EntryTail;
   readonly clock: Pick<Clock, "monotonic">;
 }): EntryRules {
-  const { database, entries, copies, doubt, news, clock } = deps;
+  const { database, entries, copies, doubt, tail, clock } = deps;
   const { sql } = database;
 
   const runs = async (personId: string, branchId: string): Promise<boolean> => {
@@ -86,29 +84,27 @@ export function createEntryRules(deps: {
     list: (query, before, limit) => entries.list(sql, query, before, limit),
 
     watch: async function* (caller, asked, after, signal) {
-      const { last, removed } = await entries.bounds(sql);
+      using following = tail.follow(caller.principal, signal);
+      const { last, removed } = await following.bounds();
       if (after !== undefined && after < removed) throw accessErrors.resumeTokenTooOld();
       let query = orThrow(await allowed(caller, asked));
       let position = after ?? last;
       let toldMs = -Infinity;
       let askedMs = clock.monotonic();
       while (!signal.aborted) {
-        const next = news.next(); // Before the look, so that what is recorded during it ends the wait.
+        const next = following.next(); // Before the look, so that what is recorded during it ends the wait.
         if (clock.monotonic() - askedMs >= rightsMs) {
           const still = await allowed(caller, asked);
           if (isRefusal(still)) throw still.error;
           [query, askedMs] = [still, clock.monotonic()];
         }
-        // All up to `seen` was visible before the rows are read: rows that come later have a higher sequence.
-        const { last: seen } = await entries.bounds(sql);
-        const rows = await entries.listRecorded(sql, query, position, toldMax);
-        const reached = rows.at(-1)?.sequence ?? position;
-        position = rows.length === toldMax || seen < reached ? reached : seen;
+        const { rows, reached, hasMore } = await following.look(query, position, last);
+        position = reached;
         if (rows.length > 0 || clock.monotonic() - toldMs >= signOfLifeMs) {
           yield { entries: rows.map(({ entry }) => entry), position };
           toldMs = clock.monotonic();
         }
-        if (rows.length < toldMax) await next.wait(lookMs, signal);
+        if (!hasMore) await next.wait(wakeMs, signal);
       }
     },
   };

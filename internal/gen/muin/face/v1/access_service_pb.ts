@@ -676,6 +676,7 @@ export const AccessService: GenService<{
   /**
    * Tells entries as they are recorded, in the order in which they are, none twice and none left out, from a resume token on. Whether the
    * caller still may is asked again at least once a minute. OUT_OF_RANGE, reason RESUME_TOKEN_TOO_OLD, when entries behind it were removed.
+   * RESOURCE_EXHAUSTED, reason WATCHES_EXCEEDED, for a caller with 16 streams open at a process, and at one that has as many as it holds.
    *
    * @generated from rpc muin.face.v1.AccessService.WatchEntries
    */

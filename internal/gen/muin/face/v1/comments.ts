@@ -19,7 +19,7 @@ export const comments: Readonly<Record<string, string>> = {
   "muin.face.v1.AccessService.RecordExit": "Records that somebody went out, so that they count as inside no more. It opens nothing, and asks for no face.",
   "muin.face.v1.AccessService.RedeemPass": "Decides whether the holder of an entry pass may enter. A pass opens once. UNAVAILABLE, reason ENTRY_PASS_UNAVAILABLE, for one that is signed by a key that is not known here, while auth is away.",
   "muin.face.v1.AccessService.Verify": "Decides whether a face is that of the named person, and whether they may enter. Errors as in Identify.",
-  "muin.face.v1.AccessService.WatchEntries": "Tells entries as they are recorded, in the order in which they are, none twice and none left out, from a resume token on. Whether the caller still may is asked again at least once a minute. OUT_OF_RANGE, reason RESUME_TOKEN_TOO_OLD, when entries behind it were removed.",
+  "muin.face.v1.AccessService.WatchEntries": "Tells entries as they are recorded, in the order in which they are, none twice and none left out, from a resume token on. Whether the caller still may is asked again at least once a minute. OUT_OF_RANGE, reason RESUME_TOKEN_TOO_OLD, when entries behind it were removed. RESOURCE_EXHAUSTED, reason WATCHES_EXCEEDED, for a caller with 16 streams open at a process, and at one that has as many as it holds.",
   "muin.face.v1.AddEmbeddingRequest": "One more embedding.",
   "muin.face.v1.AddEmbeddingRequest.embedding": "The embedding.",
   "muin.face.v1.AddEmbeddingRequest.enrolment_id": "The enrolment.",
