@@ -66,7 +66,7 @@ const looks: Readonly<Record<string, Look>> = {
       memberId,
       modelId: "bench",
       embeddings: [new Uint8Array(4)],
-      consent: { textVersion: "bench", time: timestampFromMs(0) },
+      consent: { textVersion: "bench", time: timestampFromMs(Date.UTC(2020, 0, 1)) },
     });
     const error = await enrolling.then(
       () => new Error("a face without a branch was enrolled"),

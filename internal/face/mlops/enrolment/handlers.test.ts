@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { ConnectError } from "@connectrpc/connect";
 import { ErrorInfoSchema } from "../../../gen/google/rpc/error_details_pb.ts";
 import type { FaceVectorCreated } from "../../../gen/muin/face/v1/enrolment_events_pb.ts";
 import { GalleryState } from "../../../gen/muin/face/v1/face_model_pb.ts";
+import { systemClock } from "../../../platform/clock/clock.ts";
 import { systemRandom } from "../../../platform/clock/random.ts";
 import { bytesOf } from "../../shared/embedding.ts";
 import { galleryKeys } from "../../shared/key-schema.ts";
@@ -45,6 +47,9 @@ async function facesIn(branchId: string, modelId: string): Promise<readonly numb
 
 const floats = (...values: readonly number[]): Uint8Array =>
   new Uint8Array(bytesOf(Float32Array.from({ length: dimensions }, (_, place) => values[place] ?? 0)));
+
+/** A consent of a time. */
+const at = (timeMs: number) => ({ consent: { textVersion: "1", time: timestampFromMs(timeMs) } });
 
 describe("EnrolFace", () => {
   test("enrols at all branches, tells auth without the face, and opens their doors", async () => {
@@ -118,7 +123,13 @@ describe("EnrolFace", () => {
     for (const none of [undefined, {}, { textVersion: "1" }, { time: consent.time }]) {
       expect(await enrol({ consent: none })).toBe("InvalidArgument CONSENT_REQUIRED");
     }
-    expect(await enrol({})).toBe("ok");
+    const nowMs = systemClock.now();
+    for (const wrong of [Date.parse("0001-01-01T00:00:00Z"), Date.UTC(2000, 0, 1) - 1, nowMs + 120_000]) {
+      expect(await outcomeOf(service.enrolments(administrator).enrolFace({ ...request, ...at(wrong) }))).toBe(
+        "InvalidArgument FIELD_INVALID",
+      );
+    }
+    expect(await enrol(at(nowMs))).toBe("ok");
     expect(await enrol({ embeddings: [newFace()] })).toBe("AlreadyExists ENROLMENT_EXISTS");
   });
 

@@ -6,6 +6,7 @@ import { MuinError } from "../../../platform/errors/muin-error.ts";
 import { isRefusal, type Refusal } from "../../../platform/errors/refusal.ts";
 import { storeErrors } from "../../../platform/errors/store-errors.ts";
 import type { Caller } from "../../../platform/identity/caller.ts";
+import { refuseField } from "../../../platform/resource/errors.ts";
 import type { Database, Sql, Transaction } from "../../../platform/postgres/database.ts";
 import { republishAll } from "../../../platform/resource/republish.ts";
 import type { Bulkhead } from "../../../platform/rpc/client/create-bulkhead.ts";
@@ -29,6 +30,10 @@ import type { EnrolmentQuery, EnrolmentStore, FaceChange, RecordedConsent, Store
 
 /** What is wrong with a request_id that named another request. */
 const reused = { field: "request_id", description: "was used for another request" };
+/** Before this nobody agreed to what they are asked today: an earlier time is a mistake, and the database would record another. */
+const consentFromMs = Date.UTC(2000, 0, 1);
+/** By how much the clock of who records a consent may run ahead, in milliseconds. */
+const consentAheadMsMax = 60_000;
 /** Enrolments that are announced again in one transaction. */
 const republishPage = 200;
 
@@ -36,6 +41,7 @@ const republishPage = 200;
 export type FaceRefusal =
   | AccessRefusal
   | Refusal<
+      | "fieldInvalid"
       | "scopeMissing"
       | "requestIdReused"
       | "branchNotFound"
@@ -136,6 +142,9 @@ export function createEnrolmentRules(deps: EnrolmentRulesDeps): EnrolmentRules {
   return {
     enrol: (caller, asked) => {
       const { memberId, modelId, consent } = asked;
+      if (consent.timeMs < consentFromMs || consent.timeMs > deps.clock.now() + consentAheadMsMax) {
+        return Promise.resolve(refuseField("consent.time", "must be from 2000-01-01 on, and not in the future"));
+      }
       const branchIds = asked.branchIds.toSorted();
       return write(caller, asked, async (on, nowMs) => {
         const refusal = await access.refusalToChange(on, caller, branchIds);

@@ -139,7 +139,7 @@ export async function startErasure(
         memberId: memberId ?? (await fixture.newMember()),
         modelId,
         embeddings: [...embeddings],
-        consent: { textVersion: "2026-01", time: timestampFromMs(1000) },
+        consent: { textVersion: "2026-01", time: timestampFromMs(1_700_000_000_000) },
       });
       if (enrolment === undefined) throw new Error("an enrolment is in its reply");
       return { ...enrolment, embeddings };

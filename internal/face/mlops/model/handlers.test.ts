@@ -44,6 +44,9 @@ async function statesAt(branchId: string): Promise<Readonly<Record<string, strin
   return Object.fromEntries(galleries.map(({ modelId, state }) => [modelId, stateNames.get(state) ?? ""]));
 }
 
+/** A mean of the same numbers. */
+const mean = (value: number) => new Uint8Array(bytesOf(new Float32Array(dimensions).fill(value)));
+
 describe("a face model", () => {
   test("is registered with 512 dimensions where none are named, and doors know it", async () => {
     const given = newModel({
@@ -106,6 +109,28 @@ describe("a face model", () => {
     expect(await outcomeOf(models.calibrateFaceModel({ modelId: "none", ...numbers }))).toBe(
       "NotFound FACE_MODEL_NOT_FOUND",
     );
+  });
+
+  test("is not registered by what would let everybody in", async () => {
+    const models = service.models(administrator);
+    const register = (content: Parameters<typeof newModel>[0]) =>
+      models.registerFaceModel({ faceModel: newModel(content) });
+    for (const wrong of [
+      { threshold: 1e-300 },
+      { threshold: 0.009 },
+      { duplicateThreshold: 0.009 },
+      { mean: mean(3e38) },
+      { mean: mean(-1001) },
+    ]) {
+      expect(await outcomeOf(register(wrong))).toMatch(/^InvalidArgument/u);
+    }
+    expect(await violationOf(register({ mean: mean(1001) }))).toBe(
+      "face_model.mean: must hold numbers of at most 1000 in size",
+    );
+    expect(await outcomeOf(register({ threshold: 0.01, mean: mean(1000) }))).toBe("ok");
+    const { modelId } = await service.newModel();
+    const calibration = { modelId, threshold: 0.001, margin: 0.05, duplicateThreshold: 0.6 };
+    expect(await outcomeOf(models.calibrateFaceModel(calibration))).toMatch(/^InvalidArgument/u);
   });
 
   test("is listed in the order of ids, in pages", async () => {

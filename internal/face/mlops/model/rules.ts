@@ -7,6 +7,9 @@ import type { FaceWriter } from "../../shared/face-writer.ts";
 import { mlopsErrors, refuse } from "../errors.ts";
 import type { Calibration, ModelContent, ModelStore, StoredModel } from "./store.ts";
 
+/** Networks' numbers are some tens at most. Beside a mean that is far off any of them all embeddings look alike, and everybody is everybody's match. */
+const meanValueMax = 1000;
+
 /** Face models. Each change is known to all doors when it resolves; throws OUTCOME_UNKNOWN when they will be told later. */
 export interface ModelRules {
   /** Registers a model; one that is there already with the same content is returned. */
@@ -81,7 +84,11 @@ function faultOf({ dimensions, mean }: ModelContent): string | undefined {
   if (mean.length === 0) return undefined;
   const size = dimensions * Float32Array.BYTES_PER_ELEMENT;
   if (mean.length !== size) return `must be ${dimensions} little-endian float32 values, ${size} bytes, or empty`;
-  return floatsOf(mean).every((value) => Number.isFinite(value)) ? undefined : "must hold finite numbers";
+  const values = floatsOf(mean);
+  if (!values.every((value) => Number.isFinite(value))) return "must hold finite numbers";
+  return values.every((value) => Math.abs(value) <= meanValueMax)
+    ? undefined
+    : `must hold numbers of at most ${meanValueMax} in size`;
 }
 
 function isSame(one: ModelContent, other: ModelContent): boolean {

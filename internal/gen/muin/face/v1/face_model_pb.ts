@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file muin/face/v1/face_model.proto.
  */
 export const file_muin_face_v1_face_model: GenFile = /*@__PURE__*/
-  fileDesc("Ch1tdWluL2ZhY2UvdjEvZmFjZV9tb2RlbC5wcm90bxIMbXVpbi5mYWNlLnYxIqkDCglGYWNlTW9kZWwSMwoIbW9kZWxfaWQYASABKAlCIbpIHnIcEAEYQDIWXlthLXowLTldW2EtejAtOS5fLV0qJBIzCgxkaXNwbGF5X25hbWUYAiABKAlCHbpIGnIYGIABMhNeW15ceDAwLVx4MWZceDdmXSokEiEKCmRpbWVuc2lvbnMYAyABKAVCDbpICtgBARoFGIAQKEASKgoJdGhyZXNob2xkGAQgASgBQhe6SBQSEhkAAAAAAADwPyEAAAAAAAAAABInCgZtYXJnaW4YBSABKAFCF7pIFBISGQAAAAAAAPA/KQAAAAAAAAAAEjQKE2R1cGxpY2F0ZV90aHJlc2hvbGQYBiABKAFCF7pIFBISGQAAAAAAAPA/IQAAAAAAAAAAEjsKGnRhcmdldF9mYWxzZV9wb3NpdGl2ZV9yYXRlGAcgASgBQhe6SBQSEhkAAAAAAADwPykAAAAAAAAAABIWCgRtZWFuGAggASgMQgi6SAV6AxiAQBIvCgtjcmVhdGVfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAisgEKB0dhbGxlcnkSEQoJYnJhbmNoX2lkGAEgASgJEhAKCG1vZGVsX2lkGAIgASgJEikKBXN0YXRlGAMgASgOMhoubXVpbi5mYWNlLnYxLkdhbGxlcnlTdGF0ZRISCgpmYWNlX2NvdW50GAQgASgDEhIKCmdlbmVyYXRpb24YBSABKAUSLwoLdXBkYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKnwKDEdhbGxlcnlTdGF0ZRIdChlHQUxMRVJZX1NUQVRFX1VOU1BFQ0lGSUVEEAASGQoVR0FMTEVSWV9TVEFURV9TVEFOREJZEAESGAoUR0FMTEVSWV9TVEFURV9BQ1RJVkUQAhIYChRHQUxMRVJZX1NUQVRFX0ZPUk1FUhADYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("Ch1tdWluL2ZhY2UvdjEvZmFjZV9tb2RlbC5wcm90bxIMbXVpbi5mYWNlLnYxIqkDCglGYWNlTW9kZWwSMwoIbW9kZWxfaWQYASABKAlCIbpIHnIcEAEYQDIWXlthLXowLTldW2EtejAtOS5fLV0qJBIzCgxkaXNwbGF5X25hbWUYAiABKAlCHbpIGnIYGIABMhNeW15ceDAwLVx4MWZceDdmXSokEiEKCmRpbWVuc2lvbnMYAyABKAVCDbpICtgBARoFGIAQKEASKgoJdGhyZXNob2xkGAQgASgBQhe6SBQSEhkAAAAAAADwPyl7FK5H4XqEPxInCgZtYXJnaW4YBSABKAFCF7pIFBISGQAAAAAAAPA/KQAAAAAAAAAAEjQKE2R1cGxpY2F0ZV90aHJlc2hvbGQYBiABKAFCF7pIFBISGQAAAAAAAPA/KXsUrkfheoQ/EjsKGnRhcmdldF9mYWxzZV9wb3NpdGl2ZV9yYXRlGAcgASgBQhe6SBQSEhkAAAAAAADwPykAAAAAAAAAABIWCgRtZWFuGAggASgMQgi6SAV6AxiAQBIvCgtjcmVhdGVfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAisgEKB0dhbGxlcnkSEQoJYnJhbmNoX2lkGAEgASgJEhAKCG1vZGVsX2lkGAIgASgJEikKBXN0YXRlGAMgASgOMhoubXVpbi5mYWNlLnYxLkdhbGxlcnlTdGF0ZRISCgpmYWNlX2NvdW50GAQgASgDEhIKCmdlbmVyYXRpb24YBSABKAUSLwoLdXBkYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKnwKDEdhbGxlcnlTdGF0ZRIdChlHQUxMRVJZX1NUQVRFX1VOU1BFQ0lGSUVEEAASGQoVR0FMTEVSWV9TVEFURV9TVEFOREJZEAESGAoUR0FMTEVSWV9TVEFURV9BQ1RJVkUQAhIYChRHQUxMRVJZX1NUQVRFX0ZPUk1FUhADYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * A network that makes embeddings of faces, and how its embeddings are compared: by the cosine of two embeddings, each less the mean
@@ -44,7 +44,8 @@ export type FaceModel = Message<"muin.face.v1.FaceModel"> & {
   dimensions: number;
 
   /**
-   * Least cosine at which a face is somebody's, above 0 and at most 1.
+   * Least cosine at which a face is somebody's, 0.01 to 1: strangers' cosines scatter around 0, and below that every second of
+   * them would be let in.
    *
    * @generated from field: double threshold = 4;
    */
@@ -58,7 +59,7 @@ export type FaceModel = Message<"muin.face.v1.FaceModel"> & {
   margin: number;
 
   /**
-   * Least cosine at which a face that is enrolled counts as one of another person that is already there, above 0 and at most 1.
+   * Least cosine at which a face that is enrolled counts as one of another person that is already there, 0.01 to 1.
    *
    * @generated from field: double duplicate_threshold = 6;
    */
