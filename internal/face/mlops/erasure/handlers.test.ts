@@ -405,6 +405,8 @@ describe("while the face Redis is away", () => {
     await on.redis.kill("SIGKILL");
     const erasure = await erase(on, face);
     expect([erasure.state, kindsOf(erasure)]).toEqual([FaceErasureState.PENDING, ["RECORDED"]]);
+    expect(erasure.pendingInstances).toEqual(["face-store"]);
+    expect((await on.erasureOf(face)).pendingInstances).toEqual(["face-store"]);
     await on.redis.restart();
     const done = await signed(on, face);
     expect(done.erasureId).toBe(erasure.erasureId);

@@ -14,7 +14,7 @@ import { announceFaceErased, type MlopsPublish } from "../events.ts";
 import type { GalleryStore } from "../gallery/store.ts";
 import type { RequestStore } from "../request/store.ts";
 import { callWaitMs } from "./applied.ts";
-import { stepOf, type DenialOutcome, type ErasureSaga } from "./saga.ts";
+import { faceStoreName, stepOf, type DenialOutcome, type ErasureSaga } from "./saga.ts";
 import type { ErasureStore, StoredErasure } from "./store.ts";
 import type { ErasureSweeper } from "./sweeper.ts";
 
@@ -86,7 +86,7 @@ export function createErasureRules(deps: ErasureRulesDeps): ErasureRules {
   const unsettled = (erasure: StoredErasure, error: unknown): DenialOutcome => {
     if (!isAway(error)) throw error;
     log.warn("an erasure waits for the face store", { erasure_id: erasure.erasureId, err: error });
-    return { erasure, pendingInstances: [] };
+    return { erasure, pendingInstances: [faceStoreName] };
   };
 
   return {

@@ -31,10 +31,13 @@ export interface ErasureSaga {
   advance(erasure: StoredErasure, waitMs: number, signal?: AbortSignal): Promise<StoredErasure>;
 }
 
+/** Stands among the pending instances while the face store was not told or cannot be asked: no process at a door can know. */
+export const faceStoreName = "face-store";
+
 /** How far a denial is known. */
 export interface DenialOutcome {
   readonly erasure: StoredErasure;
-  /** Ids of the live processes that have not applied it. */
+  /** Ids of the live processes that have not applied it; `faceStoreName` instead while the store was not told or cannot be asked. */
   readonly pendingInstances: readonly string[];
 }
 
@@ -80,7 +83,8 @@ export function createErasureSaga(deps: SagaDeps): ErasureSaga {
 
   const settleDenial = async (erasure: StoredErasure, waitMs: number, signal?: AbortSignal): Promise<DenialOutcome> => {
     const denied = stepOf(erasure, "DENIED");
-    if (denied === undefined || stepOf(erasure, "APPLIED") !== undefined) return { erasure, pendingInstances: [] };
+    if (denied === undefined) return { erasure, pendingInstances: [faceStoreName] };
+    if (stepOf(erasure, "APPLIED") !== undefined) return { erasure, pendingInstances: [] };
     const behind = await applied.waitUntilApplied(denied.changeId, waitMs, signal);
     if (behind.length > 0) return { erasure, pendingInstances: behind.map(({ instanceId }) => instanceId) };
     return { erasure: await took(erasure, "APPLIED"), pendingInstances: [] };

@@ -162,7 +162,7 @@ export const comments: Readonly<Record<string, string>> = {
   "muin.face.v1.FaceErasure.erasure_id": "Names it; given by Muin.",
   "muin.face.v1.FaceErasure.member_id": "The person whose face it was; empty once they are deleted.",
   "muin.face.v1.FaceErasure.model_id": "Model that made the embeddings.",
-  "muin.face.v1.FaceErasure.pending_instances": "While it is pending: processes at doors that have not applied it, in the order of their names. One that is cut off from the face store is named until it has been without it for longer than it may decide by its own copy. Empty too while the face store itself is away.",
+  "muin.face.v1.FaceErasure.pending_instances": "While it is pending: processes at doors that have not applied it, in the order of their names. One that is cut off from the face store is named until it has been without it for longer than it may decide by its own copy. \"face-store\" alone while the face store itself is away or full.",
   "muin.face.v1.FaceErasure.receipt": "Once nothing is left: the receipt, a JSON Web Signature (RFC 7515, compact) by EdDSA with Ed25519 (RFC 8037). The key that it names is among those of ListReceiptKeys. Its payload is JSON: erasure_id, enrolment_id, branch_ids, model_id, create_time, steps (each with its time, and how), iat. It names no person.",
   "muin.face.v1.FaceErasure.state": "Whether a door may still open for the face.",
   "muin.face.v1.FaceErasure.steps": "What has been done, in this order.",

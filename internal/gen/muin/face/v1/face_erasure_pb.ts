@@ -65,7 +65,7 @@ export type FaceErasure = Message<"muin.face.v1.FaceErasure"> & {
 
   /**
    * While it is pending: processes at doors that have not applied it, in the order of their names. One that is cut off from the face store is named until
-   * it has been without it for longer than it may decide by its own copy. Empty too while the face store itself is away.
+   * it has been without it for longer than it may decide by its own copy. "face-store" alone while the face store itself is away or full.
    *
    * @generated from field: repeated string pending_instances = 7;
    */
