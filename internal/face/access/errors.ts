@@ -80,6 +80,12 @@ export const accessErrors = defineErrors({
     text: "faces cannot be looked up at the moment; try again",
     retryAfterMs: 250,
   },
+  recordsUnavailable: {
+    reason: "RECORDS_UNAVAILABLE",
+    code: "unavailable",
+    text: "the records of the pass's holder and the branch cannot be looked up at the moment; try again",
+    retryAfterMs: 250,
+  },
   entryQueueFull: {
     reason: "ENTRY_QUEUE_FULL",
     code: "resource_exhausted",

@@ -24,6 +24,17 @@ export interface CopyReader {
   branch(branchId: string): Promise<BranchCopy | undefined>;
 }
 
+/** Reads both at once, of a person at a branch's door. */
+export interface VisitorReader {
+  /** `by`: where they come from. */
+  visitor(branchId: string, memberId: string): Promise<Visitor & { readonly by: "store" | "snapshot" }>;
+}
+
+export interface Visitor {
+  readonly branch: BranchCopy | undefined;
+  readonly member: MemberCopy | undefined;
+}
+
 /**
  * Copies of people and branches, kept by events. News that is not newer than the copy changes nothing, and nothing changes who is deleted: of
  * them nothing is left but that. Whatever tells all of a person or a branch clears doubts about the copy, also when it is not newer.

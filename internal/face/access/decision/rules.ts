@@ -12,11 +12,12 @@ import {
 import { createLruMap } from "../../../platform/cache/lru-map.ts";
 import type { Clock } from "../../../platform/clock/clock.ts";
 import type { Random } from "../../../platform/clock/random.ts";
+import { MuinError } from "../../../platform/errors/muin-error.ts";
 import type { EntryPasses } from "../../../platform/identity/entry-pass.ts";
 import type { Attempts } from "../attempt/attempts.ts";
 import type { Attempt, Settlement } from "../attempt/store.ts";
 import { readMember } from "../copies/store-redis.ts";
-import type { BranchCopy, CopyReader, MemberCopy } from "../copies/store.ts";
+import type { BranchCopy, CopyReader, MemberCopy, Visitor, VisitorReader } from "../copies/store.ts";
 import type { Doubt } from "../doubt/doubt.ts";
 import { accessErrors } from "../errors.ts";
 import type { EntryQueue } from "../queue/entry-queue.ts";
@@ -72,7 +73,7 @@ const writtenMax = 10_000;
 interface RulesDeps {
   readonly attempts: Attempts;
   readonly faces: Faces;
-  readonly copies: CopyReader;
+  readonly copies: CopyReader & VisitorReader;
   readonly doubt: Pick<Doubt, "look">;
   readonly passes: EntryPasses;
   readonly queue: Pick<EntryQueue, "append" | "checkRoom">;
@@ -192,14 +193,31 @@ function createDecidePass(deps: RulesDeps) {
     if (pass === "unavailable") throw accessErrors.entryPassUnavailable();
     if (typeof pass === "string" || pass.branchId !== branchId) return invalid;
     const { passId, memberId, expireMs } = pass;
-    const look = await doubt.look(branchId);
-    await look.judge(memberId, "store");
-    const who = { branchId, memberId, ...(await readCopies(copies, branchId, memberId)) };
+    const who = { branchId, memberId, ...(await visitorOf(copies, doubt, branchId, memberId)) };
     // A pass needs no score: nobody shows a mask of one.
     const settlement = settlementOf(who, true, clock.now(), entry);
     const keptMs = Math.max(0, expireMs - clock.now()) + passSkewMs;
     return { ...settlement, pass: { passId, keptMs, entryIfUsed: invalid.entry } };
   };
+}
+
+/** The holder of a pass and the branch, as they may be judged now. Throws RECORDS_UNAVAILABLE. */
+async function visitorOf(
+  copies: CopyReader & VisitorReader,
+  doubt: Pick<Doubt, "look">,
+  branchId: string,
+  memberId: string,
+): Promise<Visitor> {
+  try {
+    const look = await doubt.look(branchId);
+    const { branch, member, by } = await copies.visitor(branchId, memberId);
+    // What was read before the person was told again may be older than that.
+    const isAnew = (await look.judge(memberId, by)) === "anew";
+    return isAnew ? await readCopies(copies, branchId, memberId) : { branch, member };
+  } catch (error) {
+    const isAway = error instanceof MuinError && error.reason === "FACE_STORE_UNAVAILABLE";
+    throw isAway ? accessErrors.recordsUnavailable({ cause: error }) : error;
+  }
 }
 
 async function readCopies(copies: CopyReader, branchId: string, memberId: string) {

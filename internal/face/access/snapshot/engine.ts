@@ -1,6 +1,6 @@
 import type { FaceEngine } from "../../shared/face-engine.ts";
 import { type ActiveGallery, type FaceModelRecord, isSameGallery } from "../../shared/gallery.ts";
-import type { BranchCopy } from "./branch-copy.ts";
+import type { BranchCopy, Known } from "./branch-copy.ts";
 import type { Copies } from "./copies.ts";
 import type { Scanner } from "./scanner.ts";
 import { searchPerson, searchRows } from "./search.ts";
@@ -11,6 +11,8 @@ export interface BranchView {
   readonly model: FaceModelRecord;
   /** The branch's record, as it is stored; `undefined` when there is none. */
   readonly branch: Buffer | undefined;
+  /** A person's record, as it is stored; "unread" of who has no face here, too. */
+  member(memberId: string): Known;
   /** How old it may be at most. */
   readonly ageMs: number;
 }
@@ -47,7 +49,13 @@ export function createSnapshotEngine(options: {
     view: (branchId) => {
       const copy = find(branchId);
       if (copy === undefined || copy.branch === "unread") return undefined;
-      return { active: copy.active, model: copy.model, branch: copy.branch.record, ageMs: ageMs() };
+      return {
+        active: copy.active,
+        model: copy.model,
+        branch: copy.branch.record,
+        member: (memberId) => copy.member(memberId),
+        ageMs: ageMs(),
+      };
     },
     search: async ({ gallery, template, memberId, decideBy }, signal) => {
       signal.throwIfAborted();

@@ -3,6 +3,7 @@ import { DecisionSource } from "../../../gen/muin/face/v1/entry_pb.ts";
 import { UserStatus } from "../../../gen/muin/identity/v1/user_pb.ts";
 import { systemClock } from "../../../platform/clock/clock.ts";
 import { eventually } from "../../../platform/testing/eventually.ts";
+import type { EntryPasses } from "../../../platform/identity/entry-pass.ts";
 import { createMetrics } from "../../../platform/telemetry/create-metrics.ts";
 import { startRedis, type TestRedis } from "../../../platform/testing/redis.ts";
 import { createInstances } from "../../shared/instances.ts";
@@ -26,11 +27,27 @@ let device: Device;
 let members: Member[];
 let suspended: Member;
 
+/** The holders of the tests' passes. */
+const holders = new Map<string, string>();
+const entryPasses: EntryPasses = {
+  verify: (pass) => {
+    const memberId = holders.get(pass);
+    const expireMs = systemClock.now() + 60_000;
+    return Promise.resolve(memberId === undefined ? "invalid" : { passId: pass, memberId, branchId, expireMs });
+  },
+};
+function newPass(memberId: string): string {
+  const pass = crypto.randomUUID();
+  holders.set(pass, memberId);
+  return pass;
+}
+
 beforeAll(async () => {
   redis = await startRedis({ appendfsync: "no" });
   const metrics = createMetrics();
   access = await startAccess(redis.url, {
     metrics,
+    entryPasses,
     config: { attemptsPerMinuteMax: 100_000, denialsMax: 10_000, snapshotAgeMsMax: 60_000 },
   });
   branchId = await access.newBranch();
@@ -89,6 +106,30 @@ describe("while the face store stands still", () => {
     expect(meanwhile.source).toBe(DecisionSource.SNAPSHOT);
     expect(Number(meanwhile.snapshotAgeMs)).toBeGreaterThan(0);
     expect(essenceOf(meanwhile)).toMatchObject({ memberId: members[3]!.id, replayCheck: "LOCAL" });
+  });
+
+  test("a pass opens once, by the records that are known, and nowhere else afterwards", async () => {
+    const [pass, barred] = [newPass(members[5]!.id), newPass(suspended.id)];
+    const unknown = newPass(crypto.randomUUID());
+    let entryId = "";
+    await inStandstill(async () => {
+      const decided = await access.redeem(device, { branchId, pass });
+      expect(await reasonOf(Promise.resolve(decided))).toBe("ADMITTED");
+      ({ entryId } = decided);
+      expect(await reasonOf(access.redeem(device, { branchId, pass }))).toBe("PASS_INVALID");
+      expect(await reasonOf(access.redeem(device, { branchId, pass: barred }))).toBe("NOT_ACTIVE");
+      expect(await reasonOf(access.redeem(device, { branchId, pass: unknown }))).toBe("RECORDS_UNAVAILABLE");
+    });
+    const entry = await eventually(() => access.entry(entryId));
+    expect(essenceOf(entry)).toEqual({
+      kind: "PASS",
+      reason: "ADMITTED",
+      memberId: members[5]!.id,
+      replayCheck: "LOCAL",
+    });
+    await eventually(async () => expect(await access.redis.client.exists(`{face}:d:pass:${pass}`)).toBe(1));
+    await using other = await startAccess(redis.url, { entryPasses });
+    expect(await reasonOf(other.redeem(device, { branchId, pass }))).toBe("PASS_INVALID");
   });
 
   test("no decision at 200 a second is slow, and none is wrong", async () => {

@@ -633,7 +633,7 @@ export const AccessService: GenService<{
   },
   /**
    * Decides whether the holder of an entry pass may enter. A pass opens once. UNAVAILABLE, reason ENTRY_PASS_UNAVAILABLE, for one that is signed
-   * by a key that is not known here, while auth is away.
+   * by a key that is not known here, while auth is away; reason RECORDS_UNAVAILABLE, when the face store is away and nothing is known here of the holder or the branch.
    *
    * @generated from rpc muin.face.v1.AccessService.RedeemPass
    */
