@@ -138,6 +138,20 @@ function byTransport(transportOf: () => Transport): Lane {
   };
 }
 
+/** Calls of a connection: a stranger has not many connections, and one on which a hundred calls were refused ends. */
+const callsOfConnectionMax = 50;
+
+/** Makes the next transport, and with it a connection, once the present one has made its calls. */
+function shared(make: () => Transport): () => Transport {
+  let calls = 0;
+  let transport: Transport | undefined;
+  return () => {
+    if (transport === undefined || calls % callsOfConnectionMax === 0) transport = make();
+    calls += 1;
+    return transport;
+  };
+}
+
 /** Connect with a body that is no JSON: whoever may not call does not learn so. */
 const garbage: Lane = async (method, key) => {
   if (method.methodKind !== "unary") return undefined;
@@ -174,7 +188,7 @@ const lanes: readonly [string, Lane][] = [
     byTransport(() => createConnectTransport({ baseUrl: muin.http, httpVersion: "1.1", useBinaryFormat: true })),
   ],
   ["gRPC-Web", byTransport(() => createGrpcWebTransport({ baseUrl: muin.http, httpVersion: "1.1" }))],
-  ["gRPC", byTransport(() => createGrpcTransport({ baseUrl: `http://${muin.grpc}` }))],
+  ["gRPC", byTransport(shared(() => createGrpcTransport({ baseUrl: `http://${muin.grpc}` })))],
   ["Connect with garbage", garbage],
   ["REST with garbage", rest],
 ];

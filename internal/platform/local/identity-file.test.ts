@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock, type Clock } from "../clock/clock.ts";
@@ -44,6 +44,21 @@ async function openFile(
 }
 
 const device = (id: string): KeptRevocation => ({ kind: "device", id, untilMs: systemClock.now() });
+
+test("after its stop nothing is written and nothing left open, whatever is heard then", async () => {
+  const { file } = await openFile();
+  file.revoked(device("d"));
+  await file.stop();
+  const content = await readFile(path, "utf8");
+  file.revoked(device("e"));
+  file.keysFetched(keys);
+  await file.stop();
+  expect(await readFile(path, "utf8")).toBe(content);
+  const open = await Promise.all(
+    (await readdir("/proc/self/fd")).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => "")),
+  );
+  expect(open.filter((each) => each.startsWith(folder))).toEqual([]);
+});
 
 test("what was kept is there after the next start: keys, what was revoked, places", async () => {
   const until = systemClock.now();

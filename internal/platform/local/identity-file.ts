@@ -261,6 +261,8 @@ function createLineFile(path: string, all: () => readonly Line[]) {
   let addedBytes = 0;
   let firstBytes = 0;
   let last: Promise<void> = Promise.resolve();
+  /** After that the file is another process's. */
+  let isClosed = false;
 
   const close = async (): Promise<void> => {
     const open = file;
@@ -299,8 +301,10 @@ function createLineFile(path: string, all: () => readonly Line[]) {
       if (line[0] === "no places") places.clear();
     },
     /** Resolves when all that was added is on disk. One at a time. */
-    write: (): Promise<void> => (last = last.catch(() => undefined).then(write)),
+    write: (): Promise<void> => (last = last.catch(() => undefined).then(() => (isClosed ? undefined : write()))),
+    /** What is added later is not written. */
     close: async (): Promise<void> => {
+      isClosed = true;
       await last.catch(() => undefined); // Whoever wrote was told.
       await close();
     },
