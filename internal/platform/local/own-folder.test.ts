@@ -43,9 +43,10 @@ test("a folder is made for its account alone, closed where it was open, and kept
 test("one process at a time holds it; what ends without a word leaves it free", async () => {
   const program = `
     const { createOwnFolder } = await import(${JSON.stringify(join(import.meta.dir, "own-folder.ts"))});
-    await createOwnFolder(${JSON.stringify(path)}).start();
+    const own = createOwnFolder(${JSON.stringify(path)});
+    await own.start();
     process.stdout.write("held");
-    setInterval(() => undefined, 60_000);`;
+    setInterval(() => own.probe(), 60_000); // Whoever holds a folder knows it to the end.`;
   const other = Bun.spawn([process.execPath, "-e", program], { stdio: ["ignore", "pipe", "inherit"] });
   const reader = other.stdout.getReader();
   await reader.read();
