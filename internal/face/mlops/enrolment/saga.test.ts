@@ -319,6 +319,9 @@ describe("a mutant is caught", () => {
   ])("%s", async (_, name, from, to) => {
     await checkOneFace(service);
     await using mutant = await startMlops({ info: await brokenAt(name, from, to) });
-    await caught(() => checkOneFace(mutant));
+    // Enrolments that do not wait for each other may come out right by chance.
+    await caught(async () => {
+      for (let round = 0; round < 20; round += 1) await checkOneFace(mutant);
+    });
   });
 });
